@@ -1,0 +1,49 @@
+"""Precipitation nowcasting, 0 to 2 hours ahead: from radar files to a forecast.
+
+Importing this package is light: each name below is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+#: The table of contents, in the order of the flow: name -> module.
+_CONTENTS = {
+    "open_radar": "hybridcast.radar",  # radar files -> a precipitation field
+    "precipitation": "hybridcast.field",  # arrays -> a precipitation field
+    "check_precipitation": "hybridcast.field",  # its contract
+    "regular_times": "hybridcast.field",  # gaps in time -> frames of NaN
+    "as_rate": "hybridcast.field",  # any rate -> mm h-1
+    "rate_from_dbz": "hybridcast.field",  # reflectivity -> mm h-1
+    "dbz_from_rate": "hybridcast.field",  # mm h-1 -> reflectivity
+    "rate_from_accumulation": "hybridcast.field",  # mm per interval -> mm h-1
+    "fetch": "hybridcast.datasets",  # real events, by name
+}
+
+if TYPE_CHECKING:
+    from hybridcast.datasets import fetch as fetch
+    from hybridcast.field import as_rate as as_rate
+    from hybridcast.field import check_precipitation as check_precipitation
+    from hybridcast.field import dbz_from_rate as dbz_from_rate
+    from hybridcast.field import precipitation as precipitation
+    from hybridcast.field import rate_from_accumulation as rate_from_accumulation
+    from hybridcast.field import rate_from_dbz as rate_from_dbz
+    from hybridcast.field import regular_times as regular_times
+    from hybridcast.radar import open_radar as open_radar
+
+__all__ = [*_CONTENTS, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _CONTENTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_CONTENTS[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

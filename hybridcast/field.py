@@ -1,0 +1,473 @@
+"""The contract of a precipitation field, and the conversions that lead to it.
+
+A precipitation field is an ``xarray.DataArray`` named ``precipitation_rate`` with
+
+- dims ``("time", "y", "x")``, float32, ``units="mm h-1"``, NaN where the radar does not see and nowhere else;
+- ``time``: regular UTC steps, a missing frame being a frame of NaN;
+- ``y`` and ``x``: cell centres, evenly spaced, in either direction, in metres of a projection, or in degrees
+  if the grid is one of longitude and latitude;
+- a scalar coordinate ``spatial_ref`` with the CF grid mapping (absent on a local grid whose place is not known).
+
+It is checked once, by `check_precipitation`, where data enter; the code behind relies on it.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from datetime import UTC, datetime
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import pyproj
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+
+from hybridcast.errors import InputError
+
+NAME = "precipitation_rate"
+UNITS = "mm h-1"
+GRID_MAPPING = "spatial_ref"
+DIMS = ("time", "y", "x")
+T = TypeVar("T", xr.DataArray, NDArray[Any])
+EARTH_RADIUS = 6_371_008.8  # m, mean radius of GRS80 (IUGG)
+
+#: Rates above this are units mistaken, not rain: the heaviest minute on record (31.2 mm) is 1872 mm/h.
+HIGHEST_RATE = 2500.0
+#: A grid spacing outside these bounds (m) is units mistaken.
+SPACING_BOUNDS = (10.0, 100_000.0)
+
+_ATTRIBUTES = {
+    "standard_name": "lwe_precipitation_rate",
+    "long_name": "precipitation rate",
+    "units": UNITS,
+    "cell_methods": "time: mean",
+}
+
+
+# --- building -------------------------------------------------------------------------------------------------
+
+
+def precipitation(
+    values: Any,
+    *,
+    time: ArrayLike,
+    y: ArrayLike,
+    x: ArrayLike,
+    crs: pyproj.CRS | str | None,
+    attrs: dict[str, Any] | None = None,
+) -> xr.DataArray:
+    """Build a precipitation field from an array of rain rates.
+
+    Parameters
+    ----------
+    values
+        Rain rate, mm h-1, shape ``(time, y, x)``, or ``(y, x)`` with one time. NaN where nothing is observed.
+    time
+        UTC, ``datetime64``, shape ``(time,)``.
+    y, x
+        Cell centres, shape ``(y,)`` and ``(x,)``: metres of the projection, or degrees if `crs` is geographic.
+    crs
+        Whatever `pyproj.CRS` reads; None for a local grid in metres whose place on Earth is not known.
+    attrs
+        More attributes, such as ``source``.
+
+    Returns
+    -------
+    DataArray
+        See the module's contract.
+
+    Examples
+    --------
+    >>> field = precipitation(np.zeros((1, 3, 4)), time=[np.datetime64("2020-01-01")],
+    ...                       y=[0, 1000, 2000], x=[0, 1000, 2000, 3000], crs="EPSG:3857")
+    >>> field.dims, field.dtype, field.attrs["units"]
+    (('time', 'y', 'x'), dtype('float32'), 'mm h-1')
+    """
+    times = np.atleast_1d(np.asarray(time, dtype="datetime64[ns]"))
+    if getattr(values, "ndim", 0) == 2:
+        values = values[None]
+    field = xr.DataArray(
+        values.astype(np.float32) if hasattr(values, "dask") else np.asarray(values, dtype=np.float32),
+        dims=DIMS,
+        coords={"time": times, "y": np.asarray(y, dtype=np.float64), "x": np.asarray(x, dtype=np.float64)},
+        name=NAME,
+        attrs={**_ATTRIBUTES, **(attrs or {})},
+    )
+    return with_crs(field, crs)
+
+
+def with_crs(field: xr.DataArray, crs: pyproj.CRS | str | None) -> xr.DataArray:
+    """Attach a CRS and the CF attributes of `x`, `y` and `time` that follow from it."""
+    field = field.copy(deep=False)
+    geographic = False
+    if crs is not None:
+        crs = pyproj.CRS.from_user_input(crs)
+        geographic = crs.is_geographic
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # CF cannot say all of a WKT; crs_wkt keeps the rest
+            field = field.assign_coords({GRID_MAPPING: ((), np.int32(0), crs.to_cf())})
+        field.attrs["grid_mapping"] = GRID_MAPPING
+    for axis, name, degrees in (("x", "longitude", "degrees_east"), ("y", "latitude", "degrees_north")):
+        standard_name = name if geographic else f"projection_{axis}_coordinate"
+        units = degrees if geographic else "m"
+        field[axis].attrs = {"standard_name": standard_name, "units": units, "axis": axis.upper()}
+    if "time" in field.coords:
+        field["time"].attrs = {"standard_name": "time", "axis": "T"}
+    return field
+
+
+# --- checking -------------------------------------------------------------------------------------------------
+
+
+def check_precipitation(field: xr.DataArray) -> xr.DataArray:
+    """Check that `field` keeps the contract, and give it in canonical order and type.
+
+    Values that are in memory are checked too; those of a lazy (dask) array only when they are loaded.
+
+    Parameters
+    ----------
+    field
+        DataArray with dims ``time``, ``y``, ``x`` in any order and ``units`` of a rain rate in mm h-1
+        (``mm/h`` and ``mm hr-1`` are the same).
+
+    Returns
+    -------
+    DataArray
+        float32, dims ``("time", "y", "x")``; the same memory where nothing had to change.
+
+    Raises
+    ------
+    InputError
+        Naming the value found, the rule, and what to do.
+    """
+    if not isinstance(field, xr.DataArray):
+        raise InputError(
+            f"found {type(field).__name__}",
+            "a precipitation field is an xarray.DataArray",
+            "Open radar files with open_radar(paths), or build one with hybridcast.precipitation(values, ...)",
+        )
+    _check_dims(field)
+    _check_units(field)
+    for axis in ("x", "y"):
+        _check_axis(field, axis)
+    _check_time(field)
+    field = field.transpose(*DIMS)
+    if field.chunks is None:
+        _check_values(field)
+    if field.dtype != np.float32:
+        field = field.astype(np.float32, keep_attrs=True)
+    if field.name != NAME or field.attrs.get("units") != UNITS:
+        field = field.rename(NAME).assign_attrs(units=UNITS)
+    return field
+
+
+def _check_dims(field: xr.DataArray) -> None:
+    if set(field.dims) != set(DIMS):
+        raise InputError(
+            f"dims are {tuple(field.dims)}",
+            f"a precipitation field has the dims {DIMS}",
+            "Rename them with .rename(...), select along the others, add a time with .expand_dims(time=[...])",
+        )
+    for dim in DIMS:
+        if dim not in field.coords:
+            raise InputError(f"{dim!r} has no coordinate", "time, y and x carry coordinates", f"Assign {dim!r}")
+        if field.sizes[dim] == 0:
+            raise InputError(f"{dim!r} has length 0", "a field holds at least one value", "Select data that exist")
+
+
+def _check_units(field: xr.DataArray) -> None:
+    units = str(field.attrs.get("units", ""))
+    if units == UNITS:
+        return
+    if not units:
+        raise InputError(
+            "the field has no units",
+            f"a rain rate states units of {UNITS!r}",
+            "Set field.attrs['units'] = 'mm h-1', or convert with rate_from_dbz or rate_from_accumulation first",
+        )
+    if rate_factor(units) != 1.0:
+        remedy = "Convert with hybridcast.as_rate(field)"
+        if units.lower() == "dbz":
+            remedy = "Convert with hybridcast.rate_from_dbz(field)"
+        elif rate_factor(units) is None:
+            remedy = "Convert with hybridcast.rate_from_accumulation(field, interval) if it is a sum over an interval"
+        raise InputError(f"units are {units!r}", f"a precipitation field is in {UNITS!r}", remedy)
+
+
+def _check_axis(field: xr.DataArray, axis: str) -> None:
+    values = np.asarray(field[axis].values, dtype=np.float64)
+    if values.ndim != 1 or not np.isfinite(values).all():
+        raise InputError(
+            f"{axis!r} has missing or two-dimensional values",
+            "x and y are one-dimensional and finite",
+            "Give the projection's own x and y; two-dimensional longitude and latitude are not a regular grid",
+        )
+    crs = crs_of(field)
+    units = str(field[axis].attrs.get("units", "m"))
+    if crs is None or not crs.is_geographic:
+        if units not in {"m", "metre", "meter", "metres", "meters"}:
+            raise InputError(
+                f"{axis!r} is in {units!r}", "x and y are in metres", f"Multiply {axis!r} and set its units to 'm'"
+            )
+        bounds = SPACING_BOUNDS
+    else:
+        bounds = SPACING_BOUNDS[0] / 111_000, SPACING_BOUNDS[1] / 111_000
+    if values.size == 1:
+        return
+    steps = np.diff(values)
+    spacing = float(np.median(steps))
+    if spacing == 0 or np.abs(steps - spacing).max() > 0.01 * abs(spacing):
+        raise InputError(
+            f"{axis!r} steps from {steps.min():g} to {steps.max():g}",
+            "a grid is evenly spaced within 1 %",
+            "Regrid the data onto an even grid first",
+        )
+    if not bounds[0] <= abs(spacing) <= bounds[1]:
+        raise InputError(
+            f"the spacing of {axis!r} is {abs(spacing):g}",
+            f"it lies between {bounds[0]:g} and {bounds[1]:g} {'m' if bounds is SPACING_BOUNDS else 'degrees'}",
+            f"Check the units of {axis!r}: kilometres or a bare index would look like this",
+        )
+
+
+def _check_time(field: xr.DataArray) -> None:
+    if not np.issubdtype(field["time"].dtype, np.datetime64):
+        raise InputError(
+            f"time is of type {field['time'].dtype}", "time is datetime64 in UTC", "Convert it with pandas.to_datetime"
+        )
+    time_step(field["time"].values)
+
+
+def _check_values(field: xr.DataArray) -> None:
+    if not np.issubdtype(field.dtype, np.number):
+        raise InputError(f"values are of type {field.dtype}", "rain rates are numbers", "Convert them to float32")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # all NaN is a legal field
+        low, high = np.nanmin(field.values), np.nanmax(field.values)
+    if low < 0:
+        raise InputError(
+            f"the lowest value is {low:g}",
+            "a rain rate is not negative",
+            "Codes below zero mean missing: set them to NaN; decibels: convert with hybridcast.rate_from_dbz",
+        )
+    if high > HIGHEST_RATE:
+        raise InputError(
+            f"the highest value is {high:g}",
+            f"no rain rate exceeds {HIGHEST_RATE:g} mm/h",
+            "Check the units and the missing-value code; clip outliers with .clip(max=...)",
+        )
+
+
+# --- time -----------------------------------------------------------------------------------------------------
+
+
+def time_step(times: ArrayLike) -> np.timedelta64 | None:
+    """Give the step of regular `times` (None for one time alone); refuse irregular, doubled or unordered ones.
+
+    Gaps are irregular too: `regular_times` fills them first.
+    """
+    values = np.asarray(times, dtype="datetime64[ns]")
+    if np.isnat(values).any():
+        raise InputError("a time is missing (NaT)", "every frame has a time", "Give the time of each frame")
+    if values.size < 2:
+        return None
+    steps = np.diff(values)
+    step = steps.min()
+    if step <= np.timedelta64(0):
+        late = values[1:][steps <= np.timedelta64(0)]
+        raise InputError(
+            f"time does not increase at {_show(late)}", "each time comes once, in order", "Sort, and drop doubled times"
+        )
+    if (steps != step).any():
+        raise InputError(
+            f"time steps differ ({_minutes(step)} min, but not at {_show(values[1:][steps != step])})",
+            "frames are evenly spaced in time",
+            "Fill gaps with hybridcast.regular_times(field), or select frames at one step",
+        )
+    return cast(np.timedelta64, step)
+
+
+def regular_times(field: xr.DataArray, step: np.timedelta64 | None = None) -> xr.DataArray:
+    """Put the frames on regular time steps: a missing frame becomes all NaN.
+
+    Parameters
+    ----------
+    field
+        Frames in time order, dims ``(time, ...)``.
+    step
+        The time step; by default the most frequent difference (the smaller of two equally frequent ones).
+
+    Raises
+    ------
+    InputError
+        If a time is doubled, or off the regular steps; the message names the times.
+    """
+    times = np.asarray(field["time"].values, dtype="datetime64[ns]")
+    steps = np.diff(times)
+    if (steps <= np.timedelta64(0)).any():
+        time_step(times)
+    if times.size < 2:
+        return field
+    if step is None:
+        lengths, counts = np.unique(steps, return_counts=True)
+        step = lengths[np.argmax(counts)]
+    offsets = (times - times[0]) % step
+    if (offsets != np.timedelta64(0)).any():
+        odd = times[offsets != np.timedelta64(0)]
+        raise InputError(
+            f"{_show(odd)} is off the {_minutes(step)} min steps that start at {_show(times[:1])}",
+            "frames are evenly spaced in time",
+            "Leave out these frames, or pass step= if another step is meant",
+        )
+    if (steps == step).all():
+        return field
+    return field.reindex(time=np.arange(times[0], times[-1] + step, step))
+
+
+def _show(times: NDArray[np.datetime64]) -> str:
+    shown = [np.datetime_as_string(t, unit="s") for t in times[:5]]
+    more = f" and {times.size - 5} more" if times.size > 5 else ""
+    return ", ".join(shown) + more
+
+
+def _minutes(step: np.timedelta64) -> str:
+    return f"{step / np.timedelta64(1, 'm'):g}"
+
+
+def as_datetime64(time: datetime | str | np.datetime64) -> np.datetime64:
+    """Give `time` as ``datetime64[ns]`` in UTC; an aware datetime is converted, a naive one is UTC."""
+    if isinstance(time, datetime) and time.tzinfo is not None:
+        time = time.astimezone(UTC).replace(tzinfo=None)
+    return np.datetime64(cast(Any, time)).astype("datetime64[ns]")
+
+
+# --- place ----------------------------------------------------------------------------------------------------
+
+
+def crs_of(data: xr.DataArray | xr.Dataset) -> pyproj.CRS | None:
+    """Give the CRS of a field or forecast; None on a local grid."""
+    if GRID_MAPPING not in data.coords:
+        return None
+    attrs = data[GRID_MAPPING].attrs
+    return pyproj.CRS.from_wkt(attrs["crs_wkt"]) if "crs_wkt" in attrs else pyproj.CRS.from_cf(attrs)
+
+
+def metres_per_cell(data: xr.DataArray | xr.Dataset) -> tuple[float, NDArray[np.float32]]:
+    """Give the signed step from one cell to the next in metres: ``(dy, dx)``, dx per row, shape ``(y,)``.
+
+    On a grid of longitude and latitude dx shrinks with the cosine of latitude. A single row or column has step 1.
+    """
+    y = np.asarray(data["y"].values, dtype=np.float64)
+    x = np.asarray(data["x"].values, dtype=np.float64)
+    dy = (y[-1] - y[0]) / (y.size - 1) if y.size > 1 else 1.0
+    dx = np.full(y.size, (x[-1] - x[0]) / (x.size - 1) if x.size > 1 else 1.0)
+    crs = crs_of(data)
+    if crs is not None and crs.is_geographic:
+        metres_per_degree = EARTH_RADIUS * np.pi / 180
+        dy *= metres_per_degree
+        dx *= metres_per_degree * np.cos(np.deg2rad(np.clip(y, -89.9, 89.9)))
+    return float(dy), dx.astype(np.float32)
+
+
+def check_same_grid(a: xr.DataArray | xr.Dataset, b: xr.DataArray | xr.Dataset, what: str) -> None:
+    """Raise `InputError` unless `a` and `b` share x, y and CRS; `what` names the pair in the message."""
+    for axis in ("y", "x"):
+        if a.sizes[axis] != b.sizes[axis]:
+            raise InputError(
+                f"{axis!r} has {a.sizes[axis]} and {b.sizes[axis]} cells",
+                f"{what} share one grid",
+                "Regrid one of them",
+            )
+        va, vb = a[axis].values, b[axis].values
+        if not np.allclose(va, vb, rtol=0, atol=0.01 * abs(np.diff(va).mean()) if va.size > 1 else 1e-3):
+            raise InputError(
+                f"{axis!r} starts at {va[0]:g} and {vb[0]:g}", f"{what} share one grid", "Regrid one of them"
+            )
+    if crs_of(a) != crs_of(b):
+        raise InputError("the CRS differ", f"{what} share one projection", "Reproject one of them")
+
+
+# --- conversions ----------------------------------------------------------------------------------------------
+
+
+def rate_from_dbz(dbz: T, a: float = 200.0, b: float = 1.6) -> T:
+    """Rain rate (mm h-1) from reflectivity (dBZ) by Z = a R^b; below 0.01 mm/h it is dry.
+
+    Default parameters: Marshall, Langille and Palmer (1947). Others: 223 and 1.53 (FMI), 316 and 1.5
+    (MeteoSwiss), 256 and 1.42 (DWD).
+
+    Examples
+    --------
+    >>> float(rate_from_dbz(np.float32(23.0103)).round(3))
+    1.0
+    """
+    rate = (10.0 ** (dbz / 10.0) / a) ** (1.0 / b)
+    rate = xr.where(rate < 0.01, 0.0, rate, keep_attrs=True) if isinstance(rate, xr.DataArray) else _dry_below(rate)
+    return cast(T, _with_rate_units(rate, dbz))
+
+
+def dbz_from_rate(rate: T, a: float = 200.0, b: float = 1.6) -> T:
+    """Reflectivity (dBZ) from rain rate (mm h-1) by Z = a R^b; rates below 0.01 mm/h give that of 0.01 mm/h.
+
+    Parameters as in `rate_from_dbz`, whose inverse it is.
+    """
+    dbz = 10.0 * (np.log10(a) + b * np.log10(np.maximum(rate, 0.01)))
+    if isinstance(dbz, xr.DataArray):
+        dbz = dbz.rename("equivalent_reflectivity_factor").assign_attrs(
+            units="dBZ", standard_name="equivalent_reflectivity_factor", long_name="equivalent reflectivity factor"
+        )
+    return cast(T, dbz)
+
+
+def rate_from_accumulation(amount: T, interval: np.timedelta64) -> T:
+    """Mean rain rate (mm h-1) from the amount (mm, or kg m-2) that fell in `interval`.
+
+    Examples
+    --------
+    >>> float(rate_from_accumulation(np.float32(0.5), np.timedelta64(5, "m")))
+    6.0
+    """
+    hours = np.float32(interval / np.timedelta64(1, "h"))
+    if not hours > 0:
+        raise InputError(f"the interval is {interval}", "rain is summed over a positive time", "Give it as timedelta64")
+    return cast(T, _with_rate_units(amount / hours, amount))
+
+
+def as_rate(field: xr.DataArray) -> xr.DataArray:
+    """Convert a rain rate in any unit (``m s-1``, ``kg m-2 s-1``, ``mm d-1``) to mm h-1, by its ``units``."""
+    units = str(field.attrs.get("units", ""))
+    factor = rate_factor(units)
+    if factor is None:
+        raise InputError(
+            f"units are {units!r}",
+            "only rates convert without more knowledge",
+            "Use rate_from_dbz for reflectivity, rate_from_accumulation for sums",
+        )
+    return field if factor == 1.0 and units == UNITS else cast(xr.DataArray, _with_rate_units(field * factor, field))
+
+
+@functools.cache
+def rate_factor(units: str) -> float | None:
+    """Give the factor from `units` to mm h-1 (1 kg m-2 of water is 1 mm); None if `units` are no rain rate."""
+    import pint
+    from cf_xarray.units import units as registry
+
+    try:
+        one = registry.Quantity(1.0, registry.Unit(units))
+        if one.check("[mass] / [area] / [time]"):
+            one = one / registry.Quantity(1000.0, "kg m-3")
+        return round(float(one.to("mm/h").magnitude), 9)
+    except (pint.errors.PintError, ValueError, TypeError, AssertionError, AttributeError):
+        return None
+
+
+def _dry_below(rate: Any, lowest: float = 0.01) -> Any:
+    return np.where(rate < lowest, np.zeros((), rate.dtype), rate)
+
+
+def _with_rate_units(rate: Any, source: Any) -> Any:
+    if not isinstance(rate, xr.DataArray):
+        return rate
+    kept = {k: v for k, v in source.attrs.items() if k not in _ATTRIBUTES}
+    return rate.rename(NAME).assign_attrs({**kept, **_ATTRIBUTES})

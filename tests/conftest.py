@@ -1,0 +1,24 @@
+"""What the tests share: where the real files are, and a skip that names the one that is missing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+REAL_DATA = Path(os.environ.get("HYBRIDCAST_DATA_MIRROR", ROOT.parent / "shared" / "realdata"))
+
+
+@pytest.fixture(scope="session")
+def real():
+    """Give a function from a path or glob below the real data to the sorted list of files there."""
+
+    def find(pattern: str) -> list[Path]:
+        files = sorted(REAL_DATA.glob(pattern))
+        if not files:
+            pytest.skip(f"real data missing: {REAL_DATA / pattern}")
+        return files
+
+    return find
