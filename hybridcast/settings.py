@@ -1,0 +1,116 @@
+"""Settings as frozen dataclasses, read from TOML that is refused, by name, where a key is unknown."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_type_hints
+
+from hybridcast.errors import InputError
+
+T = TypeVar("T")
+Interpolation = Literal["nearest", "linear", "cubic"]
+
+
+@dataclass(frozen=True)
+class MotionSettings:
+    """Settings of the dense multi-frame flow; those in pixels hold for the pixels of each pyramid level."""
+
+    frames: int = 4
+    """How many of the latest frames are used (at least 2); missing ones are skipped."""
+    iterations: int = 3
+    """Gauss-Newton iterations per pyramid level."""
+    window: float = 6.0
+    """Standard deviation of the window of the least-squares fit, pixels."""
+    smoothing: float = 2.0
+    """Standard deviation of the smoothing between iterations, pixels."""
+    final_smoothing: float = 3.0
+    """Standard deviation of the smoothing of the finest level, pixels."""
+    ridge: float = 0.02
+    """Ridge of the fit as a share of the mean trace of the structure tensor."""
+    lowest_rate: float = 0.1
+    """Rates below this (mm h-1) are no echo."""
+    highest_rate: float = 1000.0
+    """Rates above this (mm h-1) count as this one, so that single cells do not rule the fit."""
+
+    def __post_init__(self) -> None:
+        """Refuse values with which the method makes no sense."""
+        _at_least(self, "frames", 2)
+        _at_least(self, "iterations", 1)
+        for name in ("window", "smoothing", "final_smoothing", "ridge", "lowest_rate"):
+            _at_least(self, name, 1e-6)
+        _at_least(self, "highest_rate", self.lowest_rate * 10)
+
+
+@dataclass(frozen=True)
+class AdvectionSettings:
+    """Settings of the semi-Lagrangian advection."""
+
+    interpolation: Interpolation = "linear"
+    """How the latest field is sampled."""
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown interpolation."""
+        choices = ("nearest", "linear", "cubic")
+        if self.interpolation not in choices:
+            raise InputError(
+                f"interpolation {self.interpolation!r}", "the field is sampled in a known way", f"Choose one of {choices}"
+            )
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of a forecast, as in a TOML file with the tables ``[motion]`` and ``[advection]``."""
+
+    motion: MotionSettings = field(default_factory=MotionSettings)
+    advection: AdvectionSettings = field(default_factory=AdvectionSettings)
+
+
+def load_settings(path: str | Path) -> Settings:
+    """Read settings from a TOML file; absent keys keep their defaults.
+
+    Raises
+    ------
+    InputError
+        If the file is no TOML, a key is unknown (the nearest right one is named), or a value does not fit.
+    """
+    try:
+        table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}", "settings are read from a TOML file", "Check the path") from error
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path}: {error}", "settings are TOML", "Correct the line named") from error
+    return from_table(Settings, table, str(path))
+
+
+def from_table(kind: type[T], table: dict[str, Any], where: str) -> T:
+    """Build the dataclass `kind` from a TOML table, refusing unknown keys and wrong types."""
+    hints = get_type_hints(kind)
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        if key not in hints:
+            near = difflib.get_close_matches(key, hints, n=1)
+            remedy = f"Did you mean {near[0]!r}" if near else f"Known keys are {', '.join(hints)}"
+            raise InputError(f"{where}: unknown key {key!r}", "only known settings are accepted", remedy)
+        values[key] = _fitting(hints[key], value, f"{where}, {key}")
+    return kind(**values)
+
+
+def _fitting(hint: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type) and isinstance(value, dict):
+        return from_table(hint, value, where)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    wanted = hint if isinstance(hint, type) else str
+    if not isinstance(value, wanted) or isinstance(value, bool):
+        raise InputError(f"{where} = {value!r}", f"it is of type {wanted.__name__}", "Correct the value")
+    return value
+
+
+def _at_least(settings: Any, name: str, low: float) -> None:
+    value = getattr(settings, name)
+    if not value >= low:
+        raise InputError(f"{name} = {value}", f"{name} is at least {low:g}", "Correct the setting")
