@@ -1,19 +1,25 @@
-"""What the format modules share: bytes from (compressed) files, and times from names."""
+"""What the format modules share: bytes from (compressed) files, HDF5 files, times from names, a limit on rates."""
 
 from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import re
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hybridcast.errors import ReadError
+from hybridcast.field import HIGHEST_RATE
 
-_OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open}
+_OPENERS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open}
 
 #: Digits in a file's name that give a time, the longest first: 2017-05-09 10:45(:00), 17-05-09 10:45, year and day.
 _TIMES_IN_NAMES = (
@@ -67,3 +73,35 @@ def time_in_name(name: str) -> np.datetime64 | None:
             except ValueError:
                 continue
     return None
+
+
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+
+
+@contextmanager
+def open_hdf5(path: Path) -> Iterator[Any]:
+    """Open an HDF5 file (compressed as a whole or not) for reading; `ReadError` if its structure is damaged."""
+    import h5py
+
+    with path.open("rb") as raw:
+        plain = raw.read(len(HDF5_MAGIC)) == HDF5_MAGIC
+    try:
+        file = h5py.File(path if plain else io.BytesIO(read_bytes(path)), "r")
+    except OSError as error:
+        if isinstance(error, ReadError):
+            raise
+        raise ReadError(path, f"the HDF5 file is truncated or damaged ({error})") from error
+    with file:
+        yield file
+
+
+def limit_rates(rate: NDArray[Any], attrs: dict[str, Any]) -> NDArray[Any]:
+    """Clip rates above `hybridcast.field.HIGHEST_RATE` to it, and count them in ``attrs["clipped_cells"]``.
+
+    They are artefacts (interference, hail), in cells that the radar sees: missing would say that it does not.
+    """
+    high = int(np.count_nonzero(rate > HIGHEST_RATE))
+    if high == 0:
+        return rate
+    attrs["clipped_cells"] = high
+    return np.asarray(np.minimum(rate, rate.dtype.type(HIGHEST_RATE)))

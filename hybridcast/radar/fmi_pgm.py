@@ -1,0 +1,111 @@
+"""FMI radar composites: reflectivity in 8-bit PGM with metadata in the header's comments.
+
+Finnish Meteorological Institute, open data, product ``fmi.radar.composite.lowest``. The file states the time,
+the projection and the corners, which are the outer edges of the corner cells. It leaves two things unsaid:
+
+- the coding of reflectivity, which is the service's convention dBZ = 0.5 v - 32, where 0 is "no echo";
+- the radius of its spherical Earth, which follows from the cell size that it does state.
+
+Rain rate by Z = 223 R^1.53 (Leinonen et al. 2012, doi:10.1029/2011JD017192), as FMI uses for rain.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyproj
+import xarray as xr
+from numpy.typing import NDArray
+
+from hybridcast.errors import ReadError
+from hybridcast.field import precipitation, rate_from_dbz
+from hybridcast.radar._files import limit_rates, read_bytes
+
+NAME = "fmi-pgm"
+DESCRIPTION = "FMI (Finland) radar composite, reflectivity, 8-bit PGM"
+
+GAIN, OFFSET = 0.5, -32.0  # dBZ
+Z_R = 223.0, 1.53
+_QUANTITY = "CorrectedReflectivity"
+_EARTH_RADII = 6_350_000, 6_390_000  # m; outside these the header contradicts itself
+
+# Comments may stand between any two words of a PGM header; one white space ends it.
+_GAP = rb"(?:\s+(?:#[^\n]*\n\s*)*)"
+_HEADER = re.compile(rb"P5" + _GAP + rb"(\d+)" + _GAP + rb"(\d+)" + _GAP + rb"(\d+)\s")
+
+
+def recognises(path: Path, head: bytes) -> bool:
+    """Tell whether the file is a binary PGM with FMI's comments."""
+    return head.startswith(b"P5") and (b"# obstime" in head or b"# composite_area" in head)
+
+
+def read(path: Path) -> xr.DataArray:
+    """Read one composite as a precipitation field; it is instantaneous, its time that of observation."""
+    data = read_bytes(path)
+    values, nodata, comments = _parse(path, data)
+    if comments.get("param") != [_QUANTITY]:
+        raise ReadError(path, f"holds {comments.get('param')}, not {_QUANTITY}")
+    attrs: dict[str, Any] = {
+        "source": " ".join(["FMI radar composite", *comments.get("productname", [])]),
+        "institution": "Finnish Meteorological Institute",
+        "z_r_relation": f"Z = {Z_R[0]:g} R^{Z_R[1]:g}",
+    }
+    rate = rate_from_dbz(values.astype(np.float32) * np.float32(GAIN) + np.float32(OFFSET), *Z_R)
+    rate[values == nodata] = np.nan
+    x, y, crs = _grid(path, comments, *values.shape)
+    return precipitation(limit_rates(rate, attrs), time=_time(path, comments), y=y, x=x, crs=crs, attrs=attrs)
+
+
+def _parse(path: Path, data: bytes) -> tuple[NDArray[np.uint8], int, dict[str, list[str]]]:
+    """Split a PGM into its pixels, its highest value (which FMI uses for "outside") and the words of its comments."""
+    header = _HEADER.match(data)
+    if header is None:
+        raise ReadError(path, "the PGM header is damaged or truncated")
+    width, height, highest = (int(number) for number in header.groups())
+    found = len(data) - header.end()
+    if highest != 255 or found != width * height:
+        raise ReadError(path, f"{width} x {height} pixels to {highest} announced, but {found} bytes of pixels follow")
+    values = np.frombuffer(data, np.uint8, offset=header.end()).reshape(height, width)
+    lines = re.findall(rb"^#[ \t]*(\S+)[ \t]+([^\n]*)$", data[: header.end()], re.MULTILINE)
+    return values, highest, {key.decode("latin-1"): words.decode("latin-1").split() for key, words in lines}
+
+
+def _numbers(path: Path, comments: dict[str, list[str]], key: str) -> list[float]:
+    try:
+        return [float(word) for word in comments[key]]
+    except (KeyError, ValueError) as error:
+        raise ReadError(path, f"the header does not state {key!r} as numbers") from error
+
+
+def _grid(
+    path: Path, comments: dict[str, list[str]], height: int, width: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], pyproj.CRS]:
+    """Give x and y of the cell centres (rows run from north to south) and the CRS."""
+    if comments.get("type") != ["stereographic"]:
+        raise ReadError(path, f"the projection is {comments.get('type')}, only stereographic is known")
+    sizes = np.array([_numbers(path, comments, f"metersperpixel_{axis}")[0] for axis in "xy"])
+    corners = np.array([_numbers(path, comments, corner) for corner in ("bottomleft", "topright")])
+    shape = np.array([width, height])
+    centre = [_numbers(path, comments, key)[0] for key in ("centrallatitude", "truelatitude", "centrallongitude")]
+    projection = "+proj=stere +lat_0={} +lat_ts={} +lon_0={}".format(*centre)
+
+    # Lengths on a map of a sphere are proportional to its radius: from radius 1 to the one that gives these cells.
+    spans = np.diff(np.transpose(pyproj.Proj(f"{projection} +R=1")(*corners.T)), axis=0)[0]
+    radius = round(sizes[0] * width / spans[0])
+    if not _EARTH_RADII[0] < radius < _EARTH_RADII[1] or abs(radius * spans[1] / sizes[1] - height) > 0.5:
+        raise ReadError(path, "its corners, cell sizes and number of cells contradict one another")
+
+    crs = pyproj.CRS(f"{projection} +R={radius} +units=m +no_defs")
+    (left, bottom), (right, top) = np.transpose(pyproj.Proj(crs)(*corners.T))
+    step_x, step_y = np.array([right - left, top - bottom]) / shape
+    return left + (np.arange(width) + 0.5) * step_x, top - (np.arange(height) + 0.5) * step_y, crs
+
+
+def _time(path: Path, comments: dict[str, list[str]]) -> np.datetime64:
+    stamp = "".join(comments.get("obstime", []))
+    if not re.fullmatch(r"\d{12}", stamp):
+        raise ReadError(path, f"obstime is {stamp!r}, not YYYYMMDDhhmm")
+    return np.datetime64(f"{stamp[:4]}-{stamp[4:6]}-{stamp[6:8]}T{stamp[8:10]}:{stamp[10:]}", "ns")

@@ -1,0 +1,147 @@
+"""KNMI composites: kilometres to metres, corners stated in the file, calibration, coverage, damage."""
+
+from __future__ import annotations
+
+import shutil
+
+import h5py
+import numpy as np
+import pyproj
+import pytest
+
+from hybridcast.errors import ReadError
+from hybridcast.field import crs_of
+from hybridcast.radar import open_radar
+
+FILES = "knmi/20100826/*.h5"
+
+
+def copy(real, tmp_path, index: int = 40):
+    path = tmp_path / "copy.h5"
+    shutil.copyfile(real(FILES)[index], path)
+    return path
+
+
+def test_three_files_make_three_frames_at_five_minutes(real):
+    files = real(FILES)[1:4]
+    field = open_radar(files)
+    assert field.shape == (3, 765, 700)
+    assert field.attrs["format"] == "knmi-hdf5"
+    # named by the end of the interval, 00:05 and so on
+    assert (field.time.values == np.array(["2010-08-26T00:05", "2010-08-26T00:10", "2010-08-26T00:15"], "M8[ns]")).all()
+    assert field.attrs["accumulation_interval_minutes"] == 5
+
+
+def test_corners_of_the_grid_are_those_stated_in_the_file(real):
+    field = open_radar(real(FILES)[0])
+    with h5py.File(real(FILES)[0]) as file:
+        corners = file["geographic"].attrs["geo_product_corners"].reshape(4, 2).astype(float)
+    x, y = field.x.values, field.y.values
+    left, right, top, bottom = x[0] - 500, x[-1] + 500, y[0] + 500, y[-1] - 500
+    assert top > bottom
+    lon, lat = pyproj.Proj(crs_of(field))([left, left, right, right], [bottom, top, top, bottom], inverse=True)
+    error = pyproj.Geod(ellps="WGS84").inv(lon, lat, corners[:, 0], corners[:, 1])[2]
+    assert error.max() < 100  # m; they are given to 0.001 degrees
+
+
+def test_radar_of_de_bilt_is_in_its_cell(real):
+    """De Bilt, 5.179 E 52.103 N: column and row of its cell, computed with the ellipsoid in metres."""
+    x, y = pyproj.Proj("+proj=stere +lat_0=90 +lon_0=0 +lat_ts=60 +a=6378137 +b=6356752")(5.179, 52.103)
+    field = open_radar(real(FILES)[0])
+    assert abs(field.x.values - x).argmin() == int(x // 1000)
+    assert abs(field.y.values - y).argmin() == int((-3_650_000 - y) // 1000)
+
+
+def test_rates_are_hundredths_of_mm_in_five_minutes(real):
+    path = real(FILES)[40]
+    with h5py.File(path) as file:
+        raw = file["image1/image_data"][...]
+    rate = open_radar(path).values[0]
+    assert (np.isnan(rate) == (raw == 65535)).all()
+    np.testing.assert_allclose(rate[raw != 65535], raw[raw != 65535] * 0.01 * 12, rtol=1e-6)
+
+
+def test_coverage_and_rain_are_plausible(real):
+    field = open_radar(real(FILES)[40])
+    assert float(field.isnull().mean()) == pytest.approx(0.744, abs=0.002)
+    inside = field.where(field.notnull(), drop=False)
+    wet = float((inside > 0).sum() / inside.notnull().sum())
+    assert 0.3 < wet < 0.7
+    assert 0.3 < float(field.where(field > 0.1).mean()) < 3  # stratiform rain all night
+
+
+def test_reflectivity(real, tmp_path):
+    """An 8-bit composite of reflectivity, GEO = 0.5 PV - 31.5, in which 0 is no echo and 255 outside."""
+    path = copy(real, tmp_path)
+    with h5py.File(path, "r+") as file:
+        image = file["image1"]
+        del image["image_data"]
+        pixels = np.zeros((765, 700), np.uint8)
+        pixels[0], pixels[1] = 255, 125
+        image["image_data"] = pixels
+        image.attrs["image_geo_parameter"] = np.bytes_("REFLECTIVITY_[DBZ]")
+        image["calibration"].attrs["calibration_formulas"] = np.bytes_("GEO = 0.500000 * PV + -31.500000")
+        image["calibration"].attrs["calibration_out_of_image"] = np.array([255], np.int32)
+        image["calibration"].attrs["calibration_missing_data"] = np.array([0], np.int32)
+    field = open_radar(path)
+    assert np.isnan(field.values[0, 0]).all()
+    assert field.values[0, 1] == pytest.approx((10**3.1 / 200) ** (1 / 1.6), rel=1e-4)
+    assert (field.values[0, 2:] == 0).all()
+    assert "R^1.6" in field.attrs["z_r_relation"]
+
+
+def test_agrees_with_pysteps(real):
+    importers = pytest.importorskip("pysteps.io.importers")
+    amount, _, meta = importers.import_knmi_hdf5(str(real(FILES)[40]))
+    field = open_radar(real(FILES)[40])
+    np.testing.assert_allclose(field.values[0], 12 * amount, rtol=1e-6)
+    assert meta["y1"] * 1000 == pytest.approx(field.y.values[-1] - 500)
+
+
+def test_truncated_file_is_named(real, tmp_path):
+    data = real(FILES)[40].read_bytes()
+    for size in (len(data) // 2, 5000, 100):
+        path = tmp_path / f"cut{size}.h5"
+        path.write_bytes(data[:size])
+        with pytest.raises(ReadError, match=path.name):
+            open_radar(path)
+
+
+def test_corrupt_pixels_are_named(real, tmp_path):
+    """A byte changed in the compressed image is found by its checksum."""
+    path = copy(real, tmp_path)
+    with h5py.File(path) as file:
+        chunk = file["image1/image_data"].id.get_chunk_info(0)
+    data = bytearray(path.read_bytes())
+    data[chunk.byte_offset + chunk.size // 2] ^= 0xFF
+    path.write_bytes(data)
+    with pytest.raises(ReadError, match=r"copy\.h5"):
+        open_radar(path)
+
+
+@pytest.mark.parametrize(
+    ("place", "key", "value", "reason"),
+    [
+        ("overview", "product_datetime_end", np.bytes_("26-AUG-2010;03:00:00.000"), "no interval"),
+        ("overview", "product_datetime_end", np.bytes_("26.08.2010 03:50"), "is not like"),
+        ("image1", "image_geo_parameter", np.bytes_("ECHOTOP_[KM]"), "ECHOTOP"),
+        ("image1/calibration", "calibration_formulas", np.bytes_("GEO=LOG(PV)"), "formula"),
+        ("geographic", "geo_column_offset", np.array([100.0], np.float32), "differ by"),
+        ("geographic", "geo_number_rows", np.array([700], np.int32), "rows and columns"),
+        ("geographic", "geo_pixel_def", np.bytes_("CC"), "geo_pixel_def"),
+    ],
+)
+def test_contradictions_are_named(real, tmp_path, place, key, value, reason):
+    path = copy(real, tmp_path, 39)
+    with h5py.File(path, "r+") as file:
+        file[place].attrs[key] = value
+    with pytest.raises(ReadError, match=rf"copy\.h5.*{reason}"):
+        open_radar(path)
+
+
+def test_several_images_are_refused(real, tmp_path):
+    path = copy(real, tmp_path)
+    with h5py.File(path, "r+") as file:
+        file.copy("image1", "image2")
+    with pytest.raises(ReadError, match="2 images"):
+        open_radar(path)
