@@ -21,9 +21,16 @@ _CONTENTS = {
     "dbz_from_rate": "hybridcast.field",  # mm h-1 -> reflectivity
     "rate_from_accumulation": "hybridcast.field",  # mm per interval -> mm h-1
     "fetch": "hybridcast.datasets",  # real events, by name
+    "estimate_motion": "hybridcast.motion",  # recent frames -> u, v in m s-1
+    "advect": "hybridcast.advection",  # a frame and its motion -> later frames
+    "Persistence": "hybridcast.nowcasters",  # the frame stays
+    "Advection": "hybridcast.nowcasters",  # the frame moves
+    "forecast": "hybridcast.forecast",  # the one call
+    "save_forecast": "hybridcast.forecast",  # and its result on disk
 }
 
 if TYPE_CHECKING:
+    from hybridcast.advection import advect as advect
     from hybridcast.datasets import fetch as fetch
     from hybridcast.field import as_rate as as_rate
     from hybridcast.field import check_precipitation as check_precipitation
@@ -32,6 +39,11 @@ if TYPE_CHECKING:
     from hybridcast.field import rate_from_accumulation as rate_from_accumulation
     from hybridcast.field import rate_from_dbz as rate_from_dbz
     from hybridcast.field import regular_times as regular_times
+    from hybridcast.forecast import forecast as forecast
+    from hybridcast.forecast import save_forecast as save_forecast
+    from hybridcast.motion import estimate_motion as estimate_motion
+    from hybridcast.nowcasters import Advection as Advection
+    from hybridcast.nowcasters import Persistence as Persistence
     from hybridcast.radar import open_radar as open_radar
 
 __all__ = [*_CONTENTS, "__version__"]

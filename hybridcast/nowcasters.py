@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from hybridcast.errors import InputError
+from hybridcast.advection import advect, check_lead_times
 from hybridcast.field import GRID_MAPPING, NAME, UNITS
+from hybridcast.motion import DenseFlow, MotionMethod, usable_frames
+from hybridcast.settings import AdvectionSettings
 
 LeadTimes = NDArray[np.timedelta64]
 
@@ -47,9 +50,7 @@ def forecast_dataset(rate: ArrayLike, recent: xr.DataArray, lead_times: LeadTime
     """
     reference = recent["time"].values[-1]
     leads = check_lead_times(lead_times)
-    coords: dict[str, Any] = {
-        name: recent.coords[name] for name in ("y", "x", GRID_MAPPING) if name in recent.coords
-    }
+    coords: dict[str, Any] = {name: recent.coords[name] for name in ("y", "x", GRID_MAPPING) if name in recent.coords}
     coords["lead_time"] = ("lead_time", leads, {"standard_name": "forecast_period", "long_name": "lead time"})
     coords["reference_time"] = ((), reference, {"standard_name": "forecast_reference_time", "long_name": "issue time"})
     coords["time"] = ("lead_time", reference + leads, {"standard_name": "time", "long_name": "valid time"})
@@ -60,18 +61,60 @@ def forecast_dataset(rate: ArrayLike, recent: xr.DataArray, lead_times: LeadTime
     return xr.Dataset({NAME: (("lead_time", "y", "x"), values, described)}, coords=coords, attrs=attrs)
 
 
-def check_lead_times(lead_times: ArrayLike) -> LeadTimes:
-    """Give lead times as ``timedelta64[ns]``, increasing and above zero; raise `InputError` if they are not."""
-    leads = np.atleast_1d(np.asarray(lead_times))
-    if not np.issubdtype(leads.dtype, np.timedelta64):
-        raise InputError(
-            f"lead times are of type {leads.dtype}",
-            "they are timedelta64",
-            "Give, for example, np.arange(5, 125, 5) * np.timedelta64(1, 'm')",
-        )
-    leads = leads.astype("timedelta64[ns]")
-    if leads.size == 0 or leads[0] <= np.timedelta64(0) or (np.diff(leads) <= np.timedelta64(0)).any():
-        raise InputError(
-            f"lead times are {leads.astype('timedelta64[s]')}", "they are above zero and increase", "Sort them"
-        )
-    return leads
+@dataclass(frozen=True)
+class Persistence:
+    """The latest frame stays as it is: what every other nowcaster has to beat."""
+
+    @property
+    def name(self) -> str:
+        """How results name it."""
+        return "persistence"
+
+    def forecast(self, recent: xr.DataArray, lead_times: LeadTimes) -> xr.Dataset:
+        """See `Nowcaster`."""
+        latest, age = latest_frame(recent)
+        rate = np.broadcast_to(latest.values, (len(lead_times), *latest.shape))
+        return forecast_dataset(rate, recent, lead_times, model=self.name, status=_status(recent, age))
+
+
+@dataclass(frozen=True)
+class Advection:
+    """The latest frame carried along the motion of the recent ones."""
+
+    motion: MotionMethod = field(default_factory=DenseFlow)
+    settings: AdvectionSettings = field(default_factory=AdvectionSettings)
+
+    @property
+    def name(self) -> str:
+        """How results name it."""
+        return f"advection ({self.motion.name}, {self.settings.interpolation})"
+
+    def forecast(self, recent: xr.DataArray, lead_times: LeadTimes) -> xr.Dataset:
+        """See `Nowcaster`; the result holds the motion `u` and `v` too."""
+        motion = self.motion.estimate(recent)
+        latest, age = latest_frame(recent)
+        # A late radar is carried on from its last frame, that much longer.
+        moved = advect(latest, motion, check_lead_times(lead_times) + age, settings=self.settings)
+        result = forecast_dataset(moved.values, recent, lead_times, model=self.name, status=_status(recent, age))
+        for name in ("u", "v"):
+            result[name] = motion[name]
+        return result.assign_attrs(motion_method=str(motion.attrs["method"]), motion_status=str(motion.attrs["status"]))
+
+
+def latest_frame(recent: xr.DataArray) -> tuple[xr.DataArray, np.timedelta64]:
+    """Give the last frame that holds any value, and its age at the last time (zero if it is the last one).
+
+    If no frame holds any, the last one, all missing, is given.
+    """
+    indices, _ = usable_frames(recent, 1)
+    latest = recent.isel(time=int(indices[0]) if indices.size else -1)
+    age = recent["time"].values[-1] - latest["time"].values
+    return latest, age
+
+
+def _status(recent: xr.DataArray, age: np.timedelta64) -> str:
+    if age > np.timedelta64(0):
+        return f"radar is late: latest frame is {age / np.timedelta64(1, 'm'):g} min old"
+    if not np.isfinite(recent.values[-1]).any():
+        return "no radar data in any frame: all unknown"
+    return "ok"

@@ -1,0 +1,208 @@
+"""The one call: from recent radar frames to a forecast, and that forecast on disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import asdict, is_dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+import hybridcast
+from hybridcast.errors import InputError
+from hybridcast.field import NAME, as_datetime64, check_precipitation, regular_times, time_step
+from hybridcast.nowcasters import Advection, LeadTimes, Nowcaster
+
+Duration = str | np.timedelta64 | pd.Timedelta
+#: How far back frames are looked at: no method needs more, and it bounds what is loaded of a long archive.
+HISTORY = np.timedelta64(2, "h")
+
+
+def forecast(
+    radar: xr.DataArray,
+    *,
+    lead_time: Duration = "2h",
+    step: Duration | None = None,
+    issue_time: datetime | str | np.datetime64 | None = None,
+    model: Nowcaster | None = None,
+) -> xr.Dataset:
+    """Forecast precipitation from recent radar frames.
+
+    Parameters
+    ----------
+    radar
+        Precipitation field, as `open_radar` gives it: mm h-1, dims ``(time, y, x)``, NaN outside coverage. Missing
+        frames are skipped; one frame alone is forecast to stay where it is.
+    lead_time
+        How far ahead, such as ``"2h"`` or ``"90min"``.
+    step
+        From one lead time to the next; by default the time step of the radar (5 min for a single frame).
+    issue_time
+        Nothing after it is used; by default the time of the last frame. Where the radar is late, its last frame is
+        carried on that much longer, and ``attrs["status"]`` says so.
+    model
+        A nowcaster, such as `hybridcast.nowcasters.Persistence()`; None is pure advection, `Advection()`.
+
+    Returns
+    -------
+    Dataset
+        `precipitation_rate`, dims ``("lead_time", "y", "x")``, mm h-1, NaN where unknown;
+        `unknown_fraction`, dims ``("lead_time",)``, the share of the grid that is unknown;
+        the motion `u` and `v`, m s-1, where the model has one. Attributes say how it was made.
+
+    Raises
+    ------
+    InputError
+        If the field does not keep the contract, or times do not fit; the message says what to do.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hybridcast import precipitation
+    >>> times = np.datetime64("2020-01-01") + np.arange(3) * np.timedelta64(10, "m")
+    >>> dry = precipitation(np.zeros((3, 40, 50)), time=times, y=np.arange(40) * 1e3, x=np.arange(50) * 1e3, crs=None)
+    >>> forecast(dry, lead_time="1h").sizes["lead_time"]
+    6
+    """
+    recent = _until(radar, issue_time)
+    recent = check_precipitation(recent.compute())
+    leads = lead_times_of(recent, lead_time, step)
+    nowcaster = model or Advection()
+    result = nowcaster.forecast(recent, leads)
+    unknown = np.isnan(result[NAME].values).mean(axis=(1, 2), dtype=np.float64).astype(np.float32)
+    result["unknown_fraction"] = (
+        "lead_time",
+        unknown,
+        {"long_name": "share of the grid whose precipitation is unknown", "units": "1"},
+    )
+    return result.assign_attrs(_provenance(recent, nowcaster) | result.attrs)
+
+
+def _until(radar: xr.DataArray, issue_time: datetime | str | np.datetime64 | None) -> xr.DataArray:
+    """Select what was there at the issue time; a late radar is padded with missing frames up to it."""
+    if not isinstance(radar, xr.DataArray) or "time" not in radar.coords or radar.sizes.get("time", 0) == 0:
+        return check_precipitation(radar)  # which says what is wrong
+    times = radar["time"].values
+    if issue_time is None:
+        return radar.sel(time=slice(times[-1] - HISTORY, None))
+    issue = as_datetime64(issue_time)
+    recent = radar.sel(time=slice(issue - HISTORY, issue))
+    if recent.sizes["time"] == 0:
+        raise InputError(
+            f"issue time {issue} has no frame in the two hours before it (frames: {times[0]} to {times[-1]})",
+            "a forecast starts from recent frames",
+            "Choose an issue time within the radar's span",
+        )
+    step = time_step(radar["time"].values)
+    last = recent["time"].values[-1]
+    if step is None or last == issue:
+        return recent
+    if (issue - last) % step != np.timedelta64(0):
+        raise InputError(
+            f"issue time {issue} lies between frames",
+            f"it is a whole number of time steps ({step / np.timedelta64(1, 'm'):g} min) after a frame",
+            f"Choose {last}",
+        )
+    return regular_times(recent.reindex(time=np.append(recent["time"].values, issue)), step)
+
+
+def lead_times_of(recent: xr.DataArray, lead_time: Duration, step: Duration | None = None) -> LeadTimes:
+    """Give the lead times from one `step` to `lead_time`, ``timedelta64[ns]``."""
+    longest = _duration(lead_time, "lead_time")
+    radar_step = time_step(recent["time"].values)
+    every = _duration(step, "step") if step is not None else radar_step or np.timedelta64(5, "m")
+    if every > longest:
+        raise InputError(
+            f"step {every / np.timedelta64(1, 'm'):g} min, lead_time {longest / np.timedelta64(1, 'm'):g} min",
+            "there is at least one step",
+            "Give a longer lead_time or a shorter step",
+        )
+    return (np.arange(1, int(longest / every) + 1) * every).astype("timedelta64[ns]")
+
+
+def _duration(value: Duration, name: str) -> np.timedelta64:
+    try:
+        duration = pd.Timedelta(value)
+    except ValueError as error:
+        raise InputError(f"{name} = {value!r}", "it is a duration", "Write, for example, '2h' or '90min'") from error
+    if not duration > pd.Timedelta(0):
+        raise InputError(f"{name} = {value!r}", "it is above zero", "Write, for example, '2h' or '90min'")
+    return duration.to_timedelta64()
+
+
+def _provenance(recent: xr.DataArray, nowcaster: Nowcaster) -> dict[str, Any]:
+    """Attributes that say how a forecast was made."""
+    present = np.isfinite(recent.values).any(axis=(1, 2))
+    times = recent["time"].values
+    left_out = [f"radar frame {_iso(time)} (missing)" for time in times[~present]]
+    if "unreadable_files" in recent.attrs:
+        left_out.append(f"unreadable: {recent.attrs['unreadable_files']}")
+    settings = asdict(nowcaster) if is_dataclass(nowcaster) and not isinstance(nowcaster, type) else {}
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {
+        "Conventions": "CF-1.10",
+        "title": "Precipitation nowcast",
+        "institution": str(recent.attrs.get("institution", "unknown")),
+        "source": f"{nowcaster.name}; radar: {recent.attrs.get('source', 'unknown')}",
+        "history": f"{now} hybridcast {hybridcast.__version__} forecast",
+        "references": "Germann and Zawadzki (2002), Mon. Wea. Rev. 130, 2859-2873",
+        "comment": "NaN is unknown: air that comes from where the radar does not see",
+        "hybridcast_version": hybridcast.__version__,
+        "settings": json.dumps(settings, default=str),
+        "frames_used": ", ".join(_iso(time) for time in times[present]) or "none",
+        "sources_used": "radar" if present.any() else "none",
+        "sources_left_out": "; ".join(left_out) or "none",
+    }
+
+
+def _iso(time: np.datetime64) -> str:
+    return f"{np.datetime_as_string(time, unit='s')}Z"
+
+
+def save_forecast(result: xr.Dataset, path: str | Path) -> Path:
+    """Write a forecast as CF NetCDF, whole or not at all; an existing file is replaced.
+
+    Times are written as seconds since 1970-01-01, lead times in minutes, rates as compressed float32.
+
+    Raises
+    ------
+    InputError
+        If the folder does not exist or cannot be written.
+    """
+    path = Path(path).expanduser()
+    if not path.parent.is_dir():
+        raise InputError(f"folder {str(path.parent)!r} does not exist", "a file is written into a folder", "Create it")
+    compressed = {"zlib": True, "complevel": 1, "shuffle": True, "_FillValue": np.float32(np.nan)}
+    encoding: dict[str, dict[str, Any]] = {
+        str(name): compressed for name, variable in result.data_vars.items() if variable.dtype == np.float32
+    }
+    seconds = {"units": "seconds since 1970-01-01T00:00:00", "calendar": "standard", "dtype": "int64"}
+    encoding |= {"time": {**seconds, "_FillValue": None}, "reference_time": {**seconds, "_FillValue": None}}
+    encoding |= {"lead_time": {"units": "minutes", "dtype": "float64", "_FillValue": None}}
+    encoding |= {axis: {"_FillValue": None} for axis in ("y", "x")}
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    os.close(handle)
+    part = Path(name)
+    try:
+        result.to_netcdf(part, engine="h5netcdf", encoding=encoding)
+        part.chmod(0o666 & ~_umask())
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    return path
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+__all__ = ["forecast", "lead_times_of", "save_forecast"]

@@ -1,0 +1,1 @@
+"""Verification: additive sums per case first, scores from sums last."""

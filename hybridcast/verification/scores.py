@@ -1,0 +1,42 @@
+"""Scores from additive sums (`hybridcast.verification.sums`); NaN where a score is not defined.
+
+Definitions: Wilks (2019), Statistical Methods in the Atmospheric Sciences, chapter 9.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+
+def csi(sums: xr.Dataset) -> xr.DataArray:
+    """Critical success index: hits over hits, misses and false alarms; 1 is best."""
+    return _ratio(sums["hits"], sums["hits"] + sums["misses"] + sums["false_alarms"])
+
+
+def frequency_bias(sums: xr.Dataset) -> xr.DataArray:
+    """Forecast over observed occurrences; 1 is best, above it the forecast is too wet."""
+    return _ratio(sums["hits"] + sums["false_alarms"], sums["hits"] + sums["misses"])
+
+
+def mean_absolute_error(sums: xr.Dataset) -> xr.DataArray:
+    """Mean absolute error, mm h-1."""
+    return _ratio(sums["absolute_error"], sums["count"]).assign_attrs(units="mm h-1")
+
+
+def root_mean_square_error(sums: xr.Dataset) -> xr.DataArray:
+    """Root mean square error, mm h-1."""
+    squares = sums["forecast_squared"] - 2 * sums["product"] + sums["observed_squared"]
+    return np.sqrt(_ratio(squares.clip(min=0), sums["count"])).assign_attrs(units="mm h-1")
+
+
+def correlation(sums: xr.Dataset) -> xr.DataArray:
+    """Pearson's correlation over all points."""
+    n = sums["count"]
+    covariance = n * sums["product"] - sums["forecast"] * sums["observed"]
+    variances = [n * sums[f"{name}_squared"] - sums[name] ** 2 for name in ("forecast", "observed")]
+    return _ratio(covariance, np.sqrt((variances[0] * variances[1]).clip(min=0)))
+
+
+def _ratio(numerator: xr.DataArray, denominator: xr.DataArray) -> xr.DataArray:
+    return numerator / denominator.where(denominator > 0)

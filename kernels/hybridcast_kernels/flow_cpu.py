@@ -1,0 +1,395 @@
+"""Dense multi-frame optical flow on CPU threads.
+
+Lucas and Kanade's least squares (1981) in a pyramid, over all consecutive pairs of several frames at once, each frame
+warped back along the current flow; frames carry a coverage mask, so that the border of coverage is no gradient. The
+result is smoothed by normalised convolution (Knutsson and Westin 1993), weighted by how well each place determines
+both components of the motion, so that places without echo take the flow of their surroundings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from hybridcast_kernels import points as pt
+from hybridcast_kernels.parallel import over_bands
+from hybridcast_kernels.workspace import Workspace
+
+Array = NDArray[np.float32]
+
+kernel = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp", "reassoc"})
+
+LEAST_MASK = np.float32(0.05)  # a mask below this counts as missing
+COARSEST = 12  # no level is smaller than this along its shorter side
+#: The coarsest level has cells this many times as large as the field's.
+DEEPEST = 5
+
+
+@dataclass(frozen=True)
+class FlowOptions:
+    """Settings of `estimate`; lengths are in pixels of each level."""
+
+    iterations: int = 3
+    window: float = 6.0
+    smoothing: float = 2.0
+    final_smoothing: float = 3.0
+    ridge: float = 0.02
+    lowest_rate: float = 0.1
+    ceiling: float = 40.0
+    step_limit: float = 2.0
+    finest: int | None = None
+
+
+# --- pyramid --------------------------------------------------------------------------------------------------
+
+
+@kernel
+def decibel_rows(frame, lowest, ceiling, image, mask, first, last):
+    """Decibels and coverage of rows first..last at full resolution."""
+    for i in range(first, last):
+        for j in range(frame.shape[1]):
+            rate = frame[i, j]
+            mask[i, j] = pt.ONE if rate == rate else pt.ZERO
+            image[i, j] = pt.decibel(rate, lowest, ceiling)
+
+
+@kernel
+def decibel_halves(frame, lowest, ceiling, image, mask, first, last):
+    """Decibels averaged over the covered ones of 2 x 2 cells, and their share, without storing full resolution."""
+    rows, columns = frame.shape
+    pairs = columns // 2
+    for i in range(first, last):
+        y0 = 2 * i
+        y1 = min(y0 + 1, rows - 1)
+        for j in range(pairs):
+            seen, total = pt.ZERO, pt.ZERO
+            for rate in (frame[y0, 2 * j], frame[y0, 2 * j + 1], frame[y1, 2 * j], frame[y1, 2 * j + 1]):
+                seen += pt.ONE if rate == rate else pt.ZERO
+                total += pt.decibel(rate, lowest, ceiling)
+            image[i, j] = total / max(seen, pt.ONE)
+            mask[i, j] = seen * np.float32(0.25)
+        if columns % 2:
+            rate = frame[y0, columns - 1]
+            mask[i, pairs] = pt.ONE if rate == rate else pt.ZERO
+            image[i, pairs] = pt.decibel(rate, lowest, ceiling)
+
+
+@kernel
+def halve_rows(image, mask, half_image, half_mask, first, last):
+    """Halve the resolution with the binomial filter (1, 3, 3, 1), of covered cells only."""
+    rows, columns = image.shape
+    for i in range(first, last):
+        for j in range(half_image.shape[1]):
+            total, seen = pt.ZERO, pt.ZERO
+            for a in range(4):
+                y = min(max(2 * i - 1 + a, 0), rows - 1)
+                wy = np.float32(3.0) if a == 1 or a == 2 else pt.ONE
+                for b in range(4):
+                    x = min(max(2 * j - 1 + b, 0), columns - 1)
+                    wx = np.float32(3.0) if b == 1 or b == 2 else pt.ONE
+                    weight = wy * wx * mask[y, x]
+                    total += weight * image[y, x]
+                    seen += weight
+            half_image[i, j] = total / seen if seen > LEAST_MASK else pt.ZERO
+            half_mask[i, j] = seen * np.float32(1.0 / 64.0)
+
+
+# --- one iteration --------------------------------------------------------------------------------------------
+
+
+@kernel
+def warp_rows(images, masks, offsets, flow, warped, warped_masks, first, last):
+    """Carry every frame to the time of the last one along `flow`; `offsets` are their times in steps, at most 0."""
+    frames, rows, columns = images.shape
+    for t in range(frames):
+        offset = offsets[t]
+        for i in range(first, last):
+            if offset == pt.ZERO:
+                warped[t, i, :] = images[t, i, :]
+                warped_masks[t, i, :] = masks[t, i, :]
+                continue
+            for j in range(columns):
+                x = np.float32(j) + offset * flow[0, i, j]
+                y = np.float32(i) + offset * flow[1, i, j]
+                if pt.inside(rows, columns, x, y):
+                    warped[t, i, j] = pt.bilinear(images, t, x, y)
+                    warped_masks[t, i, j] = pt.bilinear(masks, t, x, y)
+                else:
+                    warped[t, i, j] = pt.ZERO
+                    warped_masks[t, i, j] = pt.ZERO
+
+
+@kernel
+def tensor_row(warped, masks, offsets, i, tensor):
+    """Sum the structure tensor and the right-hand side of row `i` over pairs of frames into ``tensor[:, j]``."""
+    frames, rows, columns = warped.shape
+    up, down = max(i - 1, 0), min(i + 1, rows - 1)
+    tensor[:] = pt.ZERO
+    for t in range(frames - 1):
+        duration = offsets[t + 1] - offsets[t]
+        for j in range(1, columns - 1):
+            weight = min(masks[t, i, j], masks[t + 1, i, j])
+            weight = min(weight, min(masks[t, up, j], masks[t + 1, up, j]))
+            weight = min(weight, min(masks[t, down, j], masks[t + 1, down, j]))
+            weight = min(weight, min(masks[t, i, j - 1], masks[t + 1, i, j - 1]))
+            weight = min(weight, min(masks[t, i, j + 1], masks[t + 1, i, j + 1]))
+            right = warped[t, i, j + 1] + warped[t + 1, i, j + 1]
+            left = warped[t, i, j - 1] + warped[t + 1, i, j - 1]
+            gx = np.float32(0.25) * duration * (right - left)
+            below = warped[t, down, j] + warped[t + 1, down, j]
+            above = warped[t, up, j] + warped[t + 1, up, j]
+            gy = np.float32(0.25) * duration * (below - above)
+            change = warped[t + 1, i, j] - warped[t, i, j]
+            tensor[0, j] += weight * gx * gx
+            tensor[1, j] += weight * gx * gy
+            tensor[2, j] += weight * gy * gy
+            tensor[3, j] -= weight * gx * change
+            tensor[4, j] -= weight * gy * change
+
+
+@kernel
+def box_row(source, target, radius):
+    """Running mean of each row of `source` over 2 radius + 1 cells, zero beyond the ends."""
+    count, columns = source.shape
+    scale = pt.ONE / np.float32(2 * radius + 1)
+    for k in range(count):
+        total = pt.ZERO
+        for j in range(min(radius, columns)):
+            total += source[k, j]
+        for j in range(columns):
+            if j + radius < columns:
+                total += source[k, j + radius]
+            if j - radius > 0:
+                total -= source[k, j - radius - 1]
+            target[k, j] = total * scale
+
+
+@kernel
+def tensor_rows(warped, masks, offsets, radius, tensors, first, last):
+    """Structure tensor of rows first..last, smoothed along the rows: (5, y, x)."""
+    columns = warped.shape[2]
+    raw = np.empty((5, columns), np.float32)
+    once = np.empty((5, columns), np.float32)
+    for i in range(first, last):
+        tensor_row(warped, masks, offsets, i, raw)
+        box_row(raw, once, radius)
+        box_row(once, raw, radius)
+        for k in range(5):
+            tensors[k, i, :] = raw[k, :]
+
+
+@kernel
+def box_columns(source, target, radius, first, last):
+    """Running mean of columns first..last of each plane over 2 radius + 1 cells, zero beyond the ends."""
+    planes, rows, _ = source.shape
+    scale = pt.ONE / np.float32(2 * radius + 1)
+    total = np.empty(last - first, np.float32)
+    for k in range(planes):
+        total[:] = pt.ZERO
+        for i in range(min(radius, rows)):
+            for j in range(last - first):
+                total[j] += source[k, i, first + j]
+        for i in range(rows):
+            if i + radius < rows:
+                for j in range(last - first):
+                    total[j] += source[k, i + radius, first + j]
+            if i - radius > 0:
+                for j in range(last - first):
+                    total[j] -= source[k, i - radius - 1, first + j]
+            for j in range(last - first):
+                target[k, i, first + j] = total[j] * scale
+
+
+@kernel
+def solve_columns(tensors, scratch, flow, weighted, radius, ridge, limit, first, last):
+    """Finish the window along columns first..last, improve the flow there, and weigh it: (weight, w u, w v, y, x)."""
+    box_columns(tensors, scratch, radius, first, last)
+    box_columns(scratch, tensors, radius, first, last)
+    for i in range(tensors.shape[1]):
+        for j in range(first, last):
+            xx, xy, yy = tensors[0, i, j], tensors[1, i, j], tensors[2, i, j]
+            u, v = pt.solve_flow(xx, xy, yy, tensors[3, i, j], tensors[4, i, j], ridge, limit)
+            weight = pt.smaller_eigenvalue(xx, xy, yy)
+            weighted[0, i, j] = weight
+            weighted[1, i, j] = weight * (flow[0, i, j] + u)
+            weighted[2, i, j] = weight * (flow[1, i, j] + v)
+
+
+@kernel
+def smooth_columns(weighted, scratch, radius, first, last):
+    """Smooth columns first..last of the weighted flow."""
+    box_columns(weighted, scratch, radius, first, last)
+    box_columns(scratch, weighted, radius, first, last)
+
+
+@kernel
+def smooth_rows(weighted, radius, least, flow, first, last):
+    """Smooth the weighted flow along rows first..last and normalise it; where nothing weighs, `flow` stays."""
+    columns = weighted.shape[2]
+    raw = np.empty((3, columns), np.float32)
+    once = np.empty((3, columns), np.float32)
+    for i in range(first, last):
+        for k in range(3):
+            raw[k, :] = weighted[k, i, :]
+        box_row(raw, once, radius)
+        box_row(once, raw, radius)
+        for j in range(columns):
+            weight = max(raw[0, j], pt.ZERO)
+            share = pt.ONE / (weight + least)
+            flow[0, i, j] = (raw[1, j] + least * flow[0, i, j]) * share
+            flow[1, i, j] = (raw[2, j] + least * flow[1, i, j]) * share
+
+
+@kernel
+def enlarge_rows(coarse, fine, factor, first, last):
+    """Bring a flow to a grid `factor` times as fine, bilinearly; its unit, the cell, shrinks with it."""
+    rows, columns = coarse.shape[1], coarse.shape[2]
+    size = np.float32(factor)
+    line = np.empty(columns + 1, np.float32)
+    for c in range(2):
+        for i in range(first, last):
+            y = min(max((np.float32(i) + pt.HALF) / size - pt.HALF, pt.ZERO), np.float32(rows - 1))
+            i0 = np.int64(y)
+            i1 = min(i0 + 1, rows - 1)
+            fy = y - np.float32(i0)
+            for j in range(columns):
+                line[j] = size * (coarse[c, i0, j] + fy * (coarse[c, i1, j] - coarse[c, i0, j]))
+            line[columns] = line[columns - 1]
+            for j in range(fine.shape[2]):
+                x = min(max((np.float32(j) + pt.HALF) / size - pt.HALF, pt.ZERO), np.float32(columns - 1))
+                j0 = np.int64(x)
+                fine[c, i, j] = line[j0] + (x - np.float32(j0)) * (line[j0 + 1] - line[j0])
+
+
+# --- whole fields ---------------------------------------------------------------------------------------------
+
+
+def estimate(
+    frames: Array, offsets: Array, options: FlowOptions | None = None, *, workspace: Workspace | None = None
+) -> tuple[Array, bool]:
+    """Estimate the flow that carries the earlier frames into the last one.
+
+    Parameters
+    ----------
+    frames
+        Rain rate, mm h-1, shape ``(frame, y, x)``, at least two, NaN where missing.
+    offsets
+        Time of each frame in steps, increasing, the last one 0, shape ``(frame,)``.
+
+    Returns
+    -------
+    flow
+        Cells per step, shape ``(2, y, x)``, x first, finite everywhere.
+    found
+        False if there is no echo to track; the flow is zero then.
+    """
+    options = options or FlowOptions()
+    work = workspace or Workspace()
+    _, rows, columns = frames.shape
+    finest, depth = _levels(rows, columns, options.finest)
+    images, masks = _pyramid(frames, finest, depth, options, work)
+    flow = np.zeros((2, *images[-1].shape[1:]), dtype=np.float32)
+    found = False
+    for level in range(depth - 1, -1, -1):
+        if level < depth - 1:
+            flow = _enlarged(flow, images[level].shape[1:], 2)
+        last = level == 0
+        found = _refine(images[level], masks[level], offsets, flow, options, last, work, f"{level}") or found
+    if not found:
+        return np.zeros((2, rows, columns), dtype=np.float32), False
+    return (_enlarged(flow, (rows, columns), 2**finest) if finest else flow), True
+
+
+def _levels(rows: int, columns: int, finest: int | None) -> tuple[int, int]:
+    """Give the finest level worked on (as a power of two) and how many levels there are from it on."""
+    shorter = min(rows, columns)
+    if finest is None:
+        finest = 2 if shorter >= 400 else 1 if shorter >= 100 else 0
+    depth = 1
+    while finest + depth <= DEEPEST and (shorter >> (finest + depth)) >= COARSEST:
+        depth += 1
+    return finest, depth
+
+
+def _half(size: int) -> int:
+    return (size + 1) // 2
+
+
+def _pyramid(
+    frames: Array, finest: int, depth: int, options: FlowOptions, work: Workspace
+) -> tuple[list[Array], list[Array]]:
+    """Images and masks from the finest level worked on to the coarsest."""
+    count, rows, columns = frames.shape
+    lowest, ceiling = np.float32(options.lowest_rate), np.float32(options.ceiling)
+    start = decibel_rows
+    if finest > 0:
+        rows, columns, start = _half(rows), _half(columns), decibel_halves
+    images = [work.array("image", (count, rows, columns))]
+    masks = [work.array("mask", (count, rows, columns))]
+    for t in range(count):
+        frame, image, mask = frames[t], images[0][t], masks[0][t]
+
+        def first_level(first: int, last: int, f: Array = frame, i: Array = image, m: Array = mask) -> None:
+            start(f, lowest, ceiling, i, m, first, last)
+
+        over_bands(first_level, rows)
+    for level in range(1, max(finest, 1) + depth - 1):
+        rows, columns = _half(rows), _half(columns)
+        images.append(work.array(f"image{level}", (count, rows, columns)))
+        masks.append(work.array(f"mask{level}", (count, rows, columns)))
+        for t in range(count):
+            halve_rows(images[-2][t], masks[-2][t], images[-1][t], masks[-1][t], 0, rows)
+    skip = max(finest - 1, 0)
+    return images[skip:], masks[skip:]
+
+
+def _radius(sigma: float) -> int:
+    """Radius of the box that, passed twice, is as wide as a Gaussian of standard deviation `sigma`."""
+    return max(1, round((np.sqrt(6.0 * sigma**2 + 1.0) - 1.0) / 2.0))
+
+
+def _refine(
+    images: Array,
+    masks: Array,
+    offsets: Array,
+    flow: Array,
+    options: FlowOptions,
+    last_level: bool,
+    work: Workspace,
+    level: str,
+) -> bool:
+    """Improve `flow` in place by a few Gauss-Newton iterations; tell whether there was anything to track."""
+    _, rows, columns = images.shape
+    warped = work.array("warped" + level, images.shape)
+    warped_masks = work.array("warped_masks" + level, images.shape)
+    tensors = work.array("tensors" + level, (5, rows, columns))
+    scratch = work.array("scratch" + level, (5, rows, columns))
+    weighted = work.array("weighted" + level, (3, rows, columns))
+    window = _radius(options.window)
+    limit = np.float32(options.step_limit)
+    for iteration in range(options.iterations):
+        final = last_level and iteration == options.iterations - 1
+        smoothing = _radius(options.final_smoothing if final else options.smoothing)
+        over_bands(lambda a, b: warp_rows(images, masks, offsets, flow, warped, warped_masks, a, b), rows)
+        over_bands(lambda a, b: tensor_rows(warped, warped_masks, offsets, window, tensors, a, b), rows)
+        trace = float(tensors[0].mean() + tensors[2].mean())
+        if not trace > 1e-6:
+            return False
+        ridge = np.float32(options.ridge * trace)
+        over_bands(
+            lambda a, b: solve_columns(tensors, scratch, flow, weighted, window, ridge, limit, a, b),  # noqa: B023
+            columns,
+        )
+        least = np.float32(1e-3 * trace)
+        over_bands(lambda a, b: smooth_columns(weighted, scratch[:3], smoothing, a, b), columns)  # noqa: B023
+        over_bands(lambda a, b: smooth_rows(weighted, smoothing, least, flow, a, b), rows)  # noqa: B023
+    return True
+
+
+def _enlarged(flow: Array, shape: tuple[int, ...], factor: int) -> Array:
+    fine = np.empty((2, *shape), dtype=np.float32)
+    over_bands(lambda first, last: enlarge_rows(flow, fine, factor, first, last), shape[0])
+    return fine

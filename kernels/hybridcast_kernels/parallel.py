@@ -1,0 +1,70 @@
+"""One thread pool for all CPU kernels.
+
+The kernels release the GIL and work on bands of rows; Python's own threads run the bands. That is chosen over
+numba's threading layers because it is safe when called from many threads (dask workers) at once, never runs more
+threads than the machine has processors, does not spin while a neighbour is busy, and makes kernels quicker to compile
+(no ``parallel=True``).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+_lock = threading.Lock()
+_pool: ThreadPoolExecutor | None = None
+_threads: int | None = None
+
+
+def threads() -> int:
+    """Give the number of threads in use: ``HYBRIDCAST_NUM_THREADS``, or the processors this process may use."""
+    global _threads
+    if _threads is None:
+        _threads = max(1, int(os.environ.get("HYBRIDCAST_NUM_THREADS", "0")) or len(os.sched_getaffinity(0)))
+    return _threads
+
+
+def set_threads(count: int) -> None:
+    """Use `count` threads from now on; call it while no kernel runs."""
+    global _threads
+    if count < 1:
+        raise ValueError(f"count is {count}; at least one thread is needed")
+    _threads = int(count)
+    _forget_pool()
+
+
+def _forget_pool() -> None:
+    global _pool
+    _pool = None
+
+
+# A forked child has none of its parent's threads: it starts a pool of its own.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_pool)
+
+
+def _get_pool() -> ThreadPoolExecutor:
+    global _pool
+    with _lock:
+        if _pool is None:
+            _pool = ThreadPoolExecutor(threads(), thread_name_prefix="hybridcast")
+        return _pool
+
+
+def over_bands(band: Callable[[int, int], None], rows: int, least: int = 32) -> None:
+    """Run ``band(first, last)`` over all `rows`, split into bands of at least `least` rows.
+
+    More bands than threads are made, so that a thread slowed by a busy neighbour takes fewer of them.
+    """
+    count = min(4 * threads(), rows // least)
+    if threads() == 1 or count < 2:
+        band(0, rows)
+        return
+    edges = [rows * k // count for k in range(count + 1)]
+    pool = _get_pool()
+    futures = [pool.submit(band, edges[k], edges[k + 1]) for k in range(1, count)]
+    band(edges[0], edges[1])  # the calling thread works too, rather than wait
+    for future in futures:
+        future.result()
