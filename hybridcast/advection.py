@@ -119,7 +119,7 @@ def _spline_coefficients(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _label(moved: NDArray[np.float32], fields: xr.Dataset, leads: NDArray[np.timedelta64]) -> xr.Dataset:
-    coords: dict[str, Any] = {name: coord for name, coord in fields.coords.items() if name != "time"}
+    coords: dict[str, Any] = {str(name): coord for name, coord in fields.coords.items() if name != "time"}
     coords["lead_time"] = ("lead_time", leads, {"standard_name": "forecast_period", "long_name": "lead time"})
     dims = ("lead_time", "y", "x")
     variables = {name: (dims, moved[k], fields[name].attrs) for k, name in enumerate(fields.data_vars)}

@@ -34,6 +34,8 @@ EARTH_RADIUS = 6_371_008.8  # m, mean radius of GRS80 (IUGG)
 
 #: Rates above this are units mistaken, not rain: the heaviest minute on record (31.2 mm) is 1872 mm/h.
 HIGHEST_RATE = 2500.0
+#: Fewer frames than this share of the regular time steps are no sequence with gaps.
+LEAST_FRAMES = 0.1
 #: A grid spacing outside these bounds (m) is units mistaken.
 SPACING_BOUNDS = (10.0, 100_000.0)
 
@@ -104,9 +106,7 @@ def with_crs(field: xr.DataArray, crs: pyproj.CRS | str | None) -> xr.DataArray:
     if crs is not None:
         crs = pyproj.CRS.from_user_input(crs)
         geographic = crs.is_geographic
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # CF cannot say all of a WKT; crs_wkt keeps the rest
-            field = field.assign_coords({GRID_MAPPING: ((), np.int32(0), crs.to_cf())})
+        field = field.assign_coords({GRID_MAPPING: ((), np.int32(0), _grid_mapping(crs))})
         field.attrs["grid_mapping"] = GRID_MAPPING
     for axis, name, degrees in (("x", "longitude", "degrees_east"), ("y", "latitude", "degrees_north")):
         standard_name = name if geographic else f"projection_{axis}_coordinate"
@@ -115,6 +115,16 @@ def with_crs(field: xr.DataArray, crs: pyproj.CRS | str | None) -> xr.DataArray:
     if "time" in field.coords:
         field["time"].attrs = {"standard_name": "time", "axis": "T"}
     return field
+
+
+def _grid_mapping(crs: pyproj.CRS) -> dict[str, Any]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # CF cannot say all of a WKT; crs_wkt keeps the rest
+        attrs: dict[str, Any] = crs.to_cf()
+    if attrs.get("grid_mapping_name") == "polar_stereographic" and "standard_parallel" in attrs:
+        # required by CF, and left out by pyproj where the standard parallel says it
+        attrs.setdefault("latitude_of_projection_origin", float(np.copysign(90.0, attrs["standard_parallel"])))
+    return {"long_name": "coordinate reference system", **attrs}
 
 
 # --- checking -------------------------------------------------------------------------------------------------
@@ -147,19 +157,24 @@ def check_precipitation(field: xr.DataArray) -> xr.DataArray:
             "a precipitation field is an xarray.DataArray",
             "Open radar files with open_radar(paths), or build one with hybridcast.precipitation(values, ...)",
         )
-    _check_dims(field)
-    _check_units(field)
-    for axis in ("x", "y"):
-        _check_axis(field, axis)
+    check_frames(field)
     _check_time(field)
     field = field.transpose(*DIMS)
-    if field.chunks is None:
-        _check_values(field)
     if field.dtype != np.float32:
         field = field.astype(np.float32, keep_attrs=True)
     if field.name != NAME or field.attrs.get("units") != UNITS:
         field = field.rename(NAME).assign_attrs(units=UNITS)
     return field
+
+
+def check_frames(field: xr.DataArray) -> None:
+    """Check all of the contract but the times: dims, units, x and y, and values in memory; raise `InputError`."""
+    _check_dims(field)
+    _check_units(field)
+    for axis in ("x", "y"):
+        _check_axis(field, axis)
+    if field.chunks is None:
+        _check_values(field)
 
 
 def _check_dims(field: xr.DataArray) -> None:
@@ -301,7 +316,8 @@ def regular_times(field: xr.DataArray, step: np.timedelta64 | None = None) -> xr
     Raises
     ------
     InputError
-        If a time is doubled, or off the regular steps; the message names the times.
+        If a time is doubled, or off the regular steps (the message names the times), or if more than nine in ten
+        frames would be missing.
     """
     times = np.asarray(field["time"].values, dtype="datetime64[ns]")
     steps = np.diff(times)
@@ -310,8 +326,7 @@ def regular_times(field: xr.DataArray, step: np.timedelta64 | None = None) -> xr
     if times.size < 2:
         return field
     if step is None:
-        lengths, counts = np.unique(steps, return_counts=True)
-        step = lengths[np.argmax(counts)]
+        step = usual_step(times)
     offsets = (times - times[0]) % step
     if (offsets != np.timedelta64(0)).any():
         odd = times[offsets != np.timedelta64(0)]
@@ -322,7 +337,21 @@ def regular_times(field: xr.DataArray, step: np.timedelta64 | None = None) -> xr
         )
     if (steps == step).all():
         return field
-    return field.reindex(time=np.arange(times[0], times[-1] + step, step))
+    filled = np.arange(times[0], times[-1] + step, step)
+    if times.size < LEAST_FRAMES * filled.size:
+        raise InputError(
+            f"{times.size} frames are scattered over {filled.size} steps of {_minutes(step)} min "
+            f"({_show(times[[0, -1]])})",
+            "at least one frame in ten is there",
+            "Take frames that are close in time: open fewer files, or open_radar(..., times=(first, last))",
+        )
+    return field.reindex(time=filled)
+
+
+def usual_step(times: NDArray[np.datetime64]) -> np.timedelta64:
+    """Give the most frequent difference of two or more `times` in order; the smaller of two equally frequent ones."""
+    lengths, counts = np.unique(np.diff(times), return_counts=True)
+    return cast(np.timedelta64, lengths[np.argmax(counts)])
 
 
 def _show(times: NDArray[np.datetime64]) -> str:
@@ -339,7 +368,7 @@ def as_datetime64(time: datetime | str | np.datetime64) -> np.datetime64:
     """Give `time` as ``datetime64[ns]`` in UTC; an aware datetime is converted, a naive one is UTC."""
     if isinstance(time, datetime) and time.tzinfo is not None:
         time = time.astimezone(UTC).replace(tzinfo=None)
-    return np.datetime64(cast(Any, time)).astype("datetime64[ns]")
+    return cast(np.datetime64, np.datetime64(cast(Any, time)).astype("datetime64[ns]"))
 
 
 # --- place ----------------------------------------------------------------------------------------------------
@@ -403,7 +432,7 @@ def rate_from_dbz(dbz: T, a: float = 200.0, b: float = 1.6) -> T:
     1.0
     """
     rate = (10.0 ** (dbz / 10.0) / a) ** (1.0 / b)
-    rate = xr.where(rate < 0.01, 0.0, rate, keep_attrs=True) if isinstance(rate, xr.DataArray) else _dry_below(rate)
+    rate = rate.where(~(rate < 0.01), 0.0) if isinstance(rate, xr.DataArray) else _dry_below(rate)
     return cast(T, _with_rate_units(rate, dbz))
 
 
@@ -450,7 +479,6 @@ def as_rate(field: xr.DataArray) -> xr.DataArray:
 @functools.cache
 def rate_factor(units: str) -> float | None:
     """Give the factor from `units` to mm h-1 (1 kg m-2 of water is 1 mm); None if `units` are no rain rate."""
-    import pint
     from cf_xarray.units import units as registry
 
     try:
@@ -458,7 +486,7 @@ def rate_factor(units: str) -> float | None:
         if one.check("[mass] / [area] / [time]"):
             one = one / registry.Quantity(1000.0, "kg m-3")
         return round(float(one.to("mm/h").magnitude), 9)
-    except (pint.errors.PintError, ValueError, TypeError, AssertionError, AttributeError):
+    except Exception:  # pint hands the text to Python's tokenizer, which fails in ways of its own
         return None
 
 

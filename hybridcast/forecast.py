@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import pandas as pd
@@ -17,9 +15,10 @@ import xarray as xr
 import hybridcast
 from hybridcast.errors import InputError
 from hybridcast.field import NAME, as_datetime64, check_precipitation, regular_times, time_step
+from hybridcast.files import written_whole
 from hybridcast.nowcasters import Advection, LeadTimes, Nowcaster
 
-Duration = str | np.timedelta64 | pd.Timedelta
+Duration: TypeAlias = str | np.timedelta64 | pd.Timedelta
 #: How far back frames are looked at: no method needs more, and it bounds what is loaded of a long archive.
 HISTORY = np.timedelta64(2, "h")
 
@@ -133,7 +132,7 @@ def _duration(value: Duration, name: str) -> np.timedelta64:
         raise InputError(f"{name} = {value!r}", "it is a duration", "Write, for example, '2h' or '90min'") from error
     if not duration > pd.Timedelta(0):
         raise InputError(f"{name} = {value!r}", "it is above zero", "Write, for example, '2h' or '90min'")
-    return duration.to_timedelta64()
+    return cast(np.timedelta64, duration.to_timedelta64())
 
 
 def _provenance(recent: xr.DataArray, nowcaster: Nowcaster) -> dict[str, Any]:
@@ -143,7 +142,7 @@ def _provenance(recent: xr.DataArray, nowcaster: Nowcaster) -> dict[str, Any]:
     left_out = [f"radar frame {_iso(time)} (missing)" for time in times[~present]]
     if "unreadable_files" in recent.attrs:
         left_out.append(f"unreadable: {recent.attrs['unreadable_files']}")
-    settings = asdict(nowcaster) if is_dataclass(nowcaster) and not isinstance(nowcaster, type) else {}
+    settings: dict[str, Any] = asdict(nowcaster) if is_dataclass(nowcaster) and not isinstance(nowcaster, type) else {}
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {
         "Conventions": "CF-1.10",
@@ -173,11 +172,8 @@ def save_forecast(result: xr.Dataset, path: str | Path) -> Path:
     Raises
     ------
     InputError
-        If the folder does not exist or cannot be written.
+        If the folder does not exist.
     """
-    path = Path(path).expanduser()
-    if not path.parent.is_dir():
-        raise InputError(f"folder {str(path.parent)!r} does not exist", "a file is written into a folder", "Create it")
     compressed = {"zlib": True, "complevel": 1, "shuffle": True, "_FillValue": np.float32(np.nan)}
     encoding: dict[str, dict[str, Any]] = {
         str(name): compressed for name, variable in result.data_vars.items() if variable.dtype == np.float32
@@ -186,23 +182,9 @@ def save_forecast(result: xr.Dataset, path: str | Path) -> Path:
     encoding |= {"time": {**seconds, "_FillValue": None}, "reference_time": {**seconds, "_FillValue": None}}
     encoding |= {"lead_time": {"units": "minutes", "dtype": "float64", "_FillValue": None}}
     encoding |= {axis: {"_FillValue": None} for axis in ("y", "x")}
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    os.close(handle)
-    part = Path(name)
-    try:
+    with written_whole(path) as part:
         result.to_netcdf(part, engine="h5netcdf", encoding=encoding)
-        part.chmod(0o666 & ~_umask())
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    return path
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    return Path(path)
 
 
 __all__ = ["forecast", "lead_times_of", "save_forecast"]

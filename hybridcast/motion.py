@@ -136,7 +136,7 @@ class DIS:
             "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
             "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
         }
-        found = cv2.DISOpticalFlow_create(presets[self.preset]).calc(before, after, None)
+        found = cv2.DISOpticalFlow.create(presets[self.preset]).calc(before, after, None)
         flow = np.ascontiguousarray(np.moveaxis(found, 2, 0)) / -offsets[0]
         return motion_dataset(flow, recent, _step(recent), method=self.name, status="estimated")
 
@@ -187,7 +187,7 @@ def cells_per_step(motion: xr.Dataset, step: np.timedelta64) -> Flow:
     return flow
 
 
-def check_motion(motion: xr.Dataset, field: xr.DataArray) -> xr.Dataset:
+def check_motion(motion: xr.Dataset, field: xr.DataArray | xr.Dataset) -> xr.Dataset:
     """Check that `motion` holds finite `u` and `v` in m s-1 on the grid of `field`; raise `InputError` if not."""
     if not isinstance(motion, xr.Dataset) or not {"u", "v"} <= set(motion.data_vars):
         raise InputError(

@@ -7,9 +7,7 @@ pyplot, so nothing here touches the state of a notebook or needs a display.
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -20,6 +18,7 @@ from numpy.typing import NDArray
 
 from hybridcast.errors import InputError
 from hybridcast.field import NAME, check_same_grid, crs_of
+from hybridcast.files import written_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -203,7 +202,7 @@ def animate_forecast(
         drawn = Image.fromarray(_pixels(figure)[..., :3])
         frames.append(drawn.quantize(128, dither=Image.Dither.NONE))  # the colours are few and flat
     milliseconds = round(1000 / frames_per_second)
-    with _complete(path) as unfinished:
+    with written_whole(path) as unfinished:
         frames[0].save(unfinished, save_all=True, append_images=frames[1:], duration=milliseconds, loop=0)
     return Path(path)
 
@@ -215,7 +214,7 @@ def save_figure(figure: Figure, path: str | Path, *, dpi: float = 130) -> Path:
     --------
     >>> save_figure(plot_precipitation(field).figure, "field.png")  # doctest: +SKIP
     """
-    with _complete(path) as unfinished:
+    with written_whole(path) as unfinished:
         figure.savefig(unfinished, dpi=dpi)
     return Path(path)
 
@@ -390,19 +389,3 @@ def _datetime(time: Any) -> datetime:
 
 def _minutes(lead: Any) -> str:
     return f"{lead / np.timedelta64(60, 's'):g}"
-
-
-@contextlib.contextmanager
-def _complete(path: str | Path) -> Iterator[Path]:
-    """Give a file to write beside `path`; it takes the place of `path` only if nothing went wrong."""
-    path = Path(path)
-    with tempfile.NamedTemporaryFile(
-        dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix, delete=False
-    ) as file:
-        unfinished = Path(file.name)
-    try:
-        yield unfinished
-        unfinished.chmod(0o644)  # temporary files are private, pictures are not
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)

@@ -57,7 +57,9 @@ class AdvectionSettings:
         choices = ("nearest", "linear", "cubic")
         if self.interpolation not in choices:
             raise InputError(
-                f"interpolation {self.interpolation!r}", "the field is sampled in a known way", f"Choose one of {choices}"
+                f"interpolation {self.interpolation!r}",
+                "the field is sampled in a known way",
+                f"Choose one of {choices}",
             )
 
 

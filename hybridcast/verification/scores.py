@@ -5,7 +5,6 @@ Definitions: Wilks (2019), Statistical Methods in the Atmospheric Sciences, chap
 
 from __future__ import annotations
 
-import numpy as np
 import xarray as xr
 
 
@@ -27,7 +26,7 @@ def mean_absolute_error(sums: xr.Dataset) -> xr.DataArray:
 def root_mean_square_error(sums: xr.Dataset) -> xr.DataArray:
     """Root mean square error, mm h-1."""
     squares = sums["forecast_squared"] - 2 * sums["product"] + sums["observed_squared"]
-    return np.sqrt(_ratio(squares.clip(min=0), sums["count"])).assign_attrs(units="mm h-1")
+    return (_ratio(squares.clip(min=0), sums["count"]) ** 0.5).assign_attrs(units="mm h-1")
 
 
 def correlation(sums: xr.Dataset) -> xr.DataArray:
@@ -35,7 +34,7 @@ def correlation(sums: xr.Dataset) -> xr.DataArray:
     n = sums["count"]
     covariance = n * sums["product"] - sums["forecast"] * sums["observed"]
     variances = [n * sums[f"{name}_squared"] - sums[name] ** 2 for name in ("forecast", "observed")]
-    return _ratio(covariance, np.sqrt((variances[0] * variances[1]).clip(min=0)))
+    return _ratio(covariance, (variances[0] * variances[1]).clip(min=0) ** 0.5)
 
 
 def _ratio(numerator: xr.DataArray, denominator: xr.DataArray) -> xr.DataArray:

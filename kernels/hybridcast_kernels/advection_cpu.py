@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hybridcast_kernels import points as pt
 from hybridcast_kernels.parallel import over_bands
-from hybridcast_kernels.workspace import Workspace
+from hybridcast_kernels.workspace import Workspace, workspace_of_this_thread
 
 NEAREST, LINEAR, CUBIC = 0, 1, 3  # order of the interpolation
 
@@ -296,6 +296,17 @@ def summarise_tiles(planes, tiles, first, last):
 # --- whole fields ---------------------------------------------------------------------------------------------
 
 
+def _check(
+    flow: NDArray[np.float32], leads: NDArray[np.float32], out: NDArray[np.float32], shape: tuple[int, ...]
+) -> None:
+    if flow.shape != (2, *shape[2:]):
+        raise ValueError(f"flow has shape {flow.shape}, not {(2, *shape[2:])}")
+    if leads.size == 0 or not (np.diff(leads, prepend=np.float32(0)) > 0).all():
+        raise ValueError(f"leads are {leads}; they are above zero and increase")
+    if out.shape != shape or out.dtype != np.float32 or not out.flags.c_contiguous:
+        raise ValueError(f"out is {out.dtype} of shape {out.shape}, not contiguous float32 of shape {shape}")
+
+
 def advect(
     fields: NDArray[np.float32],
     flow: NDArray[np.float32],
@@ -318,24 +329,31 @@ def advect(
     flow
         Cells per unit of `leads`, shape ``(2, y, x)``, x first, finite.
     leads
-        Increasing lead times, shape ``(lead,)``.
+        Lead times, above zero and increasing, shape ``(lead,)``.
     order
         0 nearest, 1 linear, 3 cubic.
     coefficients
         For order 3: B-spline coefficients of the fields, missing cells filled, shape ``(field, y, x)``.
     out
-        Where to write; made if not given.
+        Where to write, contiguous float32; made if not given.
     workspace
-        Scratch arrays to use again.
+        Scratch arrays to use again; by default those of this thread.
 
     Returns
     -------
     Shape ``(field, lead, y, x)``, NaN where air comes from outside the grid or from missing cells.
+
+    Raises
+    ------
+    ValueError
+        If shapes, `leads` or `out` do not fit: the loops do not look before they read and write.
     """
-    work = workspace or Workspace()
+    work = workspace or workspace_of_this_thread()
     count, rows, columns = fields.shape
+    shape = (count, leads.size, rows, columns)
     if out is None:
-        out = np.empty((count, leads.size, rows, columns), dtype=np.float32)
+        out = np.empty(shape, dtype=np.float32)
+    _check(flow, leads, out, shape)
     height, width = rows + 2 * PAD, columns + 2 * PAD
     planes = work.array("planes", (2 + 2 * count, height, width))
     tiles = work.array("tiles", (count, -(-height // TILE_ROWS), -(-width // TILE_COLUMNS)), np.uint8)
@@ -346,7 +364,8 @@ def advect(
         if coefficients is None:
             raise ValueError("cubic advection needs coefficients: the B-spline coefficients of the fields")
         wet = (planes[2::2] > 0).astype(np.float32)
-        planes[2::2, PAD : rows + PAD, PAD : columns + PAD] = coefficients
+        # mirrored at the edge as the coefficients are, because a sample near it reaches one or two cells beyond
+        planes[2::2] = np.pad(coefficients, ((0, 0), (PAD, PAD), (PAD, PAD)), mode="reflect")
     durations = np.diff(leads, prepend=np.float32(0)).astype(np.float32)
     target = out
     over_bands(

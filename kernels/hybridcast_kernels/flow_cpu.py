@@ -8,6 +8,7 @@ both components of the motion, so that places without echo take the flow of thei
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from hybridcast_kernels import points as pt
 from hybridcast_kernels.parallel import over_bands
-from hybridcast_kernels.workspace import Workspace
+from hybridcast_kernels.workspace import Workspace, workspace_of_this_thread
 
 Array = NDArray[np.float32]
 
@@ -79,22 +80,28 @@ def decibel_halves(frame, lowest, ceiling, image, mask, first, last):
 
 @kernel
 def halve_rows(image, mask, half_image, half_mask, first, last):
-    """Halve the resolution with the binomial filter (1, 3, 3, 1), of covered cells only."""
+    """Halve the resolution with the binomial filter (1, 3, 3, 1), of covered cells only; the edge counts on."""
     rows, columns = image.shape
+    total = np.empty(columns + 3, np.float32)  # one cell more before the row, and two after it
+    seen = np.empty(columns + 3, np.float32)
     for i in range(first, last):
+        total[:] = pt.ZERO
+        seen[:] = pt.ZERO
+        for a in range(4):
+            y = min(max(2 * i - 1 + a, 0), rows - 1)
+            weight = np.float32(3.0) if a == 1 or a == 2 else pt.ONE
+            for x in range(columns):
+                seen[x + 1] += weight * mask[y, x]
+                total[x + 1] += weight * mask[y, x] * image[y, x]
+        total[0], seen[0] = total[1], seen[1]
+        total[columns + 1 :] = total[columns]
+        seen[columns + 1 :] = seen[columns]
         for j in range(half_image.shape[1]):
-            total, seen = pt.ZERO, pt.ZERO
-            for a in range(4):
-                y = min(max(2 * i - 1 + a, 0), rows - 1)
-                wy = np.float32(3.0) if a == 1 or a == 2 else pt.ONE
-                for b in range(4):
-                    x = min(max(2 * j - 1 + b, 0), columns - 1)
-                    wx = np.float32(3.0) if b == 1 or b == 2 else pt.ONE
-                    weight = wy * wx * mask[y, x]
-                    total += weight * image[y, x]
-                    seen += weight
-            half_image[i, j] = total / seen if seen > LEAST_MASK else pt.ZERO
-            half_mask[i, j] = seen * np.float32(1.0 / 64.0)
+            x = 2 * j
+            weight = seen[x] + np.float32(3.0) * (seen[x + 1] + seen[x + 2]) + seen[x + 3]
+            value = total[x] + np.float32(3.0) * (total[x + 1] + total[x + 2]) + total[x + 3]
+            half_image[i, j] = value / weight if weight > LEAST_MASK else pt.ZERO
+            half_mask[i, j] = weight * np.float32(1.0 / 64.0)
 
 
 # --- one iteration --------------------------------------------------------------------------------------------
@@ -106,20 +113,16 @@ def warp_rows(images, masks, offsets, flow, warped, warped_masks, first, last):
     frames, rows, columns = images.shape
     for t in range(frames):
         offset = offsets[t]
+        if offset == pt.ZERO:
+            warped[t, first:last, :] = images[t, first:last, :]
+            warped_masks[t, first:last, :] = masks[t, first:last, :]
+            continue
         for i in range(first, last):
-            if offset == pt.ZERO:
-                warped[t, i, :] = images[t, i, :]
-                warped_masks[t, i, :] = masks[t, i, :]
-                continue
             for j in range(columns):
                 x = np.float32(j) + offset * flow[0, i, j]
                 y = np.float32(i) + offset * flow[1, i, j]
-                if pt.inside(rows, columns, x, y):
-                    warped[t, i, j] = pt.bilinear(images, t, x, y)
-                    warped_masks[t, i, j] = pt.bilinear(masks, t, x, y)
-                else:
-                    warped[t, i, j] = pt.ZERO
-                    warped_masks[t, i, j] = pt.ZERO
+                warped[t, i, j] = pt.bilinear(images, t, x, y)
+                warped_masks[t, i, j] = pt.bilinear(masks, t, x, y) if pt.inside(rows, columns, x, y) else pt.ZERO
 
 
 @kernel
@@ -249,9 +252,15 @@ def enlarge_rows(coarse, fine, factor, first, last):
     rows, columns = coarse.shape[1], coarse.shape[2]
     size = np.float32(factor)
     line = np.empty(columns + 1, np.float32)
+    left = np.empty(fine.shape[2], np.int32)
+    share = np.empty(fine.shape[2], np.float32)
+    for j in range(fine.shape[2]):
+        x = pt.clamp((np.float32(j) + pt.HALF) / size - pt.HALF, pt.ZERO, np.float32(columns - 1))
+        left[j] = np.int32(x)
+        share[j] = x - np.float32(left[j])
     for c in range(2):
         for i in range(first, last):
-            y = min(max((np.float32(i) + pt.HALF) / size - pt.HALF, pt.ZERO), np.float32(rows - 1))
+            y = pt.clamp((np.float32(i) + pt.HALF) / size - pt.HALF, pt.ZERO, np.float32(rows - 1))
             i0 = np.int64(y)
             i1 = min(i0 + 1, rows - 1)
             fy = y - np.float32(i0)
@@ -259,9 +268,8 @@ def enlarge_rows(coarse, fine, factor, first, last):
                 line[j] = size * (coarse[c, i0, j] + fy * (coarse[c, i1, j] - coarse[c, i0, j]))
             line[columns] = line[columns - 1]
             for j in range(fine.shape[2]):
-                x = min(max((np.float32(j) + pt.HALF) / size - pt.HALF, pt.ZERO), np.float32(columns - 1))
-                j0 = np.int64(x)
-                fine[c, i, j] = line[j0] + (x - np.float32(j0)) * (line[j0 + 1] - line[j0])
+                j0 = left[j]
+                fine[c, i, j] = line[j0] + share[j] * (line[j0 + 1] - line[j0])
 
 
 # --- whole fields ---------------------------------------------------------------------------------------------
@@ -287,7 +295,7 @@ def estimate(
         False if there is no echo to track; the flow is zero then.
     """
     options = options or FlowOptions()
-    work = workspace or Workspace()
+    work = workspace or workspace_of_this_thread()
     _, rows, columns = frames.shape
     finest, depth = _levels(rows, columns, options.finest)
     images, masks = _pyramid(frames, finest, depth, options, work)
@@ -341,14 +349,15 @@ def _pyramid(
         images.append(work.array(f"image{level}", (count, rows, columns)))
         masks.append(work.array(f"mask{level}", (count, rows, columns)))
         for t in range(count):
-            halve_rows(images[-2][t], masks[-2][t], images[-1][t], masks[-1][t], 0, rows)
+            fine, coarse = (images[-2][t], masks[-2][t]), (images[-1][t], masks[-1][t])
+            over_bands(lambda first, last: halve_rows(*fine, *coarse, first, last), rows)  # noqa: B023
     skip = max(finest - 1, 0)
     return images[skip:], masks[skip:]
 
 
 def _radius(sigma: float) -> int:
     """Radius of the box that, passed twice, is as wide as a Gaussian of standard deviation `sigma`."""
-    return max(1, round((np.sqrt(6.0 * sigma**2 + 1.0) - 1.0) / 2.0))
+    return max(1, round((math.sqrt(6.0 * sigma * sigma + 1.0) - 1.0) / 2.0))
 
 
 def _refine(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -20,3 +21,18 @@ class Workspace:
         if array is None or array.shape != shape or array.dtype != dtype:
             array = self._arrays[name] = np.empty(shape, dtype=dtype)
         return array
+
+    def forget(self) -> None:
+        """Free all memory."""
+        self._arrays.clear()
+
+
+_of_threads = threading.local()
+
+
+def workspace_of_this_thread() -> Workspace:
+    """Give the workspace that calls from this thread share; `forget` frees its memory."""
+    if not hasattr(_of_threads, "workspace"):
+        _of_threads.workspace = Workspace()
+    workspace: Workspace = _of_threads.workspace
+    return workspace

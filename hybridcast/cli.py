@@ -1,0 +1,331 @@
+"""The command line: fetch, forecast, demo, info."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import hybridcast
+from hybridcast.errors import HybridcastError, InputError, InputWarning
+
+if TYPE_CHECKING:
+    from hybridcast.demo import DemoResult
+    from hybridcast.motion import MotionMethod
+    from hybridcast.nowcasters import Nowcaster
+    from hybridcast.settings import Settings
+
+T = TypeVar("T")
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Precipitation nowcasting: from radar files to a forecast of the next two hours.",
+)
+out = Console()
+err = Console(stderr=True)
+
+
+# --- names, for the command line only -------------------------------------------------------------------------
+
+
+def _motions(settings: Settings) -> dict[str, Callable[[], MotionMethod]]:
+    from hybridcast.motion import DIS, DenseFlow
+    from hybridcast.pysteps_adapters import PystepsMotion
+
+    return {
+        "dense": lambda: DenseFlow(settings.motion),
+        "dis": DIS,
+        "lucaskanade": lambda: PystepsMotion("lucaskanade"),
+        "vet": lambda: PystepsMotion("vet"),
+        "darts": lambda: PystepsMotion("darts"),
+        "proesmans": lambda: PystepsMotion("proesmans"),
+        "farneback": lambda: PystepsMotion("farneback"),
+    }
+
+
+def _models(motion: MotionMethod, settings: Settings) -> dict[str, Callable[[], Nowcaster]]:
+    from hybridcast.nowcasters import Advection, Persistence
+    from hybridcast.pysteps_adapters import Anvil, Linda, PystepsExtrapolation, SProg, Steps
+
+    return {
+        "advection": lambda: Advection(motion, settings.advection),
+        "persistence": Persistence,
+        "extrapolation": lambda: PystepsExtrapolation(motion=motion),
+        "s-prog": lambda: SProg(motion=motion),
+        "anvil": lambda: Anvil(motion=motion),
+        "linda": lambda: Linda(motion=motion),
+        "steps": lambda: Steps(motion=motion),
+    }
+
+
+def _choose(choices: dict[str, Callable[[], T]], name: str, what: str) -> T:
+    if name not in choices:
+        raise InputError(f"{what} {name!r}", f"the {what} is a known one", f"Choose one of {', '.join(choices)}")
+    return choices[name]()
+
+
+# --- commands -------------------------------------------------------------------------------------------------
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and what happens inside.")] = False,
+) -> None:
+    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(name)s: %(message)s")
+    logging.getLogger("numba").setLevel(logging.WARNING)
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)
+
+
+@app.command()
+def fetch(
+    name: Annotated[str | None, typer.Argument(help="Name of a data set; --list shows them.")] = None,
+    list_: Annotated[bool, typer.Option("--list", help="List the data sets, with licence and size.")] = False,
+) -> None:
+    """Bring a real event: download it once, check it, and print where its files are.
+
+    A folder named by HYBRIDCAST_DATA_MIRROR is looked at first; downloads are kept in HYBRIDCAST_CACHE.
+
+    Example: hybridcast fetch fmi-20170509
+    """
+    from hybridcast.datasets import fetch as bring
+
+    if list_ or name is None:
+        out.print(_dataset_table())
+        return
+    for path in bring(name):
+        print(path)
+
+
+@app.command()
+def forecast(
+    files: Annotated[
+        list[str], typer.Argument(help="Radar files, or a glob in quotes; any order.", metavar="FILES...")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="NetCDF file to write.")] = Path("forecast.nc"),
+    plot: Annotated[Path | None, typer.Option(help="Picture to write: .png, .pdf, or .gif for a film.")] = None,
+    lead_time: Annotated[str, typer.Option(help="How far ahead, such as 2h or 90min.")] = "2h",
+    step: Annotated[str | None, typer.Option(help="From one lead time to the next; by default the radar's.")] = None,
+    issue_time: Annotated[
+        str | None,
+        typer.Option(help="UTC, such as 2017-05-09T12:00; by default the last frame. Nothing later is used."),
+    ] = None,
+    format_: Annotated[
+        str | None, typer.Option("--format", help="Format of the files; by default told from their content.")
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help="advection, persistence; by pysteps: extrapolation, s-prog, anvil, linda, steps.")
+    ] = "advection",
+    motion: Annotated[
+        str, typer.Option(help="dense, dis; by pysteps: lucaskanade, vet, darts, proesmans, farneback.")
+    ] = "dense",
+    settings: Annotated[Path | None, typer.Option(help="TOML file with the tables [motion] and [advection].")] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Stop at an unreadable file instead of leaving it out.")
+    ] = False,
+) -> None:
+    """Forecast precipitation from radar files.
+
+    Example: hybridcast forecast 'radar/*.pgm.gz' -o forecast.nc --plot forecast.gif
+    """
+    from hybridcast.forecast import forecast as make
+    from hybridcast.forecast import save_forecast
+    from hybridcast.radar import open_radar
+    from hybridcast.settings import Settings, load_settings
+
+    _check_suffix(output, {".nc"}, "--output")
+    if plot is not None:
+        _check_suffix(plot, {".png", ".pdf", ".svg", ".gif"}, "--plot")
+    chosen = load_settings(settings) if settings else Settings()
+    nowcaster = _choose(_models(_choose(_motions(chosen), motion, "motion"), chosen), model, "model")
+    with _step("reading radar"):
+        radar = open_radar(files, format_, strict=strict)
+    with _step("forecasting"):
+        result = make(radar, lead_time=lead_time, step=step, issue_time=issue_time, model=nowcaster)
+    with _step(f"writing {output}"):
+        save_forecast(result, output)
+    if plot is not None:
+        with _step(f"drawing {plot}"):
+            _draw(result, plot)
+    _report(result, output, plot)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option("--output", "-o", help="Folder for the forecast and the film.")] = Path("out"),
+    cases: Annotated[int, typer.Option(min=1, help="How many forecasts to make and score.")] = 8,
+) -> None:
+    """Forecast the stormiest hours of a real archive, and compare with what then happened.
+
+    Eleven days of German radar are fetched through pip (10 MB are kept). Without a network a small simulated scene
+    is used instead, and said so.
+    """
+    from hybridcast.demo import run_demo
+
+    with _step("forecasting"):
+        result = run_demo(folder, cases=cases)
+    _report_demo(result)
+
+
+@app.command()
+def info() -> None:
+    """Show versions, threads, formats, folders, and which optional parts work."""
+    for title, rows in (("hybridcast", _about()), ("radar formats", _formats())):
+        table = Table(title=title, title_justify="left", show_header=False, box=None)
+        for row in rows:
+            table.add_row(*row)
+        out.print(table)
+
+
+# --- parts ----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _step(what: str) -> Iterator[None]:
+    """Show what is being done, where somebody looks."""
+    with err.status(what) if err.is_terminal else _nothing():
+        yield
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield
+
+
+def _check_suffix(path: Path, suffixes: set[str], option: str) -> None:
+    if path.suffix.lower() not in suffixes:
+        raise InputError(
+            f"{option} {path}", f"it ends in {', '.join(sorted(suffixes))}", f"Write {path.with_suffix(min(suffixes))}"
+        )
+    if not path.expanduser().parent.is_dir():
+        raise InputError(f"{option} {path}", "its folder exists", f"Create {path.expanduser().parent}")
+
+
+def _draw(result: Any, path: Path) -> None:
+    from hybridcast.plots import animate_forecast, plot_forecast, save_figure
+
+    if path.suffix.lower() == ".gif":
+        animate_forecast(result, path)
+    else:
+        save_figure(plot_forecast(result), path)
+
+
+def _report(result: Any, output: Path, plot: Path | None) -> None:
+    issued = str(result["reference_time"].values)[:16].replace("T", " ")
+    leads = result["lead_time"].values
+    longest = leads[-1].astype("timedelta64[m]").astype(int)
+    unknown = float(result["unknown_fraction"][-1])
+    out.print(
+        f"issued {issued} UTC by {result.attrs['model']}: {leads.size} lead times to +{longest} min, "
+        f"{unknown:.0%} of the grid unknown at the last",
+        highlight=False,
+    )
+    for name in ("status", "motion_status"):
+        if result.attrs.get(name, "ok") not in {"ok", "estimated"}:
+            err.print(f"[yellow]note:[/] {result.attrs[name]}", highlight=False)
+    for path in (output, plot):
+        if path is not None:
+            out.print(
+                f"wrote {path} ({path.expanduser().stat().st_size / 1e6:.1f} MB)", highlight=False, soft_wrap=True
+            )
+
+
+def _report_demo(result: DemoResult) -> None:
+    out.print(f"rain: {result.source}", highlight=False)
+    days = len({str(time)[:10] for time in result.issue_times})
+    out.print(f"{len(result.issue_times)} forecasts on {days} days, against what then was observed:", highlight=False)
+    table = Table("", "lead", "correlation", "mean absolute error", "CSI at 1 mm/h")
+    for model in result.scores["model"].values:
+        for lead in result.scores["lead_time"].values:
+            at = result.scores.sel(model=model, lead_time=lead)
+            minutes = lead.astype("timedelta64[m]").astype(int)
+            table.add_row(
+                str(model),
+                f"{minutes} min",
+                f"{float(at.correlation):.2f}",
+                f"{float(at.mean_absolute_error):.2f} mm/h",
+                f"{float(at.csi):.2f}",
+            )
+        table.add_section()
+    out.print(table)
+    out.print(f"wrote {result.forecast_path} and {result.animation_path}", highlight=False, soft_wrap=True)
+
+
+def _dataset_table() -> Table:
+    from hybridcast.datasets import registry
+
+    table = Table("name", "what", "size", "licence")
+    for name, entry in registry().items():
+        table.add_row(name, entry.title, f"{sum(file.size for file in entry.files) / 1e6:.1f} MB", entry.licence)
+    return table
+
+
+def _about() -> list[tuple[str, str]]:
+    import importlib.metadata
+    import platform
+
+    from hybridcast_kernels.parallel import threads
+
+    def version(package: str) -> str:
+        try:
+            return importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            return "not installed"
+
+    packages = ("numpy", "numba", "xarray", "opencv-python-headless", "pysteps")
+    return [
+        ("version", hybridcast.__version__),
+        ("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
+        *((package, version(package)) for package in packages),
+        ("threads", f"{threads()} (HYBRIDCAST_NUM_THREADS)"),
+        ("device", "cpu"),
+        ("data mirror", os.environ.get("HYBRIDCAST_DATA_MIRROR", "none (HYBRIDCAST_DATA_MIRROR)")),
+        ("data cache", os.environ.get("HYBRIDCAST_CACHE", "the user's cache folder (HYBRIDCAST_CACHE)")),
+    ]
+
+
+def _formats() -> list[tuple[str, str]]:
+    from hybridcast.radar import formats
+
+    return [(name, reader.DESCRIPTION) for name, reader in formats().items()]
+
+
+def main() -> None:
+    """Run the command line; errors are one line with a remedy, a traceback only with --debug."""
+    debug = "--debug" in sys.argv
+    warnings.showwarning = _show_warning
+    if not debug:
+        warnings.simplefilter("ignore")
+    warnings.simplefilter("always", InputWarning)
+    try:
+        app()
+    except HybridcastError as error:
+        _fail(error, str(error), debug)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        _fail(error, f"unexpected {type(error).__name__}: {error}. Run again with --debug and report it", debug)
+
+
+def _fail(error: Exception, message: str, debug: bool) -> None:
+    if debug:
+        raise error
+    err.print("[red]error:[/] ", end="")
+    err.print(" ".join(message.split()), highlight=False, markup=False, soft_wrap=True)
+    sys.exit(1)
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    err.print("[yellow]note:[/] ", end="")
+    err.print(" ".join(str(message).split()), highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,43 @@
+"""Files written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from hybridcast.errors import InputError
+
+
+@contextlib.contextmanager
+def written_whole(path: str | Path) -> Iterator[Path]:
+    """Give the path of a file to write, beside `path` and with its suffix; it takes the place of `path` at the end.
+
+    If writing fails, or the process is killed, `path` is as it was before.
+
+    Raises
+    ------
+    InputError
+        If the folder does not exist.
+    """
+    path = Path(path).expanduser()
+    if not path.parent.is_dir():
+        raise InputError(f"folder {str(path.parent)!r} does not exist", "a file is written into a folder", "Create it")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=f".part{path.suffix}")
+    os.close(handle)
+    part = Path(name)
+    try:
+        yield part
+        part.chmod(path.stat().st_mode if path.exists() else 0o666 & ~_umask())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    """Give the process's mask of permissions (mkstemp made the file readable by its owner alone)."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,131 @@
+"""Skill of motion methods on the real events: the same advection and the same mask for all.
+
+Writes motion_skill.json beside this file and prints the table: per event and over all, at 30, 60, 90 and 120 min,
+correlation of rain rate, CSI at 0.1, 1 and 5 mm/h and frequency bias at 1 mm/h. Run it with ``make skill``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from hybridcast import advect, fetch, open_radar
+from hybridcast.errors import FetchError
+from hybridcast.motion import DIS, DenseFlow, MotionMethod
+from hybridcast.nowcasters import forecast_dataset
+from hybridcast.pysteps_adapters import PystepsMotion
+from hybridcast.verification.scores import correlation, csi, frequency_bias
+from hybridcast.verification.sums import THRESHOLDS, sums_of
+
+EVENTS = (
+    "fmi-20160928",
+    "fmi-20170509",
+    "mch-20150515",
+    "mch-20160711",
+    "knmi-20100826",
+    "opera-20180824",
+    "bom-20201031",
+)
+LEADS = np.array([30, 60, 90, 120]) * np.timedelta64(1, "m")
+HISTORY = np.timedelta64(60, "m")
+APART = np.timedelta64(30, "m")
+MOST_CASES = 12
+METHODS: tuple[MotionMethod, ...] = (DenseFlow(), PystepsMotion("lucaskanade"), DIS())
+
+
+def issue_times(radar: xr.DataArray) -> np.ndarray:
+    """Choose times half an hour apart (or more, at most twelve) with four frames before and two hours after them."""
+    times = radar["time"].values
+    step = times[1] - times[0]
+    first = times[0] + max(3 * step, np.timedelta64(15, "m"))
+    possible = np.arange(first, times[-1] - LEADS[-1] + step, step)
+    wet = {t for t in possible if float((radar.sel(time=t) >= 1.0).mean()) > 0.001}
+    apart = max(APART, step)
+    candidates = [t for t in np.arange(first, times[-1] - LEADS[-1] + step, apart) if t in wet]
+    every = -(-len(candidates) // MOST_CASES) if candidates else 1
+    return np.array(candidates[::every])
+
+
+def score_case(radar: xr.DataArray, issue: np.datetime64) -> dict[str, xr.Dataset]:
+    """Sums of every method for one issue time, over the points known to all of them."""
+    recent = radar.sel(time=slice(issue - HISTORY, issue))
+    step = radar["time"].values[1] - radar["time"].values[0]
+    every = np.arange(1, int(LEADS[-1] / step) + 1) * step
+    made = {}
+    for method in METHODS:
+        moved = advect(recent.isel(time=-1), method.estimate(recent), every)
+        made[method.name] = forecast_dataset(moved.sel(lead_time=LEADS).values, recent, LEADS)
+    known = np.logical_and.reduce([result["precipitation_rate"].notnull().values for result in made.values()])
+    valid = xr.DataArray(known, dims=("lead_time", "y", "x"))
+    return {name: sums_of(result, radar, thresholds=THRESHOLDS, valid=valid) for name, result in made.items()}
+
+
+def scores_of(sums: xr.Dataset) -> dict[str, list[float]]:
+    """Give the shown scores, a value per lead time."""
+    found = {"correlation": correlation(sums)}
+    for threshold in THRESHOLDS:
+        found[f"CSI {threshold:g}"] = csi(sums).sel(threshold=threshold)
+    found["bias 1"] = frequency_bias(sums).sel(threshold=1.0)
+    return {name: [round(float(value), 4) for value in values] for name, values in found.items()}
+
+
+def evaluate_event(name: str) -> dict[str, object] | None:
+    """Score all cases of one event; None if its files are not at hand."""
+    try:
+        radar = open_radar(fetch(name, progress=False)).load()
+    except FetchError as error:
+        print(f"left out: {error}", file=sys.stderr)
+        return None
+    begin = time.perf_counter()
+    cases = [score_case(radar, issue) for issue in issue_times(radar)]
+    if not cases:
+        return None
+    total = {method.name: sum(case[method.name] for case in cases) for method in METHODS}
+    print(f"{name}: {len(cases)} cases in {time.perf_counter() - begin:.0f} s", file=sys.stderr)
+    return {"cases": len(cases), "scores": {method: scores_of(sums) for method, sums in total.items()}}
+
+
+def mean_over_events(events: dict[str, dict]) -> dict[str, dict[str, list[float]]]:
+    """Average each score over events, every event counting the same."""
+    rows = {}
+    for method in METHODS:
+        found = [event["scores"][method.name] for event in events.values()]
+        rows[method.name] = {
+            score: np.nanmean([f[score] for f in found], axis=0).round(4).tolist() for score in found[0]
+        }
+    return rows
+
+
+def print_table(title: str, rows: dict[str, dict[str, list[float]]]) -> None:
+    """Print a Markdown table: a line per method, a group of columns per lead time."""
+    scores = list(next(iter(rows.values())))
+    print(f"\n{title}\n")
+    print("| method | lead | " + " | ".join(scores) + " |")
+    print("|---" * (len(scores) + 2) + "|")
+    for method, found in rows.items():
+        for k, lead in enumerate(LEADS):
+            values = " | ".join(f"{found[score][k]:.3f}" for score in scores)
+            print(f"| {method} | {lead.astype(int)} min | {values} |")
+
+
+def main() -> None:
+    """Evaluate all events, print the tables, write the figures."""
+    warnings.simplefilter("ignore")
+    events = {name: found for name in EVENTS if (found := evaluate_event(name)) is not None}
+    mean = mean_over_events(events)
+    for name, event in events.items():
+        print_table(f"{name}, {event['cases']} cases", event["scores"])
+    cases = sum(event["cases"] for event in events.values())
+    print_table(f"mean over {len(events)} events, {cases} cases", mean)
+    result = {"leads_min": [int(lead.astype(int)) for lead in LEADS], "events": events, "mean": mean}
+    Path(__file__).with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
