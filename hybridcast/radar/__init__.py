@@ -16,14 +16,24 @@ import importlib.metadata
 import logging
 import warnings
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from hybridcast.errors import HybridcastError, InputError, InputWarning, ReadError
-from hybridcast.field import check_precipitation, check_same_grid, regular_times
+from hybridcast.field import (
+    LEAST_FRAMES,
+    as_datetime64,
+    check_frames,
+    check_precipitation,
+    check_same_grid,
+    regular_times,
+    usual_step,
+)
 from hybridcast.radar._files import head_of, time_in_name
 
 __all__ = ["RadarFormat", "formats", "open_radar"]
@@ -31,6 +41,7 @@ __all__ = ["RadarFormat", "formats", "open_radar"]
 log = logging.getLogger(__name__)
 
 PathLike = str | Path
+Time = datetime | str | np.datetime64
 
 #: In this order each is asked whether it recognises a file; the general ones come last.
 BUILT_IN = (
@@ -80,7 +91,11 @@ def formats() -> dict[str, RadarFormat]:
 
 
 def open_radar(
-    paths: PathLike | Iterable[PathLike], format: str | RadarFormat | None = None, *, strict: bool = False
+    paths: PathLike | Iterable[PathLike],
+    format: str | RadarFormat | None = None,
+    *,
+    times: tuple[Time, Time] | None = None,
+    strict: bool = False,
 ) -> xr.DataArray:
     """Open radar files as one precipitation field, frames in time order on regular steps.
 
@@ -91,6 +106,9 @@ def open_radar(
     format
         Name of a format (``hybridcast info`` lists them) or an object like `RadarFormat`; by default recognised
         from the content of each file.
+    times
+        First and last time (UTC) of the frames to keep, both included; by default all. For files that hold more,
+        or scattered, frames.
     strict
         Raise at the first unreadable file. By default, if others can be read, it is reported as an
         `InputWarning`, its frame is missing (all NaN), and ``attrs["unreadable_files"]`` names it.
@@ -105,7 +123,8 @@ def open_radar(
     ReadError
         If a file (with `strict`), or every file, is corrupt, truncated, empty, or of no known format.
     InputError
-        If nothing matches `paths`, grids differ between files, or times are doubled or irregular.
+        If nothing matches `paths`, grids differ between files, times are doubled or irregular, or none is between
+        `times`.
     """
     files = _expand(paths)
     frames: dict[Path, xr.DataArray] = {}
@@ -119,12 +138,12 @@ def open_radar(
             bad.append(error)
     if not frames:
         raise ReadError(bad[0].path, f"{bad[0].reason} (and none of the other {len(bad) - 1} files can be read)")
-    for error in bad:
-        warnings.warn(f"left out, its frame is missing: {error}", InputWarning, stacklevel=2)
-    field = _in_time_order(frames)
-    field = _with_lost_frames(field, frames, [error.path for error in bad])
+    for lost in bad:
+        warnings.warn(f"left out, its frame is missing: {lost}", InputWarning, stacklevel=2)
+    field = _with_lost_frames(_in_time_order(frames), frames, [lost.path for lost in bad])
+    field = regular_times(_between(field, times))
     if bad:
-        field.attrs["unreadable_files"] = "; ".join(str(error) for error in bad)
+        field.attrs["unreadable_files"] = "; ".join(str(lost) for lost in bad)
     return check_precipitation(field)
 
 
@@ -151,6 +170,9 @@ def _read(path: Path, format: str | RadarFormat | None) -> xr.DataArray:
     reader = _reader_for(path, format)
     try:
         field = reader.read(path)
+        check_frames(field)
+    except InputError as error:  # what is wrong is in this file, so the others may do without it
+        raise ReadError(path, str(error)) from error
     except HybridcastError:
         raise
     except Exception as error:  # the many ways in which format libraries fail on a damaged file
@@ -171,12 +193,24 @@ def _reader_for(path: Path, format: str | RadarFormat | None) -> RadarFormat:
     if format is not None:
         return format
     head = head_of(path)
+    if path.is_dir() and not any(path.iterdir()):
+        raise ReadError(path, "the folder is empty")
     for reader in known.values():
-        if reader.recognises(path, head):
+        if _recognises(reader, path, head):
             return reader
+    if path.is_dir():
+        raise ReadError(path, f"a folder, and no Zarr store. Give the files in it, such as '{path / '*'}'")
     raise ReadError(
         path, f"no known radar format (starts with {head[:12]!r}); known are {', '.join(known)}; name one with format="
     )
+
+
+def _recognises(reader: RadarFormat, path: Path, head: bytes) -> bool:
+    try:
+        return reader.recognises(path, head)
+    except Exception:  # a damaged file may fail the libraries that look into it; the next format may know it
+        log.debug("%s cannot tell whether it reads %s", reader.NAME, path, exc_info=True)
+        return False
 
 
 def _refuse_empty(path: Path) -> None:
@@ -189,32 +223,53 @@ def _in_time_order(frames: dict[Path, xr.DataArray]) -> xr.DataArray:
     for path, other in others:
         check_same_grid(first, other, f"the frames of {first_path.name} and {path.name}")
     if not others:
-        field = first.sortby("time")
-    else:
-        # the grid of the first stands for all: they are equal within a hundredth of a cell
-        aligned = [first, *(other.assign_coords(y=first["y"], x=first["x"]) for _, other in others)]
-        field = xr.concat(aligned, dim="time", combine_attrs="override", coords="minimal", compat="override")
-        field = field.sortby("time")
-    return regular_times(field)
+        return first.sortby("time")
+    # the grid of the first stands for all: they are equal within a hundredth of a cell
+    aligned = [first, *(other.assign_coords(y=first["y"], x=first["x"]) for _, other in others)]
+    field = xr.concat(aligned, dim="time", combine_attrs="override", coords="minimal", compat="override")
+    return field.sortby("time")
+
+
+def _between(field: xr.DataArray, times: tuple[Time, Time] | None) -> xr.DataArray:
+    if times is None:
+        return field
+    first, last = (as_datetime64(time) for time in times)
+    stamps = field["time"].values
+    chosen = field.isel(time=(stamps >= first) & (stamps <= last))
+    if chosen.sizes["time"] == 0:
+        raise InputError(
+            f"no frame from {first} to {last}",
+            f"there are frames from {stamps.min()} to {stamps.max()}",
+            "Choose times within them (UTC)",
+        )
+    return chosen
 
 
 def _with_lost_frames(field: xr.DataArray, read: dict[Path, xr.DataArray], lost: Sequence[Path]) -> xr.DataArray:
-    """Add frames of NaN at the ends of the sequence for files there that could not be read.
+    """Add a frame of NaN for each file that could not be read but whose name tells its time.
 
-    Their times come from their names, trusted only if the names of the good files differ from their own times
-    by one constant offset. Inside the sequence the gap has been filled already.
+    Without them frames at the ends would go unnoticed, and the step between the others might be mistaken.
     """
+    old = field["time"].values
+    named = _times_of_lost(read, lost)
+    every = np.union1d(old, named)
+    if named.size == 0 or every.size < 2 or (np.diff(old) <= np.timedelta64(0)).any():
+        return field
+    step = usual_step(every)
+    named = named[(named - old[0]) % step == np.timedelta64(0)]
+    if old.size < LEAST_FRAMES * (np.ptp(every) / step + 1):
+        named = named[(named > old[0]) & (named < old[-1])]  # the others are from another day
+    return field.reindex(time=np.union1d(old, named))
+
+
+def _times_of_lost(read: dict[Path, xr.DataArray], lost: Sequence[Path]) -> NDArray[np.datetime64]:
+    """Give the times in the names of `lost`, if the names of good files differ from their times by one offset."""
     offsets = {
-        named - frame["time"].values[0] if (named := time_in_name(path.name)) is not None else None
+        None if (stated := time_in_name(path.name)) is None else stated - frame["time"].values[0]
         for path, frame in read.items()
     }
-    if not lost or len(offsets) != 1 or None in offsets or field.sizes["time"] < 2:
-        return field
-    offset = cast(np.timedelta64, offsets.pop())
-    named = [time_in_name(path.name) for path in lost]
-    times = [time - offset for time in named if time is not None]
-    old = field["time"].values
-    step = old[1] - old[0]
-    times = [time for time in times if (time - old[0]) % step == np.timedelta64(0)]
-    first, last = min([*times, old[0]]), max([*times, old[-1]])
-    return field.reindex(time=np.arange(first, last + step, step))
+    offset = offsets.pop()
+    if offsets or offset is None:
+        return np.array([], dtype="datetime64[ns]")
+    times = [named - offset for path in lost if (named := time_in_name(path.name)) is not None]
+    return np.array(times, dtype="datetime64[ns]")

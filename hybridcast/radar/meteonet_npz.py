@@ -1,0 +1,150 @@
+"""Météo-France MeteoNet: 5-minute rain of a composite (npz), and small patches cut out of it.
+
+The composite: ``rainfall_<ZONE>_<year>_<month>.<part>.npz`` with ``data`` (1/100 mm in 5 minutes, -1 missing) and
+``dates``, on cells of 0.01 degrees whose centres are in ``radar_coords_<ZONE>.npz``, which must lie beside it or in
+one of the three folders above. Frames that Météo-France lacks are left out of ``dates``.
+
+A patch: one frame of 128 x 128 cells, ``rain/**/y2018-M3-d12-h5-m5.npz``, in the same unit. Where in north-western
+France it was cut out is not stated, so it is a local grid without CRS, its cells as wide as 0.01 degrees at 48 N.
+
+See https://meteofrance.github.io/meteonet/english/data/rain-radar/ for the layout.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+import zipfile
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from hybridcast.errors import ReadError
+from hybridcast.field import EARTH_RADIUS, precipitation, rate_from_accumulation
+from hybridcast.radar._netcdf import check_rates
+
+NAME = "meteonet-npz"
+DESCRIPTION = "Météo-France MeteoNet, 5-minute rain, npz"
+
+INTERVAL = np.timedelta64(5, "m")
+_ZIP_MAGIC = b"PK\x03\x04"
+_COMPOSITE = re.compile(r"rainfall_([A-Z]+)_\d{4}_\d{2}\.\d\.npz$")
+_PATCH = re.compile(r"y(\d{4})-M(\d+)-d(\d+)-h(\d+)-m(\d+)\.npz$")
+_PATCH_LATITUDE = 48.0
+_FOLDERS_ABOVE = 3
+_ATTRIBUTES = {
+    "source": "MeteoNet rain radar composite",
+    "institution": "Météo-France",
+    "license": "Etalab Open Licence 2.0",
+    "accumulation_interval_minutes": "5",
+}
+#: All that a pickled array of datetimes is made of; anything else in a pickle is refused.
+_HARMLESS = {
+    ("datetime", "datetime"),
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("_codecs", "encode"),
+}
+
+
+def recognises(path: Path, head: bytes) -> bool:
+    """Tell by its name, the only thing that says what the numbers mean, whether a file is MeteoNet rain."""
+    return head.startswith(_ZIP_MAGIC) and (_COMPOSITE.match(path.name) is not None or _is_patch(path))
+
+
+def read(path: Path) -> xr.DataArray:
+    """Read all frames of one file; -1 is NaN."""
+    try:
+        return _read_patch(path) if _PATCH.match(path.name) else _read_composite(path)
+    except (zipfile.BadZipFile, EOFError, KeyError, pickle.UnpicklingError) as error:
+        raise ReadError(path, f"the npz file is damaged or incomplete ({error})") from error
+
+
+def _read_composite(path: Path) -> xr.DataArray:
+    with np.load(path) as file:
+        hundredths = file["data"]
+    times = np.asarray(_dates(path), dtype="datetime64[ns]")
+    y, x = _coordinates(path)
+    if hundredths.shape != (times.size, y.size, x.size):
+        raise ReadError(path, f"data of shape {hundredths.shape}, but {times.size} dates and {y.size} x {x.size} cells")
+    return precipitation(_rate(hundredths, path), time=times, y=y, x=x, crs="EPSG:4326", attrs=_ATTRIBUTES)
+
+
+def _rate(hundredths: NDArray[Any], path: Path) -> NDArray[np.float32]:
+    if not np.issubdtype(hundredths.dtype, np.integer):
+        raise ReadError(path, f"data are {hundredths.dtype}, not whole hundredths of a millimetre")
+    amount = hundredths * np.float32(0.01)
+    amount[hundredths == -1] = np.nan
+    return check_rates(rate_from_accumulation(amount, INTERVAL), path)
+
+
+# --- times ----------------------------------------------------------------------------------------------------
+
+
+class _DatesOnly(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _HARMLESS:
+            raise pickle.UnpicklingError(f"its dates hold a {module}.{name}, which is refused")
+        return super().find_class(module, name)
+
+
+def _dates(path: Path) -> list[datetime]:
+    """Read the pickled ``dates``; numpy would run any code that a pickle asks for."""
+    with zipfile.ZipFile(path) as archive, archive.open("dates.npy") as file:
+        np.lib.format.read_magic(file)
+        np.lib.format.read_array_header_1_0(file)
+        dates = _DatesOnly(file).load()
+    return list(dates)
+
+
+# --- place ----------------------------------------------------------------------------------------------------
+
+
+def _coordinates(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Give latitudes and longitudes of the centres of cells, from the file that every zone comes with."""
+    match = _COMPOSITE.match(path.name)
+    name = f"radar_coords_{match[1] if match else 'NW'}.npz"
+    folders = list(path.absolute().parents)[: _FOLDERS_ABOVE + 1]
+    found = next((folder / name for folder in folders if (folder / name).is_file()), None)
+    if found is None:
+        raise ReadError(path, f"{name} is not in {folders[0]} nor the {_FOLDERS_ABOVE} folders above: put it there")
+    with np.load(found) as file:
+        lats, lons = file["lats"], file["lons"]
+    if np.ptp(lats, axis=1).max() > 1e-6 or np.ptp(lons, axis=0).max() > 1e-6:
+        raise ReadError(found, "its latitudes and longitudes are no regular grid")
+    return lats[:, 0], lons[0]
+
+
+# --- patches --------------------------------------------------------------------------------------------------
+
+
+def _is_patch(path: Path) -> bool:
+    # U and V of the wind lie in folders beside, with the same names of files
+    return _PATCH.match(path.name) is not None and "rain" in path.absolute().parts[-4:]
+
+
+def _read_patch(path: Path) -> xr.DataArray:
+    match = _PATCH.match(path.name)
+    if match is None or not _is_patch(path):
+        raise ReadError(path, "no MeteoNet rain patch: those lie in a folder 'rain', named after their time")
+    with np.load(path) as file:
+        hundredths = file["data"] if "data" in file else file["arr_0"]
+    if hundredths.ndim != 2:
+        raise ReadError(path, f"data of shape {hundredths.shape}; a patch has rows and columns")
+    dy = np.deg2rad(0.01) * EARTH_RADIUS
+    dx = dy * np.cos(np.deg2rad(_PATCH_LATITUDE))
+    rows, columns = hundredths.shape
+    return precipitation(
+        _rate(hundredths, path),
+        time=[datetime(*(int(part) for part in match.groups()))],  # type: ignore[arg-type]
+        y=(np.arange(rows)[::-1] + 0.5) * dy,  # rows run from north to south, as in the composite
+        x=(np.arange(columns) + 0.5) * dx,
+        crs=None,
+        attrs=_ATTRIBUTES,
+    )

@@ -1,0 +1,46 @@
+"""Eleven days of DWD radar (RADOLAN YW, May 2018) that come with pycomlink, NetCDF.
+
+Rain (mm) in 5 minutes, stamped with the end of the interval, on 190 x 228 cells of 1 km. The unit attribute says
+kg, and the longitudes and latitudes in the file are shifted away from the true place, so the field is a local grid
+in metres from its south-west corner without a CRS: never join it with terrain. Row 0 is the south.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from hybridcast.field import precipitation, rate_from_accumulation
+from hybridcast.radar._netcdf import checked, common_attributes, contents, need, open_netcdf
+
+NAME = "pycomlink-dwd"
+DESCRIPTION = "DWD RADOLAN YW sample of pycomlink, local grid, NetCDF"
+
+INTERVAL = np.timedelta64(5, "m")
+SPACING = 1000.0  # m
+
+
+def recognises(path: Path, head: bytes) -> bool:
+    """Tell by its title and two-dimensional coordinates whether a file is this sample."""
+    attrs, names = contents(path, head)
+    return attrs.get("title") == "RADOLAN YW rainfall data" and {"rainfall_amount", "latitudes", "longitudes"} <= names
+
+
+def read(path: Path) -> xr.DataArray:
+    """Read the sample lazily, in the file's own blocks of time; -9999 is NaN."""
+    data = open_netcdf(path)
+    need(data, path, "rainfall_amount", "time")
+    amount = data["rainfall_amount"].transpose("time", "y", "x")
+    blocks = (amount.encoding.get("chunksizes") or (288,))[0]
+    rate = rate_from_accumulation(amount.chunk(time=blocks, y=-1, x=-1), INTERVAL)
+    field = precipitation(
+        rate.data,
+        time=data["time"].values.astype("datetime64[s]"),  # hours as floats, wrong by less than a microsecond
+        y=(np.arange(amount.sizes["y"]) + 0.5) * SPACING,
+        x=(np.arange(amount.sizes["x"]) + 0.5) * SPACING,
+        crs=None,
+        attrs={**common_attributes(data), "source": "RADOLAN YW", "accumulation_interval_minutes": "5"},
+    )
+    return checked(field, path)

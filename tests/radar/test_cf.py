@@ -1,0 +1,305 @@
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pyproj
+import pytest
+import xarray as xr
+
+from hybridcast.errors import InputWarning, ReadError
+from hybridcast.field import check_precipitation, crs_of, precipitation
+from hybridcast.radar import cf, open_radar
+
+LAEA = "EPSG:3035"
+TIMES = np.datetime64("2020-01-01T00:05", "ns") + np.arange(3) * np.timedelta64(5, "m")
+VALUES = np.arange(36, dtype=np.float32).reshape(3, 3, 4)
+
+
+def dataset(units="mm h-1", standard_name="rainfall_rate", values=VALUES, km=False, bounds=None, **attrs):
+    unit, scale = ("km", 1e-3) if km else ("m", 1.0)
+    data = xr.Dataset(
+        {
+            "rr": (("time", "y", "x"), values, {"units": units, "grid_mapping": "laea", **attrs}),
+            "laea": ((), 0, {k: v for k, v in pyproj.CRS(LAEA).to_cf().items() if k != "crs_wkt" or not km}),
+        },
+        coords={
+            "time": ("time", TIMES, {"standard_name": "time"}),
+            "y": ("y", (3e6 - 1000.0 * np.arange(3)) * scale, {"standard_name": "projection_y_coordinate"}),
+            "x": ("x", (4e6 + 1000.0 * np.arange(4)) * scale, {"standard_name": "projection_x_coordinate"}),
+        },
+        attrs={"Conventions": "CF-1.10", "source": "a test", "institution": "here"},
+    )
+    for axis in "xy":
+        data[axis].attrs["units"] = unit
+    if standard_name:
+        data["rr"].attrs["standard_name"] = standard_name
+    if bounds is not None:
+        data["time"].attrs["bounds"] = "time_bnds"
+        data["time_bnds"] = (("time", "nv"), bounds)
+    return data
+
+
+def saved(data, path, **options):
+    data.to_netcdf(path, **options)
+    return path
+
+
+def test_netcdf_lazily(tmp_path):
+    field = open_radar(saved(dataset(), tmp_path / "a.nc"))
+    assert field.chunks is not None
+    np.testing.assert_array_equal(field, VALUES)
+    assert field.time.values.tolist() == TIMES.tolist()
+    assert field.attrs["format"] == "cf"
+    assert field.attrs["source"] == "a test"
+    assert crs_of(field).equals(pyproj.CRS(LAEA), ignore_axis_order=True)
+
+
+@pytest.mark.parametrize(
+    "options", [{"format": "NETCDF3_CLASSIC"}, {"format": "NETCDF3_64BIT"}, {"engine": "h5netcdf"}]
+)
+def test_all_netcdf_versions(tmp_path, options):
+    np.testing.assert_array_equal(open_radar(saved(dataset(), tmp_path / "a.nc", **options)), VALUES)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("consolidated", [True, False])
+def test_zarr(tmp_path, version, consolidated):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dataset().to_zarr(tmp_path / "a.zarr", zarr_format=version, consolidated=consolidated)
+    field = open_radar(tmp_path / "a.zarr")
+    assert field.chunks is not None
+    np.testing.assert_array_equal(field, VALUES)
+    assert crs_of(field) is not None
+
+
+def test_own_field_opens_again(tmp_path):
+    field = precipitation(
+        VALUES, time=TIMES, y=np.arange(3) * 1e3, x=np.arange(4) * 1e3, crs=LAEA, attrs={"source": "s"}
+    )
+    again = open_radar(saved(field.to_dataset(), tmp_path / "a.nc"))
+    xr.testing.assert_allclose(again.drop_vars("spatial_ref"), field.drop_vars("spatial_ref"))
+    assert crs_of(again) == crs_of(field)
+    local = precipitation(VALUES, time=TIMES, y=np.arange(3) * 1e3, x=np.arange(4) * 1e3, crs=None)
+    assert crs_of(open_radar(saved(local.to_dataset(), tmp_path / "b.nc"))) is None
+
+
+@pytest.mark.parametrize("km", [False, True])
+def test_places_in_metres_or_kilometres(tmp_path, km):
+    field = open_radar(saved(dataset(km=km), tmp_path / "a.nc"))
+    lon, lat = pyproj.Transformer.from_crs(LAEA, 4326, always_xy=True).transform(4_002_000, 2_999_000)
+    x, y = pyproj.Transformer.from_crs(4326, crs_of(field), always_xy=True).transform(lon, lat)
+    assert (x, y) == pytest.approx((4_002_000, 2_999_000), abs=0.1)
+    assert float(field[0].sel(x=x, y=y, method="nearest")) == 6
+
+
+@pytest.mark.parametrize(("west", "expected"), [(10, 10), (350, -10), (359.98, -0.02), (179.98, 179.98), (-5, -5)])
+def test_longitude_and_latitude_by_any_name(tmp_path, west, expected):
+    data = dataset().drop_vars("laea").rename(x="breite", y="hoehe")
+    del data["rr"].attrs["grid_mapping"]
+    data["breite"] = ("breite", west + 0.01 * np.arange(4), {"units": "degrees_east"})
+    data["hoehe"] = ("hoehe", 50 + 0.01 * np.arange(3), {"units": "degrees_north"})
+    field = open_radar(saved(data, tmp_path / "a.nc"))
+    assert crs_of(field).to_epsg() == 4326
+    assert float(field.x[0]) == pytest.approx(expected)
+    np.testing.assert_array_equal(field, VALUES)
+
+
+def test_order_of_dimensions_does_not_matter(tmp_path):
+    field = open_radar(saved(dataset().transpose("x", "time", "y"), tmp_path / "a.nc"))
+    np.testing.assert_array_equal(field, VALUES)
+
+
+def test_one_frame_with_scalar_time_or_time_in_its_name(tmp_path):
+    one = dataset().isel(time=0)
+    assert open_radar(saved(one, tmp_path / "a.nc")).time.values[0] == TIMES[0]
+    bare = one.drop_vars("time")
+    assert open_radar(saved(bare, tmp_path / "rr_202002020300.nc")).time.values[0] == np.datetime64("2020-02-02T03:00")
+    with pytest.raises(ReadError, match="no time"):
+        open_radar(saved(bare, tmp_path / "b.nc"))
+
+
+# --- units and intervals --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("units", "standard_name", "factor"),
+    [
+        ("mm/h", "rainfall_rate", 1),
+        ("kg m-2 s-1", "precipitation_flux", 3600),
+        ("m s-1", "lwe_precipitation_rate", 3.6e6),
+        ("mm", "rainfall_amount", 12),  # the time step is 5 minutes
+        ("kg m-2", "precipitation_amount", 12),
+        ("m", "lwe_thickness_of_precipitation_amount", 12_000),
+        ("mm/h", None, 1),
+        ("mm", None, 12),
+    ],
+)
+def test_units(tmp_path, units, standard_name, factor):
+    path = saved(dataset(units, standard_name, VALUES.astype(float) / factor), tmp_path / "a.nc")
+    np.testing.assert_allclose(open_radar(path), VALUES, rtol=1e-5)
+
+
+def test_reflectivity(tmp_path):
+    path = saved(dataset("dBZ", "equivalent_reflectivity_factor", np.full_like(VALUES, 23.0103)), tmp_path / "a.nc")
+    np.testing.assert_allclose(open_radar(path), 1, rtol=1e-4)
+
+
+def test_bounds_of_time_give_interval_and_end(tmp_path):
+    starts = TIMES - np.timedelta64(7, "m")  # stamps in the middle of intervals that overlap
+    bounds = np.stack([starts, starts + np.timedelta64(15, "m")], axis=1)
+    field = open_radar(saved(dataset("mm", "rainfall_amount", bounds=bounds), tmp_path / "a.nc"))
+    np.testing.assert_allclose(field, VALUES * 4)
+    assert field.time.values.tolist() == bounds[:, 1].tolist()
+    assert field.attrs["accumulation_interval_minutes"] == "15"
+    bounds[1, 0] -= np.timedelta64(1, "m")
+    with pytest.raises(ReadError, match="bounds of time"):
+        open_radar(saved(dataset("mm", "rainfall_amount", bounds=bounds), tmp_path / "b.nc"))
+
+
+def test_interval_of_one_frame_from_cell_methods(tmp_path):
+    one = dataset("mm", "rainfall_amount", cell_methods="time: sum (interval: 10 minutes)").isel(time=[0])
+    np.testing.assert_allclose(open_radar(saved(one, tmp_path / "a.nc")), VALUES[:1] * 6)
+    one["rr"].attrs["cell_methods"] = "time: sum"
+    with pytest.raises(ReadError, match="Add bounds of time"):
+        open_radar(saved(one, tmp_path / "b.nc"))
+
+
+def test_interval_that_contradicts_the_time_step_is_refused(tmp_path):
+    data = dataset("mm", "rainfall_amount", cell_methods="time: sum (interval: 1 minute)")
+    with pytest.raises(ReadError, match="is not the time step"):
+        open_radar(saved(data, tmp_path / "a.nc"))
+
+
+# --- coverage -------------------------------------------------------------------------------------------------
+
+
+def test_fill_values_and_valid_range_are_missing(tmp_path):
+    values = VALUES.copy()
+    values[0, 0, 0] = np.nan
+    data = dataset(values=values)
+    data["rr"].encoding = {"dtype": "int16", "scale_factor": 0.1, "_FillValue": -99}
+    data["rr"].attrs["valid_range"] = np.array([0, 300], dtype=np.int16)  # packed: up to 30 mm/h
+    field = open_radar(saved(data, tmp_path / "a.nc")).values
+    assert np.isnan(field[0, 0, 0])
+    assert (np.isnan(field) == (np.isnan(values) | (values > 30))).all()
+
+
+@pytest.mark.parametrize(("code", "message"), [(-9999, "a code for missing values"), (65535, "more than ever fell")])
+def test_undeclared_codes_are_refused_when_loaded(tmp_path, code, message):
+    values = VALUES.copy()
+    values[2, 0, 0] = code
+    data = dataset(values=values)
+    data["rr"].encoding["chunksizes"] = (1, 3, 4)
+    field = open_radar(saved(data, tmp_path / "a.nc"))
+    field.isel(time=0).load()
+    with pytest.raises(ReadError, match=message):
+        field.load()
+
+
+# --- what is refused ------------------------------------------------------------------------------------------
+
+
+def test_several_candidates_are_listed(tmp_path):
+    data = dataset(standard_name=None)
+    data["snow"] = data["rr"].assign_attrs(units="mm/h")
+    with pytest.raises(ReadError, match=r"several variables .* rr \(mm h-1\), snow \(mm/h\)"):
+        open_radar(saved(data, tmp_path / "a.nc"))
+    data["rr"].attrs["standard_name"] = "rainfall_rate"
+    np.testing.assert_array_equal(open_radar(saved(data, tmp_path / "b.nc")), VALUES)
+
+
+def test_wind_is_no_rain_though_its_units_convert(tmp_path):
+    with pytest.raises(ReadError, match=r"no variable has a standard_name .* holds rr \(m s-1\)"):
+        open_radar(saved(dataset("m s-1", "eastward_wind"), tmp_path / "a.nc"))
+
+
+def test_forecasts_are_refused(tmp_path):
+    data = dataset().rename(time="lead_time").assign_coords(reference_time=TIMES[0])
+    with pytest.raises(ReadError, match="holds a forecast"):
+        open_radar(saved(data, tmp_path / "a.nc"))
+
+
+def test_two_dimensional_coordinates_alone_are_refused(tmp_path):
+    data = (
+        dataset()
+        .drop_vars(["x", "y"])
+        .assign_coords(
+            lat=(("y", "x"), np.ones((3, 4)), {"units": "degrees_north"}),
+            lon=(("y", "x"), np.ones((3, 4)), {"units": "degrees_east"}),
+        )
+    )
+    with pytest.raises(ReadError, match=r"only two-dimensional coordinates .* Add x and y"):
+        open_radar(saved(data, tmp_path / "a.nc"))
+    with pytest.raises(ReadError, match="has no x coordinate"):
+        open_radar(saved(dataset().drop_vars("x"), tmp_path / "b.nc"))
+
+
+def test_units_are_needed_and_must_be_known(tmp_path):
+    data = dataset()
+    del data["rr"].attrs["units"]
+    with pytest.raises(ReadError, match="has no units"):
+        open_radar(saved(data, tmp_path / "a.nc"))
+    with pytest.raises(ReadError, match="neither a rain rate"):
+        open_radar(saved(dataset("inch of hat"), tmp_path / "b.nc"))
+    data = dataset()
+    data["x"].attrs["units"] = "furlong"
+    with pytest.raises(ReadError, match="furlong"):
+        open_radar(saved(data, tmp_path / "c.nc"))
+
+
+def test_further_dimensions(tmp_path):
+    data = dataset()
+    data["rr"] = data["rr"].expand_dims(height=[1000.0])
+    assert open_radar(saved(data, tmp_path / "a.nc")).shape == (3, 3, 4)
+    data = xr.concat([data, data.assign_coords(height=[2000.0])], "height", data_vars="minimal")
+    with pytest.raises(ReadError, match="further dimension 'height' of size 2"):
+        open_radar(saved(data, tmp_path / "b.nc"))
+
+
+def test_other_calendars_are_refused(tmp_path):
+    data = dataset()
+    data["time"] = ("time", [0.0, 1.0, 2.0], {"units": "hours since 2001-01-01", "calendar": "360_day"})
+    with pytest.raises(ReadError, match="cannot be decoded"):
+        open_radar(saved(data, tmp_path / "a.nc"))
+
+
+def test_grid_mapping_that_is_not_there_is_reported(tmp_path):
+    with pytest.warns(InputWarning, match="'laea' is not there"):
+        field = open_radar(saved(dataset().drop_vars("laea"), tmp_path / "a.nc"))
+    assert crs_of(field) is None
+
+
+@pytest.mark.parametrize("form", ["NETCDF4", "NETCDF3_CLASSIC"])
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.6, 0.95])
+def test_damaged_file_is_named(tmp_path, form, share):
+    good = saved(dataset(), tmp_path / "good.nc", format=form).read_bytes()
+    bad = tmp_path / "bad.nc"
+    bad.write_bytes(good[: int(len(good) * share)])
+    with pytest.raises(ReadError, match=r"bad\.nc"):
+        open_radar(bad).load()
+
+
+def test_damaged_zarr_is_named(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dataset().to_zarr(tmp_path / "bad.zarr", zarr_format=3)
+    (tmp_path / "bad.zarr" / "zarr.json").write_text("{")
+    with pytest.raises(ReadError, match=r"bad\.zarr"):
+        open_radar(tmp_path / "bad.zarr")
+
+
+def test_what_is_recognised(tmp_path):
+    assert not cf.recognises(tmp_path, b"")
+    assert not cf.recognises(tmp_path / "a", b"GRIB")
+    (tmp_path / ".zgroup").write_text("{}")
+    assert cf.recognises(tmp_path, b"")
+
+
+def test_a_real_field_comes_back(real, tmp_path):
+    source = open_radar(real("fmi/20170509/*11[0-1]*.gz"))
+    again = open_radar(saved(source.to_dataset(), tmp_path / "a.nc"))
+    np.testing.assert_array_equal(again, source)
+    assert crs_of(again) == crs_of(source)
+    check_precipitation(again.load())

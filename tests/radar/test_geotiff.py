@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import numpy as np
+import pyproj
+import pytest
+import rasterio
+from rasterio.transform import Affine, from_origin
+
+from hybridcast.errors import ReadError
+from hybridcast.field import crs_of
+from hybridcast.radar import open_radar
+
+VALUES = np.array([[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, -1]], dtype=np.float32)
+NORTH_UP = from_origin(200_000, 6_700_000, 1000, 1000)
+
+
+def write(path, bands=(VALUES,), units="mm h-1", band_tags=None, **options):
+    tags = options.pop("tags", {"time": "2020-01-01T00:05"})
+    profile = {"crs": "EPSG:3067", "transform": NORTH_UP, "nodata": -1, "dtype": "float32", **options}
+    scale, offset = profile.pop("scale", None), profile.pop("offset", None)
+    height, width = np.shape(bands[0])
+    with rasterio.open(path, "w", driver="GTiff", count=len(bands), height=height, width=width, **profile) as file:
+        for number, band in enumerate(bands, start=1):
+            file.write(np.asarray(band, profile["dtype"]), number)
+            file.update_tags(number, **((band_tags or {}).get(number, {})))
+        file.update_tags(**({"units": units} if units else {}), **tags)
+        if scale is not None:
+            file.scales, file.offsets = [scale] * len(bands), [offset] * len(bands)
+    return path
+
+
+def test_values_coverage_and_attributes(tmp_path):
+    field = open_radar(write(tmp_path / "a.tif", tags={"time": "2020-01-01T00:05:00Z", "SOURCE": "a test"}))
+    np.testing.assert_array_equal(field[0], np.where(VALUES < 0, np.nan, VALUES))
+    assert field.time.values[0] == np.datetime64("2020-01-01T00:05")
+    assert field.attrs["format"] == "geotiff"
+    assert field.attrs["source"] == "a test"
+
+
+def test_places_are_centres_of_cells(tmp_path):
+    field = open_radar(write(tmp_path / "a.tif"))
+    assert field.x.values.tolist() == [200_500, 201_500, 202_500, 203_500]
+    assert field.y.values.tolist() == [6_699_500, 6_698_500, 6_697_500]
+    with rasterio.open(tmp_path / "a.tif") as file:
+        lon, lat = pyproj.Transformer.from_crs(3067, 4326, always_xy=True).transform(*file.xy(1, 2))
+    x, y = pyproj.Transformer.from_crs(4326, crs_of(field), always_xy=True).transform(lon, lat)
+    assert float(field.sel(x=x, y=y, method="nearest")[0]) == 6
+
+
+def test_rows_from_the_south_and_pixels_as_points(tmp_path):
+    south = Affine(1000, 0, 200_000, 0, 1000, 6_700_000)
+    field = open_radar(
+        write(tmp_path / "a.tif", transform=south, tags={"time": "2020-01-01", "AREA_OR_POINT": "Point"})
+    )
+    assert field.y.values.tolist() == [6_700_500, 6_701_500, 6_702_500]
+    assert field.x.values[0] == 200_500
+
+
+def test_degrees(tmp_path):
+    field = open_radar(write(tmp_path / "a.tif", crs="EPSG:4326", transform=from_origin(10, 60, 0.01, 0.01)))
+    assert crs_of(field).is_geographic
+    np.testing.assert_allclose(field.x, [10.005, 10.015, 10.025, 10.035])
+    np.testing.assert_allclose(field.y, [59.995, 59.985, 59.975])
+
+
+def test_kilometres_and_feet_become_metres(tmp_path):
+    km = pyproj.CRS("+proj=utm +zone=35 +ellps=GRS80 +units=km").to_wkt()
+    field = open_radar(write(tmp_path / "km.tif", crs=km, transform=from_origin(200, 6700, 1, 1)))
+    assert field.x.values[0] == 200_500
+    assert crs_of(field).axis_info[0].unit_name == "metre"
+    lon, lat = pyproj.Transformer.from_crs(km, 4326, always_xy=True).transform(200.5, 6699.5)
+    assert pyproj.Transformer.from_crs(4326, crs_of(field), always_xy=True).transform(lon, lat) == pytest.approx(
+        (200_500, 6_699_500), abs=0.01
+    )
+    feet = open_radar(write(tmp_path / "ft.tif", crs="EPSG:2225", transform=from_origin(6e6, 2e6, 3000, 3000)))
+    assert feet.x.values[0] == pytest.approx(6_001_500 * 1200 / 3937)
+
+
+def test_packed_numbers_are_unpacked(tmp_path):
+    field = open_radar(write(tmp_path / "a.tif", dtype="int16", scale=0.1, offset=0.5))
+    np.testing.assert_allclose(field[0], np.where(VALUES < 0, np.nan, VALUES * 0.1 + 0.5), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("units", "more", "factor"),
+    [
+        ("mm/h", {}, 1),
+        ("kg m-2 s-1", {}, 3600),
+        ("mm", {"accumulation_interval_minutes": "5"}, 12),
+        ("mm/d", {}, 1 / 24),
+    ],
+)
+def test_units(tmp_path, units, more, factor):
+    values = VALUES / 3600 if factor == 3600 else VALUES
+    path = write(tmp_path / "a.tif", [values], units, tags={"time": "2020-01-01", **more}, nodata=values.min())
+    np.testing.assert_allclose(
+        open_radar(path)[0, 0, 1:], np.array([1, 2, 3]) * (1 if factor == 3600 else factor), 1e-5
+    )
+
+
+def test_reflectivity_is_converted(tmp_path):
+    field = open_radar(write(tmp_path / "a.tif", [np.full((3, 4), 23.0103)], "dBZ"))
+    np.testing.assert_allclose(field, 1, rtol=1e-4)
+
+
+def test_units_in_the_description_of_the_band(tmp_path):
+    path = write(tmp_path / "a.tif", units=None)
+    with rasterio.open(path, "r+") as file:
+        file.set_band_description(1, "rain rate [mm/h]")
+    assert float(open_radar(path)[0, 1, 1]) == 5
+
+
+def test_bands_with_times(tmp_path):
+    times = {number: {"time": f"2020-01-01T00:{5 * number:02d}"} for number in (1, 2, 3)}
+    field = open_radar(write(tmp_path / "a.tif", [VALUES, VALUES + 1, VALUES + 2], band_tags=times, tags={}))
+    assert field.shape == (3, 3, 4)
+    assert field.time.values[2] == np.datetime64("2020-01-01T00:15")
+    assert field[:, 0, 0].values.tolist() == [0, 1, 2]
+
+
+def test_time_from_the_name_goes_before_the_time_of_writing(tmp_path):
+    tags = {"TIFFTAG_DATETIME": "2024:05:06 07:08:09"}
+    assert open_radar(write(tmp_path / "rain_202001010005.tif", tags=tags)).time[0] == np.datetime64("2020-01-01T00:05")
+    assert open_radar(write(tmp_path / "rain.tif", tags=tags)).time[0] == np.datetime64("2024-05-06T07:08:09")
+
+
+def test_a_sequence_of_files(tmp_path):
+    for minute in (0, 5, 15):
+        write(tmp_path / f"rain_2020010100{minute:02d}.tif", tags={})
+    field = open_radar(str(tmp_path / "*.tif"))
+    assert field.isnull().all(("y", "x")).values.tolist() == [False, False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"units": None}, "does not state its units"),
+        ({"units": "m"}, "no rain rate"),
+        ({"units": "mm"}, "time it fell in"),
+        ({"tags": {}}, "no time in its tags nor its name"),
+        ({"tags": {"time": "yesterday"}}, "yesterday"),
+        ({"bands": (VALUES, VALUES)}, "2 bands without a time"),
+        ({"nodata": None}, "a code for missing values"),
+        ({"transform": Affine(1000, 100, 0, 100, -1000, 0)}, "do not run along x"),
+        ({"bands": (abs(VALUES) * 1000,)}, "more than ever fell"),
+    ],
+)
+def test_what_is_not_stated_is_refused_with_a_remedy(tmp_path, change, message):
+    with pytest.raises(ReadError, match=rf"a\.tif: .*{message}"):
+        open_radar(write(tmp_path / "a.tif", **change))
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_image_without_georeference_is_refused(tmp_path):
+    with pytest.raises(ReadError, match="no georeference"):
+        open_radar(write(tmp_path / "a.tif", transform=Affine.identity(), crs=None))
+
+
+@pytest.mark.parametrize("kept", [0, 4, 8, 60, 300])
+def test_damaged_file_is_named(tmp_path, kept):
+    good = write(tmp_path / "good.tif", compress="deflate").read_bytes()
+    bad = tmp_path / "bad.tif"
+    bad.write_bytes(good[: min(kept, len(good) - 20)])
+    with pytest.raises(ReadError, match=r"bad\.tif"):
+        open_radar(bad)
+
+
+def test_a_real_field_comes_back(real, tmp_path):
+    source = open_radar(real("fmi/20170509/*1100*.gz"))
+    x, y = source.x.values, source.y.values
+    corner = Affine(x[1] - x[0], 0, x[0] - (x[1] - x[0]) / 2, 0, y[1] - y[0], y[0] - (y[1] - y[0]) / 2)
+    write(tmp_path / "a.tif", [source.values[0]], crs=crs_of(source).to_wkt(), transform=corner, nodata=np.nan)
+    field = open_radar(tmp_path / "a.tif")
+    np.testing.assert_array_equal(field[0], source[0])
+    np.testing.assert_allclose(field.x, x, atol=1e-3)
+    np.testing.assert_allclose(field.y, y, atol=1e-3)
