@@ -63,7 +63,7 @@ def advect(
     >>> wind = xr.Dataset({k: rain * 0 + v for k, v in {"u": 1000 / 300, "v": 0}.items()})
     >>> for name in wind:
     ...     wind[name].attrs["units"] = "m s-1"
-    >>> advect(rain, wind, [np.timedelta64(5, "m")]).values[0, 1]
+    >>> advect(rain, wind, [np.timedelta64(5, "m")]).values[0, 1].round(3)
     array([nan,  0.,  1.,  0.,  0.], dtype=float32)
     """
     settings = settings or AdvectionSettings()
@@ -91,7 +91,8 @@ def check_lead_times(lead_times: ArrayLike) -> NDArray[np.timedelta64]:
             "Give, for example, np.arange(5, 125, 5) * np.timedelta64(1, 'm')",
         )
     leads = leads.astype("timedelta64[ns]")
-    if leads.size == 0 or leads[0] <= np.timedelta64(0) or (np.diff(leads) <= np.timedelta64(0)).any():
+    # written so that a missing one (NaT), of which nothing is true, does not pass
+    if leads.size == 0 or not (leads > np.timedelta64(0)).all() or not (np.diff(leads) > np.timedelta64(0)).all():
         raise InputError(
             f"lead times are {leads.astype('timedelta64[s]')}", "they are above zero and increase", "Sort them"
         )
@@ -119,7 +120,7 @@ def _spline_coefficients(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _label(moved: NDArray[np.float32], fields: xr.Dataset, leads: NDArray[np.timedelta64]) -> xr.Dataset:
-    coords: dict[str, Any] = {str(name): coord for name, coord in fields.coords.items() if name != "time"}
+    coords: dict[str, Any] = {str(name): coord.variable for name, coord in fields.coords.items() if name != "time"}
     coords["lead_time"] = ("lead_time", leads, {"standard_name": "forecast_period", "long_name": "lead time"})
     dims = ("lead_time", "y", "x")
     variables = {name: (dims, moved[k], fields[name].attrs) for k, name in enumerate(fields.data_vars)}

@@ -14,6 +14,7 @@ It is checked once, by `check_precipitation`, where data enter; the code behind 
 from __future__ import annotations
 
 import functools
+import logging
 import warnings
 from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
@@ -257,9 +258,8 @@ def _check_time(field: xr.DataArray) -> None:
 def _check_values(field: xr.DataArray) -> None:
     if not np.issubdtype(field.dtype, np.number):
         raise InputError(f"values are of type {field.dtype}", "rain rates are numbers", "Convert them to float32")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # all NaN is a legal field
-        low, high = np.nanmin(field.values), np.nanmax(field.values)
+    # fmin and fmax pass over NaN, and are NaN where all is: then no comparison below holds
+    low, high = np.fmin.reduce(field.values, axis=None), np.fmax.reduce(field.values, axis=None)
     if low < 0:
         raise InputError(
             f"the lowest value is {low:g}",
@@ -477,10 +477,22 @@ def as_rate(field: xr.DataArray) -> xr.DataArray:
 
 
 @functools.cache
+def _unit_registry() -> Any:
+    """Load pint's registry with the units of CF, without its words on each unit that CF defines anew."""
+    log = logging.getLogger("pint.util")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        from cf_xarray.units import units
+    finally:
+        log.setLevel(level)
+    return units
+
+
+@functools.cache
 def rate_factor(units: str) -> float | None:
     """Give the factor from `units` to mm h-1 (1 kg m-2 of water is 1 mm); None if `units` are no rain rate."""
-    from cf_xarray.units import units as registry
-
+    registry = _unit_registry()
     try:
         one = registry.Quantity(1.0, registry.Unit(units))
         if one.check("[mass] / [area] / [time]"):

@@ -20,7 +20,9 @@ from hybridcast.nowcasters import Advection, LeadTimes, Nowcaster
 
 Duration: TypeAlias = str | np.timedelta64 | pd.Timedelta
 #: How far back frames are looked at: no method needs more, and it bounds what is loaded of a long archive.
-HISTORY = np.timedelta64(2, "h")
+HISTORY = np.timedelta64(1, "h")
+#: Lead times are not closer than this unless asked for: a radar of 2 min would give sixty in two hours.
+LEAST_STEP = np.timedelta64(5, "m")
 
 
 def forecast(
@@ -41,7 +43,8 @@ def forecast(
     lead_time
         How far ahead, such as ``"2h"`` or ``"90min"``.
     step
-        From one lead time to the next; by default the time step of the radar (5 min for a single frame).
+        From one lead time to the next; by default the time step of the radar, or as many of them as make at least
+        5 min (5 min for a single frame).
     issue_time
         Nothing after it is used; by default the time of the last frame. Where the radar is late, its last frame is
         carried on that much longer, and ``attrs["status"]`` says so.
@@ -94,7 +97,7 @@ def _until(radar: xr.DataArray, issue_time: datetime | str | np.datetime64 | Non
     recent = radar.sel(time=slice(issue - HISTORY, issue))
     if recent.sizes["time"] == 0:
         raise InputError(
-            f"issue time {issue} has no frame in the two hours before it (frames: {times[0]} to {times[-1]})",
+            f"issue time {issue} has no frame in the hour before it (frames: {times[0]} to {times[-1]})",
             "a forecast starts from recent frames",
             "Choose an issue time within the radar's span",
         )
@@ -115,7 +118,12 @@ def lead_times_of(recent: xr.DataArray, lead_time: Duration, step: Duration | No
     """Give the lead times from one `step` to `lead_time`, ``timedelta64[ns]``."""
     longest = _duration(lead_time, "lead_time")
     radar_step = time_step(recent["time"].values)
-    every = _duration(step, "step") if step is not None else radar_step or np.timedelta64(5, "m")
+    if step is not None:
+        every = _duration(step, "step")
+    elif radar_step is not None:
+        every = radar_step * max(1, int(-(-LEAST_STEP // radar_step)))
+    else:
+        every = LEAST_STEP
     if every > longest:
         raise InputError(
             f"step {every / np.timedelta64(1, 'm'):g} min, lead_time {longest / np.timedelta64(1, 'm'):g} min",

@@ -64,7 +64,7 @@ def estimate_motion(recent: xr.DataArray, *, method: MotionMethod | None = None)
     >>> times = np.datetime64("2020-01-01") + np.arange(3) * np.timedelta64(5, "m")
     >>> field = precipitation(rate, time=times, y=np.arange(64) * 1e3, x=np.arange(64) * 1e3, crs=None)
     >>> motion = estimate_motion(field)
-    >>> float(motion.u[30, 30].round(1))
+    >>> round(float(motion.u[30, 30]), 1)
     3.3
     """
     return (method or DenseFlow()).estimate(check_precipitation(recent))

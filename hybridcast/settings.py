@@ -21,7 +21,7 @@ class MotionSettings:
 
     frames: int = 4
     """How many of the latest frames are used (at least 2); missing ones are skipped."""
-    iterations: int = 3
+    iterations: int = 2
     """Gauss-Newton iterations per pyramid level."""
     window: float = 6.0
     """Standard deviation of the window of the least-squares fit, pixels."""
@@ -83,7 +83,7 @@ def load_settings(path: str | Path) -> Settings:
         table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}", "settings are read from a TOML file", "Check the path") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: {error}", "settings are TOML", "Correct the line named") from error
     return from_table(Settings, table, str(path))
 

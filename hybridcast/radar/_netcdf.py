@@ -108,7 +108,10 @@ def check_rates(values: NDArray[Any], path: Path) -> NDArray[Any]:
         return values
     low, high = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
     if low < -ROUNDING:
-        raise ReadError(path, f"holds {low:g} mm/h: a code for missing values that the file does not declare")
+        raise ReadError(
+            path,
+            f"holds {low:g} mm/h: a code for missing values? Declare it as the variable's _FillValue, or set it to NaN",
+        )
     if high > HIGHEST_RATE:
         raise ReadError(
             path, f"holds {high:g} mm/h, more than ever fell: its units, or a missing-value code, are wrong"

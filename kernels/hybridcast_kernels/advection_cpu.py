@@ -1,9 +1,8 @@
 """Semi-Lagrangian advection on CPU threads.
 
-A row is worked in blocks of 32 cells whose trajectories stay in a small scratch array over all lead times. Bilinear
-interpolation in a block is written as a sum over 3 x 3 neighbours with hat weights, of which at most 2 x 2 are not
-zero: where the displacement varies by less than a cell within the block, all loads are contiguous and the loop
-vectorises without gathers. Where it varies more, blocks of 8 are tried, then single points.
+A row is worked in blocks of 32 cells whose trajectories stay in a small scratch array over all lead times. Each step of
+a block is a few short loops without branches, so that all of them vectorise: where the cells to read are, reading
+them, interpolating, moving on. No field or flow is copied.
 """
 
 from __future__ import annotations
@@ -19,17 +18,17 @@ from hybridcast_kernels.workspace import Workspace, workspace_of_this_thread
 NEAREST, LINEAR, CUBIC = 0, 1, 3  # order of the interpolation
 
 BLOCK = 32
-SUB_BLOCK = np.uintp(8)
-PAD = 4  # planes are padded by this many cells, so that blocks near the edge stay on the quick path
 TILE_ROWS, TILE_COLUMNS = 8, 32
 SEEN, MIXED, UNSEEN = np.uint8(0), np.uint8(1), np.uint8(2)  # what a tile of a field holds
 
-# Rows of the scratch array, each BLOCK long: displacement, guessed increment, position, two samples, last increment.
-# Offsets are unsigned, because a signed index costs a test for negative ones.
-DX, DY, GX, GY, PX, PY, A, B, QX, QY = (np.uintp(k * BLOCK) for k in range(10))
+# Rows of the scratch array, each BLOCK long: displacement, guessed increment, last increment, place within a cell, two
+# samples. Offsets are unsigned, because a signed index costs a test for negative ones.
+DX, DY, GX, GY, QX, QY, FX, FY, A, B = (np.uintp(k * BLOCK) for k in range(10))
 SCRATCH = 10 * BLOCK
-ZERO, ONE, TWO = np.uintp(0), np.uintp(1), np.uintp(2)
+ZERO, ONE = np.uintp(0), np.uintp(1)
 INT_MAX, INT_MIN = np.int32(2**31 - 1), np.int32(-(2**31))
+#: Casting more cells than this to an integer would be undefined.
+FARTHEST = np.float32(1e6)
 
 # Positions and flows are finite and the optimiser may assume it; rain may be NaN.
 finite = njit(nogil=True, cache=True, error_model="numpy", fastmath=True)
@@ -40,27 +39,115 @@ plain = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", 
 
 
 @finite
-def set_positions(w, first, last, share):
-    """Set positions to the displacement minus `share` of the guessed increment; give the bounds of their cells."""
-    low_x, low_y, high_x, high_y = INT_MAX, INT_MAX, INT_MIN, INT_MIN
-    for i in range(first, last):
-        x = w[DX + i] - share * w[GX + i]
-        y = w[DY + i] - share * w[GY + i]
-        w[PX + i] = x
-        w[PY + i] = y
-        j = np.int32(np.floor(x))
-        k = np.int32(np.floor(y))
-        low_x = min(low_x, j)
-        high_x = max(high_x, j)
-        low_y = min(low_y, k)
-        high_y = max(high_y, k)
-    return low_x, high_x, low_y, high_y
+def locate(w, cells, share, x, y, rows, columns, width):
+    """Find the cells at the displacement minus `share` of the guessed increment, for the block that starts at (x, y).
+
+    Sets `cells` (flat index of the upper left one of four) and the places within them (FX, FY). A position beyond the
+    edge is held at the edge.
+    """
+    left, right = np.float32(-x), np.float32(columns - 1 - x)
+    top, bottom = np.float32(-y), np.float32(rows - 1 - y)
+    last_column, last_row = np.float32(max(columns - 2, 0) - x), np.float32(max(rows - 2, 0) - y)
+    stride, start = np.int32(columns), np.int32(y * columns + x)
+    for i in range(ZERO, width):
+        px = w[DX + i] - share * w[GX + i] + np.float32(np.int32(i))
+        py = w[DY + i] - share * w[GY + i]
+        px = min(max(px, left), right)
+        py = min(max(py, top), bottom)
+        column = min(np.floor(px), last_column)
+        row = min(np.floor(py), last_row)
+        w[FX + i] = px - column
+        w[FY + i] = py - row
+        cells[i] = np.uint32(np.int32(row) * stride + np.int32(column) + start)
 
 
 @finite
-def step_back(w, duration, last):
+def bounds_of(w, x, y, width):
+    """Give the first and last column, and row, of the cells at the displacement, wherever they are."""
+    left, right, top, bottom = INT_MAX, INT_MIN, INT_MAX, INT_MIN
+    for i in range(ZERO, width):
+        column = np.int32(np.int32(np.floor(min(max(w[DX + i], -FARTHEST), FARTHEST))) + np.int32(i))
+        row = np.int32(np.floor(min(max(w[DY + i], -FARTHEST), FARTHEST)))
+        left = min(left, column)
+        right = max(right, column)
+        top = min(top, row)
+        bottom = max(bottom, row)
+    return left + x, right + x, top + y, bottom + y
+
+
+@plain
+def gather(flat, plane, right, below, w, cells, width, out):
+    """Interpolate bilinearly in the plane that starts at `plane`, at the places that `locate` found, into w[out...].
+
+    `right` and `below` are the offsets of the neighbours. The arithmetic is that of `points.bilinear`.
+    """
+    for i in range(ZERO, width):
+        a = plane + np.uintp(cells[i])
+        b = a + below
+        fx = w[FX + i]
+        upper = flat[a] + fx * (flat[a + right] - flat[a])
+        lower = flat[b] + fx * (flat[b + right] - flat[b])
+        w[out + i] = upper + w[FY + i] * (lower - upper)
+
+
+@plain
+def gather_known(flat, plane, right, below, w, cells, width):
+    """Interpolate where cells may be missing: the sum over the others into A, the weight of the missing ones into B.
+
+    The arithmetic is that of `points.weights_of`.
+    """
+    for i in range(ZERO, width):
+        a = plane + np.uintp(cells[i])
+        b = a + below
+        fx, fy = w[FX + i], w[FY + i]
+        v00, v01, v10, v11 = flat[a], flat[a + right], flat[b], flat[b + right]
+        w00, w01 = (pt.ONE - fy) * (pt.ONE - fx), (pt.ONE - fy) * fx
+        w10, w11 = fy * (pt.ONE - fx), fy * fx
+        # a comparison with NaN is false
+        total = w00 * v00 if v00 == v00 else pt.ZERO
+        total += w01 * v01 if v01 == v01 else pt.ZERO
+        total += w10 * v10 if v10 == v10 else pt.ZERO
+        total += w11 * v11 if v11 == v11 else pt.ZERO
+        missing = pt.ZERO if v00 == v00 else w00
+        missing += pt.ZERO if v01 == v01 else w01
+        missing += pt.ZERO if v10 == v10 else w10
+        missing += pt.ZERO if v11 == v11 else w11
+        w[A + i] = total
+        w[B + i] = missing
+
+
+@finite
+def start_block(flow, duration, w, x, y, width):
+    """Begin at the grid points themselves, with the flow there as the first guess."""
+    for i in range(ZERO, width):
+        w[DX + i] = pt.ZERO
+        w[DY + i] = pt.ZERO
+        w[GX + i] = flow[0, y, x + np.int64(i)] * duration
+        w[GY + i] = flow[1, y, x + np.int64(i)] * duration
+
+
+@finite
+def remember_first(w, duration, width):
+    """Take the first increment as the last one too: nothing to extrapolate from yet."""
+    for i in range(ZERO, width):
+        w[QX + i] = w[A + i] * duration
+        w[QY + i] = w[B + i] * duration
+
+
+@finite
+def stretch_guess(w, ratio, width):
+    """Fit the guess to a step `ratio` times as long as the last one."""
+    for i in range(ZERO, width):
+        w[GX + i] *= ratio
+        w[GY + i] *= ratio
+        w[QX + i] *= ratio
+        w[QY + i] *= ratio
+
+
+@finite
+def step_back(w, duration, width):
     """Move by the sampled flow (A, B) times `duration`; guess the next increment by extrapolating along the track."""
-    for i in range(ZERO, last):
+    for i in range(ZERO, width):
         a = w[A + i] * duration
         b = w[B + i] * duration
         w[DX + i] -= a
@@ -71,240 +158,130 @@ def step_back(w, duration, last):
         w[QY + i] = b
 
 
-@finite
-def nine_cells(flat, corner, width, w, base_x, base_y, first, last, out):
-    """Interpolate cells first..last of a block from the 3 x 3 cells from `corner` on (flat index), into w[out...]."""
-    second = corner + width
-    third = second + width
-    for i in range(first, last):
-        x = w[PX + i] - base_x
-        y = w[PY + i] - base_y
-        x0 = max(pt.ZERO, pt.ONE - x)
-        x2 = max(pt.ZERO, x - pt.ONE)
-        x1 = pt.ONE - x0 - x2
-        y0 = max(pt.ZERO, pt.ONE - y)
-        y2 = max(pt.ZERO, y - pt.ONE)
-        y1 = pt.ONE - y0 - y2
-        a = corner + i
-        b = second + i
-        c = third + i
-        above = x0 * flat[a] + x1 * flat[a + ONE] + x2 * flat[a + TWO]
-        level = x0 * flat[b] + x1 * flat[b + ONE] + x2 * flat[b + TWO]
-        below = x0 * flat[c] + x1 * flat[c + ONE] + x2 * flat[c + TWO]
-        w[out + i] = y0 * above + y1 * level + y2 * below
-
-
 @plain
-def fits(bounds, x, y, first, last, rows, columns):
-    """Tell whether the nine cells of each of first..last lie in the plane and surround their positions."""
-    low_x, high_x, low_y, high_y = bounds
-    return (
-        high_x - low_x <= 1
-        and high_y - low_y <= 1
-        and y + low_y >= 0
-        and y + low_y + 3 <= rows
-        and x + low_x + np.int64(first) >= 0
-        and x + low_x + np.int64(last) + 2 <= columns
-    )
-
-
-@plain
-def sample_quickly(planes, flat, plane, w, x, y, first, last, bounds, out):
-    """Interpolate one plane where the nine cells fit."""
-    rows, columns = planes.shape[1], planes.shape[2]
-    corner = np.uintp((plane * rows + y + bounds[2]) * columns + x + bounds[0])
-    base_x, base_y = np.float32(bounds[0]), np.float32(bounds[2])
-    nine_cells(flat, corner, np.uintp(columns), w, base_x, base_y, first, last, out)
-
-
-@plain
-def sample_pair(planes, flat, plane, w, x, y, last, bounds, share):
-    """Interpolate `plane` and the one after it at the positions of the block that starts at (x, y), into A and B."""
-    rows, columns = planes.shape[1], planes.shape[2]
-    if fits(bounds, x, y, ZERO, last, rows, columns):
-        sample_quickly(planes, flat, plane, w, x, y, ZERO, last, bounds, A)
-        sample_quickly(planes, flat, plane + 1, w, x, y, ZERO, last, bounds, B)
-        return
-    for first in range(ZERO, last, SUB_BLOCK):
-        end = min(first + SUB_BLOCK, last)
-        part = set_positions(w, first, end, share)
-        if fits(part, x, y, first, end, rows, columns):
-            sample_quickly(planes, flat, plane, w, x, y, first, end, part, A)
-            sample_quickly(planes, flat, plane + 1, w, x, y, first, end, part, B)
-            continue
-        for i in range(first, end):
-            px = w[PX + i] + np.float32(x + np.int64(i))
-            py = w[PY + i] + np.float32(y)
-            w[A + i] = pt.bilinear(planes, plane, px, py)
-            w[B + i] = pt.bilinear(planes, plane + 1, px, py)
-
-
-@plain
-def tiles_state(tiles, field, bounds, x, y, last):
-    """Tell whether the cells around a block's positions are all seen, all unseen, or mixed."""
+def tiles_state(tiles, field, left, right, top, bottom):
+    """Tell whether the tiles that hold these columns and rows are all seen, all unseen, or mixed."""
     rows, columns = tiles.shape[1], tiles.shape[2]
-    top, bottom = (y + bounds[2]) // TILE_ROWS, (y + bounds[3] + 1) // TILE_ROWS
-    left, right = (x + bounds[0]) // TILE_COLUMNS, (x + bounds[1] + np.int64(last)) // TILE_COLUMNS
-    if bottom < 0 or right < 0 or top >= rows or left >= columns:
+    first_row, last_row = top // TILE_ROWS, bottom // TILE_ROWS
+    first_column, last_column = left // TILE_COLUMNS, right // TILE_COLUMNS
+    if last_row < 0 or last_column < 0 or first_row >= rows or first_column >= columns:
         return UNSEEN
-    if top < 0 or left < 0 or bottom >= rows or right >= columns:
+    if first_row < 0 or first_column < 0 or last_row >= rows or last_column >= columns:
         return MIXED
-    state = tiles[field, top, left]
-    for i in range(top, bottom + 1):
-        for j in range(left, right + 1):
+    state = tiles[field, first_row, first_column]
+    for i in range(first_row, last_row + 1):
+        for j in range(first_column, last_column + 1):
             if tiles[field, i, j] != state:
                 return MIXED
     return state
 
 
 @plain
-def put_linear(planes, flat, tiles, field, w, x, y, last, bounds, out, at):
-    """Sample a block of a field linearly and write it; masks cost only where there is anything missing."""
-    state = tiles_state(tiles, field, bounds, x, y, last)
-    plane = 2 + 2 * field
+def put_linear(flat, tiles, field, w, cells, x, y, shape, width, out, at):
+    """Sample a block of a field linearly and write it; missing cells cost only where there are any."""
+    rows, columns = shape
+    left, right, top, bottom = bounds_of(w, x, y, width)
+    state = tiles_state(tiles, field, left, right + 1, top, bottom + 1)
+    plane = np.uintp(field * rows * columns)
     if state == UNSEEN:
-        for i in range(ZERO, last):
+        for i in range(ZERO, width):
             out[at + i] = pt.NAN
-    elif state == SEEN and fits(bounds, x, y, ZERO, last, planes.shape[1], planes.shape[2]):
-        sample_quickly(planes, flat, plane, w, x, y, ZERO, last, bounds, A)
-        for i in range(ZERO, last):
+        return
+    locate(w, cells, pt.ZERO, x, y, rows, columns, width)
+    if state == SEEN and left >= 0 and top >= 0 and right <= columns - 2 and bottom <= rows - 2:
+        gather(flat, plane, ONE, np.uintp(columns), w, cells, width, A)
+        for i in range(ZERO, width):
             out[at + i] = w[A + i]
-    else:
-        sample_pair(planes, flat, plane, w, x, y, last, bounds, pt.ZERO)
-        for i in range(ZERO, last):
-            out[at + i] = pt.NAN if w[B + i] > pt.MISSING_WEIGHT else w[A + i]
+        return
+    gather_known(flat, plane, step(columns, 1), step(rows, columns), w, cells, width)
+    put_known(w, x, y, rows, columns, width, out, at)
 
 
 @plain
-def put_points(planes, field, wet, order, w, x, y, last, out, at):
-    """Sample a block of a field point by point: nearest cell or cubic."""
-    for i in range(ZERO, last):
+def put_known(w, x, y, rows, columns, width, out, at):
+    """Write the samples A that lie inside the grid and lack little (B), else NaN."""
+    left, right = np.float32(-x), np.float32(columns - 1 - x)
+    top, bottom = np.float32(-y), np.float32(rows - 1 - y)
+    for i in range(ZERO, width):
+        px = w[DX + i] + np.float32(np.int32(i))
+        py = w[DY + i]
+        lost = (px < left) | (px > right) | (py < top) | (py > bottom) | (w[B + i] > pt.MISSING_WEIGHT)
+        out[at + i] = pt.NAN if lost else w[A + i]
+
+
+@plain
+def step(size, stride):
+    """Offset of the next cell along an axis; none if there is but one."""
+    return np.uintp(stride) if size > 1 else ZERO
+
+
+@plain
+def put_points(fields, coefficients, field, order, w, x, y, width, out, at):
+    """Sample a block of a field point by point: the nearest cell, or cubic."""
+    for i in range(ZERO, width):
         px = w[DX + i] + np.float32(x + np.int64(i))
         py = w[DY + i] + np.float32(y)
         if order == NEAREST:
-            out[at + i] = pt.sample_nearest(planes, 2 + 2 * field, px, py)
+            out[at + i] = pt.sample_nearest(fields, field, px, py)
         else:
-            out[at + i] = pt.sample_cubic(planes, 2 + 2 * field, wet, field, px, py)
+            out[at + i] = pt.sample_cubic(fields, coefficients, field, px, py)
 
 
 # --- rows -----------------------------------------------------------------------------------------------------
 
 
 @plain
-def start_block(planes, duration, w, x, y, last):
-    """Begin at the grid points themselves, with the flow there as the first guess."""
-    for i in range(ZERO, last):
-        w[DX + i] = pt.ZERO
-        w[DY + i] = pt.ZERO
-        w[GX + i] = planes[0, y, x + np.int64(i)] * duration
-        w[GY + i] = planes[1, y, x + np.int64(i)] * duration
-
-
-@plain
-def stretch_guess(w, ratio, last):
-    """Fit the guess to a step `ratio` times as long as the last one."""
-    for i in range(ZERO, last):
-        w[GX + i] *= ratio
-        w[GY + i] *= ratio
-        w[QX + i] *= ratio
-        w[QY + i] *= ratio
-
-
-@plain
-def remember_first(w, duration, last):
-    """Take the first increment as the last one too: nothing to extrapolate from yet."""
-    for i in range(ZERO, last):
-        w[QX + i] = w[A + i] * duration
-        w[QY + i] = w[B + i] * duration
-
-
-@plain
-def advect_rows(planes, wet, tiles, durations, order, out, first, last):
+def advect_rows(fields, coefficients, tiles, flow, durations, order, out, first, last):
     """Advect rows first..last of all fields to all lead times.
 
-    planes: padded by PAD; 0 and 1 the flow in cells per unit of `durations`, then for each field its values and
-    where they are missing. wet: for cubic sampling, (field, y, x). tiles: (field, y, x). durations: (lead,).
-    out: (field, lead, y, x).
+    fields, coefficients: (field, y, x). tiles: what `summarise_tiles` found. flow: (2, y, x), cells per unit of
+    `durations`, (lead,). out: (field, lead, y, x).
     """
-    fields, leads, rows, columns = out.shape
-    flat = planes.ravel()
-    target = out.ravel()
+    count, leads, rows, columns = out.shape
+    flow_flat, field_flat, target = flow.ravel(), fields.ravel(), out.ravel()
+    plane = np.uintp(rows * columns)
+    right, below = step(columns, 1), step(rows, columns)
     w = np.empty(SCRATCH, np.float32)
-    width = np.uintp(min(BLOCK, columns))
-    for row in range(first, last):
-        y = row + PAD
-        for block in range((columns + BLOCK - 1) // BLOCK):
-            column = min(block * BLOCK, columns - np.int64(width))  # the last block overlaps the one before
-            x = column + PAD
-            start_block(planes, durations[0], w, x, y, width)
+    cells = np.empty(BLOCK, np.uint32)
+    for y in range(first, last):
+        for x in range(0, columns, BLOCK):
+            width = np.uintp(min(BLOCK, columns - x))
+            start_block(flow, durations[0], w, x, y, width)
             for lead in range(leads):
                 duration = durations[lead]
                 if lead > 0 and duration != durations[lead - 1]:
                     stretch_guess(w, duration / durations[lead - 1], width)
-                bounds = set_positions(w, ZERO, width, pt.HALF)
-                sample_pair(planes, flat, 0, w, x, y, width, bounds, pt.HALF)
+                locate(w, cells, pt.HALF, x, y, rows, columns, width)
+                gather(flow_flat, ZERO, right, below, w, cells, width, A)
+                gather(flow_flat, plane, right, below, w, cells, width, B)
                 if lead == 0:
                     remember_first(w, duration, width)
                 step_back(w, duration, width)
-                bounds = set_positions(w, ZERO, width, pt.ZERO)
-                for field in range(fields):
-                    at = np.uintp(((field * leads + lead) * rows + row) * columns + column)
+                for field in range(count):
+                    at = np.uintp(((field * leads + lead) * rows + y) * columns + x)
                     if order == LINEAR:
-                        put_linear(planes, flat, tiles, field, w, x, y, width, bounds, target, at)
+                        put_linear(field_flat, tiles, field, w, cells, x, y, (rows, columns), width, target, at)
                     else:
-                        put_points(planes, field, wet, order, w, x, y, width, target, at)
+                        put_points(fields, coefficients, field, order, w, x, y, width, target, at)
 
 
 @plain
-def pad_rows(fields, flow, planes, first, last):
-    """Write padded rows first..last: the flow's edge values go on; around a field all is missing (and 0)."""
-    count, rows, columns = fields.shape
-    for i in range(first, last):
-        y = min(max(i - PAD, 0), rows - 1)
-        for c in range(2):
-            planes[c, i, :PAD] = flow[c, y, 0]
-            planes[c, i, PAD : columns + PAD] = flow[c, y, :]
-            planes[c, i, columns + PAD :] = flow[c, y, columns - 1]
-        for field in range(count):
-            planes[2 + 2 * field, i, :] = pt.ZERO
-            planes[3 + 2 * field, i, :] = pt.ONE
-            if i < PAD or i >= rows + PAD:
-                continue
-            for x in range(columns):
-                value = fields[field, y, x]
-                unseen = np.isnan(value)
-                planes[2 + 2 * field, i, x + PAD] = pt.ZERO if unseen else value
-                planes[3 + 2 * field, i, x + PAD] = pt.ONE if unseen else pt.ZERO
-
-
-@plain
-def summarise_tiles(planes, tiles, first, last):
+def summarise_tiles(fields, tiles, first, last):
     """Find the state of rows first..last of tiles."""
     for field in range(tiles.shape[0]):
         for i in range(first, last):
+            bottom = min((i + 1) * TILE_ROWS, fields.shape[1])
             for j in range(tiles.shape[2]):
-                bottom = min((i + 1) * TILE_ROWS, planes.shape[1])
-                right = min((j + 1) * TILE_COLUMNS, planes.shape[2])
-                unseen = 0
+                end = min((j + 1) * TILE_COLUMNS, fields.shape[2])
+                unseen = np.int32(0)
                 for y in range(i * TILE_ROWS, bottom):
-                    for x in range(j * TILE_COLUMNS, right):
-                        unseen += planes[3 + 2 * field, y, x] > pt.HALF
-                size = (bottom - i * TILE_ROWS) * (right - j * TILE_COLUMNS)
+                    for x in range(j * TILE_COLUMNS, end):
+                        unseen += np.int32(np.isnan(fields[field, y, x]))
+                size = (bottom - i * TILE_ROWS) * (end - j * TILE_COLUMNS)
                 tiles[field, i, j] = SEEN if unseen == 0 else (UNSEEN if unseen == size else MIXED)
 
 
 # --- whole fields ---------------------------------------------------------------------------------------------
-
-
-def _check(
-    flow: NDArray[np.float32], leads: NDArray[np.float32], out: NDArray[np.float32], shape: tuple[int, ...]
-) -> None:
-    if flow.shape != (2, *shape[2:]):
-        raise ValueError(f"flow has shape {flow.shape}, not {(2, *shape[2:])}")
-    if leads.size == 0 or not (np.diff(leads, prepend=np.float32(0)) > 0).all():
-        raise ValueError(f"leads are {leads}; they are above zero and increase")
-    if out.shape != shape or out.dtype != np.float32 or not out.flags.c_contiguous:
-        raise ValueError(f"out is {out.dtype} of shape {out.shape}, not contiguous float32 of shape {shape}")
 
 
 def advect(
@@ -325,50 +302,36 @@ def advect(
     Parameters
     ----------
     fields
-        Shape ``(field, y, x)``, NaN where missing.
+        C-contiguous float32, shape ``(field, y, x)``, NaN where missing.
     flow
-        Cells per unit of `leads`, shape ``(2, y, x)``, x first, finite.
+        Cells per unit of `leads`, C-contiguous float32, shape ``(2, y, x)``, x first, finite.
     leads
-        Lead times, above zero and increasing, shape ``(lead,)``.
+        Increasing lead times, shape ``(lead,)``.
     order
         0 nearest, 1 linear, 3 cubic.
     coefficients
         For order 3: B-spline coefficients of the fields, missing cells filled, shape ``(field, y, x)``.
     out
-        Where to write, contiguous float32; made if not given.
+        Where to write; made if not given.
     workspace
         Scratch arrays to use again; by default those of this thread.
 
     Returns
     -------
     Shape ``(field, lead, y, x)``, NaN where air comes from outside the grid or from missing cells.
-
-    Raises
-    ------
-    ValueError
-        If shapes, `leads` or `out` do not fit: the loops do not look before they read and write.
     """
     work = workspace or workspace_of_this_thread()
     count, rows, columns = fields.shape
-    shape = (count, leads.size, rows, columns)
-    if out is None:
-        out = np.empty(shape, dtype=np.float32)
-    _check(flow, leads, out, shape)
-    height, width = rows + 2 * PAD, columns + 2 * PAD
-    planes = work.array("planes", (2 + 2 * count, height, width))
-    tiles = work.array("tiles", (count, -(-height // TILE_ROWS), -(-width // TILE_COLUMNS)), np.uint8)
-    over_bands(lambda first, last: pad_rows(fields, flow, planes, first, last), height)
-    over_bands(lambda first, last: summarise_tiles(planes, tiles, first, last), tiles.shape[1], least=8)
-    wet = planes[2::2]
-    if order == CUBIC:
-        if coefficients is None:
-            raise ValueError("cubic advection needs coefficients: the B-spline coefficients of the fields")
-        wet = (planes[2::2] > 0).astype(np.float32)
-        # mirrored at the edge as the coefficients are, because a sample near it reaches one or two cells beyond
-        planes[2::2] = np.pad(coefficients, ((0, 0), (PAD, PAD), (PAD, PAD)), mode="reflect")
+    if order == CUBIC and coefficients is None:
+        raise ValueError("cubic advection needs coefficients: the B-spline coefficients of the fields")
+    splines = fields if coefficients is None else coefficients
+    target = np.empty((count, leads.size, rows, columns), dtype=np.float32) if out is None else out
+    tiles = work.array("tiles", (count, -(-rows // TILE_ROWS), -(-columns // TILE_COLUMNS)), np.uint8)
+    over_bands(lambda first, last: summarise_tiles(fields, tiles, first, last), tiles.shape[1], least=8)
     durations = np.diff(leads, prepend=np.float32(0)).astype(np.float32)
-    target = out
     over_bands(
-        lambda first, last: advect_rows(planes, wet, tiles, durations, order, target, first, last), rows, least=4
+        lambda first, last: advect_rows(fields, splines, tiles, flow, durations, order, target, first, last),
+        rows,
+        least=4,
     )
-    return out
+    return target

@@ -33,7 +33,7 @@ DEEPEST = 5
 class FlowOptions:
     """Settings of `estimate`; lengths are in pixels of each level."""
 
-    iterations: int = 3
+    iterations: int = 2
     window: float = 6.0
     smoothing: float = 2.0
     final_smoothing: float = 3.0
@@ -73,9 +73,12 @@ def decibel_halves(frame, lowest, ceiling, image, mask, first, last):
             image[i, j] = total / max(seen, pt.ONE)
             mask[i, j] = seen * np.float32(0.25)
         if columns % 2:
-            rate = frame[y0, columns - 1]
-            mask[i, pairs] = pt.ONE if rate == rate else pt.ZERO
-            image[i, pairs] = pt.decibel(rate, lowest, ceiling)
+            seen, total = pt.ZERO, pt.ZERO
+            for rate in (frame[y0, columns - 1], frame[y1, columns - 1]):
+                seen += pt.ONE if rate == rate else pt.ZERO
+                total += pt.decibel(rate, lowest, ceiling)
+            image[i, pairs] = total / max(seen, pt.ONE)
+            mask[i, pairs] = seen * pt.HALF
 
 
 @kernel
@@ -304,8 +307,7 @@ def estimate(
     for level in range(depth - 1, -1, -1):
         if level < depth - 1:
             flow = _enlarged(flow, images[level].shape[1:], 2)
-        last = level == 0
-        found = _refine(images[level], masks[level], offsets, flow, options, last, work, f"{level}") or found
+        found = _refine(images, masks, level, offsets, flow, options, work) or found
     if not found:
         return np.zeros((2, rows, columns), dtype=np.float32), False
     return (_enlarged(flow, (rows, columns), 2**finest) if finest else flow), True
@@ -361,28 +363,29 @@ def _radius(sigma: float) -> int:
 
 
 def _refine(
-    images: Array,
-    masks: Array,
+    images: list[Array],
+    masks: list[Array],
+    level: int,
     offsets: Array,
     flow: Array,
     options: FlowOptions,
-    last_level: bool,
     work: Workspace,
-    level: str,
 ) -> bool:
-    """Improve `flow` in place by a few Gauss-Newton iterations; tell whether there was anything to track."""
-    _, rows, columns = images.shape
-    warped = work.array("warped" + level, images.shape)
-    warped_masks = work.array("warped_masks" + level, images.shape)
-    tensors = work.array("tensors" + level, (5, rows, columns))
-    scratch = work.array("scratch" + level, (5, rows, columns))
-    weighted = work.array("weighted" + level, (3, rows, columns))
+    """Improve `flow` of one level in place by a few Gauss-Newton iterations; tell whether there was echo to track."""
+    image, mask = images[level], masks[level]
+    finest, coarsest = level == 0, level == len(images) - 1
+    _, rows, columns = image.shape
+    warped = work.array(f"warped{level}", image.shape)
+    warped_masks = work.array(f"warped_masks{level}", image.shape)
+    tensors = work.array(f"tensors{level}", (5, rows, columns))
+    scratch = work.array(f"scratch{level}", (5, rows, columns))
+    weighted = work.array(f"weighted{level}", (3, rows, columns))
     window = _radius(options.window)
     limit = np.float32(options.step_limit)
     for iteration in range(options.iterations):
-        final = last_level and iteration == options.iterations - 1
+        final = finest and iteration == options.iterations - 1
         smoothing = _radius(options.final_smoothing if final else options.smoothing)
-        over_bands(lambda a, b: warp_rows(images, masks, offsets, flow, warped, warped_masks, a, b), rows)
+        over_bands(lambda a, b: warp_rows(image, mask, offsets, flow, warped, warped_masks, a, b), rows)
         over_bands(lambda a, b: tensor_rows(warped, warped_masks, offsets, window, tensors, a, b), rows)
         trace = float(tensors[0].mean() + tensors[2].mean())
         if not trace > 1e-6:
@@ -392,6 +395,9 @@ def _refine(
             lambda a, b: solve_columns(tensors, scratch, flow, weighted, window, ridge, limit, a, b),  # noqa: B023
             columns,
         )
+        if coarsest:
+            # what no echo determines starts from the mean motion, not from rest
+            flow[:] = (weighted[1:].mean(axis=(1, 2)) / max(weighted[0].mean(), np.float32(1e-12)))[:, None, None]
         least = np.float32(1e-3 * trace)
         over_bands(lambda a, b: smooth_columns(weighted, scratch[:3], smoothing, a, b), columns)  # noqa: B023
         over_bands(lambda a, b: smooth_rows(weighted, smoothing, least, flow, a, b), rows)  # noqa: B023

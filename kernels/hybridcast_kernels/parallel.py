@@ -18,11 +18,17 @@ _pool: ThreadPoolExecutor | None = None
 _threads: int | None = None
 
 
+def _processors() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1  # macOS and Windows do not tell which ones this process may use
+
+
 def threads() -> int:
     """Give the number of threads in use: ``HYBRIDCAST_NUM_THREADS``, or the processors this process may use."""
     global _threads
     if _threads is None:
-        _threads = max(1, int(os.environ.get("HYBRIDCAST_NUM_THREADS", "0")) or len(os.sched_getaffinity(0)))
+        _threads = max(1, int(os.environ.get("HYBRIDCAST_NUM_THREADS", "0")) or _processors())
     return _threads
 
 
@@ -40,9 +46,15 @@ def _forget_pool() -> None:
     _pool = None
 
 
+def _start_afresh() -> None:
+    global _lock
+    _lock = threading.Lock()  # another thread may have held it when the process was forked
+    _forget_pool()
+
+
 # A forked child has none of its parent's threads: it starts a pool of its own.
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_pool)
+    os.register_at_fork(after_in_child=_start_afresh)
 
 
 def _get_pool() -> ThreadPoolExecutor:

@@ -37,7 +37,7 @@ def hat(distance):
 
 @point
 def bilinear(planes, plane, x, y):
-    """Interpolate one of `planes`, (plane, y, x), at (x, y); beyond the edge the edge's value holds."""
+    """Interpolate one of `planes`, (plane, y, x), none of it missing, at (x, y); beyond the edge the edge holds."""
     rows, columns = planes.shape[1], planes.shape[2]
     x = clamp(x, ZERO, np.float32(columns - 1))
     y = clamp(y, ZERO, np.float32(rows - 1))
@@ -59,26 +59,46 @@ def inside(rows, columns, x, y):
 
 
 @point
-def sample_linear(planes, field, x, y):
-    """Sample the field in plane `field` bilinearly; NaN outside the grid and beside a missing cell.
+def weights_of(fields, field, x, y):
+    """Bilinear interpolation that knows missing cells, at (x, y) inside the grid.
 
-    The plane after it holds 1 where the field is missing, else 0.
+    Gives the sum over the four cells that are not missing, and the weights of those that are missing and of those
+    that are wet.
     """
-    if not inside(planes.shape[1], planes.shape[2], x, y) or bilinear(planes, field + 1, x, y) > MISSING_WEIGHT:
-        return NAN
-    return bilinear(planes, field, x, y)
+    rows, columns = fields.shape[1], fields.shape[2]
+    j = np.int32(x)
+    i = np.int32(y)
+    fx = x - np.float32(j)
+    fy = y - np.float32(i)
+    total, missing, wet = ZERO, ZERO, ZERO
+    for a in range(2):
+        wy = fy if a == 1 else ONE - fy
+        for b in range(2):
+            weight = wy * (fx if b == 1 else ONE - fx)
+            value = fields[field, min(i + a, rows - 1), min(j + b, columns - 1)]
+            if math.isnan(value):
+                missing += weight
+            else:
+                total += weight * value
+                wet += weight if value > ZERO else ZERO
+    return total, missing, wet
 
 
 @point
-def sample_nearest(planes, field, x, y):
+def sample_linear(fields, field, x, y):
+    """Sample a field bilinearly; NaN outside the grid and beside a missing cell."""
+    if not inside(fields.shape[1], fields.shape[2], x, y):
+        return NAN
+    total, missing, _ = weights_of(fields, field, x, y)
+    return NAN if missing > MISSING_WEIGHT else total
+
+
+@point
+def sample_nearest(fields, field, x, y):
     """Sample the cell nearest to (x, y); NaN outside the grid and where that cell is missing."""
-    if not inside(planes.shape[1], planes.shape[2], x, y):
+    if not inside(fields.shape[1], fields.shape[2], x, y):
         return NAN
-    i = np.int32(math.floor(y + HALF))
-    j = np.int32(math.floor(x + HALF))
-    if planes[field + 1, i, j] > HALF:
-        return NAN
-    return planes[field, i, j]
+    return fields[field, np.int32(math.floor(y + HALF)), np.int32(math.floor(x + HALF))]
 
 
 @point
@@ -103,16 +123,19 @@ def mirrored(index, size):
 
 
 @point
-def sample_cubic(planes, field, wet, wet_field, x, y):
-    """Sample B-spline coefficients in plane `field`, with masks so that neither dry nor missing cells smear.
+def sample_cubic(fields, coefficients, field, x, y):
+    """Sample B-spline coefficients of a field, so that neither its dry nor its missing cells smear.
 
-    Zero where `wet` (1 on wet cells), and NaN where the cells that are not missing, interpolate below a half, as
-    pysteps does it.
+    Zero where the wet cells, and NaN where the cells that are not missing, weigh less than a half in bilinear
+    interpolation, as pysteps does it.
     """
-    rows, columns = planes.shape[1], planes.shape[2]
-    if not inside(rows, columns, x, y) or bilinear(planes, field + 1, x, y) > HALF:
+    rows, columns = fields.shape[1], fields.shape[2]
+    if not inside(rows, columns, x, y):
         return NAN
-    if bilinear(wet, wet_field, x, y) < HALF:
+    _, missing, wet = weights_of(fields, field, x, y)
+    if missing > HALF:
+        return NAN
+    if wet < HALF:
         return ZERO
     i0 = np.int32(math.floor(y))
     j0 = np.int32(math.floor(x))
@@ -120,7 +143,7 @@ def sample_cubic(planes, field, wet, wet_field, x, y):
     for i in range(i0 - 1, i0 + 3):
         row = ZERO
         for j in range(j0 - 1, j0 + 3):
-            row += cubic_weight(x - np.float32(j)) * planes[field, mirrored(i, rows), mirrored(j, columns)]
+            row += cubic_weight(x - np.float32(j)) * coefficients[field, mirrored(i, rows), mirrored(j, columns)]
         total += cubic_weight(y - np.float32(i)) * row
     return max(total, ZERO)
 

@@ -1,0 +1,183 @@
+"""The command line: what it writes, and one line with a remedy for each kind of bad input."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from hybridcast import cli, precipitation
+
+
+def field(frames: int = 4, **changes) -> xr.DataArray:
+    rate = np.zeros((frames, 48, 56), dtype="float32")
+    for k in range(frames):
+        rate[k, 20:30, 15 + k : 28 + k] = 5.0
+    options = {
+        "time": np.datetime64("2024-06-01T12:00", "ns") + np.arange(frames) * np.timedelta64(5, "m"),
+        "y": np.arange(48) * 1000.0,
+        "x": np.arange(56) * 1000.0,
+        "crs": "EPSG:3035",
+    }
+    return precipitation(rate, **{**options, **changes})
+
+
+@pytest.fixture
+def rain(tmp_path) -> Path:
+    path = tmp_path / "rain.nc"
+    field().to_netcdf(path)
+    return path
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run the command line in this process; give exit status, output and errors."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["hybridcast", *map(str, arguments)])
+        monkeypatch.setattr(cli, "out", cli.Console(width=400))
+        monkeypatch.setattr(cli, "err", cli.Console(stderr=True, width=400))
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+def test_forecast_writes_a_file_and_says_so(run, rain, tmp_path):
+    code, out, _ = run("forecast", rain, "-o", tmp_path / "f.nc", "--lead-time", "30min")
+    assert code == 0
+    assert "6 lead times to +30 min" in out
+    with xr.open_dataset(tmp_path / "f.nc") as result:
+        assert result.sizes["lead_time"] == 6
+        assert float(result.precipitation_rate.max()) == pytest.approx(5.0, rel=0.02)
+
+
+@pytest.mark.parametrize("name", ["p.png", "p.gif"])
+def test_forecast_draws_a_picture_or_a_film(run, rain, tmp_path, name):
+    code, _, _ = run("forecast", rain, "-o", tmp_path / "f.nc", "--plot", tmp_path / name, "--lead-time", "15min")
+    assert code == 0
+    assert (tmp_path / name).stat().st_size > 1000
+
+
+def test_forecast_takes_settings_from_toml(run, rain, tmp_path):
+    (tmp_path / "s.toml").write_text('[motion]\nframes = 3\n[advection]\ninterpolation = "nearest"\n')
+    code, out, _ = run("forecast", rain, "-o", tmp_path / "f.nc", "--settings", tmp_path / "s.toml")
+    assert code == 0
+    assert "nearest" in out
+
+
+def test_persistence_by_name_stays_where_it_is(run, rain, tmp_path):
+    assert run("forecast", rain, "-o", tmp_path / "f.nc", "--model", "persistence")[0] == 0
+    with xr.open_dataset(tmp_path / "f.nc") as result:
+        np.testing.assert_array_equal(result.precipitation_rate[-1], field()[-1])
+
+
+def test_an_unreadable_file_among_good_ones_is_a_note_and_a_missing_frame(run, tmp_path):
+    for k, frame in enumerate(field(5)):
+        frame.expand_dims("time").to_netcdf(tmp_path / f"rain_20240601_12{5 * k:02d}.nc")
+    (tmp_path / "rain_20240601_1210.nc").write_bytes(b"CDF\x01 nonsense")
+    code, _, err = run("forecast", tmp_path / "rain_*.nc", "-o", tmp_path / "f.nc")
+    assert code == 0
+    assert "rain_20240601_1210.nc" in err
+    with xr.open_dataset(tmp_path / "f.nc") as result:
+        assert "rain_20240601_1210.nc" in result.attrs["sources_left_out"]
+        assert "12:10" not in result.attrs["frames_used"]
+
+
+def bad_inputs(folder: Path) -> dict[str, tuple[list[object], str]]:
+    """Kinds of bad input: arguments, and what the one line has to say."""
+
+    def write(name: str, data: xr.DataArray) -> Path:
+        data.to_netcdf(folder / name)
+        return folder / name
+
+    good = write("good.nc", field())
+    kelvin = field().rename("t").assign_attrs(units="K", standard_name="air_temperature", long_name="")
+    km = field()
+    km = km.assign_coords(x=("x", km.x.values / 1000, {**km.x.attrs, "units": "m"}))
+    doubled = xr.concat([field(2), field(2)], "time")
+    twice = [write("a.nc", field(2)), write("b.nc", doubled.isel(time=[1, 2]).sortby("time"))]
+    negative = field() - 1.0
+    negative.attrs = field().attrs
+    empty = folder / "empty.h5"
+    empty.write_bytes(b"")
+    foreign = folder / "notes.txt"
+    foreign.write_text("it will rain")
+    truncated = folder / "cut.nc"
+    truncated.write_bytes(good.read_bytes()[:3000])
+    shifted = write(
+        "shifted.nc", field(y=np.arange(48) * 1000.0 + 500, time=field().time.values + np.timedelta64(20, "m"))
+    )
+    toml = folder / "bad.toml"
+    toml.write_text("[motion]\niteratons = 3\n")
+    other_place = folder / "no" / "such" / "folder.nc"
+    return {
+        "a path that matches nothing": (["forecast", folder / "*.pgm"], "no file matches"),
+        "an empty file": (["forecast", empty], "empty (0 bytes)"),
+        "a foreign file": (["forecast", foreign], "no known radar format"),
+        "a truncated file": (["forecast", truncated], "cut.nc"),
+        "no rain in the file": (["forecast", write("kelvin.nc", kelvin)], "kelvin.nc"),
+        "kilometres called metres": (["forecast", write("km.nc", km)], "spacing"),
+        "doubled times": (["forecast", *twice], "12:05"),
+        "negative codes": (["forecast", write("neg.nc", negative)], "_FillValue"),
+        "grids that differ": (["forecast", good, shifted], "'y'"),
+        "an unknown format": (["forecast", good, "--format", "odim"], "odim-hdf5"),
+        "an unknown setting": (["forecast", good, "--settings", toml], "Did you mean 'iterations'"),
+        "a lead time that is none": (["forecast", good, "--lead-time", "soon"], "'2h'"),
+        "a step longer than the lead time": (["forecast", good, "--step", "3h"], "shorter step"),
+        "an issue time without frames": (["forecast", good, "--issue-time", "2030-01-01"], "recent frames"),
+        "an unknown model": (["forecast", good, "--model", "crystal-ball"], "persistence"),
+        "a folder that does not exist": (["forecast", good, "-o", other_place], "Create"),
+        "an output that is no NetCDF": (["forecast", good, "-o", folder / "f.xlsx"], ".nc"),
+        "an unknown data set": (["fetch", "fmi-20170508"], "fmi-20170509"),
+    }
+
+
+def test_bad_input_gives_one_line_with_a_remedy_and_exit_1(run, tmp_path):
+    for kind, (arguments, expected) in bad_inputs(tmp_path).items():
+        if "-o" not in arguments and arguments[0] == "forecast":
+            arguments = [*arguments, "-o", tmp_path / "out.nc"]
+        code, _, err = run(*arguments)
+        line = err.strip().splitlines()[-1]
+        assert code == 1, kind
+        assert line.startswith("error:"), kind
+        assert expected in line, f"{kind}: {line}"
+        assert "Traceback" not in err, kind
+        assert not (tmp_path / "out.nc").exists(), kind
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    command = [sys.executable, "-m", "hybridcast", "--debug", "forecast", str(tmp_path / "none.nc")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "Traceback" in done.stderr
+
+
+def test_info_names_formats_and_versions(run):
+    code, out, _ = run("info")
+    assert code == 0
+    assert "odim-hdf5" in out
+    assert "numba" in out
+
+
+def test_fetch_list_shows_name_size_and_licence(run):
+    code, out, _ = run("fetch", "--list")
+    assert code == 0
+    assert "fmi-20170509" in out
+    assert "MB" in out
+    assert "CC BY 4.0" in out
+
+
+def test_help_teaches_with_an_example(run):
+    code, out, _ = run("forecast", "--help")
+    assert code == 0
+    assert "Example" in out

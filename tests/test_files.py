@@ -1,0 +1,35 @@
+"""Files appear whole or not at all."""
+
+from __future__ import annotations
+
+import pytest
+
+from hybridcast.errors import InputError
+from hybridcast.files import written_whole
+
+
+def test_a_file_appears_when_writing_ends_well(tmp_path):
+    with written_whole(tmp_path / "a.txt") as part:
+        part.write_text("new")
+        assert not (tmp_path / "a.txt").exists()
+    assert (tmp_path / "a.txt").read_text() == "new"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
+    (tmp_path / "a.txt").write_text("old")
+
+    def write_half() -> None:
+        with written_whole(tmp_path / "a.txt") as part:
+            part.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_half()
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_folder_that_does_not_exist_is_named(tmp_path):
+    with pytest.raises(InputError, match="no-folder"), written_whole(tmp_path / "no-folder" / "a.txt"):
+        pass
