@@ -368,7 +368,10 @@ def as_datetime64(time: datetime | str | np.datetime64) -> np.datetime64:
     """Give `time` as ``datetime64[ns]`` in UTC; an aware datetime is converted, a naive one is UTC."""
     if isinstance(time, datetime) and time.tzinfo is not None:
         time = time.astimezone(UTC).replace(tzinfo=None)
-    return cast(np.datetime64, np.datetime64(cast(Any, time)).astype("datetime64[ns]"))
+    try:
+        return cast(np.datetime64, np.datetime64(cast(Any, time)).astype("datetime64[ns]"))
+    except ValueError as error:
+        raise InputError(f"time {time!r}", "a time is given in ISO 8601", "Write, e.g., '2017-05-09T12:00'") from error
 
 
 # --- place ----------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import xarray as xr
 
 import hybridcast
 from hybridcast.errors import InputError
-from hybridcast.field import NAME, as_datetime64, check_precipitation, regular_times, time_step
+from hybridcast.field import NAME, as_datetime64, check_precipitation, time_step
 from hybridcast.files import written_whole
 from hybridcast.nowcasters import Advection, LeadTimes, Nowcaster
 
@@ -91,6 +91,8 @@ def _until(radar: xr.DataArray, issue_time: datetime | str | np.datetime64 | Non
     if not isinstance(radar, xr.DataArray) or "time" not in radar.coords or radar.sizes.get("time", 0) == 0:
         return check_precipitation(radar)  # which says what is wrong
     times = radar["time"].values
+    if not np.issubdtype(times.dtype, np.datetime64) or (times[1:] < times[:-1]).any():
+        return check_precipitation(radar)  # the same
     if issue_time is None:
         return radar.sel(time=slice(times[-1] - HISTORY, None))
     issue = as_datetime64(issue_time)
@@ -101,9 +103,9 @@ def _until(radar: xr.DataArray, issue_time: datetime | str | np.datetime64 | Non
             "a forecast starts from recent frames",
             "Choose an issue time within the radar's span",
         )
-    step = time_step(radar["time"].values)
+    step = time_step(times) or LEAST_STEP
     last = recent["time"].values[-1]
-    if step is None or last == issue:
+    if last == issue:
         return recent
     if (issue - last) % step != np.timedelta64(0):
         raise InputError(
@@ -111,7 +113,7 @@ def _until(radar: xr.DataArray, issue_time: datetime | str | np.datetime64 | Non
             f"it is a whole number of time steps ({step / np.timedelta64(1, 'm'):g} min) after a frame",
             f"Choose {last}",
         )
-    return regular_times(recent.reindex(time=np.append(recent["time"].values, issue)), step)
+    return recent.reindex(time=np.arange(recent["time"].values[0], issue + step, step))
 
 
 def lead_times_of(recent: xr.DataArray, lead_time: Duration, step: Duration | None = None) -> LeadTimes:

@@ -73,7 +73,7 @@ class Persistence:
     def forecast(self, recent: xr.DataArray, lead_times: LeadTimes) -> xr.Dataset:
         """See `Nowcaster`."""
         latest, age = latest_frame(recent)
-        rate = np.broadcast_to(latest.values, (len(lead_times), *latest.shape))
+        rate = np.repeat(latest.values[None], len(lead_times), axis=0)  # its own memory, not that of the radar field
         return forecast_dataset(rate, recent, lead_times, model=self.name, status=_status(recent, age))
 
 

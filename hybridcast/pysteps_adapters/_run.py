@@ -1,0 +1,186 @@
+"""Running a nowcaster of pysteps on a field: history, gaps, mask, lead times, failures; alike for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from hybridcast.advection import check_lead_times
+from hybridcast.field import NAME, metres_per_cell, time_step
+from hybridcast.motion import MotionMethod, cells_per_step
+from hybridcast.nowcasters import LeadTimes, forecast_dataset
+from hybridcast.pysteps_adapters._call import LONE_STEP, LOWEST_RATE, Array, failures, log, quiet_pysteps
+
+#: Leads within this share of a step are at the step.
+WHOLE = 1e-6
+ENSEMBLE = f"{NAME}_ensemble"
+
+
+class Case(NamedTuple):
+    """What a method of pysteps is given."""
+
+    rates: Array
+    """mm h-1, shape ``(frame, y, x)``: consecutive frames with rain, as many as the order needs, NaN filled."""
+    flow: Array
+    """Cells per step, shape ``(2, y, x)``, x first."""
+    steps: int | list[float]
+    """The number of steps, or the steps themselves."""
+    kilometres: float
+    """Size of a cell."""
+    minutes: float
+    """Time step."""
+
+
+class Run(NamedTuple):
+    """How to run an autoregressive method of pysteps."""
+
+    function: Callable[[Case, int], Array]
+    """From a case and the order of the model to rates, mm h-1, ``([member], step, y, x)``."""
+    order: int
+    """The order wanted."""
+    beyond_order: int
+    """How many frames are needed more than the order."""
+    members: int = 0
+    """Size of the ensemble; 0 if there is none."""
+
+
+class Model(Protocol):
+    """What `nowcast` needs of a nowcaster."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def motion(self) -> MotionMethod: ...
+
+
+def nowcast(model: Model, recent: xr.DataArray, lead_times: LeadTimes, run: Run | None) -> xr.Dataset:
+    """Forecast by extrapolation, and by `run` where the frames allow it."""
+    recent = recent.compute()
+    leads = check_lead_times(lead_times)
+    step = time_step(recent["time"].values) or LONE_STEP
+    motion = model.motion.estimate(recent)
+    attrs: dict[str, Any] = {
+        "model": model.name,
+        "status": "ok",
+        "motion_method": model.motion.name,
+        "motion_status": str(motion.attrs.get("status", "")),
+    }
+    shape = (leads.size, *recent.shape[1:])
+    newest = _newest(recent)
+    if newest is None:
+        rate, reason = np.full(shape, np.nan, np.float32), "no radar data in any frame: all unknown"
+        attrs["status"] = reason
+    else:
+        age = recent.sizes["time"] - 1 - newest
+        if age:
+            minutes = age * step / np.timedelta64(1, "m")
+            attrs["status"] = f"radar is late: latest frame is {minutes:g} min old"
+        flow = cells_per_step(motion, step).astype(np.float64)
+        with quiet_pysteps():
+            rate, reason = _rates(recent[: newest + 1], flow, leads / step + age, step, run)
+    if reason:
+        attrs["fallback"] = reason
+    if run is None or not run.members:
+        result = forecast_dataset(rate, recent, leads, **attrs)
+    else:
+        result = _ensemble_dataset(np.broadcast_to(rate, (run.members, *shape)), recent, leads, attrs)
+    return result.assign({name: motion[name] for name in ("u", "v")})
+
+
+def _newest(recent: xr.DataArray) -> int | None:
+    """Index of the last frame that holds any value."""
+    present = np.flatnonzero(np.isfinite(recent.values).any(axis=(1, 2)))
+    return int(present[-1]) if present.size else None
+
+
+def _rates(
+    recent: xr.DataArray, flow: Array, steps: Array, step: np.timedelta64, run: Run | None
+) -> tuple[NDArray[np.float32], str]:
+    """Rates at `steps` after the last frame, ``([member], step, y, x)``, and the reason if they are not from `run`."""
+    whole = np.rint(steps).astype(int)
+    at_steps = bool((np.abs(steps - whole) < WHOLE).all()) and whole[0] > 0
+    asked: int | list[float] = int(whole[-1]) if at_steps else [float(s) for s in steps]
+    picked = whole - 1 if at_steps else np.arange(steps.size)
+    advected = _advect(recent.values[-1].astype(np.float64), flow, asked)[picked].astype(np.float32)
+    if run is None:
+        return advected, ""
+    order, reason = _order(recent, run)
+    if order == 0:
+        log.info("extrapolated: %s", reason)
+        return advected, reason
+    dy, dx = metres_per_cell(recent)
+    case = Case(
+        rates=_filled(recent.values[-(order + run.beyond_order) :].astype(np.float64), flow),
+        flow=flow,
+        steps=asked,
+        kilometres=float(abs(dy) + np.abs(dx).mean()) / 2000,
+        minutes=float(step / np.timedelta64(1, "m")),
+    )
+    try:
+        rate = np.asarray(run.function(case, order), dtype=np.float32)[..., picked, :, :]
+        if not np.isfinite(rate).any() and np.isfinite(advected).any():
+            raise ValueError("no finite value in the forecast")
+        return _completed(rate, advected), reason
+    except failures() as error:
+        log.warning("the nowcast failed and was extrapolated: %s: %s", type(error).__name__, error)
+        return advected, f"extrapolated: {type(error).__name__}: {error}"
+
+
+def _order(recent: xr.DataArray, run: Run) -> tuple[int, str]:
+    """Order of the model that the last frames allow, 0 for none, and the reason if it is not the one wanted."""
+    wet = np.atleast_1d((recent.values[::-1] >= LOWEST_RATE).any(axis=(1, 2)))
+    if not bool(wet[0]):
+        return 0, f"extrapolated: no rain of {LOWEST_RATE:g} mm/h in the newest frame"
+    frames = int(np.argmin(wet)) if not wet.all() else wet.size
+    order = min(run.order, frames - run.beyond_order)
+    if order == run.order:
+        return order, ""
+    what = f"{frames} consecutive frames with rain, {run.order + run.beyond_order} needed"
+    return (order, f"model of order {order}: {what}") if order > 0 else (0, f"extrapolated: {what}")
+
+
+def _advect(rate: Array, flow: Array, steps: int | list[float]) -> Array:
+    """Extrapolate one frame along the flow, ``(step, y, x)``; NaN where most of what arrives is unknown."""
+    from pysteps.extrapolation.semilagrangian import extrapolate
+
+    known = np.isfinite(rate)
+    if known.all():
+        advected: Array = extrapolate(rate, flow, steps)
+        return advected
+    arriving = extrapolate(known.astype(np.float64), flow, steps, outval=0.0)
+    total = extrapolate(np.where(known, rate, 0.0), flow, steps, outval=0.0)
+    return np.where(arriving >= 0.5, total / np.maximum(arriving, 0.5), np.nan)
+
+
+def _filled(rates: Array, flow: Array) -> Array:
+    """Fill NaN in consecutive frames along the flow, from the frame before, else from the one after, else as dry."""
+    filled = rates.copy()
+    for frames, towards in ((range(1, len(filled)), 1), (range(len(filled) - 2, -1, -1), -1)):
+        for i in frames:
+            gaps = np.isnan(filled[i])
+            if gaps.any():
+                filled[i, gaps] = _advect(filled[i - towards], towards * flow, 1)[0, gaps]
+    return np.nan_to_num(filled)
+
+
+def _completed(rate: NDArray[np.float32], advected: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Give `rate` the mask of `advected`, and its values where there are none."""
+    return np.where(np.isfinite(rate) | np.isnan(advected), np.where(np.isnan(advected), np.nan, rate), advected)
+
+
+def _ensemble_dataset(
+    members: NDArray[np.float32], recent: xr.DataArray, leads: LeadTimes, attrs: dict[str, Any]
+) -> xr.Dataset:
+    """Label an ensemble: its mean as the forecast, its members beside it."""
+    result = forecast_dataset(members.mean(axis=0, dtype=np.float64), recent, leads, **attrs)
+    described = {**result[NAME].attrs, "long_name": "members of the forecast precipitation rate"}
+    result[NAME].attrs["cell_methods"] = "realization: mean"
+    result[ENSEMBLE] = (("realization", "lead_time", "y", "x"), members, described)
+    return result.assign_coords(
+        realization=("realization", np.arange(len(members)), {"standard_name": "realization", "long_name": "member"})
+    )
