@@ -140,7 +140,8 @@ def open_radar(
         raise ReadError(bad[0].path, f"{bad[0].reason} (and none of the other {len(bad) - 1} files can be read)")
     for lost in bad:
         warnings.warn(f"left out, its frame is missing: {lost}", InputWarning, stacklevel=2)
-    field = _with_lost_frames(_in_time_order(frames), frames, [lost.path for lost in bad])
+    stamps = {path: frame["time"].values[0] for path, frame in frames.items()}
+    field = _with_lost_frames(_in_time_order(frames), stamps, [lost.path for lost in bad])
     field = regular_times(_between(field, times))
     if bad:
         field.attrs["unreadable_files"] = "; ".join(str(lost) for lost in bad)
@@ -219,15 +220,41 @@ def _refuse_empty(path: Path) -> None:
 
 
 def _in_time_order(frames: dict[Path, xr.DataArray]) -> xr.DataArray:
-    (first_path, first), *others = frames.items()
-    for path, other in others:
-        check_same_grid(first, other, f"the frames of {first_path.name} and {path.name}")
-    if not others:
-        return first.sortby("time")
-    # the grid of the first stands for all: they are equal within a hundredth of a cell
-    aligned = [first, *(other.assign_coords(y=first["y"], x=first["x"]) for _, other in others)]
-    field = xr.concat(aligned, dim="time", combine_attrs="override", coords="minimal", compat="override")
-    return field.sortby("time")
+    """Join frames of one grid in time order; `frames` is emptied on the way, so that no frame is held twice."""
+    paths = sorted(frames, key=lambda path: frames[path]["time"].values[0])
+    first = frames[paths[0]]
+    for path in paths[1:]:
+        check_same_grid(first, frames[path], f"the frames of {paths[0].name} and {path.name}")
+    if len(paths) == 1:
+        field = first
+    elif any(frame.chunks is not None for frame in frames.values()):
+        # the grid of the first stands for all: they are equal within a hundredth of a cell
+        alike = [frames[path].assign_coords(y=first["y"], x=first["x"]) for path in paths]
+        field = xr.concat(alike, dim="time", combine_attrs="override", coords="minimal", compat="override")
+    else:
+        field = _joined(frames, paths)
+    in_order = (np.diff(field["time"].values) > np.timedelta64(0)).all()
+    return field if in_order else field.sortby("time")
+
+
+def _joined(frames: dict[Path, xr.DataArray], paths: list[Path]) -> xr.DataArray:
+    """Join frames that are in memory, into one array."""
+    times = np.concatenate([frames[path]["time"].values for path in paths])
+    first = frames[paths[0]]
+    values = np.empty((times.size, *first.shape[1:]), dtype=np.float32)
+    at = 0
+    for path in paths:
+        frame = frames.pop(path).values
+        values[at : at + len(frame)] = frame
+        at += len(frame)
+    coords = {name: coord for name, coord in first.coords.items() if name != "time"}
+    return xr.DataArray(
+        values,
+        dims=first.dims,
+        coords={**coords, "time": ("time", times, first["time"].attrs)},
+        name=first.name,
+        attrs=first.attrs,
+    )
 
 
 def _between(field: xr.DataArray, times: tuple[Time, Time] | None) -> xr.DataArray:
@@ -245,7 +272,7 @@ def _between(field: xr.DataArray, times: tuple[Time, Time] | None) -> xr.DataArr
     return chosen
 
 
-def _with_lost_frames(field: xr.DataArray, read: dict[Path, xr.DataArray], lost: Sequence[Path]) -> xr.DataArray:
+def _with_lost_frames(field: xr.DataArray, read: dict[Path, np.datetime64], lost: Sequence[Path]) -> xr.DataArray:
     """Add a frame of NaN for each file that could not be read but whose name tells its time.
 
     Without them frames at the ends would go unnoticed, and the step between the others might be mistaken.
@@ -262,12 +289,9 @@ def _with_lost_frames(field: xr.DataArray, read: dict[Path, xr.DataArray], lost:
     return field.reindex(time=np.union1d(old, named))
 
 
-def _times_of_lost(read: dict[Path, xr.DataArray], lost: Sequence[Path]) -> NDArray[np.datetime64]:
+def _times_of_lost(read: dict[Path, np.datetime64], lost: Sequence[Path]) -> NDArray[np.datetime64]:
     """Give the times in the names of `lost`, if the names of good files differ from their times by one offset."""
-    offsets = {
-        None if (stated := time_in_name(path.name)) is None else stated - frame["time"].values[0]
-        for path, frame in read.items()
-    }
+    offsets = {None if (stated := time_in_name(path.name)) is None else stated - stamp for path, stamp in read.items()}
     offset = offsets.pop()
     if offsets or offset is None:
         return np.array([], dtype="datetime64[ns]")

@@ -53,8 +53,9 @@ def read(path: Path) -> xr.DataArray:
         "institution": "Finnish Meteorological Institute",
         "z_r_relation": f"Z = {Z_R[0]:g} R^{Z_R[1]:g}",
     }
-    rate = rate_from_dbz(values.astype(np.float32) * np.float32(GAIN) + np.float32(OFFSET), *Z_R)
-    rate[values == nodata] = np.nan
+    rate_of_value = rate_from_dbz(np.arange(256, dtype=np.float32) * np.float32(GAIN) + np.float32(OFFSET), *Z_R)
+    rate_of_value[nodata] = np.nan
+    rate = rate_of_value[values]
     x, y, crs = _grid(path, comments, *values.shape)
     return precipitation(limit_rates(rate, attrs), time=_time(path, comments), y=y, x=x, crs=crs, attrs=attrs)
 

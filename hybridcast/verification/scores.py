@@ -30,11 +30,17 @@ def root_mean_square_error(sums: xr.Dataset) -> xr.DataArray:
 
 
 def correlation(sums: xr.Dataset) -> xr.DataArray:
-    """Pearson's correlation over all points."""
+    """Pearson's correlation over all points; NaN where forecast or observation are everywhere the same."""
     n = sums["count"]
     covariance = n * sums["product"] - sums["forecast"] * sums["observed"]
-    variances = [n * sums[f"{name}_squared"] - sums[name] ** 2 for name in ("forecast", "observed")]
-    return _ratio(covariance, (variances[0] * variances[1]).clip(min=0) ** 0.5)
+    return _ratio(covariance, (_spread(sums, "forecast") * _spread(sums, "observed")) ** 0.5)
+
+
+def _spread(sums: xr.Dataset, name: str) -> xr.DataArray:
+    """Variance times the squared count, and 0 where it is no more than the rounding of the sums."""
+    squares = sums["count"] * sums[f"{name}_squared"]
+    spread = squares - sums[name] ** 2
+    return spread.where(spread > 1e-12 * squares, 0.0)
 
 
 def _ratio(numerator: xr.DataArray, denominator: xr.DataArray) -> xr.DataArray:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from hybridcast.field import NAME
+from hybridcast.field import NAME, check_same_grid
 
 THRESHOLDS = (0.1, 1.0, 5.0)
 
@@ -38,8 +38,15 @@ def sums_of(
     Dataset
         Along `lead_time`: `count`, `forecast`, `observed`, their `_squared` and `product`, `absolute_error`;
         along `threshold` too: `hits`, `misses`, `false_alarms`. All of them add up over cases.
+
+    Raises
+    ------
+    InputError
+        If forecast and observation are not on the same grid.
     """
-    seen = observed.reindex(time=forecast["time"].values).values.astype(np.float64)
+    check_same_grid(forecast, observed, "forecast and observation")
+    at_valid_times = observed.transpose("time", "y", "x").reindex(time=forecast["time"].values)
+    seen = at_valid_times.values.astype(np.float64)
     rate = forecast[NAME].transpose("lead_time", "y", "x").values.astype(np.float64)
     known = np.isfinite(rate) & np.isfinite(seen)
     if valid is not None:
@@ -59,7 +66,7 @@ def sums_of(
         coords={"lead_time": forecast["lead_time"].values, "threshold": np.asarray(thresholds, dtype=np.float64)},
     )
     tables = {"hits": [], "misses": [], "false_alarms": []}  # type: dict[str, list[np.ndarray]]
-    for threshold in thresholds:
+    for threshold in np.asarray(thresholds, dtype=np.float32):  # as rates are: 0.7 mm/h reaches a threshold of 0.7
         yes, happened = known & (rate >= threshold), known & (seen >= threshold)
         tables["hits"].append((yes & happened).sum(axis=(1, 2)))
         tables["misses"].append((~yes & happened).sum(axis=(1, 2)))
