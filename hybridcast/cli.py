@@ -251,7 +251,7 @@ def _report_demo(result: DemoResult) -> None:
             at = result.scores.sel(model=model, lead_time=lead)
             minutes = lead.astype("timedelta64[m]").astype(int)
             table.add_row(
-                str(model),
+                str(model).partition(" (")[0],
                 f"{minutes} min",
                 f"{float(at.correlation):.2f}",
                 f"{float(at.mean_absolute_error):.2f} mm/h",

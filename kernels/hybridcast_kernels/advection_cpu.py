@@ -284,6 +284,25 @@ def summarise_tiles(fields, tiles, first, last):
 # --- whole fields ---------------------------------------------------------------------------------------------
 
 
+def _check(
+    fields: NDArray[np.float32],
+    flow: NDArray[np.float32],
+    leads: NDArray[np.float32],
+    splines: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> None:
+    count, rows, columns = fields.shape
+    if flow.shape != (2, rows, columns):
+        raise ValueError(f"flow has shape {flow.shape}, not {(2, rows, columns)}")
+    if splines.shape != fields.shape:
+        raise ValueError(f"coefficients have shape {splines.shape}, not {fields.shape}")
+    if leads.size == 0 or not (np.diff(leads, prepend=np.float32(0)) > 0).all():
+        raise ValueError(f"leads are {leads}; they are above zero and increase")
+    shape = (count, leads.size, rows, columns)
+    if out.shape != shape or out.dtype != np.float32 or not out.flags.c_contiguous:
+        raise ValueError(f"out is {out.dtype} of shape {out.shape}, not contiguous float32 of shape {shape}")
+
+
 def advect(
     fields: NDArray[np.float32],
     flow: NDArray[np.float32],
@@ -306,19 +325,24 @@ def advect(
     flow
         Cells per unit of `leads`, C-contiguous float32, shape ``(2, y, x)``, x first, finite.
     leads
-        Increasing lead times, shape ``(lead,)``.
+        Lead times, above zero and increasing, shape ``(lead,)``.
     order
         0 nearest, 1 linear, 3 cubic.
     coefficients
         For order 3: B-spline coefficients of the fields, missing cells filled, shape ``(field, y, x)``.
     out
-        Where to write; made if not given.
+        Where to write, C-contiguous float32; made if not given.
     workspace
         Scratch arrays to use again; by default those of this thread.
 
     Returns
     -------
     Shape ``(field, lead, y, x)``, NaN where air comes from outside the grid or from missing cells.
+
+    Raises
+    ------
+    ValueError
+        If shapes, `leads` or `out` do not fit: the loops do not look before they read and write.
     """
     work = workspace or workspace_of_this_thread()
     count, rows, columns = fields.shape
@@ -326,6 +350,7 @@ def advect(
         raise ValueError("cubic advection needs coefficients: the B-spline coefficients of the fields")
     splines = fields if coefficients is None else coefficients
     target = np.empty((count, leads.size, rows, columns), dtype=np.float32) if out is None else out
+    _check(fields, flow, leads, splines, target)
     tiles = work.array("tiles", (count, -(-rows // TILE_ROWS), -(-columns // TILE_COLUMNS)), np.uint8)
     over_bands(lambda first, last: summarise_tiles(fields, tiles, first, last), tiles.shape[1], least=8)
     durations = np.diff(leads, prepend=np.float32(0)).astype(np.float32)

@@ -1,35 +1,28 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import netCDF4
 import numpy as np
-import pooch
 import pytest
 import xarray as xr
-from conftest import REAL_DATA
 
-from hybridcast.errors import ReadError
+from hybridcast.datasets import fetch
+from hybridcast.errors import FetchError, ReadError
 from hybridcast.field import crs_of
 from hybridcast.radar import open_radar, pycomlink_dwd
 
 FILE = "example_areal_reference_data.nc"
 
 
-def path_of_sample() -> Path:
-    """Find the sample beside the other real data, else in the cache where hybridcast.datasets keeps what it fetched."""
-    cache = Path(os.environ.get("HYBRIDCAST_CACHE") or pooch.os_cache("hybridcast")).expanduser()
-    places = [folder / "pycomlink" / FILE for folder in (REAL_DATA, cache)]
-    found = next((place for place in places if place.is_file()), None)
-    if found is None:
-        pytest.skip(f"real data missing: {places[0]}")
-    return found
-
-
 @pytest.fixture(scope="module")
-def path():
-    return path_of_sample()
+def path() -> Path:
+    """Give the sample; pip brings it if it is neither on the mirror nor in the cache."""
+    try:
+        files = fetch("pycomlink-dwd-2018", progress=False)
+    except FetchError as error:
+        pytest.skip(f"real data missing: {error}")
+    return next(file for file in files if file.name == FILE)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,117 @@
+"""Moving rain with known truth: lognormal cells of smoothed noise, carried by a motion whose solution is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from scipy.ndimage import gaussian_filter, map_coordinates, spline_filter
+
+from hybridcast.field import precipitation
+
+START = np.datetime64("2020-06-01T12:00", "ns")
+
+
+@dataclass(frozen=True)
+class Motion:
+    """A steady motion: velocity at a point, and where the air there was `steps` ago (both in cells, x along columns).
+
+    `velocity` takes and gives ``(x, y)``; `back` takes ``(x, y, steps)``.
+    """
+
+    velocity: Callable
+    back: Callable
+
+    def flow(self, shape) -> np.ndarray:
+        """Velocity on a grid, cells per step, float32, shape ``(2, y, x)``, x first."""
+        y, x = np.mgrid[: shape[0], : shape[1]].astype(float)
+        return np.array(np.broadcast_arrays(*self.velocity(x, y), x)[:2], dtype=np.float32)
+
+
+def translation(u: float, v: float) -> Motion:
+    """Everywhere the same motion, cells per step."""
+    return Motion(lambda x, y: (u, v), lambda x, y, steps: (x - u * steps, y - v * steps))
+
+
+def rotation(angle: float, centre: tuple[float, float]) -> Motion:
+    """Turn by `angle` (radian per step) around `centre` (x, y), from the x axis towards the y axis of the array."""
+    cx, cy = centre
+
+    def back(x, y, steps):
+        cos, sin = np.cos(angle * steps), np.sin(angle * steps)
+        return cx + cos * (x - cx) + sin * (y - cy), cy - sin * (x - cx) + cos * (y - cy)
+
+    return Motion(lambda x, y: (-angle * (y - cy), angle * (x - cx)), back)
+
+
+def shear(rate: float, middle: float, u: float = 0.0) -> Motion:
+    """Motion along x that grows by `rate` (cells per step) from row to row, and is `u` in the row `middle`."""
+    return Motion(
+        lambda x, y: (u + rate * (y - middle), 0.0),
+        lambda x, y, steps: (x - (u + rate * (y - middle)) * steps, y),
+    )
+
+
+def texture(shape, *, seed: int = 0, cell: float = 4.0, wet: float = 0.4) -> np.ndarray:
+    """Rain rate of lognormal cells, about `cell` cells wide, on the share `wet` of a periodic area."""
+    noise = np.random.default_rng(seed).standard_normal(shape)
+    rough = sum(scale * gaussian_filter(noise, scale * cell, mode="wrap") for scale in (1, 3))
+    rough /= rough.std()
+    return np.maximum(np.exp(1.2 * rough) - np.exp(1.2 * np.quantile(rough, 1 - wet)), 0.0)
+
+
+def rain(
+    shape=(96, 96),
+    motion: Motion | None = None,
+    *,
+    frames: int = 4,
+    minutes: int = 5,
+    later: int = 0,
+    growth: float = 1.0,
+    share: Callable | None = None,
+    seen: np.ndarray | None = None,
+    y_down: bool = True,
+    spacing: float = 1000.0,
+    crs=None,
+    seed: int = 0,
+    cell: float = 4.0,
+    wet: float = 0.4,
+) -> xr.DataArray:
+    """Rain that moves, as a precipitation field of `frames` frames and `later` more (the truth of a forecast).
+
+    `motion` is in cells of the array per frame, rows counted from the first one; with `y_down` the coordinate `y` falls
+    from row to row. `growth` multiplies the rate from frame to frame. `share` of ``(x, y)``, 0 to 1, thins
+    the rain of the first frame, and is carried along with it. `seen`, shape ``(y, x)`` or
+    ``(time, y, x)``, is the coverage. Frame ``frames - 1`` is the issue time.
+    """
+    motion = motion or translation(2.0, 1.0)
+    margin = 40
+    coefficients = spline_filter(
+        texture((shape[0] + margin, shape[1] + margin), seed=seed, cell=cell, wet=wet), mode="grid-wrap"
+    )
+    y, x = np.mgrid[: shape[0], : shape[1]].astype(float)
+    rates = []
+    for k in range(frames + later):
+        from_x, from_y = motion.back(x, y, float(k))
+        rate = map_coordinates(coefficients, [from_y, from_x], mode="grid-wrap", prefilter=False)
+        thinned = share(from_x, from_y) if share else 1.0
+        rates.append(growth**k * thinned * np.maximum(rate, 0.0))
+    values = np.array(rates, dtype=np.float32)
+    if seen is not None:
+        values = np.where(np.broadcast_to(seen, values.shape), values, np.float32(np.nan))
+    rows = spacing * np.arange(shape[0])
+    return precipitation(
+        values,
+        time=START + np.arange(frames + later) * np.timedelta64(minutes, "m"),
+        y=rows[::-1] if y_down else rows,
+        x=spacing * np.arange(shape[1]),
+        crs=crs,
+    )
+
+
+def disc(shape, share: float = 0.45) -> np.ndarray:
+    """Coverage of one radar in the middle, its range a `share` of the shorter side."""
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    return np.hypot(y - (shape[0] - 1) / 2, x - (shape[1] - 1) / 2) < share * min(shape)

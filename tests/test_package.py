@@ -1,0 +1,101 @@
+"""The package as a whole: importing is light and silent, names resolve, examples run."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import importlib.metadata
+import pkgutil
+import subprocess
+import sys
+
+import pytest
+
+import hybridcast
+import hybridcast_kernels
+
+HEAVY = [
+    "torch",
+    "lightgbm",
+    "pysteps",
+    "matplotlib",
+    "numba",
+    "numba.cuda",
+    "cv2",
+    "xarray",
+    "pandas",
+    "dask",
+    "scipy",
+]
+
+
+def run(code: str) -> str:
+    result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
+    assert result.stderr == ""
+    return result.stdout
+
+
+def test_importing_is_light_and_silent():
+    assert run("import hybridcast") == ""
+    loaded = run(f"import sys, hybridcast; print([name for name in {HEAVY} if name in sys.modules])")
+    assert loaded.strip() == "[]"
+
+
+def test_a_forecast_needs_no_optional_package():
+    """Neither the learned members nor the baselines nor CUDA nor plots are loaded with the functions of the flow."""
+    code = "import sys\nfrom hybridcast import open_radar, forecast, save_forecast, estimate_motion, advect\n"
+    optional = ["torch", "lightgbm", "pysteps", "matplotlib", "cv2"]
+    assert run(code + f"print([name for name in {optional} if name in sys.modules])").strip() == "[]"
+
+
+def test_importing_the_kernels_starts_nothing():
+    code = "import sys, threading, hybridcast_kernels.advection_cpu, hybridcast_kernels.flow_cpu\n"
+    assert run(code + "print(threading.active_count(), 'xarray' in sys.modules)").strip() == "1 False"
+
+
+@pytest.mark.parametrize("name", hybridcast.__all__)
+def test_every_name_resolves(name):
+    assert getattr(hybridcast, name) is not None
+    assert name in dir(hybridcast)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from hybridcast import save_forecast, forecast",
+        "import hybridcast.forecast; from hybridcast import forecast",
+        "from hybridcast.forecast import lead_times_of; from hybridcast import forecast",
+        "import hybridcast.cli; from hybridcast import forecast",
+        "import hybridcast; hybridcast.forecast; import hybridcast.forecast; forecast = hybridcast.forecast",
+    ],
+)
+def test_the_function_forecast_is_not_hidden_by_the_module_of_its_name(code):
+    assert run(f"{code}; print(forecast.__qualname__, type(forecast).__name__)").strip() == "forecast function"
+
+
+def test_another_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'forcast'"):
+        _ = hybridcast.forcast
+
+
+def test_the_version_is_the_one_installed():
+    assert importlib.metadata.version("hybridcast") == hybridcast.__version__
+
+
+def modules() -> list[str]:
+    found = []
+    for package in (hybridcast, hybridcast_kernels):
+        found += [package.__name__]
+        found += [module.name for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")]
+    return sorted(name for name in found if not name.endswith("__main__"))
+
+
+@pytest.mark.parametrize("name", modules())
+def test_examples_run(name):
+    result = doctest.testmod(importlib.import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert result.failed == 0
+
+
+@pytest.mark.parametrize("name", modules())
+def test_every_module_says_what_it_is(name):
+    assert (importlib.import_module(name).__doc__ or "").strip()
