@@ -6,8 +6,6 @@ Importing this package is light: each name below is loaded when it is first used
 from __future__ import annotations
 
 import importlib
-import sys
-import types
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -27,8 +25,8 @@ _CONTENTS = {
     "advect": "hybridcast.advection",  # a frame and its motion -> later frames
     "Persistence": "hybridcast.nowcasters",  # the frame stays
     "Advection": "hybridcast.nowcasters",  # the frame moves
-    "forecast": "hybridcast.forecast",  # the one call
-    "save_forecast": "hybridcast.forecast",  # and its result on disk
+    "forecast": "hybridcast.forecasting",  # the one call
+    "save_forecast": "hybridcast.forecasting",  # and its result on disk
 }
 
 if TYPE_CHECKING:
@@ -41,8 +39,8 @@ if TYPE_CHECKING:
     from hybridcast.field import rate_from_accumulation as rate_from_accumulation
     from hybridcast.field import rate_from_dbz as rate_from_dbz
     from hybridcast.field import regular_times as regular_times
-    from hybridcast.forecast import forecast as forecast
-    from hybridcast.forecast import save_forecast as save_forecast
+    from hybridcast.forecasting import forecast as forecast
+    from hybridcast.forecasting import save_forecast as save_forecast
     from hybridcast.motion import estimate_motion as estimate_motion
     from hybridcast.nowcasters import Advection as Advection
     from hybridcast.nowcasters import Persistence as Persistence
@@ -61,15 +59,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
-
-
-class _Package(types.ModuleType):
-    """Keeps the function `forecast` where importing the module of that name would put the module in its place."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in _CONTENTS and isinstance(value, types.ModuleType):
-            value = getattr(value, name)
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

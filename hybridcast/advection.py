@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -13,17 +13,21 @@ from hybridcast.motion import cells_per_step, check_motion
 from hybridcast.settings import AdvectionSettings
 from hybridcast_kernels.advection_cpu import advect as advect_arrays
 
+Fields = TypeVar("Fields", xr.DataArray, xr.Dataset)
+
 _ORDERS = {"nearest": 0, "linear": 1, "cubic": 3}
 _MINUTE = np.timedelta64(1, "m")
+#: Steps of the trajectories are not longer than this (min), however far apart the lead times are.
+LONGEST_STEP = 15.0
 
 
 def advect(
-    latest: xr.DataArray | xr.Dataset,
+    latest: Fields,
     motion: xr.Dataset,
     lead_times: ArrayLike,
     *,
     settings: AdvectionSettings | None = None,
-) -> Any:
+) -> Fields:
     """Carry fields along the motion: backward semi-Lagrangian, each field sampled once per lead time.
 
     Parameters
@@ -35,7 +39,7 @@ def advect(
         `u` and `v` in m s-1 on the same grid, as `estimate_motion` gives it.
     lead_times
         ``timedelta64``, increasing, above zero, shape ``(lead_time,)``. From one to the next is one step of the
-        trajectories: where motion turns, give them at the radar's own step and select afterwards.
+        trajectories, or several if they are more than 15 min apart.
     settings
         The interpolation, `AdvectionSettings("nearest" | "linear" | "cubic")`; linear by default. None of them mixes
         missing into valid cells: where air comes from outside the coverage the result is NaN.
@@ -76,7 +80,7 @@ def advect(
     flow = cells_per_step(motion, _MINUTE)
     order = _ORDERS[settings.interpolation]
     coefficients = _spline_coefficients(values) if settings.interpolation == "cubic" else None
-    moved = advect_arrays(values, flow, minutes, order, coefficients=coefficients)
+    moved = advect_arrays(values, flow, minutes, order, coefficients=coefficients, longest_step=LONGEST_STEP)
     result = _label(moved, fields, leads)
     return result if isinstance(latest, xr.Dataset) else result["_field"].rename(latest.name)
 

@@ -139,8 +139,8 @@ def forecast(
 
     Example: hybridcast forecast 'radar/*.pgm.gz' -o forecast.nc --plot forecast.gif
     """
-    from hybridcast.forecast import forecast as make
-    from hybridcast.forecast import save_forecast
+    from hybridcast.forecasting import forecast as make
+    from hybridcast.forecasting import save_forecast
     from hybridcast.radar import open_radar
     from hybridcast.settings import Settings, load_settings
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hybridcast.datasets import fetch, scene_path
 from hybridcast.errors import FetchError
 from hybridcast.field import NAME
-from hybridcast.forecast import forecast, save_forecast
+from hybridcast.forecasting import forecast, save_forecast
 from hybridcast.nowcasters import Advection, Nowcaster, Persistence
 from hybridcast.plots import animate_forecast
 from hybridcast.radar import open_radar

@@ -360,6 +360,11 @@ def _show(times: NDArray[np.datetime64]) -> str:
     return ", ".join(shown) + more
 
 
+def iso_time(time: np.datetime64) -> str:
+    """Write a time as, for example, ``2017-05-09T10:45:00Z``."""
+    return f"{np.datetime_as_string(time, unit='s')}Z"
+
+
 def _minutes(step: np.timedelta64) -> str:
     return f"{step / np.timedelta64(1, 'm'):g}"
 

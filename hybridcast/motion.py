@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.errors import InputError
-from hybridcast.field import GRID_MAPPING, check_precipitation, check_same_grid, metres_per_cell, time_step
+from hybridcast.field import GRID_MAPPING, check_precipitation, check_same_grid, iso_time, metres_per_cell, time_step
 from hybridcast.settings import MotionSettings
 from hybridcast_kernels.flow_cpu import FlowOptions, estimate
 
@@ -94,7 +94,8 @@ class DenseFlow:
         flow, found = estimate(frames, offsets, _options(self.settings))
         if not found:
             return no_motion(recent, self.name, "no echo")
-        return motion_dataset(flow, recent, _step(recent), method=self.name, status="estimated")
+        used = _times(recent, present)
+        return motion_dataset(flow, recent, _step(recent), method=self.name, status="estimated", frames_used=used)
 
 
 def _options(settings: MotionSettings) -> FlowOptions:
@@ -138,7 +139,8 @@ class DIS:
         }
         found = cv2.DISOpticalFlow.create(presets[self.preset]).calc(before, after, None)
         flow = np.ascontiguousarray(np.moveaxis(found, 2, 0)) / -offsets[0]
-        return motion_dataset(flow, recent, _step(recent), method=self.name, status="estimated")
+        used = _times(recent, present)
+        return motion_dataset(flow, recent, _step(recent), method=self.name, status="estimated", frames_used=used)
 
     def _image(self, rate: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Rain rate as 8-bit grey: 0 to 40 dB above the lowest rate."""
@@ -150,6 +152,10 @@ def no_motion(recent: xr.DataArray, method: str, reason: str) -> xr.Dataset:
     """Give zero motion on the grid of `recent`, saying why."""
     zero = np.zeros((2, recent.sizes["y"], recent.sizes["x"]), dtype=np.float32)
     return motion_dataset(zero, recent, np.timedelta64(1, "m"), method=method, status=f"no motion: {reason}")
+
+
+def _times(recent: xr.DataArray, frames: NDArray[np.int64]) -> str:
+    return ", ".join(iso_time(time) for time in recent["time"].values[frames])
 
 
 def _step(recent: xr.DataArray) -> np.timedelta64:

@@ -98,6 +98,8 @@ class Advection:
         result = forecast_dataset(moved.values, recent, lead_times, model=self.name, status=_status(recent, age))
         for name in ("u", "v"):
             result[name] = motion[name]
+        if "frames_used" in motion.attrs:
+            result.attrs["frames_used"] = motion.attrs["frames_used"]
         return result.assign_attrs(motion_method=str(motion.attrs["method"]), motion_status=str(motion.attrs["status"]))
 
 

@@ -1,6 +1,6 @@
 """Semi-Lagrangian advection on CPU threads.
 
-A row is worked in blocks of 32 cells whose trajectories stay in a small scratch array over all lead times. Each step of
+A row is worked in blocks of cells whose trajectories stay in a small scratch array over all lead times. Each step of
 a block is a few short loops without branches, so that all of them vectorise: where the cells to read are, reading
 them, interpolating, moving on. No field or flow is copied.
 """
@@ -17,7 +17,7 @@ from hybridcast_kernels.workspace import Workspace, workspace_of_this_thread
 
 NEAREST, LINEAR, CUBIC = 0, 1, 3  # order of the interpolation
 
-BLOCK = 32
+BLOCK = 128  # longer ones leave more cells to the branch for missing neighbours, shorter ones cost more calls
 TILE_ROWS, TILE_COLUMNS = 8, 32
 SEEN, MIXED, UNSEEN = np.uint8(0), np.uint8(1), np.uint8(2)  # what a tile of a field holds
 
@@ -231,11 +231,11 @@ def put_points(fields, coefficients, field, order, w, x, y, width, out, at):
 
 
 @plain
-def advect_rows(fields, coefficients, tiles, flow, durations, order, out, first, last):
+def advect_rows(fields, coefficients, tiles, flow, durations, lead_of_step, order, out, first, last):
     """Advect rows first..last of all fields to all lead times.
 
     fields, coefficients: (field, y, x). tiles: what `summarise_tiles` found. flow: (2, y, x), cells per unit of
-    `durations`, (lead,). out: (field, lead, y, x).
+    `durations`, (step,). lead_of_step: which lead a step ends at, -1 if at none, (step,). out: (field, lead, y, x).
     """
     count, leads, rows, columns = out.shape
     flow_flat, field_flat, target = flow.ravel(), fields.ravel(), out.ravel()
@@ -247,16 +247,19 @@ def advect_rows(fields, coefficients, tiles, flow, durations, order, out, first,
         for x in range(0, columns, BLOCK):
             width = np.uintp(min(BLOCK, columns - x))
             start_block(flow, durations[0], w, x, y, width)
-            for lead in range(leads):
-                duration = durations[lead]
-                if lead > 0 and duration != durations[lead - 1]:
-                    stretch_guess(w, duration / durations[lead - 1], width)
+            for step_number in range(durations.size):
+                duration = durations[step_number]
+                if step_number > 0 and duration != durations[step_number - 1]:
+                    stretch_guess(w, duration / durations[step_number - 1], width)
                 locate(w, cells, pt.HALF, x, y, rows, columns, width)
                 gather(flow_flat, ZERO, right, below, w, cells, width, A)
                 gather(flow_flat, plane, right, below, w, cells, width, B)
-                if lead == 0:
+                if step_number == 0:
                     remember_first(w, duration, width)
                 step_back(w, duration, width)
+                lead = lead_of_step[step_number]
+                if lead < 0:
+                    continue
                 for field in range(count):
                     at = np.uintp(((field * leads + lead) * rows + y) * columns + x)
                     if order == LINEAR:
@@ -310,6 +313,7 @@ def advect(
     order: int = LINEAR,
     *,
     coefficients: NDArray[np.float32] | None = None,
+    longest_step: float = np.inf,
     out: NDArray[np.float32] | None = None,
     workspace: Workspace | None = None,
 ) -> NDArray[np.float32]:
@@ -330,6 +334,8 @@ def advect(
         0 nearest, 1 linear, 3 cubic.
     coefficients
         For order 3: B-spline coefficients of the fields, missing cells filled, shape ``(field, y, x)``.
+    longest_step
+        From one lead to the next is one step of the trajectories, or several equal ones if it is longer than this.
     out
         Where to write, C-contiguous float32; made if not given.
     workspace
@@ -353,10 +359,19 @@ def advect(
     _check(fields, flow, leads, splines, target)
     tiles = work.array("tiles", (count, -(-rows // TILE_ROWS), -(-columns // TILE_COLUMNS)), np.uint8)
     over_bands(lambda first, last: summarise_tiles(fields, tiles, first, last), tiles.shape[1], least=8)
-    durations = np.diff(leads, prepend=np.float32(0)).astype(np.float32)
+    durations, ends = _steps(leads, longest_step)
     over_bands(
-        lambda first, last: advect_rows(fields, splines, tiles, flow, durations, order, target, first, last),
+        lambda first, last: advect_rows(fields, splines, tiles, flow, durations, ends, order, target, first, last),
         rows,
         least=4,
     )
     return target
+
+
+def _steps(leads: NDArray[np.float32], longest: float) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Give the duration of each step of the trajectories, and the lead it ends at (-1 if at none)."""
+    gaps = np.diff(leads, prepend=np.float32(0))
+    counts = np.maximum(np.ceil(gaps / longest - 1e-6), 1).astype(np.int64)
+    ends = np.full(counts.sum(), -1, dtype=np.int32)
+    ends[np.cumsum(counts) - 1] = np.arange(leads.size)
+    return np.repeat(gaps / counts, counts).astype(np.float32), ends

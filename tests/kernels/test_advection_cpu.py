@@ -262,6 +262,13 @@ def test_irregular_lead_times_reach_the_places_of_regular_ones():
     assert (np.isnan(often[:, times.astype(int) - 1]) == np.isnan(seldom)).mean() > 0.995
 
 
+def test_a_long_lead_is_reached_in_steps_no_longer_than_asked():
+    field, flow = scene(), smooth_flow()
+    every = advect(field[None], flow, np.array([2, 4, 6, 8, 10], np.float32))
+    some = advect(field[None], flow, np.array([4, 10], np.float32), longest_step=2.0)
+    np.testing.assert_array_equal(some[0], every[0][[1, 4]])
+
+
 @pytest.mark.parametrize("order", ORDERS)
 def test_several_fields_are_each_as_alone(order):
     fields = np.stack([scene(seed=1), scene(seed=2, seen=False), np.full((70, 101), np.nan, np.float32)])

@@ -12,8 +12,8 @@ import synthetic
 import xarray as xr
 
 from hybridcast.errors import InputError
-from hybridcast.field import precipitation
-from hybridcast.forecast import forecast, lead_times_of, save_forecast
+from hybridcast.field import iso_time, precipitation
+from hybridcast.forecasting import forecast, lead_times_of, save_forecast
 from hybridcast.nowcasters import Advection, Persistence
 from hybridcast.radar import open_radar
 from hybridcast.verification import scores
@@ -113,6 +113,27 @@ def test_the_step_is_the_radars_or_as_many_as_make_five_minutes(minutes, expecte
 
 def test_one_frame_is_forecast_in_steps_of_five_minutes():
     assert forecast(scene(frames=1), lead_time="20min").sizes["lead_time"] == 4
+
+
+def test_the_frames_used_are_those_that_the_motion_used():
+    radar = scene(frames=8)
+    result = forecast(radar, lead_time="10min")
+    assert result.attrs["frames_used"].count("Z") == 4
+    assert iso_time(radar.time.values[-1]) in result.attrs["frames_used"]
+
+
+def test_the_step_is_the_radars_at_its_first_frame_too():
+    radar = scene(frames=4)
+    steps = np.diff(forecast(radar, issue_time=radar.time.values[0], lead_time="30min").lead_time.values)
+    assert (steps == np.diff(radar.time.values)[0]).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [({"model": "persistence"}, "names are for"), ({"lead_time": 2}, "unit")]
+)
+def test_a_name_is_no_model_and_a_number_no_duration(options, message):
+    with pytest.raises(InputError, match=message):
+        forecast(scene(), **options)
 
 
 @pytest.mark.parametrize(

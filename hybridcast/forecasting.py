@@ -14,7 +14,7 @@ import xarray as xr
 
 import hybridcast
 from hybridcast.errors import InputError
-from hybridcast.field import NAME, as_datetime64, check_precipitation, time_step
+from hybridcast.field import NAME, as_datetime64, check_precipitation, iso_time, time_step
 from hybridcast.files import written_whole
 from hybridcast.nowcasters import Advection, LeadTimes, Nowcaster
 
@@ -74,8 +74,14 @@ def forecast(
     """
     recent = _until(radar, issue_time)
     recent = check_precipitation(recent.compute())
-    leads = lead_times_of(recent, lead_time, step)
+    leads = lead_times_of(radar, lead_time, step)
     nowcaster = model or Advection()
+    if not callable(getattr(nowcaster, "forecast", None)):
+        raise InputError(
+            f"model is {nowcaster!r}",
+            "it is a nowcaster, an object",
+            "Pass, for example, hybridcast.Persistence(); names are for the command line",
+        )
     result = nowcaster.forecast(recent, leads)
     unknown = np.isnan(result[NAME].values).mean(axis=(1, 2), dtype=np.float64).astype(np.float32)
     result["unknown_fraction"] = (
@@ -116,10 +122,10 @@ def _until(radar: xr.DataArray, issue_time: datetime | str | np.datetime64 | Non
     return recent.reindex(time=np.arange(recent["time"].values[0], issue + step, step))
 
 
-def lead_times_of(recent: xr.DataArray, lead_time: Duration, step: Duration | None = None) -> LeadTimes:
+def lead_times_of(radar: xr.DataArray, lead_time: Duration, step: Duration | None = None) -> LeadTimes:
     """Give the lead times from one `step` to `lead_time`, ``timedelta64[ns]``."""
     longest = _duration(lead_time, "lead_time")
-    radar_step = time_step(recent["time"].values)
+    radar_step = time_step(radar["time"].values)
     if step is not None:
         every = _duration(step, "step")
     elif radar_step is not None:
@@ -136,6 +142,8 @@ def lead_times_of(recent: xr.DataArray, lead_time: Duration, step: Duration | No
 
 
 def _duration(value: Duration, name: str) -> np.timedelta64:
+    if isinstance(value, int | float):
+        raise InputError(f"{name} = {value!r}", "it has a unit", "Write, for example, '2h' or '90min'")
     try:
         duration = pd.Timedelta(value)
     except ValueError as error:
@@ -149,7 +157,7 @@ def _provenance(recent: xr.DataArray, nowcaster: Nowcaster) -> dict[str, Any]:
     """Attributes that say how a forecast was made."""
     present = np.isfinite(recent.values).any(axis=(1, 2))
     times = recent["time"].values
-    left_out = [f"radar frame {_iso(time)} (missing)" for time in times[~present]]
+    left_out = [f"radar frame {iso_time(time)} (missing)" for time in times[~present]]
     if "unreadable_files" in recent.attrs:
         left_out.append(f"unreadable: {recent.attrs['unreadable_files']}")
     settings: dict[str, Any] = asdict(nowcaster) if is_dataclass(nowcaster) and not isinstance(nowcaster, type) else {}
@@ -164,14 +172,10 @@ def _provenance(recent: xr.DataArray, nowcaster: Nowcaster) -> dict[str, Any]:
         "comment": "NaN is unknown: air that comes from where the radar does not see",
         "hybridcast_version": hybridcast.__version__,
         "settings": json.dumps(settings, default=str),
-        "frames_used": ", ".join(_iso(time) for time in times[present]) or "none",
+        "frames_used": ", ".join(iso_time(time) for time in times[present]) or "none",
         "sources_used": "radar" if present.any() else "none",
         "sources_left_out": "; ".join(left_out) or "none",
     }
-
-
-def _iso(time: np.datetime64) -> str:
-    return f"{np.datetime_as_string(time, unit='s')}Z"
 
 
 def save_forecast(result: xr.Dataset, path: str | Path) -> Path:
@@ -194,7 +198,7 @@ def save_forecast(result: xr.Dataset, path: str | Path) -> Path:
     encoding |= {axis: {"_FillValue": None} for axis in ("y", "x")}
     with written_whole(path) as part:
         result.to_netcdf(part, engine="h5netcdf", encoding=encoding)
-    return Path(path)
+    return Path(path).expanduser()
 
 
 __all__ = ["forecast", "lead_times_of", "save_forecast"]
