@@ -1,12 +1,14 @@
 """Skill of motion methods on the real events: the same advection and the same mask for all.
 
-Writes motion_skill.json beside this file and prints the table: per event and over all, at 30, 60, 90 and 120 min,
-correlation of rain rate, CSI at 0.1, 1 and 5 mm/h and frequency bias at 1 mm/h. Run it with ``make skill``.
+Writes motion_skill.json beside this file and the short table between the marks in the README, and prints a table per
+event and one over all: at 30, 60, 90 and 120 min, correlation of rain rate, CSI at 0.1, 1 and 5 mm/h and frequency bias
+at 1 mm/h. Run it with ``make skill``.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 import warnings
@@ -23,6 +25,7 @@ from hybridcast.pysteps_adapters import PystepsMotion
 from hybridcast.verification.scores import correlation, csi, frequency_bias
 from hybridcast.verification.sums import THRESHOLDS, sums_of
 
+README = Path(__file__).parent.parent / "README.md"
 EVENTS = (
     "fmi-20160928",
     "fmi-20170509",
@@ -114,6 +117,18 @@ def print_table(title: str, rows: dict[str, dict[str, list[float]]]) -> None:
             print(f"| {method} | {lead.astype(int)} min | {values} |")
 
 
+def short_table(mean: dict[str, dict[str, list[float]]], events: int, cases: int) -> str:
+    """Write the mean over events as a Markdown table, four lead times in a cell."""
+    scores = list(next(iter(mean.values())))
+    head = "| motion | " + " | ".join(scores) + " |"
+    rows = [
+        f"| {method} | " + " | ".join(" / ".join(f"{v:.3f}".lstrip("0") for v in found[s]) for s in scores) + " |"
+        for method, found in mean.items()
+    ]
+    about = f"At 30 / 60 / 90 / 120 min; mean over {events} events, {cases} cases (issue times at least 30 min apart)."
+    return "\n".join([about, "", head, "|---" * (len(scores) + 1) + "|", *rows])
+
+
 def main() -> None:
     """Evaluate all events, print the tables, write the figures."""
     warnings.simplefilter("ignore")
@@ -125,6 +140,9 @@ def main() -> None:
     print_table(f"mean over {len(events)} events, {cases} cases", mean)
     result = {"leads_min": [int(lead.astype(int)) for lead in LEADS], "events": events, "mean": mean}
     Path(__file__).with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
+    pattern = re.compile(r"(<!-- skill -->\n).*?(<!-- /skill -->)", re.S)
+    text = short_table(mean, len(events), cases)
+    README.write_text(pattern.sub(lambda marks: f"{marks[1]}{text}\n{marks[2]}", README.read_text()))
 
 
 if __name__ == "__main__":

@@ -109,8 +109,8 @@ def main() -> None:
     )
     print(text)
     if not options.no_readme:
-        pattern = re.compile(r"(<!-- speed -->\n).*?(\n<!-- /speed -->)", re.S)
-        README.write_text(pattern.sub(lambda m: m[1] + text + m[2], README.read_text()))
+        pattern = re.compile(r"(<!-- speed -->\n).*?(<!-- /speed -->)", re.S)
+        README.write_text(pattern.sub(lambda marks: f"{marks[1]}{text}\n{marks[2]}", README.read_text()))
 
 
 if __name__ == "__main__":
