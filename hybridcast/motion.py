@@ -105,6 +105,7 @@ def _options(settings: MotionSettings) -> FlowOptions:
         smoothing=settings.smoothing,
         final_smoothing=settings.final_smoothing,
         ridge=settings.ridge,
+        prior=settings.prior,
         lowest_rate=settings.lowest_rate,
         ceiling=float(10.0 * np.log10(settings.highest_rate / settings.lowest_rate)),
     )

@@ -22,7 +22,7 @@ class MotionSettings:
     frames: int = 4
     """How many of the latest frames are used (at least 2); missing ones are skipped."""
     iterations: int = 2
-    """Gauss-Newton iterations per pyramid level."""
+    """Gauss-Newton iterations per pyramid level; three times as many on the coarsest."""
     window: float = 6.0
     """Standard deviation of the window of the least-squares fit, pixels."""
     smoothing: float = 2.0
@@ -31,6 +31,8 @@ class MotionSettings:
     """Standard deviation of the smoothing of the finest level, pixels."""
     ridge: float = 0.02
     """Ridge of the fit as a share of the mean trace of the structure tensor."""
+    prior: float = 0.03
+    """Weight of the flow of the coarser level, as a share of the mean trace: more of it, and weak echo counts less."""
     lowest_rate: float = 0.1
     """Rates below this (mm h-1) are no echo."""
     highest_rate: float = 1000.0
@@ -40,7 +42,7 @@ class MotionSettings:
         """Refuse values with which the method makes no sense."""
         _at_least(self, "frames", 2)
         _at_least(self, "iterations", 1)
-        for name in ("window", "smoothing", "final_smoothing", "ridge", "lowest_rate"):
+        for name in ("window", "smoothing", "final_smoothing", "ridge", "prior", "lowest_rate"):
             _at_least(self, name, 1e-6)
         _at_least(self, "highest_rate", self.lowest_rate * 10)
 

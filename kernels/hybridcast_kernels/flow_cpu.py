@@ -41,6 +41,7 @@ class FlowOptions:
     lowest_rate: float = 0.1
     ceiling: float = 40.0
     step_limit: float = 2.0
+    prior: float = 0.03
     finest: int | None = None
 
 
@@ -382,8 +383,10 @@ def _refine(
     weighted = work.array(f"weighted{level}", (3, rows, columns))
     window = _radius(options.window)
     limit = np.float32(options.step_limit)
-    for iteration in range(options.iterations):
-        final = finest and iteration == options.iterations - 1
+    # The coarsest level starts from rest, and is small: it may take longer.
+    iterations = options.iterations * (3 if coarsest else 1)
+    for iteration in range(iterations):
+        final = finest and iteration == iterations - 1
         smoothing = _radius(options.final_smoothing if final else options.smoothing)
         over_bands(lambda a, b: warp_rows(image, mask, offsets, flow, warped, warped_masks, a, b), rows)
         over_bands(lambda a, b: tensor_rows(warped, warped_masks, offsets, window, tensors, a, b), rows)
@@ -398,7 +401,8 @@ def _refine(
         if coarsest:
             # what no echo determines starts from the mean motion, not from rest
             flow[:] = (weighted[1:].mean(axis=(1, 2)) / max(weighted[0].mean(), np.float32(1e-12)))[:, None, None]
-        least = np.float32(1e-3 * trace)
+        # The flow so far, from the coarser level, weighs this much: it rules where echo is weak.
+        least = np.float32(options.prior * trace)
         over_bands(lambda a, b: smooth_columns(weighted, scratch[:3], smoothing, a, b), columns)  # noqa: B023
         over_bands(lambda a, b: smooth_rows(weighted, smoothing, least, flow, a, b), rows)  # noqa: B023
     return True

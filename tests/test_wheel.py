@@ -1,0 +1,49 @@
+"""The wheel holds both packages and their data, and importing it is light."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+
+import pytest
+from conftest import ROOT
+
+
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (wheel,) = folder.glob("*.whl")
+    zipfile.ZipFile(wheel).extractall(folder / "site")
+    return folder / "site"
+
+
+def run_with(folder, code: str) -> str:
+    environment = {"PYTHONPATH": str(folder), "PATH": "/usr/bin:/bin"}
+    command = [sys.executable, "-c", code]
+    # in a folder of its own: Python looks in the current one first
+    return subprocess.run(command, capture_output=True, text=True, check=True, env=environment, cwd=folder).stdout
+
+
+def test_both_packages_are_imported_from_the_wheel(unpacked):
+    code = "import hybridcast, hybridcast_kernels; print(hybridcast.__file__); print(hybridcast_kernels.__file__)"
+    lines = run_with(unpacked, code).splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith(str(unpacked)) for line in lines)
+
+
+def test_registry_and_scene_are_in_the_wheel(unpacked):
+    code = "from hybridcast.datasets import registry, scene_path; print(len(registry()), scene_path())"
+    count, path = run_with(unpacked, code).split()
+    assert int(count) >= 10
+    assert path.startswith(str(unpacked))
+
+
+def test_tests_and_notebooks_are_not(unpacked):
+    assert sorted(p.name for p in unpacked.iterdir() if p.suffix != ".dist-info") == [
+        "hybridcast",
+        "hybridcast_kernels",
+    ]
