@@ -102,7 +102,11 @@ def fetch(
     from hybridcast.datasets import fetch as bring
 
     if list_ or name is None:
-        out.print(_dataset_table())
+        if out.is_terminal:
+            out.print(_dataset_table())
+        else:  # for other programs: a line each, whatever its width
+            for row in _dataset_rows():
+                print(*row, sep="\t")
         return
     for path in bring(name):
         print(path)
@@ -130,7 +134,9 @@ def forecast(
     motion: Annotated[
         str, typer.Option(help="dense, dis; by pysteps: lucaskanade, vet, darts, proesmans, farneback.")
     ] = "dense",
-    settings: Annotated[Path | None, typer.Option(help="TOML file with the tables [motion] and [advection].")] = None,
+    settings: Annotated[
+        Path | None, typer.Option(help="TOML file with the tables \\[motion] and \\[advection].")
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at an unreadable file instead of leaving it out.")
     ] = False,
@@ -180,7 +186,7 @@ def demo(
 
 @app.command()
 def info() -> None:
-    """Show versions, threads, formats, folders, and which optional parts work."""
+    """Show versions, threads, folders and formats."""
     for title, rows in (("hybridcast", _about()), ("radar formats", _formats())):
         table = Table(title=title, title_justify="left", show_header=False, box=None)
         for row in rows:
@@ -205,9 +211,8 @@ def _nothing() -> Iterator[None]:
 
 def _check_suffix(path: Path, suffixes: set[str], option: str) -> None:
     if path.suffix.lower() not in suffixes:
-        raise InputError(
-            f"{option} {path}", f"it ends in {', '.join(sorted(suffixes))}", f"Write {path.with_suffix(min(suffixes))}"
-        )
+        better = path.with_suffix(min(suffixes)) if path.name else path / f"forecast{min(suffixes)}"
+        raise InputError(f"{option} {path}", f"it ends in {', '.join(sorted(suffixes))}", f"Write {better}")
     if not path.expanduser().parent.is_dir():
         raise InputError(f"{option} {path}", "its folder exists", f"Create {path.expanduser().parent}")
 
@@ -231,7 +236,7 @@ def _report(result: Any, output: Path, plot: Path | None) -> None:
         f"{unknown:.0%} of the grid unknown at the last",
         highlight=False,
     )
-    for name in ("status", "motion_status"):
+    for name in ("status", "motion_status", "fallback"):
         if result.attrs.get(name, "ok") not in {"ok", "estimated"}:
             err.print(f"[yellow]note:[/] {result.attrs[name]}", highlight=False)
     for path in (output, plot):
@@ -244,7 +249,9 @@ def _report(result: Any, output: Path, plot: Path | None) -> None:
 def _report_demo(result: DemoResult) -> None:
     out.print(f"rain: {result.source}", highlight=False)
     days = len({str(time)[:10] for time in result.issue_times})
-    out.print(f"{len(result.issue_times)} forecasts on {days} days, against what then was observed:", highlight=False)
+    count = len(result.issue_times)
+    what = f"{count} forecast{'s' * (count > 1)} on {days} day{'s' * (days > 1)}"
+    out.print(f"{what}, against what then was observed:", highlight=False)
     table = Table("", "lead", "correlation", "mean absolute error", "CSI at 1 mm/h")
     for model in result.scores["model"].values:
         for lead in result.scores["lead_time"].values:
@@ -263,12 +270,16 @@ def _report_demo(result: DemoResult) -> None:
 
 
 def _dataset_table() -> Table:
+    table = Table("name", "what", "size", "licence")
+    for row in _dataset_rows():
+        table.add_row(*row)
+    return table
+
+
+def _dataset_rows() -> list[tuple[str, str, str, str]]:
     from hybridcast.datasets import registry
 
-    table = Table("name", "what", "size", "licence")
-    for name, entry in registry().items():
-        table.add_row(name, entry.title, f"{sum(file.size for file in entry.files) / 1e6:.1f} MB", entry.licence)
-    return table
+    return [(name, e.title, f"{e.size / 1e6:.1f} MB", e.licence) for name, e in registry().items()]
 
 
 def _about() -> list[tuple[str, str]]:
@@ -315,7 +326,11 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        _fail(error, f"unexpected {type(error).__name__}: {error}. Run again with --debug and report it", debug)
+        _fail(
+            error,
+            f"unexpected {type(error).__name__}: {error}. Run again as 'hybridcast --debug ...' and report it",
+            debug,
+        )
 
 
 def _fail(error: Exception, message: str, debug: bool) -> None:

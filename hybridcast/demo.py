@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.datasets import fetch, scene_path
-from hybridcast.errors import FetchError
+from hybridcast.errors import FetchError, InputError
 from hybridcast.field import NAME
 from hybridcast.forecasting import forecast, save_forecast
 from hybridcast.nowcasters import Advection, Nowcaster, Persistence
@@ -44,9 +44,9 @@ def run_demo(folder: Path, *, cases: int = 8, progress: bool = True) -> DemoResu
     The archive is fetched; if that fails, the simulated scene that comes with the package takes its place, and
     ``DemoResult.source`` says so and why.
     """
+    folder = _made(folder)
     radar, source = _open(progress)
     times = stormiest(radar, cases)
-    folder.mkdir(parents=True, exist_ok=True)
     models: list[Nowcaster] = [Advection(), Persistence()]
     totals: dict[str, xr.Dataset] = {}
     for number, time in enumerate(times):
@@ -62,6 +62,19 @@ def run_demo(folder: Path, *, cases: int = 8, progress: bool = True) -> DemoResu
             forecast_path = save_forecast(stormiest_result, folder / "forecast.nc")
             animation_path = animate_forecast(stormiest_result, folder / "forecast.gif", window)
     return DemoResult(source, list(times), _scores(totals), forecast_path, animation_path)
+
+
+def _made(folder: Path) -> Path:
+    folder = folder.expanduser()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"the folder {str(folder)!r} cannot be made ({error.strerror})",
+            "forecast and film are written into a folder",
+            "Choose another",
+        ) from error
+    return folder
 
 
 def _open(progress: bool) -> tuple[xr.DataArray, str]:

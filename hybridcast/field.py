@@ -80,6 +80,11 @@ def precipitation(
     DataArray
         See the module's contract.
 
+    Raises
+    ------
+    InputError
+        If times are no times, the shape of `values` does not fit `time`, `y` and `x`, or `crs` is unknown.
+
     Examples
     --------
     >>> field = precipitation(np.zeros((1, 3, 4)), time=[np.datetime64("2020-01-01")],
@@ -87,17 +92,36 @@ def precipitation(
     >>> field.dims, field.dtype, field.attrs["units"]
     (('time', 'y', 'x'), dtype('float32'), 'mm h-1')
     """
-    times = np.atleast_1d(np.asarray(time, dtype="datetime64[ns]"))
-    if getattr(values, "ndim", 0) == 2:
-        values = values[None]
+    times = _as_times(time)
+    y, x = np.asarray(y, dtype=np.float64), np.asarray(x, dtype=np.float64)
+    rates = values.astype(np.float32) if hasattr(values, "dask") else np.asarray(values, dtype=np.float32)
+    if rates.ndim == 2:
+        rates = rates[None]
+    if rates.shape != (times.size, y.size, x.size):
+        raise InputError(
+            f"values have the shape {rates.shape}, but there are {times.size} times, {y.size} y and {x.size} x",
+            "values have the shape (time, y, x)",
+            "Transpose the values, or give each of time, y and x in full",
+        )
     field = xr.DataArray(
-        values.astype(np.float32) if hasattr(values, "dask") else np.asarray(values, dtype=np.float32),
+        rates,
         dims=DIMS,
-        coords={"time": times, "y": np.asarray(y, dtype=np.float64), "x": np.asarray(x, dtype=np.float64)},
+        coords={"time": times, "y": y, "x": x},
         name=NAME,
         attrs={**_ATTRIBUTES, **(attrs or {})},
     )
     return with_crs(field, crs)
+
+
+def _as_times(time: ArrayLike) -> NDArray[np.datetime64]:
+    given = np.atleast_1d(np.asarray(time))
+    try:
+        if given.dtype.kind in "MOUS":  # a number would count from 1970, in a unit that nobody named
+            return given.astype("datetime64[ns]")
+        found = f"times are of type {given.dtype}"
+    except (ValueError, TypeError) as error:
+        found = str(error)
+    raise InputError(found, "time is datetime64 in UTC", "Give, e.g., numpy.datetime64('2017-05-09T12:00')")
 
 
 def with_crs(field: xr.DataArray, crs: pyproj.CRS | str | None) -> xr.DataArray:
@@ -105,7 +129,10 @@ def with_crs(field: xr.DataArray, crs: pyproj.CRS | str | None) -> xr.DataArray:
     field = field.copy(deep=False)
     geographic = False
     if crs is not None:
-        crs = pyproj.CRS.from_user_input(crs)
+        try:
+            crs = pyproj.CRS.from_user_input(crs)
+        except pyproj.exceptions.CRSError as error:
+            raise InputError(f"{error}", "the CRS is one that pyproj reads", "Give, e.g., 'EPSG:3035'") from error
         geographic = crs.is_geographic
         field = field.assign_coords({GRID_MAPPING: ((), np.int32(0), _grid_mapping(crs))})
         field.attrs["grid_mapping"] = GRID_MAPPING
@@ -333,7 +360,7 @@ def regular_times(field: xr.DataArray, step: np.timedelta64 | None = None) -> xr
         raise InputError(
             f"{_show(odd)} is off the {_minutes(step)} min steps that start at {_show(times[:1])}",
             "frames are evenly spaced in time",
-            "Leave out these frames, or pass step= if another step is meant",
+            "Leave out these frames, or call regular_times(field, step=...) if another step is meant",
         )
     if (steps == step).all():
         return field

@@ -20,12 +20,21 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     Raises
     ------
     InputError
-        If the folder does not exist.
+        If the folder does not exist or cannot be written to, or `path` is a folder.
     """
     path = Path(path).expanduser()
+    if path.is_dir():
+        raise InputError(f"{str(path)!r} is a folder", "a file is written", "Name a file in it")
     if not path.parent.is_dir():
         raise InputError(f"folder {str(path.parent)!r} does not exist", "a file is written into a folder", "Create it")
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=f".part{path.suffix}")
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=f".part{path.suffix}")
+    except OSError as error:
+        raise InputError(
+            f"cannot write into {str(path.parent)!r} ({error.strerror})",
+            "a file is written into a folder of yours",
+            "Choose another, or change its permissions",
+        ) from error
     os.close(handle)
     part = Path(name)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -76,7 +77,7 @@ def forecast(
     recent = check_precipitation(recent.compute())
     leads = lead_times_of(radar, lead_time, step)
     nowcaster = model or Advection()
-    if not callable(getattr(nowcaster, "forecast", None)):
+    if isinstance(nowcaster, type) or not callable(getattr(nowcaster, "forecast", None)):
         raise InputError(
             f"model is {nowcaster!r}",
             "it is a nowcaster, an object",
@@ -105,9 +106,9 @@ def _until(radar: xr.DataArray, issue_time: datetime | str | np.datetime64 | Non
     recent = radar.sel(time=slice(issue - HISTORY, issue))
     if recent.sizes["time"] == 0:
         raise InputError(
-            f"issue time {issue} has no frame in the hour before it (frames: {times[0]} to {times[-1]})",
+            f"issue time {iso_time(issue)} has no frame in the hour before it",
             "a forecast starts from recent frames",
-            "Choose an issue time within the radar's span",
+            f"Choose an issue time from {iso_time(times[0])} to {iso_time(times[-1])}",
         )
     step = time_step(times) or LEAST_STEP
     last = recent["time"].values[-1]
@@ -115,9 +116,9 @@ def _until(radar: xr.DataArray, issue_time: datetime | str | np.datetime64 | Non
         return recent
     if (issue - last) % step != np.timedelta64(0):
         raise InputError(
-            f"issue time {issue} lies between frames",
+            f"issue time {iso_time(issue)} lies between frames",
             f"it is a whole number of time steps ({step / np.timedelta64(1, 'm'):g} min) after a frame",
-            f"Choose {last}",
+            f"Choose {iso_time(last)}",
         )
     return recent.reindex(time=np.arange(recent["time"].values[0], issue + step, step))
 
@@ -142,7 +143,7 @@ def lead_times_of(radar: xr.DataArray, lead_time: Duration, step: Duration | Non
 
 
 def _duration(value: Duration, name: str) -> np.timedelta64:
-    if isinstance(value, int | float):
+    if isinstance(value, int | float) or (isinstance(value, str) and re.fullmatch(r"[\d\s.]+", value)):
         raise InputError(f"{name} = {value!r}", "it has a unit", "Write, for example, '2h' or '90min'")
     try:
         duration = pd.Timedelta(value)
@@ -186,7 +187,7 @@ def save_forecast(result: xr.Dataset, path: str | Path) -> Path:
     Raises
     ------
     InputError
-        If the folder does not exist.
+        If the folder does not exist or cannot be written to, or `path` is a folder.
     """
     compressed = {"zlib": True, "complevel": 1, "shuffle": True, "_FillValue": np.float32(np.nan)}
     encoding: dict[str, dict[str, Any]] = {

@@ -50,7 +50,7 @@ def estimate_motion(recent: xr.DataArray, *, method: MotionMethod | None = None)
     Raises
     ------
     InputError
-        If `recent` does not keep the contract of a precipitation field.
+        If `recent` does not keep the contract of a precipitation field, or `method` is no object like `MotionMethod`.
 
     Examples
     --------
@@ -67,7 +67,14 @@ def estimate_motion(recent: xr.DataArray, *, method: MotionMethod | None = None)
     >>> round(float(motion.u[30, 30]), 1)
     3.3
     """
-    return (method or DenseFlow()).estimate(check_precipitation(recent))
+    chosen = DenseFlow() if method is None else method
+    if isinstance(chosen, type) or not callable(getattr(chosen, "estimate", None)):
+        raise InputError(
+            f"method is {chosen!r}",
+            "it is a motion method, an object",
+            "Pass, for example, hybridcast.motion.DIS(); names are for the command line",
+        )
+    return chosen.estimate(check_precipitation(recent))
 
 
 @dataclass(frozen=True)

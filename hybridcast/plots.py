@@ -204,7 +204,7 @@ def animate_forecast(
     milliseconds = round(1000 / frames_per_second)
     with written_whole(path) as unfinished:
         frames[0].save(unfinished, save_all=True, append_images=frames[1:], duration=milliseconds, loop=0)
-    return Path(path)
+    return Path(path).expanduser()
 
 
 def save_figure(figure: Figure, path: str | Path, *, dpi: float = 130) -> Path:
@@ -216,7 +216,7 @@ def save_figure(figure: Figure, path: str | Path, *, dpi: float = 130) -> Path:
     """
     with written_whole(path) as unfinished:
         figure.savefig(unfinished, dpi=dpi)
-    return Path(path)
+    return Path(path).expanduser()
 
 
 # --- parts of a picture ---------------------------------------------------------------------------------------

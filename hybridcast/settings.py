@@ -82,7 +82,7 @@ def load_settings(path: str | Path) -> Settings:
         If the file is no TOML, a key is unknown (the nearest right one is named), or a value does not fit.
     """
     try:
-        table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        table = tomllib.loads(Path(path).expanduser().read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}", "settings are read from a TOML file", "Check the path") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -116,5 +116,5 @@ def _fitting(hint: Any, value: Any, where: str) -> Any:
 
 def _at_least(settings: Any, name: str, low: float) -> None:
     value = getattr(settings, name)
-    if not value >= low:
-        raise InputError(f"{name} = {value}", f"{name} is at least {low:g}", "Correct the setting")
+    if not low <= value < float("inf"):
+        raise InputError(f"{name} = {value}", f"{name} is finite and at least {low:g}", "Correct the setting")

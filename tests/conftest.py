@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The same examples every time, however slow the machine is today.
+settings.register_profile("steady", deadline=None, derandomize=True)
+settings.load_profile("steady")
 
 ROOT = Path(__file__).parent.parent
 REAL_DATA = Path(os.environ.get("HYBRIDCAST_DATA_MIRROR", ROOT.parent / "shared" / "realdata"))

@@ -226,7 +226,7 @@ def test_times_that_cannot_be_put_on_steps(steps, message):
     kept=st.sets(st.integers(0, 40), min_size=5),
     step=st.sampled_from([1, 2, 5, 10, 15, 60]),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_regular_times_keep_every_frame_and_add_only_missing_ones(kept, step):
     numbers = np.array(sorted(kept))
     times = START + numbers * np.timedelta64(step, "m")
@@ -358,7 +358,6 @@ def test_rate_factor(units, factor):
 
 
 @given(st.text(max_size=12))
-@settings(deadline=None)
 def test_rate_factor_bears_any_text(text):
     assert rate_factor(text) is None or rate_factor(text) > 0 or rate_factor(text) <= 0
 

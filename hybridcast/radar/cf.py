@@ -136,7 +136,10 @@ def _axes_named(variable: xr.DataArray, path: Path) -> xr.DataArray:
     guessed = variable.cf.guess_coord_axis()
     names: dict[Hashable, str] = {}
     for key, other, ours in (("X", "longitude", "x"), ("Y", "latitude", "y")):
-        names[_dimension(guessed, key, other, path)] = ours
+        name = _dimension(guessed, key, other, path)
+        names[name] = ours
+        if "units" not in variable[name].attrs and name in guessed.cf.coordinates.get(other, []):
+            variable = variable.assign_coords({name: variable[name].assign_attrs(units="degrees")})
     times = _candidates(guessed, "T", "time")
     if times:
         names[times[0]] = "time"
@@ -229,14 +232,23 @@ def _rate(data: xr.Dataset, variable: xr.DataArray, path: Path) -> tuple[xr.Data
 
 
 def _in_valid_range(variable: xr.DataArray) -> xr.DataArray:
-    """Make values out of ``valid_range``, ``valid_min`` or ``valid_max`` NaN; these are in packed units."""
+    """Make values out of ``valid_range``, ``valid_min`` or ``valid_max`` NaN.
+
+    These are in packed units, unless they are floats and the packed values integers (NetCDF Users Guide, appendix A).
+    """
     low, high = variable.attrs.get("valid_range", (variable.attrs.get("valid_min"), variable.attrs.get("valid_max")))
-    scale, offset = (variable.encoding.get(name, default) for name, default in (("scale_factor", 1), ("add_offset", 0)))
     if low is not None:
-        variable = variable.where(~(variable < low * scale + offset))
+        variable = variable.where(~(variable < _unpacked(low, variable)))
     if high is not None:
-        variable = variable.where(~(variable > high * scale + offset))
+        variable = variable.where(~(variable > _unpacked(high, variable)))
     return variable
+
+
+def _unpacked(limit: Any, variable: xr.DataArray) -> Any:
+    packed = np.dtype(variable.encoding.get("dtype", variable.dtype))
+    if packed.kind in "iu" and np.asarray(limit).dtype.kind == "f":
+        return limit
+    return limit * variable.encoding.get("scale_factor", 1) + variable.encoding.get("add_offset", 0)
 
 
 def _with_time(variable: xr.DataArray, path: Path) -> tuple[xr.DataArray, Any]:
@@ -254,7 +266,8 @@ def _interval(data: xr.Dataset, variable: xr.DataArray, path: Path) -> tuple[np.
     """Give the time in which an amount fell, and the ends of the intervals.
 
     The bounds of time tell. Without them the stamps are taken as ends; what cell_methods call "interval" is, by
-    CF, that of the data that went in, so it stands only if the time step does not contradict it.
+    CF, that of the data that went in, so it stands only if the time step does not contradict it. Where nothing is
+    stated the time step is taken, with a warning: the sum of an hour every 5 minutes would come out too high.
     """
     time = variable["time"]
     bounds = time.attrs.get("bounds")
@@ -268,6 +281,13 @@ def _interval(data: xr.Dataset, variable: xr.DataArray, path: Path) -> tuple[np.
         raise ReadError(path, "holds an amount, but not the time it fell in. Add bounds of time (CF 7.1)")
     if stated is not None and step is not None and stated != step:
         raise ReadError(path, f"the interval ({stated}) is not the time step ({step}). Add bounds of time (CF 7.1)")
+    if stated is None and step is not None:
+        warnings.warn(
+            f"{path}: the time in which its amounts fell is not stated; taken as the time step, "
+            f"{step / np.timedelta64(1, 'm'):g} min. Add bounds of time (CF 7.1) if that is wrong",
+            InputWarning,
+            stacklevel=2,
+        )
     return cast(np.timedelta64, stated if step is None else step), time.values
 
 

@@ -313,7 +313,7 @@ def test_one_missing_cell_is_missing_beside_it_only(order, shift):
     strength=st.floats(0, 8),
     scale=st.floats(0.5, 10),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_linear_stays_between_the_extremes_and_missing_is_never_dry(data, rows, columns, seed, strength, scale):
     rng = np.random.default_rng(seed)
     field = rng.uniform(5, 80, (rows, columns)).astype(np.float32)
@@ -328,7 +328,7 @@ def test_linear_stays_between_the_extremes_and_missing_is_never_dry(data, rows, 
 
 
 @given(seed=st.integers(0, 2**16), order=st.sampled_from(ORDERS), u=st.floats(-30, 30), v=st.floats(-30, 30))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_translation_samples_every_cell_alike(seed, order, u, v):
     """The result of a uniform flow is the oracle's, at any displacement."""
     rng = np.random.default_rng(seed)
