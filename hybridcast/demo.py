@@ -79,8 +79,9 @@ def _made(folder: Path) -> Path:
 
 def _open(progress: bool) -> tuple[xr.DataArray, str]:
     try:
-        files = [path for path in fetch(DATASET, progress=progress) if "areal" in path.name]
-        return open_radar(files), "DWD radar of May 2018, 1 km, 5 min, from the archive in pycomlink 0.6.0"
+        return open_radar(
+            fetch(DATASET, progress=progress)
+        ), "DWD radar of May 2018, 1 km, 5 min, from the archive in pycomlink 0.6.0"
     except FetchError as error:
         return open_radar(scene_path()), f"SIMULATED rain that comes with the package, because: {error}"
 

@@ -20,11 +20,11 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     Raises
     ------
     InputError
-        If the folder does not exist or cannot be written to, or `path` is a folder.
+        If the folder does not exist or cannot be written to, or `path` is there and no file.
     """
     path = Path(path).expanduser()
-    if path.is_dir():
-        raise InputError(f"{str(path)!r} is a folder", "a file is written", "Name a file in it")
+    if path.exists() and not path.is_file():
+        raise InputError(f"{str(path)!r} is a folder or a device", "a file is written", "Give the name of a file")
     if not path.parent.is_dir():
         raise InputError(f"folder {str(path.parent)!r} does not exist", "a file is written into a folder", "Create it")
     try:

@@ -187,7 +187,7 @@ def save_forecast(result: xr.Dataset, path: str | Path) -> Path:
     Raises
     ------
     InputError
-        If the folder does not exist or cannot be written to, or `path` is a folder.
+        If the folder does not exist or cannot be written to, or `path` is there and no file.
     """
     compressed = {"zlib": True, "complevel": 1, "shuffle": True, "_FillValue": np.float32(np.nan)}
     encoding: dict[str, dict[str, Any]] = {

@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from hybridcast.advection import advect, check_lead_times
-from hybridcast.field import GRID_MAPPING, NAME, UNITS
+from hybridcast.field import GRID_MAPPING, NAME, UNITS, iso_time
 from hybridcast.motion import DenseFlow, MotionMethod, usable_frames
 from hybridcast.settings import AdvectionSettings
 
@@ -74,7 +74,10 @@ class Persistence:
         """See `Nowcaster`."""
         latest, age = latest_frame(recent)
         rate = np.repeat(latest.values[None], len(lead_times), axis=0)  # its own memory, not that of the radar field
-        return forecast_dataset(rate, recent, lead_times, model=self.name, status=_status(recent, age))
+        used = iso_time(recent["time"].values[-1] - age) if np.isfinite(latest.values).any() else "none"
+        return forecast_dataset(
+            rate, recent, lead_times, model=self.name, status=_status(recent, age), frames_used=used
+        )
 
 
 @dataclass(frozen=True)

@@ -117,4 +117,4 @@ def _fitting(hint: Any, value: Any, where: str) -> Any:
 def _at_least(settings: Any, name: str, low: float) -> None:
     value = getattr(settings, name)
     if not low <= value < float("inf"):
-        raise InputError(f"{name} = {value}", f"{name} is finite and at least {low:g}", "Correct the setting")
+        raise InputError(f"{name} = {value}", f"{name} is at least {low:g}, and finite", "Correct the setting")

@@ -14,6 +14,8 @@ settings.load_profile("steady")
 
 ROOT = Path(__file__).parent.parent
 REAL_DATA = Path(os.environ.get("HYBRIDCAST_DATA_MIRROR", ROOT.parent / "shared" / "realdata"))
+if REAL_DATA.is_dir():
+    os.environ["HYBRIDCAST_DATA_MIRROR"] = str(REAL_DATA)  # what tests fetch is taken from there too
 
 
 @pytest.fixture(scope="session")

@@ -75,6 +75,14 @@ def test_forecast_takes_settings_from_toml(run, rain, tmp_path):
     assert "nearest" in out
 
 
+def test_a_model_that_fell_back_says_so(run, tmp_path):
+    field(1).to_netcdf(tmp_path / "rain.nc")
+    arguments = ("-o", tmp_path / "f.nc", "--model", "s-prog", "--lead-time", "10min")
+    code, _, err = run("forecast", tmp_path / "rain.nc", *arguments)
+    assert code == 0
+    assert "note: extrapolated: 1 consecutive frames" in err
+
+
 def test_persistence_by_name_stays_where_it_is(run, rain, tmp_path):
     assert run("forecast", rain, "-o", tmp_path / "f.nc", "--model", "persistence")[0] == 0
     with xr.open_dataset(tmp_path / "f.nc") as result:
@@ -138,6 +146,8 @@ def bad_inputs(folder: Path) -> dict[str, tuple[list[object], str]]:
         "an unknown model": (["forecast", good, "--model", "crystal-ball"], "persistence"),
         "a folder that does not exist": (["forecast", good, "-o", other_place], "Create"),
         "an output that is no NetCDF": (["forecast", good, "-o", folder / "f.xlsx"], ".nc"),
+        "a folder as output": (["forecast", good, "-o", "."], "Write forecast.nc"),
+        "a lead time without a unit": (["forecast", good, "--lead-time", "120"], "it has a unit"),
         "an unknown data set": (["fetch", "fmi-20170508"], "fmi-20170509"),
     }
 
@@ -175,6 +185,14 @@ def test_fetch_list_shows_name_size_and_licence(run):
     assert "fmi-20170509" in out
     assert "MB" in out
     assert "CC BY 4.0" in out
+
+
+def test_fetch_list_gives_other_programs_a_line_each(run):
+    _, out, _ = run("fetch", "--list")
+    name, what, size, licence = out.splitlines()[0].split("\t")
+    assert (name, size) == ("fmi-20160928", "9.8 MB")
+    assert "Finland" in what
+    assert "CC BY" in licence
 
 
 def test_help_teaches_with_an_example(run):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hybridcast import demo
-from hybridcast.errors import FetchError
+from hybridcast.errors import FetchError, InputError
 
 
 @pytest.fixture(scope="module")
@@ -45,3 +45,9 @@ def test_issue_times_leave_room_and_are_apart():
     assert times.max() <= radar.time.values[-1] - np.timedelta64(2, "h")
     gaps = np.abs(times[:, None] - times[None, :])[~np.eye(times.size, dtype=bool)]
     assert (gaps >= demo.APART).all()
+
+
+def test_a_file_in_place_of_the_folder_is_refused_before_anything_is_fetched(tmp_path):
+    (tmp_path / "out").write_text("here")
+    with pytest.raises(InputError, match="cannot be made"):
+        demo.run_demo(tmp_path / "out")

@@ -369,3 +369,21 @@ def test_as_rate():
     assert as_rate(field()).attrs["units"] == "mm h-1"
     with pytest.raises(InputError, match="only rates convert"):
         as_rate(field().assign_attrs(units="mm"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"y": np.arange(2) * 1e3}, r"shape \(1, 3, 4\), but there are 1 times, 2 y and 4 x"),
+        ({"time": [np.datetime64("2020-01-01"), np.datetime64("2020-01-02")]}, "2 times"),
+        ({"time": [0]}, "times are of type int64"),
+        ({"time": ["noon"]}, "noon.*datetime64 in UTC"),
+        ({"crs": "EPSG:99999999"}, "EPSG:99999999.*one that pyproj reads"),
+    ],
+)
+def test_a_field_that_cannot_be_built_is_refused_by_name(change, message):
+    right = {"time": ["2020-01-01"], "y": np.arange(3) * 1e3, "x": np.arange(4) * 1e3, "crs": None}
+    values = np.zeros((3, 4)).tolist()
+    assert precipitation(values, **right).shape == (1, 3, 4)
+    with pytest.raises(InputError, match=message):
+        precipitation(values, **{**right, **change})

@@ -33,3 +33,22 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
 def test_a_folder_that_does_not_exist_is_named(tmp_path):
     with pytest.raises(InputError, match="no-folder"), written_whole(tmp_path / "no-folder" / "a.txt"):
         pass
+
+
+def test_a_folder_in_place_of_the_file_is_refused_before_anything_is_written(tmp_path):
+    (tmp_path / "a.txt").mkdir()
+    with pytest.raises(InputError, match=r"a\.txt' is a folder"), written_whole(tmp_path / "a.txt"):
+        raise AssertionError
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path, monkeypatch):
+    def refuse(**_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    with (
+        pytest.raises(InputError, match=r"cannot write into .* \(Permission denied\)"),
+        written_whole(tmp_path / "a.txt"),
+    ):
+        raise AssertionError

@@ -120,6 +120,8 @@ def test_the_frames_used_are_those_that_the_motion_used():
     result = forecast(radar, lead_time="10min")
     assert result.attrs["frames_used"].count("Z") == 4
     assert iso_time(radar.time.values[-1]) in result.attrs["frames_used"]
+    still = forecast(radar, lead_time="10min", model=Persistence())
+    assert still.attrs["frames_used"] == iso_time(radar.time.values[-1])
 
 
 def test_the_step_is_the_radars_at_its_first_frame_too():
@@ -129,7 +131,13 @@ def test_the_step_is_the_radars_at_its_first_frame_too():
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [({"model": "persistence"}, "names are for"), ({"lead_time": 2}, "unit")]
+    ("options", "message"),
+    [
+        ({"model": "persistence"}, "names are for"),
+        ({"model": Advection}, "an object"),
+        ({"lead_time": 2}, "unit"),
+        ({"lead_time": "120"}, "unit"),
+    ],
 )
 def test_a_name_is_no_model_and_a_number_no_duration(options, message):
     with pytest.raises(InputError, match=message):

@@ -234,3 +234,16 @@ def test_any_object_with_estimate_is_a_method():
             return no_motion(recent, self.name, "it stands")
 
     assert estimate_motion(synthetic.rain((5, 6)), method=Standing()).attrs["method"] == "standing"
+
+
+@pytest.mark.parametrize("method", ["dense", DIS])
+def test_a_name_or_a_class_is_no_method(method):
+    rain = precipitation(
+        np.zeros((2, 20, 20)),
+        time=np.array(["2020-01-01T00:00", "2020-01-01T00:05"], "datetime64[ns]"),
+        y=np.arange(20) * 1e3,
+        x=np.arange(20) * 1e3,
+        crs=None,
+    )
+    with pytest.raises(InputError, match="motion method, an object"):
+        estimate_motion(rain, method=method)

@@ -62,6 +62,7 @@ def test_absent_keys_keep_their_defaults(load):
         ("[advection]\ninterpolation = 'spline'", r"'spline'.*Choose one of \('nearest', 'linear', 'cubic'\)"),
         ("[motion]\nframes = 1", r"frames = 1; frames is at least 2"),
         ("[motion]\niterations = 0", r"iterations is at least 1"),
+        ("[motion]\nwindow = inf", r"window = inf"),
         ("[motion]\nwindow = nan", r"window = nan"),
         ("[motion]\nridge = -1.0", r"ridge = -1"),
         ("[motion]\nlowest_rate = 1.0\nhighest_rate = 2.0", r"highest_rate is at least 10"),

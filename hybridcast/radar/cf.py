@@ -237,10 +237,11 @@ def _in_valid_range(variable: xr.DataArray) -> xr.DataArray:
     These are in packed units, unless they are floats and the packed values integers (NetCDF Users Guide, appendix A).
     """
     low, high = variable.attrs.get("valid_range", (variable.attrs.get("valid_min"), variable.attrs.get("valid_max")))
+    low, high = (None if limit is None else _unpacked(limit, variable) for limit in (low, high))
     if low is not None:
-        variable = variable.where(~(variable < _unpacked(low, variable)))
+        variable = variable.where(~(variable < low))
     if high is not None:
-        variable = variable.where(~(variable > _unpacked(high, variable)))
+        variable = variable.where(~(variable > high))
     return variable
 
 

@@ -31,7 +31,6 @@ DESCRIPTION = "MeteoSwiss (Switzerland) composite of rain amount, AQC or CPC, 8-
 CRS = "EPSG:21781"
 WEST, NORTH, STEP = 255_000.0, 480_000.0, 1000.0  # m, outer edges
 SHAPE = 640, 710
-OUTSIDE = 255  # index outside coverage
 _SCALE = "mmh2LASSEN8bitmm"
 
 

@@ -136,6 +136,7 @@ def test_one_frame_with_scalar_time_or_time_in_its_name(tmp_path):
         ("mm", None, 12),
     ],
 )
+@pytest.mark.filterwarnings("ignore:.*taken as the time step")
 def test_units(tmp_path, units, standard_name, factor):
     path = saved(dataset(units, standard_name, VALUES.astype(float) / factor), tmp_path / "a.nc")
     np.testing.assert_allclose(open_radar(path), VALUES, rtol=1e-5)
@@ -303,3 +304,26 @@ def test_a_real_field_comes_back(real, tmp_path):
     np.testing.assert_array_equal(again, source)
     assert crs_of(again) == crs_of(source)
     check_precipitation(again.load())
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 30.0), (np.int16(0), np.int16(3000))], ids=["unpacked", "packed"])
+def test_valid_range_is_unpacked_if_of_floats(tmp_path, low, high):
+    packed = {"rr": {"dtype": "int16", "scale_factor": 0.01, "_FillValue": -1}}
+    data = dataset(valid_min=low, valid_max=high)
+    np.testing.assert_allclose(
+        open_radar(saved(data, tmp_path / "a.nc", encoding=packed)), np.where(VALUES <= 30, VALUES, np.nan), atol=1e-3
+    )
+
+
+def test_latitude_and_longitude_without_units_are_known_by_name(tmp_path):
+    axes = {"time": TIMES, "lat": [50.0, 50.1, 50.2], "lon": [7.0, 7.1, 7.2, 7.3]}
+    data = xr.Dataset({"rain": (("time", "lat", "lon"), VALUES, {"units": "mm/h"})}, coords=axes)
+    field = open_radar(saved(data, tmp_path / "a.nc"))
+    assert crs_of(field).is_geographic
+    np.testing.assert_allclose(field.x, axes["lon"])
+
+
+def test_an_amount_without_its_interval_is_that_of_the_time_step_and_said_so(tmp_path):
+    data = dataset("mm", "rainfall_amount")
+    with pytest.warns(InputWarning, match="taken as the time step, 5 min"):
+        np.testing.assert_allclose(open_radar(saved(data, tmp_path / "a.nc")), VALUES * 12, rtol=1e-6)
