@@ -92,6 +92,7 @@ def _options(
 def fetch(
     name: Annotated[str | None, typer.Argument(help="Name of a data set; --list shows them.")] = None,
     list_: Annotated[bool, typer.Option("--list", help="List the data sets, with licence and size.")] = False,
+    radar_only: Annotated[bool, typer.Option("--radar-only", help="Print only the files of one radar field.")] = False,
 ) -> None:
     """Bring a real event: download it once, check it, and print where its files are.
 
@@ -108,7 +109,7 @@ def fetch(
             for row in _dataset_rows():
                 print(*row, sep="\t")
         return
-    for path in bring(name):
+    for path in bring(name, radar_only=radar_only):
         print(path)
 
 
@@ -286,6 +287,7 @@ def _about() -> list[tuple[str, str]]:
     import importlib.metadata
     import platform
 
+    from hybridcast.datasets import cache_folder
     from hybridcast_kernels.parallel import threads
 
     def version(package: str) -> str:
@@ -302,7 +304,7 @@ def _about() -> list[tuple[str, str]]:
         ("threads", f"{threads()} (HYBRIDCAST_NUM_THREADS)"),
         ("device", "cpu"),
         ("data mirror", os.environ.get("HYBRIDCAST_DATA_MIRROR", "none (HYBRIDCAST_DATA_MIRROR)")),
-        ("data cache", os.environ.get("HYBRIDCAST_CACHE", "the user's cache folder (HYBRIDCAST_CACHE)")),
+        ("data cache", f"{cache_folder()} (HYBRIDCAST_CACHE)"),
     ]
 
 
@@ -323,6 +325,8 @@ def main() -> None:
         app()
     except HybridcastError as error:
         _fail(error, str(error), debug)
+    except OSError as error:
+        _fail(error, f"{error}; a file could not be read or written. Check the disk and its permissions", debug)
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:

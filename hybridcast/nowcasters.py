@@ -76,7 +76,7 @@ class Persistence:
         rate = np.repeat(latest.values[None], len(lead_times), axis=0)  # its own memory, not that of the radar field
         used = iso_time(recent["time"].values[-1] - age) if np.isfinite(latest.values).any() else "none"
         return forecast_dataset(
-            rate, recent, lead_times, model=self.name, status=_status(recent, age), frames_used=used
+            rate, recent, lead_times, model=self.name, status=radar_status(recent, age), frames_used=used
         )
 
 
@@ -98,7 +98,7 @@ class Advection:
         latest, age = latest_frame(recent)
         # A late radar is carried on from its last frame, that much longer.
         moved = advect(latest, motion, check_lead_times(lead_times) + age, settings=self.settings)
-        result = forecast_dataset(moved.values, recent, lead_times, model=self.name, status=_status(recent, age))
+        result = forecast_dataset(moved.values, recent, lead_times, model=self.name, status=radar_status(recent, age))
         for name in ("u", "v"):
             result[name] = motion[name]
         if "frames_used" in motion.attrs:
@@ -117,7 +117,8 @@ def latest_frame(recent: xr.DataArray) -> tuple[xr.DataArray, np.timedelta64]:
     return latest, age
 
 
-def _status(recent: xr.DataArray, age: np.timedelta64) -> str:
+def radar_status(recent: xr.DataArray, age: np.timedelta64) -> str:
+    """Say in the attribute ``status`` whether the radar is there, late (`age` as `latest_frame` has it), or missing."""
     if age > np.timedelta64(0):
         return f"radar is late: latest frame is {age / np.timedelta64(1, 'm'):g} min old"
     if not np.isfinite(recent.values[-1]).any():

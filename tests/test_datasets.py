@@ -379,6 +379,24 @@ def test_pip_that_fails(known, monkeypatch):
 # --- names, and the scene -------------------------------------------------------------------------------------
 
 
+def test_radar_files_of_a_mixed_set(real, monkeypatch):
+    (path,) = real("openmrg/20150827/openMRG_example_rad.nc")
+    monkeypatch.setenv("HYBRIDCAST_DATA_MIRROR", str(path.parents[2]))
+    (radar,) = fetch("openmrg-20150827", radar_only=True)
+    assert radar.name == "openMRG_example_rad.nc"
+    assert len(fetch("openmrg-20150827")) == 5
+
+
+def test_a_set_without_radar_says_so():
+    with pytest.raises(FetchError, match="holds no radar"):
+        fetch("openrainer-20220814", radar_only=True)
+
+
+def test_every_pattern_of_radar_files_matches_something():
+    for entry in registry().values():
+        assert bool(entry.radar_files) == bool(entry.radar), entry.name
+
+
 def test_unknown_name_gives_the_nearest():
     with pytest.raises(FetchError, match="did you mean 'fmi-20170509'"):
         fetch("fmi-2017059")

@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.errors import InputError
-from hybridcast.field import time_step
+from hybridcast.field import iso_time, time_step
 from hybridcast.motion import motion_dataset
 from hybridcast.pysteps_adapters._call import (
     DRY_DBR,
@@ -94,8 +94,9 @@ class PystepsMotion:
             flow, status = _solved(solver, recent.values[picked].astype(np.float64))
         if flow is None:
             flow = np.zeros((2, *recent.shape[1:]))
-        used = picked.size if status == "estimated" else 0
-        return motion_dataset(flow.astype(np.float32), recent, step, method=self.name, frames=used, status=status)
+        times = recent["time"].values[picked if status == "estimated" else []]
+        attrs = {"method": self.name, "status": status, "frames_used": ", ".join(iso_time(time) for time in times)}
+        return motion_dataset(flow.astype(np.float32), recent, step, **attrs)
 
 
 def _wet_frames(recent: xr.DataArray, count: int) -> tuple[NDArray[np.intp], int]:

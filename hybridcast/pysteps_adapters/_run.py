@@ -10,9 +10,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.advection import check_lead_times
-from hybridcast.field import NAME, metres_per_cell, time_step
+from hybridcast.field import NAME, iso_time, metres_per_cell, time_step
 from hybridcast.motion import MotionMethod, cells_per_step
-from hybridcast.nowcasters import LeadTimes, forecast_dataset
+from hybridcast.nowcasters import LeadTimes, forecast_dataset, latest_frame, radar_status
 from hybridcast.pysteps_adapters._call import LONE_STEP, LOWEST_RATE, Array, failures, log, quiet_pysteps
 
 #: Leads within this share of a step are at the step.
@@ -64,25 +64,24 @@ def nowcast(model: Model, recent: xr.DataArray, lead_times: LeadTimes, run: Run 
     leads = check_lead_times(lead_times)
     step = time_step(recent["time"].values) or LONE_STEP
     motion = model.motion.estimate(recent)
+    latest, late = latest_frame(recent)
     attrs: dict[str, Any] = {
         "model": model.name,
-        "status": "ok",
+        "status": radar_status(recent, late),
         "motion_method": model.motion.name,
         "motion_status": str(motion.attrs.get("status", "")),
     }
     shape = (leads.size, *recent.shape[1:])
-    newest = _newest(recent)
-    if newest is None:
-        rate, reason = np.full(shape, np.nan, np.float32), "no radar data in any frame: all unknown"
-        attrs["status"] = reason
+    if np.isnan(latest.values).all():
+        rate, reason, frames = np.full(shape, np.nan, np.float32), attrs["status"], 0
     else:
-        age = recent.sizes["time"] - 1 - newest
-        if age:
-            minutes = age * step / np.timedelta64(1, "m")
-            attrs["status"] = f"radar is late: latest frame is {minutes:g} min old"
+        recent_of_latest = recent.sel(time=slice(None, latest["time"].values))
         flow = cells_per_step(motion, step).astype(np.float64)
         with quiet_pysteps():
-            rate, reason = _rates(recent[: newest + 1], flow, leads / step + age, step, run)
+            rate, reason, frames = _rates(recent_of_latest, flow, (leads + late) / step, step, run)
+        of_model = {iso_time(time) for time in recent_of_latest["time"].values[-frames:]}
+        of_motion = set(str(motion.attrs.get("frames_used", "")).split(", ")) - {""}
+        attrs["frames_used"] = ", ".join(sorted(of_model | of_motion))
     if reason:
         attrs["fallback"] = reason
     if run is None or not run.members:
@@ -92,30 +91,28 @@ def nowcast(model: Model, recent: xr.DataArray, lead_times: LeadTimes, run: Run 
     return result.assign({name: motion[name] for name in ("u", "v")})
 
 
-def _newest(recent: xr.DataArray) -> int | None:
-    """Index of the last frame that holds any value."""
-    present = np.flatnonzero(np.isfinite(recent.values).any(axis=(1, 2)))
-    return int(present[-1]) if present.size else None
-
-
 def _rates(
     recent: xr.DataArray, flow: Array, steps: Array, step: np.timedelta64, run: Run | None
-) -> tuple[NDArray[np.float32], str]:
-    """Rates at `steps` after the last frame, ``([member], step, y, x)``, and the reason if they are not from `run`."""
+) -> tuple[NDArray[np.float32], str, int]:
+    """Rates at `steps` after the last frame, ``([member], step, y, x)``.
+
+    Beside them the reason if they are not what `run` was to give, and how many of the last frames they are made from.
+    """
     whole = np.rint(steps).astype(int)
     at_steps = bool((np.abs(steps - whole) < WHOLE).all()) and whole[0] > 0
     asked: int | list[float] = int(whole[-1]) if at_steps else [float(s) for s in steps]
     picked = whole - 1 if at_steps else np.arange(steps.size)
     advected = _advect(recent.values[-1].astype(np.float64), flow, asked)[picked].astype(np.float32)
     if run is None:
-        return advected, ""
+        return advected, "", 1
     order, reason = _order(recent, run)
     if order == 0:
         log.info("extrapolated: %s", reason)
-        return advected, reason
+        return advected, reason, 1
     dy, dx = metres_per_cell(recent)
+    frames = order + run.beyond_order
     case = Case(
-        rates=_filled(recent.values[-(order + run.beyond_order) :].astype(np.float64), flow),
+        rates=_filled(recent.values[-frames:].astype(np.float64), flow),
         flow=flow,
         steps=asked,
         kilometres=float(abs(dy) + np.abs(dx).mean()) / 2000,
@@ -125,10 +122,10 @@ def _rates(
         rate = np.asarray(run.function(case, order), dtype=np.float32)[..., picked, :, :]
         if not np.isfinite(rate).any() and np.isfinite(advected).any():
             raise ValueError("no finite value in the forecast")
-        return _completed(rate, advected), reason
+        return _completed(rate, advected), reason, frames
     except failures() as error:
         log.warning("the nowcast failed and was extrapolated: %s: %s", type(error).__name__, error)
-        return advected, f"extrapolated: {type(error).__name__}: {error}"
+        return advected, f"extrapolated: {type(error).__name__}: {error}", 1
 
 
 def _order(recent: xr.DataArray, run: Run) -> tuple[int, str]:

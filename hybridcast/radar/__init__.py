@@ -95,6 +95,7 @@ def open_radar(
     format: str | RadarFormat | None = None,
     *,
     times: tuple[Time, Time] | None = None,
+    step: np.timedelta64 | None = None,
     strict: bool = False,
 ) -> xr.DataArray:
     """Open radar files as one precipitation field, frames in time order on regular steps.
@@ -109,6 +110,8 @@ def open_radar(
     times
         First and last time (UTC) of the frames to keep, both included; by default all. For files that hold more,
         or scattered, frames.
+    step
+        The time step; by default the most frequent difference between frames. What lies between is missing.
     strict
         Raise at the first unreadable file. By default, if others can be read, it is reported as an
         `InputWarning`, its frame is missing (all NaN), and ``attrs["unreadable_files"]`` names it.
@@ -142,7 +145,7 @@ def open_radar(
         warnings.warn(f"left out, its frame is missing: {lost}", InputWarning, stacklevel=2)
     stamps = {path: frame["time"].values[0] for path, frame in frames.items()}
     field = _with_lost_frames(_in_time_order(frames), stamps, [lost.path for lost in bad])
-    field = regular_times(_between(field, times))
+    field = regular_times(_between(field, times), step)
     if bad:
         field.attrs["unreadable_files"] = "; ".join(str(lost) for lost in bad)
     return check_precipitation(field)

@@ -30,12 +30,6 @@ def clamp(value, low, high):
 
 
 @point
-def hat(distance):
-    """Weight of linear interpolation at a distance in cells."""
-    return max(ZERO, ONE - abs(distance))
-
-
-@point
 def bilinear(planes, plane, x, y):
     """Interpolate one of `planes`, (plane, y, x), none of it missing, at (x, y); beyond the edge the edge holds."""
     rows, columns = planes.shape[1], planes.shape[2]

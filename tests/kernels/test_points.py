@@ -112,11 +112,6 @@ def test_indices_are_mirrored_at_the_outermost_cells(size):
         assert pt.mirrored(index, size) == reference.mirrored(index, size)
 
 
-def test_hat_is_the_weight_of_linear_interpolation():
-    for distance, weight in [(0, 1), (0.25, 0.75), (-0.25, 0.75), (1, 0), (-3, 0)]:
-        assert pt.hat(f4(distance)) == weight
-
-
 def test_clamp_holds_values_within_bounds():
     assert [pt.clamp(f4(v), f4(-1), f4(2)) for v in (-5, -1, 0.5, 2, 9)] == [-1, -1, 0.5, 2, 2]
 
@@ -165,7 +160,6 @@ def test_smaller_eigenvalue_is_numpys():
     ("function", "arguments"),
     [
         (pt.clamp, "fff"),
-        (pt.hat, "f"),
         (pt.bilinear, "Aiff"),
         (pt.sample_linear, "Aiff"),
         (pt.sample_nearest, "Aiff"),

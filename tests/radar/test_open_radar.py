@@ -90,6 +90,16 @@ def test_gap_becomes_a_missing_frame(folder):
     assert "unreadable_files" not in field.attrs
 
 
+def test_the_step_may_be_given(tmp_path):
+    for number in (0, 10, 25):
+        write(tmp_path, number)
+    with pytest.raises(InputError, match="step="):
+        open_radar(tmp_path / "*.txt", Text())
+    field = open_radar(tmp_path / "*.txt", Text(), step=np.timedelta64(5, "m"))
+    assert minutes(field) == [0, 5, 10, 15, 20, 25]
+    assert np.isfinite(field.values).any(axis=(1, 2)).tolist() == [True, False, True, False, False, True]
+
+
 def test_one_bad_file_is_a_missing_frame_with_a_warning_and_named(folder):
     bad = write(folder, 5, "damaged")
     with pytest.warns(InputWarning, match=r"rain_202001010005\.txt: no rate in it"):
