@@ -358,12 +358,14 @@ def advect(
     target = np.empty((count, leads.size, rows, columns), dtype=np.float32) if out is None else out
     _check(fields, flow, leads, splines, target)
     tiles = work.array("tiles", (count, -(-rows // TILE_ROWS), -(-columns // TILE_COLUMNS)), np.uint8)
-    over_bands(lambda first, last: summarise_tiles(fields, tiles, first, last), tiles.shape[1], least=8)
+    over_bands(
+        lambda first, last: summarise_tiles(fields, tiles, first, last), tiles.shape[1], TILE_ROWS * columns * count
+    )
     durations, ends = _steps(leads, longest_step)
     over_bands(
         lambda first, last: advect_rows(fields, splines, tiles, flow, durations, ends, order, target, first, last),
         rows,
-        least=4,
+        columns * durations.size * (1 + count),
     )
     return target
 

@@ -346,14 +346,14 @@ def _pyramid(
         def first_level(first: int, last: int, f: Array = frame, i: Array = image, m: Array = mask) -> None:
             start(f, lowest, ceiling, i, m, first, last)
 
-        over_bands(first_level, rows)
+        over_bands(first_level, rows, frames.shape[2])
     for level in range(1, max(finest, 1) + depth - 1):
         rows, columns = _half(rows), _half(columns)
         images.append(work.array(f"image{level}", (count, rows, columns)))
         masks.append(work.array(f"mask{level}", (count, rows, columns)))
         for t in range(count):
             fine, coarse = (images[-2][t], masks[-2][t]), (images[-1][t], masks[-1][t])
-            over_bands(lambda first, last: halve_rows(*fine, *coarse, first, last), rows)  # noqa: B023
+            over_bands(lambda first, last: halve_rows(*fine, *coarse, first, last), rows, columns)  # noqa: B023
     skip = max(finest - 1, 0)
     return images[skip:], masks[skip:]
 
@@ -388,8 +388,8 @@ def _refine(
     for iteration in range(iterations):
         final = finest and iteration == iterations - 1
         smoothing = _radius(options.final_smoothing if final else options.smoothing)
-        over_bands(lambda a, b: warp_rows(image, mask, offsets, flow, warped, warped_masks, a, b), rows)
-        over_bands(lambda a, b: tensor_rows(warped, warped_masks, offsets, window, tensors, a, b), rows)
+        over_bands(lambda a, b: warp_rows(image, mask, offsets, flow, warped, warped_masks, a, b), rows, columns)
+        over_bands(lambda a, b: tensor_rows(warped, warped_masks, offsets, window, tensors, a, b), rows, columns)
         trace = float(tensors[0].mean() + tensors[2].mean())
         if not trace > 1e-6:
             return False
@@ -397,18 +397,19 @@ def _refine(
         over_bands(
             lambda a, b: solve_columns(tensors, scratch, flow, weighted, window, ridge, limit, a, b),  # noqa: B023
             columns,
+            rows,
         )
         if coarsest:
             # what no echo determines starts from the mean motion, not from rest
             flow[:] = (weighted[1:].mean(axis=(1, 2)) / max(weighted[0].mean(), np.float32(1e-12)))[:, None, None]
         # The flow so far, from the coarser level, weighs this much: it rules where echo is weak.
         least = np.float32(options.prior * trace)
-        over_bands(lambda a, b: smooth_columns(weighted, scratch[:3], smoothing, a, b), columns)  # noqa: B023
-        over_bands(lambda a, b: smooth_rows(weighted, smoothing, least, flow, a, b), rows)  # noqa: B023
+        over_bands(lambda a, b: smooth_columns(weighted, scratch[:3], smoothing, a, b), columns, rows)  # noqa: B023
+        over_bands(lambda a, b: smooth_rows(weighted, smoothing, least, flow, a, b), rows, columns)  # noqa: B023
     return True
 
 
 def _enlarged(flow: Array, shape: tuple[int, ...], factor: int) -> Array:
     fine = np.empty((2, *shape), dtype=np.float32)
-    over_bands(lambda first, last: enlarge_rows(flow, fine, factor, first, last), shape[0])
+    over_bands(lambda first, last: enlarge_rows(flow, fine, factor, first, last), shape[0], shape[1])
     return fine

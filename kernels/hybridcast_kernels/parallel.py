@@ -13,6 +13,9 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+#: Cells in a band, at least.
+LEAST_WORK = 65_536
+
 _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
 _threads: int | None = None
@@ -65,12 +68,13 @@ def _get_pool() -> ThreadPoolExecutor:
         return _pool
 
 
-def over_bands(band: Callable[[int, int], None], rows: int, least: int = 32) -> None:
-    """Run ``band(first, last)`` over all `rows`, split into bands of at least `least` rows.
+def over_bands(band: Callable[[int, int], None], rows: int, row_work: int) -> None:
+    """Run ``band(first, last)`` over all `rows`, split into bands that are worth a thread.
 
-    More bands than threads are made, so that a thread slowed by a busy neighbour takes fewer of them.
+    `row_work` is the number of cells worked on in a row. More bands than threads are made, so that a thread slowed by a
+    busy neighbour takes fewer of them; but waking a thread costs as much as some ten thousand cells.
     """
-    count = min(4 * threads(), rows // least)
+    count = min(4 * threads(), rows, rows * row_work // LEAST_WORK)
     if threads() == 1 or count < 2:
         band(0, rows)
         return

@@ -379,8 +379,9 @@ def test_arrays_that_do_not_fit_are_refused(change, message):
 
 
 @pytest.fixture
-def one_or_two_threads():
+def one_or_two_threads(monkeypatch):
     before = parallel.threads()
+    monkeypatch.setattr(parallel, "LEAST_WORK", 64)  # small fields are split too
     yield parallel.set_threads
     parallel.set_threads(before)
 

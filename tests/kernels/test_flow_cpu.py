@@ -357,8 +357,9 @@ def test_the_input_is_left_as_it_is():
 
 
 @pytest.fixture
-def set_threads():
+def set_threads(monkeypatch):
     before = parallel.threads()
+    monkeypatch.setattr(parallel, "LEAST_WORK", 64)  # small fields are split too
     yield parallel.set_threads
     parallel.set_threads(before)
 

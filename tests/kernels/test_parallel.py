@@ -24,6 +24,7 @@ def _same_threads_after():
 @pytest.mark.parametrize("rows", [0, 1, 31, 32, 63, 64, 65, 127, 1000])
 @pytest.mark.parametrize("least", [1, 4, 32])
 def test_every_row_is_worked_once(threads, rows, least):
+    """`least` rows are worth a thread."""
     parallel.set_threads(threads)
     count = np.zeros(rows, int)
     lengths = []
@@ -32,7 +33,7 @@ def test_every_row_is_worked_once(threads, rows, least):
         count[first:last] += 1
         lengths.append(last - first)
 
-    parallel.over_bands(band, rows, least=least)
+    parallel.over_bands(band, rows, parallel.LEAST_WORK // least)
     assert (count == 1).all()
     assert sum(lengths) == rows
     assert len(lengths) <= 4 * threads
@@ -42,7 +43,9 @@ def test_every_row_is_worked_once(threads, rows, least):
 def test_more_than_one_thread_works():
     parallel.set_threads(2)
     together = threading.Barrier(2, timeout=20)
-    parallel.over_bands(lambda first, last: together.wait() if first in (0, 500) else None, 1000, least=500)
+    parallel.over_bands(
+        lambda first, last: together.wait() if first in (0, 500) else None, 1000, parallel.LEAST_WORK // 500 + 1
+    )
 
 
 def test_an_error_in_any_band_is_raised():
@@ -57,8 +60,8 @@ def test_an_error_in_any_band_is_raised():
 
     for at in (0, 400, 999):
         with pytest.raises(RuntimeError, match=f"row {at}"):
-            parallel.over_bands(fail(at), 1000)
-    parallel.over_bands(lambda first, last: None, 1000)
+            parallel.over_bands(fail(at), 1000, 1000)
+    parallel.over_bands(lambda first, last: None, 1000, 1000)
 
 
 def test_at_least_one_thread_is_asked_for():
@@ -102,12 +105,12 @@ import os
 from hybridcast_kernels import parallel
 parallel.set_threads(2)
 done = []
-parallel.over_bands(lambda a, b: done.append(b - a), 1000)
+parallel.over_bands(lambda a, b: done.append(b - a), 1000, 1000)
 parallel._lock.acquire()
 child = os.fork()
 if child == 0:
     done = []
-    parallel.over_bands(lambda a, b: done.append(b - a), 1000)
+    parallel.over_bands(lambda a, b: done.append(b - a), 1000, 1000)
     os._exit(0 if sum(done) == 1000 else 1)
 print(os.waitpid(child, 0)[1])
 """
