@@ -7,7 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -180,9 +180,7 @@ def demo(
     """
     from hybridcast.demo import run_demo
 
-    with _step("forecasting"):
-        result = run_demo(folder, cases=cases)
-    _report_demo(result)
+    _report_demo(run_demo(folder, cases=cases, step=_step))
 
 
 @app.command()
@@ -201,13 +199,8 @@ def info() -> None:
 @contextmanager
 def _step(what: str) -> Iterator[None]:
     """Show what is being done, where somebody looks."""
-    with err.status(what) if err.is_terminal else _nothing():
+    with err.status(what) if err.is_terminal else nullcontext():
         yield
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
 
 
 def _check_suffix(path: Path, suffixes: set[str], option: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,14 +40,23 @@ class DemoResult:
     animation_path: Path
 
 
-def run_demo(folder: Path, *, cases: int = 8, progress: bool = True) -> DemoResult:
+Step = Callable[[str], AbstractContextManager[object]]
+
+
+def run_demo(folder: Path, *, cases: int = 8, progress: bool = True, step: Step = nullcontext) -> DemoResult:
     """Forecast the `cases` stormiest times, write the stormiest one's forecast and film into `folder`, and score all.
 
-    The archive is fetched; if that fails, the simulated scene that comes with the package takes its place, and
+    The archive is fetched, which shows its own `progress`; `step` is entered, with what is being done, for the rest.
+    If it cannot be fetched, the simulated scene that comes with the package takes its place, and
     ``DemoResult.source`` says so and why.
     """
     folder = _made(folder)
     radar, source = _open(progress)
+    with step("forecasting"):
+        return _forecast_and_score(radar, source, folder, cases)
+
+
+def _forecast_and_score(radar: xr.DataArray, source: str, folder: Path, cases: int) -> DemoResult:
     times = stormiest(radar, cases)
     models: list[Nowcaster] = [Advection(), Persistence()]
     totals: dict[str, xr.Dataset] = {}
@@ -79,11 +90,10 @@ def _made(folder: Path) -> Path:
 
 def _open(progress: bool) -> tuple[xr.DataArray, str]:
     try:
-        return open_radar(
-            fetch(DATASET, progress=progress)
-        ), "DWD radar of May 2018, 1 km, 5 min, from the archive in pycomlink 0.6.0"
+        files = fetch(DATASET, progress=progress)
     except FetchError as error:
         return open_radar(scene_path()), f"SIMULATED rain that comes with the package, because: {error}"
+    return open_radar(files), "DWD radar of May 2018, 1 km, 5 min, from the archive in pycomlink 0.6.0"
 
 
 def stormiest(radar: xr.DataArray, count: int) -> NDArray[np.datetime64]:

@@ -93,12 +93,7 @@ class DenseFlow:
         present, offsets = usable_frames(recent, self.settings.frames)
         if present.size < 2:
             return no_motion(recent, self.name, f"{present.size} of the recent frames hold data, two are needed")
-        frames = (
-            recent.values[present]
-            if present[-1] - present[0] >= present.size
-            else recent.values[present[0] : present[-1] + 1]
-        )
-        flow, found = estimate(frames, offsets, _options(self.settings))
+        flow, found = estimate(recent.values[present], offsets, _options(self.settings))
         if not found:
             return no_motion(recent, self.name, "no echo")
         used = _times(recent, present)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_type_hints
 
 from hybridcast.errors import InputError
+from hybridcast_kernels.flow_cpu import FlowOptions
 
 T = TypeVar("T")
 Interpolation = Literal["nearest", "linear", "cubic"]
@@ -21,19 +22,19 @@ class MotionSettings:
 
     frames: int = 4
     """How many of the latest frames are used (at least 2); missing ones are skipped."""
-    iterations: int = 2
+    iterations: int = FlowOptions.iterations
     """Gauss-Newton iterations per pyramid level; three times as many on the coarsest."""
-    window: float = 6.0
+    window: float = FlowOptions.window
     """Standard deviation of the window of the least-squares fit, pixels."""
-    smoothing: float = 2.0
+    smoothing: float = FlowOptions.smoothing
     """Standard deviation of the smoothing between iterations, pixels."""
-    final_smoothing: float = 3.0
+    final_smoothing: float = FlowOptions.final_smoothing
     """Standard deviation of the smoothing of the finest level, pixels."""
-    ridge: float = 0.02
+    ridge: float = FlowOptions.ridge
     """Ridge of the fit as a share of the mean trace of the structure tensor."""
-    prior: float = 0.03
+    prior: float = FlowOptions.prior
     """Weight of the flow of the coarser level, as a share of the mean trace: more of it, and weak echo counts less."""
-    lowest_rate: float = 0.1
+    lowest_rate: float = FlowOptions.lowest_rate
     """Rates below this (mm h-1) are no echo."""
     highest_rate: float = 1000.0
     """Rates above this (mm h-1) count as this one, so that single cells do not rule the fit."""

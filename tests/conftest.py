@@ -29,3 +29,14 @@ def real():
         return files
 
     return find
+
+
+@pytest.fixture
+def set_threads(monkeypatch):
+    """Give `parallel.set_threads`, with small fields split among threads too; the number is put back after."""
+    from hybridcast_kernels import parallel
+
+    before = parallel.threads()
+    monkeypatch.setattr(parallel, "LEAST_WORK", 64)
+    yield parallel.set_threads
+    parallel.set_threads(before)

@@ -25,7 +25,7 @@ kernel = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract",
 
 LEAST_MASK = np.float32(0.05)  # a mask below this counts as missing
 COARSEST = 12  # no level is smaller than this along its shorter side
-#: The coarsest level has cells this many times as large as the field's.
+#: The coarsest level has cells at most 2 to the power of this times as large as the field's.
 DEEPEST = 5
 
 

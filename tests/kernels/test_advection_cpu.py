@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter, spline_filter
 
-from hybridcast_kernels import parallel
 from hybridcast_kernels.advection_cpu import advect
 from hybridcast_kernels.workspace import Workspace
 
@@ -378,25 +377,17 @@ def test_arrays_that_do_not_fit_are_refused(change, message):
         advect(**{**fitting, **change})
 
 
-@pytest.fixture
-def one_or_two_threads(monkeypatch):
-    before = parallel.threads()
-    monkeypatch.setattr(parallel, "LEAST_WORK", 64)  # small fields are split too
-    yield parallel.set_threads
-    parallel.set_threads(before)
-
-
 @pytest.mark.parametrize("order", ORDERS)
-def test_any_number_of_threads_gives_the_same_bits(order, one_or_two_threads):
+def test_any_number_of_threads_gives_the_same_bits(order, set_threads):
     results = []
     for count in (1, 2, 5):
-        one_or_two_threads(count)
+        set_threads(count)
         results.append(moved(scene((200, 101)), wild_flow((200, 101)), leads(6), order).tobytes())
     assert results[0] == results[1] == results[2]
 
 
-def test_four_callers_at_once_get_what_each_gets_alone(one_or_two_threads):
-    one_or_two_threads(2)
+def test_four_callers_at_once_get_what_each_gets_alone(set_threads):
+    set_threads(2)
     work = [(scene((150, 101), seed=k), wild_flow((150, 101), seed=k)) for k in range(4)]
     alone = [moved(*arguments, leads(8)).tobytes() for arguments in work]
     with ThreadPoolExecutor(4) as pool:

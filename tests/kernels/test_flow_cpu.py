@@ -9,7 +9,7 @@ import pytest
 import reference
 import synthetic
 
-from hybridcast_kernels import flow_cpu, parallel
+from hybridcast_kernels import flow_cpu
 from hybridcast_kernels.flow_cpu import FlowOptions, estimate
 from hybridcast_kernels.workspace import Workspace
 
@@ -354,14 +354,6 @@ def test_the_input_is_left_as_it_is():
     before = rate.copy()
     estimate(rate, steps(4))
     assert rate.tobytes() == before.tobytes()
-
-
-@pytest.fixture
-def set_threads(monkeypatch):
-    before = parallel.threads()
-    monkeypatch.setattr(parallel, "LEAST_WORK", 64)  # small fields are split too
-    yield parallel.set_threads
-    parallel.set_threads(before)
 
 
 def test_any_number_of_threads_gives_the_same_flow(set_threads):
