@@ -8,14 +8,16 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from hybridcast.device import resolved
 from hybridcast.errors import InputError
 from hybridcast.motion import cells_per_step, check_motion
 from hybridcast.settings import AdvectionSettings
-from hybridcast_kernels.advection_cpu import advect as advect_arrays
+from hybridcast_kernels.devices import Device, kernels_for
 
 Fields = TypeVar("Fields", xr.DataArray, xr.Dataset)
 
-_ORDERS = {"nearest": 0, "linear": 1, "cubic": 3}
+#: Order of each interpolation, as the kernels have it.
+ORDERS = {"nearest": 0, "linear": 1, "cubic": 3}
 _MINUTE = np.timedelta64(1, "m")
 #: Steps of the trajectories are not longer than this (min), however far apart the lead times are.
 LONGEST_STEP = 15.0
@@ -27,6 +29,8 @@ def advect(
     lead_times: ArrayLike,
     *,
     settings: AdvectionSettings | None = None,
+    device: Device = "auto",
+    out: NDArray[np.float32] | None = None,
 ) -> Fields:
     """Carry fields along the motion: backward semi-Lagrangian, each field sampled once per lead time.
 
@@ -43,6 +47,11 @@ def advect(
     settings
         The interpolation, `AdvectionSettings("nearest" | "linear" | "cubic")`; linear by default. None of them mixes
         missing into valid cells: where air comes from outside the coverage the result is NaN.
+    device
+        "cpu", "cuda", or "auto": a GPU if one works.
+    out
+        Memory for the result, to be used again from call to call: C-contiguous float32, shape ``(lead_time, y, x)``, or
+        ``(field, lead_time, y, x)`` for a Dataset. The result lies in it.
 
     Returns
     -------
@@ -52,7 +61,8 @@ def advect(
     Raises
     ------
     InputError
-        If grids differ, motion is not finite or not in m s-1, or lead times do not increase.
+        If grids differ, motion is not finite or not in m s-1, lead times do not increase, `out` does
+        not fit, or `device` is "cuda" and no GPU works.
 
     References
     ----------
@@ -75,14 +85,32 @@ def advect(
     fields = latest if isinstance(latest, xr.Dataset) else latest.to_dataset(name="_field")
     fields = fields.map(_one_frame, keep_attrs=True)
     check_motion(motion, fields)
-    values = np.stack([np.asarray(field.values, dtype=np.float32) for field in fields.values()])
+    values: NDArray[np.float32] = np.stack([np.asarray(field.values, dtype=np.float32) for field in fields.values()])
     minutes = (leads / _MINUTE).astype(np.float32)
     flow = cells_per_step(motion, _MINUTE)
-    order = _ORDERS[settings.interpolation]
+    order = ORDERS[settings.interpolation]
+    kernels = kernels_for(resolved(device))
     coefficients = _spline_coefficients(values) if settings.interpolation == "cubic" else None
-    moved = advect_arrays(values, flow, minutes, order, coefficients=coefficients, longest_step=LONGEST_STEP)
+    target = None if out is None else _fitting(out, (values.shape[0], leads.size, *values.shape[1:]), latest)
+    moved = kernels.advect(
+        values, flow, minutes, order, coefficients=coefficients, longest_step=LONGEST_STEP, out=target
+    )
     result = _label(moved, fields, leads)
     return result if isinstance(latest, xr.Dataset) else result["_field"].rename(latest.name)
+
+
+def _fitting(
+    out: NDArray[np.float32], shape: tuple[int, ...], latest: xr.DataArray | xr.Dataset
+) -> NDArray[np.float32]:
+    """Give `out` with the shape ``(field, lead_time, y, x)``."""
+    wanted = shape if isinstance(latest, xr.Dataset) else shape[1:]
+    if out.shape != wanted or out.dtype != np.float32 or not out.flags.c_contiguous:
+        raise InputError(
+            f"out is {out.dtype} of shape {out.shape}",
+            f"it is contiguous float32 of shape {wanted}",
+            f"Make it with np.empty({wanted}, dtype=np.float32)",
+        )
+    return out.reshape(shape)
 
 
 def check_lead_times(lead_times: ArrayLike) -> NDArray[np.timedelta64]:

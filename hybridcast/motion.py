@@ -9,10 +9,12 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from hybridcast.device import resolved, with_device
 from hybridcast.errors import InputError
 from hybridcast.field import GRID_MAPPING, check_precipitation, check_same_grid, iso_time, metres_per_cell, time_step
 from hybridcast.settings import MotionSettings
-from hybridcast_kernels.flow_cpu import FlowOptions, estimate
+from hybridcast_kernels.devices import Device, kernels_for
+from hybridcast_kernels.flow_cpu import FlowOptions
 
 Flow = NDArray[np.float32]
 
@@ -30,7 +32,7 @@ class MotionMethod(Protocol):
         ...
 
 
-def estimate_motion(recent: xr.DataArray, *, method: MotionMethod | None = None) -> xr.Dataset:
+def estimate_motion(recent: xr.DataArray, *, method: MotionMethod | None = None, device: Device = "auto") -> xr.Dataset:
     """Estimate the motion of precipitation.
 
     Parameters
@@ -40,6 +42,8 @@ def estimate_motion(recent: xr.DataArray, *, method: MotionMethod | None = None)
         be found. Only the latest frames are used.
     method
         `DenseFlow()` by default; `DIS()` and `hybridcast.pysteps_adapters.PystepsMotion(...)` are others.
+    device
+        "cpu", "cuda", or "auto": what `method` has set, and a GPU if one works.
 
     Returns
     -------
@@ -50,7 +54,8 @@ def estimate_motion(recent: xr.DataArray, *, method: MotionMethod | None = None)
     Raises
     ------
     InputError
-        If `recent` does not keep the contract of a precipitation field, or `method` is no object like `MotionMethod`.
+        If `recent` does not keep the contract of a precipitation field, `method` is no object like `MotionMethod`, or
+        `device` is "cuda" and no GPU works or the method knows none.
 
     Examples
     --------
@@ -74,7 +79,7 @@ def estimate_motion(recent: xr.DataArray, *, method: MotionMethod | None = None)
             "it is a motion method, an object",
             "Pass, for example, hybridcast.motion.DIS(); names are for the command line",
         )
-    return chosen.estimate(check_precipitation(recent))
+    return with_device(chosen, device).estimate(check_precipitation(recent))
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,7 @@ class DenseFlow:
     """Dense multi-frame flow of our own: see `hybridcast_kernels.flow_cpu`."""
 
     settings: MotionSettings = field(default_factory=MotionSettings)
+    device: Device = "auto"
 
     @property
     def name(self) -> str:
@@ -92,15 +98,23 @@ class DenseFlow:
         """See `estimate_motion`."""
         present, offsets = usable_frames(recent, self.settings.frames)
         if present.size < 2:
+            return self.label(recent, present, None)
+        kernels = kernels_for(resolved(self.device))
+        flow, found = kernels.estimate(recent.values[present], offsets, flow_options(self.settings))
+        return self.label(recent, present, flow if found else None)
+
+    def label(self, recent: xr.DataArray, present: NDArray[np.int64], flow: Flow | None) -> xr.Dataset:
+        """Label the flow found in the frames `present` (cells per step), or say why there is none."""
+        if present.size < 2:
             return no_motion(recent, self.name, f"{present.size} of the recent frames hold data, two are needed")
-        flow, found = estimate(recent.values[present], offsets, _options(self.settings))
-        if not found:
+        if flow is None:
             return no_motion(recent, self.name, "no echo")
         used = _times(recent, present)
-        return motion_dataset(flow, recent, _step(recent), method=self.name, status="estimated", frames_used=used)
+        return motion_dataset(flow, recent, step_of(recent), method=self.name, status="estimated", frames_used=used)
 
 
-def _options(settings: MotionSettings) -> FlowOptions:
+def flow_options(settings: MotionSettings) -> FlowOptions:
+    """Give the settings as the kernels have them."""
     return FlowOptions(
         iterations=settings.iterations,
         window=settings.window,
@@ -143,7 +157,7 @@ class DIS:
         found = cv2.DISOpticalFlow.create(presets[self.preset]).calc(before, after, None)
         flow = np.ascontiguousarray(np.moveaxis(found, 2, 0)) / -offsets[0]
         used = _times(recent, present)
-        return motion_dataset(flow, recent, _step(recent), method=self.name, status="estimated", frames_used=used)
+        return motion_dataset(flow, recent, step_of(recent), method=self.name, status="estimated", frames_used=used)
 
     def _image(self, rate: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Rain rate as 8-bit grey: 0 to 40 dB above the lowest rate."""
@@ -161,7 +175,8 @@ def _times(recent: xr.DataArray, frames: NDArray[np.int64]) -> str:
     return ", ".join(iso_time(time) for time in recent["time"].values[frames])
 
 
-def _step(recent: xr.DataArray) -> np.timedelta64:
+def step_of(recent: xr.DataArray) -> np.timedelta64:
+    """Give the time step of two or more frames."""
     step = time_step(recent["time"].values)
     assert step is not None  # two frames are present, so there is a step
     return step

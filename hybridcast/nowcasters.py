@@ -9,10 +9,12 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from hybridcast.advection import advect, check_lead_times
+from hybridcast.advection import LONGEST_STEP, ORDERS, advect, check_lead_times
+from hybridcast.device import resolved
 from hybridcast.field import GRID_MAPPING, NAME, UNITS, iso_time
-from hybridcast.motion import DenseFlow, MotionMethod, usable_frames
+from hybridcast.motion import DenseFlow, MotionMethod, flow_options, step_of, usable_frames
 from hybridcast.settings import AdvectionSettings
+from hybridcast_kernels.devices import Device
 
 LeadTimes = NDArray[np.timedelta64]
 
@@ -82,10 +84,11 @@ class Persistence:
 
 @dataclass(frozen=True)
 class Advection:
-    """The latest frame carried along the motion of the recent ones."""
+    """The latest frame carried along the motion of the recent ones, on `device`: "auto" is a GPU if one works."""
 
     motion: MotionMethod = field(default_factory=DenseFlow)
     settings: AdvectionSettings = field(default_factory=AdvectionSettings)
+    device: Device = "auto"
 
     @property
     def name(self) -> str:
@@ -94,16 +97,48 @@ class Advection:
 
     def forecast(self, recent: xr.DataArray, lead_times: LeadTimes) -> xr.Dataset:
         """See `Nowcaster`; the result holds the motion `u` and `v` too."""
-        motion = self.motion.estimate(recent)
+        leads = check_lead_times(lead_times)
         latest, age = latest_frame(recent)
-        # A late radar is carried on from its last frame, that much longer.
-        moved = advect(latest, motion, check_lead_times(lead_times) + age, settings=self.settings)
-        result = forecast_dataset(moved.values, recent, lead_times, model=self.name, status=radar_status(recent, age))
+        rate, motion = self._moved(recent, latest, leads + age)  # a late radar is carried on that much longer
+        result = forecast_dataset(rate, recent, leads, model=self.name, status=radar_status(recent, age))
         for name in ("u", "v"):
             result[name] = motion[name]
         if "frames_used" in motion.attrs:
             result.attrs["frames_used"] = motion.attrs["frames_used"]
         return result.assign_attrs(motion_method=str(motion.attrs["method"]), motion_status=str(motion.attrs["status"]))
+
+    def _moved(
+        self, recent: xr.DataArray, latest: xr.DataArray, leads: LeadTimes
+    ) -> tuple[NDArray[np.float32], xr.Dataset]:
+        """Give the latest frame at the lead times after it, ``(lead_time, y, x)``, and the motion."""
+        if resolved(self.device) == "cuda" and isinstance(self.motion, DenseFlow) and self.motion.device != "cpu":
+            present, offsets = usable_frames(recent, self.motion.settings.frames)
+            if present.size >= 2:
+                return self._moved_on_the_gpu(recent, present, offsets, leads, self.motion)
+        motion = self.motion.estimate(recent)
+        return advect(latest, motion, leads, settings=self.settings, device=self.device).values, motion
+
+    def _moved_on_the_gpu(
+        self,
+        recent: xr.DataArray,
+        present: NDArray[np.int64],
+        offsets: NDArray[np.float32],
+        leads: LeadTimes,
+        method: DenseFlow,
+    ) -> tuple[NDArray[np.float32], xr.Dataset]:
+        """Do both in one visit to the device, in cells and steps of the radar; the latest frame is the last present."""
+        from hybridcast_kernels import gpu
+
+        step = step_of(recent)
+        rate, flow, found = gpu.forecast(
+            recent.values[present],
+            offsets,
+            (leads / step).astype(np.float32),
+            flow_options(method.settings),
+            ORDERS[self.settings.interpolation],
+            longest_step=float(LONGEST_STEP * np.timedelta64(1, "m") / step),
+        )
+        return rate[0], method.label(recent, present, flow if found else None)
 
 
 def latest_frame(recent: xr.DataArray) -> tuple[xr.DataArray, np.timedelta64]:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from hybridcast.learned.model import TrainedModel
 
 # The same examples every time, however slow the machine is today.
 settings.register_profile("steady", deadline=None, derandomize=True)
@@ -29,6 +33,52 @@ def real():
         return files
 
     return find
+
+
+@pytest.fixture(scope="session")
+def small_training():
+    """Settings of a training that takes a second or two."""
+    from hybridcast.learned.boosting import BoostingSettings
+    from hybridcast.learned.samples import Sampling
+    from hybridcast.learned.training import TrainingSettings
+
+    sampling = Sampling(leads=(15, 30, 60), cells=120, cases=3)
+    boosting = BoostingSettings(trees=8, leaves=8, least_rows=50, threads=1)
+    return TrainingSettings(sampling=sampling, boosting=boosting, folds=3)
+
+
+@pytest.fixture(scope="session")
+def archive(tmp_path_factory):
+    """Six events of simulated rain in three regions: the path of their list."""
+    from synthetic import write_archive
+
+    return write_archive(tmp_path_factory.mktemp("archive"))
+
+
+class Training(NamedTuple):
+    """A training that was done, and what it said."""
+
+    model: TrainedModel
+    work: Path
+    lines: list[str]
+
+
+@pytest.fixture(scope="session")
+def training(archive, small_training, tmp_path_factory):
+    """Train a small model on the archive."""
+    from hybridcast.events import load_events
+    from hybridcast.learned.training import train
+
+    work, lines = tmp_path_factory.mktemp("work"), []
+    return Training(train(load_events(archive), work, settings=small_training, report=lines.append), work, lines)
+
+
+@pytest.fixture(scope="session")
+def model_folder(training, tmp_path_factory):
+    """Give the folder of the small model."""
+    from hybridcast.learned.model import save_model
+
+    return save_model(training.model, tmp_path_factory.mktemp("models") / "small")
 
 
 @pytest.fixture

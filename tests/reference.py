@@ -247,3 +247,27 @@ def contingency(forecast, observed, threshold):
         misses += f < threshold and o >= threshold
         false_alarms += f >= threshold and o < threshold
     return {"hits": hits, "misses": misses, "false_alarms": false_alarms, "count": count}
+
+
+def fractions(forecast, observed, threshold, reach):
+    """Sum over windows with a known centre: squared difference of fractions, their squares, share that is known."""
+    known = np.isfinite(forecast) & np.isfinite(observed)
+    size = (2 * reach + 1) ** 2
+    difference = squares = share = 0.0
+    for y, x in zip(*np.nonzero(known), strict=True):
+        window = (slice(max(y - reach, 0), y + reach + 1), slice(max(x - reach, 0), x + reach + 1))
+        f = (known[window] & (forecast[window] >= threshold)).sum() / size
+        o = (known[window] & (observed[window] >= threshold)).sum() / size
+        difference += (f - o) ** 2
+        squares += f**2 + o**2
+        share += known[window].sum() / size
+    return difference, squares, share
+
+
+def equal_area(forecast, observed, wet_like, threshold, rng, draws):
+    """Mean hits of the highest points, as many as `wet_like` has above the threshold, equal ones drawn by lot."""
+    known = np.isfinite(forecast) & np.isfinite(observed)
+    f, events = forecast[known], observed[known] >= threshold
+    wet = int((wet_like[known] >= threshold).sum())
+    hits = [events[np.lexsort((rng.random(f.size), -f))[:wet]].sum() for _ in range(draws)]
+    return {"hits": np.mean(hits), "wet": wet, "events": events.sum()}

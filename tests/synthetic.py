@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import xarray as xr
@@ -115,3 +116,24 @@ def disc(shape, share: float = 0.45) -> np.ndarray:
     """Coverage of one radar in the middle, its range a `share` of the shorter side."""
     y, x = np.mgrid[: shape[0], : shape[1]]
     return np.hypot(y - (shape[0] - 1) / 2, x - (shape[1] - 1) / 2) < share * min(shape)
+
+
+def write_archive(folder: Path, *, regions: int = 3, each: int = 2, frames: int = 27, size: int = 64) -> Path:
+    """Write a CF NetCDF file of moving rain for each of some events, and ``events.toml``, which lists them.
+
+    Cells are 2 km wide and frames 5 min apart; events of a region are named after it, and no two move alike.
+    """
+    entries = []
+    for k in range(regions * each):
+        motion = translation(*np.random.default_rng(k).uniform(-1.5, 1.5, 2))
+        field = rain(
+            (size, size), motion, frames=frames, spacing=2000.0, seed=k, cell=2.5, wet=0.3, growth=0.98 + 0.01 * (k % 5)
+        )
+        name = f"event-{k % regions}{'abcdef'[k // regions]}"
+        field.to_netcdf(folder / f"{name}.nc", engine="h5netcdf")
+        entries.append(
+            f'[[event]]\nname = "{name}"\nregion = "region-{k % regions}"\nradar = "{name}.nc"\nlongest = "1h"\n'
+        )
+    path = folder / "events.toml"
+    path.write_text("\n".join(entries))
+    return path

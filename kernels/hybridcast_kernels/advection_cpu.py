@@ -31,8 +31,8 @@ INT_MAX, INT_MIN = np.int32(2**31 - 1), np.int32(-(2**31))
 FARTHEST = np.float32(1e6)
 
 # Positions and flows are finite and the optimiser may assume it; rain may be NaN.
-finite = njit(nogil=True, cache=True, error_model="numpy", fastmath=True)
-plain = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
+finite = njit(nogil=True, cache=True, error_model="numpy", fastmath=True, no_cfunc_wrapper=True)
+plain = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"}, no_cfunc_wrapper=True)
 
 
 # --- one block ------------------------------------------------------------------------------------------------
@@ -79,7 +79,7 @@ def bounds_of(w, x, y, width):
 def gather(flat, plane, right, below, w, cells, width, out):
     """Interpolate bilinearly in the plane that starts at `plane`, at the places that `locate` found, into w[out...].
 
-    `right` and `below` are the offsets of the neighbours. The arithmetic is that of `points.bilinear`.
+    `right` and `below` are the offsets of the neighbours. The arithmetic is that of `points.bilinear_from`.
     """
     for i in range(ZERO, width):
         a = plane + np.uintp(cells[i])
@@ -127,14 +127,6 @@ def start_block(flow, duration, w, x, y, width):
 
 
 @finite
-def remember_first(w, duration, width):
-    """Take the first increment as the last one too: nothing to extrapolate from yet."""
-    for i in range(ZERO, width):
-        w[QX + i] = w[A + i] * duration
-        w[QY + i] = w[B + i] * duration
-
-
-@finite
 def stretch_guess(w, ratio, width):
     """Fit the guess to a step `ratio` times as long as the last one."""
     for i in range(ZERO, width):
@@ -145,17 +137,33 @@ def stretch_guess(w, ratio, width):
 
 
 @finite
-def step_back(w, duration, width):
-    """Move by the sampled flow (A, B) times `duration`; guess the next increment by extrapolating along the track."""
+def step_back(w, duration, first, width):
+    """Move by the sampled flow (A, B) times `duration`; guess the next increment by extrapolating along the track.
+
+    The `first` increment is taken as the last one too: there is nothing to extrapolate from yet.
+    """
     for i in range(ZERO, width):
         a = w[A + i] * duration
         b = w[B + i] * duration
         w[DX + i] -= a
         w[DY + i] -= b
-        w[GX + i] = a + pt.HALF * (a - w[QX + i])
-        w[GY + i] = b + pt.HALF * (b - w[QY + i])
+        w[GX + i] = pt.next_guess(a, a if first else w[QX + i])
+        w[GY + i] = pt.next_guess(b, b if first else w[QY + i])
         w[QX + i] = a
         w[QY + i] = b
+
+
+@plain
+def follow_step(flow_flat, durations, step_number, w, cells, x, y, rows, columns, width):
+    """Follow the trajectories of a block one step further back."""
+    right, below = step(columns, 1), step(rows, columns)
+    duration = durations[step_number]
+    if step_number > 0 and duration != durations[step_number - 1]:
+        stretch_guess(w, duration / durations[step_number - 1], width)
+    locate(w, cells, pt.HALF, x, y, rows, columns, width)
+    gather(flow_flat, ZERO, right, below, w, cells, width, A)
+    gather(flow_flat, np.uintp(rows * columns), right, below, w, cells, width, B)
+    step_back(w, duration, step_number == 0, width)
 
 
 @plain
@@ -230,17 +238,20 @@ def put_points(fields, coefficients, field, order, w, x, y, width, out, at):
 # --- rows -----------------------------------------------------------------------------------------------------
 
 
-@plain
-def advect_rows(fields, coefficients, tiles, flow, durations, lead_of_step, order, out, first, last):
-    """Advect rows first..last of all fields to all lead times.
+# Two kernels, because one that holds all samplers takes twice as long to compile.
 
-    fields, coefficients: (field, y, x). tiles: what `summarise_tiles` found. flow: (2, y, x), cells per unit of
-    `durations`, (step,). lead_of_step: which lead a step ends at, -1 if at none, (step,). out: (field, lead, y, x).
+
+@plain
+def advect_rows(field_flat, tiles, flow, flow_flat, durations, lead_of_step, leads, paired, target, first, last):
+    """Advect rows first..last of all fields to all lead times, interpolating linearly.
+
+    If `paired`, each lead time has a field of its own: fields are (set, lead, y, x) then.
+
+    field_flat, flow_flat, target: (field, y, x), (2, y, x) and (field, lead, y, x) as one line each. tiles: what
+    `summarise_tiles` found. flow: cells per unit of `durations`, (step,). lead_of_step: which of `leads` leads a step
+    ends at, -1 if at none, (step,).
     """
-    count, leads, rows, columns = out.shape
-    flow_flat, field_flat, target = flow.ravel(), fields.ravel(), out.ravel()
-    plane = np.uintp(rows * columns)
-    right, below = step(columns, 1), step(rows, columns)
+    rows, columns = flow.shape[1], flow.shape[2]
     w = np.empty(SCRATCH, np.float32)
     cells = np.empty(BLOCK, np.uint32)
     for y in range(first, last):
@@ -248,24 +259,40 @@ def advect_rows(fields, coefficients, tiles, flow, durations, lead_of_step, orde
             width = np.uintp(min(BLOCK, columns - x))
             start_block(flow, durations[0], w, x, y, width)
             for step_number in range(durations.size):
-                duration = durations[step_number]
-                if step_number > 0 and duration != durations[step_number - 1]:
-                    stretch_guess(w, duration / durations[step_number - 1], width)
-                locate(w, cells, pt.HALF, x, y, rows, columns, width)
-                gather(flow_flat, ZERO, right, below, w, cells, width, A)
-                gather(flow_flat, plane, right, below, w, cells, width, B)
-                if step_number == 0:
-                    remember_first(w, duration, width)
-                step_back(w, duration, width)
+                follow_step(flow_flat, durations, step_number, w, cells, x, y, rows, columns, width)
                 lead = lead_of_step[step_number]
                 if lead < 0:
                     continue
-                for field in range(count):
+                for field in range(tiles.shape[0] // leads if paired else tiles.shape[0]):
+                    place = field * leads + lead
+                    at = np.uintp((place * rows + y) * columns + x)
+                    source = place if paired else field
+                    put_linear(field_flat, tiles, source, w, cells, x, y, (rows, columns), width, target, at)
+
+
+@plain
+def advect_rows_by_points(
+    fields, coefficients, flow, flow_flat, durations, lead_of_step, order, leads, target, first, last
+):
+    """Do as `advect_rows`, but sample point by point: the nearest cell, or cubic.
+
+    fields, coefficients: (field, y, x).
+    """
+    rows, columns = flow.shape[1], flow.shape[2]
+    w = np.empty(SCRATCH, np.float32)
+    cells = np.empty(BLOCK, np.uint32)
+    for y in range(first, last):
+        for x in range(0, columns, BLOCK):
+            width = np.uintp(min(BLOCK, columns - x))
+            start_block(flow, durations[0], w, x, y, width)
+            for step_number in range(durations.size):
+                follow_step(flow_flat, durations, step_number, w, cells, x, y, rows, columns, width)
+                lead = lead_of_step[step_number]
+                if lead < 0:
+                    continue
+                for field in range(fields.shape[0]):
                     at = np.uintp(((field * leads + lead) * rows + y) * columns + x)
-                    if order == LINEAR:
-                        put_linear(field_flat, tiles, field, w, cells, x, y, (rows, columns), width, target, at)
-                    else:
-                        put_points(fields, coefficients, field, order, w, x, y, width, target, at)
+                    put_points(fields, coefficients, field, order, w, x, y, width, target, at)
 
 
 @plain
@@ -287,21 +314,21 @@ def summarise_tiles(fields, tiles, first, last):
 # --- whole fields ---------------------------------------------------------------------------------------------
 
 
-def _check(
-    fields: NDArray[np.float32],
-    flow: NDArray[np.float32],
-    leads: NDArray[np.float32],
-    splines: NDArray[np.float32],
-    out: NDArray[np.float32],
+def check_arrays(
+    fields: tuple[int, ...], flow: tuple[int, ...], leads: NDArray[np.float32], coefficients: tuple[int, ...]
 ) -> None:
-    count, rows, columns = fields.shape
-    if flow.shape != (2, rows, columns):
-        raise ValueError(f"flow has shape {flow.shape}, not {(2, rows, columns)}")
-    if splines.shape != fields.shape:
-        raise ValueError(f"coefficients have shape {splines.shape}, not {fields.shape}")
+    """Raise `ValueError` unless the shapes of fields, flow and coefficients, and the lead times, fit."""
+    count, rows, columns = fields
+    if tuple(flow) != (2, rows, columns):
+        raise ValueError(f"flow has shape {flow}, not {(2, rows, columns)}")
+    if tuple(coefficients) != (count, rows, columns):
+        raise ValueError(f"coefficients have shape {coefficients}, not {fields}")
     if leads.size == 0 or not (np.diff(leads, prepend=np.float32(0)) > 0).all():
         raise ValueError(f"leads are {leads}; they are above zero and increase")
-    shape = (count, leads.size, rows, columns)
+
+
+def check_out(out: NDArray[np.float32], shape: tuple[int, ...]) -> None:
+    """Raise `ValueError` unless a result of this shape can be written to `out`."""
     if out.shape != shape or out.dtype != np.float32 or not out.flags.c_contiguous:
         raise ValueError(f"out is {out.dtype} of shape {out.shape}, not contiguous float32 of shape {shape}")
 
@@ -313,6 +340,7 @@ def advect(
     order: int = LINEAR,
     *,
     coefficients: NDArray[np.float32] | None = None,
+    paired: bool = False,
     longest_step: float = np.inf,
     out: NDArray[np.float32] | None = None,
     workspace: Workspace | None = None,
@@ -334,6 +362,9 @@ def advect(
         0 nearest, 1 linear, 3 cubic.
     coefficients
         For order 3: B-spline coefficients of the fields, missing cells filled, shape ``(field, y, x)``.
+    paired
+        Each lead time has a field of its own, as what changes on its way has: `fields` are sets of one field a lead,
+        shape ``(set * lead, y, x)``, and share the trajectories. Only linear.
     longest_step
         From one lead to the next is one step of the trajectories, or several equal ones if it is longer than this.
     out
@@ -343,7 +374,8 @@ def advect(
 
     Returns
     -------
-    Shape ``(field, lead, y, x)``, NaN where air comes from outside the grid or from missing cells.
+    Shape ``(field, lead, y, x)``, or ``(set, lead, y, x)`` if `paired`; NaN where air comes from outside the grid or
+    from missing cells.
 
     Raises
     ------
@@ -355,22 +387,58 @@ def advect(
     if order == CUBIC and coefficients is None:
         raise ValueError("cubic advection needs coefficients: the B-spline coefficients of the fields")
     splines = fields if coefficients is None else coefficients
-    target = np.empty((count, leads.size, rows, columns), dtype=np.float32) if out is None else out
-    _check(fields, flow, leads, splines, target)
-    tiles = work.array("tiles", (count, -(-rows // TILE_ROWS), -(-columns // TILE_COLUMNS)), np.uint8)
-    over_bands(
-        lambda first, last: summarise_tiles(fields, tiles, first, last), tiles.shape[1], TILE_ROWS * columns * count
-    )
-    durations, ends = _steps(leads, longest_step)
-    over_bands(
-        lambda first, last: advect_rows(fields, splines, tiles, flow, durations, ends, order, target, first, last),
-        rows,
-        columns * durations.size * (1 + count),
-    )
+    check_arrays(fields.shape, flow.shape, leads, splines.shape)
+    if paired and (order != LINEAR or count % leads.size):
+        raise ValueError(
+            f"{count} fields and {leads.size} leads, order {order}; paired are sets of a field a lead, linear"
+        )
+    sets = count // leads.size if paired else count
+    shape = (sets, leads.size, rows, columns)
+    target = np.empty(shape, dtype=np.float32) if out is None else out
+    check_out(target, shape)
+    durations, ends = steps_to(leads, longest_step)
+    flow_flat, target_flat = flow.reshape(-1), target.reshape(-1)  # views: both are contiguous
+    if order == LINEAR:
+        tiles = _tiles(fields, work)
+
+        def band(first: int, last: int) -> None:
+            advect_rows(
+                fields.reshape(-1),
+                tiles,
+                flow,
+                flow_flat,
+                durations,
+                ends,
+                leads.size,
+                paired,
+                target_flat,
+                first,
+                last,
+            )
+    else:
+
+        def band(first: int, last: int) -> None:
+            advect_rows_by_points(
+                fields, splines, flow, flow_flat, durations, ends, order, leads.size, target_flat, first, last
+            )
+
+    over_bands(band, rows, columns * durations.size * (1 + sets))
     return target
 
 
-def _steps(leads: NDArray[np.float32], longest: float) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+def _tiles(fields: NDArray[np.float32], work: Workspace) -> NDArray[np.uint8]:
+    """Find which tiles of the fields are seen, unseen or mixed."""
+    count, rows, columns = fields.shape
+    tiles: NDArray[np.uint8] = work.array(
+        "tiles", (count, -(-rows // TILE_ROWS), -(-columns // TILE_COLUMNS)), np.uint8
+    )
+    over_bands(
+        lambda first, last: summarise_tiles(fields, tiles, first, last), tiles.shape[1], TILE_ROWS * columns * count
+    )
+    return tiles
+
+
+def steps_to(leads: NDArray[np.float32], longest: float) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     """Give the duration of each step of the trajectories, and the lead it ends at (-1 if at none)."""
     gaps = np.diff(leads, prepend=np.float32(0))
     counts = np.maximum(np.ceil(gaps / longest - 1e-6), 1).astype(np.int64)

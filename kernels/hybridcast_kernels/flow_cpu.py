@@ -21,9 +21,18 @@ from hybridcast_kernels.workspace import Workspace, workspace_of_this_thread
 
 Array = NDArray[np.float32]
 
-kernel = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp", "reassoc"})
+# Whole rows are copied by loops: a slice assigned to brings along numba's code for messages about shapes, which takes
+# longer to compile than all kernels here.
+kernel = njit(
+    nogil=True,
+    cache=True,
+    error_model="numpy",
+    fastmath={"contract", "nsz", "arcp", "reassoc"},
+    no_cfunc_wrapper=True,
+)
 
-LEAST_MASK = np.float32(0.05)  # a mask below this counts as missing
+LEAST_TRACE = np.float32(1e-6)  # a mean trace of the structure tensor below this is no echo
+LEAST_WEIGHT = np.float32(1e-12)
 COARSEST = 12  # no level is smaller than this along its shorter side
 #: The coarsest level has cells at most 2 to the power of this times as large as the field's.
 DEEPEST = 5
@@ -89,8 +98,9 @@ def halve_rows(image, mask, half_image, half_mask, first, last):
     total = np.empty(columns + 3, np.float32)  # one cell more before the row, and two after it
     seen = np.empty(columns + 3, np.float32)
     for i in range(first, last):
-        total[:] = pt.ZERO
-        seen[:] = pt.ZERO
+        for x in range(columns + 3):
+            total[x] = pt.ZERO
+            seen[x] = pt.ZERO
         for a in range(4):
             y = min(max(2 * i - 1 + a, 0), rows - 1)
             weight = np.float32(3.0) if a == 1 or a == 2 else pt.ONE
@@ -98,13 +108,13 @@ def halve_rows(image, mask, half_image, half_mask, first, last):
                 seen[x + 1] += weight * mask[y, x]
                 total[x + 1] += weight * mask[y, x] * image[y, x]
         total[0], seen[0] = total[1], seen[1]
-        total[columns + 1 :] = total[columns]
-        seen[columns + 1 :] = seen[columns]
+        for x in range(columns + 1, columns + 3):
+            total[x], seen[x] = total[columns], seen[columns]
         for j in range(half_image.shape[1]):
             x = 2 * j
             weight = seen[x] + np.float32(3.0) * (seen[x + 1] + seen[x + 2]) + seen[x + 3]
             value = total[x] + np.float32(3.0) * (total[x + 1] + total[x + 2]) + total[x + 3]
-            half_image[i, j] = value / weight if weight > LEAST_MASK else pt.ZERO
+            half_image[i, j] = value / weight if weight > pt.LEAST_MASK else pt.ZERO
             half_mask[i, j] = weight * np.float32(1.0 / 64.0)
 
 
@@ -114,27 +124,33 @@ def halve_rows(image, mask, half_image, half_mask, first, last):
 @kernel
 def warp_rows(images, masks, offsets, flow, warped, warped_masks, first, last):
     """Carry every frame to the time of the last one along `flow`; `offsets` are their times in steps, at most 0."""
-    frames, rows, columns = images.shape
+    frames, _, columns = images.shape
     for t in range(frames):
         offset = offsets[t]
         if offset == pt.ZERO:
-            warped[t, first:last, :] = images[t, first:last, :]
-            warped_masks[t, first:last, :] = masks[t, first:last, :]
+            for i in range(first, last):
+                for j in range(columns):
+                    warped[t, i, j] = images[t, i, j]
+                    warped_masks[t, i, j] = masks[t, i, j]
             continue
         for i in range(first, last):
             for j in range(columns):
                 x = np.float32(j) + offset * flow[0, i, j]
                 y = np.float32(i) + offset * flow[1, i, j]
-                warped[t, i, j] = pt.bilinear(images, t, x, y)
-                warped_masks[t, i, j] = pt.bilinear(masks, t, x, y) if pt.inside(rows, columns, x, y) else pt.ZERO
+                warped[t, i, j], warped_masks[t, i, j] = pt.carried(images, masks, t, x, y)
 
 
 @kernel
 def tensor_row(warped, masks, offsets, i, tensor):
-    """Sum the structure tensor and the right-hand side of row `i` over pairs of frames into ``tensor[:, j]``."""
+    """Sum the structure tensor and the right-hand side of row `i` over pairs of frames into ``tensor[:, j]``.
+
+    The arithmetic is that of `points.pair_tensor`.
+    """
     frames, rows, columns = warped.shape
     up, down = max(i - 1, 0), min(i + 1, rows - 1)
-    tensor[:] = pt.ZERO
+    for k in range(5):
+        for j in range(columns):
+            tensor[k, j] = pt.ZERO
     for t in range(frames - 1):
         duration = offsets[t + 1] - offsets[t]
         for j in range(1, columns - 1):
@@ -185,7 +201,8 @@ def tensor_rows(warped, masks, offsets, radius, tensors, first, last):
         box_row(raw, once, radius)
         box_row(once, raw, radius)
         for k in range(5):
-            tensors[k, i, :] = raw[k, :]
+            for j in range(columns):
+                tensors[k, i, j] = raw[k, j]
 
 
 @kernel
@@ -195,7 +212,8 @@ def box_columns(source, target, radius, first, last):
     scale = pt.ONE / np.float32(2 * radius + 1)
     total = np.empty(last - first, np.float32)
     for k in range(planes):
-        total[:] = pt.ZERO
+        for j in range(last - first):
+            total[j] = pt.ZERO
         for i in range(min(radius, rows)):
             for j in range(last - first):
                 total[j] += source[k, i, first + j]
@@ -240,14 +258,13 @@ def smooth_rows(weighted, radius, least, flow, first, last):
     once = np.empty((3, columns), np.float32)
     for i in range(first, last):
         for k in range(3):
-            raw[k, :] = weighted[k, i, :]
+            for j in range(columns):
+                raw[k, j] = weighted[k, i, j]
         box_row(raw, once, radius)
         box_row(once, raw, radius)
         for j in range(columns):
-            weight = max(raw[0, j], pt.ZERO)
-            share = pt.ONE / (weight + least)
-            flow[0, i, j] = (raw[1, j] + least * flow[0, i, j]) * share
-            flow[1, i, j] = (raw[2, j] + least * flow[1, i, j]) * share
+            flow[0, i, j] = pt.normalised(raw[0, j], raw[1, j], flow[0, i, j], least)
+            flow[1, i, j] = pt.normalised(raw[0, j], raw[2, j], flow[1, i, j], least)
 
 
 @kernel
@@ -301,7 +318,7 @@ def estimate(
     options = options or FlowOptions()
     work = workspace or workspace_of_this_thread()
     _, rows, columns = frames.shape
-    finest, depth = _levels(rows, columns, options.finest)
+    finest, depth = levels(rows, columns, options.finest)
     images, masks = _pyramid(frames, finest, depth, options, work)
     flow = np.zeros((2, *images[-1].shape[1:]), dtype=np.float32)
     found = False
@@ -314,7 +331,7 @@ def estimate(
     return (_enlarged(flow, (rows, columns), 2**finest) if finest else flow), True
 
 
-def _levels(rows: int, columns: int, finest: int | None) -> tuple[int, int]:
+def levels(rows: int, columns: int, finest: int | None) -> tuple[int, int]:
     """Give the finest level worked on (as a power of two) and how many levels there are from it on."""
     shorter = min(rows, columns)
     if finest is None:
@@ -325,7 +342,8 @@ def _levels(rows: int, columns: int, finest: int | None) -> tuple[int, int]:
     return finest, depth
 
 
-def _half(size: int) -> int:
+def half(size: int) -> int:
+    """Give the cells of an axis at half the resolution."""
     return (size + 1) // 2
 
 
@@ -337,7 +355,7 @@ def _pyramid(
     lowest, ceiling = np.float32(options.lowest_rate), np.float32(options.ceiling)
     start = decibel_rows
     if finest > 0:
-        rows, columns, start = _half(rows), _half(columns), decibel_halves
+        rows, columns, start = half(rows), half(columns), decibel_halves
     images = [work.array("image", (count, rows, columns))]
     masks = [work.array("mask", (count, rows, columns))]
     for t in range(count):
@@ -348,7 +366,7 @@ def _pyramid(
 
         over_bands(first_level, rows, frames.shape[2])
     for level in range(1, max(finest, 1) + depth - 1):
-        rows, columns = _half(rows), _half(columns)
+        rows, columns = half(rows), half(columns)
         images.append(work.array(f"image{level}", (count, rows, columns)))
         masks.append(work.array(f"mask{level}", (count, rows, columns)))
         for t in range(count):
@@ -358,7 +376,7 @@ def _pyramid(
     return images[skip:], masks[skip:]
 
 
-def _radius(sigma: float) -> int:
+def radius_of(sigma: float) -> int:
     """Radius of the box that, passed twice, is as wide as a Gaussian of standard deviation `sigma`."""
     return max(1, round((math.sqrt(6.0 * sigma * sigma + 1.0) - 1.0) / 2.0))
 
@@ -381,17 +399,17 @@ def _refine(
     tensors = work.array(f"tensors{level}", (5, rows, columns))
     scratch = work.array(f"scratch{level}", (5, rows, columns))
     weighted = work.array(f"weighted{level}", (3, rows, columns))
-    window = _radius(options.window)
+    window = radius_of(options.window)
     limit = np.float32(options.step_limit)
     # The coarsest level starts from rest, and is small: it may take longer.
     iterations = options.iterations * (3 if coarsest else 1)
     for iteration in range(iterations):
         final = finest and iteration == iterations - 1
-        smoothing = _radius(options.final_smoothing if final else options.smoothing)
+        smoothing = radius_of(options.final_smoothing if final else options.smoothing)
         over_bands(lambda a, b: warp_rows(image, mask, offsets, flow, warped, warped_masks, a, b), rows, columns)
         over_bands(lambda a, b: tensor_rows(warped, warped_masks, offsets, window, tensors, a, b), rows, columns)
         trace = float(tensors[0].mean() + tensors[2].mean())
-        if not trace > 1e-6:
+        if not trace > LEAST_TRACE:
             return False
         ridge = np.float32(options.ridge * trace)
         over_bands(
@@ -401,7 +419,7 @@ def _refine(
         )
         if coarsest:
             # what no echo determines starts from the mean motion, not from rest
-            flow[:] = (weighted[1:].mean(axis=(1, 2)) / max(weighted[0].mean(), np.float32(1e-12)))[:, None, None]
+            flow[:] = (weighted[1:].mean(axis=(1, 2)) / max(weighted[0].mean(), LEAST_WEIGHT))[:, None, None]
         # The flow so far, from the coarser level, weighs this much: it rules where echo is weak.
         least = np.float32(options.prior * trace)
         over_bands(lambda a, b: smooth_columns(weighted, scratch[:3], smoothing, a, b), columns, rows)  # noqa: B023

@@ -19,8 +19,14 @@ NAN = np.float32(np.nan)
 
 #: Missing neighbours that carry less weight than this together do not make a sample missing: rounding, not weather.
 MISSING_WEIGHT = np.float32(1e-3)
+#: A mask of a pyramid's cell below this counts as missing.
+LEAST_MASK = np.float32(0.05)
 
-point = njit(inline="never", error_model="numpy", fastmath={"contract", "nsz", "arcp"})
+SQRT3 = np.float32(math.sqrt(3.0))
+SPLINE_POLE = np.float32(math.sqrt(3.0) - 2.0)
+SPLINE_REACH = 13  # the pole to this power is below the rounding of a float32
+
+point = njit(error_model="numpy", fastmath={"contract", "nsz", "arcp"}, no_cfunc_wrapper=True)
 
 
 @point
@@ -53,17 +59,13 @@ def inside(rows, columns, x, y):
 
 
 @point
-def weights_of(fields, field, x, y):
-    """Bilinear interpolation that knows missing cells, at (x, y) inside the grid.
+def weights_at(fields, field, i, j, fx, fy):
+    """Bilinear interpolation that knows missing cells, at the place (fx, fy) within the cell (i, j).
 
     Gives the sum over the four cells that are not missing, and the weights of those that are missing and of those
     that are wet.
     """
     rows, columns = fields.shape[1], fields.shape[2]
-    j = np.int32(x)
-    i = np.int32(y)
-    fx = x - np.float32(j)
-    fy = y - np.float32(i)
     total, missing, wet = ZERO, ZERO, ZERO
     for a in range(2):
         wy = fy if a == 1 else ONE - fy
@@ -76,6 +78,14 @@ def weights_of(fields, field, x, y):
                 total += weight * value
                 wet += weight if value > ZERO else ZERO
     return total, missing, wet
+
+
+@point
+def weights_of(fields, field, x, y):
+    """`weights_at` for a position (x, y) inside the grid."""
+    j = np.int32(x)
+    i = np.int32(y)
+    return weights_at(fields, field, i, j, x - np.float32(j), y - np.float32(i))
 
 
 @point
@@ -142,6 +152,92 @@ def sample_cubic(fields, coefficients, field, x, y):
     return max(total, ZERO)
 
 
+# --- trajectories ---------------------------------------------------------------------------------------------
+
+# Places are given as a displacement from a grid point: on a large grid a float32 position would be too coarse.
+
+
+@point
+def cell_of(start, displacement, size):
+    """Give the cell reached from `start` along one axis, and the place within it, held at the edge.
+
+    The cell is at most the last but one, so that it has a neighbour wherever the axis has two cells.
+    """
+    held = clamp(displacement, np.float32(-start), np.float32(size - 1 - start))
+    whole = min(np.int32(math.floor(held)), np.int32(max(size - 2, 0) - start))
+    return np.int32(start + whole), held - np.float32(whole)
+
+
+@point
+def bilinear_from(planes, plane, i, j, dx, dy):
+    """`bilinear` at the displacement (dx, dy) from the grid point (i, j)."""
+    rows, columns = planes.shape[1], planes.shape[2]
+    column, fx = cell_of(j, dx, columns)
+    row, fy = cell_of(i, dy, rows)
+    right = min(column + 1, columns - 1)
+    below = min(row + 1, rows - 1)
+    upper = planes[plane, row, column] + fx * (planes[plane, row, right] - planes[plane, row, column])
+    lower = planes[plane, below, column] + fx * (planes[plane, below, right] - planes[plane, below, column])
+    return upper + fy * (lower - upper)
+
+
+@point
+def inside_from(rows, columns, i, j, dx, dy):
+    """`inside` for the displacement (dx, dy) from the grid point (i, j)."""
+    across = dx >= np.float32(-j) and dx <= np.float32(columns - 1 - j)
+    return across and dy >= np.float32(-i) and dy <= np.float32(rows - 1 - i)
+
+
+@point
+def sample_linear_from(fields, field, i, j, dx, dy):
+    """`sample_linear` at the displacement (dx, dy) from the grid point (i, j)."""
+    rows, columns = fields.shape[1], fields.shape[2]
+    if not inside_from(rows, columns, i, j, dx, dy):
+        return NAN
+    column, fx = cell_of(j, dx, columns)
+    row, fy = cell_of(i, dy, rows)
+    total, missing, _ = weights_at(fields, field, row, column, fx, fy)
+    return NAN if missing > MISSING_WEIGHT else total
+
+
+@point
+def increment_from(flow, i, j, dx, dy, gx, gy, duration):
+    """Increment of a trajectory over `duration`: the flow half a guessed increment (gx, gy) back from (dx, dy)."""
+    x = dx - HALF * gx
+    y = dy - HALF * gy
+    return bilinear_from(flow, 0, i, j, x, y) * duration, bilinear_from(flow, 1, i, j, x, y) * duration
+
+
+@point
+def next_guess(increment, last):
+    """Guess the increment after next half way on, extrapolated along the track."""
+    return increment + HALF * (increment - last)
+
+
+@point
+def spline_along(planes, plane, i, j, along):
+    """Coefficient of the cubic B-spline through a line of cells, along rows (0) or columns (1), missing ones as zero.
+
+    The inverse filter (Unser 1999, eq. 12 with its pole sqrt(3) - 2) as the sum that it is, cut where it falls below
+    float32; lines are mirrored at the outermost cells.
+    """
+    size = planes.shape[1] if along == 0 else planes.shape[2]
+    total = ZERO
+    weight = SQRT3
+    for k in range(SPLINE_REACH + 1):
+        for side in range(2):
+            if k == 0 and side == 1:
+                continue
+            step = k if side == 0 else -k
+            y = mirrored(i + step, size) if along == 0 else i
+            x = j if along == 0 else mirrored(j + step, size)
+            value = planes[plane, y, x]
+            if not math.isnan(value):
+                total += weight * value
+        weight *= SPLINE_POLE
+    return total
+
+
 # --- motion ---------------------------------------------------------------------------------------------------
 
 
@@ -172,6 +268,86 @@ def decibel(rate, lowest, ceiling):
 
 
 @point
+def decibel_of_cells(frames, t, i, j, size, lowest, ceiling):
+    """Mean decibels of the covered ones of `size` x `size` cells, those there are, and the share that is covered."""
+    rows, columns = frames.shape[1], frames.shape[2]
+    seen, total, cells = ZERO, ZERO, ZERO
+    for y in range(size * i, min(size * (i + 1), rows)):
+        for x in range(size * j, min(size * (j + 1), columns)):
+            rate = frames[t, y, x]
+            seen += ONE if rate == rate else ZERO
+            total += decibel(rate, lowest, ceiling)
+            cells += ONE
+    return total / max(seen, ONE), seen / cells
+
+
+@point
+def binomial_half(images, masks, t, i, j):
+    """Image and mask at half the resolution: the binomial filter (1, 3, 3, 1) of covered cells; the edge counts on."""
+    rows, columns = images.shape[1], images.shape[2]
+    weights, total = ZERO, ZERO
+    for a in range(4):
+        y = min(max(2 * i - 1 + a, 0), rows - 1)
+        wy = np.float32(3.0) if a == 1 or a == 2 else ONE
+        for b in range(4):
+            x = min(max(2 * j - 1 + b, 0), columns - 1)
+            weight = wy * (np.float32(3.0) if b == 1 or b == 2 else ONE) * masks[t, y, x]
+            weights += weight
+            total += weight * images[t, y, x]
+    return (total / weights if weights > LEAST_MASK else ZERO), weights * np.float32(1.0 / 64.0)
+
+
+@point
+def carried(images, masks, t, x, y):
+    """Image and mask at (x, y); beyond the edge the mask is 0."""
+    covered = bilinear(masks, t, x, y) if inside(images.shape[1], images.shape[2], x, y) else ZERO
+    return bilinear(images, t, x, y), covered
+
+
+@point
+def pair_tensor(images, masks, t, i, j, up, down, duration):
+    """Structure tensor and right-hand side (xx, xy, yy, x, y) of images t and t + 1, in an inner column.
+
+    `up` and `down` are the rows beside; gradients are means of both images, weighted by the least covered of the five
+    cells in both.
+    """
+    weight = min(masks[t, i, j], masks[t + 1, i, j])
+    weight = min(weight, min(masks[t, up, j], masks[t + 1, up, j]))
+    weight = min(weight, min(masks[t, down, j], masks[t + 1, down, j]))
+    weight = min(weight, min(masks[t, i, j - 1], masks[t + 1, i, j - 1]))
+    weight = min(weight, min(masks[t, i, j + 1], masks[t + 1, i, j + 1]))
+    right = images[t, i, j + 1] + images[t + 1, i, j + 1]
+    left = images[t, i, j - 1] + images[t + 1, i, j - 1]
+    gx = np.float32(0.25) * duration * (right - left)
+    below = images[t, down, j] + images[t + 1, down, j]
+    above = images[t, up, j] + images[t + 1, up, j]
+    gy = np.float32(0.25) * duration * (below - above)
+    change = images[t + 1, i, j] - images[t, i, j]
+    return weight * gx * gx, weight * gx * gy, weight * gy * gy, -weight * gx * change, -weight * gy * change
+
+
+@point
+def window_weight(at, cell, radius, size):
+    """Weight of a cell in the window around `at`: a box of 2 radius + 1 cells passed twice, zero beyond the ends."""
+    first = max(max(at, cell) - radius, 0)
+    last = min(min(at, cell) + radius, size - 1)
+    width = np.float32(2 * radius + 1)
+    return np.float32(max(last - first + 1, 0)) / (width * width)
+
+
+@point
+def window_along(planes, plane, i, j, along, radius):
+    """Mean over the window around (i, j) along rows (0), that is from row to row, or along columns (1)."""
+    size = planes.shape[1] if along == 0 else planes.shape[2]
+    at = i if along == 0 else j
+    total = ZERO
+    for cell in range(max(at - 2 * radius, 0), min(at + 2 * radius, size - 1) + 1):
+        value = planes[plane, cell, j] if along == 0 else planes[plane, i, cell]
+        total += window_weight(at, cell, radius, size) * value
+    return total
+
+
+@point
 def smaller_eigenvalue(xx, xy, yy):
     """Smaller eigenvalue of a symmetric 2 x 2 matrix, not below zero: how well both components are determined."""
     difference = xx - yy
@@ -188,3 +364,18 @@ def solve_flow(xx, xy, yy, x, y, ridge, limit):
     u = (c * x - xy * y) / determinant
     v = (a * y - xy * x) / determinant
     return clamp(u, -limit, limit), clamp(v, -limit, limit)
+
+
+@point
+def normalised(weight, weighted, prior, least):
+    """Component of the flow from its weighted sum; the `prior` one counts as much as the weight `least`."""
+    return (weighted + least * prior) * (ONE / (max(weight, ZERO) + least))
+
+
+@point
+def enlarged(coarse, component, i, j, factor):
+    """Flow at the point (i, j) of a grid `factor` times as fine, bilinearly; its unit, the cell, shrinks with it."""
+    size = np.float32(factor)
+    x = (np.float32(j) + HALF) / size - HALF
+    y = (np.float32(i) + HALF) / size - HALF
+    return size * bilinear(coarse, component, x, y)

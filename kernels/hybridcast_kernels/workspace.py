@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
 
 class Workspace:
-    """Named scratch arrays, made anew only when their shape changes. One per caller: not to be shared by threads."""
+    """Named scratch arrays, made anew only when their shape changes. One per caller: not to be shared by threads.
 
-    def __init__(self) -> None:
-        self._arrays: dict[str, NDArray[Any]] = {}
+    `allocate` makes an array of a shape and type: numpy's, or one on a device.
+    """
 
-    def array(self, name: str, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> NDArray[Any]:
+    def __init__(self, allocate: Callable[[tuple[int, ...], Any], Any] = np.empty) -> None:
+        self._allocate = allocate
+        self._arrays: dict[str, Any] = {}
+
+    def array(self, name: str, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> Any:
         """Give the array of this name, its content undefined."""
         array = self._arrays.get(name)
         if array is None or array.shape != shape or array.dtype != dtype:
-            array = self._arrays[name] = np.empty(shape, dtype=dtype)
+            array = self._arrays[name] = self._allocate(shape, dtype)
         return array
 
     def forget(self) -> None:

@@ -394,3 +394,23 @@ def test_four_callers_at_once_get_what_each_gets_alone(set_threads):
         for _ in range(5):
             together = list(pool.map(lambda arguments: moved(*arguments, leads(8)).tobytes(), work))
             assert together == alone
+
+
+# --- one field per lead ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("longest", [np.inf, 0.7])
+def test_paired_fields_are_each_carried_to_their_own_lead(longest):
+    fields = np.stack([scene(seed=seed) for seed in range(8)])
+    flow, times = smooth_flow(), leads(4)
+    everything = moved(fields, flow, times, 1, longest_step=longest)
+    paired = moved(fields, flow, times, 1, longest_step=longest, paired=True)
+    assert paired.shape == (2, 4, *fields.shape[1:])
+    for k in range(8):
+        np.testing.assert_array_equal(paired[k // 4, k % 4], everything[k, k % 4])
+
+
+@pytest.mark.parametrize(("order", "count"), [(1, 3), (0, 2)])
+def test_paired_fields_are_sets_of_one_a_lead_and_linear(order, count):
+    with pytest.raises(ValueError, match="fields and 2 leads"):
+        advect(np.zeros((count, 4, 5), np.float32), np.zeros((2, 4, 5), np.float32), leads(2), order, paired=True)

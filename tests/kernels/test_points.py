@@ -81,6 +81,30 @@ def test_cubic_sampling_is_the_oracle(planes, field):
         assert pt.sample_cubic(planes, coefficients, 1, x, y) == pytest.approx(expected, abs=2e-4, nan_ok=True)
 
 
+def test_displacements_are_positions(planes):
+    """From any grid point; and on a grid so large that a position in float32 would be off by a tenth of a cell."""
+    seen = np.nan_to_num(planes)
+    for x, y in positions():
+        i, j = 3, 5
+        dx, dy = f4(x - j), f4(y - i)
+        assert pt.bilinear_from(seen, 1, i, j, dx, dy) == pytest.approx(pt.bilinear(seen, 1, x, y), abs=2e-5)
+        if abs(x) < 1e5:  # beyond, a difference is no longer exact
+            expected = float(reference.sample_linear(planes[1], dx + j, dy + i))
+            assert pt.sample_linear_from(planes, 1, i, j, dx, dy) == pytest.approx(expected, abs=2e-5, nan_ok=True)
+    wide = np.arange(2**21, dtype=f4).reshape(1, 1, -1) % 4
+    assert pt.bilinear_from(wide, 0, 0, 2**21 - 8, f4(0.3), f4(0)) == pytest.approx(0.3, abs=1e-6)
+
+
+@pytest.mark.parametrize(("size", "radius"), [(9, 1), (9, 3), (4, 7), (1, 2)])
+def test_window_weights_are_a_box_passed_twice(size, radius):
+    for cell in range(size):
+        spike = np.zeros((1, size))
+        spike[0, cell] = 1
+        expected = reference.box_mean(reference.box_mean(spike, radius, 1), radius, 1)[0]
+        got = [pt.window_weight(at, cell, radius, size) for at in range(size)]
+        np.testing.assert_allclose(got, expected, atol=1e-6)
+
+
 def test_positions_far_outside_are_unknown(planes):
     for x, y in [(-1e9, 2), (1e9, 2), (2, -1e30), (3e38, 3e38), (-0.001, 0), (0, ROWS - 0.999)]:
         assert np.isnan(pt.sample_linear(planes, 1, f4(x), f4(y)))
@@ -170,6 +194,18 @@ def test_smaller_eigenvalue_is_numpys():
         (pt.decibel, "fff"),
         (pt.smaller_eigenvalue, "fff"),
         (pt.solve_flow, "fffffff"),
+        (pt.bilinear_from, "Aiiiff"),
+        (pt.sample_linear_from, "Aiiiff"),
+        (pt.increment_from, "Aiifffff"),
+        (pt.next_guess, "ff"),
+        (pt.spline_along, "Aiiii"),
+        (pt.decibel_of_cells, "Aiiiiff"),
+        (pt.binomial_half, "AAiii"),
+        (pt.carried, "AAiff"),
+        (pt.pair_tensor, "AAiiiiif"),
+        (pt.window_along, "Aiiiii"),
+        (pt.normalised, "ffff"),
+        (pt.enlarged, "Aiiii"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

@@ -1,0 +1,8 @@
+"""The kernels on CPU threads, as `kernels_for("cpu")` gives them."""
+
+from __future__ import annotations
+
+from hybridcast_kernels.advection_cpu import advect
+from hybridcast_kernels.flow_cpu import estimate
+
+__all__ = ["advect", "estimate"]

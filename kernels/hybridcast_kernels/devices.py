@@ -1,0 +1,137 @@
+"""Which hardware the kernels run on. Nothing of CUDA is loaded before it is asked for."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import importlib.util
+import os
+import sys
+import threading
+from dataclasses import dataclass
+from typing import Literal, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybridcast_kernels.flow_cpu import FlowOptions
+
+Device = Literal["auto", "cpu", "cuda"]
+Array = NDArray[np.float32]
+
+
+class Kernels(Protocol):
+    """What `kernels_for` gives: arrays of the host in, arrays of the host out."""
+
+    def estimate(self, frames: Array, offsets: Array, options: FlowOptions | None = None) -> tuple[Array, bool]:
+        """See `flow_cpu.estimate`."""
+        ...
+
+    def advect(
+        self,
+        fields: Array,
+        flow: Array,
+        leads: Array,
+        order: int = 1,
+        *,
+        coefficients: Array | None = None,
+        longest_step: float = np.inf,
+        out: Array | None = None,
+    ) -> Array:
+        """See `advection_cpu.advect`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a wish for a device comes to."""
+
+    device: Literal["cpu", "cuda"]
+    reason: str
+    """Why, in words for a user."""
+
+
+_lock = threading.Lock()
+_found: tuple[bool, str] | None = None
+
+
+def choose(device: Device = "auto") -> Choice:
+    """Choose the device: "auto" takes a GPU if one works.
+
+    Raises
+    ------
+    ValueError
+        If `device` is unknown, or is "cuda" and no GPU works; the message says why.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"device is {device!r}, not 'auto', 'cpu' or 'cuda'")
+    if device == "cpu":
+        return Choice("cpu", "asked for")
+    works, reason = cuda_works()
+    if device == "cuda":
+        if not works and not simulated():
+            raise ValueError(reason)
+        return Choice("cuda", reason)
+    return Choice("cuda" if works else "cpu", reason)
+
+
+def kernels_for(device: Literal["cpu", "cuda"]) -> Kernels:
+    """Give the kernels of a device: the module `cpu`, or `gpu`, which is loaded now."""
+    name = {"cpu": "cpu", "cuda": "gpu"}[device]
+    return cast(Kernels, importlib.import_module(f"hybridcast_kernels.{name}"))
+
+
+def simulated() -> bool:
+    """Tell whether numba simulates CUDA (``NUMBA_ENABLE_CUDASIM``): for tests, and slow."""
+    return os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0")
+
+
+def cuda_works() -> tuple[bool, str]:
+    """Tell whether a CUDA device works, and its name or what is missing. Tried once in a process."""
+    global _found
+    with _lock:
+        if _found is None:
+            _found = _try_cuda()
+        return _found
+
+
+def _try_cuda() -> tuple[bool, str]:
+    # What costs least comes first: most machines have no GPU, and are to learn it without loading numba.cuda.
+    if simulated():
+        return False, "numba simulates CUDA (NUMBA_ENABLE_CUDASIM), which is no GPU"
+    if importlib.util.find_spec("numba_cuda") is None:
+        return False, "no GPU code: numba-cuda is not installed (pip install 'hybridcast[cuda]')"
+    if not _driver_is_there():
+        return False, "no GPU: this machine has no NVIDIA driver"
+    return _try_kernel()
+
+
+def _driver_is_there() -> bool:
+    library = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
+
+
+def _try_kernel() -> tuple[bool, str]:
+    """Shift a small field by a cell: what is missing (a device, a compiler, a library) shows then."""
+    field = np.arange(256, dtype=np.float32).reshape(1, 16, 16)
+    flow = np.stack([np.ones((16, 16)), np.zeros((16, 16))]).astype(np.float32)
+    try:
+        gpu = importlib.import_module("hybridcast_kernels.gpu")
+        moved = gpu.advect(field, flow, np.ones(1, dtype=np.float32))
+        name = str(gpu.name())
+    except Exception as error:  # whatever it is that does not work, the CPU does; the reason is handed on
+        return False, f"the GPU does not work: {type(error).__name__}: {' '.join(str(error).split())}"
+    if not np.array_equal(moved[0, 0, :, 1:], field[0, :, :-1]):
+        return False, f"the GPU ({name}) gives wrong results"
+    return True, name
+
+
+def forget() -> None:
+    """Try anew at the next question."""
+    global _found
+    with _lock:
+        _found = None
