@@ -23,7 +23,7 @@ from hybridcast.motion import DIS, DenseFlow, MotionMethod
 from hybridcast.nowcasters import forecast_dataset
 from hybridcast.pysteps_adapters import PystepsMotion
 from hybridcast.verification.scores import correlation, csi, frequency_bias
-from hybridcast.verification.sums import THRESHOLDS, sums_of
+from hybridcast.verification.sums import sums_of
 
 README = Path(__file__).parent.parent / "README.md"
 EVENTS = (
@@ -35,6 +35,7 @@ EVENTS = (
     "opera-20180824",
     "bom-20201031",
 )
+THRESHOLDS = (0.1, 1.0, 5.0)
 LEADS = np.array([30, 60, 90, 120]) * np.timedelta64(1, "m")
 HISTORY = np.timedelta64(60, "m")
 APART = np.timedelta64(30, "m")

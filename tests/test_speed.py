@@ -1,0 +1,94 @@
+"""Each benchmark runs once, on a small field, so that they cannot rot."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+
+import numpy as np
+import pytest
+import synthetic
+from conftest import ROOT
+
+SMALL = (64, 70)
+
+
+@pytest.fixture(scope="module")
+def speed():
+    specification = importlib.util.spec_from_file_location("speed", ROOT / "notebooks" / "speed.py")
+    module = importlib.util.module_from_spec(specification)
+    sys.modules["speed"] = module  # dataclasses look their module up
+    specification.loader.exec_module(module)
+    yield module
+    del sys.modules["speed"]
+
+
+@pytest.fixture(scope="module")
+def small(speed):
+    return speed.Size(repeats=0, patience=5.0, sides=(48, 64), leads=(2, 3), copy_bytes=2**20)
+
+
+@pytest.fixture(scope="module")
+def radar(speed):
+    return synthetic.rain(SMALL, frames=speed.FRAMES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["motion", "advection", "forecasts", "growth", "first_call"])
+def test_every_comparison_runs(speed, small, radar, name):
+    if name != "growth":
+        pytest.importorskip("pysteps")
+    rows = speed.COMPARISONS[name](radar, small)
+    assert rows
+    assert all(row["ms"] > 0 for row in rows)
+    if name == "motion":
+        assert {row["how"].partition(",")[0] for row in rows} >= {"dense flow", "pysteps-vet", "OpenCV DIS fast"}
+    if name == "advection":
+        assert rows[0]["largest difference from pysteps, mm/h"] < 0.01
+        assert 0 < rows[0]["share of copy rate"] < 1
+
+
+def test_no_comparison_is_left_out(speed):
+    marks = test_every_comparison_runs.pytestmark
+    names = next(mark.args[1] for mark in marks if mark.name == "parametrize")
+    assert sorted(names) == sorted(speed.COMPARISONS)
+
+
+def test_what_opencv_and_torch_sample_is_what_ours_samples(speed):
+    """On a field that is seen everywhere: the comparison is of the same work."""
+    import cv2
+
+    field = synthetic.rain(SMALL, frames=1).values[0]
+    flow = synthetic.rotation(0.02, (35, 30)).flow(SMALL)
+    ours = speed.advect_arrays(field[None], flow, np.arange(1, 4, dtype=np.float32))[0]
+    places = speed.trajectories(flow, 3)
+    theirs = cv2.remap(field, places[2, 0], places[2, 1], cv2.INTER_LINEAR, borderValue=float("nan"))
+    whole = speed.remap_along(field, flow, 3)[2]
+    inner = np.isfinite(ours[2]) & np.isfinite(theirs) & np.isfinite(whole)
+    assert inner.mean() > 0.8
+    # OpenCV takes positions to a 32nd of a cell, or less coarsely in newer versions
+    assert np.abs(theirs - ours[2])[inner].max() < 0.05 * field.max()
+    assert np.abs(whole - ours[2])[inner].max() < 0.05 * field.max()
+
+
+def test_the_table_is_made_of_all_that_is_measured(speed):
+    row = {"what": "motion, 3 frames of 4 x 5", "how": "dense flow", "ms": 1.0, "ours is faster by": 1.0, "peak MB": 3}
+    shared = {**row, "share of copy rate": 0.25}
+    forecast = {**row, "what": "forecast", "peak MB / output MB": 1.5}
+    grown = {"what": "area, 64 x 64", "how": "motion", "ms": 2.0, "ns per cell": 1.0}
+    first = {"what": "first call, cold", "how": "motion", "ms": 9000}
+    about = {"copy GB/s": 10.0, "date": "2030-01-01", "machine": "x", "threads": 2, "load": 0.1}
+    about |= {"size": {"repeats": 3}, "versions": {"numba": "1"}}
+    result = {"about": about, "motion": [shared], "advection": [row], "forecasts": [forecast]}
+    text = speed.markdown(result | {"growth": [grown], "first_call": [first]})
+    assert "| motion, 3 frames of 4 x 5 | dense flow | 1.0 | 1.0 | 3 |" in text
+    assert "motion, 3 frames 25.0%" in text
+    assert "| first call, cold | motion | 9000.0 | |" in text
+    assert "over its output: 1.5" in text
+
+
+def test_tiled_fields_go_on_without_a_seam(speed, radar):
+    large = speed.tiled(radar, 150)
+    assert large.shape == (speed.FRAMES, 150, 150)
+    np.testing.assert_array_equal(large.values[:, :64, :70], radar.values)
+    np.testing.assert_array_equal(large.values[:, 64], large.values[:, 63])
