@@ -67,11 +67,32 @@ class AdvectionSettings:
 
 
 @dataclass(frozen=True)
+class ScaleSettings:
+    """Settings of the scale filter."""
+
+    levels: int = 8
+    """Levels of the cascade; fewer on a grid too small for them."""
+    offset: float = 0.25
+    """Rates are filtered as decibels of the rate plus this (mm h-1): below it they differ little."""
+    lowest_rate: float = 0.1
+    """Rates below this (mm h-1) are dry."""
+    longest_step: float = 15.0
+    """The models step once, twice, ... the radar's step, as far as that is no longer than this (min)."""
+
+    def __post_init__(self) -> None:
+        """Refuse values with which the method makes no sense."""
+        _at_least(self, "levels", 1)
+        for name in ("offset", "lowest_rate", "longest_step"):
+            _at_least(self, name, 1e-6)
+
+
+@dataclass(frozen=True)
 class Settings:
-    """All settings of a forecast, as in a TOML file with the tables ``[motion]`` and ``[advection]``."""
+    """All settings of a forecast, as in a TOML file with the tables ``[motion]``, ``[advection]`` and ``[scales]``."""
 
     motion: MotionSettings = field(default_factory=MotionSettings)
     advection: AdvectionSettings = field(default_factory=AdvectionSettings)
+    scales: ScaleSettings = field(default_factory=ScaleSettings)
 
 
 def load_settings(path: str | Path) -> Settings:

@@ -1,0 +1,45 @@
+"""Enlarging against NumPy's interpolation, row by row and column by column."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hybridcast_kernels.resample_cpu import enlarge
+
+
+def interpolated(plane, factor, offset, shape):
+    """Interpolate with `numpy.interp` along both axes, which holds the ends too."""
+    y, x = ((np.arange(size) - offset) / factor for size in shape)
+    wide = np.array([np.interp(x, np.arange(plane.shape[1]), row) for row in plane])
+    return np.array([np.interp(y, np.arange(plane.shape[0]), column) for column in wide.T]).T
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(
+    ("coarse", "factor", "offset", "fine"),
+    [
+        ((6, 8), 4, 0.5, (24, 32)),
+        ((6, 8), 4, 1.5, (27, 30)),  # a ragged edge, and cells left out
+        ((6, 8), 1, 0.0, (6, 8)),
+        ((1, 5), 3, 1.0, (3, 15)),
+        ((5, 1), 3, 1.0, (15, 3)),
+        ((1, 1), 8, 3.5, (5, 9)),
+        ((3, 4), 2, 0.5, (20, 30)),
+    ],
+)
+def test_it_is_linear_interpolation_along_both_axes(set_threads, threads, coarse, factor, offset, fine):
+    set_threads(threads)
+    planes = np.random.default_rng(0).standard_normal((3, *coarse)).astype(np.float32)
+    out = np.full((3, *fine), np.nan, np.float32)
+    assert enlarge(planes, factor, offset, out) is out
+    for found, plane in zip(out, planes, strict=True):
+        np.testing.assert_allclose(found, interpolated(plane, factor, offset, fine), atol=2e-6)
+
+
+def test_coarse_cells_keep_their_values_and_nothing_overshoots():
+    planes = np.random.default_rng(1).random((2, 5, 6)).astype(np.float32)
+    out = enlarge(planes, 4, 0.0, np.empty((2, 20, 24), np.float32))
+    np.testing.assert_array_equal(out[:, ::4, ::4], planes)
+    assert out.min() >= planes.min()
+    assert out.max() <= planes.max()
