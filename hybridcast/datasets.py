@@ -108,7 +108,7 @@ def registry() -> dict[str, DatasetEntry]:
     >>> entry.licence, len(entry.files)
     ('FMI open data, CC BY 4.0', 40)
     """
-    with _packaged("registry.toml").open("rb") as stream:
+    with packaged("registry.toml").open("rb") as stream:
         return {name: _entry(name, table) for name, table in tomllib.load(stream).items()}
 
 
@@ -123,14 +123,20 @@ def scene_path() -> Path:
     >>> scene_path().name
     'scene.nc'
     """
-    return _packaged("scene.nc")
+    return packaged("scene.nc")
 
 
-def _packaged(name: str) -> Path:
-    """Find a file of ``data/``: inside the package if it was installed, beside it in a checkout."""
+def packaged(name: str) -> Path:
+    """Find a file or folder of ``data/``: inside the package if it was installed, beside it in a checkout.
+
+    Raises
+    ------
+    FetchError
+        If the installation lacks it.
+    """
     package = Path(__file__).parent
     for folder in (package / "data", package.parent / "data"):
-        if (folder / name).is_file():
+        if (folder / name).exists():
             return folder / name
     raise FetchError(f"{name} is missing from the installation at {package}; install hybridcast again")
 

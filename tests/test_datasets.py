@@ -432,4 +432,4 @@ def test_scene_opens_as_radar():
 
 def test_missing_installation_file_says_so():
     with pytest.raises(FetchError, match="install"):
-        datasets._packaged("nothing.toml")
+        datasets.packaged("nothing.toml")

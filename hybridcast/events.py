@@ -1,0 +1,205 @@
+"""Events: what is trained on and scored. A list of them is a TOML file; ``data/events.toml`` lists the real ones.
+
+An event is a stretch of radar that belongs together; events of one region (a radar network) are left out together when
+a method has to show that it works elsewhere.
+"""
+
+from __future__ import annotations
+
+import difflib
+import glob
+import tomllib
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from hybridcast.coarse import coarsened
+from hybridcast.datasets import fetch, packaged, registry
+from hybridcast.errors import InputError
+from hybridcast.field import iso_time, regular_times, time_step
+from hybridcast.radar import open_radar
+
+#: Cells of the learned stage and of the evaluation, m: finer detail is gone after half an hour.
+SPACING = 2000.0
+#: An issue time is worth it if this share of what is seen has 1 mm/h or more.
+LEAST_WET = 0.003
+#: Issue times closer than this tell the same story.
+APART = np.timedelta64(30, "m")
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event, as an entry ``[[event]]`` of an events file has it."""
+
+    name: str
+    region: str
+    """The radar network."""
+    dataset: str | None = None
+    """A name in the registry of data sets; or else `radar`."""
+    radar: str | None = None
+    """A glob of radar files."""
+    format: str | None = None
+    """Their format, where their content does not tell it."""
+    split: str | None = None
+    """``"day"``: each day of it is an event."""
+    x: tuple[float, float] | None = None
+    """Bounds of the part that counts, in the units of the grid."""
+    y: tuple[float, float] | None = None
+    history: str = "30min"
+    """How long the radar has to be there before an issue time."""
+    longest: str = "2h"
+    """The longest lead time it is scored at."""
+    day: str | None = None
+    """The only day (UTC) of the archive that counts; set by splitting."""
+
+    def __post_init__(self) -> None:
+        """Refuse an event without a source, or with two."""
+        if (self.dataset is None) == (self.radar is None):
+            raise InputError(
+                f"event {self.name!r} has dataset {self.dataset!r} and radar {self.radar!r}",
+                "an event has one source",
+                "Give either dataset, a name that `hybridcast fetch --list` shows, or radar, a glob of files",
+            )
+
+    @property
+    def licence(self) -> str:
+        """Licence of its data."""
+        return registry()[self.dataset].licence if self.dataset in registry() else "not stated"
+
+
+def load_events(path: str | Path | None = None) -> list[Event]:
+    """Read a list of events; by default the real ones that come with the package.
+
+    Long archives with ``split = "day"`` are opened (not loaded) to find their days.
+
+    Raises
+    ------
+    InputError
+        If the file is no TOML, a key is unknown, or a name comes twice.
+    """
+    path = packaged("events.toml") if path is None else Path(path).expanduser()
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}", "events are read from a TOML file", "Check the path") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: {error}", "events are TOML", "Correct the line named") from error
+    events = [_event(entry, path) for entry in table.get("event", [])]
+    names = [event.name for event in events]
+    if not events or len(set(names)) != len(names):
+        raise InputError(
+            f"{path} holds the events {names}", "there is one at least, and each name comes once", "Correct the file"
+        )
+    return [day for event in events for day in _days(event)]
+
+
+def _event(entry: dict[str, Any], path: Path) -> Event:
+    known = {field.name for field in fields(Event)} - {"day"}
+    for key in entry:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            raise InputError(
+                f"{path}: unknown key {key!r}",
+                "an event has known keys only",
+                f"Did you mean {near[0]!r}" if near else f"Known are {', '.join(sorted(known))}",
+            )
+    for key in ("name", "region"):
+        if not isinstance(entry.get(key), str):
+            raise InputError(f"{path}: {key} = {entry.get(key)!r}", f"each event has a {key}", f"Give {key}, a word")
+    made: dict[str, Any] = {
+        key: tuple(map(float, value)) if key in {"x", "y"} else value for key, value in entry.items()
+    }
+    event = Event(**made)
+    if event.radar is not None and not Path(event.radar).is_absolute():
+        event = replace(event, radar=str(path.parent / event.radar))
+    return event
+
+
+def _days(event: Event) -> list[Event]:
+    if event.split is None:
+        return [event]
+    if event.split != "day":
+        raise InputError(f"event {event.name!r}: split = {event.split!r}", "it is 'day'", "Correct it, or leave it out")
+    times = pd.DatetimeIndex(_open(event.dataset, event.radar, event.format)["time"].values)
+    days = sorted(set(times.strftime("%Y-%m-%d")))
+    return [replace(event, name=f"{event.name}-{day[5:]}", day=day, split=None) for day in days]
+
+
+@lru_cache(maxsize=2)
+def _open(dataset: str | None, radar: str | None, format_: str | None) -> xr.DataArray:
+    files = sorted(glob.glob(str(radar))) if dataset is None else fetch(dataset, radar_only=True)
+    return open_radar(files, format_)
+
+
+def load_event(event: Event, spacing: float = SPACING) -> xr.DataArray:
+    """Load the radar of an event, on cells of about `spacing` (m), on regular times.
+
+    Returns
+    -------
+    DataArray
+        A precipitation field in memory.
+    """
+    radar = _open(event.dataset, event.radar, event.format)
+    if event.day is not None:
+        radar = radar.sel(time=event.day)
+    for axis, bounds in (("x", event.x), ("y", event.y)):
+        if bounds is not None:
+            values = radar[axis].values
+            radar = radar.isel({axis: (values >= min(bounds)) & (values <= max(bounds))})
+    if not radar.size:
+        raise InputError(
+            f"event {event.name!r} is empty", "its bounds and its day lie within the data", "Correct x, y or the source"
+        )
+    return coarsened(regular_times(radar).compute(), spacing)
+
+
+def issue_times(
+    radar: xr.DataArray,
+    event: Event,
+    *,
+    apart: np.timedelta64 = APART,
+    most: int = 12,
+    least_wet: float = LEAST_WET,
+) -> NDArray[np.datetime64]:
+    """Choose issue times: evenly spaced, enough frames before and after, some rain.
+
+    Parameters
+    ----------
+    radar
+        What `load_event` gave.
+    apart
+        At least this far from one to the next.
+    most
+        At most so many, evenly picked.
+    least_wet
+        Share of the seen cells with 1 mm/h or more.
+
+    Returns
+    -------
+    ndarray
+        ``datetime64[ns]``; none where the event is too short or too dry.
+    """
+    times = radar["time"].values
+    step = time_step(times)
+    if step is None:
+        return times[:0]
+    first = times[0] + max(2 * step, pd.Timedelta(event.history).to_timedelta64())
+    last = times[-1] - pd.Timedelta(event.longest).to_timedelta64()
+    every = step * max(1, int(-(-apart // step)))
+    seen = radar.notnull().sum(("y", "x"))
+    wet = ((radar >= 1.0).sum(("y", "x")) / seen.clip(min=1)).values
+    chosen = [t for t in np.arange(first, last + step, every) if t <= last and wet[times == t] >= least_wet]
+    return np.array(chosen[:: -(-len(chosen) // most) if chosen else 1], dtype="datetime64[ns]")
+
+
+def describe(event: Event, cases: NDArray[np.datetime64]) -> str:
+    """Say which cases of an event count, in one line."""
+    if not cases.size:
+        return f"{event.name} ({event.region}): no case"
+    return f"{event.name} ({event.region}): {cases.size} cases, {iso_time(cases[0])} to {iso_time(cases[-1])}"

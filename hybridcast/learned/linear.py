@@ -1,0 +1,153 @@
+"""Logistic regressions: members of one or a few predictors, and the weights of members in a blend.
+
+All of them hold for a threshold and a lead time; between the lead times they were fitted at they are interpolated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import expit
+from threadpoolctl import threadpool_limits
+
+from hybridcast.features import NAMES, WET, WIDTHS
+
+Array = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+
+#: Log odds beyond this are certainty enough; what is surer is held here.
+SUREST = 9.0
+
+
+def fit_logistic(
+    inputs: NDArray[np.floating],
+    happened: NDArray[np.bool_],
+    weight: NDArray[np.floating],
+    *,
+    offset: NDArray[np.floating] | float = 0.0,
+    centre: Doubles | None = None,
+    strength: float = 1.0,
+    lowest: Doubles | None = None,
+) -> Doubles:
+    """Fit log odds that are linear in the inputs, held near given coefficients by a ridge.
+
+    Parameters
+    ----------
+    inputs
+        Shape ``(row, input)``, finite.
+    happened
+        Shape ``(row,)``.
+    weight
+        How many observations each row stands for, shape ``(row,)``.
+    offset
+        Added to the log odds, shape ``(row,)``.
+    centre
+        The coefficients without evidence, the constant last, shape ``(input + 1,)``; zero by default.
+    strength
+        Of the ridge: as if that many observations, with inputs of size one, spoke for `centre`.
+    lowest
+        Coefficients are not below these, shape ``(input + 1,)``.
+
+    Returns
+    -------
+    ndarray
+        Coefficients, the constant last, shape ``(input + 1,)``.
+    """
+    design = np.column_stack([inputs, np.ones(len(inputs))]).astype(np.float64)
+    target, counts = happened.astype(np.float64), np.asarray(weight, np.float64)
+    middle = np.zeros(design.shape[1]) if centre is None else centre
+
+    def loss(coefficients: Doubles) -> tuple[float, Doubles]:
+        odds = design @ coefficients + offset
+        away = coefficients - middle
+        # log(1 + e^x) - y x, written so that it does not overflow
+        value = counts @ (np.logaddexp(0.0, odds) - target * odds) + 0.5 * strength * away @ away
+        slope = design.T @ (counts * (expit(odds) - target)) + strength * away
+        return float(value), slope
+
+    bounds = None if lowest is None else [(low, None) for low in lowest]
+    with threadpool_limits(1):  # the products are small, and threads that wait for one another would take all the time
+        result: Doubles = minimize(loss, middle, jac=True, method="L-BFGS-B", bounds=bounds).x
+    return result
+
+
+@dataclass(frozen=True)
+class LinearMember:
+    """Log odds of each threshold, linear in some of the predictors."""
+
+    name: str
+    columns: tuple[str, ...]
+    """Predictors it looks at."""
+    leads: tuple[float, ...]
+    """min, increasing."""
+    coefficients: Array
+    """Shape ``(lead, threshold, input + 1)``, the constant last."""
+
+    def scores(self, rows: Array, lead: float) -> Array:
+        """Give log odds at one lead time (min), shape ``(threshold, row)``."""
+        at = interpolated(self.coefficients, self.leads, lead)
+        inputs = inputs_of(rows, self.columns)
+        scores: Array = at[:, :-1] @ inputs.T + at[:, -1:]
+        return np.clip(scores, -SUREST, SUREST)
+
+
+def interpolated(values: Array, leads: Sequence[float], lead: float) -> Array:
+    """Interpolate along the first axis, which is `leads`; the ends hold beyond."""
+    place = float(np.interp(lead, leads, np.arange(len(leads))))
+    low = min(int(place), len(leads) - 1)
+    high = min(low + 1, len(leads) - 1)
+    share = np.float32(place - low)
+    between: Array = (1 - share) * values[low] + share * values[high]
+    return between
+
+
+def inputs_of(rows: Array, columns: Sequence[str]) -> Array:
+    """Take columns of predictors, missing ones 0; shares as the logarithm of their odds."""
+    taken = rows[:, [NAMES.index(name) for name in columns]]
+    for k, name in enumerate(columns):
+        if name.startswith("wet_"):
+            share = np.clip(taken[:, k], 0, 1)
+            taken[:, k] = np.log((share + np.float32(0.01)) / (np.float32(1.01) - share))
+    return np.nan_to_num(taken)
+
+
+#: The neighbourhood of the advected field, calibrated: the strong cheap baseline of probabilities.
+NEIGHBOURHOOD = tuple(f"wet_{wet:g}_{width}" for wet in WET for width in WIDTHS)
+#: The scale filter as a probability.
+SCALES = ("filter", "filter_8")
+
+
+def fit_member(
+    name: str,
+    columns: tuple[str, ...],
+    rows: Array,
+    observed: Array,
+    weight: Array,
+    lead: Array,
+    thresholds: Sequence[float],
+    strength: float = 20.0,
+) -> LinearMember:
+    """Fit a member at each lead time that occurs.
+
+    Parameters
+    ----------
+    rows
+        Predictors, shape ``(row, feature)``.
+    observed, weight, lead
+        Rate (mm h-1), number of observations it stands for, and lead time (min), shape ``(row,)``.
+    strength
+        See `fit_logistic`.
+    """
+    leads = np.unique(lead)
+    inputs = inputs_of(rows, columns)
+    found = np.empty((leads.size, len(thresholds), len(columns) + 1), np.float32)
+    for i, minutes in enumerate(leads):
+        at = lead == minutes
+        for j, threshold in enumerate(thresholds):
+            happened = observed[at] >= np.float32(threshold)
+            found[i, j] = fit_logistic(inputs[at], happened, weight[at], strength=strength)
+    return LinearMember(name, columns, tuple(map(float, leads)), found)

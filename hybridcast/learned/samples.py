@@ -1,0 +1,125 @@
+"""Training samples: predictors of randomly chosen cells and what was then observed there, event by event."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from hybridcast.events import Event, issue_times, load_event
+from hybridcast.features import rows_of, situation_of
+from hybridcast.motion import DenseFlow, MotionMethod
+
+Array = NDArray[np.float32]
+
+#: What a forecast looks back on, at most.
+HISTORY = np.timedelta64(60, "m")
+_MINUTE = np.timedelta64(1, "m")
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How samples are drawn."""
+
+    leads: tuple[int, ...] = (15, 30, 45, 60, 75, 90, 105, 120)
+    """Lead times, min."""
+    cells: int = 500
+    """Cells per issue time; each is used at every lead time."""
+    apart: int = 5
+    """Issue times of an event are at least this far apart, min."""
+    cases: int = 16
+    """Issue times of an event, at most."""
+    quiet: float = 0.15
+    """How likely a cell without any rain around it is chosen, against one with rain; it then counts as much more."""
+    seed: int = 0
+
+
+class Samples(NamedTuple):
+    """Rows of predictors and what was observed; one event's, or several one after the other."""
+
+    predictors: Array
+    """Shape ``(row, feature)``."""
+    observed: Array
+    """Rain rate, mm h-1, shape ``(row,)``."""
+    weight: Array
+    """How many rows of a plain random choice a row stands for, shape ``(row,)``."""
+    lead: Array
+    """min, shape ``(row,)``."""
+    case: NDArray[np.int32]
+    """Number of the issue time, shape ``(row,)``."""
+
+
+def joined(parts: list[Samples]) -> Samples:
+    """Put samples one after the other, with cases numbered on."""
+    offset, cases = 0, []
+    for part in parts:
+        cases.append(part.case + np.int32(offset))
+        offset += int(part.case.max(initial=-1)) + 1
+    return Samples(
+        predictors=np.concatenate([part.predictors for part in parts]),
+        observed=np.concatenate([part.observed for part in parts]),
+        weight=np.concatenate([part.weight for part in parts]),
+        lead=np.concatenate([part.lead for part in parts]),
+        case=np.concatenate(cases),
+    )
+
+
+def sample_event(event: Event, sampling: Sampling, motion: MotionMethod | None = None) -> Samples:
+    """Draw the samples of one event, issue time after issue time."""
+    radar = load_event(event)
+    cases = issue_times(radar, event, apart=np.timedelta64(sampling.apart, "m"), most=sampling.cases)
+    seed = np.random.SeedSequence([sampling.seed, *event.name.encode()])
+    generator = np.random.default_rng(seed)
+    parts = [sample_case(radar, issue, sampling, generator, motion or DenseFlow()) for issue in cases]
+    return joined(parts) if parts else _nothing()
+
+
+def _nothing() -> Samples:
+    from hybridcast.features import NAMES
+
+    empty = np.empty(0, np.float32)
+    return Samples(np.empty((0, len(NAMES)), np.float32), empty, empty, empty, np.empty(0, np.int32))
+
+
+def sample_case(
+    radar: xr.DataArray, issue: np.datetime64, sampling: Sampling, generator: np.random.Generator, motion: MotionMethod
+) -> Samples:
+    """Draw the samples of one issue time: predictors from frames up to it, observations after it."""
+    recent = radar.sel(time=slice(issue - HISTORY, issue))
+    leads = np.array(sampling.leads) * _MINUTE
+    later = radar.reindex(time=issue + leads).values
+    situation = situation_of(recent, motion.estimate(recent), leads)
+    cells, weight = _choose_cells(recent, np.isfinite(later).any(axis=0), sampling, generator)
+    rows = rows_of(situation, cells)
+    observed = later[:, cells[:, 0], cells[:, 1]]
+    seen = np.isfinite(observed)
+    shape = observed.shape
+    return Samples(
+        predictors=rows[seen],
+        observed=observed[seen],
+        weight=np.broadcast_to(weight, shape)[seen],
+        lead=np.broadcast_to(np.array(sampling.leads, np.float32)[:, None], shape)[seen],
+        case=np.zeros(int(seen.sum()), np.int32),
+    )
+
+
+def _choose_cells(
+    recent: xr.DataArray, seen: NDArray[np.bool_], sampling: Sampling, generator: np.random.Generator
+) -> tuple[NDArray[np.int32], Array]:
+    """Choose cells, those with rain around them more often; the weights make up for it."""
+    from scipy.ndimage import uniform_filter
+
+    rain = np.nan_to_num(recent.values[-1]) >= 0.1
+    near = uniform_filter(rain.astype(np.float32), 65, mode="nearest") > 1e-4
+    chance = np.where(near, 1.0, sampling.quiet) * seen
+    places = np.argwhere(seen).astype(np.int32)
+    if not len(places):  # the radar was gone after the issue time
+        return places, np.empty(0, np.float32)
+    chance = chance[seen] / chance.sum()
+    count = min(sampling.cells, len(places))
+    chosen = generator.choice(len(places), count, replace=False, p=chance, shuffle=False)
+    weight = 1.0 / (chance[chosen] * len(places))
+    return places[chosen], weight.astype(np.float32)

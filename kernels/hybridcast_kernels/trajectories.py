@@ -1,0 +1,108 @@
+"""Where air comes from, and what many planes hold there: for predictors, which need places rather than fields."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from hybridcast_kernels import points as pt
+from hybridcast_kernels.advection_cpu import steps_to
+from hybridcast_kernels.parallel import over_bands
+
+Array = NDArray[np.float32]
+
+plain = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
+
+
+@plain
+def trace_cells(flow, durations, lead_of_step, cells, out, first, last):
+    """Follow cells first..last back: see `origins`."""
+    for k in range(first, last):
+        x = np.float32(cells[k, 1])
+        y = np.float32(cells[k, 0])
+        gx = pt.bilinear(flow, 0, x, y) * durations[0]
+        gy = pt.bilinear(flow, 1, x, y) * durations[0]
+        qx, qy = gx, gy
+        for step in range(durations.size):
+            duration = durations[step]
+            if step > 0:
+                ratio = duration / durations[step - 1]
+                gx, gy, qx, qy = gx * ratio, gy * ratio, qx * ratio, qy * ratio
+            mx, my = x - pt.HALF * gx, y - pt.HALF * gy
+            dx = pt.bilinear(flow, 0, mx, my) * duration
+            dy = pt.bilinear(flow, 1, mx, my) * duration
+            if step == 0:
+                qx, qy = dx, dy
+            x -= dx
+            y -= dy
+            gx, gy = dx + pt.HALF * (dx - qx), dy + pt.HALF * (dy - qy)
+            qx, qy = dx, dy
+            if lead_of_step[step] >= 0:
+                out[lead_of_step[step], k, 0] = y
+                out[lead_of_step[step], k, 1] = x
+
+
+def origins(flow: Array, leads: Array, cells: NDArray[np.int32], longest_step: float = np.inf) -> Array:
+    """Give where the air at `cells` was before each lead time, by the scheme of `advection_cpu.advect`.
+
+    Parameters
+    ----------
+    flow
+        Cells per unit of `leads`, shape ``(2, y, x)``, x first, finite.
+    leads
+        Lead times, above zero and increasing, shape ``(lead,)``.
+    cells
+        Row and column, shape ``(cell, 2)``.
+    longest_step
+        Steps of the trajectories are not longer than this.
+
+    Returns
+    -------
+    ndarray
+        Row and column, which may lie outside the grid, float32, shape ``(lead, cell, 2)``.
+    """
+    durations, lead_of_step = steps_to(leads, longest_step)
+    out = np.empty((leads.size, cells.shape[0], 2), np.float32)
+    over_bands(
+        lambda a, b: trace_cells(flow, durations, lead_of_step, cells, out, a, b), cells.shape[0], 8 * durations.size
+    )
+    return out
+
+
+@plain
+def sample_cells(planes, places, out, first, last):
+    """Sample planes for places first..last: see `sample`."""
+    rows, columns, count = planes.shape
+    for k in range(first, last):
+        y = pt.clamp(places[k, 0], pt.ZERO, np.float32(rows - 1))
+        x = pt.clamp(places[k, 1], pt.ZERO, np.float32(columns - 1))
+        i, j = np.int64(y), np.int64(x)
+        i1, j1 = min(i + 1, rows - 1), min(j + 1, columns - 1)
+        fy, fx = y - np.float32(i), x - np.float32(j)
+        w00, w01 = (pt.ONE - fy) * (pt.ONE - fx), (pt.ONE - fy) * fx
+        w10, w11 = fy * (pt.ONE - fx), fy * fx
+        for p in range(count):
+            out[k, p] = (
+                w00 * planes[i, j, p] + w01 * planes[i, j1, p] + w10 * planes[i1, j, p] + w11 * planes[i1, j1, p]
+            )
+
+
+def sample(planes: Array, places: Array) -> Array:
+    """Interpolate all planes bilinearly at some places; beyond the edge the edge holds, and NaN spreads.
+
+    Parameters
+    ----------
+    planes
+        Shape ``(y, x, plane)``: a place's values of all planes lie together.
+    places
+        Row and column, shape ``(place, 2)``.
+
+    Returns
+    -------
+    ndarray
+        Shape ``(place, plane)``.
+    """
+    out = np.empty((places.shape[0], planes.shape[2]), np.float32)
+    over_bands(lambda a, b: sample_cells(planes, places, out, a, b), places.shape[0], 4 * planes.shape[2])
+    return out

@@ -1,0 +1,249 @@
+"""Training on simulated rain: what is drawn, what is left out, what is said."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import synthetic
+import xarray as xr
+
+from hybridcast.errors import InputError
+from hybridcast.events import Event, load_event, load_events
+from hybridcast.features import NAMES
+from hybridcast.learned import training as module
+from hybridcast.learned.samples import Samples, Sampling, joined, sample_case, sample_event
+from hybridcast.learned.training import MEMBERS, EventSamples, brier_scores, groups_of, train, weighted
+from hybridcast.motion import DenseFlow
+
+MINUTE = np.timedelta64(1, "m")
+LEADS = (15, 30, 60)
+
+
+def events_of(*regions):
+    return [Event(f"event-{k}", region, radar="x") for k, region in enumerate(regions)]
+
+
+def samples_of(cases=1, rows=10, wetness=1.0):
+    case = np.repeat(np.arange(cases, dtype=np.int32), rows)
+    ones = np.ones(case.size, np.float32)
+    return Samples(np.zeros((case.size, len(NAMES)), np.float32), wetness * ones, ones, ones, case)
+
+
+# --- the whole training ---------------------------------------------------------------------------------------
+
+
+def test_a_model_is_trained_and_tells_what_it_was_made_of(training, small_training):
+    model = training.model
+    assert [member.name for member in model.linear] == ["neighbourhood", "scales"]
+    assert model.blend.members == MEMBERS
+    assert model.blend.leads == LEADS
+    assert model.blend.thresholds == model.boosting.thresholds == small_training.thresholds
+    assert (model.blend.weights[..., :-1] >= 0).all()
+    assert np.isfinite(model.blend.weights).all()
+    about = json.loads(json.dumps(model.about))  # plain JSON
+    assert [one["region"] for one in about["events"]] == [f"region-{k}" for k in (0, 1, 2, 0, 1, 2)]
+    assert all(one["cases"] == 3 and one["rows"] == 3 * 3 * 120 for one in about["events"])
+    assert about["regions_left_out"] == []
+    assert about["settings"]["sampling"]["leads"] == [15, 30, 60]
+    assert "lightgbm" in about["versions"]
+
+
+def test_groups_are_left_out_in_turn_and_said(training):
+    left_out = [line for line in training.lines if " left out: " in line]
+    assert len(left_out) == 3
+    assert left_out[0] == "group 1 of 3 left out: event-0a, event-0b"
+
+
+def test_the_blend_is_better_than_climate_on_events_left_out(training):
+    """And no worse than its members by more than the noise of six events."""
+    scores = training.model.about["brier_scores_of_events_left_out"]
+    assert set(scores) == {*MEMBERS, "blend"}
+    for lead in ("15", "30", "60"):
+        blend = scores["blend"][lead]["0.1"]
+        assert blend < 0.2  # 30 % are wet: climate gives 0.21
+        assert blend <= min(scores[name][lead]["0.1"] for name in MEMBERS) + 0.005
+
+
+def test_a_second_training_draws_nothing_and_gives_the_same(archive, training, small_training):
+    drawn = [line for line in training.lines if line.endswith("samples")]
+    assert drawn == [
+        f"{k + 1} of 6: {name} ({name[:-1].replace('event', 'region')}), 1080 samples"
+        for k, name in enumerate(["event-0a", "event-1a", "event-2a", "event-0b", "event-1b", "event-2b"])
+    ]
+    lines = []
+    again = train(load_events(archive), training.work, settings=small_training, report=lines.append)
+    assert lines == training.lines[6:]
+    assert again.boosting.texts == training.model.boosting.texts
+    np.testing.assert_array_equal(again.blend.weights, training.model.blend.weights)
+
+
+def test_only_what_is_missing_is_drawn_and_other_settings_draw_anew(archive, small_training, tmp_path):
+    events = load_events(archive)
+    lines = []
+    draw = module.draw
+    draw(events[:2], tmp_path, small_training, 1, lines.append)
+    draw(events[:3], tmp_path, small_training, 1, lines.append)
+    assert [line.split(": ")[1].split()[0] for line in lines] == ["event-0a", "event-1a", "event-2a"]
+    other = replace(small_training, sampling=replace(small_training.sampling, seed=1))
+    draw(events[:1], tmp_path, other, 1, lines.append)
+    assert len(lines) == 4
+    assert not [path for path in (tmp_path / "samples").iterdir() if path.name.startswith(".")]
+
+
+def test_a_region_left_out_is_not_even_read(archive, training, small_training, tmp_path):
+    """Its files may be gone; the samples on disk of an earlier training are not asked either."""
+    events = [
+        e if e.region != "region-1" else replace(e, radar=str(tmp_path / "gone.nc")) for e in load_events(archive)
+    ]
+    lines = []
+    model = train(events, training.work, settings=small_training, leave_out=["region-1"], report=lines.append)
+    assert model.about["regions_left_out"] == ["region-1"]
+    assert {one["region"] for one in model.about["events"]} == {"region-0", "region-2"}
+    assert not [line for line in lines if "event-1" in line]
+    assert lines[-1] == "trained on 4 events of 2 regions"
+    assert model.boosting.texts != training.model.boosting.texts
+
+
+def test_rows_are_thinned_out_every_event_alike(archive, training, small_training):
+    thin = replace(small_training, rows=1000)
+    drawn = module.draw(load_events(archive), training.work, thin, 1, print)
+    assert [one.weight.size for one in drawn] == [167] * 6
+
+
+def test_an_unknown_region_is_refused_before_anything_is_drawn(archive, small_training, tmp_path):
+    with pytest.raises(InputError, match=r"the regions are region-0, region-1, region-2\. Choose from these"):
+        train(load_events(archive), tmp_path / "work", settings=small_training, leave_out=["atlantis"])
+    assert not (tmp_path / "work").exists()
+
+
+def test_two_events_are_too_few_if_one_is_dry(archive, small_training, tmp_path):
+    dry = synthetic.rain((32, 32), frames=27, spacing=2000.0) * 0
+    dry.assign_attrs(units="mm h-1").to_netcdf(tmp_path / "dry.nc", engine="h5netcdf")
+    events = [load_events(archive)[0], Event("dry", "r", radar=str(tmp_path / "dry.nc"), longest="1h")]
+    lines = []
+    with pytest.raises(InputError, match="1 of 2 events have an issue time with rain"):
+        train(events, tmp_path, settings=small_training, report=lines.append)
+    assert lines[1] == "2 of 2: dry (r), 0 samples"
+
+
+# --- parts ----------------------------------------------------------------------------------------------------
+
+
+def test_a_region_is_never_parted_where_there_are_enough():
+    regions = list("aaaaabbbccdde")
+    groups = groups_of(events_of(*regions), 3)
+    assert set(groups) == {0, 1, 2}
+    for region in set(regions):
+        assert len({g for g, r in zip(groups, regions, strict=True) if r == region}) == 1
+    sizes = np.bincount(groups)
+    assert sizes.max() - sizes.min() <= 1
+    assert groups_of(events_of(*regions), 3) == groups
+
+
+def test_few_regions_are_parted_by_event():
+    assert sorted(groups_of(events_of("a", "a", "a", "b"), 3)) == [0, 0, 1, 2]
+    assert sorted(groups_of(events_of("a", "a"), 3)) == [0, 1]
+
+
+def test_weights_sum_to_the_rows_and_more_cases_count_more_but_less_than_in_proportion():
+    events = events_of("a", "a", "b", "c")
+    drawn = weighted([(e, samples_of(cases=n)) for e, n in zip(events, (4, 4, 4, 16), strict=True)])
+    assert all(isinstance(one, EventSamples) for one in drawn)
+    sums = np.array([one.weight.sum() for one in drawn])
+    assert sums.sum() == pytest.approx(10 * 28)
+    assert sums[0] == pytest.approx(sums[1])
+    assert sums[2] < sums[0] + sums[1] < 2 * sums[2]
+    assert sums[2] < sums[3] < 4 * sums[2]
+
+
+def test_cases_are_numbered_on():
+    both = joined([samples_of(2, 3), samples_of(1, 2)])
+    assert both.case.tolist() == [0, 0, 0, 1, 1, 1, 2, 2]
+
+
+def test_brier_scores_of_certain_members():
+    from hybridcast.learned.blend import Blend, Scored
+
+    observed = np.array([0, 2, 2, 0], np.float32)
+    right = np.where(observed >= 1, 9, -9).astype(np.float32)
+    scored = Scored(15.0, np.stack([right, -right])[:, None], observed, np.ones(4, np.float32))
+    blend = Blend(("right", "wrong"), (1.0,), (15.0,), np.array([[[1, 0, 0]]], np.float32))
+    assert brier_scores(blend, [scored]) == {
+        "right": {"15": {"1": 0.0}},
+        "wrong": {"15": {"1": pytest.approx(1, abs=1e-3)}},
+        "blend": {"15": {"1": 0.0}},
+    }
+
+
+# --- samples --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def radar(archive):
+    return load_event(load_events(archive)[0])
+
+
+def case(radar, issue, seed=0, **options):
+    sampling = Sampling(leads=LEADS, cells=200, **options)
+    return sample_case(radar, issue, sampling, np.random.default_rng(seed), DenseFlow())
+
+
+def test_observations_are_those_of_the_lead_time_at_the_cell(radar):
+    issue = radar.time.values[8]
+    drawn = case(radar.copy(data=np.broadcast_to(np.arange(27.0, dtype=np.float32)[:, None, None], radar.shape)), issue)
+    np.testing.assert_array_equal(drawn.observed, 8 + drawn.lead / 5)
+    assert drawn.predictors.shape == (600, len(NAMES))
+    np.testing.assert_array_equal(drawn.predictors[:, NAMES.index("lead_time")], drawn.lead)
+
+
+def test_what_comes_after_the_issue_time_is_no_predictor(radar):
+    issue = radar.time.values[8]
+    changed = radar.copy(deep=True)
+    changed[9:] = 50.0
+    one, other = case(radar, issue), case(changed, issue)
+    np.testing.assert_array_equal(one.predictors, other.predictors)
+    assert (other.observed == 50).all()
+    assert not (one.observed == 50).any()
+    cut = case(radar.where(radar.time <= issue), issue)
+    assert cut.observed.size == 0
+
+
+def test_missing_observations_are_no_dry_ones(radar):
+    later = radar.copy(deep=True)
+    later[11] = np.nan  # 15 min after
+    later[14, :32] = np.nan
+    drawn = case(later, radar.time.values[8])
+    assert np.isfinite(drawn.observed).all()
+    assert set(drawn.lead) == {30, 60}
+    assert (drawn.lead == 30).sum() < (drawn.lead == 60).sum() == 200
+
+
+def test_weights_make_up_for_choosing_wet_places_more_often(radar):
+    """Rain in the first columns only; what is observed is the column, whose weighted mean is that of all places."""
+    columns = radar.copy(data=np.broadcast_to(np.arange(64, dtype=np.float32), radar.shape).copy())
+    columns[:9] = np.where(np.arange(64) < 5, 2.0, 0.0)
+    drawn = case(columns, radar.time.values[8])
+    assert np.unique(drawn.weight).size == 2
+    assert drawn.observed.mean() < 26
+    assert np.average(drawn.observed, weights=drawn.weight) == pytest.approx(31.5, abs=3)
+
+
+def test_an_event_gives_the_same_samples_each_time(archive):
+    event = load_events(archive)[1]
+    sampling = Sampling(leads=LEADS, cells=30, cases=2)
+    one, other = sample_event(event, sampling), sample_event(event, sampling)
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_array_equal(a, b)
+    renamed = sample_event(replace(event, name="other"), sampling)
+    assert not np.array_equal(one.observed, renamed.observed)
+
+
+def test_drawn_samples_are_plain_zarr(training):
+    stores = sorted((training.work / "samples").iterdir())
+    assert len(stores) == 6
+    with xr.open_zarr(stores[0]) as data:
+        assert data.predictors.dtype == np.float32
+        assert data.sizes == {"row": 1080, "feature": len(NAMES)}

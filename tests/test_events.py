@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+
+from hybridcast.errors import InputError
+from hybridcast.events import Event, issue_times, load_event, load_events
+from hybridcast.field import precipitation
+
+START = np.datetime64("2020-01-01T20:00", "ns")
+TEXT = '[[event]]\nname = "a"\nregion = "r"\nradar = "rain.nc"\n'
+
+
+def rain(frames=60, rate=2.0):
+    values = np.full((frames, 12, 12), rate, dtype=np.float32)
+    times = START + np.arange(frames) * np.timedelta64(5, "m")
+    return precipitation(values, time=times, y=np.arange(12) * 1e3, x=np.arange(12) * 1e3, crs=None)
+
+
+@pytest.fixture
+def archive(tmp_path):
+    rain(120).to_netcdf(tmp_path / "rain.nc", engine="h5netcdf")
+    (tmp_path / "events.toml").write_text(TEXT)
+    return tmp_path / "events.toml"
+
+
+def test_the_list_that_comes_with_the_package_is_of_known_data_sets():
+    import tomllib
+
+    from hybridcast.datasets import packaged, registry
+
+    entries = tomllib.loads(packaged("events.toml").read_text())["event"]
+    assert len(entries) > 10
+    assert all(entry["dataset"] in registry() for entry in entries)
+    assert not any("non-commercial" in registry()[entry["dataset"]].licence.lower() for entry in entries)
+
+
+def test_an_archive_of_files_beside_the_list(archive):
+    (event,) = load_events(archive)
+    radar = load_event(event)
+    assert radar.shape == (120, 6, 6)
+    assert event.licence == "not stated"
+
+
+def test_days_are_events(archive):
+    archive.write_text(TEXT + 'split = "day"\n')
+    first, second = load_events(archive)
+    assert (first.name, second.name) == ("a-01-01", "a-01-02")
+    assert load_event(first).sizes["time"] == 48
+    assert load_event(second)["time"].values[0] == np.datetime64("2020-01-02")
+
+
+def test_a_part_of_the_grid(archive):
+    archive.write_text(TEXT + "x = [0, 5000]\n")
+    assert load_event(load_events(archive)[0]).shape == (120, 6, 3)
+
+
+def test_issue_times_have_frames_before_and_after_them():
+    event = Event("a", "r", radar="x", longest="1h")
+    radar = rain(48)
+    times = issue_times(radar, event)
+    assert times[0] == START + np.timedelta64(30, "m")
+    assert times[-1] + np.timedelta64(60, "m") <= radar["time"].values[-1]
+    assert (np.diff(times) >= np.timedelta64(30, "m")).all()
+    assert issue_times(radar, event, most=2).size == 2
+
+
+@pytest.mark.parametrize("radar", [rain(4), rain(48, 0.0), rain(48) * np.nan, rain(1)])
+def test_no_issue_time_where_there_is_nothing_to_score(radar):
+    assert issue_times(radar, Event("a", "r", radar="x")).size == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "holds the events"),
+        (TEXT + TEXT, "each name comes once"),
+        (TEXT.replace("radar", "radr"), "Did you mean 'radar'"),
+        (TEXT + 'dataset = "fmi-20160928"\n', "one source"),
+        (TEXT.replace('region = "r"\n', ""), "each event has a region"),
+        (TEXT + 'split = "week"\n', "it is 'day'"),
+        ("[[event", "events are TOML"),
+    ],
+)
+def test_a_wrong_list_is_refused(tmp_path, text, message):
+    (tmp_path / "events.toml").write_text(text)
+    with pytest.raises(InputError, match=message):
+        load_events(tmp_path / "events.toml")
+
+
+def test_a_missing_list_is_named(tmp_path):
+    with pytest.raises(InputError, match="Check the path"):
+        load_events(tmp_path / "none.toml")

@@ -1,0 +1,361 @@
+"""The small network: starts as its base, learns, sees nothing of the future, and bears any input."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hybridcast import estimate_motion, precipitation
+from hybridcast.errors import InputError
+from hybridcast.learned import network as nw
+from hybridcast.motion import motion_dataset
+
+torch = pytest.importorskip("torch")
+
+MINUTE = np.timedelta64(1, "m")
+START = np.datetime64("2021-06-01T12:00")
+LEADS = np.array([30, 60, 120]) * MINUTE
+SMALL = nw.NetworkSettings(widths=(4, 6), steps=12, batch=1, crop=20, check_every=4, dropout=0.0, seeds=(0,))
+
+
+def rain(rows=40, columns=56, frames=31, step=5, seed=0, shift=(0.4, 0.2), spacing=2000.0):
+    """Smooth rain that moves by `shift` cells in each frame, ``(frame, y, x)``; frame 6 is the issue time."""
+    from scipy.ndimage import gaussian_filter
+
+    generator = np.random.default_rng(seed)
+    big = gaussian_filter(generator.standard_normal((rows * 3, columns * 3)), 4)
+    big = np.maximum(big / big.std() * 4 - 2, 0).astype(np.float32)
+    y, x = np.mgrid[:rows, :columns]
+    values = np.empty((frames, rows, columns), np.float32)
+    for k in range(frames):
+        values[k] = big[np.rint(y + rows - k * shift[1]).astype(int), np.rint(x + columns - k * shift[0]).astype(int)]
+    return field(values, step, spacing)
+
+
+def field(values, step=5, spacing=2000.0):
+    times = START + np.arange(len(values)) * step * MINUTE
+    y, x = (np.arange(n) * spacing for n in values.shape[1:])
+    return precipitation(np.asarray(values, np.float32), time=times, y=y, x=x, crs=None)
+
+
+def case(radar, issue=6):
+    recent = radar.isel(time=slice(None, issue + 1))
+    motion = estimate_motion(recent)
+    later = radar.reindex(time=recent["time"].values[-1] + np.array(nw.LEADS) * MINUTE).values
+    return nw.Case(nw.inputs_of(recent, motion), nw.outcome_of(later, recent, motion))
+
+
+@pytest.fixture(scope="module")
+def wet():
+    return rain()
+
+
+@pytest.fixture(scope="module")
+def one(wet):
+    return case(wet)
+
+
+@pytest.fixture(scope="module")
+def trained(one):
+    return nw.fit({"a": [one]}, {"b": [case(rain(seed=1))]}, SMALL)
+
+
+def untrained(one, settings=SMALL):
+    parameters = {"base": nw.fit_base({"a": [one]})}
+    for seed in settings.seeds:
+        parameters |= {f"{seed}.{k}": v.detach().numpy() for k, v in nw.initial(settings, seed).items()}
+    return nw.Network(parameters, settings)
+
+
+def noisy(one, settings=SMALL):
+    """A network whose last layer does something."""
+    network = untrained(one, settings)
+    generator = np.random.default_rng(5)
+    for name, value in network.parameters.items():
+        if "last" in name or "film" in name:
+            network.parameters[name] = (0.3 * generator.standard_normal(value.shape)).astype(np.float32)
+    return network
+
+
+def test_starts_as_its_base(one):
+    network = untrained(one)
+    odds, change = nw.correction_of(one.inputs, network)
+    np.testing.assert_array_equal(change, 0)
+    np.testing.assert_array_equal(odds, nw.base_odds(one.inputs.smooth, network.parameters["base"]))
+
+
+def test_starts_as_a_given_base_on_the_field(wet, one):
+    recent = wet.isel(time=slice(None, 7))
+    values = np.sort(np.random.default_rng(0).uniform(0.01, 0.99, (6, 3, 40, 56)), axis=0)[::-1].astype(np.float32)
+    base = xr.DataArray(
+        values, dims=("threshold", "lead_time", "y", "x"), coords={"threshold": list(nw.THRESHOLDS), "lead_time": LEADS}
+    )
+    given = nw.predict(recent, estimate_motion(recent), untrained(one), LEADS, base=base)
+    np.testing.assert_allclose(given.values, values, atol=2e-6)
+    assert given.dims == ("threshold", "lead_time", "y", "x")
+
+
+def test_at_most_150_thousand_parameters():
+    assert nw.size(nw.NetworkSettings()) <= 150_000
+
+
+def test_learns_one_case(one):
+    settings = nw.NetworkSettings(
+        widths=(6, 8),
+        steps=60,
+        batch=1,
+        crop=20,
+        learning_rate=1e-2,
+        averaging=0.5,
+        dropout=0.0,
+        check_every=60,
+        augment=False,
+        seeds=(0,),
+    )
+    log: list[dict[str, float]] = []
+    nw.fit({"a": [one]}, {"b": [one]}, settings, log)
+    assert log[-1]["loss"] < 0.7 * log[-1]["base"]
+
+
+def test_same_seed_same_network(one, trained):
+    again = nw.fit({"a": [one]}, {"b": [case(rain(seed=1))]}, SMALL)
+    assert set(again.parameters) == set(trained.parameters)
+    for name, value in again.parameters.items():
+        np.testing.assert_array_equal(value, trained.parameters[name])
+    other = nw.initial(SMALL, 1)
+    assert not np.array_equal(other["stem.weight"].detach(), nw.initial(SMALL, 0)["stem.weight"].detach())
+
+
+def test_gives_its_base_where_nothing_is_gained(one):
+    # what is learned from one case is wrong for one in which it stays dry
+    dry = nw.Case(one.inputs, one.outcome._replace(reached=np.zeros_like(one.outcome.reached)))
+    soaked = nw.Case(one.inputs, one.outcome._replace(reached=np.stack([one.outcome.known] * 6, axis=1)))
+    log: list[dict[str, float]] = []
+    network = nw.fit({"a": [one, soaked]}, {"b": [dry]}, SMALL, log)
+    assert min(entry["loss"] for entry in log) > log[0]["base"]
+    assert not nw.correction_of(one.inputs, network)[1].any()
+
+
+# --- turning --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("turn", range(8))
+def test_turned_planes_are_those_of_the_turned_field(turn):
+    """Carried out twice: on the rain and its motion, and on the planes made from them."""
+    values = rain(rows=32, columns=32).values[:7]
+    generator = np.random.default_rng(turn)
+    flow = generator.uniform(-0.5, 0.5, (2, 1, 1)) * np.ones((2, 32, 32)) + 0.01 * np.mgrid[:32, :32]
+    planes = planes_of(values, flow)
+    flow_turned = nw.turned(flow, turn).copy()
+    if turn & 4:
+        flow_turned = flow_turned[::-1]
+    flow_turned = flow_turned * np.array([-1 if turn & 1 else 1, -1 if turn & 2 else 1])[:, None, None]
+    found = planes_of(nw.turned(values, turn), flow_turned)
+    names = [k for k, name in enumerate(nw.PLANES) if not name.startswith("filter")]
+    np.testing.assert_allclose(found[names], nw.turned_planes(planes, turn)[names], atol=2e-4)
+
+
+def planes_of(values, flow):
+    recent = field(np.ascontiguousarray(values))
+    motion = motion_dataset(
+        np.ascontiguousarray(flow, dtype=np.float32), recent, 5 * MINUTE, method="set", status="estimated"
+    )
+    return nw.inputs_of(recent, motion).planes
+
+
+@given(turn=st.integers(0, 7), rows=st.integers(1, 5), columns=st.integers(1, 5))
+def test_turns_keep_every_value(turn, rows, columns):
+    values = np.arange(2.0 * rows * columns).reshape(2, rows, columns)
+    made = nw.turned(values, turn)
+    assert sorted(made.ravel()) == sorted(values.ravel())
+    assert made.shape[1:] == ((columns, rows) if turn & 4 else (rows, columns))
+
+
+def test_eight_turns_are_all_different():
+    made = {nw.turned(np.arange(9).reshape(3, 3), turn).tobytes() for turn in range(8)}
+    assert len(made) == 8
+
+
+# --- what it sees ---------------------------------------------------------------------------------------------
+
+
+def test_later_frames_change_nothing(wet):
+    changed = wet.copy(data=np.where(np.arange(wet.sizes["time"])[:, None, None] > 6, 50.0, wet.values))
+    for a, b in zip(case(wet).inputs[:3], case(changed).inputs[:3], strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_outcome_follows_the_rain():
+    """Rain that only moves is where it went: what was wet is wet at all lead times, as far as it stays inside."""
+    radar = rain(rows=64, columns=64, frames=31, shift=(0.5, -0.25))
+    recent = radar.isel(time=slice(None, 7))
+    flow = np.ones((2, 64, 64), np.float32) * np.array([0.5, -0.25], np.float32)[:, None, None]
+    motion = motion_dataset(flow, recent, 5 * MINUTE, method="set", status="estimated")
+    later = radar.reindex(time=recent["time"].values[-1] + np.array(nw.LEADS) * MINUTE).values
+    found = nw.outcome_of(later, recent, motion)
+    now = (recent.values[-1] >= 1).reshape(32, 2, 32, 2).sum(axis=(1, 3))
+    for lead in range(len(nw.LEADS)):
+        inside = found.known[lead] == 4
+        assert 0.5 < inside.mean() < 1
+        # the field is moved in whole cells: borders of rain may be off by one
+        assert np.abs(found.reached[lead, 2] - now.astype(float))[inside].mean() < 0.3
+    assert not found.known[-1][:, -1].any()  # it has left to the east
+
+
+def test_unknown_is_not_dry(wet):
+    values = wet.values.copy()
+    values[:, :, :20] = np.nan
+    made = case(field(values))
+    assert np.isfinite(made.inputs.planes).all()
+    known = made.inputs.planes[nw.PLANES.index("known")]
+    assert not known[:, :10].any()
+    assert known[:, 10:].all()
+    assert (made.outcome.reached <= made.outcome.known[:, None]).all()
+    assert not made.outcome.known[0, :, :8].any()  # in 15 min the rain moves by about a cell
+
+
+def test_outcome_counts_only_what_is_seen(wet):
+    recent = wet.isel(time=slice(None, 7))
+    later = np.full((8, 40, 56), np.nan, np.float32)
+    found = nw.outcome_of(later, recent, estimate_motion(recent))
+    assert not found.known.any()
+    assert not found.reached.any()
+
+
+# --- any input ------------------------------------------------------------------------------------------------
+
+
+def odd_fields():
+    generator = np.random.default_rng(0)
+    plain = rain(rows=23, columns=37).values[:7]
+    holes = np.where(generator.random(plain.shape) < 0.4, np.nan, plain)
+    late = plain.copy()
+    late[-1] = np.nan
+    early = plain.copy()
+    early[1:4] = np.nan
+    return {
+        "odd size": field(plain),
+        "8 x 8": field(plain[:, :8, :8]),
+        "9 x 30": field(plain[:, :9, :30]),
+        "dry": field(plain * 0),
+        "unknown": field(plain * np.nan),
+        "holes": field(holes),
+        "newest missing": field(late),
+        "some missing": field(early),
+        "one frame": field(plain[-1:]),
+        "two frames": field(plain[-2:]),
+        "15 min": field(plain[-3:], step=15),
+        "1 min": field(plain, step=1),
+        "1 km": field(plain, spacing=1000.0),
+        "10 km": field(plain, spacing=10_000.0),
+    }
+
+
+@pytest.mark.parametrize("name", odd_fields())
+def test_any_field(one, name):
+    recent = odd_fields()[name]
+    made = nw.predict(recent, estimate_motion(recent), noisy(one), LEADS)
+    values = made.values
+    known = np.isfinite(values)
+    assert made.shape == (6, 3, *recent.shape[1:])
+    assert (known == known[:1]).all()
+    assert known.any() == (name != "unknown")
+    assert ((values[known] >= 0) & (values[known] <= 1)).all()
+    assert (np.diff(values, axis=0)[known[1:]] <= 0).all()
+
+
+def test_monotone_in_training_too():
+    generator = torch.Generator().manual_seed(0)
+    base, change = torch.randn((2, 2, 8, 6, 4, 4), generator=generator)
+    made = nw.corrected(base, change)
+    assert (made.diff(dim=2) <= 0).all()
+
+
+def test_lead_times_between_are_between(wet, one):
+    recent = wet.isel(time=slice(None, 7))
+    motion = estimate_motion(recent)
+    still = motion.map(lambda part: part * 0, keep_attrs=True)
+    made = nw.predict(recent, still, noisy(one), np.array([30, 37, 45]) * MINUTE).values
+    assert np.isfinite(made).all()
+    a, b, c = np.moveaxis(made, 1, 0)
+    assert ((b >= np.minimum(a, c) - 0.1) & (b <= np.maximum(a, c) + 0.1)).mean() > 0.95
+
+
+def test_correction_moves_with_the_rain(wet, one):
+    """With the rain moved by whole blocks in each field, so is what is predicted (away from borders)."""
+    recent = wet.isel(time=slice(None, 7))
+    network = noisy(one)
+    base = xr.DataArray(
+        np.full((6, 1, 40, 56), 0.5, np.float32) - np.arange(6, dtype=np.float32)[:, None, None, None] * 0.05,
+        dims=("threshold", "lead_time", "y", "x"),
+        coords={"threshold": list(nw.THRESHOLDS), "lead_time": LEADS[:1]},
+    )
+    flow = np.zeros((2, 40, 56), np.float32)
+    flow[0] = 8 / 6  # 8 cells in 30 min
+    motion = motion_dataset(flow, recent, 5 * MINUTE, method="set", status="estimated")
+    moved = nw.predict(recent, motion, network, LEADS[:1], base=base).values[:, 0]
+    change = nw.correction_of(nw.inputs_of(recent, motion, base=base), network)[1][1]  # 30 min
+    odds = np.log(base.values[:, 0] / (1 - base.values[:, 0]))[:, :, 8:].reshape(6, 20, 2, 24, 2).mean(axis=(2, 4))
+    direct = 1 / (1 + np.exp(-np.minimum.accumulate(odds + change[:, :, :24], axis=0)))
+    found = moved[:, :, 8:].reshape(6, 20, 2, 24, 2).mean(axis=(2, 4))
+    assert np.corrcoef(found.ravel(), direct.ravel())[0, 1] > 0.97
+
+
+@pytest.mark.parametrize("wrong", ["thresholds", "lead times"])
+def test_a_base_that_does_not_fit(wet, one, wrong):
+    recent = wet.isel(time=slice(None, 7))
+    thresholds = [0.1, 1.0] if wrong == "thresholds" else list(nw.THRESHOLDS)
+    base = xr.DataArray(
+        np.full((len(thresholds), 3, 40, 56), 0.5, np.float32),
+        dims=("threshold", "lead_time", "y", "x"),
+        coords={"threshold": thresholds, "lead_time": LEADS + (wrong == "lead times") * MINUTE},
+    )
+    with pytest.raises(InputError, match=wrong):
+        nw.predict(recent, estimate_motion(recent), untrained(one), LEADS, base=base)
+
+
+def test_events_are_not_in_both(one):
+    with pytest.raises(InputError, match="in both"):
+        nw.fit({"a": [one]}, {"a": [one]}, SMALL)
+    with pytest.raises(InputError, match="in both"):
+        nw.fit({"a": [one]}, {"b": []}, SMALL)
+
+
+def test_settings_make_a_network():
+    with pytest.raises(InputError, match="seed"):
+        nw.NetworkSettings(seeds=())
+
+
+@pytest.mark.parametrize("change", ["missing", "shape", "more"])
+def test_parameters_that_are_not_those_of_the_settings(trained, change):
+    parameters = dict(trained.parameters)
+    if change == "missing":
+        del parameters["0.last.bias"]
+    elif change == "shape":
+        parameters["0.last.bias"] = parameters["0.last.bias"][:-1]
+    else:
+        parameters["1.last.bias"] = parameters["0.last.bias"]
+    with pytest.raises(InputError, match=r"last\.bias"):
+        nw.Network(parameters, SMALL)
+
+
+def test_base_is_calibrated(one):
+    """Mean probability of the base and the observed share agree on what it was fitted to: it has an intercept."""
+    base = nw.fit_base({"a": [one]}, cells=10_000)
+    chance = 1 / (1 + np.exp(-nw.base_odds(one.inputs.smooth, base).astype(np.float64)))
+    for lead in range(len(nw.LEADS)):
+        known = one.outcome.known[lead].astype(float)
+        for t in (0, 2):
+            expected = one.outcome.reached[lead, t].sum() / known.sum()
+            assert (chance[lead, t] * known).sum() / known.sum() == pytest.approx(expected, abs=0.02)
+
+
+def test_torch_is_imported_late():
+    code = "import sys, hybridcast.learned.network; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
