@@ -25,6 +25,7 @@ _CONTENTS = {
     "advect": "hybridcast.advection",  # a frame and its motion -> later frames
     "Persistence": "hybridcast.nowcasters",  # the frame stays
     "Advection": "hybridcast.nowcasters",  # the frame moves
+    "ScaleFilter": "hybridcast.scales",  # the frame moves, and its small scales fade
     "forecast": "hybridcast.forecasting",  # the one call
     "save_forecast": "hybridcast.forecasting",  # and its result on disk
 }
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from hybridcast.nowcasters import Advection as Advection
     from hybridcast.nowcasters import Persistence as Persistence
     from hybridcast.radar import open_radar as open_radar
+    from hybridcast.scales import ScaleFilter as ScaleFilter
 
 __all__ = [*_CONTENTS, "__version__"]
 

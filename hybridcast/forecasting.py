@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,14 +15,16 @@ import pandas as pd
 import xarray as xr
 
 import hybridcast
+from hybridcast.device import with_device
 from hybridcast.errors import InputError
 from hybridcast.field import NAME, as_datetime64, check_precipitation, iso_time, time_step
 from hybridcast.files import written_whole
-from hybridcast.nowcasters import Advection, LeadTimes, Nowcaster
+from hybridcast.nowcasters import LeadTimes, Nowcaster
+from hybridcast_kernels.devices import Device
 
 Duration: TypeAlias = str | np.timedelta64 | pd.Timedelta
 #: How far back frames are looked at: no method needs more, and it bounds what is loaded of a long archive.
-HISTORY = np.timedelta64(1, "h")
+HISTORY = np.timedelta64(2, "h")
 #: Lead times are not closer than this unless asked for: a radar of 2 min would give sixty in two hours.
 LEAST_STEP = np.timedelta64(5, "m")
 
@@ -32,7 +35,9 @@ def forecast(
     lead_time: Duration = "2h",
     step: Duration | None = None,
     issue_time: datetime | str | np.datetime64 | None = None,
-    model: Nowcaster | None = None,
+    model: Nowcaster | str | Path = "default",
+    thresholds: Sequence[float] | None = None,
+    device: Device = "auto",
 ) -> xr.Dataset:
     """Forecast precipitation from recent radar frames.
 
@@ -50,19 +55,27 @@ def forecast(
         Nothing after it is used; by default the time of the last frame. Where the radar is late, its last frame is
         carried on that much longer, and ``attrs["status"]`` says so.
     model
-        A nowcaster, such as `hybridcast.nowcasters.Persistence()`; None is pure advection, `Advection()`.
+        ``"default"``: the trained model that comes with the package, which blends advection, scale filter and boosted
+        trees; or the folder of a model made by ``hybridcast train``; or any nowcaster, such as `Advection()`.
+    thresholds
+        Rates (mm h-1) whose probabilities a trained model gives, of those it was trained for; by default 0.1, 1 and 5.
+    device
+        "cpu", "cuda", or "auto": what `model` has set, and a GPU if one works.
 
     Returns
     -------
     Dataset
         `precipitation_rate`, dims ``("lead_time", "y", "x")``, mm h-1, NaN where unknown;
         `unknown_fraction`, dims ``("lead_time",)``, the share of the grid that is unknown;
-        the motion `u` and `v`, m s-1, where the model has one. Attributes say how it was made.
+        the motion `u` and `v`, m s-1, where the model has one. From a trained model too: `probability_of_exceedance`,
+        dims ``("threshold", "lead_time", "y", "x")``; `precipitation_rate_advected`, the advection alone; and
+        `member_weight`. Attributes say how it was made.
 
     Raises
     ------
     InputError
-        If the field does not keep the contract, or times do not fit; the message says what to do.
+        If the field does not keep the contract, times do not fit, or `device` is "cuda" and no GPU works or the
+        model knows none; the message says what to do.
 
     Examples
     --------
@@ -76,21 +89,37 @@ def forecast(
     recent = _until(radar, issue_time)
     recent = check_precipitation(recent.compute())
     leads = lead_times_of(radar, lead_time, step)
-    nowcaster = model or Advection()
-    if isinstance(nowcaster, type) or not callable(getattr(nowcaster, "forecast", None)):
-        raise InputError(
-            f"model is {nowcaster!r}",
-            "it is a nowcaster, an object",
-            "Pass, for example, hybridcast.Persistence(); names are for the command line",
-        )
+    nowcaster = with_device(_nowcaster(model, thresholds), device)
     result = nowcaster.forecast(recent, leads)
-    unknown = np.isnan(result[NAME].values).mean(axis=(1, 2), dtype=np.float64).astype(np.float32)
+    # frame by frame: a mask of the whole result would take a quarter of its memory
+    unknown = np.array([np.isnan(frame).mean() for frame in result[NAME].values], dtype=np.float32)
     result["unknown_fraction"] = (
         "lead_time",
         unknown,
         {"long_name": "share of the grid whose precipitation is unknown", "units": "1"},
     )
     return result.assign_attrs(_provenance(recent, nowcaster) | result.attrs)
+
+
+def _nowcaster(model: Nowcaster | str | Path, thresholds: Sequence[float] | None) -> Nowcaster:
+    """Load a trained model, or take a nowcaster as it is."""
+    if isinstance(model, str | Path):
+        from hybridcast.fusion import trained
+
+        return trained(model, thresholds)
+    if isinstance(model, type) or not callable(getattr(model, "forecast", None)):
+        raise InputError(
+            f"model is {model!r}",
+            "it is a nowcaster, an object, or the folder of a trained model",
+            "Pass, for example, hybridcast.Advection(), or leave it out for the default model",
+        )
+    if thresholds is not None:
+        raise InputError(
+            f"thresholds = {thresholds!r} for {model.name}",
+            "only a trained model gives probabilities",
+            "Leave out thresholds, or model",
+        )
+    return model
 
 
 def _until(radar: xr.DataArray, issue_time: datetime | str | np.datetime64 | None) -> xr.DataArray:
@@ -106,7 +135,7 @@ def _until(radar: xr.DataArray, issue_time: datetime | str | np.datetime64 | Non
     recent = radar.sel(time=slice(issue - HISTORY, issue))
     if recent.sizes["time"] == 0:
         raise InputError(
-            f"issue time {iso_time(issue)} has no frame in the hour before it",
+            f"issue time {iso_time(issue)} has no frame in the two hours before it",
             "a forecast starts from recent frames",
             f"Choose an issue time from {iso_time(times[0])} to {iso_time(times[-1])}",
         )
@@ -161,7 +190,7 @@ def _provenance(recent: xr.DataArray, nowcaster: Nowcaster) -> dict[str, Any]:
     left_out = [f"radar frame {iso_time(time)} (missing)" for time in times[~present]]
     if "unreadable_files" in recent.attrs:
         left_out.append(f"unreadable: {recent.attrs['unreadable_files']}")
-    settings: dict[str, Any] = asdict(nowcaster) if is_dataclass(nowcaster) and not isinstance(nowcaster, type) else {}
+    settings = _settings_of(nowcaster)
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {
         "Conventions": "CF-1.10",
@@ -177,6 +206,14 @@ def _provenance(recent: xr.DataArray, nowcaster: Nowcaster) -> dict[str, Any]:
         "sources_used": "radar" if present.any() else "none",
         "sources_left_out": "; ".join(left_out) or "none",
     }
+
+
+def _settings_of(nowcaster: Nowcaster) -> dict[str, Any]:
+    """Give what a nowcaster is set to; a trained model tells it itself, for its trees are no settings."""
+    told = getattr(nowcaster, "settings_told", None)
+    if callable(told):
+        return cast(dict[str, Any], told())
+    return asdict(nowcaster) if is_dataclass(nowcaster) and not isinstance(nowcaster, type) else {}
 
 
 def save_forecast(result: xr.Dataset, path: str | Path) -> Path:
@@ -196,7 +233,7 @@ def save_forecast(result: xr.Dataset, path: str | Path) -> Path:
     seconds = {"units": "seconds since 1970-01-01T00:00:00", "calendar": "standard", "dtype": "int64"}
     encoding |= {"time": {**seconds, "_FillValue": None}, "reference_time": {**seconds, "_FillValue": None}}
     encoding |= {"lead_time": {"units": "minutes", "dtype": "float64", "_FillValue": None}}
-    encoding |= {axis: {"_FillValue": None} for axis in ("y", "x")}
+    encoding |= {axis: {"_FillValue": None} for axis in ("y", "x", "threshold") if axis in result.coords}
     with written_whole(path) as part:
         result.to_netcdf(part, engine="h5netcdf", encoding=encoding)
     return Path(path).expanduser()
