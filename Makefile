@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test check skill bench clean
+.PHONY: help setup demo test coverage gpu check skill scales model evaluation bench clean
 .DEFAULT_GOAL := help
 
 help:  ## show this
@@ -25,6 +25,14 @@ demo: setup  ## forecast the stormiest hours of a real archive, write forecast a
 test: setup  ## the whole test suite
 	$(BIN)/python -m pytest
 
+coverage: setup  ## the suite with its coverage; then that of the kernels, interpreted, and CUDA's on numba's simulator
+	$(BIN)/python -m pytest --cov --cov-report=
+	NUMBA_DISABLE_JIT=1 NUMBA_ENABLE_CUDASIM=1 $(BIN)/python -m pytest tests/kernels/test_points.py tests/kernels/test_gpu.py tests/test_device.py --cov --cov-append --cov-report=term
+
+gpu: setup  ## on a CUDA device: the tests of the kernels, CPU against GPU on a real event, and the speed of each kernel
+	$(BIN)/python -m pytest -m gpu
+	$(BIN)/python notebooks/speed_gpu.py
+
 check: setup  ## format, lint, types, and the direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -34,8 +42,17 @@ check: setup  ## format, lint, types, and the direction of imports
 skill: setup  ## skill of the motion against other methods, on the real events; writes notebooks/motion_skill.json
 	$(BIN)/python notebooks/motion_skill.py
 
-bench: setup  ## speed against pysteps and OpenCV, in one run; writes notebooks/speed.json
-	$(BIN)/python notebooks/speed.py
+scales: setup  ## skill and speed of the scale filter against pysteps' S-PROG; writes notebooks/scale_filter.json
+	$(BIN)/python notebooks/scale_filter.py
+
+model: setup  ## train the model that comes with the package, from the real events; an hour or less
+	$(BIN)/hybridcast train --out data/model --work scratch
+
+evaluation: setup  ## nowcasters on the real events; trained ones on regions they were not trained on; hours, can be continued
+	$(BIN)/python notebooks/evaluation.py
+
+bench: setup  ## speed and memory against pysteps, OpenCV and torch, in one run; QUICK=--quick for a minute's worth
+	$(BIN)/python notebooks/speed.py $(QUICK)
 
 clean:  ## remove what was built, numba's caches too
 	rm -rf $(VENV) out dist build .pytest_cache .ruff_cache .mypy_cache .hypothesis

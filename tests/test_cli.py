@@ -70,7 +70,9 @@ def test_forecast_draws_a_picture_or_a_film(run, rain, tmp_path, name):
 
 def test_forecast_takes_settings_from_toml(run, rain, tmp_path):
     (tmp_path / "s.toml").write_text('[motion]\nframes = 3\n[advection]\ninterpolation = "nearest"\n')
-    code, out, _ = run("forecast", rain, "-o", tmp_path / "f.nc", "--settings", tmp_path / "s.toml")
+    code, out, _ = run(
+        "forecast", rain, "-o", tmp_path / "f.nc", "--settings", tmp_path / "s.toml", "--model", "advection"
+    )
     assert code == 0
     assert "nearest" in out
 

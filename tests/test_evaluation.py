@@ -1,0 +1,309 @@
+"""Evaluation on the simulated scene: files that are used again, masks, kills, workers, the command."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import synthetic
+import xarray as xr
+from typer.testing import CliRunner
+
+from hybridcast import evaluation
+from hybridcast.cli import app
+from hybridcast.datasets import scene_path
+from hybridcast.errors import InputError
+from hybridcast.evaluation import EvaluationSettings, case_sums, evaluate
+from hybridcast.events import Event
+from hybridcast.field import NAME
+from hybridcast.forecasting import forecast
+from hybridcast.nowcasters import Advection, Persistence, forecast_dataset
+from hybridcast.verification import scores
+from hybridcast.verification.sums import ENSEMBLE, PROBABILITY
+from hybridcast.verification.tables import columns, event_scores, markdown, summary
+
+SETTINGS = EvaluationSettings(longest="1h", cases=2)
+
+
+@dataclass(frozen=True)
+class Damped:
+    """Persistence times a factor, with members, known everywhere."""
+
+    factor: float = 0.5
+    members: int = 3
+
+    @property
+    def name(self) -> str:
+        return "damped"
+
+    def forecast(self, recent, lead_times):
+        rate = self.factor * Persistence().forecast(recent, lead_times)[NAME]
+        result = forecast_dataset(rate.values, recent, lead_times, model=self.name)
+        steps = np.linspace(0.5, 1.5, self.members, dtype=np.float32)
+        result[ENSEMBLE] = (("realization", *rate.dims), np.stack([rate.values * step for step in steps]))
+        return result
+
+
+def scene_events(*names):
+    return [Event(name=name, region=name[0], radar=str(scene_path())) for name in names]
+
+
+def files(folder):
+    return {path.relative_to(folder): path.stat().st_mtime_ns for path in sorted(folder.rglob("*.nc"))}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Sums of two events, and the work folder that they come from."""
+    work = tmp_path_factory.mktemp("work")
+    said = []
+    sums = evaluate(
+        scene_events("one", "two"),
+        lambda event: {"damped": Damped()},
+        work=work,
+        settings=SETTINGS,
+        progress=lambda *what: said.append(what),
+    )
+    return sums, work, said
+
+
+def test_sums_have_every_event_area_and_model(run):
+    sums, _, said = run
+    assert sums["event"].values.tolist() == ["one", "two"]
+    assert sums["region"].values.tolist() == ["o", "t"]
+    assert sums["model"].values.tolist() == ["persistence", "advection", "damped"]
+    assert (sums["cases"] == 2).all()
+    assert [what[1:] for what in said] == [(k, 4) for k in range(1, 5)]
+    counts = sums["count"]
+    assert (counts == counts.isel(model=0)).all()
+    assert (counts.sel(area="source") < counts.sel(area="all")).all()
+    assert (sums["own_count"].sel(area="source") == counts.sel(area="source")).all()
+    assert (sums["own_count"].sel(model="advection", area="all") < counts.sel(model="advection", area="all")).all()
+    assert (sums["rank_count"].sel(model="advection") == 0).all()
+    np.testing.assert_allclose(sums["rank_count"].sel(model="damped").sum("rank"), counts.sel(model="damped"))
+
+
+def test_what_was_made_is_used_again(run, monkeypatch):
+    sums, work, _ = run
+    before = files(work)
+    monkeypatch.setattr(evaluation, "forecast", None)  # nothing may be forecast
+    monkeypatch.setattr(evaluation, "case_sums", None)
+    again = evaluate(scene_events("one", "two"), lambda event: {"damped": Damped()}, work=work, settings=SETTINGS)
+    xr.testing.assert_identical(again, sums)
+    assert files(work) == before
+
+
+def test_another_model_costs_its_own_forecasts_only(run, monkeypatch, tmp_path):
+    sums, work, _ = run
+    made = []
+    monkeypatch.setattr(evaluation, "forecast", lambda *a, **k: made.append(k["model"].name) or forecast(*a, **k))
+    both = {"damped": Damped(), "weak": Damped(factor=0.1)}
+    more = evaluate(scene_events("one", "two"), lambda event: both, work=work, settings=SETTINGS)
+    assert made == ["damped"] * 4  # the name of the weak one
+    assert more["model"].values.tolist() == ["persistence", "advection", "damped", "weak"]
+    xr.testing.assert_allclose(more["hits"].sel(model="damped"), sums["hits"].sel(model="damped"))
+    assert (more["forecast"].sel(model="weak") < more["forecast"].sel(model="damped")).all()
+
+
+def test_a_model_with_other_settings_is_run_again(run):
+    sums, work, _ = run
+    changed = evaluate(scene_events("one"), lambda event: {"damped": Damped(factor=0.2)}, work=work, settings=SETTINGS)
+    assert (changed["forecast"].sel(model="damped") < sums["forecast"].sel(model="damped", event=["one"])).all()
+    back = evaluate(scene_events("one"), lambda event: {"damped": Damped()}, work=work, settings=SETTINGS)
+    xr.testing.assert_identical(back["hits"], sums["hits"].sel(event=["one"]))
+
+
+def test_two_processes_give_the_same_sums(run, tmp_path):
+    events = scene_events("one", "two")
+    settings = replace(SETTINGS, cases=1)
+    sums = evaluate(events, _baselines, work=tmp_path / "two", settings=settings, workers=2)
+    alone = evaluate(events, _baselines, work=tmp_path / "one", settings=settings)
+    xr.testing.assert_identical(sums, alone)
+
+
+def _baselines(event):
+    return {"slow": Advection()}
+
+
+def test_unknown_points_are_judged_with_advection_or_persistence():
+    radar = synthetic.rain((40, 50), frames=3, later=12, wet=0.6)
+    radar = radar.where(radar.x > 3000)
+    issue = radar.time.values[2]
+    made = {name: forecast(radar, issue_time=issue, lead_time="1h", step="30min", model=model)
+            for name, model in {"persistence": Persistence(), "advection": Advection()}.items()}  # fmt: skip
+    silent = made["advection"].assign({NAME: made["advection"][NAME] * np.nan})
+    half = made["advection"].assign({NAME: made["advection"][NAME].where(radar.y.values[None, :, None] > 20_000)})
+    sums = case_sums({**made, "half": half}, radar)
+    everywhere = sums.sel(area="all")
+    xr.testing.assert_identical(
+        everywhere["hits"].sel(model="half", drop=True), everywhere["hits"].sel(model="advection", drop=True)
+    )
+    assert (everywhere["own_count"].sel(model="half") < everywhere["own_count"].sel(model="advection")).all()
+    assert (everywhere["own_count"].sel(model="advection") < everywhere["count"].sel(model="advection")).all()
+    seen = int(np.isfinite(radar.values[8]).sum())
+    assert (everywhere["count"] == seen).all()
+    none = case_sums({**made, "silent": silent}, radar)
+    assert (none.sel(area="source")["count"] == 0).all()
+    assert (none.sel(area="all", model="silent")["count"] == seen).all()
+    table = scores.csi_equal_area(everywhere.sel(model="advection"))
+    np.testing.assert_allclose(table, scores.csi(everywhere.sel(model="advection")))
+
+
+def test_probabilities_are_filled_with_certainty():
+    radar = synthetic.rain((20, 20), frames=3, later=6, wet=0.6)
+    issue = radar.time.values[2]
+    made = {name: forecast(radar, issue_time=issue, lead_time="30min", step="30min", model=model)
+            for name, model in {"persistence": Persistence(), "advection": Advection()}.items()}  # fmt: skip
+    unknown = np.full((6, 1, 20, 20), np.nan, np.float32)
+    model = made["advection"].assign({PROBABILITY: (("threshold", "lead_time", "y", "x"), unknown)})
+    model = model.assign_coords(threshold=np.float32(evaluation.THRESHOLDS))
+    sums = case_sums({**made, "model": model}, radar).sel(area="all")
+    np.testing.assert_allclose(
+        scores.brier_score(sums.sel(model="model")), scores.brier_score(sums.sel(model="advection"))
+    )
+
+
+def test_an_error_names_the_case(tmp_path):
+    @dataclass(frozen=True)
+    class Broken:
+        name: str = "broken"
+
+        def forecast(self, recent, lead_times):
+            raise ZeroDivisionError("no")
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        evaluate(scene_events("one"), lambda event: {"broken": Broken()}, work=tmp_path, settings=SETTINGS)
+    assert "while forecasting one 2024-06-11" in caught.value.__notes__[0]
+
+
+def test_events_without_a_case_are_refused(tmp_path):
+    dry = [Event(name="short", region="x", radar=str(scene_path()), longest="10h")]
+    with pytest.raises(InputError, match="none of 1 events has a case"):
+        evaluate(dry, lambda event: {}, work=tmp_path)
+    with pytest.raises(InputError, match="each has files of its own name"):
+        evaluate(scene_events("one"), lambda event: dict.fromkeys(["a b", "a-b"]), work=tmp_path, settings=SETTINGS)
+    with pytest.raises(InputError, match="one worker at least"):
+        evaluate(scene_events("one"), lambda event: {}, work=tmp_path, settings=SETTINGS, workers=0)
+
+
+# --- tables ---------------------------------------------------------------------------------------------------
+
+
+def test_the_summary_has_each_score_of_each_model(run):
+    sums, _, _ = run
+    found = json.loads(json.dumps(summary(sums, baseline="advection"), allow_nan=False))
+    assert found["lead_times_min"] == [30, 60]
+    assert found["support"]["one"]["cases"] == [2, 2]
+    assert found["events_of_mean"]["all"]["MAE"] == [2, 2]
+    names = [column.name for column in columns()]
+    for area in ("all", "source"):
+        for model in ("persistence", "advection", "damped"):
+            assert list(found["mean"][area][model]) == names
+    mean = np.mean([float(scores.csi(sums.sel(event=name, area="source", model="damped", threshold=1.0))[0])
+                    for name in ("one", "two")])  # fmt: skip
+    assert found["mean"]["source"]["damped"]["CSI 1"][0] == pytest.approx(mean, rel=1e-4)
+    gap = found["difference"]["all"]["damped"]["MAE"]
+    assert gap["verdict"] == ["not resolved"] * 2  # two days are not enough
+    assert gap["difference"][0] == pytest.approx(
+        found["mean"]["all"]["damped"]["MAE"][0] - found["mean"]["all"]["advection"]["MAE"][0], abs=2e-5
+    )
+    assert found["mean"]["source"]["advection"]["CSI 1"] == found["mean"]["source"]["advection"]["CSI 1, equal area"]
+    with pytest.raises(InputError, match="baseline 'nobody'"):
+        summary(sums, baseline="nobody")
+
+
+def test_means_compare_the_same_events(run):
+    sums = run[0].copy(deep=True)
+    for name in ("hits", "misses", "false_alarms"):
+        sums[name].loc[{"event": "one", "model": "damped", "threshold": 5.0}] = 0.0
+    found = event_scores(sums)["CSI 5"]
+    assert np.isnan(found.sel(event="one")).all()
+    assert found.sel(event="two").notnull().all()
+
+
+def test_the_markdown_can_be_read_as_tables(run):
+    text = markdown(summary(run[0], baseline="advection"))
+    assert "4 cases (4 / 4 by lead time) of 2 events on 2 days in 2 regions" in text
+    tables = [block for block in text.split("\n\n") if block.startswith("|")]
+    assert len(tables) == 2 * 2 + 2 + 2
+    for table in tables:
+        assert len({line.count("|") for line in table.splitlines()}) == 1
+
+
+# --- the command ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def listed(tmp_path):
+    path = tmp_path / "events.toml"
+    path.write_text(
+        "".join(f'[[event]]\nname = "{n}"\nregion = "{n[0]}"\nradar = "{scene_path()}"\n' for n in ("one", "two"))
+    )
+    return path
+
+
+def arguments(listed, work, *more):
+    return [
+        "evaluate", "--events", str(listed), "--work", str(work), "--output", str(work.parent / "found.json"),
+        "--models", "advection", "--baseline", "persistence", "--cases", "2", *more,
+    ]  # fmt: skip
+
+
+def test_the_command_writes_json_and_markdown(listed, tmp_path):
+    result = CliRunner().invoke(app, arguments(listed, tmp_path / "work", "--only", "t"))
+    assert result.exit_code == 0, result.output
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert list(found["events"]) == ["two"]
+    assert found["models"] == ["persistence", "advection"]
+    assert "# Evaluation" in (tmp_path / "found.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [(("--only", "three"), "it is an event or a region"), (("--models", "magic"), "the model is a known one")],
+)
+def test_the_command_refuses_what_it_does_not_know(listed, tmp_path, option, message):
+    result = CliRunner().invoke(app, arguments(listed, tmp_path / "work", *option))
+    assert isinstance(result.exception, InputError)
+    assert message in str(result.exception)
+
+
+def test_a_killed_run_goes_on_and_ends_the_same(listed, tmp_path):
+    undisturbed = tmp_path / "a" / "work"
+    undisturbed.parent.mkdir()
+    assert CliRunner().invoke(app, arguments(listed, undisturbed)).exit_code == 0
+    work = tmp_path / "b" / "work"
+    work.parent.mkdir()
+    command = [sys.executable, "-m", "hybridcast", *arguments(listed, work)]
+    kills = 0
+    for wanted in (1, 5):  # files that are there when it is killed
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=os.environ)
+        end = time.monotonic() + 60
+        while process.poll() is None and len(list(work.rglob("*.nc"))) < wanted and time.monotonic() < end:
+            time.sleep(0.002)
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        process.communicate()
+    assert kills >= 2
+    assert not (work.parent / "found.json").exists()
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert finished.returncode == 0, finished.stderr
+    assert (work.parent / "found.json").read_text() == (undisturbed.parent / "found.json").read_text()
+    one, two = (
+        sorted(p.relative_to(w) for p in w.rglob("*.nc") if not p.name.startswith(".")) for w in (undisturbed, work)
+    )
+    assert one == two
+
+
+def test_the_package_brings_events_for_it():
+    assert Path(evaluation.__file__).is_file()
+    assert "--events" in CliRunner().invoke(app, ["evaluate", "--help"]).output
