@@ -103,7 +103,7 @@ def _numbers(text: str | None) -> list[float] | None:
 
 
 #: Trained ones, as `evaluate` compares them.
-_LEARNED = ("hybridcast", "no-hindcasts", "boosting", "neighbourhood")
+_LEARNED = ("hybridcast", "no-hindcasts", "no-network", "network", "boosting", "neighbourhood")
 
 
 def _learned(name: str, folder: Path) -> Nowcaster:
@@ -116,6 +116,8 @@ def _learned(name: str, folder: Path) -> Nowcaster:
     hybrid = replace(hybrid, thresholds=hybrid.model.blend.thresholds)
     if name == "hybridcast":
         return hybrid
+    if name == "no-network":
+        return replace(hybrid, model=hybrid.model.without_network)
     return replace(hybrid, live=None) if name == "no-hindcasts" else only(hybrid, name)
 
 
@@ -281,8 +283,9 @@ def evaluate(
         str | None,
         typer.Option(
             help="What to compare, with commas, of those of 'forecast --model', and of hybridcast (trained without the "
-            "region it is scored on), no-hindcasts (the same, its weights as learned), boosting and neighbourhood "
-            "(members of it alone). By default all but linda, which is slow. Those of pysteps use its motion."
+            "region it is scored on), no-hindcasts (the same, its weights as learned), no-network (the same without "
+            "its network), network, boosting and neighbourhood (members of it alone). By default all but linda, which "
+            "is slow. Those of pysteps use its motion."
         ),
     ] = None,
     baseline: Annotated[str, typer.Option(help="The model that the others are compared with.")] = "s-prog",
@@ -356,6 +359,12 @@ def train(
     rows: Annotated[int, typer.Option(min=1000, help="Samples a training uses, at most.")] = 400_000,
     seed: Annotated[int, typer.Option(help="Of all random choices.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes that draw samples; each holds one event.")] = 1,
+    network: Annotated[
+        bool,
+        typer.Option(
+            help="Train a small network too, which needs torch. It is kept in the model only if events left out gain."
+        ),
+    ] = True,
 ) -> None:
     """Train a model from an archive of radar.
 
@@ -370,13 +379,23 @@ def train(
     from hybridcast.events import load_events
     from hybridcast.learned.boosting import BoostingSettings
     from hybridcast.learned.model import save_model
+    from hybridcast.learned.network import NetworkSettings, torch_is_there
     from hybridcast.learned.samples import Sampling
     from hybridcast.learned.training import TrainingSettings
     from hybridcast.learned.training import train as run
 
     if not output.expanduser().parent.is_dir():
         raise InputError(f"--out {output}", "the folder it goes into exists", f"Create {output.parent}")
-    settings = TrainingSettings(sampling=Sampling(seed=seed), boosting=BoostingSettings(seed=seed), rows=rows)
+    if network and not torch_is_there():
+        raise InputError(
+            "torch is not installed", "the network needs it", "pip install 'hybridcast[network]', or add --no-network"
+        )
+    settings = TrainingSettings(
+        sampling=Sampling(seed=seed),
+        boosting=BoostingSettings(seed=seed),
+        rows=rows,
+        network=NetworkSettings(seeds=(seed, seed + 1)) if network else None,
+    )
     model = run(load_events(archive), work, settings=settings, leave_out=leave_out or (), workers=workers, report=_say)
     save_model(model, output)
     size = sum(part.stat().st_size for part in output.expanduser().iterdir())

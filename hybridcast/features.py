@@ -146,7 +146,12 @@ def decibels(rate: Array) -> Array:
 # --- planes ---------------------------------------------------------------------------------------------------
 
 
-def situation_of(recent: xr.DataArray, motion: xr.Dataset, lead_times: NDArray[np.timedelta64]) -> Situation:
+def situation_of(
+    recent: xr.DataArray,
+    motion: xr.Dataset,
+    lead_times: NDArray[np.timedelta64],
+    smooth: xr.DataArray | None = None,
+) -> Situation:
     """Make what predictors are taken from, from the frames up to the issue time and their motion.
 
     Parameters
@@ -157,6 +162,8 @@ def situation_of(recent: xr.DataArray, motion: xr.Dataset, lead_times: NDArray[n
         As `hybridcast.motion.estimate_motion` gives it.
     lead_times
         ``timedelta64``, increasing, shape ``(lead,)``, from the last time of `recent`.
+    smooth
+        `filtered_dbr` of `hybridcast.scales.filtered` at these lead times, where it is there already.
     """
     dy, dx = metres_per_cell(recent)
     cell = abs(dy) / 1e3, float(np.abs(dx).mean()) / 1e3
@@ -169,9 +176,10 @@ def situation_of(recent: xr.DataArray, motion: xr.Dataset, lead_times: NDArray[n
     found |= _past(recent.isel(time=slice(None, last + 1)), motion, found, cell)
     found |= _motion_planes(motion, cell)
     planes = np.stack([found[name] for name in _PLANES], axis=-1)
-    smooth = filtered(recent, motion, lead_times)["filtered_dbr"].values
+    if smooth is None:
+        smooth = filtered(recent, motion, lead_times)["filtered_dbr"]
     minutes = ((np.asarray(lead_times) + age) / _MINUTE).astype(np.float32)
-    return Situation(planes, _with_mean(smooth, 8, cell), minutes, flow, cell)
+    return Situation(planes, _with_mean(smooth.values, 8, cell), minutes, flow, cell)
 
 
 def _with_mean(fields: Array, width: float, cell: tuple[float, float]) -> Array:
@@ -305,7 +313,7 @@ def rows_of(situation: Situation, cells: NDArray[np.int32]) -> Array:
     ndarray
         float32, shape ``(lead, cell, feature)``, features as `NAMES` has them.
     """
-    places = origins(situation.flow, situation.minutes, cells, LONGEST_STEP)
+    places = origins_of(situation, cells)
     there = cells.astype(np.float32)
     here = sample(situation.planes, there)
     rows = np.empty((situation.minutes.size, len(cells), len(NAMES)), np.float32)
@@ -313,6 +321,11 @@ def rows_of(situation: Situation, cells: NDArray[np.int32]) -> Array:
         sampled = sample(situation.planes, places[k])
         _fill(rows[k], situation, k, sampled, here, places[k], there)
     return rows
+
+
+def origins_of(situation: Situation, cells: NDArray[np.int32]) -> Array:
+    """Give row and column of where the air over some cells at each lead time comes from, ``(lead, cell, 2)``."""
+    return origins(situation.flow, situation.minutes, cells, LONGEST_STEP)
 
 
 def rows_in_moving_frame(situation: Situation, cells: NDArray[np.int32]) -> Array:

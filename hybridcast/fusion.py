@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,13 +28,16 @@ from scipy.special import ndtri
 from hybridcast.advection import LONGEST_STEP, check_lead_times
 from hybridcast.coarse import block_size, cell_size, coarsened
 from hybridcast.errors import InputError
-from hybridcast.features import rows_in_moving_frame, rows_of, situation_of
+from hybridcast.features import origins_of, rows_in_moving_frame, rows_of, situation_of
 from hybridcast.field import GRID_MAPPING, NAME, iso_time
 from hybridcast.learned.blend import Blend, LiveSettings, Scored, corrected, probability
 from hybridcast.learned.boosting import decreasing
-from hybridcast.learned.model import DEFAULT, TrainedModel, load_model
+from hybridcast.learned.model import DEFAULT, NETWORK, TrainedModel, load_model
+from hybridcast.learned.network import Said, said_of, torch_is_there
+from hybridcast.learned.network_inputs import inputs_of
 from hybridcast.motion import DenseFlow, MotionMethod, cells_per_step
 from hybridcast.nowcasters import LeadTimes, forecast_dataset, latest_frame, radar_status
+from hybridcast.scales import filtered
 from hybridcast_kernels import scales_cpu
 from hybridcast_kernels.advection_cpu import LINEAR
 from hybridcast_kernels.advection_cpu import advect as advect_arrays
@@ -130,6 +133,8 @@ class Hybrid:
         result.attrs["frames_used"] = ", ".join(iso_time(t) for t in recent["time"].values[_seen(recent)]) or "none"
         if reason:
             result.attrs["fallback"] = reason
+        if self.speaking is not self.model:
+            result.attrs["members_left_out"] = "network: torch is not installed (pip install 'hybridcast[network]')"
         return result.assign_attrs(motion_method=str(motion.attrs["method"]), motion_status=str(motion.attrs["status"]))
 
     def _why_not(self, recent: xr.DataArray, frame: Array, coarse: Array) -> str:
@@ -153,9 +158,10 @@ class Hybrid:
         blend, used = self._live_blend(coarse)
         asked = _asked(ahead)
         cells, shape = _every(coarse.shape[1:], self.stride)
-        motion = DenseFlow().estimate(coarse)
-        rows = rows_in_moving_frame(situation_of(coarse, motion, _since_last(coarse, asked)), cells)
-        found = [blend.scores(self.members(r, m), m) for r, m in zip(rows, asked / _MINUTE, strict=True)]
+        rows, places, said = self.seen(coarse, _since_last(coarse, asked), cells, moving=True)
+        found = [
+            blend.scores(self.members(r, m, said, p), m) for r, p, m in zip(rows, places, asked / _MINUTE, strict=True)
+        ]
         # each threshold has weights of its own, so what they give may cross
         chances = probability(decreasing(np.stack(found, axis=1))).reshape(len(blend.thresholds), len(asked), *shape)
         chances = _between(chances, asked, ahead)
@@ -189,18 +195,60 @@ class Hybrid:
             "regions_left_out": self.model.about.get("regions_left_out"),
         }
 
-    def members(self, rows: Array, lead: float) -> Array:
-        """Ask all members, in the order of the blend: log odds, shape ``(member, threshold, row)``."""
-        said = {member.name: member.scores(rows, lead) for member in self.model.linear}
-        said["boosting"] = self.model.boosting.scores(rows)
-        return np.stack([said[name] for name in self.model.blend.members])
+    @cached_property
+    def speaking(self) -> TrainedModel:
+        """The model as far as it can be asked here: without its network where torch is not installed."""
+        return self.model if torch_is_there() else self.model.without_network
+
+    def members(self, rows: Array, lead: float, said: Said | None, places: Array) -> Array:
+        """Ask all members, in the order of the blend: log odds, shape ``(member, threshold, row)``.
+
+        Parameters
+        ----------
+        rows
+            Predictors, shape ``(row, feature)``.
+        lead
+            min, from the frame that moves.
+        said
+            What the network says, where there is one.
+        places
+            Row and column of where the air of each row is in the frame that moves, shape ``(row, 2)``.
+        """
+        model = self.speaking
+        told = {member.name: member.scores(rows, lead) for member in model.linear}
+        told["boosting"] = model.boosting.scores(rows)
+        if said is not None:
+            told[NETWORK] = said.at(places, lead)
+        return np.stack([told[name] for name in model.blend.members])
+
+    def seen(
+        self, coarse: xr.DataArray, leads: LeadTimes, cells: NDArray[np.int32], *, moving: bool
+    ) -> tuple[Array, Array, Said | None]:
+        """Give all that members look at, from frames up to the last of `coarse`.
+
+        Returns
+        -------
+        tuple
+            Predictors of `cells` at each lead time; where their air is in the frame that moves, ``(lead, cell, 2)``;
+            and what the network says. The air is the one that is over the cells at the issue time (`moving`), or at
+            the lead time.
+        """
+        motion = DenseFlow().estimate(coarse)
+        smooth = filtered(coarse, motion, leads)["filtered_dbr"]
+        situation = situation_of(coarse, motion, leads, smooth)
+        network = self.speaking.network
+        said = None if network is None else said_of(inputs_of(coarse, motion, smooth=smooth), network)
+        if moving:
+            return rows_in_moving_frame(situation, cells), np.broadcast_to(cells, (len(leads), *cells.shape)), said
+        return rows_of(situation, cells), origins_of(situation, cells), said
 
     def _live_blend(self, coarse: xr.DataArray) -> tuple[Blend, int]:
         """Correct the learned weights by hindcasts; give them, and how many hindcasts there were."""
+        blend = self.speaking.blend
         if self.live is None:
-            return self.model.blend, 0
+            return blend, 0
         hindcasts = hindcasts_of(self, coarse, self.live)
-        return corrected(self.model.blend, hindcasts, self.live), len(hindcasts)
+        return corrected(blend, hindcasts, self.live), len(hindcasts)
 
     def _with_probabilities(self, result: xr.Dataset, blended: Blended) -> xr.Dataset:
         described = {
@@ -212,7 +260,7 @@ class Hybrid:
         thresholds = ("threshold", np.array(self.thresholds), {"long_name": "precipitation rate", "units": "mm h-1"})
         result = result.assign_coords(threshold=thresholds)
         result[EXCEEDANCE] = (("threshold", "lead_time", "y", "x"), blended.chances, described)
-        blend = self.model.blend if blended.blend is None else blended.blend
+        blend = self.speaking.blend if blended.blend is None else blended.blend
         minutes = result["lead_time"].values / _MINUTE
         picked = [blend.thresholds.index(t) for t in self.thresholds]
         weights = np.stack([blend.at(m)[picked, :-1].T for m in minutes], axis=-1)
@@ -235,10 +283,17 @@ def _default_model() -> TrainedModel:
 
 def only(hybrid: Hybrid, member: str) -> Hybrid:
     """Let one member alone speak, calibrated as it is: to see what each is worth."""
-    blend = hybrid.model.blend
+    model = hybrid.model if member == NETWORK else hybrid.model.without_network
+    blend = model.blend
+    if member not in blend.members:
+        raise InputError(
+            f"member {member!r}",
+            f"the members of this model are {', '.join(blend.members)}",
+            "Choose one of these, or train a model that has it",
+        )
     weights = np.zeros_like(blend.weights)
     weights[..., blend.members.index(member)] = 1.0
-    return replace(hybrid, model=replace(hybrid.model, blend=replace(blend, weights=weights)), live=None)
+    return replace(hybrid, model=replace(model, blend=replace(blend, weights=weights)), live=None)
 
 
 def hindcasts_of(hybrid: Hybrid, coarse: xr.DataArray, live: LiveSettings) -> list[Scored]:
@@ -258,13 +313,13 @@ def hindcasts_of(hybrid: Hybrid, coarse: xr.DataArray, live: LiveSettings) -> li
         leads = np.array([lead for lead in live.leads if lead <= back]) * _MINUTE
         later = coarse.reindex(time=issue + leads).values
         cells = _choose(np.isfinite(later).any(axis=0), live.rows, generator)
-        rows = rows_of(situation_of(recent, DenseFlow().estimate(recent), leads), cells)
-        for of_lead, observed, lead in zip(rows, later, leads / _MINUTE, strict=True):
+        rows, places, said = hybrid.seen(recent, leads, cells, moving=False)
+        for of_lead, place, observed, lead in zip(rows, places, later, leads / _MINUTE, strict=True):
             came = observed[cells[:, 0], cells[:, 1]]
             known = np.isfinite(came)
             if not known.any():
                 continue
-            scores = hybrid.members(of_lead[known], float(lead))
+            scores = hybrid.members(of_lead[known], float(lead), said, place[known])
             found.append(Scored(float(lead), scores, came[known], np.ones(int(known.sum()), np.float32)))
     return found
 

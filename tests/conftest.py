@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import pytest
 from hypothesis import settings
 
@@ -39,12 +41,14 @@ def real():
 def small_training():
     """Settings of a training that takes a second or two."""
     from hybridcast.learned.boosting import BoostingSettings
+    from hybridcast.learned.network import NetworkSettings
     from hybridcast.learned.samples import Sampling
     from hybridcast.learned.training import TrainingSettings
 
     sampling = Sampling(leads=(15, 30, 60), cells=120, cases=3)
     boosting = BoostingSettings(trees=8, leaves=8, least_rows=50, threads=1)
-    return TrainingSettings(sampling=sampling, boosting=boosting, folds=3)
+    network = NetworkSettings(widths=(4, 6), steps=12, batch=2, crop=20, check_every=4, seeds=(0,))
+    return TrainingSettings(sampling=sampling, boosting=boosting, folds=3, network=network)
 
 
 @pytest.fixture(scope="session")
@@ -79,6 +83,27 @@ def model_folder(training, tmp_path_factory):
     from hybridcast.learned.model import save_model
 
     return save_model(training.model, tmp_path_factory.mktemp("models") / "small")
+
+
+@pytest.fixture(scope="session")
+def with_network(training):
+    """Give the small model with a network that says something, whether its training kept one or not."""
+    pytest.importorskip("torch")
+    from hybridcast.learned.network import Network, NetworkSettings, initial
+
+    settings = NetworkSettings(widths=(4, 6), seeds=(0, 3))
+    generator = np.random.default_rng(0)
+    parameters = {"base": np.zeros((8, 6, 3), np.float32)}
+    parameters["base"][..., 0] = np.linspace(-4, -9, 6)
+    parameters["base"][..., 1] = 2.5
+    for seed in settings.seeds:
+        made = {name: value.detach().numpy() for name, value in initial(settings, seed).items()}
+        made["last.weight"] = generator.normal(0, 0.2, made["last.weight"].shape).astype(np.float32)
+        parameters |= {f"{seed}.{name}": value for name, value in made.items()}
+    plain = training.model.without_network.blend
+    weights = 0.75 * np.insert(plain.weights, -1, 1 / 3, axis=-1)
+    blend = replace(plain, members=(*plain.members, "network"), weights=weights.astype(np.float32))
+    return replace(training.model, network=Network(parameters, settings), blend=blend, plain=plain)
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from hybridcast.coarse import coarsened
 from hybridcast.errors import InputError
 from hybridcast.field import precipitation
 from hybridcast.forecasting import forecast, save_forecast
-from hybridcast.fusion import Hybrid, hindcasts_of, trained
+from hybridcast.fusion import Hybrid, hindcasts_of, only, trained
 from hybridcast.learned.blend import LiveSettings
-from hybridcast.learned.model import load_model
+from hybridcast.learned.model import load_model, save_model
 from hybridcast.motion import DIS
 from hybridcast.nowcasters import Advection
 
@@ -61,6 +61,12 @@ def model(model_folder):
 
 
 @pytest.fixture(scope="module")
+def model_folder(with_network, tmp_path_factory):
+    """Give the folder of a small model with a network."""
+    return save_model(with_network, tmp_path_factory.mktemp("models") / "networked")
+
+
+@pytest.fixture(scope="module")
 def rain():
     """Rain of two hours: enough for all hindcasts."""
     return scene(frames=25, later=6)
@@ -89,7 +95,7 @@ def test_it_holds_what_it_promises(result, rain, issue):
     assert result.threshold.values.tolist() == [0.1, 1.0, 5.0]
     assert result.threshold.attrs["units"] == "mm h-1"
     assert result.member_weight.dims == ("member", "threshold", "lead_time")
-    assert result.member_name.values.tolist() == ["neighbourhood", "scales", "boosting"]
+    assert result.member_name.values.tolist() == ["neighbourhood", "scales", "boosting", "network"]
     assert {"u", "v", "unknown_fraction"} <= set(result)
     assert result.reference_time.values == issue
     assert result.attrs["model"] == "hybridcast"
@@ -220,6 +226,42 @@ def test_without_hindcasts_the_weights_are_those_learned(rain, model):
     corrected = forecast(rain[:25], lead_time="30min", model=Hybrid(model))
     assert (corrected.member_weight != result.member_weight).any()
     assert (corrected[CHANCE] != result[CHANCE]).any()
+
+
+# --- with and without the network -----------------------------------------------------------------------------
+
+
+def test_the_network_says_something(rain, model):
+    with_it = forecast(rain[:25], lead_time="30min", model=Hybrid(model, live=None))
+    without = forecast(rain[:25], lead_time="30min", model=Hybrid(model.without_network, live=None))
+    assert without.member_name.values.tolist() == ["neighbourhood", "scales", "boosting"]
+    assert np.nanmax(abs(with_it[CHANCE] - without[CHANCE])) > 0.01
+    assert "members_left_out" not in with_it.attrs
+    check(without, rain)
+
+
+def test_without_torch_the_others_speak_and_it_is_said(rain, model, monkeypatch):
+    expected = forecast(rain[:25], lead_time="15min", model=Hybrid(model.without_network))
+    monkeypatch.setattr("hybridcast.fusion.torch_is_there", lambda: False)
+    result = forecast(rain[:25], lead_time="15min", model=Hybrid(model))
+    assert result.attrs["members_left_out"].startswith("network: torch is not installed")
+    np.testing.assert_array_equal(result[CHANCE], expected[CHANCE])
+    np.testing.assert_array_equal(result[RATE], expected[RATE])
+    np.testing.assert_array_equal(result.member_weight, expected.member_weight)
+
+
+@pytest.mark.parametrize("member", ["network", "boosting"])
+def test_one_member_alone(rain, model, member):
+    result = forecast(rain[:25], lead_time="15min", model=only(Hybrid(model), member))
+    check(result, rain)
+    weights = result.member_weight.assign_coords(member=result.member_name.values)
+    assert (weights.sel(member=member) == 1).all()
+    assert (weights.drop_sel(member=member) == 0).all()
+
+
+def test_a_member_that_the_model_has_not_is_refused(model):
+    with pytest.raises(InputError, match="neighbourhood, scales, boosting"):
+        only(Hybrid(model.without_network), "network")
 
 
 # --- thresholds and models ------------------------------------------------------------------------------------

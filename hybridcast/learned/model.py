@@ -3,7 +3,7 @@
 ``manifest.json``         what it was made of and for, and the SHA-256 of every part
 ``boosting-<rate>.txt``   LightGBM's own text of the model for a threshold (mm/h)
 ``weights.safetensors``   coefficients of the linear members and of the blend
-``network.safetensors``   weights of the network, where there is one
+``network.safetensors``   parameters of the small network, where there is one; its settings are in the manifest
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,14 @@ from hybridcast.features import FEATURES, NAMES
 from hybridcast.learned.blend import Blend
 from hybridcast.learned.boosting import Boosting
 from hybridcast.learned.linear import LinearMember
+from hybridcast.learned.network import Network, NetworkSettings
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
+NETWORK_PART = "network.safetensors"
+#: How the network is called among the members of a blend.
+NETWORK = "network"
 #: The model that comes with the package.
 DEFAULT = "default"
 
@@ -46,6 +50,14 @@ class TrainedModel:
     """Size of the cells it was trained on, m."""
     about: dict[str, Any] = field(default_factory=dict)
     """Data sets, splits, scores, versions and settings of the training: plain JSON."""
+    network: Network | None = None
+    plain: Blend | None = None
+    """The blend for where the network cannot be asked; there is one if there is a network."""
+
+    @property
+    def without_network(self) -> TrainedModel:
+        """The same without the network, and with the weights for that."""
+        return self if self.plain is None else replace(self, network=None, blend=self.plain, plain=None)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -88,7 +100,13 @@ def _parts(model: TrainedModel) -> dict[str, bytes]:
         for threshold, text in zip(model.boosting.thresholds, model.boosting.texts, strict=True)
     }
     tensors = {member.name: np.ascontiguousarray(member.coefficients) for member in model.linear}
-    parts[WEIGHTS] = save_tensors({**tensors, "blend": np.ascontiguousarray(model.blend.weights)})
+    tensors["blend"] = np.ascontiguousarray(model.blend.weights)
+    if model.plain is not None:
+        tensors["plain"] = np.ascontiguousarray(model.plain.weights)
+    parts[WEIGHTS] = save_tensors(tensors)
+    if model.network is not None:
+        arrays = {name: np.ascontiguousarray(value) for name, value in model.network.parameters.items()}
+        parts[NETWORK_PART] = save_tensors(arrays)
     return parts
 
 
@@ -105,6 +123,7 @@ def _manifest(model: TrainedModel, sums: dict[str, str]) -> dict[str, Any]:
         "features": [{"name": name, "units": units[name]} for name in model.boosting.features],
         "linear": [{"name": m.name, "columns": list(m.columns), "leads_min": list(m.leads)} for m in model.linear],
         "blend": {"members": list(model.blend.members), "leads_min": list(model.blend.leads)},
+        "network": None if model.network is None else asdict(model.network.settings),
         "about": model.about,
         "sha256": sums,
     }
@@ -129,7 +148,7 @@ def load_model(path: str | Path = DEFAULT) -> TrainedModel:
         parts = {name: _read_part(folder, name, wanted) for name, wanted in manifest["sha256"].items()}
         _check_predictors(manifest, folder)
         return _checked(_assembled(manifest, parts), folder)
-    except (KeyError, SafetensorError) as error:
+    except (KeyError, TypeError, SafetensorError) as error:
         raise InputError(f"{folder}: {error}", "a model has all its parts", "Get the model again") from error
 
 
@@ -153,8 +172,9 @@ def _checked(model: TrainedModel, folder: Path) -> TrainedModel:
         f"coefficients of {m.name}": (m.coefficients.shape, (len(m.leads), count, len(m.columns) + 1))
         for m in model.linear
     }
-    blend = model.blend
-    shapes["weights of the blend"] = blend.weights.shape, (len(blend.leads), count, len(blend.members) + 1)
+    for blend in (model.blend, model.plain or model.blend):
+        words = f"weights of the blend of {len(blend.members)} members"
+        shapes[words] = blend.weights.shape, (len(blend.leads), count, len(blend.members) + 1)
     for name, (found, wanted) in shapes.items():
         if found != wanted:
             raise InputError(
@@ -174,13 +194,30 @@ def _assembled(manifest: dict[str, Any], parts: dict[str, bytes]) -> TrainedMode
         for entry in manifest["linear"]
     )
     of_blend = manifest["blend"]
+    members, leads = tuple(of_blend["members"]), tuple(of_blend["leads_min"])
+    network = _network(manifest, parts)
+    plain = None
+    if network is not None:
+        plain = Blend(tuple(name for name in members if name != NETWORK), thresholds, leads, tensors["plain"])
     return TrainedModel(
         boosting=Boosting(tuple(parts[_part_of(t)].decode() for t in thresholds), thresholds, features),
         linear=linear,
-        blend=Blend(tuple(of_blend["members"]), thresholds, tuple(of_blend["leads_min"]), tensors["blend"]),
+        blend=Blend(members, thresholds, leads, tensors["blend"]),
         spacing=float(manifest["spacing_m"]),
         about=manifest["about"],
+        network=network,
+        plain=plain,
     )
+
+
+def _network(manifest: dict[str, Any], parts: dict[str, bytes]) -> Network | None:
+    told = manifest["network"]
+    if told is None:
+        return None
+    settings: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in told.items()
+    }
+    return Network(load_tensors(parts[NETWORK_PART]), NetworkSettings(**settings))
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:

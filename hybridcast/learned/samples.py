@@ -10,8 +10,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.events import Event, issue_times, load_event
-from hybridcast.features import rows_of, situation_of
+from hybridcast.features import NAMES, origins_of, rows_of, situation_of
+from hybridcast.learned.network_inputs import LEADS, Case, inputs_of, outcome_of
 from hybridcast.motion import DenseFlow, MotionMethod
+from hybridcast.nowcasters import latest_frame
+from hybridcast.scales import filtered
 
 Array = NDArray[np.float32]
 
@@ -50,6 +53,16 @@ class Samples(NamedTuple):
     """min, shape ``(row,)``."""
     case: NDArray[np.int32]
     """Number of the issue time, shape ``(row,)``."""
+    place: Array
+    """Row and column of where the air is at the issue time, shape ``(row, 2)``."""
+
+
+class Drawn(NamedTuple):
+    """What is drawn of an event: rows for what looks at cells, whole issue times for the network."""
+
+    samples: Samples
+    cases: list[Case]
+    """One for each number in `samples.case`."""
 
 
 def joined(parts: list[Samples]) -> Samples:
@@ -64,46 +77,51 @@ def joined(parts: list[Samples]) -> Samples:
         weight=np.concatenate([part.weight for part in parts]),
         lead=np.concatenate([part.lead for part in parts]),
         case=np.concatenate(cases),
+        place=np.concatenate([part.place for part in parts]),
     )
 
 
-def sample_event(event: Event, sampling: Sampling, motion: MotionMethod | None = None) -> Samples:
-    """Draw the samples of one event, issue time after issue time."""
+def sample_event(event: Event, sampling: Sampling, motion: MotionMethod | None = None) -> Drawn:
+    """Draw the samples of one event, issue time after issue time; those after which the radar was gone give none."""
     radar = load_event(event)
     cases = issue_times(radar, event, apart=np.timedelta64(sampling.apart, "m"), most=sampling.cases)
     seed = np.random.SeedSequence([sampling.seed, *event.name.encode()])
     generator = np.random.default_rng(seed)
-    parts = [sample_case(radar, issue, sampling, generator, motion or DenseFlow()) for issue in cases]
-    return joined(parts) if parts else _nothing()
+    drawn = [sample_case(radar, issue, sampling, generator, motion or DenseFlow()) for issue in cases]
+    kept = [(samples, case) for samples, case in drawn if samples.lead.size]
+    return Drawn(joined([samples for samples, _ in kept]) if kept else _nothing(), [case for _, case in kept])
 
 
 def _nothing() -> Samples:
-    from hybridcast.features import NAMES
-
     empty = np.empty(0, np.float32)
-    return Samples(np.empty((0, len(NAMES)), np.float32), empty, empty, empty, np.empty(0, np.int32))
+    rows, places = np.empty((0, len(NAMES)), np.float32), np.empty((0, 2), np.float32)
+    return Samples(rows, empty, empty, empty, np.empty(0, np.int32), places)
 
 
 def sample_case(
     radar: xr.DataArray, issue: np.datetime64, sampling: Sampling, generator: np.random.Generator, motion: MotionMethod
-) -> Samples:
-    """Draw the samples of one issue time: predictors from frames up to it, observations after it."""
+) -> tuple[Samples, Case]:
+    """Draw one issue time: predictors and inputs from frames up to it, observations after it."""
     recent = radar.sel(time=slice(issue - HISTORY, issue))
     leads = np.array(sampling.leads) * _MINUTE
+    flow = motion.estimate(recent)
+    smooth = filtered(recent, flow, leads)["filtered_dbr"]
+    situation = situation_of(recent, flow, leads, smooth)
     later = radar.reindex(time=issue + leads).values
-    situation = situation_of(recent, motion.estimate(recent), leads)
     cells, weight = _choose_cells(recent, np.isfinite(later).any(axis=0), sampling, generator)
-    rows = rows_of(situation, cells)
     observed = later[:, cells[:, 0], cells[:, 1]]
     seen = np.isfinite(observed)
     shape = observed.shape
-    return Samples(
-        predictors=rows[seen],
+    samples = Samples(
+        predictors=rows_of(situation, cells)[seen],
         observed=observed[seen],
         weight=np.broadcast_to(weight, shape)[seen],
         lead=np.broadcast_to(np.array(sampling.leads, np.float32)[:, None], shape)[seen],
         case=np.zeros(int(seen.sum()), np.int32),
+        place=origins_of(situation, cells)[seen],
     )
+    came = radar.reindex(time=latest_frame(recent)[0]["time"].values + np.array(LEADS) * _MINUTE).values
+    return samples, Case(inputs_of(recent, flow, smooth=smooth), outcome_of(came, recent, flow))
 
 
 def _choose_cells(

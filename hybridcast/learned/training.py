@@ -3,24 +3,20 @@
 1. Each event's samples are drawn once and kept on disk, so that a run that was stopped goes on.
 2. The events are parted into groups, by region where there are enough regions. Members are trained on all groups but
    one, in turn, and asked about the one left out.
-3. From these answers the weights of the members are fitted, which calibrates them too.
+3. From these answers the weights of the members are fitted, which calibrates them too; with the network and without it.
+   The network is kept only if the blend with it is better.
 4. The members are trained again on all events.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
-import json
-import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, is_dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import dask
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.errors import InputError
@@ -29,15 +25,22 @@ from hybridcast.features import NAMES
 from hybridcast.learned.blend import Blend, Scored, fit_blend, probability
 from hybridcast.learned.boosting import THRESHOLDS, Boosting, BoostingSettings, train_boosting
 from hybridcast.learned.linear import NEIGHBOURHOOD, SCALES, LinearMember, fit_member
-from hybridcast.learned.model import MANIFEST, TrainedModel, save_model
-from hybridcast.learned.samples import Samples, Sampling, joined, sample_event
+from hybridcast.learned.model import MANIFEST, NETWORK, TrainedModel, save_model
+from hybridcast.learned.network import Network, NetworkSettings, need_torch, said_of
+from hybridcast.learned.network_inputs import THRESHOLDS as NETWORK_THRESHOLDS
+from hybridcast.learned.network_training import fit as fit_network
+from hybridcast.learned.network_training import window_of
+from hybridcast.learned.samples import Samples, Sampling, joined
+from hybridcast.learned.stored import Report, digest, draw_missing, load_cases, load_samples, rows_in
 
 Array = NDArray[np.float32]
-Report = Callable[[str], None]
 
-#: Members in the order of the blend; the linear ones first.
+#: Members in the order of the blend; the linear ones first, and the network last, where there is one.
 LINEAR = {"neighbourhood": NEIGHBOURHOOD, "scales": SCALES}
 MEMBERS = (*LINEAR, "boosting")
+#: By how much the network has to lower the Brier score of the blend, as a share, to be kept.
+LEAST_GAIN = 0.002
+_LEAD_TIME = NAMES.index("lead_time")
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,19 @@ class TrainingSettings:
     """Groups that are left out in turn to find the weights."""
     rows: int = 400_000
     """Most rows a training uses; more are thinned out, every event alike."""
+    network: NetworkSettings | None = field(default_factory=NetworkSettings)
+    """None trains none. It needs torch, and two events to learn from besides those left out."""
+    fields: int = 400
+    """Most issue times the network learns from; more are thinned out, every event alike."""
+
+    def __post_init__(self) -> None:
+        """Refuse thresholds that the network does not have."""
+        if self.network is not None and self.thresholds != NETWORK_THRESHOLDS:
+            raise InputError(
+                f"thresholds are {self.thresholds}",
+                f"the network has {NETWORK_THRESHOLDS} mm/h",
+                "Train with these, or without a network",
+            )
 
 
 class EventSamples(NamedTuple):
@@ -60,6 +76,8 @@ class EventSamples(NamedTuple):
     samples: Samples
     weight: Array
     """Of its rows, ``(row,)``."""
+    store: Path = Path()
+    """Where its issue times are."""
 
 
 def train(
@@ -90,8 +108,12 @@ def train(
     ------
     InputError
         If a region to leave out is not there, or fewer than two events with rain are left.
+    DependencyError
+        If the settings have a network, and torch is not installed.
     """
     settings = settings or TrainingSettings()
+    if settings.network is not None:
+        need_torch()
     regions = {event.region for event in events}
     if not set(leave_out) <= regions:
         raise InputError(
@@ -116,19 +138,41 @@ def train(
         rows.append(left_out)
         report(f"group {group + 1} of {len(set(groups))} left out: {', '.join(one.event.name for one in left_out)}")
     by_lead = _joined_answers(scored)
-    blend = fit_blend(MEMBERS, settings.thresholds, by_lead)
-    scores = brier_scores(blend, by_lead)
+    blends = fit_blends(by_lead, settings.thresholds, len(scored[0][0].scores) > len(MEMBERS))
+    scores = {name: value for blend in blends for name, value in brier_scores(blend, by_lead).items()}
     for line in score_lines(scores):
         report(line)
-    members = train_members(drawn, settings)
+    keep = _network_earns_its_place(blends, scores, report)
+    members = train_members(drawn, settings if keep else replace(settings, network=None))
     report(f"trained on {len(drawn)} events of {len({one.event.region for one in drawn})} regions")
     return TrainedModel(
         boosting=members.boosting,
         linear=members.linear,
-        blend=blend,
+        blend=blends[-1] if members.network else blends[0],
         spacing=SPACING,
         about=_about(drawn, groups, leave_out, settings, scores),
+        network=members.network,
+        plain=blends[0] if members.network else None,
     )
+
+
+def fit_blends(by_lead: Sequence[Scored], thresholds: Sequence[float], with_network: bool) -> list[Blend]:
+    """Fit the blend of the members without the network, and with it if it was asked."""
+    without = [one._replace(scores=one.scores[: len(MEMBERS)]) for one in by_lead]
+    blends = [fit_blend(MEMBERS, thresholds, without)]
+    return [*blends, fit_blend((*MEMBERS, NETWORK), thresholds, by_lead)] if with_network else blends
+
+
+def _network_earns_its_place(blends: Sequence[Blend], scores: dict[str, Any], report: Report) -> bool:
+    """Compare the blends on events left out: mean over lead times and thresholds of the share of the Brier score."""
+    if len(blends) == 1:
+        return False
+    plain, full = scores[_name_of(blends[0])], scores[_name_of(blends[1])]
+    ratios = [full[lead][t] / plain[lead][t] for lead in plain for t in plain[lead] if plain[lead][t] > 0]
+    gain = 1 - float(np.mean(ratios)) if ratios else 0.0
+    keep = gain >= LEAST_GAIN
+    report(f"the network lowers the Brier score of the blend by {gain:.1%}: {'kept' if keep else 'left out'}")
+    return keep
 
 
 def train_without(
@@ -152,7 +196,7 @@ def train_without(
     folder.mkdir(parents=True, exist_ok=True)
     made = {}
     for region in regions:
-        made[region] = folder / f"without-{region}-{_digest(events, settings)}"
+        made[region] = folder / f"without-{region}-{digest(events, settings)}"
         if not (made[region] / MANIFEST).exists():
             report(f"training a model without {region}")
             model = train(events, work, settings=settings, leave_out=[region], workers=workers, report=report)
@@ -160,76 +204,16 @@ def train_without(
     return made
 
 
-def _digest(*parts: object) -> str:
-    """Give a short word for all that something depends on."""
-    told = json.dumps([parts, NAMES, SPACING], default=_plain)
-    return hashlib.sha256(told.encode()).hexdigest()[:12]
-
-
-def _plain(value: object) -> object:
-    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
-
-
-# --- samples on disk ------------------------------------------------------------------------------------------
-
-
 def draw(
     events: Sequence[Event], work: Path, settings: TrainingSettings, workers: int, report: Report
 ) -> list[EventSamples]:
-    """Draw the samples of all events, or take those on disk; events without a case are left out."""
-    folder = work.expanduser() / "samples"
-    folder.mkdir(parents=True, exist_ok=True)
-    missing = [event for event in events if not _store_of(event, folder, settings.sampling).exists()]
-    for start in range(0, len(missing), max(1, workers)):
-        batch = missing[start : start + max(1, workers)]
-        tasks = [dask.delayed(_draw_one)(event, folder, settings.sampling) for event in batch]
-        counts = dask.compute(*tasks, scheduler="processes" if len(batch) > 1 else "synchronous", num_workers=workers)
-        for k, (event, count) in enumerate(zip(batch, counts, strict=True)):
-            report(f"{start + k + 1} of {len(missing)}: {event.name} ({event.region}), {count} samples")
-    stores = [_store_of(event, folder, settings.sampling) for event in events]
-    total = sum(_rows_in(store) for store in stores)
-    share = min(1.0, settings.rows / max(total, 1))
-    drawn = [(event, _load(store, share)) for event, store in zip(events, stores, strict=True)]
-    return weighted([(event, samples) for event, samples in drawn if samples.lead.size])
-
-
-def _store_of(event: Event, folder: Path, sampling: Sampling) -> Path:
-    """Name the store of an event's samples by all that they depend on."""
-    return folder / f"{event.name}-{_digest(event, sampling)}.zarr"
-
-
-def _draw_one(event: Event, folder: Path, sampling: Sampling) -> int:
-    samples = sample_event(event, sampling)
-    columns = {
-        "observed": samples.observed,
-        "weight": samples.weight,
-        "lead": samples.lead,
-        "case": samples.case,
-    }
-    data = xr.Dataset({name: ("row", values) for name, values in columns.items()})
-    data["predictors"] = (("row", "feature"), samples.predictors)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".part-") as scratch:
-        made = Path(scratch) / "samples"
-        data.chunk(row=max(1, min(65_536, samples.lead.size)), feature=-1).to_zarr(made, zarr_format=2)
-        made.rename(_store_of(event, folder, sampling))
-    return int(samples.lead.size)
-
-
-def _rows_in(store: Path) -> int:
-    with xr.open_zarr(store, chunks={}) as data:
-        return int(data.sizes["row"])
-
-
-def _load(store: Path, share: float) -> Samples:
-    """Load a random share of an event's samples."""
-    with xr.open_zarr(store) as data:
-        count = data.sizes["row"]
-        kept = np.sort(np.random.default_rng(0).permutation(count)[: round(share * count)])
-        loaded = data.isel(row=kept).load()
-    return Samples(
-        loaded["predictors"].values.reshape(-1, len(NAMES)),
-        *(loaded[name].values for name in ("observed", "weight", "lead", "case")),
-    )
+    """Draw all events, or take what is on disk; events without a case are left out."""
+    stores = draw_missing(events, work.expanduser() / "samples", settings.sampling, workers, report)
+    share = min(1.0, settings.rows / max(sum(rows_in(store) for store in stores), 1))
+    drawn = [(event, store, load_samples(store, share)) for event, store in zip(events, stores, strict=True)]
+    kept = [one for one in drawn if one[2].lead.size]
+    made = weighted([(event, samples) for event, _, samples in kept])
+    return [one._replace(store=store) for one, (_, store, _) in zip(made, kept, strict=True)]
 
 
 def weighted(drawn: Sequence[tuple[Event, Samples]]) -> list[EventSamples]:
@@ -268,6 +252,7 @@ class Members(NamedTuple):
 
     linear: tuple[LinearMember, ...]
     boosting: Boosting
+    network: Network | None = None
 
 
 def train_members(drawn: Sequence[EventSamples], settings: TrainingSettings) -> Members:
@@ -276,20 +261,56 @@ def train_members(drawn: Sequence[EventSamples], settings: TrainingSettings) -> 
     weight = np.concatenate([one.weight for one in drawn])
     data = (samples.predictors, samples.observed, weight, samples.lead, settings.thresholds)
     linear = tuple(fit_member(name, columns, *data) for name, columns in LINEAR.items())
-    return Members(linear, train_boosting(samples, weight, settings.boosting, settings.thresholds))
+    boosting = train_boosting(samples, weight, settings.boosting, settings.thresholds)
+    return Members(linear, boosting, train_network(drawn, settings))
+
+
+def train_network(drawn: Sequence[EventSamples], settings: TrainingSettings) -> Network | None:
+    """Train the network, stopped by every fifth event, from every region in turn; None without two events."""
+    if settings.network is None or len(drawn) < 2:
+        return None
+    generator = np.random.default_rng(settings.sampling.seed)
+    side = 2 * settings.network.crop
+    total = sum(int(one.samples.case.max()) + 1 for one in drawn)
+    every = -(-total // settings.fields)
+    cases = {
+        one.event.name: [window_of(case, side, generator) for case in load_cases(one.store, every)]
+        for one in sorted(drawn, key=lambda one: (one.event.region, one.event.name))
+    }
+    names = list(cases)
+    stop = set(names[min(2, len(names) - 1) :: 5])
+    learn = {name: found for name, found in cases.items() if name not in stop}
+    return fit_network(learn, {name: cases[name] for name in stop}, settings.network)
 
 
 def answers(members: Members, drawn: Sequence[EventSamples]) -> list[Scored]:
     """Ask members about events, one answer for each lead time."""
     samples = joined([one.samples for one in drawn])
     weight = np.concatenate([one.weight for one in drawn])
-    boosted = members.boosting.scores(samples.predictors)
+    said = [members.boosting.scores(samples.predictors)]
+    if members.network is not None:
+        said.append(np.concatenate([network_scores(members.network, one) for one in drawn], axis=1))
     found = []
     for lead in np.unique(samples.lead):
         at = samples.lead == lead
         rows = samples.predictors[at]
-        scores = np.stack([*(member.scores(rows, float(lead)) for member in members.linear), boosted[:, at]])
+        linear = (member.scores(rows, float(lead)) for member in members.linear)
+        scores = np.stack([*linear, *(scores[:, at] for scores in said)])
         found.append(Scored(float(lead), scores, samples.observed[at], weight[at]))
+    return found
+
+
+def network_scores(network: Network, one: EventSamples) -> Array:
+    """Ask the network about the rows of an event, ``(threshold, row)``, one issue time after the other."""
+    samples = one.samples
+    found = np.empty((len(NETWORK_THRESHOLDS), samples.lead.size), np.float32)
+    minutes = samples.predictors[:, _LEAD_TIME]
+    for number, case in enumerate(load_cases(one.store)):
+        said = said_of(case.inputs, network)
+        mine = samples.case == number
+        for lead in np.unique(minutes[mine]):
+            at = mine & (minutes == lead)
+            found[:, at] = said.at(samples.place[at], float(lead))
     return found
 
 
@@ -310,11 +331,17 @@ def _joined_answers(parts: Sequence[Sequence[Scored]]) -> list[Scored]:
     return found
 
 
+def _name_of(blend: Blend) -> str:
+    """Name a blend among the scores."""
+    return "blend" if NETWORK in blend.members else "blend without network"
+
+
 def brier_scores(blend: Blend, scored: Sequence[Scored]) -> dict[str, Any]:
     """Brier scores of members and blend on events left out, by lead time (min) and threshold (mm/h)."""
-    found: dict[str, Any] = {name: {} for name in (*blend.members, "blend")}
+    found: dict[str, Any] = {name: {} for name in (*blend.members, _name_of(blend))}
     for one in scored:
-        chances = [*probability(one.scores), probability(blend.scores(one.scores, one.lead))]
+        said = one.scores[: len(blend.members)]
+        chances = [*probability(said), probability(blend.scores(said, one.lead))]
         for name, chance in zip(found, chances, strict=True):
             found[name][f"{one.lead:g}"] = {
                 f"{threshold:g}": round(

@@ -27,7 +27,7 @@ def samples(rows=3000, seed=0):
     predictors[generator.random(predictors.shape) < 0.05] = np.nan
     observed = np.exp(1.5 * np.nan_to_num(predictors[:, 0]) + generator.standard_normal(rows)).astype(np.float32)
     ones = np.ones(rows, np.float32)
-    return Samples(predictors, observed, ones, 15 * ones, np.zeros(rows, np.int32))
+    return Samples(predictors, observed, ones, 15 * ones, np.zeros(rows, np.int32), np.zeros((rows, 2), np.float32))
 
 
 @pytest.fixture(scope="module")

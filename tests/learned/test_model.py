@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
-import shutil
 from dataclasses import replace
 
 import lightgbm
@@ -15,13 +14,13 @@ import pytest
 from hybridcast.errors import InputError
 from hybridcast.features import NAMES
 from hybridcast.learned.boosting import Boosting
-from hybridcast.learned.model import MANIFEST, WEIGHTS, load_model, save_model
+from hybridcast.learned.model import MANIFEST, NETWORK_PART, WEIGHTS, load_model, save_model
 
 
 @pytest.fixture
-def folder(model_folder, tmp_path):
+def folder(with_network, tmp_path):
     """Give a copy to spoil."""
-    return shutil.copytree(model_folder, tmp_path / "model")
+    return save_model(with_network, tmp_path / "model")
 
 
 def rows(count=200):
@@ -36,14 +35,18 @@ def change_manifest(folder, change):
     (folder / MANIFEST).write_text(json.dumps(manifest))
 
 
-def test_what_is_loaded_scores_as_what_was_saved(training, folder):
-    loaded, model = load_model(folder), training.model
+def test_what_is_loaded_scores_as_what_was_saved(with_network, folder):
+    loaded, model = load_model(folder), with_network
     np.testing.assert_array_equal(loaded.boosting.scores(rows()), model.boosting.scores(rows()))
     for ours, theirs in zip(loaded.linear, model.linear, strict=True):
         assert (ours.name, ours.columns, ours.leads) == (theirs.name, theirs.columns, theirs.leads)
         np.testing.assert_array_equal(ours.scores(rows(), 40.0), theirs.scores(rows(), 40.0))
     assert (loaded.blend.members, loaded.blend.thresholds) == (model.blend.members, model.blend.thresholds)
     np.testing.assert_array_equal(loaded.blend.at(40.0), model.blend.at(40.0))
+    np.testing.assert_array_equal(loaded.plain.at(40.0), model.plain.at(40.0))
+    assert loaded.network.settings == model.network.settings
+    for name, value in model.network.parameters.items():
+        np.testing.assert_array_equal(loaded.network.parameters[name], value)
     assert loaded.spacing == model.spacing == 2000.0
     assert loaded.about["events"] == model.about["events"]
     assert loaded.fingerprint == model.fingerprint
@@ -61,7 +64,7 @@ def test_parts_are_plain(folder):
     """Text, JSON and safetensors, no pickle: nothing that would run when it is loaded."""
     names = sorted(part.name for part in folder.iterdir())
     boosted = [f"boosting-{t}.txt" for t in ("0.1", "0.5", "1", "10", "2", "5")]
-    assert names == sorted([*boosted, MANIFEST, WEIGHTS])
+    assert names == sorted([*boosted, MANIFEST, NETWORK_PART, WEIGHTS])
     assert (folder / "boosting-0.1.txt").read_text().startswith("tree\n")
     manifest = json.loads((folder / MANIFEST).read_text())
     assert manifest["features"][0] == {"name": "rate", "units": "dB"}
@@ -76,7 +79,7 @@ def test_loading_never_unpickles(folder, monkeypatch):
     assert np.isfinite(load_model(folder).boosting.scores(rows())).all()
 
 
-@pytest.mark.parametrize("name", [WEIGHTS, "boosting-0.1.txt", "boosting-10.txt"])
+@pytest.mark.parametrize("name", [WEIGHTS, NETWORK_PART, "boosting-0.1.txt", "boosting-10.txt"])
 @pytest.mark.parametrize("place", [0, 0.5, -1])
 def test_a_changed_byte_is_found(folder, name, place):
     content = bytearray((folder / name).read_bytes())
@@ -86,7 +89,7 @@ def test_a_changed_byte_is_found(folder, name, place):
         load_model(folder)
 
 
-@pytest.mark.parametrize("name", [WEIGHTS, "boosting-1.txt"])
+@pytest.mark.parametrize("name", [WEIGHTS, NETWORK_PART, "boosting-1.txt"])
 def test_a_missing_part_is_named(folder, name):
     (folder / name).unlink()
     with pytest.raises(InputError, match=rf"{name}: No such file.*a model has all its parts. Get the model again"):
@@ -110,6 +113,10 @@ def test_a_missing_part_is_named(folder, name):
         (lambda m: m["sha256"].update({"../outside.txt": "0" * 64}), "outside"),
         (lambda m: m["blend"]["members"].append("oracle"), "weights of the blend.*Get the model again"),
         (lambda m: m["blend"]["leads_min"].pop(), "weights of the blend.*Get the model again"),
+        (lambda m: m["sha256"].pop(NETWORK_PART), "a model has all its parts. Get the model again"),
+        (lambda m: m["network"].update(widths=[4, 8]), "the network of these settings has"),
+        (lambda m: m["network"].update(depth=3), "depth.*Get the model again"),
+        (lambda m: m.pop("network"), "Get the model again"),
         (lambda m: m["linear"][0]["columns"].pop(), "coefficients of neighbourhood.*Get the model again"),
         (lambda m: m["linear"][1]["columns"].__setitem__(0, "latitude"), "asks for the predictors latitude"),
     ],
@@ -154,6 +161,23 @@ def test_fewer_features_in_another_order_are_loaded(training, tmp_path):
     assert loaded.boosting.features == names
     expected = lightgbm.Booster(model_str=text).predict(rows()[:, columns], raw_score=True)
     np.testing.assert_allclose(loaded.boosting.scores(rows())[0], expected, atol=1e-5)
+
+
+def test_a_model_without_a_network_has_no_such_part(training, tmp_path):
+    plain = training.model.without_network
+    folder = save_model(plain, tmp_path / "plain")
+    assert not (folder / NETWORK_PART).exists()
+    loaded = load_model(folder)
+    assert loaded.network is loaded.plain is None
+    assert loaded.without_network is loaded
+    assert "network" not in loaded.blend.members
+
+
+def test_without_its_network_a_model_has_the_weights_for_that(with_network):
+    without = with_network.without_network
+    assert without.network is without.plain is None
+    assert without.blend is with_network.plain
+    assert without.fingerprint != with_network.fingerprint
 
 
 def test_a_model_is_replaced_whole(training, folder):

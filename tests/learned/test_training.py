@@ -10,10 +10,13 @@ import pytest
 import synthetic
 import xarray as xr
 
-from hybridcast.errors import InputError
+from hybridcast.errors import DependencyError, InputError
 from hybridcast.events import Event, load_event, load_events
 from hybridcast.features import NAMES
+from hybridcast.learned import stored
 from hybridcast.learned import training as module
+from hybridcast.learned.blend import Blend, Scored
+from hybridcast.learned.network_inputs import LEADS as NETWORK_LEADS
 from hybridcast.learned.samples import Samples, Sampling, joined, sample_case, sample_event
 from hybridcast.learned.training import MEMBERS, EventSamples, brier_scores, groups_of, train, weighted
 from hybridcast.motion import DenseFlow
@@ -29,7 +32,8 @@ def events_of(*regions):
 def samples_of(cases=1, rows=10, wetness=1.0):
     case = np.repeat(np.arange(cases, dtype=np.int32), rows)
     ones = np.ones(case.size, np.float32)
-    return Samples(np.zeros((case.size, len(NAMES)), np.float32), wetness * ones, ones, ones, case)
+    places = np.zeros((case.size, 2), np.float32)
+    return Samples(np.zeros((case.size, len(NAMES)), np.float32), wetness * ones, ones, ones, case, places)
 
 
 # --- the whole training ---------------------------------------------------------------------------------------
@@ -38,7 +42,7 @@ def samples_of(cases=1, rows=10, wetness=1.0):
 def test_a_model_is_trained_and_tells_what_it_was_made_of(training, small_training):
     model = training.model
     assert [member.name for member in model.linear] == ["neighbourhood", "scales"]
-    assert model.blend.members == MEMBERS
+    assert model.without_network.blend.members == MEMBERS
     assert model.blend.leads == LEADS
     assert model.blend.thresholds == model.boosting.thresholds == small_training.thresholds
     assert (model.blend.weights[..., :-1] >= 0).all()
@@ -60,11 +64,61 @@ def test_groups_are_left_out_in_turn_and_said(training):
 def test_the_blend_is_better_than_climate_on_events_left_out(training):
     """And no worse than its members by more than the noise of six events."""
     scores = training.model.about["brier_scores_of_events_left_out"]
-    assert set(scores) == {*MEMBERS, "blend"}
+    assert set(scores) == {*MEMBERS, "network", "blend without network", "blend"}
     for lead in ("15", "30", "60"):
-        blend = scores["blend"][lead]["0.1"]
-        assert blend < 0.2  # 30 % are wet: climate gives 0.21
-        assert blend <= min(scores[name][lead]["0.1"] for name in MEMBERS) + 0.005
+        for name in ("blend", "blend without network"):
+            blend = scores[name][lead]["0.1"]
+            assert blend < 0.2  # 30 % are wet: climate gives 0.21
+            assert blend <= min(scores[name][lead]["0.1"] for name in MEMBERS) + 0.005
+
+
+def test_the_network_is_kept_only_if_it_gains(training):
+    said = [line for line in training.lines if "the network lowers" in line]
+    assert len(said) == 1
+    assert said[0].endswith("kept") == (training.model.network is not None) == (training.model.plain is not None)
+
+
+@pytest.mark.parametrize(("full", "kept"), [(0.09, True), (0.0999, False), (0.11, False)])
+def test_how_much_the_network_has_to_gain(full, kept):
+    leads = (30.0,)
+    blends = [
+        Blend(("a",), (1.0,), leads, np.zeros((1, 1, 2))),
+        Blend(("a", "network"), (1.0,), leads, np.zeros((1, 1, 3))),
+    ]
+    scores = {"blend without network": {"30": {"1": 0.1}}, "blend": {"30": {"1": full}}}
+    lines = []
+    assert module._network_earns_its_place(blends, scores, lines.append) is kept
+    assert lines[0].endswith("kept") is kept
+
+
+def test_without_a_network_none_is_trained_nor_torch_asked_for(archive, training, small_training, monkeypatch):
+    monkeypatch.setattr("hybridcast.learned.network.torch_is_there", lambda: False)
+    with pytest.raises(DependencyError, match="hybridcast\\[network\\]"):
+        train(load_events(archive), training.work, settings=small_training)
+    plain = replace(small_training, network=None)
+    model = train(load_events(archive), training.work, settings=plain, report=[].append)
+    assert model.network is None
+    assert model.blend.members == MEMBERS
+    assert model.boosting.texts == training.model.boosting.texts
+
+
+def test_the_network_is_asked_about_rows_where_their_air_is(archive, training, small_training):
+    """Its odds on a block that a row lies in the middle of are those of the row."""
+    one = module.draw(load_events(archive)[:1], training.work, small_training, 1, print)[0]
+    network = module.train_network(
+        module.draw(load_events(archive), training.work, small_training, 1, print), small_training
+    )
+    odds = module.network_scores(network, one)
+    assert odds.shape == (6, one.samples.lead.size)
+    assert np.isfinite(odds).all()
+    assert (np.diff(odds, axis=0) <= 0).all()
+    wet = one.samples.observed >= 1
+    assert odds[2, wet].mean() > odds[2, ~wet].mean() + 0.5
+
+
+def test_other_thresholds_than_those_of_the_network_are_refused(small_training):
+    with pytest.raises(InputError, match="or without a network"):
+        replace(small_training, thresholds=(0.1, 3.0))
 
 
 def test_a_second_training_draws_nothing_and_gives_the_same(archive, training, small_training):
@@ -165,8 +219,6 @@ def test_cases_are_numbered_on():
 
 
 def test_brier_scores_of_certain_members():
-    from hybridcast.learned.blend import Blend, Scored
-
     observed = np.array([0, 2, 2, 0], np.float32)
     right = np.where(observed >= 1, 9, -9).astype(np.float32)
     scored = Scored(15.0, np.stack([right, -right])[:, None], observed, np.ones(4, np.float32))
@@ -174,7 +226,7 @@ def test_brier_scores_of_certain_members():
     assert brier_scores(blend, [scored]) == {
         "right": {"15": {"1": 0.0}},
         "wrong": {"15": {"1": pytest.approx(1, abs=1e-3)}},
-        "blend": {"15": {"1": 0.0}},
+        "blend without network": {"15": {"1": 0.0}},
     }
 
 
@@ -188,7 +240,7 @@ def radar(archive):
 
 def case(radar, issue, seed=0, **options):
     sampling = Sampling(leads=LEADS, cells=200, **options)
-    return sample_case(radar, issue, sampling, np.random.default_rng(seed), DenseFlow())
+    return sample_case(radar, issue, sampling, np.random.default_rng(seed), DenseFlow())[0]
 
 
 def test_observations_are_those_of_the_lead_time_at_the_cell(radar):
@@ -235,10 +287,10 @@ def test_an_event_gives_the_same_samples_each_time(archive):
     event = load_events(archive)[1]
     sampling = Sampling(leads=LEADS, cells=30, cases=2)
     one, other = sample_event(event, sampling), sample_event(event, sampling)
-    for a, b in zip(one, other, strict=True):
+    for a, b in zip(one.samples, other.samples, strict=True):
         np.testing.assert_array_equal(a, b)
     renamed = sample_event(replace(event, name="other"), sampling)
-    assert not np.array_equal(one.observed, renamed.observed)
+    assert not np.array_equal(one.samples.observed, renamed.samples.observed)
 
 
 def test_drawn_samples_are_plain_zarr(training):
@@ -246,4 +298,20 @@ def test_drawn_samples_are_plain_zarr(training):
     assert len(stores) == 6
     with xr.open_zarr(stores[0]) as data:
         assert data.predictors.dtype == np.float32
-        assert data.sizes == {"row": 1080, "feature": len(NAMES)}
+        assert data.sizes == {"row": 1080, "feature": len(NAMES), "axis": 2}
+
+
+def test_issue_times_are_read_as_they_were_written(archive, tmp_path):
+    drawn = sample_event(load_events(archive)[1], Sampling(leads=LEADS, cells=30, cases=3))
+    stored.write(drawn, tmp_path / "event.zarr")
+    read = list(stored.load_cases(tmp_path / "event.zarr"))
+    assert len(read) == len(drawn.cases) == drawn.samples.case.max() + 1 == 3
+    for one, other in zip(drawn.cases, read, strict=True):
+        np.testing.assert_array_equal(one.outcome.known, other.outcome.known)
+        np.testing.assert_array_equal(one.outcome.reached, other.outcome.reached)
+        np.testing.assert_allclose(one.inputs.planes, other.inputs.planes, rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(one.inputs.smooth, other.inputs.smooth, atol=0.02)
+        np.testing.assert_array_equal(one.inputs.conditions, other.inputs.conditions)
+        assert one.inputs.block == other.inputs.block
+        assert other.outcome.known.shape[0] == len(NETWORK_LEADS)
+    assert len(list(stored.load_cases(tmp_path / "event.zarr", 2))) == 2

@@ -7,20 +7,20 @@ import sys
 
 import numpy as np
 import pytest
-import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hybridcast import estimate_motion, precipitation
 from hybridcast.errors import InputError
 from hybridcast.learned import network as nw
+from hybridcast.learned import network_inputs as ni
+from hybridcast.learned import network_training as nt
 from hybridcast.motion import motion_dataset
 
 torch = pytest.importorskip("torch")
 
 MINUTE = np.timedelta64(1, "m")
 START = np.datetime64("2021-06-01T12:00")
-LEADS = np.array([30, 60, 120]) * MINUTE
 SMALL = nw.NetworkSettings(widths=(4, 6), steps=12, batch=1, crop=20, check_every=4, dropout=0.0, seeds=(0,))
 
 
@@ -47,8 +47,8 @@ def field(values, step=5, spacing=2000.0):
 def case(radar, issue=6):
     recent = radar.isel(time=slice(None, issue + 1))
     motion = estimate_motion(recent)
-    later = radar.reindex(time=recent["time"].values[-1] + np.array(nw.LEADS) * MINUTE).values
-    return nw.Case(nw.inputs_of(recent, motion), nw.outcome_of(later, recent, motion))
+    later = radar.reindex(time=recent["time"].values[-1] + np.array(ni.LEADS) * MINUTE).values
+    return ni.Case(ni.inputs_of(recent, motion), ni.outcome_of(later, recent, motion))
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def one(wet):
 
 @pytest.fixture(scope="module")
 def trained(one):
-    return nw.fit({"a": [one]}, {"b": [case(rain(seed=1))]}, SMALL)
+    return nt.fit({"a": [one]}, {"b": [case(rain(seed=1))]}, SMALL)
 
 
 def untrained(one, settings=SMALL):
@@ -90,17 +90,6 @@ def test_starts_as_its_base(one):
     np.testing.assert_array_equal(odds, nw.base_odds(one.inputs.smooth, network.parameters["base"]))
 
 
-def test_starts_as_a_given_base_on_the_field(wet, one):
-    recent = wet.isel(time=slice(None, 7))
-    values = np.sort(np.random.default_rng(0).uniform(0.01, 0.99, (6, 3, 40, 56)), axis=0)[::-1].astype(np.float32)
-    base = xr.DataArray(
-        values, dims=("threshold", "lead_time", "y", "x"), coords={"threshold": list(nw.THRESHOLDS), "lead_time": LEADS}
-    )
-    given = nw.predict(recent, estimate_motion(recent), untrained(one), LEADS, base=base)
-    np.testing.assert_allclose(given.values, values, atol=2e-6)
-    assert given.dims == ("threshold", "lead_time", "y", "x")
-
-
 def test_at_most_150_thousand_parameters():
     assert nw.size(nw.NetworkSettings()) <= 150_000
 
@@ -119,12 +108,12 @@ def test_learns_one_case(one):
         seeds=(0,),
     )
     log: list[dict[str, float]] = []
-    nw.fit({"a": [one]}, {"b": [one]}, settings, log)
+    nt.fit({"a": [one]}, {"b": [one]}, settings, log)
     assert log[-1]["loss"] < 0.7 * log[-1]["base"]
 
 
 def test_same_seed_same_network(one, trained):
-    again = nw.fit({"a": [one]}, {"b": [case(rain(seed=1))]}, SMALL)
+    again = nt.fit({"a": [one]}, {"b": [case(rain(seed=1))]}, SMALL)
     assert set(again.parameters) == set(trained.parameters)
     for name, value in again.parameters.items():
         np.testing.assert_array_equal(value, trained.parameters[name])
@@ -134,10 +123,10 @@ def test_same_seed_same_network(one, trained):
 
 def test_gives_its_base_where_nothing_is_gained(one):
     # what is learned from one case is wrong for one in which it stays dry
-    dry = nw.Case(one.inputs, one.outcome._replace(reached=np.zeros_like(one.outcome.reached)))
-    soaked = nw.Case(one.inputs, one.outcome._replace(reached=np.stack([one.outcome.known] * 6, axis=1)))
+    dry = ni.Case(one.inputs, one.outcome._replace(reached=np.zeros_like(one.outcome.reached)))
+    soaked = ni.Case(one.inputs, one.outcome._replace(reached=np.stack([one.outcome.known] * 6, axis=1)))
     log: list[dict[str, float]] = []
-    network = nw.fit({"a": [one, soaked]}, {"b": [dry]}, SMALL, log)
+    network = nt.fit({"a": [one, soaked]}, {"b": [dry]}, SMALL, log)
     assert min(entry["loss"] for entry in log) > log[0]["base"]
     assert not nw.correction_of(one.inputs, network)[1].any()
 
@@ -152,13 +141,13 @@ def test_turned_planes_are_those_of_the_turned_field(turn):
     generator = np.random.default_rng(turn)
     flow = generator.uniform(-0.5, 0.5, (2, 1, 1)) * np.ones((2, 32, 32)) + 0.01 * np.mgrid[:32, :32]
     planes = planes_of(values, flow)
-    flow_turned = nw.turned(flow, turn).copy()
+    flow_turned = nt.turned(flow, turn).copy()
     if turn & 4:
         flow_turned = flow_turned[::-1]
     flow_turned = flow_turned * np.array([-1 if turn & 1 else 1, -1 if turn & 2 else 1])[:, None, None]
-    found = planes_of(nw.turned(values, turn), flow_turned)
-    names = [k for k, name in enumerate(nw.PLANES) if not name.startswith("filter")]
-    np.testing.assert_allclose(found[names], nw.turned_planes(planes, turn)[names], atol=2e-4)
+    found = planes_of(nt.turned(values, turn), flow_turned)
+    names = [k for k, name in enumerate(ni.PLANES) if not name.startswith("filter")]
+    np.testing.assert_allclose(found[names], nt.turned_planes(planes, turn)[names], atol=2e-4)
 
 
 def planes_of(values, flow):
@@ -166,19 +155,19 @@ def planes_of(values, flow):
     motion = motion_dataset(
         np.ascontiguousarray(flow, dtype=np.float32), recent, 5 * MINUTE, method="set", status="estimated"
     )
-    return nw.inputs_of(recent, motion).planes
+    return ni.inputs_of(recent, motion).planes
 
 
 @given(turn=st.integers(0, 7), rows=st.integers(1, 5), columns=st.integers(1, 5))
 def test_turns_keep_every_value(turn, rows, columns):
     values = np.arange(2.0 * rows * columns).reshape(2, rows, columns)
-    made = nw.turned(values, turn)
+    made = nt.turned(values, turn)
     assert sorted(made.ravel()) == sorted(values.ravel())
     assert made.shape[1:] == ((columns, rows) if turn & 4 else (rows, columns))
 
 
 def test_eight_turns_are_all_different():
-    made = {nw.turned(np.arange(9).reshape(3, 3), turn).tobytes() for turn in range(8)}
+    made = {nt.turned(np.arange(9).reshape(3, 3), turn).tobytes() for turn in range(8)}
     assert len(made) == 8
 
 
@@ -187,7 +176,7 @@ def test_eight_turns_are_all_different():
 
 def test_later_frames_change_nothing(wet):
     changed = wet.copy(data=np.where(np.arange(wet.sizes["time"])[:, None, None] > 6, 50.0, wet.values))
-    for a, b in zip(case(wet).inputs[:3], case(changed).inputs[:3], strict=True):
+    for a, b in zip(case(wet).inputs, case(changed).inputs, strict=True):
         np.testing.assert_array_equal(a, b)
 
 
@@ -197,10 +186,10 @@ def test_outcome_follows_the_rain():
     recent = radar.isel(time=slice(None, 7))
     flow = np.ones((2, 64, 64), np.float32) * np.array([0.5, -0.25], np.float32)[:, None, None]
     motion = motion_dataset(flow, recent, 5 * MINUTE, method="set", status="estimated")
-    later = radar.reindex(time=recent["time"].values[-1] + np.array(nw.LEADS) * MINUTE).values
-    found = nw.outcome_of(later, recent, motion)
+    later = radar.reindex(time=recent["time"].values[-1] + np.array(ni.LEADS) * MINUTE).values
+    found = ni.outcome_of(later, recent, motion)
     now = (recent.values[-1] >= 1).reshape(32, 2, 32, 2).sum(axis=(1, 3))
-    for lead in range(len(nw.LEADS)):
+    for lead in range(len(ni.LEADS)):
         inside = found.known[lead] == 4
         assert 0.5 < inside.mean() < 1
         # the field is moved in whole cells: borders of rain may be off by one
@@ -213,7 +202,7 @@ def test_unknown_is_not_dry(wet):
     values[:, :, :20] = np.nan
     made = case(field(values))
     assert np.isfinite(made.inputs.planes).all()
-    known = made.inputs.planes[nw.PLANES.index("known")]
+    known = made.inputs.planes[ni.PLANES.index("known")]
     assert not known[:, :10].any()
     assert known[:, 10:].all()
     assert (made.outcome.reached <= made.outcome.known[:, None]).all()
@@ -223,7 +212,7 @@ def test_unknown_is_not_dry(wet):
 def test_outcome_counts_only_what_is_seen(wet):
     recent = wet.isel(time=slice(None, 7))
     later = np.full((8, 40, 56), np.nan, np.float32)
-    found = nw.outcome_of(later, recent, estimate_motion(recent))
+    found = ni.outcome_of(later, recent, estimate_motion(recent))
     assert not found.known.any()
     assert not found.reached.any()
 
@@ -260,14 +249,12 @@ def odd_fields():
 @pytest.mark.parametrize("name", odd_fields())
 def test_any_field(one, name):
     recent = odd_fields()[name]
-    made = nw.predict(recent, estimate_motion(recent), noisy(one), LEADS)
-    values = made.values
-    known = np.isfinite(values)
-    assert made.shape == (6, 3, *recent.shape[1:])
-    assert (known == known[:1]).all()
-    assert known.any() == (name != "unknown")
-    assert ((values[known] >= 0) & (values[known] <= 1)).all()
-    assert (np.diff(values, axis=0)[known[1:]] <= 0).all()
+    inputs = ni.inputs_of(recent, estimate_motion(recent))
+    assert np.isfinite(inputs.planes).all()
+    odds = nw.said_of(inputs, noisy(one)).odds
+    assert odds.shape == (8, 6, *inputs.planes.shape[1:])
+    assert np.isfinite(odds).all()
+    assert (np.diff(odds, axis=1) <= 0).all()
 
 
 def test_monotone_in_training_too():
@@ -277,54 +264,64 @@ def test_monotone_in_training_too():
     assert (made.diff(dim=2) <= 0).all()
 
 
-def test_lead_times_between_are_between(wet, one):
-    recent = wet.isel(time=slice(None, 7))
-    motion = estimate_motion(recent)
-    still = motion.map(lambda part: part * 0, keep_attrs=True)
-    made = nw.predict(recent, still, noisy(one), np.array([30, 37, 45]) * MINUTE).values
-    assert np.isfinite(made).all()
-    a, b, c = np.moveaxis(made, 1, 0)
-    assert ((b >= np.minimum(a, c) - 0.1) & (b <= np.maximum(a, c) + 0.1)).mean() > 0.95
+# --- at places ------------------------------------------------------------------------------------------------
 
 
-def test_correction_moves_with_the_rain(wet, one):
-    """With the rain moved by whole blocks in each field, so is what is predicted (away from borders)."""
+@pytest.fixture(scope="module")
+def said(one):
+    return nw.said_of(one.inputs, noisy(one))
+
+
+def test_in_the_middle_of_a_block_it_says_what_the_block_says(said):
+    """A block of 2 x 2 cells has its middle half a cell beyond its first."""
+    assert said.block == 2
+    rows, columns = said.odds.shape[2:]
+    y, x = np.mgrid[:rows, :columns].reshape(2, -1)
+    found = said.at(np.column_stack([y, x]) * 2 + 0.5, 45.0)
+    np.testing.assert_allclose(found, said.odds[2].reshape(6, -1), atol=1e-5)
+
+
+def test_between_lead_times_it_is_between_and_beyond_them_held(said):
+    places = np.array([[3.2, 7.9], [20.0, 11.5]])
+    half = (said.at(places, 30.0) + said.at(places, 45.0)) / 2
+    np.testing.assert_allclose(said.at(places, 37.5), half, atol=1e-5)
+    np.testing.assert_array_equal(said.at(places, 1.0), said.at(places, 15.0))
+    np.testing.assert_array_equal(said.at(places, 500.0), said.at(places, 120.0))
+
+
+def test_beyond_the_edge_the_edge_holds(said):
+    inside, outside = said.at(np.array([[0.0, 0.0]]), 60.0), said.at(np.array([[-40.0, -3.0]]), 60.0)
+    np.testing.assert_array_equal(inside, outside)
+
+
+def test_shifted_rain_has_shifted_odds(wet, one):
+    """By whole blocks; the edges are not the same, so nearly."""
     recent = wet.isel(time=slice(None, 7))
-    network = noisy(one)
-    base = xr.DataArray(
-        np.full((6, 1, 40, 56), 0.5, np.float32) - np.arange(6, dtype=np.float32)[:, None, None, None] * 0.05,
-        dims=("threshold", "lead_time", "y", "x"),
-        coords={"threshold": list(nw.THRESHOLDS), "lead_time": LEADS[:1]},
-    )
     flow = np.zeros((2, 40, 56), np.float32)
-    flow[0] = 8 / 6  # 8 cells in 30 min
-    motion = motion_dataset(flow, recent, 5 * MINUTE, method="set", status="estimated")
-    moved = nw.predict(recent, motion, network, LEADS[:1], base=base).values[:, 0]
-    change = nw.correction_of(nw.inputs_of(recent, motion, base=base), network)[1][1]  # 30 min
-    odds = np.log(base.values[:, 0] / (1 - base.values[:, 0]))[:, :, 8:].reshape(6, 20, 2, 24, 2).mean(axis=(2, 4))
-    direct = 1 / (1 + np.exp(-np.minimum.accumulate(odds + change[:, :, :24], axis=0)))
-    found = moved[:, :, 8:].reshape(6, 20, 2, 24, 2).mean(axis=(2, 4))
-    assert np.corrcoef(found.ravel(), direct.ravel())[0, 1] > 0.97
+    still = motion_dataset(flow, recent, 5 * MINUTE, method="set", status="estimated")
+    moved = recent.copy(data=np.roll(recent.values, 4, axis=2))
+    a = nw.said_of(ni.inputs_of(recent, still), noisy(one)).at(np.array([[20.5, 24.5]]), 60.0)
+    b = nw.said_of(ni.inputs_of(moved, still), noisy(one)).at(np.array([[20.5, 28.5]]), 60.0)
+    np.testing.assert_allclose(a, b, atol=0.15)
 
 
-@pytest.mark.parametrize("wrong", ["thresholds", "lead times"])
-def test_a_base_that_does_not_fit(wet, one, wrong):
-    recent = wet.isel(time=slice(None, 7))
-    thresholds = [0.1, 1.0] if wrong == "thresholds" else list(nw.THRESHOLDS)
-    base = xr.DataArray(
-        np.full((len(thresholds), 3, 40, 56), 0.5, np.float32),
-        dims=("threshold", "lead_time", "y", "x"),
-        coords={"threshold": thresholds, "lead_time": LEADS + (wrong == "lead times") * MINUTE},
-    )
-    with pytest.raises(InputError, match=wrong):
-        nw.predict(recent, estimate_motion(recent), untrained(one), LEADS, base=base)
+# --- training -------------------------------------------------------------------------------------------------
+
+
+def test_a_window_of_a_large_field_is_one_of_its_wetter_ones(one):
+    cut = nt.window_of(one, 12, np.random.default_rng(0))
+    assert cut.inputs.planes.shape == (len(ni.PLANES), 12, 12)
+    assert cut.outcome.reached.shape == (8, 6, 12, 12)
+    wet = ni.PLANES.index("wet")
+    assert cut.inputs.planes[wet].mean() >= one.inputs.planes[wet].mean()
+    assert nt.window_of(one, 100, np.random.default_rng(0)) is one
 
 
 def test_events_are_not_in_both(one):
     with pytest.raises(InputError, match="in both"):
-        nw.fit({"a": [one]}, {"a": [one]}, SMALL)
+        nt.fit({"a": [one]}, {"a": [one]}, SMALL)
     with pytest.raises(InputError, match="in both"):
-        nw.fit({"a": [one]}, {"b": []}, SMALL)
+        nt.fit({"a": [one]}, {"b": []}, SMALL)
 
 
 def test_settings_make_a_network():
@@ -349,7 +346,7 @@ def test_base_is_calibrated(one):
     """Mean probability of the base and the observed share agree on what it was fitted to: it has an intercept."""
     base = nw.fit_base({"a": [one]}, cells=10_000)
     chance = 1 / (1 + np.exp(-nw.base_odds(one.inputs.smooth, base).astype(np.float64)))
-    for lead in range(len(nw.LEADS)):
+    for lead in range(len(ni.LEADS)):
         known = one.outcome.known[lead].astype(float)
         for t in (0, 2):
             expected = one.outcome.reached[lead, t].sum() / known.sum()
