@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from hybridcast.field import metres_per_cell
+from hybridcast_kernels.resample_cpu import block_means
 
 #: A coarse cell is known if at least this share of its fine cells is.
 LEAST_KNOWN = 0.5
@@ -48,11 +49,8 @@ def coarsened(field: xr.DataArray, spacing: float) -> xr.DataArray:
     rows, columns = (max(1, field.sizes[axis] // size) for axis in ("y", "x"))
     high, wide = min(size, field.sizes["y"]), min(size, field.sizes["x"])
     cut = field.isel(y=slice(0, rows * high), x=slice(0, columns * wide))
-    values = cut.values.reshape(*cut.shape[:-2], rows, high, columns, wide)
-    known = np.isfinite(values)
-    count = known.sum(axis=(-3, -1), dtype=np.float32)
-    total = np.where(known, values, np.float32(0)).sum(axis=(-3, -1), dtype=np.float32)
-    mean = np.where(count >= LEAST_KNOWN * high * wide, total / np.maximum(count, 1), np.float32(np.nan))
+    fine = np.ascontiguousarray(cut.values, np.float32).reshape(-1, *cut.shape[-2:])
+    mean = block_means(fine, rows, columns, LEAST_KNOWN).reshape(*field.shape[:-2], rows, columns)
     axes = {axis: cut[axis].coarsen({axis: n}).mean() for axis, n in (("y", high), ("x", wide))}
-    coarse = cut[..., ::high, ::wide].copy(data=mean.astype(np.float32))
+    coarse = cut[..., ::high, ::wide].copy(data=mean)
     return coarse.assign_coords({axis: (axis, values.values, field[axis].attrs) for axis, values in axes.items()})

@@ -13,17 +13,17 @@ Where the air comes from outside the coverage all of it is NaN: nobody knows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy.ndimage import uniform_filter
-from scipy.special import ndtri
+from scipy.ndimage import maximum_filter
 
 from hybridcast.advection import LONGEST_STEP, check_lead_times
 from hybridcast.coarse import block_size, cell_size, coarsened
@@ -37,14 +37,20 @@ from hybridcast.learned.network import Said, said_of, torch_is_there
 from hybridcast.learned.network_inputs import inputs_of
 from hybridcast.motion import DenseFlow, MotionMethod, cells_per_step
 from hybridcast.nowcasters import LeadTimes, forecast_dataset, latest_frame, radar_status
+from hybridcast.ranking import matchings_of, ranking_of, shares_of
 from hybridcast.scales import filtered
 from hybridcast_kernels import scales_cpu
 from hybridcast_kernels.advection_cpu import LINEAR
 from hybridcast_kernels.advection_cpu import advect as advect_arrays
+from hybridcast_kernels.parallel import threads
+from hybridcast_kernels.planes_cpu import carry
 from hybridcast_kernels.resample_cpu import enlarge
 from hybridcast_kernels.workspace import workspace_of_this_thread
 
 Array = NDArray[np.float32]
+
+T = TypeVar("T")
+S = TypeVar("S")
 
 _MINUTE = np.timedelta64(1, "m")
 #: Members are asked at these lead times (min), and every half hour after them; in between, the moving frame is
@@ -55,12 +61,6 @@ COARSEST = 2.5
 #: How far back a hindcast's own frames go.
 HISTORY = np.timedelta64(60, "m")
 EXCEEDANCE = "probability_of_exceedance"
-#: How gradually a threshold counts in the ranking, in log odds.
-SOFTNESS = np.float32(0.3)
-#: How far the ranking is a local one, by lead time (min): it keeps showers at places where nothing is lost by it.
-LOCAL = ((30.0, 90.0), (0.5, 0.0))
-#: Half width of a neighbourhood, in cells at which members are asked.
-NEIGHBOURHOOD = 5
 
 
 class Blended(NamedTuple):
@@ -155,26 +155,27 @@ class Hybrid:
     ) -> Blended:
         """Blend on coarse cells in the moving frame; carry what comes out to the fine grid."""
         frame = latest_frame(recent)[0].values
-        blend, used = self._live_blend(coarse)
+        grid = _Grid.of(recent, coarse, self.model.spacing, self.stride)
         asked = _asked(ahead)
-        cells, shape = _every(coarse.shape[1:], self.stride)
-        rows, places, said = self.seen(coarse, _since_last(coarse, asked), cells, moving=True)
+        cells = grid.cells(frame)
+        with ThreadPoolExecutor(
+            1
+        ) as beside:  # hindcasts and the forecast itself have nothing to wait for in each other
+            corrected_blend = beside.submit(self._live_blend, coarse)
+            rows, places, said = self.seen(coarse, _since_last(coarse, asked), cells, moving=True)
+            blend, used = corrected_blend.result()
         found = [
             blend.scores(self.members(r, m, said, p), m) for r, p, m in zip(rows, places, asked / _MINUTE, strict=True)
         ]
         # each threshold has weights of its own, so what they give may cross
-        chances = probability(decreasing(np.stack(found, axis=1))).reshape(len(blend.thresholds), len(asked), *shape)
-        chances = _between(chances, asked, ahead)
-        grid = _Onto(frame.shape, block_size(recent, self.model.spacing), self.stride)
-        known = np.isfinite(latest_frame(coarse)[0].values)[:: self.stride, :: self.stride]
+        chances = grid.filled(probability(decreasing(np.stack(found, axis=1))), cells)
+        known = grid.at_asked(np.isfinite(latest_frame(coarse)[0].values))
+        ranking = ranking_of(chances, known, shares_of(frame, blend.thresholds), asked / _MINUTE)
         wanted = chances[[blend.thresholds.index(t) for t in self.thresholds]]
-        minutes = (ahead / _MINUTE).astype(np.float32)
-        local = np.interp(minutes, *LOCAL).astype(np.float32)
-        ranking = _ranking(chances, known, _shares(frame, blend.thresholds), local)
-        fields = grid.enlarged(np.concatenate([ranking[None], wanted]))
-        matchings = _matchings(fields[0], frame)
-        carried = _carried(fields, flow, minutes, advected)
-        rate = scales_cpu.matched(carried[0], matchings) if matchings else advected.copy()
+        planes = _between(np.concatenate([ranking[None], wanted]), asked, ahead)
+        matchings = matchings_of(grid.enlarged(planes[0], frame.shape), frame)
+        carried = grid.carried(planes, flow, (ahead / _MINUTE).astype(np.float32), advected)
+        rate = scales_cpu.matched(carried[0], matchings, out=carried[0]) if matchings else advected.copy()
         return Blended(rate, carried[1:], blend, used)
 
     @property
@@ -339,6 +340,16 @@ def _choose(seen: NDArray[np.bool_], count: int, generator: np.random.Generator)
     return places[np.sort(generator.choice(len(places), count, replace=False))]
 
 
+def _side_by_side(first: Callable[[], T], second: Callable[[], S]) -> tuple[T, S]:
+    """Do two things that do not wait for one another, at once if there are threads for it."""
+    if threads() == 1:
+        return first(), second()
+    with ThreadPoolExecutor(1) as beside:
+        begun = beside.submit(first)
+        done = second()
+        return begun.result(), done
+
+
 def _asked(ahead: LeadTimes) -> LeadTimes:
     """Give the lead times at which members are asked: the first and the last one, and regular ones between."""
     minutes = ahead / _MINUTE
@@ -354,13 +365,6 @@ def _since_last(coarse: xr.DataArray, ahead: LeadTimes) -> LeadTimes:
     return ahead - age
 
 
-def _every(shape: tuple[int, ...], stride: int) -> tuple[NDArray[np.int32], tuple[int, int]]:
-    """Give every `stride`-th cell of a grid, ``(cell, 2)``, and how many rows and columns they make."""
-    rows, columns = np.arange(0, shape[0], stride), np.arange(0, shape[1], stride)
-    i, j = np.meshgrid(rows, columns, indexing="ij")
-    return np.column_stack([i.ravel(), j.ravel()]).astype(np.int32), (rows.size, columns.size)
-
-
 def _between(values: Array, asked: LeadTimes, ahead: LeadTimes) -> Array:
     """Interpolate ``(threshold, asked, y, x)`` linearly to other lead times."""
     place = np.interp(ahead / _MINUTE, asked / _MINUTE, np.arange(len(asked)))
@@ -371,30 +375,52 @@ def _between(values: Array, asked: LeadTimes, ahead: LeadTimes) -> Array:
     return between
 
 
-class _Onto(NamedTuple):
-    """From every so many coarse cells to the fine grid."""
+class _Grid(NamedTuple):
+    """Where members are asked: every so many coarse cells."""
 
-    fine: tuple[int, ...]
+    coarse: tuple[int, int]
+    """Rows and columns of the coarse grid."""
     block: int
     """Fine cells to a coarse one."""
     stride: int
 
-    def enlarged(self, planes: Array) -> Array:
-        """Interpolate planes ``(set, lead, y, x)`` bilinearly; beyond the last cell the edge holds."""
-        out: Array = workspace_of_this_thread().array("enlarged", (*planes.shape[:2], *self.fine))
-        flat = np.ascontiguousarray(planes.reshape(-1, *planes.shape[2:]), np.float32)
-        enlarge(flat, self.block * self.stride, (self.block - 1) / 2, out.reshape(len(flat), *self.fine))
+    @classmethod
+    def of(cls, recent: xr.DataArray, coarse: xr.DataArray, spacing: float, stride: int) -> _Grid:
+        """Make it for a field and the same field on cells of `spacing`."""
+        return cls((coarse.sizes["y"], coarse.sizes["x"]), block_size(recent, spacing), stride)
+
+    def cells(self, frame: Array) -> NDArray[np.int32]:
+        """Give the cells to ask, ``(cell, 2)``: those that air which the latest frame knows can be sampled from."""
+        seen = np.isfinite(frame)
+        rows, columns = (size * self.block for size in self.coarse)
+        whole = np.pad(seen, [(0, max(0, n - have)) for n, have in zip((rows, columns), seen.shape, strict=True)])
+        blocks = whole[:rows, :columns].reshape(self.coarse[0], self.block, self.coarse[1], self.block)
+        near = maximum_filter(blocks.any(axis=(1, 3)), 2 * self.stride + 3)
+        near[-2 * self.stride - 1 :] |= seen[rows:].any()
+        near[:, -2 * self.stride - 1 :] |= seen[:, columns:].any()
+        return (np.argwhere(self.at_asked(near)) * self.stride).astype(np.int32)
+
+    def at_asked(self, field: NDArray[Any]) -> NDArray[Any]:
+        """Give what a coarse field holds at the cells that may be asked."""
+        return field[:: self.stride, :: self.stride]
+
+    def filled(self, values: Array, cells: NDArray[np.int32]) -> Array:
+        """Put values of the cells that were asked, ``(threshold, lead, cell)``, on their grid; 0 elsewhere."""
+        rows, columns = (-(-size // self.stride) for size in self.coarse)
+        out = np.zeros((*values.shape[:2], rows, columns), np.float32)
+        out[:, :, cells[:, 0] // self.stride, cells[:, 1] // self.stride] = values
         return out
 
+    def enlarged(self, planes: Array, fine: tuple[int, ...]) -> Array:
+        """Interpolate planes ``(lead, y, x)`` bilinearly onto the fine grid; beyond the last cell the edge holds."""
+        out: Array = workspace_of_this_thread().array("enlarged", (len(planes), *fine))
+        return enlarge(np.ascontiguousarray(planes), self.block * self.stride, (self.block - 1) / 2, out)
 
-def _carried(fields: Array, flow: Array, minutes: Array, advected: Array) -> Array:
-    """Carry fields of each lead time, ``(set, lead, y, x)``, along the motion; NaN where the advected rate is."""
-    flat = fields.reshape(-1, *fields.shape[2:])
-    moved = advect_arrays(flat, flow, minutes, LINEAR, paired=True, longest_step=LONGEST_STEP)
-    unknown = np.isnan(advected)
-    for one in moved:
-        np.copyto(one, np.float32(np.nan), where=unknown)
-    return moved
+    def carried(self, planes: Array, flow: Array, minutes: Array, advected: Array) -> Array:
+        """Carry planes of each lead time, ``(set, lead, y, x)``, along the motion; NaN where the advected rate is."""
+        factor, offset = self.block * self.stride, (self.block - 1) / 2
+        whole = np.ascontiguousarray(planes)
+        return carry(whole, factor, offset, flow, minutes, advected, longest_step=LONGEST_STEP)
 
 
 def _exceeded(rate: Array, thresholds: Sequence[float]) -> Array:
@@ -402,67 +428,3 @@ def _exceeded(rate: Array, thresholds: Sequence[float]) -> Array:
     reached = np.stack([rate >= np.float32(t) for t in thresholds]).astype(np.float32)
     reached[:, np.isnan(rate)] = np.nan
     return reached
-
-
-def _ranking(chances: Array, known: NDArray[np.bool_], shares: Array, local: Array) -> Array:
-    """Make one field to rank cells by, ``(lead, y, x)``, from probabilities ``(threshold, lead, y, x)``.
-
-    Around the share of cells that are to be wet at a threshold, cells are ranked by the probability of that threshold:
-    each threshold counts one where its log odds are above the cut that gives the share, smoothly.
-
-    One cut for all would leave nothing of small showers beside a large system. At short lead times, when showers are
-    still there, the cut is moved (by the part `local`, ``(lead,)``) towards the one that gives each neighbourhood the
-    share that its own probabilities promise.
-    """
-    total: Array = np.zeros(chances.shape[1:], np.float32)
-    for chance, share in zip(chances, shares, strict=True):
-        if share <= 0:
-            continue
-        odds = _log_odds(chance)
-        seen = odds[:, known] if known.any() else odds.reshape(len(odds), -1)
-        cuts = np.quantile(seen, 1 - min(share, 1.0), axis=1).astype(np.float32)
-        for lead, cut in enumerate(cuts):
-            here = cut
-            if local[lead] > 0 and known.any():
-                here = cut + local[lead] * (_local_cut(odds[lead], chance[lead], known, share) - cut)
-            total[lead] += probability((odds[lead] - here) / SOFTNESS)
-    return total
-
-
-def _local_cut(odds: Array, chance: Array, known: NDArray[np.bool_], share: np.float32) -> Array:
-    """Give the log odds above which each neighbourhood is as wet as its probabilities promise.
-
-    Its log odds are taken as normally distributed, and promises are scaled so that they make up `share` in all.
-    """
-    inside = known.astype(np.float32)
-    seen = np.maximum(_smooth(inside), np.float32(1e-3))
-    mean = _smooth(odds * inside) / seen
-    variance = _smooth(odds * odds * inside) / seen - mean * mean
-    promised = _smooth(chance * inside) / seen * share / max(float(chance[known].mean()), 1e-6)
-    spread = np.sqrt(np.maximum(variance, 1e-6))
-    cut: Array = mean + spread * ndtri(1 - np.clip(promised, 1e-4, 1 - 1e-4)).astype(np.float32)
-    return cut
-
-
-def _smooth(field: Array) -> Array:
-    """Mean over `NEIGHBOURHOOD` cells each way, the edge repeated."""
-    smooth: Array = uniform_filter(field, 2 * NEIGHBOURHOOD + 1, mode="nearest")
-    return smooth
-
-
-def _log_odds(chance: Array) -> Array:
-    held = np.clip(chance, 1e-4, 1 - 1e-4)
-    odds: Array = np.log(held / (1 - held))
-    return odds
-
-
-def _shares(frame: Array, thresholds: Sequence[float]) -> Array:
-    """Share of the known cells that reach each threshold."""
-    known = frame[np.isfinite(frame)]
-    return np.array([(known >= np.float32(t)).mean() for t in thresholds], np.float32)
-
-
-def _matchings(ranking: Array, frame: Array) -> list[scales_cpu.Matching]:
-    """Find how the ranks of `ranking`, ``(lead, y, x)``, get the values of the latest frame; none if that is dry."""
-    wet = np.sort(frame[frame > 0])[::-1]
-    return scales_cpu.matchings(ranking, frame, wet) if wet.size else []

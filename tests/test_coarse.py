@@ -23,6 +23,13 @@ def test_means_of_whole_blocks_in_the_right_place():
     assert coarse.dtype == np.float32
 
 
+def test_what_is_beyond_the_last_whole_block_is_left_out():
+    fine = field(np.random.default_rng(1).random((11, 7)), 500.0)
+    coarse = coarsened(fine, 2000.0)
+    assert coarse.shape == (1, 2, 1)
+    assert coarse.values[0, 1, 0] == pytest.approx(fine.values[0, 4:8, :4].mean())
+
+
 def test_unknown_cells_do_not_count_as_dry():
     values = np.full((2, 4), 4.0)
     values[0, 0] = np.nan

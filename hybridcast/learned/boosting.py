@@ -91,8 +91,13 @@ class Boosting:
 
 def decreasing(scores: Array) -> Array:
     """Make scores fall along the first axis: the middle between the closest falling bounds from below and above."""
-    above = np.maximum.accumulate(scores[::-1], axis=0)[::-1]
-    return np.float32(0.5) * (above + np.minimum.accumulate(scores, axis=0))
+    above, below = scores.copy(), scores.copy()
+    for k in range(1, len(scores)):  # several times as fast as the ufuncs' accumulate along a first axis
+        np.maximum(above[-k - 1], above[-k], out=above[-k - 1])
+        np.minimum(below[k], below[k - 1], out=below[k])
+    above += below
+    above *= np.float32(0.5)
+    return above
 
 
 def train_boosting(

@@ -63,11 +63,11 @@ class NetworkSettings:
     """Size of its cells, m, about: whole blocks of the field's own."""
     widths: tuple[int, ...] = (16, 24, 32, 40)
     """Channels at each level; each is half as fine as the one before."""
-    steps: int = 600
+    steps: int = 400
     """Steps of training, at most."""
     batch: int = 8
     """Crops in a step."""
-    crop: int = 48
+    crop: int = 32
     """Cells along a side of a crop."""
     learning_rate: float = 1.5e-3
     weight_decay: float = 0.01
@@ -144,7 +144,14 @@ def base_odds(smooth: Array, coefficients: Array) -> Array:
     """
     x = ((smooth - DRY) * np.float32(0.1))[:, None]
     a, b, c = (coefficients[..., k, None, None] for k in range(3))
-    return np.minimum.accumulate(a + b * x + c * x * x, axis=1)
+    return _falling(a + b * x + c * x * x)
+
+
+def _falling(odds: Array) -> Array:
+    """Cut odds ``(lead, threshold, ...)`` so that they fall along the thresholds, in place."""
+    for k in range(1, odds.shape[1]):
+        np.minimum(odds[:, k], odds[:, k - 1], out=odds[:, k])
+    return odds
 
 
 def fit_base(cases: Mapping[str, Sequence[Case]], iterations: int = 12, cells: int = 200, seed: int = 0) -> Array:
@@ -385,4 +392,4 @@ class Said(NamedTuple):
 def said_of(inputs: Inputs, network: Network) -> Said:
     """Ask the network about an issue time."""
     base, change = correction_of(inputs, network)
-    return Said(np.minimum.accumulate(base + change, axis=1), inputs.block)
+    return Said(_falling(base + change), inputs.block)

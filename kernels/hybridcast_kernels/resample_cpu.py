@@ -1,4 +1,4 @@
-"""From a coarse grid onto a fine one, bilinearly, on CPU threads."""
+"""From a coarse grid onto a fine one, bilinearly, and from a fine one onto a coarse one by means, on CPU threads."""
 
 from __future__ import annotations
 
@@ -58,3 +58,52 @@ def _places(coarse: int, fine: int, factor: int, offset: float) -> tuple[NDArray
     before = np.minimum(place.astype(np.uint32), coarse - 1).astype(np.uint32)
     after = np.minimum(before + 1, coarse - 1).astype(np.uint32)
     return before, after, (place - before).astype(np.float32)
+
+
+@plain
+def mean_rows(planes, least, out, first, last):
+    """Average over the blocks of rows first..last of `out`, all planes' rows one after the other."""
+    rows, columns = out.shape[1], out.shape[2]
+    high, wide = planes.shape[1] // rows, planes.shape[2] // columns
+    for line in range(first, last):
+        plane, i = line // rows, line % rows
+        for j in range(columns):
+            total, count = np.float32(0), np.int32(0)
+            for y in range(i * high, (i + 1) * high):
+                for x in range(j * wide, (j + 1) * wide):
+                    value = planes[plane, y, x]
+                    seen = value == value  # a comparison with NaN is false
+                    total += value if seen else np.float32(0)
+                    count += np.int32(seen)
+            out[plane, i, j] = total / np.float32(count) if count >= least else np.float32(np.nan)
+
+
+def block_means(planes: Array, rows: int, columns: int, least: float) -> Array:
+    """Average over equal blocks of cells, those that are NaN left out.
+
+    Parameters
+    ----------
+    planes
+        Float32, shape ``(plane, y, x)``.
+    rows, columns
+        Blocks along each axis; they part the cells evenly.
+    least
+        Share of the cells of a block that has to be known, else its mean is NaN; above zero.
+
+    Returns
+    -------
+    ndarray
+        Float32, shape ``(plane, rows, columns)``.
+
+    Raises
+    ------
+    ValueError
+        If blocks do not part the cells evenly.
+    """
+    if planes.shape[1] % rows or planes.shape[2] % columns:
+        raise ValueError(f"planes of {planes.shape[1:]} cells in {rows} x {columns} blocks: they part them evenly")
+    out = np.empty((len(planes), rows, columns), np.float32)
+    cells = (planes.shape[1] // rows) * (planes.shape[2] // columns)
+    needed = max(1, int(np.ceil(least * cells)))
+    over_bands(lambda a, b: mean_rows(planes, needed, out, a, b), len(planes) * rows, planes.shape[2] * cells)
+    return out

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hybridcast_kernels.resample_cpu import enlarge
+from hybridcast_kernels.resample_cpu import block_means, enlarge
 
 
 def interpolated(plane, factor, offset, shape):
@@ -43,3 +43,25 @@ def test_coarse_cells_keep_their_values_and_nothing_overshoots():
     np.testing.assert_array_equal(out[:, ::4, ::4], planes)
     assert out.min() >= planes.min()
     assert out.max() <= planes.max()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(("shape", "rows", "columns"), [((3, 8, 9), 4, 3), ((2, 6, 10), 3, 2), ((1, 1, 6), 1, 2)])
+def test_means_leave_out_what_is_unknown(set_threads, threads, shape, rows, columns):
+    set_threads(threads)
+    generator = np.random.default_rng(3)
+    planes = generator.random(shape).astype(np.float32)
+    planes[generator.random(shape) < 0.4] = np.nan
+    high, wide = shape[1] // rows, shape[2] // columns
+    found = block_means(planes, rows, columns, 0.5)
+    for k, i, j in np.ndindex(shape[0], rows, columns):
+        block = planes[k, i * high : (i + 1) * high, j * wide : (j + 1) * wide]
+        if np.isfinite(block).mean() >= 0.5:
+            assert found[k, i, j] == pytest.approx(np.nanmean(block), rel=1e-5)
+        else:
+            assert np.isnan(found[k, i, j])
+
+
+def test_blocks_that_do_not_part_the_cells_are_refused():
+    with pytest.raises(ValueError, match="evenly"):
+        block_means(np.zeros((1, 11, 4), np.float32), 2, 2, 0.5)
