@@ -16,7 +16,8 @@ says little, and a slow loss is seen in the 30-day trend and in the scorecard, n
 their scores are low for no fault. Enough is a share of points that saw the threshold, and a number of issue times.
 Fewer than ten nights with enough rain give no band. So after a dry month there is no alarm, whatever happens, until
 ten nights with rain have come; every report says so, and how many are there. What is plainly broken (no data, errors,
-missing issue times) has its own state in the run and does not wait for rain.
+missing issue times) has its own state in the run and does not wait for rain. Where the earlier nights differ so much
+that the line is below zero, no night could raise the alarm, and the judgement says that too.
 
 **The baseline is judged in the same way**, and the message says how it did: if it fell too, look at the radar or at
 the weather first, and at the nowcaster otherwise.
@@ -42,6 +43,7 @@ from hybridcast.nightly.records import RegionNight
 from hybridcast.nightly.series import Headline, nights_of
 
 Verdict = Literal["alarm", "good", "not judged"]
+NEVER_BELOW_ZERO = ("FSS", "CSI")
 #: Raised when the file for machines changes.
 SCHEMA = 1
 
@@ -236,6 +238,9 @@ def _judge(night: RegionNight, history: xr.Dataset, settings: AlarmSettings, bas
         return not_judged(_too_little(scored, settings), **scored)
     if scored["nights"] < settings.least_nights:
         reason = f"{scored['nights']} earlier nights with enough rain, {settings.least_nights} are needed"
+        return not_judged(reason, **scored)
+    if scored["line"] <= 0 and settings.score in NEVER_BELOW_ZERO:
+        reason = f"the {scored['nights']} nights before differ so much that no score would be below their band"
         return not_judged(reason, **scored)
     fell = scored["value"] < scored["line"]
     return Judgement(verdict="alarm" if fell else "good", reason=_reason(fell, about, scored), **about, **scored)

@@ -49,7 +49,8 @@ def test_a_fall_of_the_skill_raises_the_alarm_and_says_that_the_baseline_did_not
 def test_where_the_baseline_fell_too_the_radar_or_the_weather_is_named(history):
     sums = nights.day_sums(TONIGHT)
     all_bad = sums.assign(fraction_difference=0.99 * sums.fraction_squares)
-    found = judged(nights.night(TONIGHT, "north", all_bad), history)
+    steady = history.sel(model=["blend"] * 3).assign_coords(model=sums.model.values)
+    found = judged(nights.night(TONIGHT, "north", all_bad), steady)
     assert found.baseline_fell is True
     assert "look at the radar or the weather first" in found.message
 
@@ -92,6 +93,15 @@ def test_dry_nights_do_not_count_in_the_band():
     found = judged(nights.night(TONIGHT, "north", nights.day_sums(TONIGHT)), xr.concat([dry, wet], "date"))
     assert (found.nights, found.passed_over) == (4, 3)
     assert found.reason == "not judged: 4 earlier nights with enough rain, 5 are needed"
+
+
+def test_nights_that_differ_too_much_give_no_line(history):
+    share = xr.DataArray([0.05, 0.95, 0.05, 0.95, 0.5, 0.05, 0.95], dims="date")
+    wild = history.assign(fraction_difference=share * history.fraction_squares)
+    found = judged(nights.night(TONIGHT, "north", nights.day_sums(TONIGHT, worse=12)), wild)
+    assert found.verdict == "not judged"
+    assert found.line < 0
+    assert "no score would be below their band" in found.reason
 
 
 @pytest.mark.parametrize("number", [0, 1])
