@@ -88,7 +88,7 @@ def duration(text: str) -> np.timedelta64:
     return np.timedelta64(found.value, "ns")
 
 
-def minutes_of(lead: np.timedelta64) -> float:
+def minutes_of(lead: Any) -> float:
     """Give a lead time in minutes."""
     return float(lead / np.timedelta64(1, "m"))
 
