@@ -1,4 +1,4 @@
-"""The command line: fetch, forecast, train, evaluate, demo, info."""
+"""The command line: fetch, forecast, train, evaluate, demo, info; `cli_nightly` has nightly and scores."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 import hybridcast
+from hybridcast.cli_nightly import nightly, scores
 from hybridcast.errors import HybridcastError, InputError, InputWarning
 
 if TYPE_CHECKING:
@@ -333,6 +334,10 @@ def info() -> None:
         for row in rows:
             table.add_row(*row)
         out.print(table)
+
+
+app.command()(nightly)
+app.command()(scores)
 
 
 def _say(line: str) -> None:

@@ -166,7 +166,12 @@ def _fitting_array(hints: tuple[Any, ...], value: Any, where: str) -> tuple[Any,
         hints = (hints[0],) * len(value)
     if len(hints) != len(value):
         raise InputError(f"{where} = {value!r}", f"it is an array of {len(hints)}", "Correct the array")
-    return tuple(_fitting(hint, v, f"{where}[{k}]") for k, (hint, v) in enumerate(zip(hints, value, strict=True)))
+    return tuple(_fitting(hint, v, _place(where, k, v)) for k, (hint, v) in enumerate(zip(hints, value, strict=True)))
+
+
+def _place(where: str, number: int, value: Any) -> str:
+    """Name one of an array: a table by its name, if it has one."""
+    return f"{where} {value['name']}" if isinstance(value, dict) and "name" in value else f"{where}[{number}]"
 
 
 def _named(kind: type) -> str:

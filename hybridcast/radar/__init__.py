@@ -24,7 +24,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.errors import HybridcastError, InputError, InputWarning, ReadError
+from hybridcast.errors import HybridcastError, InputError, InputWarning, NoFramesError, ReadError
 from hybridcast.field import (
     LEAST_FRAMES,
     as_datetime64,
@@ -131,7 +131,7 @@ def open_radar(
         If a file (with `strict`), or every file, is corrupt, truncated, empty, or of no known format.
     InputError
         If nothing matches `paths`, grids differ between files, times are doubled or irregular, or none is between
-        `times`.
+        `times` (`NoFramesError`).
     """
     files = _expand(paths)
     frames: dict[Path, xr.DataArray] = {}
@@ -150,7 +150,7 @@ def open_radar(
                 frames[file] = frame
     if stamps and not frames:
         every = np.concatenate(list(stamps.values()))
-        raise InputError(
+        raise NoFramesError(
             f"no frame from {wanted and wanted[0]} to {wanted and wanted[1]}",
             f"there are frames from {every.min()} to {every.max()}",
             "Choose times within them (UTC)",
