@@ -22,7 +22,7 @@ TONIGHT = 7
 
 @pytest.fixture(scope="module")
 def history():
-    return nights.history(range(TONIGHT))
+    return nights.history(range(TONIGHT), ("north",))
 
 
 def judged(night, history, settings=FEW):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hybridcast.nightly.alarm import AlarmSettings, Judgement, band_of, enough_rain
 from hybridcast.nightly.report import svg
 from hybridcast.nightly.report.tables import score_words
-from hybridcast.nightly.report.words import number
+from hybridcast.nightly.report.words import SIGNS, number
 from hybridcast.nightly.series import SCORES, minutes_of, place_of
 from hybridcast.verification.confidence import LEAST_DAYS
 from hybridcast.verification.scores import fractions_skill_score, reliability_diagram
@@ -246,16 +246,8 @@ def _nights_line(
 def _mark_tonight(axes: Axes, judged: Judgement, days: NDArray[Any]) -> None:
     if np.isfinite(judged.value) and days[-1] == 0:
         axes.plot([0], [judged.value], marker="o", markersize=11, color="none", markeredgecolor="#000000")
-        words = f"tonight {judged.value:.2f}" + (" alarm" if judged.raised else "")
-        above = judged.value < 0.75
-        axes.annotate(
-            words,
-            (0.6, judged.value),
-            xytext=(0, 9 if above else -15),
-            textcoords="offset points",
-            ha="right",
-            fontsize=9,
-        )
+        words = f"tonight {judged.value:.2f}" + (f", {SIGNS['alarm']} alarm" if judged.raised else "")
+        axes.set_title(words, loc="right", fontsize=9.5)
 
 
 def _line(judged: Judgement) -> str:

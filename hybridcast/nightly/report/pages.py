@@ -105,8 +105,8 @@ def write_index(folder: str | Path) -> Path:
             entries.append(_index_row(entry))
         except (OSError, ValueError, KeyError, TypeError):
             unreadable.append(path.name)
-    heads = ["night", "state", "score", "mean score", "against the baseline", "skill alarm", "regions"]
-    table = Table("Nights", heads, entries, words=3)
+    heads = ["night", "state", "skill alarm", "regions", "score", "mean score", "against the baseline"]
+    table = Table("Nights", heads, entries, words=5)
     _write(folder / "index.html", _render("index.html", table=table, unreadable=unreadable))
     return folder / "index.html"
 
@@ -128,10 +128,10 @@ def _status(regions: Sequence[RegionPage]) -> dict[str, str]:
     """Say in a few words whether something is broken."""
     broken = [region.name for region in regions if region.state in BROKEN]
     alarms = [region.name for region in regions if region.judged.raised]
-    partial = [region.name for region in regions if region.state == "partial"]
-    parts = [f"skill alarm in {_list(alarms)}"] if alarms else []
-    parts += [f"{_list([region.name])}: {region.state}" for region in regions if region.state in BROKEN]
-    parts += [f"{_list(partial)} only in part"] if partial else []
+    parts = [f"skill alarm: {_list(alarms)}"] if alarms else []
+    for state, words in (("failed", "failed"), ("no data", "no data"), ("partial", "only in part")):
+        names = [region.name for region in regions if region.state == state]
+        parts += [f"{words}: {_list(names)}"] if names else []
     if not parts:
         unjudged = sum(region.judged.verdict == "not judged" for region in regions)
         words = "Nothing is broken" + (
@@ -162,7 +162,7 @@ def _summary(regions: Sequence[RegionPage], settings: AlarmSettings, baseline: s
         lines.append(f"{settings.headline.words}: no region has a score to compare with {baseline}.")
     alarms = [f"{region.judged.message}." for region in regions if region.judged.raised]
     unjudged = [region for region in regions if region.judged.verdict == "not judged"]
-    lines += alarms or ["No skill alarm."]
+    lines += alarms or [f"No skill alarm (judged in {len(regions) - len(unjudged)} of {_regions(len(regions))})."]
     if unjudged:
         lines.append("Skill " + "; ".join(f"{one.name}: {one.judged.reason}" for one in unjudged) + ".")
     return lines
@@ -179,8 +179,8 @@ def _overview(regions: Sequence[RegionPage], settings: AlarmSettings, baseline: 
         rows.append(
             [
                 Cell(one.name, one.name, href=f"#{one.anchor}"),
-                Cell(f"{one.sign} {one.state}", one.state, kinds.get(one.state, "")),
-                Cell(f"{_sign(judged)} {_word(judged)}", judged.verdict, "alarm" if judged.raised else ""),
+                Cell(f"{one.sign} {one.state}", one.state, f"nowrap {kinds.get(one.state, '')}"),
+                Cell(f"{_sign(judged)} {_word(judged)}", judged.verdict, "nowrap alarm" if judged.raised else "nowrap"),
                 Cell(f"{one.done} of {one.expected}", one.done),
                 Cell(f"{100 * one.share:.2g} %" if np.isfinite(one.share) else "–", one.share),
                 *(Cell(score(value), value) for value in (judged.value, judged.baseline_value)),
@@ -272,13 +272,13 @@ def _index_row(entry: dict[str, Any]) -> list[Cell]:
     signs = {"": SIGNS["good"], "some": "!", "bad": SIGNS["failed"]}
     names = ", ".join(f"{one['region']} {SIGNS[one['state']]} {one['state']}" for one in regions)
     return [
-        Cell(date, date, href=f"{date}.html"),
-        Cell(f"{signs[kind]} {entry['words']}", {"": 2, "some": 1, "bad": 0}[kind], kind),
-        Cell(str(entry["score"]), str(entry["score"])),
+        Cell(date, date, "nowrap", href=f"{date}.html"),
+        Cell(f"{signs[kind]} {entry['words']}", {"": 2, "some": 1, "bad": 0}[kind], f"{kind} long"),
+        Cell(alarm, len(raised), "alarm" if raised else ""),
+        Cell(names, len(regions), "long"),
+        Cell(str(entry["score"]), str(entry["score"]), "long"),
         Cell(f"{score(mean)} ({_regions(len(both))})" if both else "–", mean),
         Cell(percent(change), change),
-        Cell(alarm, len(raised), "alarm" if raised else ""),
-        Cell(names, len(regions)),
     ]
 
 

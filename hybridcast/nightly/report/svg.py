@@ -19,8 +19,11 @@ _numbers = count(1)
 
 
 def figure(width: float, height: float) -> Figure:
-    """Give an empty figure, inches."""
-    return Figure(figsize=(width, height), layout="constrained")
+    """Give an empty figure, inches, with room for the words around one axes: looking for it takes half the time."""
+    drawn = Figure(figsize=(width, height))
+    room = {"left": 0.55 / width, "right": 1 - 0.12 / width, "bottom": 0.47 / height, "top": 1 - 0.26 / height}
+    drawn.subplots_adjust(**room, hspace=0.12)
+    return drawn
 
 
 def inline(drawn: Figure, label: str) -> Markup:
@@ -67,8 +70,7 @@ def style_of(place: int, *, baseline: bool = False) -> dict[str, object]:
 
 def key(style: dict[str, object], name: str) -> Markup:
     """Draw a line of this style for a legend."""
-    drawn = figure(0.5, 0.16)
-    drawn.set_layout_engine("none")
+    drawn = Figure(figsize=(0.5, 0.16))
     axes = drawn.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     axes.set(xlim=(-1, 1), ylim=(-1, 1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ from hybridcast.nightly.alarm import AlarmSettings
 from hybridcast.nightly.report.words import SIGNS, number, percent, score
 from hybridcast.nightly.series import SCORES, minutes_of
 from hybridcast.verification import scores
-from hybridcast.verification.confidence import LEAST_DAYS, paired_difference
+from hybridcast.verification.confidence import LEAST_DAYS, LOSS, TIE, UNRESOLVED, WIN, paired_difference
 
 
 @dataclass(frozen=True)
@@ -94,34 +94,38 @@ def scorecard(
 ) -> Scorecard:
     """Lay out the comparison of one model; `compared` as of `differences`."""
     values, mine = score_of(tonight, settings), compared.sel(model=model)
-    rows, counts = [], dict.fromkeys(("win", "tie", "loss", "not resolved"), 0)
+    ours, theirs = (values.sel(model=name).transpose("lead_time", "threshold").values for name in (model, baseline))
+    found = {str(name): mine[name].transpose("lead_time", "threshold").values for name in mine}
+    cases, points, wet = (one[tonight["model"].values.tolist().index(model)] for one in _supports(tonight))
+    rows = []
     for k, lead in enumerate(tonight["lead_time"].values):
-        here = tonight.sel(model=model).isel(lead_time=k)
-        verdicts = []
-        for j in range(values.sizes["threshold"]):
-            cell = _verdict(mine.isel(lead_time=k, threshold=j), values.isel(lead_time=k, threshold=j), model, baseline)
-            wet = (here["hits"] + here["misses"]).isel(threshold=j) if values["threshold"].notnull().all() else None
-            verdicts.append(Verdict(**cell, wet="" if wet is None else number(wet)))
-            counts[cell["verdict"]] += 1
-        support = f"{number(here['cases'])} cases, {number(here['count'])} points"
+        verdicts = [
+            _verdict(
+                {name: one[k, j] for name, one in found.items()},
+                tonight=score(ours[k, j]),
+                baseline=score(theirs[k, j]),
+                wet=number(wet[k, j]) if np.isfinite(level) else "",
+            )
+            for j, level in enumerate(values["threshold"].values)
+        ]
+        support = f"{number(cases[k])} cases, {number(points[k])} points"
         rows.append((f"{minutes_of(lead):g} min", support, verdicts))
     thresholds = [f"{level:g} mm/h" if np.isfinite(level) else "all rates" for level in values["threshold"].values]
-    few = bool((mine["days"] < LEAST_DAYS).all())
+    counts = {name: int((found["verdict"] == name).sum()) for name in (WIN, TIE, LOSS, UNRESOLVED)}
+    few = bool((found["days"] < LEAST_DAYS).all())
     return Scorecard(model, baseline, score_words(settings), thresholds, rows, few, counts)
 
 
-def _verdict(found: xr.Dataset, tonight: xr.DataArray, model: str, baseline: str) -> dict[str, Any]:
-    verdict, nights = str(found["verdict"].item()), int(found["days"])
-    low, high = float(found["relative_low"]), float(found["relative_high"])
-    return {
-        "verdict": verdict,
-        "sign": SIGNS[verdict],
-        "relative": percent(found["relative"]),
-        "interval": f"{percent(low)} to {percent(high)}" if np.isfinite(low) else "",
-        "nights": nights,
-        "tonight": score(tonight.sel(model=model)),
-        "baseline": score(tonight.sel(model=baseline)),
-    }
+def _verdict(found: Mapping[str, Any], **tonight: str) -> Verdict:
+    verdict, low, high = str(found["verdict"]), found["relative_low"], found["relative_high"]
+    return Verdict(
+        verdict=verdict,
+        sign=SIGNS[verdict],
+        relative=percent(found["relative"]),
+        interval=f"{percent(low)} to {percent(high)}" if np.isfinite(low) else "",
+        nights=int(found["days"]),
+        **tonight,
+    )
 
 
 def score_words(settings: AlarmSettings) -> str:
@@ -140,33 +144,31 @@ def by_threshold(tonight: xr.Dataset, compared: xr.Dataset | None, settings: Ala
     if "scale" in tonight.dims and settings.score == "FSS":
         values = {score_words(settings): score_of(tonight, settings)} | values
     heads = ["model", "lead time", "threshold", *values, f"against {baseline}", "95 % interval", "verdict", "nights"]
+    numbers, supports = [_by_label(value) for value in values.values()], _supports(tonight)
+    found = {} if compared is None else {str(name): _by_label(compared[name]) for name in compared}
     rows = []
-    for model in tonight["model"].values:
-        for k, lead in enumerate(tonight["lead_time"].values):
-            for j, level in enumerate(tonight["threshold"].values):
-                place = {"lead_time": k, "threshold": j}
-                numbers = [float(value.sel(model=model).isel(place)) for value in values.values()]
-                rows.append(
-                    [
-                        Cell(str(model), str(model)),
-                        Cell(f"{minutes_of(lead):g} min", minutes_of(lead)),
-                        Cell(f"{level:g} mm/h", float(level)),
-                        *(Cell(score(value), value) for value in numbers),
-                        *_compared(compared, str(model), place, baseline),
-                        *_support(tonight.sel(model=model).isel(place)),
-                    ]
-                )
+    for i, k, j in np.ndindex(numbers[0].shape):
+        model, lead, level = tonight["model"].values[i], tonight["lead_time"].values[k], tonight["threshold"].values[j]
+        here = {name: value[i, k, j] for name, value in found.items() if j < value.shape[2]}
+        rows.append(
+            [
+                Cell(str(model), str(model)),
+                Cell(f"{minutes_of(lead):g} min", minutes_of(lead)),
+                Cell(f"{level:g} mm/h", float(level)),
+                *(Cell(score(value[i, k, j]), float(value[i, k, j])) for value in numbers),
+                *_compared(here, is_baseline=model == baseline),
+                *_support(supports, i, k, j),
+            ]
+        )
     return Table("By lead time and threshold", [*heads, "cases", "points", "wet points"], rows)
 
 
-def _compared(compared: xr.Dataset | None, model: str, place: dict[str, int], baseline: str) -> list[Cell]:
-    if model == baseline:
+def _compared(found: Mapping[str, Any], *, is_baseline: bool) -> list[Cell]:
+    if is_baseline:
         return [Cell("baseline"), Cell(""), Cell(""), Cell("")]
-    if compared is None or compared.sizes["threshold"] <= place["threshold"]:
+    if not found:
         return [Cell("–"), Cell(""), Cell("not compared"), Cell("0", 0)]
-    found = compared.sel(model=model).isel(place)
-    low, high = float(found["relative_low"]), float(found["relative_high"])
-    verdict = str(found["verdict"].item())
+    low, high, verdict = float(found["relative_low"]), float(found["relative_high"]), str(found["verdict"])
     return [
         Cell(percent(found["relative"]), float(found["relative"])),
         Cell(f"{percent(low)} to {percent(high)}" if np.isfinite(low) else "–", low),
@@ -175,9 +177,20 @@ def _compared(compared: xr.Dataset | None, model: str, place: dict[str, int], ba
     ]
 
 
-def _support(here: xr.Dataset) -> list[Cell]:
-    counts = [float(here["cases"]), float(here["count"]), float(here["hits"] + here["misses"])]
-    return [Cell(number(count), count) for count in counts]
+def _by_label(values: xr.DataArray) -> NDArray[Any]:
+    """Plain numbers, ``(model, lead_time, threshold)``: tables have thousands of cells."""
+    return np.asarray(values.transpose("model", "lead_time", "threshold").values)
+
+
+def _supports(sums: xr.Dataset) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Cases and points, ``(model, lead_time)``, and wet points, ``(model, lead_time, threshold)``."""
+    cases, points = (sums[name].transpose("model", "lead_time").values for name in ("cases", "count"))
+    return cases, points, _by_label(sums["hits"] + sums["misses"])
+
+
+def _support(supports: tuple[NDArray[Any], NDArray[Any], NDArray[Any]], i: int, k: int, j: int) -> list[Cell]:
+    cases, points, wet = supports
+    return [Cell(number(count), float(count)) for count in (cases[i, k], points[i, k], wet[i, k, j])]
 
 
 def of_rates(tonight: xr.Dataset) -> Table:
@@ -190,22 +203,24 @@ def of_rates(tonight: xr.Dataset) -> Table:
     }
     if "bin_count" in tonight:
         made["CRPS (mm/h)"] = scores.crps
-    values = {name: of(tonight) for name, of in made.items()}
+    numbers = [of(tonight).transpose("model", "lead_time").values for of in made.values()]
+    cases, points, _ = _supports(tonight)
     rows = []
-    for model in tonight["model"].values:
-        for k, lead in enumerate(tonight["lead_time"].values):
-            numbers = [float(value.sel(model=model).isel(lead_time=k)) for value in values.values()]
-            here = tonight.sel(model=model).isel(lead_time=k)
-            rows.append(
-                [
-                    Cell(str(model), str(model)),
-                    Cell(f"{minutes_of(lead):g} min", minutes_of(lead)),
-                    *(Cell(f"{value:.3g}" if np.isfinite(value) else "–", value) for value in numbers),
-                    Cell(number(here["cases"]), float(here["cases"])),
-                    Cell(number(here["count"]), float(here["count"])),
-                ]
-            )
-    return Table("Rates, by lead time", ["model", "lead time", *values, "cases", "points"], rows)
+    for i, k in np.ndindex(cases.shape):
+        model, lead = str(tonight["model"].values[i]), minutes_of(tonight["lead_time"].values[k])
+        rows.append(
+            [
+                Cell(model, model),
+                Cell(f"{lead:g} min", lead),
+                *(Cell(_digits(value[i, k]), float(value[i, k])) for value in numbers),
+                *(Cell(number(count[i, k]), float(count[i, k])) for count in (cases, points)),
+            ]
+        )
+    return Table("Rates, by lead time", ["model", "lead time", *made, "cases", "points"], rows)
+
+
+def _digits(value: Any) -> str:
+    return f"{value:.3g}" if np.isfinite(value) else "–"
 
 
 def of_probabilities(tonight: xr.Dataset, settings: AlarmSettings, models: Sequence[str]) -> Table | None:
@@ -213,24 +228,24 @@ def of_probabilities(tonight: xr.Dataset, settings: AlarmSettings, models: Seque
     lead = settings.headline.lead
     if not models or lead not in tonight["lead_time"].values:
         return None
-    here = tonight.sel(lead_time=lead)
-    parts, brier, area = scores.brier_parts(here), scores.brier_score(here), scores.roc_area(here)
-    values = {"Brier": brier} | {name: parts[name] for name in ("reliability", "resolution", "uncertainty")}
+    here = tonight.sel(lead_time=[lead])
+    parts = scores.brier_parts(here)
+    values = {"Brier": scores.brier_score(here)}
+    values |= {name: parts[name] for name in ("reliability", "resolution", "uncertainty")}
+    values["ROC area"] = scores.roc_area(here)
+    numbers, supports = [_by_label(value) for value in values.values()], _supports(here)
     rows = []
-    for model in here["model"].values:
-        for j, level in enumerate(here["threshold"].values):
-            numbers = [float(value.sel(model=model).isel(threshold=j)) for value in values.values()]
-            roc = float(area.sel(model=model).isel(threshold=j))
-            rows.append(
-                [
-                    Cell(str(model), str(model)),
-                    Cell(f"{level:g} mm/h", float(level)),
-                    *(Cell(f"{value:.4f}" if np.isfinite(value) else "–", value) for value in numbers),
-                    Cell(score(roc), roc),
-                    *_support(here.sel(model=model).isel(threshold=j)),
-                ]
-            )
-    heads = ["model", "threshold", *values, "ROC area", "cases", "points", "wet points"]
+    for i, k, j in np.ndindex(numbers[0].shape):
+        model, level = str(here["model"].values[i]), float(here["threshold"].values[j])
+        rows.append(
+            [
+                Cell(model, model),
+                Cell(f"{level:g} mm/h", level),
+                *(Cell(_digits(value[i, k, j]), float(value[i, k, j])) for value in numbers),
+                *_support(supports, i, k, j),
+            ]
+        )
+    heads = ["model", "threshold", *values, "cases", "points", "wet points"]
     return Table(f"Probabilities at {minutes_of(lead):g} min (a forecast without any says 0 or 1)", heads, rows)
 
 
@@ -243,20 +258,18 @@ def of_hours(hours: xr.Dataset | None) -> Table | None:
         "bias": scores.frequency_bias(hours),
         "ETS": scores.equitable_threat_score(hours),
     }
+    numbers, supports = [_by_label(value) for value in values.values()], _supports(hours)
     rows = []
-    for model in hours["model"].values:
-        for k, lead in enumerate(hours["lead_time"].values):
-            for j, level in enumerate(hours["threshold"].values):
-                place = {"lead_time": k, "threshold": j}
-                numbers = [float(value.sel(model=model).isel(place)) for value in values.values()]
-                hour = minutes_of(lead) / 60
-                rows.append(
-                    [
-                        Cell(str(model), str(model)),
-                        Cell(f"hour {hour:g}", hour),
-                        Cell(f"{level:g} mm", float(level)),
-                        *(Cell(score(value), value) for value in numbers),
-                        *_support(hours.sel(model=model).isel(place)),
-                    ]
-                )
+    for i, k, j in np.ndindex(numbers[0].shape):
+        model, hour = str(hours["model"].values[i]), minutes_of(hours["lead_time"].values[k]) / 60
+        level = float(hours["threshold"].values[j])
+        rows.append(
+            [
+                Cell(model, model),
+                Cell(f"hour {hour:g}", hour),
+                Cell(f"{level:g} mm", level),
+                *(Cell(score(value[i, k, j]), float(value[i, k, j])) for value in numbers),
+                *_support(supports, i, k, j),
+            ]
+        )
     return Table("Rain of whole hours", ["model", "hour", "threshold", *values, "cases", "points", "wet points"], rows)
