@@ -15,7 +15,7 @@ from hybridcast.nightly.days import dates_of
 from hybridcast.nightly.night import Costs, Job, Say, run_night
 from hybridcast.nightly.records import RegionNight
 from hybridcast.nightly.report import write_night
-from hybridcast.nightly.store import history
+from hybridcast.nightly.store import history, read_night
 from hybridcast.tasks import Workers
 
 log = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ def run(settings: NightlySettings, jobs: dict[str, list[Job]], workers: Workers,
         outcome.nights += nights
         try:
             with outcome.costs.stage("report"):
-                _report(settings, date, nights, outcome)
+                _report(settings, date, [*nights, *_others(settings, date, nights)], outcome)
         except Exception as error:  # the sums are stored, and the days to come may do better
             log.debug("report of %s", date, exc_info=True)
             outcome.broken.append(f"the report of {date} could not be written: {_words(error)}")
@@ -130,6 +130,14 @@ def _one(job: Job, workers: Workers, costs: Costs, say: Say) -> RegionNight:
     for note in night.notes:
         say(f"{job}: {note}")
     return night
+
+
+def _others(settings: NightlySettings, date: str, nights: Sequence[RegionNight]) -> list[RegionNight]:
+    """Read what the store has of regions that were not run this time: the page of a night shows all of them."""
+    done = {night.region for night in nights}
+    left = [region for region in settings.region if region.name not in done and region.has(date)]
+    found = [read_night(settings.store, region.name, date) for region in left]
+    return [stored.night for stored in found if stored is not None]
 
 
 def _report(settings: NightlySettings, date: str, nights: list[RegionNight], outcome: Outcome) -> None:
