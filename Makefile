@@ -4,7 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test coverage gpu check skill scales model evaluation bench clean
+BROWSER := $(shell command -v chromium && command -v chromedriver)
+
+.PHONY: help setup browser demo test coverage gpu check skill scales model evaluation bench clean
 .DEFAULT_GOAL := help
 
 help:  ## show this
@@ -22,10 +24,20 @@ $(READY): pyproject.toml constraints.txt
 demo: setup  ## forecast the stormiest hours of a real archive, write forecast and film to out/, print the skill
 	$(BIN)/hybridcast demo --output out
 
-test: setup  ## the whole test suite
+browser:  ## Chromium for the tests of the nightly report, where apt-get can install it; they are skipped without
+ifeq ($(words $(BROWSER)),2)
+	@:
+else
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium chromium-driver >/dev/null \
+		|| echo "Chromium could not be installed: its tests are skipped"; \
+	else echo "no Chromium (apt-get install chromium chromium-driver): its tests are skipped"; fi
+endif
+
+test: setup browser  ## the whole test suite
 	$(BIN)/python -m pytest
 
-coverage: setup  ## the suite with its coverage; then that of the kernels, interpreted, and CUDA's on numba's simulator
+coverage: setup browser  ## the suite with its coverage; then that of the kernels, interpreted, and CUDA's on numba's simulator
 	$(BIN)/python -m pytest --cov --cov-report=
 	NUMBA_DISABLE_JIT=1 NUMBA_ENABLE_CUDASIM=1 $(BIN)/python -m pytest tests/kernels/test_points.py tests/kernels/test_gpu.py tests/test_device.py --cov --cov-append --cov-report=term
 

@@ -1,4 +1,4 @@
-"""The command line: fetch, forecast, train, evaluate, demo, info."""
+"""The command line: fetch, forecast, train, evaluate, demo, info; `cli_nightly` has nightly and scores."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 import hybridcast
+from hybridcast.cli_nightly import nightly, scores
 from hybridcast.errors import HybridcastError, InputError, InputWarning
 
 if TYPE_CHECKING:
@@ -39,47 +40,14 @@ out = Console()
 err = Console(stderr=True)
 
 
-# --- names, for the command line only -------------------------------------------------------------------------
-
-
-def _motions(settings: Settings) -> dict[str, Callable[[], MotionMethod]]:
-    from hybridcast.motion import DIS, DenseFlow
-    from hybridcast.pysteps_adapters import PystepsMotion
-
-    return {
-        "dense": lambda: DenseFlow(settings.motion),
-        "dis": DIS,
-        "lucaskanade": lambda: PystepsMotion("lucaskanade"),
-        "vet": lambda: PystepsMotion("vet"),
-        "darts": lambda: PystepsMotion("darts"),
-        "proesmans": lambda: PystepsMotion("proesmans"),
-        "farneback": lambda: PystepsMotion("farneback"),
-    }
-
-
-def _models(motion: MotionMethod, settings: Settings) -> dict[str, Callable[[], Nowcaster]]:
-    from hybridcast.nowcasters import Advection, Persistence
-    from hybridcast.pysteps_adapters import Anvil, Linda, PystepsExtrapolation, SProg, Steps
-    from hybridcast.scales import ScaleFilter
-
-    return {
-        "advection": lambda: Advection(motion, settings.advection),
-        "scales": lambda: ScaleFilter(motion, settings.scales),
-        "persistence": Persistence,
-        "extrapolation": lambda: PystepsExtrapolation(motion=motion),
-        "s-prog": lambda: SProg(motion=motion),
-        "anvil": lambda: Anvil(motion=motion),
-        "linda": lambda: Linda(motion=motion),
-        "steps": lambda: Steps(motion=motion),
-    }
-
-
-_OF_PYSTEPS = ("extrapolation", "s-prog", "anvil", "linda", "steps")
+# --- what options name ----------------------------------------------------------------------------------------
 
 
 def _nowcaster(model: str, motion: MotionMethod, settings: Settings, thresholds: str | None) -> Nowcaster:
     """Give a nowcaster by its name, or the trained one in a folder."""
-    models = _models(motion, settings)
+    from hybridcast.names import models_along
+
+    models = models_along(motion, settings)
     if model != "default" and not Path(model).is_dir():
         _check_known({"default": None, **models}, model, "model")
     if model in models:
@@ -100,35 +68,6 @@ def _numbers(text: str | None) -> list[float] | None:
         return None if text is None else [float(word) for word in text.split(",")]
     except ValueError as error:
         raise InputError(f"--thresholds {text}", "they are numbers with commas between", "Write 0.1,1,5") from error
-
-
-#: Trained ones, as `evaluate` compares them.
-_LEARNED = ("hybridcast", "no-hindcasts", "no-network", "network", "boosting", "neighbourhood")
-
-
-def _learned(name: str, folder: Path) -> Nowcaster:
-    """Give the blend of a trained model, the blend as it was learned, or one of its members alone."""
-    from dataclasses import replace
-
-    from hybridcast.fusion import only, trained
-
-    hybrid = trained(folder)
-    hybrid = replace(hybrid, thresholds=hybrid.model.blend.thresholds)
-    if name == "hybridcast":
-        return hybrid
-    if name == "no-network":
-        return replace(hybrid, model=hybrid.model.without_network)
-    return replace(hybrid, live=None) if name == "no-hindcasts" else only(hybrid, name)
-
-
-def _compared_models() -> dict[str, Callable[[], Nowcaster]]:
-    """Nowcasters as `evaluate` compares them: those of pysteps along the motion of pysteps."""
-    from hybridcast.settings import Settings
-
-    settings = Settings()
-    ours = _models(_choose(_motions(settings), "dense", "motion"), settings)
-    theirs = _models(_choose(_motions(settings), "lucaskanade", "motion"), settings)
-    return ours | {name: theirs[name] for name in _OF_PYSTEPS}
 
 
 def _choose(choices: dict[str, Callable[[], T]], name: str, what: str) -> T:
@@ -227,6 +166,7 @@ def forecast(
     """
     from hybridcast.forecasting import forecast as make
     from hybridcast.forecasting import save_forecast
+    from hybridcast.names import motions
     from hybridcast.radar import open_radar
     from hybridcast.settings import Settings, load_settings
 
@@ -234,7 +174,7 @@ def forecast(
     if plot is not None:
         _check_suffix(plot, {".png", ".pdf", ".svg", ".gif"}, "--plot")
     chosen = load_settings(settings) if settings else Settings()
-    nowcaster = _nowcaster(model, _choose(_motions(chosen), motion, "motion"), chosen, thresholds)
+    nowcaster = _nowcaster(model, _choose(motions(chosen), motion, "motion"), chosen, thresholds)
     with _step("reading radar"):
         radar = open_radar(files, format_, strict=strict)
     with _step("forecasting"):
@@ -284,8 +224,8 @@ def evaluate(
         typer.Option(
             help="What to compare, with commas, of those of 'forecast --model', and of hybridcast (trained without the "
             "region it is scored on), no-hindcasts (the same, its weights as learned), no-network (the same without "
-            "its network), network, boosting and neighbourhood (members of it alone). By default all but linda, which "
-            "is slow. Those of pysteps use its motion."
+            "its network), network (alone; where the model has one), boosting and neighbourhood (members of it alone). "
+            "By default all but linda, which is slow, no-network and network. Those of pysteps use its motion."
         ),
     ] = None,
     baseline: Annotated[str, typer.Option(help="The model that the others are compared with.")] = "s-prog",
@@ -312,21 +252,26 @@ def evaluate(
     from hybridcast.evaluation import evaluate as run
     from hybridcast.events import load_events
     from hybridcast.files import written_whole
+    from hybridcast.names import LEARNED, NOT_BY_DEFAULT, compared, learned
     from hybridcast.verification.tables import markdown, summary
 
     _check_suffix(output, {".json"}, "--output")
-    known: dict[str, Callable[[], Nowcaster] | None] = {**_compared_models(), **dict.fromkeys(_LEARNED)}
-    names = [name.strip() for name in models.split(",")] if models else [name for name in known if name != "linda"]
+    known: dict[str, Callable[[], Nowcaster] | None] = {**compared(), **dict.fromkeys(LEARNED)}
+    names = (
+        [name.strip() for name in models.split(",")]
+        if models
+        else [name for name in known if name not in NOT_BY_DEFAULT]
+    )
     for name in {*names, baseline}:
         _check_known(known, name, "model")
     names += [baseline] * (baseline not in names)
     every = load_events(events)
     chosen = _only(every, only)
-    folders = _trained_without(every, chosen, work, workers) if set(names) & set(_LEARNED) else {}
+    folders = _trained_without(every, chosen, work, workers) if set(names) & set(LEARNED) else {}
 
     def nowcasters(event: Event) -> dict[str, Nowcaster]:
         made = {name: known[name] for name in names}
-        return {name: make() if make else _learned(name, folders[event.region]) for name, make in made.items()}
+        return {name: make() if make else learned(name, folders[event.region]) for name, make in made.items()}
 
     sums = run(
         chosen,
@@ -410,6 +355,10 @@ def info() -> None:
         for row in rows:
             table.add_row(*row)
         out.print(table)
+
+
+app.command()(nightly)
+app.command()(scores)
 
 
 def _say(line: str) -> None:

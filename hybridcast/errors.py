@@ -19,6 +19,10 @@ class InputError(HybridcastError, ValueError):
         super().__init__(f"{found}; {rule}. {remedy}.")
 
 
+class NoFramesError(InputError):
+    """The data are fine, but have nothing at the times asked for: choose others, or wait."""
+
+
 class ReadError(HybridcastError, OSError):
     """A file cannot be read as what it claims to be: replace it, or leave it out."""
 

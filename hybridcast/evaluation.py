@@ -20,27 +20,27 @@ better than persistence what comes from outside is rewarded.
 
 from __future__ import annotations
 
-import hashlib
+import itertools
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import dask
 import numpy as np
 import xarray as xr
-from dask.callbacks import Callback
 from numpy.typing import NDArray
 
 from hybridcast.errors import InputError
 from hybridcast.events import SPACING, Event, issue_times, load_event
 from hybridcast.field import NAME, iso_time
-from hybridcast.files import written_whole
+from hybridcast.files import digest, word, written_whole
 from hybridcast.forecasting import forecast, save_forecast
-from hybridcast.nowcasters import Advection, Nowcaster, Persistence
+from hybridcast.nowcasters import Nowcaster
+from hybridcast.tasks import Done, Workers
+from hybridcast.verification.cases import FALLBACK, REFERENCE, complete, read_sums, sums_of_models, write_sums
 from hybridcast.verification.sums import (
     ENSEMBLE,
     PROBABILITY,
@@ -48,18 +48,13 @@ from hybridcast.verification.sums import (
     THRESHOLDS,
     common_mask,
     exceedance,
-    sums_of,
 )
-from hybridcast_kernels.parallel import set_threads, threads
 
 Nowcasters = Callable[[Event], Mapping[str, Nowcaster]]
 """From an event to what is compared on it, by name; a learned nowcaster is another one for each region left out."""
 Progress = Callable[[str, int, int], None]
 """Called with what was done, how many cases are done, and how many there are."""
 
-#: The plain advection: its sources are the area `source`, its wet area the one for scores at equal wet area.
-REFERENCE = "advection"
-FALLBACK = "persistence"
 AREAS = ("all", "source")
 #: Raised when other sums are made: those of before are left alone.
 SUMS = 3
@@ -91,7 +86,7 @@ class Case:
     @property
     def file(self) -> str:
         """Path of what belongs to it, below a folder."""
-        return f"{_word(self.event.name)}/{np.datetime_as_string(self.issue_time, unit='m').replace(':', '')}.nc"
+        return f"{word(self.event.name)}/{np.datetime_as_string(self.issue_time, unit='m').replace(':', '')}.nc"
 
     def __str__(self) -> str:
         return f"{self.event.name} {iso_time(self.issue_time)}"
@@ -144,22 +139,23 @@ def evaluate(
             "an event has an issue time with rain, frames before and lead times after it",
             "Choose other events",
         )
-    names = list(_complete(nowcasters(cases[0].event)))
+    names = list(complete(nowcasters(cases[0].event)))
     _check_words([*names], "models")
     _check_words([event.name for event in events], "events")
-    comparison = folder / "sums" / _digest(SUMS, sorted(names), settings)
+    comparison = folder / "sums" / digest(SUMS, sorted(names), settings)
     tasks = [
         dask.delayed(_run_case)(case, nowcasters, settings, folder, comparison, dask_key_name=f"case-{number:06d}")
         for number, case in enumerate(cases)
     ]
-    _compute(tasks, workers, progress)
+    with Workers(workers) as run:
+        run.run(tasks, _counting(progress, len(tasks)))
     return event_sums(cases, comparison).sel(model=names)
 
 
 def cases_of(event: Event, settings: EvaluationSettings, work: Path) -> list[Case]:
     """Give the cases of an event; its radar is looked through once, and then remembered in the work folder."""
-    path = work / "cases" / f"{_word(event.name)}.json"
-    made_for = _digest(_radar_of(event), event.history, event.longest, settings.spacing, settings.cases)
+    path = work / "cases" / f"{word(event.name)}.json"
+    made_for = digest(_radar_of(event), event.history, event.longest, settings.spacing, settings.cases)
     if path.is_file():
         known = json.loads(path.read_text())
         if known["made_for"] == made_for:
@@ -176,7 +172,7 @@ def event_sums(cases: Sequence[Case], folder: Path) -> xr.Dataset:
     totals: dict[str, xr.Dataset] = {}
     events = {case.event.name: case for case in reversed(cases)}  # the first case of each
     for case in cases:
-        sums = _read_sums(folder / case.file).drop_attrs()
+        sums = read_sums(folder / case.file).drop_attrs()
         name = case.event.name
         totals[name] = totals[name] + sums if name in totals else sums
     return xr.concat(
@@ -192,24 +188,22 @@ def event_sums(cases: Sequence[Case], folder: Path) -> xr.Dataset:
 
 def _run_case(case: Case, nowcasters: Nowcasters, settings: EvaluationSettings, work: Path, comparison: Path) -> str:
     """Make the forecasts that are not there yet, then the sums; say what was done."""
-    models = _complete(nowcasters(case.event))
+    models = complete(nowcasters(case.event))
     of_forecast = (settings.longest, settings.step, settings.spacing, settings.thresholds)
-    made_for = {name: _digest(_radar_of(case.event), of_forecast, model) for name, model in models.items()}
+    made_for = {name: digest(_radar_of(case.event), of_forecast, model) for name, model in models.items()}
     sums_path = comparison / case.file
     everything = json.dumps(made_for, sort_keys=True)
-    if sums_path.is_file() and _read_sums(sums_path).attrs["made_for"] == everything:
+    if sums_path.is_file() and read_sums(sums_path).attrs["made_for"] == everything:
         return f"{case}: there already"
     made = []
     for name, model in models.items():
-        path = work / "forecasts" / _word(name) / case.file
+        path = work / "forecasts" / word(name) / case.file
         if _made_for(path) != made_for[name]:
             _write_forecast(case, model, settings, path, made_for[name])
             made.append(name)
-    forecasts = {name: _read(work / "forecasts" / _word(name) / case.file) for name in models}
+    forecasts = {name: _read(work / "forecasts" / word(name) / case.file) for name in models}
     sums = case_sums(forecasts, _radar(case.event, settings.spacing), settings)
-    sums_path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(sums_path) as part:
-        sums.assign_attrs(made_for=everything).to_netcdf(part, engine="scipy")
+    write_sums(sums.assign_attrs(made_for=everything), sums_path)
     return f"{case}: {', '.join(made) or 'sums only'}"
 
 
@@ -227,22 +221,19 @@ def case_sums(
     parts = []
     for area in AREAS:
         wet_like = base if area == "all" else advected
-        made = []
-        for found in forecasts.values():
-            judged = _filled(found, base) if area == "all" else found
-            sums = sums_of(
-                judged,
-                radar,
-                thresholds=settings.thresholds,
-                scales=settings.scales,
-                spectra=area == "source",
-                valid=valid[area],
-                reference=wet_like,
-            )
-            own = (found[NAME].notnull() & valid[area]).sum(("y", "x"))
-            sums["own_count"] = ("lead_time", own.values.astype(np.float64))
-            made.append(sums)
-        parts.append(xr.concat(made, xr.Variable("model", list(forecasts)), join="outer", fill_value=0.0))
+        judged = {name: _filled(found, base) if area == "all" else found for name, found in forecasts.items()}
+        sums = sums_of_models(
+            judged,
+            radar,
+            thresholds=settings.thresholds,
+            scales=settings.scales,
+            spectra=area == "source",
+            valid=valid[area],
+            reference=wet_like,
+        )
+        own = [(found[NAME].notnull() & valid[area]).sum(("y", "x")).values for found in forecasts.values()]
+        sums["own_count"] = (("model", "lead_time"), np.array(own, np.float64))
+        parts.append(sums)
     return xr.concat(parts, xr.Variable("area", list(AREAS)), join="outer", fill_value=0.0)
 
 
@@ -300,12 +291,6 @@ def _read(path: Path) -> xr.Dataset:
         return file.load()
 
 
-def _read_sums(path: Path) -> xr.Dataset:
-    # NetCDF 3: opened in a twentieth of the time that HDF5 takes for so many small variables
-    with xr.open_dataset(path, engine="scipy", decode_timedelta=True) as file:
-        return file.load()
-
-
 def _made_for(path: Path) -> str | None:
     """Read from a forecast what it was made for; None if there is none."""
     if not path.is_file():
@@ -324,34 +309,16 @@ def _radar(event: Event, spacing: float) -> xr.DataArray:
 # --- all cases ------------------------------------------------------------------------------------------------
 
 
-def _complete(models: Mapping[str, Nowcaster]) -> dict[str, Nowcaster]:
-    """Give the nowcasters with persistence and advection first."""
-    return {FALLBACK: Persistence(), REFERENCE: Advection(), **models}
+def _counting(progress: Progress | None, count: int) -> Done:
+    """Count the tasks that are done."""
+    numbers = itertools.count(1)
 
+    def done(what: Any) -> None:
+        number = next(numbers)
+        if progress is not None:
+            progress(str(what), number, count)
 
-def _compute(tasks: Sequence[Any], workers: int, progress: Progress | None) -> None:
-    """Run the tasks, on `workers` processes; those of one event come one after the other, and share its radar."""
-    if workers < 1:
-        raise InputError(f"workers = {workers}", "there is one worker at least", "Correct it")
-    with _Reporter(progress, len(tasks)):
-        if workers == 1:
-            dask.compute(*tasks, scheduler="synchronous")
-        else:
-            share = partial(set_threads, max(1, threads() // workers))
-            dask.compute(*tasks, scheduler="processes", num_workers=workers, chunksize=1, initializer=share)
-
-
-class _Reporter(Callback):  # type: ignore[misc]
-    """Tell after each task what it did."""
-
-    def __init__(self, progress: Progress | None, count: int) -> None:
-        super().__init__()
-        self._progress, self._count, self._done = progress, count, 0
-
-    def _posttask(self, key: Any, value: Any, dsk: Any, state: Any, worker_id: Any) -> None:
-        self._done += 1
-        if self._progress is not None:
-            self._progress(str(value), self._done, self._count)
+    return done
 
 
 def _radar_of(event: Event) -> tuple[Any, ...]:
@@ -359,25 +326,9 @@ def _radar_of(event: Event) -> tuple[Any, ...]:
     return event.dataset, event.radar, event.format, event.day, event.x, event.y
 
 
-def _digest(*parts: Any) -> str:
-    """Give a short name of `parts` that is another one for any other parts.
-
-    A nowcaster is known by its ``fingerprint`` if it has one, or else by its repr (which a dataclass makes of all its
-    settings) without addresses in memory.
-    """
-    texts = [str(getattr(part, "fingerprint", "") or re.sub(r" at 0x[0-9a-f]+", "", repr(part))) for part in parts]
-    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
-
-
 def _check_words(names: Sequence[str], what: str) -> None:
     """Refuse names that would share their files."""
-    words = [_word(name) for name in names]
-    for word in set(words):
-        if words.count(word) > 1:
-            same = [name for name in names if _word(name) == word]
-            raise InputError(f"{what} are named {same}", "each has files of its own name", "Rename all but one")
-
-
-def _word(name: str) -> str:
-    """Give `name` as a file name."""
-    return re.sub(r"[^\w.+-]+", "-", name)
+    words = [word(name) for name in names]
+    for twice in {one for one in words if words.count(one) > 1}:
+        same = [name for name in names if word(name) == twice]
+        raise InputError(f"{what} are named {same}", "each has files of its own name", "Rename all but one")

@@ -6,10 +6,8 @@ a method has to show that it works elsewhere.
 
 from __future__ import annotations
 
-import difflib
 import glob
-import tomllib
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from hybridcast.datasets import fetch, packaged, registry
 from hybridcast.errors import InputError
 from hybridcast.field import iso_time, regular_times, time_step
 from hybridcast.radar import open_radar
+from hybridcast.settings import from_table, read_toml
 
 #: Cells of the learned stage and of the evaluation, m: finer detail is gone after half an hour.
 SPACING = 2000.0
@@ -55,7 +54,7 @@ class Event:
     """How long the radar has to be there before an issue time."""
     longest: str = "2h"
     """The longest lead time it is scored at."""
-    day: str | None = None
+    day: str | None = field(default=None, metadata={"key": None})
     """The only day (UTC) of the archive that counts; set by splitting."""
 
     def __post_init__(self) -> None:
@@ -84,13 +83,7 @@ def load_events(path: str | Path | None = None) -> list[Event]:
         If the file is no TOML, a key is unknown, or a name comes twice.
     """
     path = packaged("events.toml") if path is None else Path(path).expanduser()
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}", "events are read from a TOML file", "Check the path") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: {error}", "events are TOML", "Correct the line named") from error
-    events = [_event(entry, path) for entry in table.get("event", [])]
+    events = [_event(entry, path) for entry in read_toml(path, "events").get("event", [])]
     names = [event.name for event in events]
     if not events or len(set(names)) != len(names):
         raise InputError(
@@ -100,22 +93,7 @@ def load_events(path: str | Path | None = None) -> list[Event]:
 
 
 def _event(entry: dict[str, Any], path: Path) -> Event:
-    known = {field.name for field in fields(Event)} - {"day"}
-    for key in entry:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            raise InputError(
-                f"{path}: unknown key {key!r}",
-                "an event has known keys only",
-                f"Did you mean {near[0]!r}" if near else f"Known are {', '.join(sorted(known))}",
-            )
-    for key in ("name", "region"):
-        if not isinstance(entry.get(key), str):
-            raise InputError(f"{path}: {key} = {entry.get(key)!r}", f"each event has a {key}", f"Give {key}, a word")
-    made: dict[str, Any] = {
-        key: tuple(map(float, value)) if key in {"x", "y"} else value for key, value in entry.items()
-    }
-    event = Event(**made)
+    event = from_table(Event, entry, f"{path}, event {entry.get('name', '')}".rstrip())
     if event.radar is not None and not Path(event.radar).is_absolute():
         event = replace(event, radar=str(path.parent / event.radar))
     return event

@@ -1,12 +1,15 @@
-"""Files written whole or not at all."""
+"""Files written whole or not at all, and their names."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from hybridcast.errors import InputError
 
@@ -50,3 +53,18 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def digest(*parts: Any) -> str:
+    """Give a short name of `parts` that is another one for any other parts.
+
+    What has a ``fingerprint`` is known by it, all else by its repr (which a dataclass makes of all its settings),
+    without addresses in memory.
+    """
+    texts = [str(getattr(part, "fingerprint", "") or re.sub(r" at 0x[0-9a-f]+", "", repr(part))) for part in parts]
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
+
+
+def word(name: str) -> str:
+    """Give `name` as a file name."""
+    return re.sub(r"[^\w.+-]+", "-", name)

@@ -25,7 +25,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
-__all__ = ["LEVELS", "animate_forecast", "plot_forecast", "plot_precipitation", "rain_colours", "save_figure"]
+__all__ = [
+    "LEVELS",
+    "animate_forecast",
+    "colour_key",
+    "picture",
+    "plot_forecast",
+    "plot_precipitation",
+    "rain_colours",
+    "save_figure",
+]
 
 #: Edges of the colour steps, mm h-1; below the first it is dry, above the last there is one more step.
 LEVELS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
@@ -57,6 +66,12 @@ def rain_colours(rate: NDArray[Any]) -> NDArray[np.uint8]:
     """
     steps = np.digitize(rate, LEVELS)  # 0 dry, 1 to 10 rain; NaN sorts last
     return _palette()[np.where(np.isnan(rate), len(LEVELS) + 1, steps)]
+
+
+def colour_key() -> list[tuple[str, str]]:
+    """Give what each colour says and the colour, ``#rrggbb``: dry, the lower edges of the steps of rain, unknown."""
+    words = [f"dry (below {LEVELS[0]:g} mm/h)", *(f"{level:g}" for level in LEVELS), "unknown"]
+    return [(word, "#{:02x}{:02x}{:02x}".format(*colour)) for word, colour in zip(words, _palette(), strict=True)]
 
 
 def plot_precipitation(field: xr.DataArray, ax: Axes | None = None, *, title: str | None = None) -> Axes:
@@ -194,10 +209,10 @@ def animate_forecast(
     for i in range(rain.sizes["lead_time"]):
         now = rain.isel(lead_time=i)
         panels[0].set_title(_lead_title(now))
-        images[0].set_data(_picture(now)[0])
+        images[0].set_data(picture(now)[0])
         if observed is not None:
             seen = _at(observed, now)
-            images[1].set_data(_picture(xr.full_like(now, np.nan) if seen is None else seen)[0])
+            images[1].set_data(picture(xr.full_like(now, np.nan) if seen is None else seen)[0])
             panels[1].set_title("observed" if seen is not None else "not observed")
         drawn = Image.fromarray(_pixels(figure)[..., :3])
         frames.append(drawn.quantize(128, dither=Image.Dither.NONE))  # the colours are few and flat
@@ -247,14 +262,14 @@ def _pixels(figure: Figure) -> NDArray[np.uint8]:
 
 def _size(field: xr.DataArray, columns: int, rows: int) -> tuple[float, float]:
     """Give a size (inches) in which panels of the field's shape leave little white, colour bar and titles included."""
-    _, (west, east, south, north), stretch = _picture(field)
+    _, (west, east, south, north), stretch = picture(field)
     tall = float(np.clip(stretch * (north - south) / (east - west), 0.35, 2.5))
     width = {1: 5.2, 2: 4.6}.get(columns, 3.4)
     return columns * width + 1.6, rows * (width - 0.3) * tall + 1.4
 
 
 def _draw(ax: Axes, field: xr.DataArray) -> AxesImage:
-    colours, extent, stretch = _picture(field)
+    colours, extent, stretch = picture(field)
     image = ax.imshow(colours, extent=extent, origin="lower", interpolation="nearest", aspect=stretch)
     for axis, name in (("x", "longitude"), ("y", "latitude")):
         getattr(ax, f"set_{axis}label")(f"{name} (°)" if _is_geographic(field) else f"{axis} (km)")
@@ -262,12 +277,33 @@ def _draw(ax: Axes, field: xr.DataArray) -> AxesImage:
     return image
 
 
-def _picture(field: xr.DataArray) -> tuple[NDArray[np.uint8], tuple[float, float, float, float], float]:
-    """Give colours from south to north and west to east, their extent in km or degrees, and the stretch of y."""
+def picture(
+    field: xr.DataArray, most_cells: int = MOST_CELLS
+) -> tuple[NDArray[np.uint8], tuple[float, float, float, float], float]:
+    """Give the colours of a field from south to north and west to east, their extent, and the stretch of y.
+
+    Parameters
+    ----------
+    field
+        mm h-1, dims ``(y, x)``, as `plot_precipitation` takes it.
+    most_cells
+        A field with more cells on its longer side is thinned.
+
+    Returns
+    -------
+    tuple
+        Colours as of `rain_colours`; west, east, south and north edge in km or degrees; how much taller a unit of y
+        is drawn than one of x.
+
+    Raises
+    ------
+    InputError
+        If `field` has other dims than y and x.
+    """
     if set(field.dims) != {"y", "x"}:
         found, rule = f"the field has the dims {field.dims}", "a picture shows the dims y and x"
         raise InputError(found, rule, "Select one time, or one lead time")
-    thin = max(1, -(-max(field.sizes["y"], field.sizes["x"]) // MOST_CELLS))
+    thin = max(1, -(-max(field.sizes["y"], field.sizes["x"]) // most_cells))
     few = field.isel(y=slice(thin // 2, None, thin), x=slice(thin // 2, None, thin)).transpose("y", "x")
     south, north, upwards = _edges(few["y"].values, field["y"].values)
     west, east, eastwards = _edges(few["x"].values, field["x"].values)

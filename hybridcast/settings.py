@@ -7,7 +7,8 @@ import difflib
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from hybridcast.errors import InputError
 from hybridcast_kernels.flow_cpu import FlowOptions
@@ -103,37 +104,78 @@ def load_settings(path: str | Path) -> Settings:
     InputError
         If the file is no TOML, a key is unknown (the nearest right one is named), or a value does not fit.
     """
+    return from_table(Settings, read_toml(path, "settings"), str(path))
+
+
+def read_toml(path: str | Path, what: str) -> dict[str, Any]:
+    """Read a TOML file that holds `what`, such as "settings"; `InputError` if there is none, or it is no TOML."""
     try:
-        table = tomllib.loads(Path(path).expanduser().read_text(encoding="utf-8"))
+        return tomllib.loads(Path(path).expanduser().read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}", "settings are read from a TOML file", "Check the path") from error
+        raise InputError(f"{path}: {error.strerror}", f"{what} are read from a TOML file", "Check the path") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: {error}", "settings are TOML", "Correct the line named") from error
-    return from_table(Settings, table, str(path))
+        raise InputError(f"{path}: {error}", f"{what} are TOML", "Correct the line named") from error
 
 
 def from_table(kind: type[T], table: dict[str, Any], where: str) -> T:
-    """Build the dataclass `kind` from a TOML table, refusing unknown keys and wrong types."""
+    """Build the dataclass `kind` from a TOML table, refusing unknown keys, wrong types and what is not there.
+
+    A field whose metadata has `key` is called that in the file; with None for it, it cannot be set there. Fields may
+    be of plain types, dataclasses (tables), tuples of these (arrays), or one of them or None.
+    """
     hints = get_type_hints(kind)
+    known = {f.metadata.get("key", f.name): f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    known.pop(None, None)
     values: dict[str, Any] = {}
     for key, value in table.items():
-        if key not in hints:
-            near = difflib.get_close_matches(key, hints, n=1)
-            remedy = f"Did you mean {near[0]!r}" if near else f"Known keys are {', '.join(hints)}"
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            remedy = f"Did you mean {near[0]!r}" if near else f"Known keys are {', '.join(known)}"
             raise InputError(f"{where}: unknown key {key!r}", "only known settings are accepted", remedy)
-        values[key] = _fitting(hints[key], value, f"{where}, {key}")
+        name = known[key].name
+        values[name] = _fitting(hints[name], value, f"{where}, {key}")
+    absent = [key for key, f in known.items() if _is_needed(f) and f.name not in values]
+    if absent:
+        raise InputError(f"{where} has no {absent[0]!r}", f"{', '.join(absent)} must be given", "Add it")
     return kind(**values)
 
 
+def _is_needed(entry: dataclasses.Field[Any]) -> bool:
+    return entry.default is dataclasses.MISSING and entry.default_factory is dataclasses.MISSING
+
+
 def _fitting(hint: Any, value: Any, where: str) -> Any:
+    if get_origin(hint) in {Union, UnionType}:
+        hint = next(h for h in get_args(hint) if h is not NoneType)  # TOML has no null, so what is given is the other
+    if get_origin(hint) is tuple:
+        return _fitting_array(get_args(hint), value, where)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type) and isinstance(value, dict):
         return from_table(hint, value, where)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     wanted = hint if isinstance(hint, type) else str
-    if not isinstance(value, wanted) or isinstance(value, bool):
-        raise InputError(f"{where} = {value!r}", f"it is of type {wanted.__name__}", "Correct the value")
+    if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
+        raise InputError(f"{where} = {value!r}", f"it is {_named(wanted)}", "Correct the value")
     return value
+
+
+def _fitting_array(hints: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
+    if not isinstance(value, list):
+        raise InputError(f"{where} = {value!r}", "it is an array", "Write it in brackets")
+    if hints[-1] is Ellipsis:
+        hints = (hints[0],) * len(value)
+    if len(hints) != len(value):
+        raise InputError(f"{where} = {value!r}", f"it is an array of {len(hints)}", "Correct the array")
+    return tuple(_fitting(hint, v, _place(where, k, v)) for k, (hint, v) in enumerate(zip(hints, value, strict=True)))
+
+
+def _place(where: str, number: int, value: Any) -> str:
+    """Name one of an array: a table by its name, if it has one."""
+    return f"{where} {value['name']}" if isinstance(value, dict) and "name" in value else f"{where}[{number}]"
+
+
+def _named(kind: type) -> str:
+    return "a table" if dataclasses.is_dataclass(kind) else f"of type {kind.__name__}"
 
 
 def _at_least(settings: Any, name: str, low: float) -> None:

@@ -75,8 +75,11 @@ def test_no_issue_time_where_there_is_nothing_to_score(radar):
         (TEXT + TEXT, "each name comes once"),
         (TEXT.replace("radar", "radr"), "Did you mean 'radar'"),
         (TEXT + 'dataset = "fmi-20160928"\n', "one source"),
-        (TEXT.replace('region = "r"\n', ""), "each event has a region"),
+        (TEXT.replace('region = "r"\n', ""), "has no 'region'"),
         (TEXT + 'split = "week"\n', "it is 'day'"),
+        (TEXT + 'day = "2020-01-01"\n', "unknown key 'day'"),
+        (TEXT + "x = [1]\n", "x = \\[1\\]; it is an array of 2"),
+        (TEXT + "x = [1, 'b']\n", "x\\[1\\] = 'b'; it is of type float"),
         ("[[event", "events are TOML"),
     ],
 )

@@ -15,7 +15,7 @@ import importlib
 import importlib.metadata
 import logging
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol, cast, runtime_checkable
@@ -24,7 +24,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.errors import HybridcastError, InputError, InputWarning, ReadError
+from hybridcast.errors import HybridcastError, InputError, InputWarning, NoFramesError, ReadError
 from hybridcast.field import (
     LEAST_FRAMES,
     as_datetime64,
@@ -96,6 +96,7 @@ def open_radar(
     *,
     times: tuple[Time, Time] | None = None,
     step: np.timedelta64 | None = None,
+    each: Callable[[xr.DataArray], xr.DataArray] | None = None,
     strict: bool = False,
 ) -> xr.DataArray:
     """Open radar files as one precipitation field, frames in time order on regular steps.
@@ -112,6 +113,9 @@ def open_radar(
         or scattered, frames.
     step
         The time step; by default the most frequent difference between frames. What lies between is missing.
+    each
+        Applied to the frames of each file, those between `times`, as soon as they are read: a crop, or `coarsened`, so
+        that a day is never in memory as fine as on disk.
     strict
         Raise at the first unreadable file. By default, if others can be read, it is reported as an
         `InputWarning`, its frame is missing (all NaN), and ``attrs["unreadable_files"]`` names it.
@@ -127,25 +131,37 @@ def open_radar(
         If a file (with `strict`), or every file, is corrupt, truncated, empty, or of no known format.
     InputError
         If nothing matches `paths`, grids differ between files, times are doubled or irregular, or none is between
-        `times`.
+        `times` (`NoFramesError`).
     """
     files = _expand(paths)
     frames: dict[Path, xr.DataArray] = {}
+    stamps: dict[Path, NDArray[np.datetime64]] = {}
     bad: list[ReadError] = []
+    wanted = None if times is None else (as_datetime64(times[0]), as_datetime64(times[1]))
     for file in files:
         try:
-            frames[file] = _read(file, format)
+            stamps[file], frame = _read(file, format, wanted, each)
         except ReadError as error:
             if strict or len(files) == 1:
                 raise
             bad.append(error)
+        else:
+            if frame.sizes["time"]:
+                frames[file] = frame
+    if stamps and not frames:
+        every = np.concatenate(list(stamps.values()))
+        raise NoFramesError(
+            f"no frame from {wanted and wanted[0]} to {wanted and wanted[1]}",
+            f"there are frames from {every.min()} to {every.max()}",
+            "Choose times within them (UTC)",
+        )
     if not frames:
         raise ReadError(bad[0].path, f"{bad[0].reason} (and none of the other {len(bad) - 1} files can be read)")
     for lost in bad:
         warnings.warn(f"left out, its frame is missing: {lost}", InputWarning, stacklevel=2)
-    stamps = {path: frame["time"].values[0] for path, frame in frames.items()}
-    field = _with_lost_frames(_in_time_order(frames), stamps, [lost.path for lost in bad])
-    field = regular_times(_between(field, times), step)
+    firsts = {path: of_file[0] for path, of_file in stamps.items() if of_file.size}
+    field = _with_lost_frames(_in_time_order(frames), firsts, [lost.path for lost in bad])
+    field = regular_times(_between(field, wanted), step)
     if bad:
         field.attrs["unreadable_files"] = "; ".join(str(lost) for lost in bad)
     return check_precipitation(field)
@@ -170,11 +186,21 @@ def _expand(paths: PathLike | Iterable[PathLike]) -> list[Path]:
     return list(dict.fromkeys(files))
 
 
-def _read(path: Path, format: str | RadarFormat | None) -> xr.DataArray:
+def _read(
+    path: Path,
+    format: str | RadarFormat | None,
+    times: tuple[np.datetime64, np.datetime64] | None,
+    each: Callable[[xr.DataArray], xr.DataArray] | None,
+) -> tuple[NDArray[np.datetime64], xr.DataArray]:
+    """Give the times of all frames of a file, and those frames that are wanted."""
     reader = _reader_for(path, format)
     try:
         field = reader.read(path)
         check_frames(field)
+        stamps = field["time"].values
+        field = _between(field, times)
+        if each is not None and field.sizes["time"]:
+            field = each(field)
     except InputError as error:  # what is wrong is in this file, so the others may do without it
         raise ReadError(path, str(error)) from error
     except HybridcastError:
@@ -182,8 +208,7 @@ def _read(path: Path, format: str | RadarFormat | None) -> xr.DataArray:
     except Exception as error:  # the many ways in which format libraries fail on a damaged file
         log.debug("reading %s failed", path, exc_info=True)
         raise ReadError(path, f"cannot be read as {reader.NAME} ({type(error).__name__}: {error})") from error
-    field = field.assign_attrs(format=reader.NAME)
-    return field
+    return stamps, field.assign_attrs(format=reader.NAME)
 
 
 def _reader_for(path: Path, format: str | RadarFormat | None) -> RadarFormat:
@@ -260,19 +285,12 @@ def _joined(frames: dict[Path, xr.DataArray], paths: list[Path]) -> xr.DataArray
     )
 
 
-def _between(field: xr.DataArray, times: tuple[Time, Time] | None) -> xr.DataArray:
+def _between(field: xr.DataArray, times: tuple[np.datetime64, np.datetime64] | None) -> xr.DataArray:
     if times is None:
         return field
-    first, last = (as_datetime64(time) for time in times)
     stamps = field["time"].values
-    chosen = field.isel(time=(stamps >= first) & (stamps <= last))
-    if chosen.sizes["time"] == 0:
-        raise InputError(
-            f"no frame from {first} to {last}",
-            f"there are frames from {stamps.min()} to {stamps.max()}",
-            "Choose times within them (UTC)",
-        )
-    return chosen
+    wanted = (stamps >= times[0]) & (stamps <= times[1])
+    return field if wanted.all() else field.isel(time=wanted)
 
 
 def _with_lost_frames(field: xr.DataArray, read: dict[Path, np.datetime64], lost: Sequence[Path]) -> xr.DataArray:

@@ -1,0 +1,115 @@
+"""Nights of small regions: sums of real forecasts of simulated rain, made by `sums_of`."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import synthetic
+import xarray as xr
+from scipy.ndimage import gaussian_filter
+
+from hybridcast.nightly.records import RegionNight, WorstCase
+from hybridcast.nowcasters import forecast_dataset
+from hybridcast.verification.sums import PROBABILITY, SCALES, THRESHOLDS, sums_of
+
+SHAPE = (48, 60)
+LEADS = np.array([15, 30, 60], "timedelta64[m]").astype("timedelta64[ns]")
+#: How far each model's rain is off, cells per lead time.
+MODELS = {"blend": 2.0, "advection": 5.0, "persistence": 9.0}
+PROBABILISTIC = "blend"
+
+
+def date(number: int) -> str:
+    """Give the date of a night."""
+    return str(np.datetime64("2020-06-01") + np.timedelta64(number, "D"))
+
+
+def forecasts(
+    seed: int, off: dict[str, float], *, rain: float = 1.0, seen=None
+) -> tuple[dict[str, xr.Dataset], xr.DataArray]:
+    """Make a forecast of each model, and what then came: the same rain, moved by what each is off."""
+    observed = synthetic.rain(SHAPE, frames=1, later=12, seed=seed, wet=0.3, seen=seen, spacing=2000.0) * rain
+    made = {}
+    for name, cells in off.items():
+        truth = observed.sel(time=observed.time.values[0] + LEADS).values
+        moved = [np.roll(frame, round(cells * (k + 1)), axis=1) for k, frame in enumerate(truth)]
+        made[name] = forecast_dataset(moved, observed.isel(time=[0]), LEADS)
+        if name == PROBABILISTIC:
+            made[name][PROBABILITY] = probabilities(np.array(moved))
+    return made, observed
+
+
+def probabilities(rate) -> xr.DataArray:
+    """Share of the points around that reach each threshold."""
+    unknown = np.isnan(rate)
+    wet = np.array([gaussian_filter((np.nan_to_num(rate) >= level).astype(float), (0, 2, 2)) for level in THRESHOLDS])
+    wet[:, unknown] = np.nan
+    return xr.DataArray(
+        np.round(wet, 3).astype(np.float32),
+        dims=("threshold", "lead_time", "y", "x"),
+        coords={"threshold": list(THRESHOLDS), "lead_time": LEADS},
+    )
+
+
+@cache
+def day_sums(number: int, region: int = 0, *, rain: float = 1.0, worse: float = 0.0, cases: int = 4) -> xr.Dataset:
+    """Sums of a day, dims ``("model", ...)``; `worse` puts the first model's rain further off."""
+    total = None
+    for case in range(cases):
+        seed = 1000 * region + 20 * number + case
+        jitter = np.random.default_rng(seed).uniform(-1, 1)
+        off = {name: cells + jitter + (worse if name == PROBABILISTIC else 0.0) for name, cells in MODELS.items()}
+        made, observed = forecasts(seed, off, rain=rain)
+        sums = [sums_of(one, observed, scales=SCALES) for one in made.values()]
+        both = xr.concat(sums, xr.Variable("model", list(made)))
+        total = both if total is None else total + both
+    return total
+
+
+def history(days, regions=("north", "south"), **changes) -> xr.Dataset:
+    """Sums of the days of regions, as the store gives them."""
+    return xr.concat(
+        [
+            xr.concat([day_sums(number, k, **changes) for number in days], xr.Variable("date", [date(n) for n in days]))
+            for k in range(len(regions))
+        ],
+        xr.Variable("region", list(regions)),
+    )
+
+
+def worst(number: int) -> tuple[WorstCase, ...]:
+    """Two cases with their maps, one with a hole in its coverage."""
+    found = []
+    for case, seen in enumerate((None, synthetic.disc(SHAPE))):
+        made, observed = forecasts(20 * number + case, MODELS, seen=seen)
+        rate = made["blend"].precipitation_rate.isel(lead_time=-1, drop=True)
+        found.append(
+            WorstCase(
+                issue_time=observed.time.values[0],
+                lead_time=LEADS[-1],
+                model="blend",
+                score=0.1 + 0.1 * case,
+                forecast=rate,
+                observed=observed.isel(time=-1),
+            )
+        )
+    return tuple(found)
+
+
+def night(number: int, region: str = "north", sums: xr.Dataset | None = None, **changes) -> RegionNight:
+    """Give the night of a region."""
+    given = {
+        "region": region,
+        "date": date(number),
+        "state": "good" if sums is not None else "failed",
+        "notes": (),
+        "expected": 4,
+        "done": 4 if sums is not None else 0,
+        "seconds": 12.3,
+        "models": tuple(MODELS),
+        "sums": sums,
+        "hours": None,
+        "worst": (),
+    }
+    return RegionNight(**(given | changes))
