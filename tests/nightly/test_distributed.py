@@ -1,0 +1,41 @@
+"""The nightly run on a real cluster of processes, one of which is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import nightly_radar as small
+import pytest
+import xarray as xr
+
+from hybridcast.nightly.night import Costs, Job, run_night
+from hybridcast.tasks import Workers
+
+distributed = pytest.importorskip("distributed")
+
+
+def test_a_worker_killed_on_the_way_changes_nothing(tmp_path):
+    small.write_frames(tmp_path / "radar", small.rain())
+    region = small.region(tmp_path / "radar", every="10min")
+    alone = run_night(Job(region, small.DATE, tmp_path / "alone"), Workers(), Costs(), print)
+    killed = []
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
+        pids = [worker.pid for worker in cluster.workers.values()]
+
+        def kill() -> None:
+            end = time.monotonic() + 60
+            while not list((tmp_path / "store").glob(".work/*/*/*/2*.nc")) and time.monotonic() < end:
+                time.sleep(0.005)
+            os.kill(pids[0], signal.SIGKILL)
+            killed.append(pids[0])
+
+        threading.Thread(target=kill).start()
+        with Workers(1, cluster.scheduler_address) as workers:
+            night = run_night(Job(region, small.DATE, tmp_path / "store"), workers, Costs(), print)
+    assert killed
+    assert (night.state, night.done) == ("good", 10)
+    for name in ("sums", "hours"):
+        xr.testing.assert_identical(getattr(night, name), getattr(alone, name))

@@ -1,0 +1,184 @@
+"""The store: what is written is read again, whole; what SQL finds in it is what the sums say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import xarray as xr
+
+from hybridcast.errors import InputError
+from hybridcast.field import precipitation
+from hybridcast.nightly.query import ask, score_table
+from hybridcast.nightly.records import RegionNight, WorstCase
+from hybridcast.nightly.store import Provenance, day_folder, history, read_night, write_night
+from hybridcast.nowcasters import forecast_dataset
+from hybridcast.verification import scores
+from hybridcast.verification.cases import sums_of_models
+from hybridcast.verification.sums import ENSEMBLE, SCALES, common_mask
+
+MADE = Provenance("settings", "data", "quick")
+START = np.datetime64("2020-06-01T00:00", "ns")
+
+
+def sums(seed: int, members: bool = False) -> xr.Dataset:
+    """Sums of two nowcasters at two lead times, of noise."""
+    draw = np.random.default_rng(seed)
+    times = START + np.arange(3) * np.timedelta64(30, "m")
+    radar = precipitation(
+        draw.gamma(0.3, 3.0, (3, 24, 24)), time=times, y=np.arange(24) * 2e3, x=np.arange(24) * 2e3, crs=None
+    )
+    leads = np.array([30, 60]) * np.timedelta64(60_000_000_000, "ns")
+    made = {}
+    for name in ("zeta", "advection"):
+        rate = draw.gamma(0.3, 3.0, (2, 24, 24)).astype(np.float32)
+        made[name] = forecast_dataset(rate, radar.isel(time=[0]), leads)
+    if members:
+        made["zeta"][ENSEMBLE] = (("realization", "lead_time", "y", "x"), draw.gamma(0.3, 3.0, (4, 2, 24, 24)))
+    mask = common_mask(made.values(), radar)
+    return sums_of_models(made, radar, valid=mask, scales=SCALES, spectra=True).drop_attrs()
+
+
+def night(date: str = "2020-06-01", region: str = "here", **changes) -> RegionNight:
+    given = {
+        "region": region,
+        "date": date,
+        "state": "good",
+        "notes": (),
+        "expected": 2,
+        "done": 2,
+        "seconds": 1.5,
+        "models": ("zeta", "advection"),
+        "sums": sums(1) + sums(2),
+        "hours": None,
+        "worst": (),
+    }
+    return RegionNight(**(given | changes))
+
+
+def stored(root, one: RegionNight, cases=None):
+    write_night(root, one, MADE, cases or {START: sums(1), START + np.timedelta64(30, "m"): sums(2)})
+    return read_night(root, one.region, one.date)
+
+
+def assert_same(one: xr.Dataset, other: xr.Dataset) -> None:
+    assert set(one.data_vars) == set(other.data_vars)
+    for name in one.data_vars:
+        a, b = one[name].transpose(*sorted(one[name].dims)), other[name].transpose(*sorted(other[name].dims))
+        xr.testing.assert_equal(a.sel(model=b["model"]), b)
+
+
+@pytest.mark.parametrize("members", [False, True])
+def test_what_is_written_is_read_again(tmp_path, members):
+    total = sums(1, members) + sums(2, members)
+    hours = sums(3, members).isel(lead_time=[1])
+    one = night(notes=("one", "two"), state="partial", sums=total, hours=hours)
+    found = stored(tmp_path, one)
+    assert_same(found.night.sums, total)
+    assert_same(found.night.hours, hours)
+    assert found.night.sums["model"].values.tolist() == ["zeta", "advection"]
+    assert replace(found.night, sums=None, hours=None) == replace(one, sums=None, hours=None)
+    assert found.provenance.settings_hash == "settings"
+    assert found.provenance.made.startswith("20")
+    assert ("rank_count" in found.night.sums) is members
+    if members:
+        xr.testing.assert_equal(scores.crps_ensemble(found.night.sums), scores.crps_ensemble(total))
+
+
+def test_worst_cases_are_kept_with_their_maps(tmp_path):
+    field = precipitation(np.full((1, 4, 5), 3.14), time=[START], y=np.arange(4.0) * 1e3, x=np.arange(5.0) * 1e3,
+                          crs="EPSG:3035")  # fmt: skip
+    shown = field[0].where(field[0].x > 0).drop_vars("time")
+    case = WorstCase(START, np.timedelta64(3600, "s").astype("timedelta64[ns]"), "zeta", 0.25, shown, shown * 2)
+    (found,) = stored(tmp_path, night(worst=(case,))).night.worst
+    assert (found.issue_time, found.lead_time, found.model, found.score) == (START, case.lead_time, "zeta", 0.25)
+    np.testing.assert_allclose(found.forecast, shown, atol=0.0501)
+    np.testing.assert_allclose(found.observed, shown * 2, atol=0.0501)
+    assert "spatial_ref" in found.forecast.coords
+
+
+def test_every_file_says_what_it_was_made_from(tmp_path):
+    stored(tmp_path, night())
+    files = sorted(day_folder(tmp_path, "here", "2020-06-01").glob("*.parquet"))
+    assert [file.stem for file in files] == [
+        "case_contingency", "case_fss", "case_moments", "contingency", "fss", "moments", "nights", "reliability",
+        "spectra", "windows",
+    ]  # fmt: skip
+    for file in files:
+        metadata = pq.read_schema(file).metadata
+        assert metadata[b"schema_version"] == b"1"
+        assert metadata[b"data_hash"] == b"data"
+        assert metadata[b"settings_hash"] == b"settings"
+        assert b"package_version" in metadata
+
+
+def test_another_version_of_the_schema_is_not_there(tmp_path):
+    write_night(tmp_path, night(), replace(MADE, schema_version=0), {})
+    assert read_night(tmp_path, "here", "2020-06-01") is None
+    assert read_night(tmp_path, "here", "2020-06-02") is None
+
+
+def test_history_has_every_day_and_region(tmp_path):
+    for region, date, seed in (("a", "2020-06-01", 1), ("a", "2020-06-03", 2), ("b", "2020-06-02", 3)):
+        stored(tmp_path, night(date, region, sums=sums(seed)))
+    stored(tmp_path, night("2020-06-02", "a", sums=None, state="no data", done=0), {})
+    found = history(tmp_path, until="2020-06-03", days=30)
+    assert found["region"].values.tolist() == ["a", "b"]
+    assert found["date"].values.tolist() == ["2020-06-01", "2020-06-02", "2020-06-03"]
+    assert found["count"].dims[:3] == ("region", "date", "model")
+    assert_same(found.sel(region="b", date="2020-06-02", drop=True), sums(3))
+    assert (found.sel(region="a", date="2020-06-02")["cases"] == 0).all()
+    assert not found.isnull().any().to_array().any()
+    assert history(tmp_path, ["b"])["date"].values.tolist() == ["2020-06-02"]
+    assert history(tmp_path, until="2020-06-02", days=1)["region"].values.tolist() == ["b"]
+    assert not history(tmp_path / "none").dims
+
+
+def test_sql_finds_what_the_sums_say(tmp_path):
+    for region, date, seed in (("a", "2020-06-01", 1), ("a", "2020-06-03", 2), ("b", "2020-06-02", 3)):
+        stored(tmp_path, night(date, region, sums=sums(seed), hours=sums(9)))
+    both = sums(1) + sums(2)
+    text = (
+        "select model, lead_time, sum(hits) / sum(hits + misses + false_alarms) as csi from contingency "
+        "where period = 0 and threshold = 1 and region = 'a' group by all order by all"
+    )
+    rows = ask(tmp_path, text)
+    expected = scores.csi(both).sel(threshold=1.0)
+    assert rows["model"].tolist() == ["advection", "advection", "zeta", "zeta"]
+    assert rows["csi"].tolist() == [float(expected.sel(model=m)[k]) for m in ("advection", "zeta") for k in (0, 1)]
+    assert ask(tmp_path, "select count(*) as n from nights", since="2020-06-02")["n"].tolist() == [2]
+    assert ask(tmp_path, "select region from nights", regions=["b"])["region"].tolist() == ["b"]
+    assert (
+        ask(tmp_path, "select min(date) as d from nights", until="2020-06-02")["d"].astype(str)[0][:10] == "2020-06-01"
+    )
+    per_case = ask(tmp_path, "select issue_time, count from case_moments where date = '2020-06-01' and lead_time = 30 "
+                             "and model = 'zeta' order by all")  # fmt: skip
+    assert per_case["issue_time"].dt.strftime("%H:%M").tolist() == ["00:00", "00:30"]
+    assert set(ask(tmp_path, "select distinct scale from case_fss")["scale"]) == {20.0}
+
+
+def test_the_table_of_scores_adds_up_days(tmp_path):
+    for date, seed in (("2020-06-01", 1), ("2020-06-03", 2)):
+        stored(tmp_path, night(date, sums=sums(seed), hours=sums(9)))
+    rows = score_table(tmp_path).set_index(["model", "lead (min)"])
+    both = sums(1) + sums(2)
+    row = rows.loc[("zeta", 60)]
+    at = both.sel(model="zeta").isel(lead_time=1)
+    assert (row["days"], row["cases"]) == (2, 2)
+    assert row["CSI 1"] == float(scores.csi(at.sel(threshold=1.0)))
+    assert row["bias 5"] == float(scores.frequency_bias(at.sel(threshold=5.0)))
+    assert row["FSS 20 km"] == float(scores.fractions_skill_score(at.sel(threshold=1.0, scale=20.0)))
+    assert row["MAE"] == float(scores.mean_absolute_error(at))
+
+
+def test_questions_that_cannot_be_answered(tmp_path):
+    with pytest.raises(InputError, match="holds no night"):
+        ask(tmp_path, "select 1")
+    stored(tmp_path, night())
+    with pytest.raises(InputError, match="Views are nights, moments"):
+        ask(tmp_path, "select * from rain")
+    with pytest.raises(InputError, match="it is a day"):
+        ask(tmp_path, "select 1", since="May")
+    assert ask(tmp_path, "select * from nights", regions=["it's"]).empty
