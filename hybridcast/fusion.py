@@ -27,6 +27,7 @@ from scipy.ndimage import maximum_filter
 
 from hybridcast.advection import LONGEST_STEP, check_lead_times
 from hybridcast.coarse import block_size, cell_size, coarsened
+from hybridcast.device import resolved
 from hybridcast.errors import InputError
 from hybridcast.features import origins_of, rows_in_moving_frame, rows_of, situation_of
 from hybridcast.field import GRID_MAPPING, NAME, iso_time
@@ -40,8 +41,7 @@ from hybridcast.nowcasters import LeadTimes, forecast_dataset, latest_frame, rad
 from hybridcast.ranking import matchings_of, ranking_of, shares_of
 from hybridcast.scales import filtered
 from hybridcast_kernels import scales_cpu
-from hybridcast_kernels.advection_cpu import LINEAR
-from hybridcast_kernels.advection_cpu import advect as advect_arrays
+from hybridcast_kernels.devices import Device, kernels_for
 from hybridcast_kernels.parallel import threads
 from hybridcast_kernels.planes_cpu import carry
 from hybridcast_kernels.resample_cpu import enlarge
@@ -88,6 +88,8 @@ class Hybrid:
     """How hindcasts correct the weights; None leaves them as they were learned."""
     stride: int = 2
     """Members are asked at every so many cells of the model's grid."""
+    device: Device = "auto"
+    """Where the latest frame is advected; the motion has a setting of its own, the members run on the CPU."""
 
     def __post_init__(self) -> None:
         """Refuse thresholds that the model does not know."""
@@ -117,7 +119,7 @@ class Hybrid:
         frame = np.ascontiguousarray(latest.values, np.float32)
         flow = cells_per_step(motion, _MINUTE)
         minutes = ((leads + age) / _MINUTE).astype(np.float32)
-        advected = advect_arrays(frame[None], flow, minutes, LINEAR, longest_step=LONGEST_STEP)[0]
+        advected = kernels_for(resolved(self.device)).advect(frame[None], flow, minutes, longest_step=LONGEST_STEP)[0]
         coarse = coarsened(recent, self.model.spacing)
         reason = self._why_not(recent, frame, coarse.sel(time=latest["time"]).values)
         if reason:

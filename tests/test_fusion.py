@@ -303,6 +303,19 @@ def test_another_motion_may_carry_it(model):
     assert "DIS" in result.attrs["motion_method"]
 
 
+@pytest.mark.parametrize("device", ["auto", "cpu", "cuda"])
+def test_the_frame_is_advected_where_it_is_wished(device, model, monkeypatch):
+    """The wish reaches the kernels: a GPU need not be there to see it."""
+    from hybridcast_kernels import cpu
+
+    asked = []
+    monkeypatch.setattr("hybridcast.fusion.resolved", lambda wish: "cpu" if wish == "auto" else wish)
+    monkeypatch.setattr("hybridcast.fusion.kernels_for", lambda where: asked.append(where) or cpu)
+    rain = scene()
+    check(Hybrid(model, device=device).forecast(rain, np.array([15]) * MINUTE), rain)
+    assert asked == ["cpu" if device == "auto" else device]
+
+
 # --- any grid, any step ---------------------------------------------------------------------------------------
 
 
