@@ -95,7 +95,7 @@ class Workers:
     def _run_distributed(self, tasks: Sequence[Any], done: Done) -> None:
         from distributed import as_completed
 
-        futures = self._client.compute(list(tasks), pure=False, retries=0)
+        futures = self._client.compute(list(tasks))
         try:
             for future in as_completed(futures):
                 done(future.result())
