@@ -35,7 +35,6 @@ from hybridcast.learned.network_inputs import (
     LEADS,
     PLANES,
     SHOWN_LEADS,
-    SPACING,
     THRESHOLDS,
     Case,
     Counts,
@@ -59,8 +58,6 @@ _SHOWN_ODDS = 8.0
 class NetworkSettings:
     """Settings of the network and its training."""
 
-    spacing: float = SPACING
-    """Size of its cells, m, about: whole blocks of the field's own."""
     widths: tuple[int, ...] = (16, 24, 32, 40)
     """Channels at each level; each is half as fine as the one before."""
     steps: int = 400

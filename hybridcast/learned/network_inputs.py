@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from hybridcast.advection import LONGEST_STEP
+from hybridcast.coarse import block_size
 from hybridcast.features import decibels, frame_before
 from hybridcast.field import metres_per_cell, time_step
 from hybridcast.motion import cells_per_step, check_motion, usable_frames
@@ -92,7 +93,6 @@ def inputs_of(
     motion: xr.Dataset,
     *,
     smooth: xr.DataArray | None = None,
-    spacing: float = SPACING,
 ) -> Inputs:
     """Make what the network sees from frames up to the issue time and their motion.
 
@@ -104,8 +104,6 @@ def inputs_of(
         `u` and `v` on the same grid, as `hybridcast.motion.estimate_motion` gives them.
     smooth
         `filtered_dbr` of `hybridcast.scales.filtered`, where it is there already; else it is made.
-    spacing
-        Size of the network's cells, m.
 
     Raises
     ------
@@ -114,7 +112,7 @@ def inputs_of(
     """
     check_motion(motion, recent)
     last = _latest(recent)
-    block = _block(recent, spacing)
+    block = _block(recent)
     flow = cells_per_step(motion, _MINUTE)
     if smooth is None:
         smooth = filtered(recent, motion, np.array(LEADS) * _MINUTE)["filtered_dbr"]
@@ -141,11 +139,9 @@ def _minutes(recent: xr.DataArray, leads: NDArray[np.timedelta64]) -> Array:
     return np.asarray((leads + age) / _MINUTE, np.float32)
 
 
-def _block(field: xr.DataArray, spacing: float) -> int:
-    """Give how many cells along each axis make up a block closest to `spacing`."""
-    dy, dx = metres_per_cell(field)
-    own = float(np.sqrt(abs(dy) * np.abs(dx).mean()))
-    return int(np.clip(round(spacing / own), 1, min(field.shape[-2:])))
+def _block(field: xr.DataArray) -> int:
+    """Give how many cells along each axis make up a block closest to `SPACING`; no more than there are."""
+    return min(block_size(field, SPACING), *field.shape[-2:])
 
 
 def _cell(field: xr.DataArray, block: int) -> tuple[float, float]:
@@ -254,7 +250,7 @@ def _carried_back(fields: Array, places: Array, shape: tuple[int, int]) -> Array
     )
 
 
-def outcome_of(later: Array, recent: xr.DataArray, motion: xr.Dataset, spacing: float = SPACING) -> Outcome:
+def outcome_of(later: Array, recent: xr.DataArray, motion: xr.Dataset) -> Outcome:
     """Find what was observed where the air of each cell went: the nearest cell at each lead time.
 
     Parameters
@@ -262,11 +258,11 @@ def outcome_of(later: Array, recent: xr.DataArray, motion: xr.Dataset, spacing: 
     later
         Rain rate at `LEADS` after the last frame of `recent` that holds any value, mm h-1, NaN where unknown, shape
         ``(lead, y, x)``.
-    recent, motion, spacing
+    recent, motion
         As for `inputs_of`.
     """
     shape = recent.shape[1:]
-    block = _block(recent, spacing)
+    block = _block(recent)
     cells = np.argwhere(np.ones(shape, bool)).astype(np.int32)
     flow = cells_per_step(motion, _MINUTE)
     places = np.rint(_forward(flow, cells)).astype(np.int64)
