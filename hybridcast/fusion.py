@@ -172,7 +172,7 @@ class Hybrid:
         # each threshold has weights of its own, so what they give may cross
         chances = grid.filled(probability(decreasing(np.stack(found, axis=1))), cells)
         known = grid.at_asked(np.isfinite(latest_frame(coarse)[0].values))
-        ranking = ranking_of(chances, known, shares_of(frame, blend.thresholds), asked / _MINUTE)
+        ranking = ranking_of(chances, known, shares_of(frame, blend.thresholds))
         wanted = chances[[blend.thresholds.index(t) for t in self.thresholds]]
         planes = _between(np.concatenate([ranking[None], wanted]), asked, ahead)
         matchings = matchings_of(grid.enlarged(planes[0], frame.shape), frame)
