@@ -22,6 +22,7 @@ from hybridcast.errors import ReadError
 from hybridcast.nwp.contract import CAPE, HUMIDITY, RATE, WIND
 from hybridcast.nwp.pieces import AMOUNT, EARTH_WIND, Grid, Piece
 from hybridcast.nwp.units import in_units
+from hybridcast.nwp.wind import earth_of
 
 Array = NDArray[np.float32]
 
@@ -102,7 +103,7 @@ def _piece(message: Any, name: str, values: Array, grid: Grid, path: Path) -> Pi
     level = _LEVELS.get(str(message["typeOfLevel"]), str(message["typeOfLevel"])).format(float(message["level"]))
     run = _run(int(message["dataDate"]), int(message["dataTime"]))
     message["stepUnits"] = "s"
-    start, end = (np.timedelta64(int(message[f"{which}Step"]), "s").astype("m8[ns]") for which in ("start", "end"))
+    start, end = (np.timedelta64(int(message[f"{which}Step:int"]), "s").astype("m8[ns]") for which in ("start", "end"))
     units = str(message["units"]).replace("**", "")
     return Piece(name, level, run, start, end, in_units(name, values, units, path), grid)
 
@@ -159,7 +160,7 @@ def _rotated(message: Any) -> pyproj.CRS:
 
 def _projected(message: Any) -> Grid:
     crs = pyproj.CRS.from_string(str(message["projTargetString"]))
-    to_grid = pyproj.Transformer.from_crs(crs.geodetic_crs or "EPSG:4326", crs, always_xy=True)
+    to_grid = pyproj.Transformer.from_crs(earth_of(crs), crs, always_xy=True)
     longitude, latitude = (float(message[f"{axis}OfFirstGridPointInDegrees"]) for axis in ("longitude", "latitude"))
     x0, y0 = to_grid.transform(longitude, latitude)
     dx, dy = (_spacing(message, axis) for axis in "xy")

@@ -37,7 +37,7 @@ def north_of(crs: pyproj.CRS | None, x: Doubles, y: Doubles) -> Array | None:
     """
     if crs is None or (crs.is_geographic and not crs.is_derived):
         return None
-    to_earth = pyproj.Transformer.from_crs(crs, crs.geodetic_crs or "EPSG:4326", always_xy=True)
+    to_earth = pyproj.Transformer.from_crs(crs, earth_of(crs), always_xy=True)
     longitude, latitude = to_earth.transform(x, y)
     # towards the equator at the pole's side, so that no latitude goes beyond 90
     step = np.where(latitude < 0, _NORTH, -_NORTH)
@@ -46,6 +46,12 @@ def north_of(crs: pyproj.CRS | None, x: Doubles, y: Doubles) -> Array | None:
     if crs.is_geographic:
         along[0] *= np.cos(np.deg2rad(y))
     return np.asarray(along / np.hypot(along[0], along[1]), np.float32)
+
+
+def earth_of(crs: pyproj.CRS) -> pyproj.CRS:
+    """Give longitude and latitude on the globe of a CRS: of a rotated grid those that are not rotated."""
+    base = crs.source_crs if crs.is_derived else crs.geodetic_crs
+    return pyproj.CRS.from_epsg(4326) if base is None else base
 
 
 def turned(u: Array, v: Array, north_from: Array | None, north_to: Array | None) -> tuple[Array, Array]:
