@@ -21,14 +21,13 @@ from scipy import ndimage
 from hybridcast.advection import LONGEST_STEP, advect
 from hybridcast.field import metres_per_cell
 from hybridcast.motion import cells_per_step, usable_frames
+from hybridcast.neighbourhoods import decibels, known_mean, local_correlation, window_mean, window_size
 from hybridcast.scales import filtered
 from hybridcast_kernels.trajectories import origins, sample
 
 Array = NDArray[np.float32]
 Group = Literal["radar", "station", "nwp", "terrain", "time"]
 
-#: Rates below this (mm/h) count as dry, as in the optical flow.
-LOWEST_RATE = np.float32(0.1)
 #: Half widths of neighbourhoods, km.
 WIDTHS = (4, 8, 16, 32, 64)
 WET = (0.1, 1.0, 5.0)
@@ -137,12 +136,6 @@ class Situation(NamedTuple):
     """Size of a cell, km, ``(y, x)``."""
 
 
-def decibels(rate: Array) -> Array:
-    """Decibels above 0.1 mm/h, 0 below it; NaN stays."""
-    with np.errstate(invalid="ignore"):
-        return np.asarray(np.float32(10) * np.log10(np.maximum(rate, LOWEST_RATE) / LOWEST_RATE), np.float32)
-
-
 # --- planes ---------------------------------------------------------------------------------------------------
 
 
@@ -187,27 +180,11 @@ def _with_mean(fields: Array, width: float, cell: tuple[float, float]) -> Array:
     out = np.empty((*fields.shape, 2), np.float32)
     for k, field in enumerate(fields):
         known = np.isfinite(field)
-        share = _mean(known.astype(np.float32), width, cell)
-        mean = _known_mean(np.where(known, field, np.float32(0)), share, width, cell)
+        share = window_mean(known.astype(np.float32), width, cell)
+        mean = known_mean(np.where(known, field, np.float32(0)), share, width, cell)
         out[k, ..., 0] = field
         out[k, ..., 1] = np.where(share < 1e-2, np.float32(np.nan), mean)
     return out
-
-
-def _size(width: float, cell: tuple[float, float]) -> tuple[int, int]:
-    """Give the odd window sizes of a half width in km."""
-    return 2 * round(width / cell[0]) + 1, 2 * round(width / cell[1]) + 1
-
-
-def _mean(values: Array, width: float, cell: tuple[float, float]) -> Array:
-    """Mean over a window, the edge repeated beyond itself."""
-    result: Array = ndimage.uniform_filter(values, _size(width, cell), mode="nearest")
-    return result
-
-
-def _known_mean(values: Array, share: Array, width: float, cell: tuple[float, float]) -> Array:
-    """Mean over the known cells of a window, from values that are 0 where unknown; 0 where no cell is known."""
-    return np.asarray(_mean(values, width, cell) / np.maximum(share, np.float32(1e-3)))
 
 
 def _neighbourhoods(latest: Array, cell: tuple[float, float]) -> dict[str, Array]:
@@ -216,15 +193,15 @@ def _neighbourhoods(latest: Array, cell: tuple[float, float]) -> dict[str, Array
     filled = np.where(known, level, np.float32(0))
     found = {"rate": level}
     ones = known.astype(np.float32)
-    shares = {width: _mean(ones, width, cell) for width in WIDTHS}
+    shares = {width: window_mean(ones, width, cell) for width in WIDTHS}
     wet = {threshold: (latest >= np.float32(threshold)).astype(np.float32) for threshold in WET}
     for width, share in shares.items():
         nothing = share < 1e-3
         planes = {f"mean_{width}": filled} | {f"wet_{t:g}_{width}": field for t, field in wet.items()}
         for name, field in planes.items():
-            found[name] = np.where(nothing, np.float32(np.nan), _known_mean(field, share, width, cell))
+            found[name] = np.where(nothing, np.float32(np.nan), known_mean(field, share, width, cell))
     for width in MAXIMA:
-        found[f"max_{width}"] = ndimage.maximum_filter(filled, _size(width, cell), mode="nearest")
+        found[f"max_{width}"] = ndimage.maximum_filter(filled, window_size(width, cell), mode="nearest")
     found |= {"known_16": shares[16], "known_64": shares[64]}
     found["inflow"] = _signed_distance(known, cell)
     return found
@@ -257,10 +234,10 @@ def _past(
         before = np.where(both, decibels(moved), np.float32(0))
         after = np.where(both, found["rate"], np.float32(0))
         for width in TENDENCY_WIDTHS:
-            share = _mean(ones, width, cell)
-            change = _known_mean(after - before, share, width, cell) * np.float32(10 / minutes)
+            share = window_mean(ones, width, cell)
+            change = known_mean(after - before, share, width, cell) * np.float32(10 / minutes)
             made[f"tendency_{lag}_{width}"] = np.where(share < 1e-2, np.float32(np.nan), change)
-        made[f"skill_{lag}"] = _local_correlation(before, after, ones, cell)
+        made[f"skill_{lag}"] = local_correlation(before, after, ones, SKILL_WIDTH, cell)
     return made
 
 
@@ -272,18 +249,6 @@ def frame_before(recent: xr.DataArray, lag: float) -> tuple[xr.DataArray | None,
         if 0.5 * lag <= ages[k] <= 1.6 * lag and np.isfinite(recent.values[k]).any():
             return recent.isel(time=int(k)), float(ages[k])
     return None, np.nan
-
-
-def _local_correlation(a: Array, b: Array, ones: Array, cell: tuple[float, float]) -> Array:
-    """Correlation within a window; NaN where one of both hardly varies."""
-    share = _mean(ones, SKILL_WIDTH, cell)
-    ma, mb = (_known_mean(v, share, SKILL_WIDTH, cell) for v in (a, b))
-    va = _known_mean(a * a, share, SKILL_WIDTH, cell) - ma * ma
-    vb = _known_mean(b * b, share, SKILL_WIDTH, cell) - mb * mb
-    both = _known_mean(a * b, share, SKILL_WIDTH, cell) - ma * mb
-    least = np.float32(0.05)
-    result = both / np.sqrt(np.maximum(va, least) * np.maximum(vb, least))
-    return np.where((va < least) | (vb < least) | (share < 1e-2), np.float32(np.nan), np.clip(result, -1, 1))
 
 
 def _motion_planes(motion: xr.Dataset, cell: tuple[float, float]) -> dict[str, Array]:

@@ -200,7 +200,7 @@ def check_frames(field: xr.DataArray) -> None:
     _check_dims(field)
     _check_units(field)
     for axis in ("x", "y"):
-        _check_axis(field, axis)
+        check_axis(field, axis)
     if field.chunks is None:
         _check_values(field)
 
@@ -238,7 +238,8 @@ def _check_units(field: xr.DataArray) -> None:
         raise InputError(f"units are {units!r}", f"a precipitation field is in {UNITS!r}", remedy)
 
 
-def _check_axis(field: xr.DataArray, axis: str) -> None:
+def check_axis(field: xr.DataArray | xr.Dataset, axis: str) -> None:
+    """Check that `axis`, "x" or "y", is finite, even, and in metres or, on a geographic grid, degrees."""
     values = np.asarray(field[axis].values, dtype=np.float64)
     if values.ndim != 1 or not np.isfinite(values).all():
         raise InputError(

@@ -15,9 +15,10 @@ from scipy import ndimage
 
 from hybridcast.advection import LONGEST_STEP
 from hybridcast.coarse import block_size
-from hybridcast.features import decibels, frame_before
+from hybridcast.features import frame_before
 from hybridcast.field import metres_per_cell, time_step
 from hybridcast.motion import cells_per_step, check_motion, usable_frames
+from hybridcast.neighbourhoods import decibels
 from hybridcast.scales import filtered
 from hybridcast_kernels.advection_cpu import LINEAR
 from hybridcast_kernels.advection_cpu import advect as advect_arrays

@@ -133,7 +133,7 @@ def open_radar(
         If nothing matches `paths`, grids differ between files, times are doubled or irregular, or none is between
         `times` (`NoFramesError`).
     """
-    files = _expand(paths)
+    files = expand(paths)
     frames: dict[Path, xr.DataArray] = {}
     stamps: dict[Path, NDArray[np.datetime64]] = {}
     bad: list[ReadError] = []
@@ -167,7 +167,8 @@ def open_radar(
     return check_precipitation(field)
 
 
-def _expand(paths: PathLike | Iterable[PathLike]) -> list[Path]:
+def expand(paths: PathLike | Iterable[PathLike]) -> list[Path]:
+    """Give the files that paths and globs name, each once; `InputError` if one names none."""
     given = [paths] if isinstance(paths, str | Path) else list(paths)
     files: list[Path] = []
     for item in given:
@@ -177,12 +178,10 @@ def _expand(paths: PathLike | Iterable[PathLike]) -> list[Path]:
             continue
         matches = sorted(Path(match) for match in glob.glob(str(path), recursive=True))
         if not matches:
-            raise InputError(f"no file matches {str(item)!r}", "radar files exist", "Check the path or the glob")
+            raise InputError(f"no file matches {str(item)!r}", "the files exist", "Check the path or the glob")
         files.extend(matches)
     if not files:
-        raise InputError(
-            "no paths given", "at least one radar file is needed", "Give a file, a glob or a list of files"
-        )
+        raise InputError("no paths given", "at least one file is needed", "Give a file, a glob or a list of files")
     return list(dict.fromkeys(files))
 
 

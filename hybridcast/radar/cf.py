@@ -42,7 +42,7 @@ REFLECTIVITIES = ("equivalent_reflectivity_factor",)
 
 _ZARR_FILES = ("zarr.json", ".zgroup", ".zmetadata", ".zattrs")
 #: An amount of water counts as mm: 1 kg m-2 is 1 mm.
-_MILLIMETRES = {"mm": 1.0, "kg m-2": 1.0, "kg/m2": 1.0, "kg m**-2": 1.0, "kg/m^2": 1.0, "cm": 10.0, "m": 1000.0}
+MILLIMETRES = {"mm": 1.0, "kg m-2": 1.0, "kg/m2": 1.0, "kg m**-2": 1.0, "kg/m^2": 1.0, "cm": 10.0, "m": 1000.0}
 #: Units that no wind or height has, so that they tell rain without a standard name.
 _RAIN_UNITS = re.compile(r"^(mm|kg ?m-2|kg/m2|kg ?m\*\*-2|kg/m\^2)|^dbz$", re.IGNORECASE)
 _SECONDS = {"second": 1, "sec": 1, "s": 1, "minute": 60, "min": 60, "hour": 3600, "hr": 3600, "h": 3600, "day": 86400}
@@ -55,23 +55,24 @@ def recognises(path: Path, head: bytes) -> bool:
 
 def read(path: Path) -> xr.DataArray:
     """Read the precipitation of one file or folder, lazily."""
-    data = _open(path)
+    data = open_cf(path)
     _refuse_forecast(data, path)
     variable = _axes_named(_precipitation_variable(data, path), path)
     rate, time, attrs = _rate(data, variable, path)
-    crs = _crs(data, variable, path)
+    crs = crs_of_variable(data, variable, path)
     field = precipitation(
         rate.transpose("time", "y", "x").data,
         time=time,
-        y=_axis(variable["y"], crs, path),
-        x=_axis(variable["x"], crs, path),
+        y=axis_values(variable["y"], crs, path),
+        x=axis_values(variable["x"], crs, path),
         crs=None if crs is None else in_metres(crs),
         attrs={**common_attributes(data), **_own_attributes(variable), **attrs},
     )
     return checked(field, path)
 
 
-def _open(path: Path) -> xr.Dataset:
+def open_cf(path: Path) -> xr.Dataset:
+    """Open NetCDF or Zarr lazily; `ReadError` if it is damaged."""
     if not path.is_dir():
         return open_netcdf(path, chunks={})
     try:
@@ -136,7 +137,7 @@ def _axes_named(variable: xr.DataArray, path: Path) -> xr.DataArray:
     guessed = variable.cf.guess_coord_axis()
     names: dict[Hashable, str] = {}
     for key, other, ours in (("X", "longitude", "x"), ("Y", "latitude", "y")):
-        name = _dimension(guessed, key, other, path)
+        name = dimension_of(guessed, key, other, path)
         names[name] = ours
         if "units" not in variable[name].attrs and name in guessed.cf.coordinates.get(other, []):
             variable = variable.assign_coords({name: variable[name].assign_attrs(units="degrees")})
@@ -159,7 +160,8 @@ def _candidates(variable: xr.DataArray, axis: str, coordinate: str) -> list[Hash
     return [name for name in found if name in variable.dims or variable[name].ndim == 0]
 
 
-def _dimension(variable: xr.DataArray, axis: str, coordinate: str, path: Path) -> Hashable:
+def dimension_of(variable: xr.DataArray, axis: str, coordinate: str, path: Path) -> Hashable:
+    """Name the dimension of an axis ("X"), or of its coordinate ("longitude"); `ReadError` if there is none."""
     found = [name for name in _candidates(variable, axis, coordinate) if name in variable.dims]
     if found:
         return found[0]
@@ -175,7 +177,8 @@ def _dimension(variable: xr.DataArray, axis: str, coordinate: str, path: Path) -
     )
 
 
-def _axis(axis: xr.DataArray, crs: pyproj.CRS | None, path: Path) -> Any:
+def axis_values(axis: xr.DataArray, crs: pyproj.CRS | None, path: Path) -> Any:
+    """Give the values of x or y in metres, or degrees where the CRS is geographic."""
     values = np.asarray(axis.values, dtype=np.float64)
     if crs is not None and crs.is_geographic:
         return _around_greenwich(values) if axis.name == "x" else values
@@ -194,7 +197,8 @@ def _around_greenwich(longitude: Any) -> Any:
 # --- place ----------------------------------------------------------------------------------------------------
 
 
-def _crs(data: xr.Dataset, variable: xr.DataArray, path: Path) -> pyproj.CRS | None:
+def crs_of_variable(data: xr.Dataset, variable: xr.DataArray, path: Path) -> pyproj.CRS | None:
+    """Give the CRS of a variable with axes x and y; None, with a warning, where its grid mapping is not there."""
     mapping = str(variable.attrs.get("grid_mapping", ""))
     name = mapping.split(":")[0].strip()
     if name in data.variables:
@@ -218,20 +222,20 @@ def _rate(data: xr.Dataset, variable: xr.DataArray, path: Path) -> tuple[xr.Data
     units = str(variable.attrs.get("units", ""))
     if not units:
         raise ReadError(path, f"{variable.name!r} has no units. Set them, e.g. to 'mm h-1'")
-    variable, time = _with_time(_in_valid_range(variable), path)
+    variable, time = _with_time(in_valid_range(variable), path)
     if units.lower() == "dbz":
         return rate_from_dbz(variable), time, {}
     if rate_factor(units) is not None and variable.attrs.get("standard_name") not in AMOUNTS:
         return as_rate(variable), time, {}
-    if units not in _MILLIMETRES:
+    if units not in MILLIMETRES:
         raise ReadError(path, f"{variable.name!r} in {units!r} is neither a rain rate nor an amount nor dBZ")
     interval, ends = _interval(data, variable, path)
     minutes = f"{interval / np.timedelta64(1, 'm'):g}"
-    rate = rate_from_accumulation(variable * np.float32(_MILLIMETRES[units]), interval)
+    rate = rate_from_accumulation(variable * np.float32(MILLIMETRES[units]), interval)
     return rate, ends, {"accumulation_interval_minutes": minutes}
 
 
-def _in_valid_range(variable: xr.DataArray) -> xr.DataArray:
+def in_valid_range(variable: xr.DataArray) -> xr.DataArray:
     """Make values out of ``valid_range``, ``valid_min`` or ``valid_max`` NaN.
 
     These are in packed units, unless they are floats and the packed values integers (NetCDF Users Guide, appendix A).

@@ -33,7 +33,7 @@ DESCRIPTION = "Météo-France MeteoNet, 5-minute rain, npz"
 INTERVAL = np.timedelta64(5, "m")
 _ZIP_MAGIC = b"PK\x03\x04"
 _COMPOSITE = re.compile(r"rainfall_([A-Z]+)_\d{4}_\d{2}\.\d\.npz$")
-_PATCH = re.compile(r"y(\d{4})-M(\d+)-d(\d+)-h(\d+)-m(\d+)\.npz$")
+PATCH = re.compile(r"y(\d{4})-M(\d+)-d(\d+)-h(\d+)-m(\d+)\.npz$")
 _PATCH_LATITUDE = 48.0
 _FOLDERS_ABOVE = 3
 _ATTRIBUTES = {
@@ -61,7 +61,7 @@ def recognises(path: Path, head: bytes) -> bool:
 def read(path: Path) -> xr.DataArray:
     """Read all frames of one file; -1 is NaN."""
     try:
-        return _read_patch(path) if _PATCH.match(path.name) else _read_composite(path)
+        return _read_patch(path) if PATCH.match(path.name) else _read_composite(path)
     except (zipfile.BadZipFile, EOFError, KeyError, pickle.UnpicklingError) as error:
         raise ReadError(path, f"the npz file is damaged or incomplete ({error})") from error
 
@@ -126,25 +126,30 @@ def _coordinates(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 def _is_patch(path: Path) -> bool:
     # U and V of the wind lie in folders beside, with the same names of files
-    return _PATCH.match(path.name) is not None and "rain" in path.absolute().parts[-4:]
+    return PATCH.match(path.name) is not None and "rain" in path.absolute().parts[-4:]
 
 
 def _read_patch(path: Path) -> xr.DataArray:
-    match = _PATCH.match(path.name)
+    match = PATCH.match(path.name)
     if match is None or not _is_patch(path):
         raise ReadError(path, "no MeteoNet rain patch: those lie in a folder 'rain', named after their time")
     with np.load(path) as file:
         hundredths = file["data"] if "data" in file else file["arr_0"]
     if hundredths.ndim != 2:
         raise ReadError(path, f"data of shape {hundredths.shape}; a patch has rows and columns")
-    dy = np.deg2rad(0.01) * EARTH_RADIUS
-    dx = dy * np.cos(np.deg2rad(_PATCH_LATITUDE))
-    rows, columns = hundredths.shape
+    y, x = patch_axes(hundredths.shape)
     return precipitation(
         _rate(hundredths, path),
         time=[datetime(*(int(part) for part in match.groups()))],  # type: ignore[arg-type]
-        y=(np.arange(rows)[::-1] + 0.5) * dy,  # rows run from north to south, as in the composite
-        x=(np.arange(columns) + 0.5) * dx,
+        y=y,
+        x=x,
         crs=None,
         attrs=_ATTRIBUTES,
     )
+
+
+def patch_axes(shape: tuple[int, ...]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Give y and x of the cells of a patch, m; rows run from north to south, as in the composite."""
+    dy = np.deg2rad(0.01) * EARTH_RADIUS
+    dx = dy * np.cos(np.deg2rad(_PATCH_LATITUDE))
+    return (np.arange(shape[0])[::-1] + 0.5) * dy, (np.arange(shape[1]) + 0.5) * dx

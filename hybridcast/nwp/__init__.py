@@ -1,0 +1,135 @@
+"""Fields of numerical weather prediction: from files of model runs to predictors on the radar's grid.
+
+`open_nwp` reads, `available` keeps what was there at the issue time, `on_radar_grid` interpolates, `nwp_planes` makes
+predictors, `steering_wind` a first guess of the motion. The contract is in `hybridcast.nwp.contract`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import cast
+
+import xarray as xr
+
+from hybridcast.errors import HybridcastError, InputError, InputWarning, ReadError
+from hybridcast.nwp.availability import available
+from hybridcast.nwp.contract import check_nwp, model_fields
+from hybridcast.nwp.pieces import NwpFormat, Piece, assembled
+from hybridcast.nwp.planes import nwp_planes, plane_times
+from hybridcast.nwp.regrid import on_radar_grid
+from hybridcast.nwp.steering import steering_wind
+from hybridcast.radar import expand
+from hybridcast.radar._files import head_of
+
+__all__ = [
+    "NwpFormat",
+    "available",
+    "check_nwp",
+    "formats",
+    "model_fields",
+    "nwp_planes",
+    "on_radar_grid",
+    "open_nwp",
+    "plane_times",
+    "steering_wind",
+]
+
+log = logging.getLogger(__name__)
+
+PathLike = str | Path
+
+#: In this order each is asked whether it recognises a file.
+BUILT_IN = ("grib", "meteonet", "cf")
+
+
+def formats() -> dict[str, NwpFormat]:
+    """Give the known formats of model files by name."""
+    modules = (cast(NwpFormat, importlib.import_module(f"hybridcast.nwp.{name}")) for name in BUILT_IN)
+    return {module.NAME: module for module in modules}
+
+
+def open_nwp(
+    paths: PathLike | Iterable[PathLike], format: str | NwpFormat | None = None, *, strict: bool = False
+) -> xr.Dataset:
+    """Open the files of one model: any of its variables, levels, lead times and runs, in any order.
+
+    Sums become rates; winds are turned to the axes of the grid. Of several levels one is taken: of the wind the one
+    closest to 700 hPa, else the highest up to 3 km, of all else the one closest to the ground.
+
+    Parameters
+    ----------
+    paths
+        A file, a glob, or several of them.
+    format
+        Name of a format ("grib", "cf", "meteonet-wind") or an object like `NwpFormat`; by default recognised from the
+        content of each file.
+    strict
+        Raise at the first unreadable file. By default, if others can be read, it is reported as an `InputWarning`
+        and named in ``attrs["unreadable_files"]``; what it holds is missing.
+
+    Returns
+    -------
+    Dataset
+        See `hybridcast.nwp.contract`. ``attrs["left_out"]`` names the levels that were not taken.
+
+    Raises
+    ------
+    ReadError
+        If a file (with `strict`), or every file, is damaged, of no known format, or holds nothing known.
+    InputError
+        If nothing matches `paths`, or files are on different grids: those are of several models.
+    """
+    files = expand(paths)
+    pieces: list[Piece] = []
+    used: set[str] = set()
+    bad: list[ReadError] = []
+    for file in files:
+        try:
+            name, found = _read(file, format)
+        except ReadError as error:
+            if strict or len(files) == 1:
+                raise
+            bad.append(error)
+        else:
+            pieces += found
+            used.add(name)
+    if not used:
+        raise ReadError(bad[0].path, f"{bad[0].reason} (and none of the other {len(bad) - 1} files can be read)")
+    attrs = {"format": ", ".join(sorted(used))}
+    if bad:
+        attrs["unreadable_files"] = "; ".join(str(lost) for lost in bad)
+    for lost in bad:
+        warnings.warn(f"left out, what it holds is missing: {lost}", InputWarning, stacklevel=2)
+    return assembled(pieces, attrs)
+
+
+def _read(path: Path, format: str | NwpFormat | None) -> tuple[str, list[Piece]]:
+    reader = _reader_for(path, format)
+    try:
+        return reader.NAME, list(reader.read(path))
+    except InputError as error:
+        raise ReadError(path, str(error)) from error
+    except HybridcastError:
+        raise
+    except Exception as error:  # the many ways in which format libraries fail on a damaged file
+        log.debug("reading %s failed", path, exc_info=True)
+        raise ReadError(path, f"cannot be read as {reader.NAME} ({type(error).__name__}: {error})") from error
+
+
+def _reader_for(path: Path, format: str | NwpFormat | None) -> NwpFormat:
+    known = formats()
+    if isinstance(format, str):
+        if format not in known:
+            raise InputError(f"format {format!r}", "the format is a known one", f"Choose one of {', '.join(known)}")
+        return known[format]
+    if format is not None:
+        return format
+    head = head_of(path)
+    for reader in known.values():
+        if reader.recognises(path, head):
+            return reader
+    raise ReadError(path, f"no known format of model fields (starts with {head[:12]!r}); known are {', '.join(known)}")

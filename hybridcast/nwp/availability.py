@@ -1,0 +1,94 @@
+"""Which runs were there at the issue time."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import numpy as np
+import xarray as xr
+
+from hybridcast.errors import InputError
+from hybridcast.field import as_datetime64, iso_time
+from hybridcast.nwp.contract import check_nwp
+
+#: From the start of a run until its fields are on disk. Convection-permitting models of national services take 1 to
+#: 3 h, global ones 4 to 7 h. Too long a delay costs a little skill, too short a one would know what nobody knew.
+DELAY = np.timedelta64(3, "h")
+#: Runs of the time-lagged ensemble.
+MOST = 3
+_HOUR = np.timedelta64(1, "h")
+
+
+def available(
+    nwp: xr.Dataset, issue_time: datetime | str | np.datetime64, delay: np.timedelta64 = DELAY, *, most: int = MOST
+) -> xr.Dataset:
+    """Keep the runs that were available at the issue time and still look beyond it, newest first.
+
+    Parameters
+    ----------
+    nwp
+        Model fields, see `hybridcast.nwp.contract`.
+    issue_time
+        UTC.
+    delay
+        From the start of a run until it is there; 3 h by default.
+    most
+        At most so many runs; with several they are a time-lagged ensemble.
+
+    Returns
+    -------
+    Dataset
+        As `nwp`, with none to `most` runs. ``attrs["runs"]`` names those kept and ``attrs["left_out_runs"]`` the
+        others, each with its age and, if left out, the reason.
+
+    Raises
+    ------
+    InputError
+        If `nwp` does not keep its contract, `delay` is negative, or `most` is below 1.
+
+    Examples
+    --------
+    >>> from hybridcast.nwp.contract import model_fields
+    >>> runs = np.datetime64("2020-01-01T00") + np.arange(4) * np.timedelta64(3, "h")
+    >>> wind = np.zeros((4, 12, 2, 2), np.float32)
+    >>> nwp = model_fields({"x_wind": wind, "y_wind": wind}, reference_time=runs, y=[0, 1000], x=[0, 1000], crs=None,
+    ...                    lead_time=np.arange(12) * np.timedelta64(1, "h"))
+    >>> kept = available(nwp, "2020-01-01T11:30", np.timedelta64(2, "h"))
+    >>> kept.attrs["runs"]
+    '2020-01-01T09:00:00Z (2.5 h old); 2020-01-01T06:00:00Z (5.5 h old); 2020-01-01T03:00:00Z (8.5 h old)'
+    >>> kept.attrs["left_out_runs"]
+    '2020-01-01T00:00:00Z (11.5 h old: no lead time beyond the issue time)'
+    """
+    nwp = check_nwp(nwp)
+    if delay < np.timedelta64(0) or most < 1:
+        raise InputError(f"delay {delay}, most {most}", "they are 0 h and 1 run at least", "Correct them")
+    issue = as_datetime64(issue_time)
+    kept: list[int] = []
+    left_out: list[str] = []
+    runs = nwp["reference_time"].values
+    for k in np.argsort(runs)[::-1]:
+        reason = _reason_against(nwp.isel(reference_time=int(k)), issue, delay)
+        if reason is None and len(kept) == most:
+            reason = f"the {most} newest are taken"
+        if reason is None:
+            kept.append(int(k))
+        else:
+            left_out.append(f"{_aged(runs[k], issue)}: {reason})")
+    named = "; ".join(f"{_aged(runs[k], issue)})" for k in kept) or "none"
+    return nwp.isel(reference_time=kept).assign_attrs(runs=named, left_out_runs="; ".join(left_out) or "none")
+
+
+def _reason_against(run: xr.Dataset, issue: np.datetime64, delay: np.timedelta64) -> str | None:
+    start = run["reference_time"].values
+    if start + delay > issue:
+        return f"not yet there, with a delay of {delay / _HOUR:g} h"
+    ahead = run.isel(lead_time=np.flatnonzero(start + run["lead_time"].values > issue))
+    if not ahead.sizes["lead_time"]:
+        return "no lead time beyond the issue time"
+    if not any(bool(ahead[name].notnull().any()) for name in ahead.data_vars):
+        return "no value beyond the issue time"
+    return None
+
+
+def _aged(start: np.datetime64, issue: np.datetime64) -> str:
+    return f"{iso_time(start)} ({(issue - start) / _HOUR:.3g} h old"

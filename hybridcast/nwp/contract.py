@@ -1,0 +1,234 @@
+"""The contract of model fields: one Dataset for one model, with one or more of its runs.
+
+- dims ``("reference_time", "lead_time", "y", "x")``, float32; NaN where a run has no such lead time, or the model no
+  value;
+- ``reference_time``: when a run starts, ``datetime64[ns]`` UTC; ``lead_time``: ``timedelta64[ns]``, from zero, rising;
+- ``y``, ``x`` and the CF grid mapping ``spatial_ref`` as those of a precipitation field (`hybridcast.field`): metres of
+  a projection, or degrees on a (rotated) grid of longitude and latitude;
+- variables as `VARIABLES` has them, each optional, one at least. A ``precipitation_rate`` is the mean over the step
+  that ends at the valid time and starts at the run's lead time before. ``x_wind`` and ``y_wind`` point towards growing
+  ``x`` and ``y``, whichever way the arrays run. The attribute ``level`` says where a variable is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyproj
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+
+from hybridcast.errors import InputError
+from hybridcast.field import GRID_MAPPING, HIGHEST_RATE, check_axis, with_crs
+
+DIMS = ("reference_time", "lead_time", "y", "x")
+RATE = "precipitation_rate"
+WIND = ("x_wind", "y_wind")
+HUMIDITY = "relative_humidity"
+CAPE = "atmosphere_convective_available_potential_energy"
+
+
+@dataclass(frozen=True)
+class Variable:
+    """What a variable is, and the bounds outside which it has another unit or a code in it."""
+
+    units: str
+    low: float
+    high: float
+    long_name: str
+    standard_name: str
+
+
+def _variable(name: str, units: str, low: float, high: float, long_name: str, standard: str = "") -> Variable:
+    return Variable(units, low, high, long_name, standard or name)
+
+
+VARIABLES = {
+    RATE: _variable(RATE, "mm h-1", 0, HIGHEST_RATE, "precipitation rate", "lwe_precipitation_rate"),
+    "x_wind": _variable("x_wind", "m s-1", -200, 200, "wind along x"),
+    "y_wind": _variable("y_wind", "m s-1", -200, 200, "wind along y"),
+    "air_temperature": _variable("air_temperature", "K", 150, 350, "temperature"),
+    HUMIDITY: _variable(HUMIDITY, "1", 0, 2, "relative humidity"),
+    CAPE: _variable(CAPE, "J kg-1", -1, 20_000, "convective available potential energy"),
+    "wind_speed_of_gust": _variable("wind_speed_of_gust", "m s-1", 0, 200, "gust"),
+}
+
+
+def model_fields(
+    variables: dict[str, NDArray[np.float32]],
+    *,
+    reference_time: ArrayLike,
+    lead_time: ArrayLike,
+    y: ArrayLike,
+    x: ArrayLike,
+    crs: pyproj.CRS | str | None,
+    levels: dict[str, str] | None = None,
+    attrs: dict[str, Any] | None = None,
+) -> xr.Dataset:
+    """Build model fields from arrays.
+
+    Parameters
+    ----------
+    variables
+        Arrays of shape ``(reference_time, lead_time, y, x)`` by their names in `VARIABLES`, in the units there.
+    reference_time
+        Starts of the runs, ``datetime64``, UTC.
+    lead_time
+        ``timedelta64``.
+    y, x
+        Cell centres: metres of the projection, or degrees if `crs` is geographic.
+    crs
+        Whatever `pyproj.CRS` reads; None for a local grid whose place is not known.
+    levels
+        Where a variable is, such as ``"10 m above ground"``.
+    attrs
+        More attributes, such as ``model``.
+
+    Returns
+    -------
+    Dataset
+        Checked by `check_nwp`.
+
+    Raises
+    ------
+    InputError
+        If they do not keep the contract.
+
+    Examples
+    --------
+    >>> runs = np.array(["2020-01-01T00", "2020-01-01T06"], "datetime64[h]")
+    >>> wind = np.full((2, 3, 4, 5), 10, np.float32)
+    >>> nwp = model_fields({"x_wind": wind, "y_wind": wind}, reference_time=runs,
+    ...                    lead_time=np.arange(3) * np.timedelta64(1, "h"), y=np.arange(4) * 2500.0,
+    ...                    x=np.arange(5) * 2500.0, crs="EPSG:3035", levels={"x_wind": "700 hPa"})
+    >>> dict(nwp.sizes), nwp.x_wind.attrs["level"]
+    ({'reference_time': 2, 'lead_time': 3, 'y': 4, 'x': 5}, '700 hPa')
+    """
+    coords = {
+        "reference_time": np.asarray(reference_time, "datetime64[ns]"),
+        "lead_time": np.asarray(lead_time, "timedelta64[ns]"),
+        "y": np.asarray(y, np.float64),
+        "x": np.asarray(x, np.float64),
+    }
+    shape = tuple(axis.size for axis in coords.values())
+    wrong = {name: np.shape(values) for name, values in variables.items() if np.shape(values) != shape}
+    if wrong:
+        raise InputError(f"shapes are {wrong}", f"all are {shape}, {DIMS}", "Transpose them, fill lead times with NaN")
+    data = xr.Dataset({name: (DIMS, values) for name, values in variables.items()}, coords=coords, attrs=attrs or {})
+    return check_nwp(described(with_crs_of(data, crs), levels or {}))
+
+
+def with_crs_of(data: xr.Dataset, crs: pyproj.CRS | str | None) -> xr.Dataset:
+    """Give a Dataset the grid mapping of a CRS and the attributes of y and x that follow from it."""
+    axes = xr.DataArray(
+        np.zeros((data.sizes["y"], data.sizes["x"])), dims=("y", "x"), coords={k: data[k] for k in "yx"}
+    )
+    placed = with_crs(axes, crs)
+    return data.assign_coords({name: placed.coords[name] for name in placed.coords})
+
+
+def described(data: xr.Dataset, levels: dict[str, str]) -> xr.Dataset:
+    """Give variables and times the attributes that CF and the contract ask for."""
+    mapping = {"grid_mapping": GRID_MAPPING} if GRID_MAPPING in data.coords else {}
+    for name, variable in data.data_vars.items():
+        known = VARIABLES.get(str(name))
+        if known is None:
+            continue
+        level = levels.get(str(name), variable.attrs.get("level"))
+        attrs = {"standard_name": known.standard_name, "long_name": known.long_name, "units": known.units, **mapping}
+        if name == RATE:
+            attrs["cell_methods"] = "lead_time: mean"
+        variable.attrs = attrs | ({"level": level} if level else {})
+    for name, standard in (("reference_time", "forecast_reference_time"), ("lead_time", "forecast_period")):
+        data[name].attrs = {"standard_name": standard, "long_name": name.replace("_", " ")}
+    return data
+
+
+def check_nwp(nwp: xr.Dataset) -> xr.Dataset:
+    """Check that `nwp` keeps the contract, and give it in canonical order and type.
+
+    Variables that are none of `VARIABLES` are left out. Values are checked where they are in memory.
+
+    Parameters
+    ----------
+    nwp
+        See the module's contract; dims in any order.
+
+    Returns
+    -------
+    Dataset
+        float32, dims ``("reference_time", "lead_time", "y", "x")``.
+
+    Raises
+    ------
+    InputError
+        Naming the value found, the rule, and what to do.
+    """
+    if not isinstance(nwp, xr.Dataset):
+        raise InputError(
+            f"found {type(nwp).__name__}",
+            "model fields are an xarray.Dataset",
+            "Open files with hybridcast.nwp.open_nwp(paths), or build one with hybridcast.nwp.model_fields(...)",
+        )
+    names = [name for name in VARIABLES if name in nwp.data_vars]
+    if not names:
+        raise InputError(
+            f"variables are {list(nwp.data_vars)}",
+            f"there is one at least of {', '.join(VARIABLES)}",
+            "Rename them to these CF names",
+        )
+    _check_dims(nwp, names)
+    _check_times(nwp)
+    for axis in ("y", "x"):
+        check_axis(nwp, axis)
+    if len(set(WIND) & set(names)) == 1:
+        raise InputError(f"of the wind there is {set(WIND) & set(names)}", "both parts are there", "Add the other one")
+    return nwp[names].map(_checked, keep_attrs=True).assign_coords(nwp.coords)
+
+
+def _checked(variable: xr.DataArray) -> xr.DataArray:
+    known = VARIABLES[str(variable.name)]
+    units = str(variable.attrs.get("units", ""))
+    if units != known.units:
+        raise InputError(f"{variable.name} is in {units!r}", f"its units are {known.units!r}", "Convert it, and say so")
+    variable = variable.transpose(*DIMS).astype(np.float32, keep_attrs=True)
+    if variable.chunks is None and variable.size:
+        low, high = np.fmin.reduce(variable.values, axis=None), np.fmax.reduce(variable.values, axis=None)
+        if low < known.low or high > known.high:
+            raise InputError(
+                f"{variable.name} runs from {low:g} to {high:g} {units}",
+                f"it lies between {known.low:g} and {known.high:g}",
+                "Check its units, and set a code for missing values to NaN",
+            )
+    return variable
+
+
+def _check_dims(nwp: xr.Dataset, names: list[str]) -> None:
+    for name in names:
+        if set(nwp[name].dims) != set(DIMS):
+            raise InputError(
+                f"{name} has the dims {nwp[name].dims}",
+                f"model fields have the dims {DIMS}",
+                "Rename them, select one member and one level, add a run with .expand_dims(reference_time=[...])",
+            )
+    for dim in DIMS:
+        if dim not in nwp.coords:
+            raise InputError(f"{dim!r} has no coordinate", f"{DIMS} carry coordinates", f"Assign {dim!r}")
+        if nwp.sizes[dim] == 0 and dim != "reference_time":
+            raise InputError(f"{dim!r} has length 0", "a field holds at least one value", "Select data that exist")
+
+
+def _check_times(nwp: xr.Dataset) -> None:
+    for name, kind in (("reference_time", np.datetime64), ("lead_time", np.timedelta64)):
+        values = nwp[name].values
+        if not np.issubdtype(values.dtype, kind):
+            raise InputError(f"{name} is of type {values.dtype}", f"it is {kind.__name__}", "Convert it")
+        if np.isnat(values).any() or np.unique(values).size != values.size:
+            raise InputError(f"{name} is {values}", "each comes once, and none is missing", "Drop those doubled")
+    leads = nwp["lead_time"].values
+    if (np.diff(leads) <= np.timedelta64(0)).any() or (leads < np.timedelta64(0)).any():
+        raise InputError(
+            f"lead times are {leads}", "they rise, from zero or more", "Sort them with .sortby('lead_time')"
+        )

@@ -1,0 +1,178 @@
+"""Model fields in GRIB 1 and 2, message by message through cfgrib.
+
+cfgrib's datasets know the end of a step only; here a message keeps the start too, because a sum since the start of the
+run and one over an hour look alike without it. No index is left beside the file.
+
+Parameters are known by ecCodes' short names (https://codes.ecmwf.int/grib/param-db/), and their units are read. Grids:
+longitude and latitude (rotated too), Lambert, polar stereographic and Mercator; others (reduced Gaussian,
+icosahedral) have to be interpolated by their services' tools first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyproj
+from numpy.typing import NDArray
+
+from hybridcast.errors import ReadError
+from hybridcast.nwp.contract import CAPE, HUMIDITY, RATE, WIND
+from hybridcast.nwp.pieces import AMOUNT, EARTH_WIND, Grid, Piece
+from hybridcast.nwp.units import in_units
+from hybridcast.nwp.wind import earth_of
+
+Array = NDArray[np.float32]
+
+NAME = "grib"
+DESCRIPTION = "model fields in GRIB 1 or 2"
+
+#: Short names of ecCodes; of the wind see `_name`.
+_NAMES = {
+    "tp": AMOUNT,
+    "apcp": AMOUNT,
+    "tirf": AMOUNT,
+    "tprate": RATE,
+    "prate": RATE,
+    "avg_tprate": RATE,
+    "2t": "air_temperature",
+    "t": "air_temperature",
+    "2r": HUMIDITY,
+    "r": HUMIDITY,
+    "cape": CAPE,
+    "mucape": CAPE,
+    "mlcape100": CAPE,
+    "gust": "wind_speed_of_gust",
+    "10fg": "wind_speed_of_gust",
+    "i10fg": "wind_speed_of_gust",
+    "max_i10fg": "wind_speed_of_gust",
+}
+_PARTS = {name: k for k, part in enumerate("uv") for name in (part, f"10{part}", f"100{part}", f"200{part}")}
+_LEVELS = {
+    "isobaricInhPa": "{:g} hPa",
+    "heightAboveGround": "{:g} m above ground",
+    "surface": "surface",
+    "mixedLayerParcel": "surface",
+    "entireAtmosphere": "surface",
+}
+
+
+def recognises(path: Path, head: bytes) -> bool:
+    """Tell GRIB by its first four bytes."""
+    return head.startswith(b"GRIB")
+
+
+def read(path: Path) -> list[Piece]:
+    """Read all messages that the contract knows."""
+    pieces: list[Piece] = []
+    grids: dict[tuple[Any, ...], Grid] = {}
+    for message in messages(path):
+        relative = bool(message.get("uvRelativeToGrid", 0))
+        name = _name(str(message["shortName"]), relative)
+        if name is None or message.get("stepType") in ("min", "diff"):
+            continue
+        values, grid = field_of(message, path, grids)
+        pieces.append(_piece(message, name, values, grid, path))
+    return pieces
+
+
+def messages(path: Path) -> Iterator[Any]:
+    """Give the messages of a file, mappings of ecCodes' keys; `ReadError` if it is truncated or damaged."""
+    from cfgrib import FileStream  # only now, so that pyproj, whose PROJ is another one, is there first
+
+    count = 0
+    try:
+        for message in FileStream(str(path), errors="raise").items():
+            count += 1
+            yield message[1]
+    except ReadError:
+        raise
+    except Exception as error:  # ecCodes' own errors, and EOFError
+        raise ReadError(path, f"the GRIB file is truncated or damaged after {count} messages ({error!r})") from error
+
+
+def _name(short: str, relative: bool) -> str | None:
+    if short in _PARTS:
+        return (WIND if relative else EARTH_WIND)[_PARTS[short]]
+    return _NAMES.get(short)
+
+
+def _piece(message: Any, name: str, values: Array, grid: Grid, path: Path) -> Piece:
+    level = _LEVELS.get(str(message["typeOfLevel"]), str(message["typeOfLevel"])).format(float(message["level"]))
+    run = _run(int(message["dataDate"]), int(message["dataTime"]))
+    message["stepUnits"] = "s"
+    start, end = (np.timedelta64(int(message[f"{which}Step:int"]), "s").astype("m8[ns]") for which in ("start", "end"))
+    units = str(message["units"]).replace("**", "")
+    return Piece(name, level, run, start, end, in_units(name, values, units, path), grid)
+
+
+def _run(date: int, clock: int) -> np.datetime64:
+    day, time = f"{date:08d}", f"{clock:04d}"
+    return np.datetime64(f"{day[:4]}-{day[4:6]}-{day[6:]}T{time[:2]}:{time[2:]}", "ns")
+
+
+# --- place ----------------------------------------------------------------------------------------------------
+
+
+def field_of(message: Any, path: Path, grids: dict[tuple[Any, ...], Grid]) -> tuple[Array, Grid]:
+    """Give the values of a message, rows and columns as they run in the file, and its grid (kept in `grids`)."""
+    kind = str(message["gridType"])
+    if kind not in ("regular_ll", "rotated_ll", "lambert", "polar_stereographic", "mercator"):
+        raise ReadError(path, f"a grid of type {kind!r}; interpolate it to longitude and latitude, or a projection")
+    if message["jPointsAreConsecutive"] or message.get("alternativeRowScanning", 0):
+        raise ReadError(path, "its values run by columns, or to and fro")
+    keys = ("md5GridSection", "Nx", "Ny")
+    known = tuple(message.get(key) for key in keys)
+    if known not in grids:
+        grids[known] = _degrees(message) if kind in ("regular_ll", "rotated_ll") else _projected(message)
+    grid = grids[known]
+    values = np.asarray(message["values"], np.float64).reshape(grid.y.size, grid.x.size)
+    missing = message["missingValue"] if message["bitmapPresent"] else None
+    return np.where(values == missing, np.nan, values).astype(np.float32), grid
+
+
+def _degrees(message: Any) -> Grid:
+    axes = []
+    for axis, count in (("latitude", "Ny"), ("longitude", "Nx")):
+        first, last = (float(message[f"{axis}Of{end}GridPointInDegrees"]) for end in ("First", "Last"))
+        if axis == "longitude" and last < first and not message["iScansNegatively"]:
+            last += 360.0
+        axes.append(np.linspace(first, last, int(message[count])))
+    latitude, longitude = axes
+    longitude = longitude - 360.0 * np.floor((longitude.mean() + 180.0) / 360.0)
+    rotated = message["gridType"] == "rotated_ll"
+    return Grid(latitude, longitude, _rotated(message) if rotated else pyproj.CRS.from_epsg(4326))
+
+
+def _rotated(message: Any) -> pyproj.CRS:
+    return pyproj.CRS.from_cf(
+        {
+            "grid_mapping_name": "rotated_latitude_longitude",
+            "grid_north_pole_latitude": -float(message["latitudeOfSouthernPoleInDegrees"]),
+            "grid_north_pole_longitude": (float(message["longitudeOfSouthernPoleInDegrees"]) + 360.0) % 360.0 - 180.0,
+            "north_pole_grid_longitude": float(message["angleOfRotationInDegrees"]),
+            "earth_radius": 6371229.0,
+        }
+    )
+
+
+def _projected(message: Any) -> Grid:
+    crs = pyproj.CRS.from_string(str(message["projTargetString"]))
+    to_grid = pyproj.Transformer.from_crs(earth_of(crs), crs, always_xy=True)
+    longitude, latitude = (float(message[f"{axis}OfFirstGridPointInDegrees"]) for axis in ("longitude", "latitude"))
+    x0, y0 = to_grid.transform(longitude, latitude)
+    dx, dy = (_spacing(message, axis) for axis in "xy")
+    dx = -dx if message["iScansNegatively"] else dx
+    dy = dy if message["jScansPositively"] else -dy
+    return Grid(y0 + dy * np.arange(int(message["Ny"])), x0 + dx * np.arange(int(message["Nx"])), crs)
+
+
+def _spacing(message: Any, axis: str) -> float:
+    """Give the spacing in metres: the keys differ between projections."""
+    other = {"x": "Di", "y": "Dj"}[axis]
+    for key in (f"D{axis}InMetres", f"{other}InMetres"):
+        if (found := message.get(key)) is not None:
+            return float(found)
+    raise KeyError(f"D{axis}InMetres")

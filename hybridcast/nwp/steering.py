@@ -1,0 +1,47 @@
+"""The model's wind as motion: what steers rain where the radar sees none."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from scipy import ndimage
+
+from hybridcast.field import GRID_MAPPING
+from hybridcast.nwp.contract import WIND
+
+
+def steering_wind(nwp_on_grid: xr.Dataset | None, time: np.datetime64) -> xr.Dataset | None:
+    """Give the wind of the newest run that has one at `time`, as motion for `hybridcast.guidance.GuidedFlow`.
+
+    Cells outside the model's domain have the wind of the nearest cell inside.
+
+    Parameters
+    ----------
+    nwp_on_grid
+        What `on_radar_grid` gave, or None.
+    time
+        One of its times, UTC.
+
+    Returns
+    -------
+    Dataset or None
+        `u` and `v`, m s-1, dims ``("y", "x")``, known everywhere, with the level in ``attrs["level"]``; None where no
+        run has a wind at that time.
+    """
+    if nwp_on_grid is None or not set(WIND) <= set(nwp_on_grid.data_vars):
+        return None
+    times = nwp_on_grid["time"].values
+    at = np.flatnonzero(times == time.astype("datetime64[ns]"))
+    if not at.size:
+        return None
+    for k in np.argsort(nwp_on_grid["reference_time"].values)[::-1]:
+        u, v = (nwp_on_grid[name].values[k, at[0]] for name in WIND)
+        known = np.isfinite(u) & np.isfinite(v)
+        if not known.any():
+            continue
+        rows, columns = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
+        coords = {name: nwp_on_grid.coords[name] for name in ("y", "x", GRID_MAPPING) if name in nwp_on_grid.coords}
+        attrs = {"level": str(nwp_on_grid["x_wind"].attrs.get("level", "not stated"))}
+        filled = {"u": u[rows, columns], "v": v[rows, columns]}
+        return xr.Dataset({n: (("y", "x"), f, {"units": "m s-1"}) for n, f in filled.items()}, coords, attrs)
+    return None

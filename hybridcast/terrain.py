@@ -1,0 +1,267 @@
+"""Height and slope of the ground on the grid of the radar.
+
+Heights are averaged over the cells of the radar where they are finer, interpolated where they are coarser; slopes are
+those between neighbouring cells, so they are of the size of the cells too.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyproj
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+
+from hybridcast.errors import HybridcastError, InputError, ReadError
+from hybridcast.field import GRID_MAPPING, crs_of, metres_per_cell
+from hybridcast.nwp import grib
+from hybridcast.nwp.pieces import Grid
+from hybridcast.radar._crs import in_metres
+from hybridcast.radar._files import head_of
+from hybridcast.radar.cf import axis_values, crs_of_variable, dimension_of, open_cf
+from hybridcast.radar.cf import recognises as is_cf
+
+Array = NDArray[np.float32]
+
+#: Name, units and meaning of the planes.
+PLANES = (
+    ("terrain_height", "m", "height of the ground above the sea"),
+    ("terrain_slope", "m km-1", "its steepest slope"),
+    ("terrain_upslope", "m s-1", "upward velocity of air that moves with the rain along the ground"),
+)
+NAMES = tuple(name for name, _, _ in PLANES)
+_STANDARD_NAMES = ("surface_altitude", "height_above_mean_sea_level", "geoid_height_above_reference_ellipsoid")
+_NAMES = ("elevation", "elev", "z", "altitude", "orography", "topo", "Band1")
+_TIFF_MAGICS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+_RELIEF = ("h", "orog", "z", "mterh")  # short names of ecCodes
+_GRAVITY = 9.80665
+
+
+def open_terrain(path: str | Path, field: xr.DataArray | xr.Dataset) -> xr.Dataset:
+    """Open heights of the ground and put them on the grid of a field.
+
+    Parameters
+    ----------
+    path
+        GeoTIFF, CF NetCDF or Zarr (``surface_altitude``), GRIB (height or orography, such as MeteoNet's masks), or an
+        npz of ``elev``, ``lat_top``, ``lon_left``, ``dlat`` and ``dlon`` (`hybridcast.fetch` ``("dem-fmi")``).
+    field
+        A precipitation field, or anything on its grid.
+
+    Returns
+    -------
+    Dataset
+        ``surface_altitude`` (m) and ``slope_x``, ``slope_y`` (m per m, rising towards growing ``x`` and ``y``),
+        float32, dims ``("y", "x")``; NaN where heights are not known.
+
+    Raises
+    ------
+    ReadError
+        If the file is damaged, of no known format, or holds no heights.
+    InputError
+        If the place of the field is not known: then no height can be given to its cells.
+    """
+    if crs_of(field) is None:
+        raise InputError(
+            "the place of the radar grid is not known (it has no CRS)",
+            "heights are joined where the grid is on Earth",
+            "Give the radar a grid mapping, or leave the terrain out",
+        )
+    path = Path(path).expanduser()
+    try:
+        height, grid = _read(path)
+    except HybridcastError:
+        raise
+    except Exception as error:  # the many ways in which format libraries fail on a damaged file
+        raise ReadError(path, f"cannot be read as heights ({type(error).__name__}: {error})") from error
+    return terrain_dataset(_on_grid(height, grid, field), field)
+
+
+def terrain_dataset(height: ArrayLike, field: xr.DataArray | xr.Dataset) -> xr.Dataset:
+    """Label heights (m, shape ``(y, x)``) on the grid of a field, and find their slopes."""
+    values = np.asarray(height, np.float32)
+    dy, dx = metres_per_cell(field)
+    along_y = np.gradient(values, axis=0) / np.float32(dy) if values.shape[0] > 1 else np.zeros_like(values)
+    along_x = np.gradient(values, axis=1) / dx[:, None] if values.shape[1] > 1 else np.zeros_like(values)
+    coords = {name: field.coords[name] for name in ("y", "x", GRID_MAPPING) if name in field.coords}
+    mapping = {"grid_mapping": GRID_MAPPING} if GRID_MAPPING in coords else {}
+    described = {
+        "surface_altitude": (values, {"standard_name": "surface_altitude", "units": "m"}),
+        "slope_x": (along_x, {"long_name": "slope of the ground along x", "units": "1"}),
+        "slope_y": (along_y, {"long_name": "slope of the ground along y", "units": "1"}),
+    }
+    return xr.Dataset({k: (("y", "x"), v, {**a, **mapping}) for k, (v, a) in described.items()}, coords)
+
+
+def terrain_planes(terrain: xr.Dataset | None, u: ArrayLike, v: ArrayLike) -> dict[str, Array]:
+    """Make the planes of the terrain.
+
+    Parameters
+    ----------
+    terrain
+        What `open_terrain` gave, or None.
+    u, v
+        Motion of the rain along x and y, m s-1, shape ``(y, x)``, on the same grid.
+
+    Returns
+    -------
+    dict
+        By the names in `PLANES`: float32, shape ``(y, x)``, NaN where unknown.
+
+    Examples
+    --------
+    Ground that rises by 20 m per km towards the east, and rain that moves there at 10 m/s:
+
+    >>> from hybridcast import precipitation
+    >>> field = precipitation(np.zeros((2, 3)), time=[np.datetime64("2020-01-01")], y=[0, 1000], x=[0, 1000, 2000],
+    ...                       crs="EPSG:3035")
+    >>> terrain = terrain_dataset([[0, 20, 40], [0, 20, 40]], field)
+    >>> planes = terrain_planes(terrain, np.full((2, 3), 10), np.zeros((2, 3)))
+    >>> planes["terrain_slope"][0].tolist(), planes["terrain_upslope"][0].round(2).tolist()
+    ([20.0, 20.0, 20.0], [0.20000000298023224, 0.20000000298023224, 0.20000000298023224])
+    """
+    u, v = np.asarray(u, np.float32), np.asarray(v, np.float32)
+    if terrain is None:
+        return {name: np.full(u.shape, np.nan, np.float32) for name in NAMES}
+    slope_x, slope_y = terrain["slope_x"].values, terrain["slope_y"].values
+    return {
+        "terrain_height": np.asarray(terrain["surface_altitude"].values, np.float32),
+        "terrain_slope": np.hypot(slope_x, slope_y) * np.float32(1000),
+        "terrain_upslope": u * slope_x + v * slope_y,
+    }
+
+
+# --- onto the grid --------------------------------------------------------------------------------------------
+
+
+def _on_grid(height: Array, grid: Grid, field: xr.DataArray | xr.Dataset) -> Array:
+    """Warp heights to the grid of a field: means of the cells where they are finer, else linear."""
+    from rasterio.warp import Resampling, reproject
+
+    out = np.full((field.sizes["y"], field.sizes["x"]), np.nan, np.float32)
+    target = Grid(field["y"].values, field["x"].values, crs_of(field))
+    reproject(
+        np.ascontiguousarray(height, np.float32),
+        out,
+        src_transform=_transform(grid),
+        src_crs=_wkt(grid),
+        src_nodata=np.nan,
+        dst_transform=_transform(target),
+        dst_crs=_wkt(target),
+        dst_nodata=np.nan,
+        resampling=Resampling.average if _metres(grid) < _metres(target) else Resampling.bilinear,
+    )
+    return out
+
+
+def _transform(grid: Grid) -> Any:
+    """Give the affine map from column and row (corners of cells) to x and y."""
+    from affine import Affine
+
+    dx, dy = (float((axis[-1] - axis[0]) / (axis.size - 1)) for axis in (grid.x, grid.y))
+    return Affine(dx, 0.0, float(grid.x[0]) - dx / 2, 0.0, dy, float(grid.y[0]) - dy / 2)
+
+
+def _wkt(grid: Grid) -> str:
+    assert grid.crs is not None  # readers give one, and a field without one was refused
+    return str(grid.crs.to_wkt())
+
+
+def _metres(grid: Grid) -> float:
+    """Give the height of a cell in metres."""
+    step = abs(float(grid.y[-1] - grid.y[0])) / (grid.y.size - 1)
+    return step * 111_195.0 if grid.crs is not None and grid.crs.is_geographic else step
+
+
+# --- reading --------------------------------------------------------------------------------------------------
+
+
+def _read(path: Path) -> tuple[Array, Grid]:
+    """Give heights (m, NaN where unknown) and their grid."""
+    head = head_of(path)
+    if head.startswith(b"PK\x03\x04"):
+        return _read_npz(path)
+    if head.startswith(_TIFF_MAGICS):
+        return _read_geotiff(path)
+    if grib.recognises(path, head):
+        return _read_grib(path)
+    if is_cf(path, head):
+        return _read_cf(path)
+    raise ReadError(path, f"no known format of heights (starts with {head[:8]!r}); GeoTIFF, NetCDF, GRIB and npz are")
+
+
+def _read_npz(path: Path) -> tuple[Array, Grid]:
+    """Read a grid of longitude and latitude; what is missing in it are whole tiles of open sea, at height 0."""
+    needed = ("elev", "lat_top", "lon_left", "dlat", "dlon")
+    try:
+        with np.load(path) as file:
+            found = {name: file[name] for name in needed}
+    except (zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise ReadError(path, f"an npz of heights holds {', '.join(needed)} ({error})") from error
+    height = found["elev"].astype(np.float32)
+    height[found["elev"] == np.iinfo(np.int16).min] = 0
+    rows, columns = height.shape
+    top, left, dlat, dlon = (float(found[name]) for name in needed[1:])
+    return height, Grid(_centres(top, rows, -dlat), _centres(left, columns, dlon), pyproj.CRS.from_epsg(4326))
+
+
+def _read_geotiff(path: Path) -> tuple[Array, Grid]:
+    import rasterio
+
+    with rasterio.open(path) as file:
+        if file.crs is None:
+            raise ReadError(path, "states no CRS. Add one, e.g. with gdal_edit.py -a_srs")
+        if file.transform.b or file.transform.d:
+            raise ReadError(path, "its rows are turned against its CRS. Warp it first, e.g. with gdalwarp")
+        height = file.read(1, masked=True).astype(np.float32).filled(np.nan)
+        height = height * np.float32(file.scales[0]) + np.float32(file.offsets[0])
+        rows, columns = height.shape
+        y = _centres(file.transform.f, rows, file.transform.e)
+        x = _centres(file.transform.c, columns, file.transform.a)
+        return height, Grid(y, x, pyproj.CRS.from_wkt(file.crs.to_wkt()))
+
+
+def _centres(edge: float, count: int, step: float) -> NDArray[np.float64]:
+    return np.asarray(edge + (np.arange(count) + 0.5) * step, np.float64)
+
+
+def _read_grib(path: Path) -> tuple[Array, Grid]:
+    for message in grib.messages(path):
+        short = str(message["shortName"])
+        if short in _RELIEF and str(message["typeOfLevel"]) in ("surface", "meanSea"):
+            height, grid = grib.field_of(message, path, {})
+            return (height / np.float32(_GRAVITY) if short == "z" else height), grid
+    raise ReadError(path, f"no message is a height of the ground ({', '.join(_RELIEF)} at the surface)")
+
+
+def _read_cf(path: Path) -> tuple[Array, Grid]:
+    import cf_xarray  # noqa: F401 (adds .cf to xarray objects)
+
+    with open_cf(path) as data:
+        variable = _height_variable(data, path)
+        guessed = variable.cf.guess_coord_axis()
+        axes = {dimension_of(guessed, key, other, path): ours for key, other, ours in _AXES}
+        variable = variable.rename({old: new for old, new in axes.items() if old != new}).squeeze(drop=True)
+        crs = crs_of_variable(data, variable, path)
+        if crs is None:
+            raise ReadError(path, "states no place: neither a grid mapping nor degrees")
+        y, x = (np.asarray(axis_values(variable[axis], crs, path), np.float64) for axis in ("y", "x"))
+        return np.asarray(variable.transpose("y", "x").values, np.float32), Grid(y, x, in_metres(crs))
+
+
+_AXES = (("X", "longitude", "x"), ("Y", "latitude", "y"))
+
+
+def _height_variable(data: xr.Dataset, path: Path) -> xr.DataArray:
+    gridded = [variable for variable in data.data_vars.values() if variable.ndim >= 2]
+    for variable in gridded:
+        if variable.attrs.get("standard_name") in _STANDARD_NAMES:
+            return variable
+    for variable in gridded:
+        if str(variable.name) in _NAMES:
+            return variable
+    listed = ", ".join(str(variable.name) for variable in gridded) or "no gridded variable"
+    raise ReadError(path, f"no variable is surface_altitude, by its standard_name; it holds {listed}")
