@@ -1,0 +1,78 @@
+"""Frames of the archive that a pseudo-NWP is made from: means over the steps of the model, and other rain to invent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from hybridcast.coarse import coarsened
+from hybridcast.field import time_step
+
+Array = NDArray[np.float32]
+Times = NDArray[np.datetime64]
+
+_HOUR = np.timedelta64(1, "h")
+_NOTHING = np.timedelta64(0, "s")
+#: A step is known if this share of it lies in the archive.
+LEAST_KNOWN = 0.5
+
+
+@dataclass(frozen=True)
+class Archive:
+    """Later radar, in memory frame by frame as it is asked for."""
+
+    radar: xr.DataArray
+    spacing: float
+    """Side of a coarse cell, m."""
+
+    @property
+    def span(self) -> np.timedelta64:
+        """From the first frame to the last."""
+        span: np.timedelta64 = self.times[-1] - self.times[0]
+        return span
+
+    @property
+    def times(self) -> Times:
+        """Of the frames."""
+        times: Times = self.radar["time"].values
+        return times
+
+    def holds(self, end: np.datetime64, length: np.timedelta64) -> bool:
+        """Tell whether at least half of the step that ends at `end` lies in the archive."""
+        inside = (self.times > end - length) & (self.times <= end)
+        whole = max(1.0, length / self._step)
+        return bool(inside.sum() >= LEAST_KNOWN * whole)
+
+    def mean(self, end: np.datetime64, length: np.timedelta64, shift: np.timedelta64) -> Array:
+        """Mean rate over the step that ends at `end`, `shift` later as far as the archive goes; NaN where none is."""
+        length = max(length, self._step)
+        last, first = self.times[-1], self.times[0] + length - self._step
+        moved = min(max(end + shift, min(first, end)), max(last, end))
+        return self._mean((self.times > moved - length) & (self.times <= moved))
+
+    def mirrored(self, end: np.datetime64, length: np.timedelta64) -> Array:
+        """Mean rate over the step that lies as far from the archive's end as this one from its start."""
+        length = max(length, self._step)
+        return self.mean(self.times[-1] - (end - length - (self.times[0] - self._step)), length, _NOTHING)
+
+    def _mean(self, which: NDArray[np.bool_]) -> Array:
+        frames = coarsened(self.radar.isel(time=np.flatnonzero(which)).compute(), self.spacing).values
+        known = np.isfinite(frames)
+        count = known.sum(axis=0)
+        total = np.where(known, frames, 0).sum(axis=0)
+        return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
+
+    @property
+    def _step(self) -> np.timedelta64:
+        return time_step(self.times) or _HOUR
+
+
+def steps_of(lead_times: NDArray[np.timedelta64]) -> NDArray[np.timedelta64]:
+    """Give the length of the step that ends at each lead time; that of the first is like the second's, or an hour."""
+    if lead_times.size < 2:
+        return np.array([_HOUR], dtype="timedelta64[ns]")
+    steps = np.diff(lead_times)
+    return np.concatenate([steps[:1], steps])
