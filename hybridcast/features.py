@@ -6,6 +6,9 @@ a cell is.
 
 Large neighbourhoods hold on to the edge: air from beyond it is like the air at the edge, which is better than nothing
 known. What lies outside the coverage at the place itself is NaN.
+
+Rows are as wide as `NAMES`, what the radar tells; with other sources, as `EVERY_NAME`: model fields and the ground are
+looked at where the air will be, stations where it comes from. What a source does not tell is NaN.
 """
 
 from __future__ import annotations
@@ -22,7 +25,9 @@ from hybridcast.advection import LONGEST_STEP, advect
 from hybridcast.field import metres_per_cell
 from hybridcast.motion import cells_per_step, usable_frames
 from hybridcast.neighbourhoods import decibels, known_mean, local_correlation, window_mean, window_size
+from hybridcast.nwp.planes import PLANES as OF_NWP
 from hybridcast.scales import filtered
+from hybridcast.terrain import PLANES as OF_TERRAIN
 from hybridcast_kernels.trajectories import origins, sample
 
 Array = NDArray[np.float32]
@@ -106,8 +111,18 @@ def _radar_features() -> list[Feature]:
     return made
 
 
-FEATURES: tuple[Feature, ...] = tuple(_radar_features())
-NAMES = tuple(feature.name for feature in FEATURES)
+def _source_features() -> list[Feature]:
+    groups: tuple[tuple[Group, tuple[tuple[str, str, str], ...]], ...] = (("nwp", OF_NWP), ("terrain", OF_TERRAIN))
+    return [Feature(name, units, group, meaning) for group, planes in groups for name, units, meaning in planes]
+
+
+_OF_RADAR = _radar_features()
+FEATURES: tuple[Feature, ...] = (*_OF_RADAR, *_source_features())
+#: What the radar tells, with the lead time.
+NAMES = tuple(feature.name for feature in _OF_RADAR)
+#: The same, and what other sources tell.
+EVERY_NAME = tuple(feature.name for feature in FEATURES)
+SOURCE_NAMES = EVERY_NAME[len(NAMES) :]
 _ASIDE_NAMES = ("ahead_4", "behind_4", "left_4", "right_4")
 _HERE = {"here_mean_8": "mean_8", "here_mean_32": "mean_32", "here_wet_1_16": "wet_1_16"}
 _FILTER = ("filter", "filter_8")
@@ -134,6 +149,8 @@ class Situation(NamedTuple):
     """Cells per minute, shape ``(2, y, x)``, x first."""
     cell: tuple[float, float]
     """Size of a cell, km, ``(y, x)``."""
+    ahead: Array | None = None
+    """Planes of model fields and the ground at the valid times, ``(lead, y, x, plane)``; None without any source."""
 
 
 # --- planes ---------------------------------------------------------------------------------------------------
@@ -144,6 +161,7 @@ def situation_of(
     motion: xr.Dataset,
     lead_times: NDArray[np.timedelta64],
     smooth: xr.DataArray | None = None,
+    sources: dict[str, Array] | None = None,
 ) -> Situation:
     """Make what predictors are taken from, from the frames up to the issue time and their motion.
 
@@ -157,6 +175,9 @@ def situation_of(
         ``timedelta64``, increasing, shape ``(lead,)``, from the last time of `recent`.
     smooth
         `filtered_dbr` of `hybridcast.scales.filtered` at these lead times, where it is there already.
+    sources
+        Planes of other sources by name, ``(lead, y, x)`` or, where they do not change, ``(y, x)``; see
+        `hybridcast.sources.planes_of`. None: rows are as wide as `NAMES`.
     """
     dy, dx = metres_per_cell(recent)
     cell = abs(dy) / 1e3, float(np.abs(dx).mean()) / 1e3
@@ -172,7 +193,16 @@ def situation_of(
     if smooth is None:
         smooth = filtered(recent, motion, lead_times)["filtered_dbr"]
     minutes = ((np.asarray(lead_times) + age) / _MINUTE).astype(np.float32)
-    return Situation(planes, _with_mean(smooth.values, 8, cell), minutes, flow, cell)
+    ahead = None if sources is None else _stacked(sources, (minutes.size, *latest.shape))
+    return Situation(planes, _with_mean(smooth.values, 8, cell), minutes, flow, cell, ahead)
+
+
+def _stacked(sources: dict[str, Array], shape: tuple[int, ...]) -> Array:
+    """Put the planes of sources side by side, ``(lead, y, x, plane)``; NaN where a plane is not there."""
+    out = np.full((*shape, len(SOURCE_NAMES)), np.nan, np.float32)
+    for name, plane in sources.items():
+        out[..., SOURCE_NAMES.index(name)] = plane
+    return out
 
 
 def _with_mean(fields: Array, width: float, cell: tuple[float, float]) -> Array:
@@ -276,12 +306,12 @@ def rows_of(situation: Situation, cells: NDArray[np.int32]) -> Array:
     Returns
     -------
     ndarray
-        float32, shape ``(lead, cell, feature)``, features as `NAMES` has them.
+        float32, shape ``(lead, cell, feature)``, features as `NAMES` has them, or `EVERY_NAME`.
     """
     places = origins_of(situation, cells)
     there = cells.astype(np.float32)
     here = sample(situation.planes, there)
-    rows = np.empty((situation.minutes.size, len(cells), len(NAMES)), np.float32)
+    rows = _empty_rows(situation, len(cells))
     for k in range(situation.minutes.size):
         sampled = sample(situation.planes, places[k])
         _fill(rows[k], situation, k, sampled, here, places[k], there)
@@ -301,11 +331,16 @@ def rows_in_moving_frame(situation: Situation, cells: NDArray[np.int32]) -> Arra
     there = origins(-situation.flow, situation.minutes, cells, LONGEST_STEP)
     places = cells.astype(np.float32)
     sampled = situation.planes[cells[:, 0], cells[:, 1]]
-    rows = np.empty((situation.minutes.size, len(cells), len(NAMES)), np.float32)
+    rows = _empty_rows(situation, len(cells))
     for k in range(situation.minutes.size):
         here = sample(situation.planes, there[k])
         _fill(rows[k], situation, k, sampled, here, places, there[k])
     return rows
+
+
+def _empty_rows(situation: Situation, cells: int) -> Array:
+    width = len(NAMES) if situation.ahead is None else len(EVERY_NAME)
+    return np.empty((situation.minutes.size, cells, width), np.float32)
 
 
 def _fill(
@@ -324,6 +359,8 @@ def _fill(
     moved = (places - there) * cell
     rows[:, _INDEX["displacement"]] = np.hypot(moved[:, 0], moved[:, 1])
     rows[:, _INDEX["lead_time"]] = situation.minutes[lead]
+    if situation.ahead is not None:
+        rows[:, len(NAMES) :] = sample(situation.ahead[lead], there)
 
 
 def _aside(situation: Situation, places: Array) -> Array:
