@@ -71,8 +71,10 @@ class Archive:
 
 
 def steps_of(lead_times: NDArray[np.timedelta64]) -> NDArray[np.timedelta64]:
-    """Give the length of the step that ends at each lead time; that of the first is like the second's, or an hour."""
-    if lead_times.size < 2:
-        return np.array([_HOUR], dtype="timedelta64[ns]")
+    """Give the length of the step that ends at each lead time.
+
+    That of the first is like the second's, or an hour if there is only one, but does not begin before the run.
+    """
     steps = np.diff(lead_times)
-    return np.concatenate([steps[:1], steps])
+    first = np.minimum(lead_times[:1], steps[:1] if steps.size else _HOUR)
+    return np.concatenate([first, steps]).astype("timedelta64[ns]")

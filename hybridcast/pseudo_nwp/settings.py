@@ -19,7 +19,7 @@ class PseudoNwpSettings:
 
     spacing: float = 2000.0
     """Side of a cell, m; radar that is finer is averaged."""
-    displacement: float = 30.0
+    displacement: float = 35.0
     """Root mean square distance between a storm and where it is forecast, km. Grows."""
     displacement_scale: float = 120.0
     """Over how many km the displacement is alike."""
@@ -71,10 +71,10 @@ PERFECT = PseudoNwpSettings(
     displacement=0, timing=0, missed=0, invented=0, intensity=0, resolution=0, drizzle=0, spin_up=0
 )
 #: A model whose errors are about half the usual ones: a run with good analyses, in organised rain.
-GOOD = PseudoNwpSettings(displacement=15, timing=12, missed=0.12, invented=0.12, intensity=0.3, drizzle=0.1)
+GOOD = PseudoNwpSettings(displacement=18, timing=12, missed=0.12, invented=0.12, intensity=0.3, drizzle=0.1)
 #: A convection-permitting model of today, a few hours ahead.
 TYPICAL = PseudoNwpSettings()
 #: A model that has little to say about where.
-POOR = PseudoNwpSettings(displacement=60, timing=50, missed=0.5, invented=0.5, intensity=0.6, drizzle=0.3)
+POOR = PseudoNwpSettings(displacement=70, timing=50, missed=0.5, invented=0.5, intensity=0.6, drizzle=0.3)
 #: By name.
 PRESETS = MappingProxyType({"good": GOOD, "typical": TYPICAL, "poor": POOR})

@@ -20,7 +20,17 @@ it prints goes to this module's logger at level DEBUG.
 
 from __future__ import annotations
 
+from hybridcast.pysteps_adapters._blending import LinearBlending, StepsBlending
 from hybridcast.pysteps_adapters._motion import PystepsMotion
 from hybridcast.pysteps_adapters._nowcasters import Anvil, Linda, PystepsExtrapolation, SProg, Steps
 
-__all__ = ["Anvil", "Linda", "PystepsExtrapolation", "PystepsMotion", "SProg", "Steps"]
+__all__ = [
+    "Anvil",
+    "Linda",
+    "LinearBlending",
+    "PystepsExtrapolation",
+    "PystepsMotion",
+    "SProg",
+    "Steps",
+    "StepsBlending",
+]
