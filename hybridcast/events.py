@@ -45,6 +45,12 @@ class Event:
     """A glob of radar files."""
     format: str | None = None
     """Their format, where their content does not tell it."""
+    nwp: str | None = None
+    """A glob of files of model runs."""
+    terrain: str | None = None
+    """A file of heights."""
+    stations: str | None = None
+    """A glob of files of stations."""
     split: str | None = None
     """``"day"``: each day of it is an event."""
     x: tuple[float, float] | None = None
@@ -94,9 +100,13 @@ def load_events(path: str | Path | None = None) -> list[Event]:
 
 def _event(entry: dict[str, Any], path: Path) -> Event:
     event = from_table(Event, entry, f"{path}, event {entry.get('name', '')}".rstrip())
-    if event.radar is not None and not Path(event.radar).is_absolute():
-        event = replace(event, radar=str(path.parent / event.radar))
-    return event
+
+    def beside(given: str | None) -> str | None:
+        return given if given is None or Path(given).is_absolute() else str(path.parent / given)
+
+    names = ("radar", "nwp", "terrain", "stations")
+    radar, nwp, terrain, stations = (beside(getattr(event, name)) for name in names)
+    return replace(event, radar=radar, nwp=nwp, terrain=terrain, stations=stations)
 
 
 def _days(event: Event) -> list[Event]:

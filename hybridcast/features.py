@@ -111,8 +111,22 @@ def _radar_features() -> list[Feature]:
     return made
 
 
+#: Name, units and meaning of what stations tell.
+OF_STATIONS = (
+    ("station_residual", "dB", "station less radar over the last half hour, interpolated between stations"),
+    ("station_rate", "dB", "rain at stations, decibels above 0.1 mm/h, interpolated"),
+    ("station_tendency", "dB per 10 min", "its change over the last half hour"),
+    ("station_distance", "km", "distance to the nearest station that reports"),
+    ("station_age", "min", "how long ago that station's last interval ended"),
+)
+
+
 def _source_features() -> list[Feature]:
-    groups: tuple[tuple[Group, tuple[tuple[str, str, str], ...]], ...] = (("nwp", OF_NWP), ("terrain", OF_TERRAIN))
+    groups: tuple[tuple[Group, tuple[tuple[str, str, str], ...]], ...] = (
+        ("nwp", OF_NWP),
+        ("terrain", OF_TERRAIN),
+        ("station", OF_STATIONS),
+    )
     return [Feature(name, units, group, meaning) for group, planes in groups for name, units, meaning in planes]
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridcast.errors import InputError
-from hybridcast.features import NAMES
+from hybridcast.features import EVERY_NAME, NAMES
 from hybridcast.learned.samples import Samples
 from hybridcast_kernels.trees_cpu import Forest, raw_scores
 
@@ -47,7 +47,8 @@ class BoostingSettings:
 class Boosting:
     """Trained trees; `scores` gives the logarithm of the odds of each threshold.
 
-    `features` may be fewer than there are now, and in another order, if the model is older.
+    `features` are the predictors that it looks at: of the radar alone, of all sources, or, if the model is older, fewer
+    and in another order.
     """
 
     texts: tuple[str, ...]
@@ -76,15 +77,17 @@ class Boosting:
         Parameters
         ----------
         rows
-            Predictors, shape ``(row, feature)``, in the order of `hybridcast.features.NAMES`.
+            Predictors, shape ``(row, feature)``, in the order of `hybridcast.features.EVERY_NAME`.
 
         Returns
         -------
         ndarray
             float32, shape ``(threshold, row)``, decreasing along the thresholds.
         """
-        if self.features != NAMES:
-            rows = rows[:, [NAMES.index(name) for name in self.features]]
+        if self.features == EVERY_NAME[: len(self.features)]:
+            rows = rows[:, : len(self.features)]
+        else:
+            rows = rows[:, [EVERY_NAME.index(name) for name in self.features]]
         rows = np.ascontiguousarray(rows, np.float32)
         return decreasing(np.stack([raw_scores(rows, forest) for forest in self.forests]))
 
@@ -105,6 +108,7 @@ def train_boosting(
     weight: Array,
     settings: BoostingSettings | None = None,
     thresholds: Sequence[float] = THRESHOLDS,
+    features: tuple[str, ...] = NAMES,
 ) -> Boosting:
     """Train a model for each threshold.
 
@@ -114,6 +118,8 @@ def train_boosting(
         Predictors and observations.
     weight
         How much each row counts, shape ``(row,)``, instead of the samples' own.
+    features
+        Predictors to look at, the first ones of `hybridcast.features.EVERY_NAME`.
     """
     import lightgbm
 
@@ -137,10 +143,10 @@ def train_boosting(
         "verbosity": -1,
     }
     data = lightgbm.Dataset(
-        samples.predictors,
+        np.ascontiguousarray(samples.predictors[:, : len(features)]),
         np.zeros(len(weight), np.float32),
         weight=weight / weight.mean(),
-        feature_name=list(NAMES),
+        feature_name=list(features),
         params=parameters,
         free_raw_data=False,
     )
@@ -149,7 +155,7 @@ def train_boosting(
         data.set_label((samples.observed >= np.float32(threshold)).astype(np.float32))
         booster = lightgbm.train(parameters, data, num_boost_round=settings.trees)
         texts.append(booster.model_to_string())
-    return Boosting(tuple(texts), tuple(map(float, thresholds)))
+    return Boosting(tuple(texts), tuple(map(float, thresholds)), features)
 
 
 # --- from LightGBM's text to arrays ---------------------------------------------------------------------------

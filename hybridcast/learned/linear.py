@@ -14,7 +14,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from threadpoolctl import threadpool_limits
 
-from hybridcast.features import NAMES, WET, WIDTHS
+from hybridcast.features import EVERY_NAME, WET, WIDTHS
 
 Array = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -107,9 +107,9 @@ def interpolated(values: Array, leads: Sequence[float], lead: float) -> Array:
 
 def inputs_of(rows: Array, columns: Sequence[str]) -> Array:
     """Take columns of predictors, missing ones 0; shares as the logarithm of their odds."""
-    taken = rows[:, [NAMES.index(name) for name in columns]]
+    taken = rows[:, [EVERY_NAME.index(name) for name in columns]]
     for k, name in enumerate(columns):
-        if name.startswith("wet_"):
+        if "wet_" in name:
             share = np.clip(taken[:, k], 0, 1)
             taken[:, k] = np.log((share + np.float32(0.01)) / (np.float32(1.01) - share))
     return np.nan_to_num(taken)
@@ -119,6 +119,12 @@ def inputs_of(rows: Array, columns: Sequence[str]) -> Array:
 NEIGHBOURHOOD = tuple(f"wet_{wet:g}_{width}" for wet in WET for width in WIDTHS)
 #: The scale filter as a probability.
 SCALES = ("filter", "filter_8")
+
+#: What a model says alone, calibrated.
+NWP = (
+    *("nwp_wet_0.1_32", "nwp_wet_1_8", "nwp_wet_1_32", "nwp_mean_8", "nwp_mean_32", "nwp_max_16"),
+    *("nwp_ensemble", "nwp_shifted"),
+)
 
 
 def fit_member(

@@ -2,7 +2,8 @@
 
 ``manifest.json``         what it was made of and for, and the SHA-256 of every part
 ``boosting-<rate>.txt``   LightGBM's own text of the model for a threshold (mm/h)
-``weights.safetensors``   coefficients of the linear members and of the blend
+``fused-<rate>.txt``      the same for the trees that look at every source, where the model was trained with others
+``weights.safetensors``   coefficients of the linear members and of the blends
 ``network.safetensors``   parameters of the small network, where there is one; its settings are in the manifest
 """
 
@@ -23,13 +24,14 @@ from safetensors.numpy import save as save_tensors
 
 from hybridcast.datasets import packaged
 from hybridcast.errors import InputError
-from hybridcast.features import FEATURES, NAMES
+from hybridcast.features import EVERY_NAME, FEATURES
 from hybridcast.learned.blend import Blend
 from hybridcast.learned.boosting import Boosting
 from hybridcast.learned.linear import LinearMember
 from hybridcast.learned.network import Network, NetworkSettings
+from hybridcast.learned.with_sources import SourceMembers, SourceStage
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
 NETWORK_PART = "network.safetensors"
@@ -53,6 +55,8 @@ class TrainedModel:
     network: Network | None = None
     plain: Blend | None = None
     """The blend for where the network cannot be asked; there is one if there is a network."""
+    sources: SourceStage | None = None
+    """What is asked where there is a model's rain, if samples of the training had any."""
 
     @property
     def without_network(self) -> TrainedModel:
@@ -95,14 +99,22 @@ def save_model(model: TrainedModel, folder: str | Path) -> Path:
 
 
 def _parts(model: TrainedModel) -> dict[str, bytes]:
+    forests = {"boosting": model.boosting}
+    if model.sources is not None:
+        forests["fused"] = model.sources.members.fused
     parts = {
-        _part_of(threshold): text.encode()
-        for threshold, text in zip(model.boosting.thresholds, model.boosting.texts, strict=True)
+        _part_of(name, threshold): text.encode()
+        for name, forest in forests.items()
+        for threshold, text in zip(forest.thresholds, forest.texts, strict=True)
     }
     tensors = {member.name: np.ascontiguousarray(member.coefficients) for member in model.linear}
     tensors["blend"] = np.ascontiguousarray(model.blend.weights)
     if model.plain is not None:
         tensors["plain"] = np.ascontiguousarray(model.plain.weights)
+    if model.sources is not None:
+        tensors["nwp"] = np.ascontiguousarray(model.sources.members.alone.coefficients)
+        tensors["inside"] = np.ascontiguousarray(model.sources.inside.weights)
+        tensors["outside"] = np.ascontiguousarray(model.sources.outside.weights)
     parts[WEIGHTS] = save_tensors(tensors)
     if model.network is not None:
         arrays = {name: np.ascontiguousarray(value) for name, value in model.network.parameters.items()}
@@ -110,8 +122,8 @@ def _parts(model: TrainedModel) -> dict[str, bytes]:
     return parts
 
 
-def _part_of(threshold: float) -> str:
-    return f"boosting-{threshold:g}.txt"
+def _part_of(forest: str, threshold: float) -> str:
+    return f"{forest}-{threshold:g}.txt"
 
 
 def _manifest(model: TrainedModel, sums: dict[str, str]) -> dict[str, Any]:
@@ -121,11 +133,29 @@ def _manifest(model: TrainedModel, sums: dict[str, str]) -> dict[str, Any]:
         "spacing_m": model.spacing,
         "thresholds_mm_per_h": list(model.boosting.thresholds),
         "features": [{"name": name, "units": units[name]} for name in model.boosting.features],
-        "linear": [{"name": m.name, "columns": list(m.columns), "leads_min": list(m.leads)} for m in model.linear],
-        "blend": {"members": list(model.blend.members), "leads_min": list(model.blend.leads)},
+        "linear": [_linear_told(member) for member in model.linear],
+        "blend": _blend_told(model.blend),
         "network": None if model.network is None else asdict(model.network.settings),
+        "sources": None if model.sources is None else _sources_told(model.sources, units),
         "about": model.about,
         "sha256": sums,
+    }
+
+
+def _linear_told(member: LinearMember) -> dict[str, Any]:
+    return {"name": member.name, "columns": list(member.columns), "leads_min": list(member.leads)}
+
+
+def _blend_told(blend: Blend) -> dict[str, Any]:
+    return {"members": list(blend.members), "leads_min": list(blend.leads)}
+
+
+def _sources_told(stage: SourceStage, units: dict[str, str]) -> dict[str, Any]:
+    return {
+        "features": [{"name": name, "units": units[name]} for name in stage.members.fused.features],
+        "nwp": _linear_told(stage.members.alone),
+        "inside": _blend_told(stage.inside),
+        "outside": _blend_told(stage.outside),
     }
 
 
@@ -156,7 +186,10 @@ def _check_predictors(manifest: dict[str, Any], folder: Path) -> None:
     """Refuse a model that asks for what is not known."""
     asked = [entry["name"] for entry in manifest["features"]]
     asked += [name for entry in manifest["linear"] for name in entry["columns"]]
-    unknown = [name for name in asked if name not in NAMES]
+    if manifest["sources"] is not None:
+        asked += [entry["name"] for entry in manifest["sources"]["features"]]
+        asked += manifest["sources"]["nwp"]["columns"]
+    unknown = [name for name in asked if name not in EVERY_NAME]
     if unknown:
         raise InputError(
             f"{folder} asks for the predictors {', '.join(unknown)}",
@@ -168,11 +201,12 @@ def _check_predictors(manifest: dict[str, Any], folder: Path) -> None:
 def _checked(model: TrainedModel, folder: Path) -> TrainedModel:
     """Refuse coefficients of other shapes than the manifest says."""
     count = len(model.blend.thresholds)
+    stage = model.sources
+    linear = model.linear if stage is None else (*model.linear, stage.members.alone)
     shapes = {
-        f"coefficients of {m.name}": (m.coefficients.shape, (len(m.leads), count, len(m.columns) + 1))
-        for m in model.linear
+        f"coefficients of {m.name}": (m.coefficients.shape, (len(m.leads), count, len(m.columns) + 1)) for m in linear
     }
-    for blend in (model.blend, model.plain or model.blend):
+    for blend in (model.blend, model.plain or model.blend, *(() if stage is None else (stage.inside, stage.outside))):
         words = f"weights of the blend of {len(blend.members)} members"
         shapes[words] = blend.weights.shape, (len(blend.leads), count, len(blend.members) + 1)
     for name, (found, wanted) in shapes.items():
@@ -189,10 +223,7 @@ def _assembled(manifest: dict[str, Any], parts: dict[str, bytes]) -> TrainedMode
     features = tuple(entry["name"] for entry in manifest["features"])
     thresholds = tuple(map(float, manifest["thresholds_mm_per_h"]))
     tensors = load_tensors(parts[WEIGHTS])
-    linear = tuple(
-        LinearMember(entry["name"], tuple(entry["columns"]), tuple(entry["leads_min"]), tensors[entry["name"]])
-        for entry in manifest["linear"]
-    )
+    linear = tuple(_linear(entry, tensors) for entry in manifest["linear"])
     of_blend = manifest["blend"]
     members, leads = tuple(of_blend["members"]), tuple(of_blend["leads_min"])
     network = _network(manifest, parts)
@@ -200,14 +231,35 @@ def _assembled(manifest: dict[str, Any], parts: dict[str, bytes]) -> TrainedMode
     if network is not None:
         plain = Blend(tuple(name for name in members if name != NETWORK), thresholds, leads, tensors["plain"])
     return TrainedModel(
-        boosting=Boosting(tuple(parts[_part_of(t)].decode() for t in thresholds), thresholds, features),
+        boosting=_forests("boosting", parts, thresholds, features),
         linear=linear,
         blend=Blend(members, thresholds, leads, tensors["blend"]),
         spacing=float(manifest["spacing_m"]),
         about=manifest["about"],
         network=network,
         plain=plain,
+        sources=None if manifest["sources"] is None else _stage(manifest["sources"], parts, tensors, thresholds),
     )
+
+
+def _linear(entry: dict[str, Any], tensors: dict[str, Any]) -> LinearMember:
+    return LinearMember(entry["name"], tuple(entry["columns"]), tuple(entry["leads_min"]), tensors[entry["name"]])
+
+
+def _forests(name: str, parts: dict[str, bytes], thresholds: tuple[float, ...], features: tuple[str, ...]) -> Boosting:
+    return Boosting(tuple(parts[_part_of(name, t)].decode() for t in thresholds), thresholds, features)
+
+
+def _stage(
+    told: dict[str, Any], parts: dict[str, bytes], tensors: dict[str, Any], thresholds: tuple[float, ...]
+) -> SourceStage:
+    features = tuple(entry["name"] for entry in told["features"])
+    members = SourceMembers(_linear(told["nwp"], tensors), _forests("fused", parts, thresholds, features))
+    blends = (
+        Blend(tuple(told[k]["members"]), thresholds, tuple(told[k]["leads_min"]), tensors[k])
+        for k in ("inside", "outside")
+    )
+    return SourceStage(members, *blends)
 
 
 def _network(manifest: dict[str, Any], parts: dict[str, bytes]) -> Network | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -10,11 +11,16 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.events import Event, issue_times, load_event
-from hybridcast.features import NAMES, origins_of, rows_of, situation_of
+from hybridcast.features import EVERY_NAME, origins_of, rows_of, situation_of
 from hybridcast.learned.network_inputs import LEADS, Case, inputs_of, outcome_of
 from hybridcast.motion import DenseFlow, MotionMethod
 from hybridcast.nowcasters import latest_frame
+from hybridcast.nwp import open_nwp
+from hybridcast.pseudo_nwp import PRESETS
+from hybridcast.pseudo_nwp.runs import runs_before
 from hybridcast.scales import filtered
+from hybridcast.sources import Sources, planes_of, sources_at
+from hybridcast.terrain import open_terrain
 
 Array = NDArray[np.float32]
 
@@ -27,7 +33,7 @@ _MINUTE = np.timedelta64(1, "m")
 class Sampling:
     """How samples are drawn."""
 
-    leads: tuple[int, ...] = (15, 30, 45, 60, 75, 90, 105, 120)
+    leads: tuple[int, ...] = (15, 30, 45, 60, 75, 90, 105, 120, 150, 180)
     """Lead times, min."""
     cells: int = 500
     """Cells per issue time; each is used at every lead time."""
@@ -37,6 +43,8 @@ class Sampling:
     """Issue times of an event, at most."""
     quiet: float = 0.15
     """How likely a cell without any rain around it is chosen, against one with rain; it then counts as much more."""
+    pseudo_nwp: bool = True
+    """Whether events without files of a model get pseudo-NWP runs, of a quality drawn for each issue time."""
     seed: int = 0
 
 
@@ -44,7 +52,7 @@ class Samples(NamedTuple):
     """Rows of predictors and what was observed; one event's, or several one after the other."""
 
     predictors: Array
-    """Shape ``(row, feature)``."""
+    """Shape ``(row, feature)``, features as `hybridcast.features.EVERY_NAME` has them."""
     observed: Array
     """Rain rate, mm h-1, shape ``(row,)``."""
     weight: Array
@@ -87,33 +95,67 @@ def sample_event(event: Event, sampling: Sampling, motion: MotionMethod | None =
     cases = issue_times(radar, event, apart=np.timedelta64(sampling.apart, "m"), most=sampling.cases)
     seed = np.random.SeedSequence([sampling.seed, *event.name.encode()])
     generator = np.random.default_rng(seed)
-    drawn = [sample_case(radar, issue, sampling, generator, motion or DenseFlow()) for issue in cases]
+    drawn = []
+    for issue in cases:
+        sources = _sources(event, radar, issue, sampling)
+        drawn.append(sample_case(radar, issue, sampling, generator, motion or DenseFlow(), sources))
     kept = [(samples, case) for samples, case in drawn if samples.lead.size]
     return Drawn(joined([samples for samples, _ in kept]) if kept else _nothing(), [case for _, case in kept])
 
 
 def _nothing() -> Samples:
     empty = np.empty(0, np.float32)
-    rows, places = np.empty((0, len(NAMES)), np.float32), np.empty((0, 2), np.float32)
+    rows, places = np.empty((0, len(EVERY_NAME)), np.float32), np.empty((0, 2), np.float32)
     return Samples(rows, empty, empty, empty, np.empty(0, np.int32), places)
 
 
+def _sources(event: Event, radar: xr.DataArray, issue: np.datetime64, sampling: Sampling) -> Sources:
+    """Give what there would have been at an issue time; pseudo-NWP where the event has no files of a model."""
+    recent = radar.sel(time=slice(None, issue))
+    nwp = None
+    if event.nwp is not None:
+        nwp = _model_of(event.nwp)
+    elif sampling.pseudo_nwp:
+        nwp = pseudo_runs(event.name, radar, issue, sampling.seed)
+    return sources_at(recent, nwp=nwp, terrain=None if event.terrain is None else open_terrain(event.terrain, radar))
+
+
+@lru_cache(maxsize=1)
+def _model_of(files: str) -> xr.Dataset:
+    return open_nwp(files)
+
+
+def pseudo_runs(name: str, radar: xr.DataArray, issue: np.datetime64, seed: int = 0) -> xr.Dataset:
+    """Simulate one or two runs of a random quality and age for an issue time of an event."""
+    drawn = np.random.default_rng(np.random.SeedSequence([seed, *name.encode(), int(issue.astype(np.int64) // 10**9)]))
+    quality = PRESETS[str(drawn.choice(sorted(PRESETS)))]
+    age = int(drawn.integers(3, 7))
+    ages = (age, age + 3) if drawn.random() < 0.5 else (age,)
+    return runs_before(radar, issue, quality, ages=ages, seed=int(drawn.integers(2**31)))
+
+
 def sample_case(
-    radar: xr.DataArray, issue: np.datetime64, sampling: Sampling, generator: np.random.Generator, motion: MotionMethod
+    radar: xr.DataArray,
+    issue: np.datetime64,
+    sampling: Sampling,
+    generator: np.random.Generator,
+    motion: MotionMethod,
+    sources: Sources | None = None,
 ) -> tuple[Samples, Case]:
-    """Draw one issue time: predictors and inputs from frames up to it, observations after it."""
+    """Draw one issue time: predictors and inputs from what was there, observations after it."""
     recent = radar.sel(time=slice(issue - HISTORY, issue))
     leads = np.array(sampling.leads) * _MINUTE
     flow = motion.estimate(recent)
     smooth = filtered(recent, flow, leads)["filtered_dbr"]
-    situation = situation_of(recent, flow, leads, smooth)
+    found = planes_of(sources or Sources(), recent, flow, leads)
+    situation = situation_of(recent, flow, leads, smooth, found)
     later = radar.reindex(time=issue + leads).values
     cells, weight = _choose_cells(recent, np.isfinite(later).any(axis=0), sampling, generator)
     observed = later[:, cells[:, 0], cells[:, 1]]
     seen = np.isfinite(observed)
     shape = observed.shape
     samples = Samples(
-        predictors=rows_of(situation, cells)[seen],
+        predictors=_with_sources(rows_of(situation, cells)[seen]),
         observed=observed[seen],
         weight=np.broadcast_to(weight, shape)[seen],
         lead=np.broadcast_to(np.array(sampling.leads, np.float32)[:, None], shape)[seen],
@@ -122,6 +164,12 @@ def sample_case(
     )
     came = radar.reindex(time=latest_frame(recent)[0]["time"].values + np.array(LEADS) * _MINUTE).values
     return samples, Case(inputs_of(recent, flow, smooth=smooth), outcome_of(came, recent, flow))
+
+
+def _with_sources(rows: Array) -> Array:
+    """Make rows as wide as with all sources, NaN for those that were not there."""
+    missing = len(EVERY_NAME) - rows.shape[1]
+    return np.pad(rows, [(0, 0), (0, missing)], constant_values=np.nan) if missing else rows
 
 
 def _choose_cells(

@@ -18,7 +18,7 @@ import numpy as np
 import xarray as xr
 
 from hybridcast.events import SPACING, Event
-from hybridcast.features import NAMES
+from hybridcast.features import EVERY_NAME
 from hybridcast.learned import network_inputs as inputs
 from hybridcast.learned.network_inputs import Case, Inputs, Outcome
 from hybridcast.learned.samples import Drawn, Samples, Sampling, sample_event
@@ -33,7 +33,7 @@ _INPUTS = (inputs.PLANES, inputs.LEADS, inputs.THRESHOLDS, inputs.SPACING)
 
 def digest(*parts: object) -> str:
     """Give a short word for all that something depends on."""
-    told = json.dumps([parts, NAMES, SPACING, _INPUTS], default=_plain)
+    told = json.dumps([parts, EVERY_NAME, SPACING, _INPUTS], default=_plain)
     return hashlib.sha256(told.encode()).hexdigest()[:12]
 
 
@@ -109,7 +109,7 @@ def load_samples(store: Path, share: float) -> Samples:
         kept = np.sort(np.random.default_rng(0).permutation(count)[: round(share * count)])
         loaded = data.isel(row=kept).load()
     columns = {name: loaded[name].values for name in _COLUMNS}
-    rows = loaded["predictors"].values.reshape(-1, len(NAMES))
+    rows = loaded["predictors"].values.reshape(-1, len(EVERY_NAME))
     return Samples(predictors=rows, place=loaded["place"].values.reshape(-1, 2), **columns)
 
 

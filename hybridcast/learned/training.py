@@ -4,7 +4,8 @@
 2. The events are parted into groups, by region where there are enough regions. Members are trained on all groups but
    one, in turn, and asked about the one left out.
 3. From these answers the weights of the members are fitted, which calibrates them too; with the network and without it.
-   The network is kept only if the blend with it is better.
+   The network is kept only if the blend with it is better. Where samples have model fields, the members and weights of
+   `hybridcast.learned.with_sources` are made in the same way.
 4. The members are trained again on all events.
 """
 
@@ -32,6 +33,14 @@ from hybridcast.learned.network_training import fit as fit_network
 from hybridcast.learned.network_training import window_of
 from hybridcast.learned.samples import Samples, Sampling, joined
 from hybridcast.learned.stored import Report, digest, draw_missing, load_cases, load_samples, rows_in
+from hybridcast.learned.with_sources import (
+    SourceAnswers,
+    SourceMembers,
+    SourceStage,
+    fit_stage,
+    source_answers,
+    train_source_members,
+)
 
 Array = NDArray[np.float32]
 
@@ -50,7 +59,7 @@ class TrainingSettings:
     sampling: Sampling = field(default_factory=Sampling)
     boosting: BoostingSettings = field(default_factory=BoostingSettings)
     thresholds: tuple[float, ...] = THRESHOLDS
-    folds: int = 3
+    folds: int = 4
     """Groups that are left out in turn to find the weights."""
     rows: int = 400_000
     """Most rows a training uses; more are thinned out, every event alike."""
@@ -130,12 +139,12 @@ def train(
             "Add events, or check their files with: hybridcast forecast",
         )
     groups = groups_of([one.event for one in drawn], settings.folds)
-    scored, rows = [], []
+    scored, with_sources = [], []
     for group in sorted(set(groups)):
         members = train_members([one for one, g in zip(drawn, groups, strict=True) if g != group], settings)
         left_out = [one for one, g in zip(drawn, groups, strict=True) if g == group]
         scored.append(answers(members, left_out))
-        rows.append(left_out)
+        with_sources.append(answers_with_sources(members, left_out))
         report(f"group {group + 1} of {len(set(groups))} left out: {', '.join(one.event.name for one in left_out)}")
     by_lead = _joined_answers(scored)
     blends = fit_blends(by_lead, settings.thresholds, len(scored[0][0].scores) > len(MEMBERS))
@@ -144,6 +153,8 @@ def train(
         report(line)
     keep = _network_earns_its_place(blends, scores, report)
     members = train_members(drawn, settings if keep else replace(settings, network=None))
+    stage, scores_there = _stage(members, with_sources, settings.thresholds, report)
+    scores |= scores_there
     report(f"trained on {len(drawn)} events of {len({one.event.region for one in drawn})} regions")
     return TrainedModel(
         boosting=members.boosting,
@@ -153,7 +164,34 @@ def train(
         about=_about(drawn, groups, leave_out, settings, scores),
         network=members.network,
         plain=blends[0] if members.network else None,
+        sources=stage,
     )
+
+
+def _stage(
+    members: Members, answered: Sequence[SourceAnswers | None], thresholds: Sequence[float], report: Report
+) -> tuple[SourceStage | None, dict[str, Any]]:
+    """Fit the stage with other sources on events left out; with its Brier scores there."""
+    known = [one for one in answered if one is not None]
+    if members.sources is None or not known:
+        return None, {}
+    joined_answers = SourceAnswers(
+        _joined_answers([one.inside for one in known]), _joined_answers([one.outside for one in known])
+    )
+    stage = fit_stage(members.sources, MEMBERS, joined_answers, thresholds)
+    if stage is None:
+        return None, {}
+    scores = {
+        f"{name}, {where}": value
+        for where, blend, scored in (
+            ("with a model, radar known", stage.inside, joined_answers.inside),
+            ("with a model, radar unknown", stage.outside, joined_answers.outside),
+        )
+        for name, value in brier_scores(blend, scored).items()
+    }
+    for line in score_lines(scores):
+        report(line)
+    return stage, scores
 
 
 def fit_blends(by_lead: Sequence[Scored], thresholds: Sequence[float], with_network: bool) -> list[Blend]:
@@ -253,6 +291,11 @@ class Members(NamedTuple):
     linear: tuple[LinearMember, ...]
     boosting: Boosting
     network: Network | None = None
+    sources: SourceMembers | None = None
+
+    def of_radar(self, rows: Array, lead: float) -> list[Array]:
+        """Log odds of the members in `MEMBERS`, each ``(threshold, row)``."""
+        return [*(member.scores(rows, lead) for member in self.linear), self.boosting.scores(rows)]
 
 
 def train_members(drawn: Sequence[EventSamples], settings: TrainingSettings) -> Members:
@@ -262,7 +305,8 @@ def train_members(drawn: Sequence[EventSamples], settings: TrainingSettings) -> 
     data = (samples.predictors, samples.observed, weight, samples.lead, settings.thresholds)
     linear = tuple(fit_member(name, columns, *data) for name, columns in LINEAR.items())
     boosting = train_boosting(samples, weight, settings.boosting, settings.thresholds)
-    return Members(linear, boosting, train_network(drawn, settings))
+    sources = train_source_members(samples, weight, settings.boosting, settings.thresholds)
+    return Members(linear, boosting, train_network(drawn, settings), sources)
 
 
 def train_network(drawn: Sequence[EventSamples], settings: TrainingSettings) -> Network | None:
@@ -298,6 +342,15 @@ def answers(members: Members, drawn: Sequence[EventSamples]) -> list[Scored]:
         scores = np.stack([*linear, *(scores[:, at] for scores in said)])
         found.append(Scored(float(lead), scores, samples.observed[at], weight[at]))
     return found
+
+
+def answers_with_sources(members: Members, drawn: Sequence[EventSamples]) -> SourceAnswers | None:
+    """Ask members about the rows of events that have model fields."""
+    if members.sources is None:
+        return None
+    samples = joined([one.samples for one in drawn])
+    weight = np.concatenate([one.weight for one in drawn])
+    return source_answers(members.sources, members.of_radar, samples, weight)
 
 
 def network_scores(network: Network, one: EventSamples) -> Array:

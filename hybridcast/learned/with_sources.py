@@ -1,0 +1,162 @@
+"""The stage that is asked where there is a model's rain: its members, and their weights.
+
+Besides the members of the radar there are two more: the model alone, calibrated, and trees that look at every source.
+Where the air comes from what the radar sees, all of them are blended; where it does not, those two. So what flows in
+from outside the radar's reach is the model's, and elsewhere the weights, learned by lead time, say who is trusted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybridcast.features import EVERY_NAME, FEATURES
+from hybridcast.learned.blend import Blend, Scored, fit_blend
+from hybridcast.learned.boosting import Boosting, BoostingSettings, train_boosting
+from hybridcast.learned.linear import NWP, LinearMember, fit_member
+from hybridcast.learned.samples import Samples
+
+Array = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+#: Its members, besides those of the radar.
+ALONE, FUSED = "nwp", "fused"
+#: Groups of predictors that are left out of some issue times in training, so that the trees can do without.
+OPTIONAL = ("station", "terrain")
+#: How often.
+DROPPED = 0.3
+#: Rows that weights need at a lead time, at least.
+LEAST_ROWS = 50
+
+_RATE, _NWP_RATE = EVERY_NAME.index("rate"), EVERY_NAME.index("nwp_rate")
+
+
+class SourceMembers(NamedTuple):
+    """Trained members that look at other sources."""
+
+    alone: LinearMember
+    fused: Boosting
+
+    def scores(self, rows: Array, lead: float) -> list[Array]:
+        """Log odds of both, each ``(threshold, row)``, from rows with the predictors of all sources."""
+        return [self.alone.scores(rows, lead), self.fused.scores(rows)]
+
+
+@dataclass(frozen=True)
+class SourceStage:
+    """Members and weights."""
+
+    members: SourceMembers
+    inside: Blend
+    """Where the air comes from what the radar sees: members of the radar, then these."""
+    outside: Blend
+    """Where it does not."""
+
+
+def model_is_there(rows: Array) -> Mask:
+    """Tell for which rows the model has rain, wet or dry."""
+    known: Mask = np.isfinite(rows[:, _NWP_RATE])
+    return known
+
+
+def radar_is_there(rows: Array) -> Mask:
+    """Tell for which rows the radar knows the air."""
+    known: Mask = np.isfinite(rows[:, _RATE])
+    return known
+
+
+def train_source_members(
+    samples: Samples, weight: Array, settings: BoostingSettings, thresholds: Sequence[float]
+) -> SourceMembers | None:
+    """Train the members on the rows for which there is a model; None if there are too few."""
+    there = model_is_there(samples.predictors)
+    if there.sum() < LEAST_ROWS * len(thresholds):
+        return None
+    kept = samples._replace(**{name: getattr(samples, name)[there] for name in samples._fields})
+    of_row = weight[there]
+    data = (kept.predictors, kept.observed, of_row, kept.lead, thresholds)
+    alone = fit_member(ALONE, NWP, *data)
+    thinned = kept._replace(predictors=_with_gaps(kept.predictors, kept.case, settings.seed))
+    return SourceMembers(alone, train_boosting(thinned, of_row, settings, thresholds, EVERY_NAME))
+
+
+def _with_gaps(predictors: Array, case: NDArray[np.int32], seed: int) -> Array:
+    """Leave each optional group out of some issue times."""
+    out = predictors.copy()
+    generator = np.random.default_rng(seed)
+    count = int(case.max(initial=0)) + 1
+    for group in OPTIONAL:
+        columns = [EVERY_NAME.index(feature.name) for feature in FEATURES if feature.group == group]
+        gone = (generator.random(count) < DROPPED)[case]
+        for column in columns:
+            out[gone, column] = np.nan
+    return out
+
+
+class SourceAnswers(NamedTuple):
+    """What members said about events left out, by lead time."""
+
+    inside: list[Scored]
+    outside: list[Scored]
+
+
+def source_answers(
+    members: SourceMembers,
+    radar_scores: Callable[[Array, float], Sequence[Array]],
+    samples: Samples,
+    weight: Array,
+) -> SourceAnswers:
+    """Ask all members about rows with a model.
+
+    Parameters
+    ----------
+    members
+        Those trained here.
+    radar_scores
+        From rows and a lead time to the log odds of each member of the radar.
+    samples, weight
+        Rows of events left out.
+    """
+    inside: list[Scored] = []
+    outside: list[Scored] = []
+    there = model_is_there(samples.predictors)
+    known = radar_is_there(samples.predictors)
+    for lead in np.unique(samples.lead):
+        for answers, at in ((inside, there & known), (outside, there & ~known)):
+            rows = np.flatnonzero(at & (samples.lead == lead))
+            if not rows.size:
+                continue
+            taken, minutes = samples.predictors[rows], float(lead)
+            of_radar = radar_scores(taken, minutes) if answers is inside else ()
+            scores = np.stack([*of_radar, *members.scores(taken, minutes)])
+            answers.append(Scored(minutes, scores, samples.observed[rows], weight[rows]))
+    return SourceAnswers(inside, outside)
+
+
+def fit_stage(
+    members: SourceMembers, names: Sequence[str], answers: SourceAnswers, thresholds: Sequence[float]
+) -> SourceStage | None:
+    """Fit the weights; None where either kind of place has too few rows at every lead time."""
+    inside, outside = ([one for one in part if one.observed.size >= LEAST_ROWS] for part in answers)
+    if not inside or not outside:
+        return None
+    return SourceStage(
+        members,
+        fit_blend((*names, ALONE, FUSED), thresholds, inside),
+        fit_blend((ALONE, FUSED), thresholds, outside),
+    )
+
+
+def without_fused(stage: SourceStage) -> SourceStage:
+    """Let the model alone speak, everywhere, calibrated: to see what it is worth without radar."""
+
+    def only(blend: Blend) -> Blend:
+        weights = np.zeros_like(blend.weights)
+        weights[..., blend.members.index(ALONE)] = 1.0
+        return replace(blend, weights=weights)
+
+    return replace(stage, inside=only(stage.inside), outside=only(stage.outside))

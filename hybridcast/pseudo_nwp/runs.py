@@ -1,0 +1,53 @@
+"""Pseudo-NWP runs as they would have been there at an issue time."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from hybridcast.pseudo_nwp.settings import TYPICAL, PseudoNwpSettings
+from hybridcast.pseudo_nwp.simulate import pseudo_nwp
+
+_HOUR = np.timedelta64(1, "h")
+
+
+def runs_before(
+    radar: xr.DataArray,
+    issue_time: np.datetime64,
+    settings: PseudoNwpSettings = TYPICAL,
+    *,
+    ages: tuple[int, ...] = (3, 6),
+    ahead: int = 3,
+    seed: int = 0,
+) -> xr.Dataset:
+    """Simulate the runs that a service would have had at an issue time, with hourly sums made rates.
+
+    Runs start at full hours. Only the hours that matter are made: from an hour or two before the issue time, for what
+    is to be learned about a run's errors, to `ahead` hours after it.
+
+    Parameters
+    ----------
+    radar
+        All radar of the event, later than the issue time too: see `pseudo_nwp`.
+    issue_time
+        UTC.
+    ages
+        How many whole hours, at least, before the issue time each run started.
+    ahead
+        How many hours after the issue time runs reach, at least.
+    seed
+        See `pseudo_nwp`.
+
+    Returns
+    -------
+    Dataset
+        As `pseudo_nwp` gives it; lead times that a run does not reach are NaN.
+    """
+    starts = np.array([issue_time.astype("datetime64[h]") - age for age in sorted(ages)], "datetime64[ns]")
+    runs = []
+    for start in starts:
+        first = int((issue_time - start) / _HOUR)
+        leads = np.arange(max(1, first - 1), first + ahead + 2) * _HOUR
+        runs.append(pseudo_nwp(radar, [start], leads.astype("timedelta64[ns]"), settings, seed=seed))
+    joined = xr.concat([run.drop_vars("time") for run in runs], "reference_time", join="outer")
+    return joined.assign_attrs(runs[0].attrs)

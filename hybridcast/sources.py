@@ -1,0 +1,188 @@
+"""Other observations at an issue time: those that were there, and what they tell at the cells of the radar.
+
+A `Sources` holds what remains of model runs, heights and the like once everything is left out that was not there at
+the issue time. It is made by `sources_at`, which names what it leaves out and why; `planes_of` makes predictors of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from hybridcast.coarse import coarsened
+from hybridcast.errors import InputError
+from hybridcast.field import check_same_grid, crs_of
+from hybridcast.nwp.availability import DELAY, available
+from hybridcast.nwp.contract import RATE
+from hybridcast.nwp.planes import nwp_planes, plane_times
+from hybridcast.nwp.regrid import on_radar_grid
+from hybridcast.nwp.steering import steering_wind
+from hybridcast.terrain import terrain_dataset, terrain_planes
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What was there at the issue time besides radar; nothing by default."""
+
+    nwp: xr.Dataset | None = None
+    """Runs of a model that were available, newest first, on the model's grid."""
+    terrain: xr.Dataset | None = None
+    """`surface_altitude` on the radar's grid."""
+    used: tuple[str, ...] = ()
+    """Names of what is there, with its age."""
+    left_out: tuple[str, ...] = ()
+    """Names of what was given and is left out, with the reason."""
+
+    @property
+    def has_rain(self) -> bool:
+        """Whether a model tells of rain."""
+        return self.nwp is not None and RATE in self.nwp
+
+    def __bool__(self) -> bool:
+        """Whether there is anything."""
+        return self.nwp is not None or self.terrain is not None
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What one source comes to."""
+
+    data: xr.Dataset | None
+    used: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+
+
+def sources_at(
+    recent: xr.DataArray,
+    *,
+    nwp: xr.Dataset | None = None,
+    terrain: xr.Dataset | None = None,
+    delay: np.timedelta64 = DELAY,
+) -> Sources:
+    """Keep what was there at the issue time, the last time of `recent`.
+
+    Parameters
+    ----------
+    recent
+        Precipitation field up to the issue time.
+    nwp
+        Model fields, as `hybridcast.open_nwp` gives them.
+    terrain
+        Heights, as `hybridcast.open_terrain` gives them, on the grid of `recent`.
+    delay
+        From the start of a model run until it is there.
+
+    Raises
+    ------
+    InputError
+        If a source does not keep its contract, or `terrain` is on another grid.
+    """
+    parts = {"nwp": _runs_at(nwp, recent, delay), "terrain": _ground_of(terrain, recent)}
+    return Sources(
+        **{name: part.data for name, part in parts.items()},
+        used=tuple(word for part in parts.values() for word in part.used),
+        left_out=tuple(word for part in parts.values() for word in part.left_out),
+    )
+
+
+def _runs_at(nwp: xr.Dataset | None, recent: xr.DataArray, delay: np.timedelta64) -> _Found:
+    if nwp is None:
+        return _Found(None)
+    kept = available(nwp, recent["time"].values[-1], delay)
+    left_out = [f"nwp run {run}" for run in kept.attrs["left_out_runs"].split("; ") if run != "none"]
+    if not kept.sizes["reference_time"]:
+        return _Found(None, left_out=left_out or ["nwp (holds no run)"])
+    reason = _not_over(kept, recent)
+    if reason:
+        return _Found(None, left_out=[f"nwp ({reason})"])
+    return _Found(kept, [f"nwp run {run}" for run in kept.attrs["runs"].split("; ")], left_out)
+
+
+def _not_over(nwp: xr.Dataset, recent: xr.DataArray) -> str:
+    """Say why the model tells nothing about the grid of the radar; empty if it does."""
+    if crs_of(nwp) is None and crs_of(recent) is None:
+        check_same_grid(nwp, recent, "model and radar without a known place")
+        known = any(np.isfinite(values.values).any() for values in nwp.data_vars.values())
+        return "" if known else "it holds no value"
+    if crs_of(nwp) is None or crs_of(recent) is None:
+        return "the place of the radar is not known" if crs_of(nwp) is not None else "its place is not known"
+    few = recent.isel(time=-1)[:: max(1, recent.sizes["y"] // 8), :: max(1, recent.sizes["x"] // 8)]
+    here = on_radar_grid(nwp, few, nwp["reference_time"].values[0] + nwp["lead_time"].values)
+    known = any(np.isfinite(values.values).any() for values in here.data_vars.values())
+    return "" if known else "it lies elsewhere"
+
+
+def _ground_of(terrain: xr.Dataset | None, recent: xr.DataArray) -> _Found:
+    if terrain is None:
+        return _Found(None)
+    if "surface_altitude" not in terrain:
+        raise InputError(
+            f"terrain holds {list(terrain.data_vars)}",
+            "it holds surface_altitude (m) on the radar's grid",
+            "Use open_terrain(path, radar)",
+        )
+    check_same_grid(terrain, recent, "terrain and radar")
+    if not np.isfinite(terrain["surface_altitude"].values).any():
+        return _Found(None, left_out=["terrain (no height is known on the radar's grid)"])
+    return _Found(terrain, ["terrain"])
+
+
+def on_cells(sources: Sources, recent: xr.DataArray, coarse: xr.DataArray, spacing: float) -> Sources:
+    """Put what lies on the radar's grid onto the coarser cells of `coarse`; other model fields have their own grid."""
+    if coarse.shape[-2:] == recent.shape[-2:]:
+        return sources
+    terrain, nwp = sources.terrain, sources.nwp
+    if terrain is not None:
+        terrain = terrain_dataset(coarsened(terrain["surface_altitude"], spacing).values, coarse)
+    if nwp is not None and crs_of(nwp) is None:
+        nwp = xr.Dataset({name: coarsened(nwp[name], spacing) for name in nwp.data_vars}, attrs=nwp.attrs)
+    return replace(sources, terrain=terrain, nwp=nwp)
+
+
+def planes_of(
+    sources: Sources, recent: xr.DataArray, motion: xr.Dataset, lead_times: NDArray[np.timedelta64]
+) -> dict[str, Array] | None:
+    """Make predictors of all there is; None if there is nothing.
+
+    Parameters
+    ----------
+    sources
+        On the cells of `recent`.
+    recent
+        Precipitation field up to the issue time, on cells of about 2 km.
+    motion
+        Its motion.
+    lead_times
+        ``timedelta64``, from the last time of `recent`.
+
+    Returns
+    -------
+    dict
+        By the names in `hybridcast.features.SOURCE_NAMES`: float32, shape ``(lead, y, x)`` or ``(y, x)``.
+    """
+    if not sources:
+        return None
+    planes: dict[str, Array] = {}
+    if sources.nwp is not None:
+        there = on_radar_grid(sources.nwp, recent, plane_times(recent, lead_times))
+        planes |= nwp_planes(there, recent, lead_times)
+    if sources.terrain is not None:
+        u, v = (motion[name].transpose("y", "x").values for name in ("u", "v"))
+        planes |= terrain_planes(sources.terrain, u, v)
+    return planes
+
+
+def wind_at(sources: Sources, recent: xr.DataArray) -> xr.Dataset | None:
+    """Give the model's wind at the issue time on the grid of `recent`; None where there is none."""
+    if sources.nwp is None:
+        return None
+    issue = recent["time"].values[-1]
+    return steering_wind(on_radar_grid(sources.nwp, recent, [issue]), issue)
+
+
+__all__ = ["Sources", "on_cells", "planes_of", "sources_at", "wind_at"]
