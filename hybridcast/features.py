@@ -323,13 +323,32 @@ def rows_of(situation: Situation, cells: NDArray[np.int32]) -> Array:
         float32, shape ``(lead, cell, feature)``, features as `NAMES` has them, or `EVERY_NAME`.
     """
     places = origins_of(situation, cells)
-    there = cells.astype(np.float32)
-    here = sample(situation.planes, there)
     rows = _empty_rows(situation, len(cells))
     for k in range(situation.minutes.size):
-        sampled = sample(situation.planes, places[k])
-        _fill(rows[k], situation, k, sampled, here, places[k], there)
+        _fill_at(rows[k], situation, k, places[k], cells)
     return rows
+
+
+def rows_at(situation: Situation, lead: int, places: Array, cells: NDArray[np.int32]) -> Array:
+    """Give the predictors of some cells at one lead time, by its number, whose air comes from `places`."""
+    rows: Array = _empty_rows(situation, len(cells))[0]
+    _fill_at(rows, situation, lead, places, cells)
+    return rows
+
+
+def _fill_at(rows: Array, situation: Situation, lead: int, places: Array, cells: NDArray[np.int32]) -> None:
+    there = cells.astype(np.float32)
+    here = sample(situation.planes, there)
+    _fill(rows, situation, lead, sample(situation.planes, places), here, places, there)
+
+
+def known_at(situation: Situation, places: Array) -> NDArray[np.bool_]:
+    """Tell for which places, ``(place, 2)``, the frame that moves knows the air: inside the grid, and seen."""
+    rate = np.ascontiguousarray(situation.planes[..., :1])
+    edge = np.array(rate.shape[:2], np.float32) - 1
+    inside = ((places >= 0) & (places <= edge)).all(axis=1)
+    known: NDArray[np.bool_] = inside & np.isfinite(sample(rate, places)[:, 0])
+    return known
 
 
 def origins_of(situation: Situation, cells: NDArray[np.int32]) -> Array:

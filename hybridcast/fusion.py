@@ -8,7 +8,8 @@
 5. The forecast rate has the ranks of the blended odds and the values of the latest frame, carried along: as wet, and as
    sharp, as pure advection.
 
-Where the air comes from outside the coverage all of it is NaN: nobody knows.
+Where there are model fields, members that look at them speak too (`hybridcast.learned.with_sources`). Where the air
+comes from outside the coverage only those do (`hybridcast.inflow`); without a model all of it is NaN: nobody knows.
 """
 
 from __future__ import annotations
@@ -23,29 +24,31 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter
 
 from hybridcast.advection import LONGEST_STEP, check_lead_times
-from hybridcast.coarse import block_size, cell_size, coarsened
+from hybridcast.asking import Grid, asked_times, between
+from hybridcast.coarse import cell_size, coarsened
 from hybridcast.device import resolved
 from hybridcast.errors import InputError
-from hybridcast.features import origins_of, rows_in_moving_frame, rows_of, situation_of
+from hybridcast.features import Situation, origins_of, rows_in_moving_frame, rows_of, situation_of
 from hybridcast.field import GRID_MAPPING, NAME, iso_time
+from hybridcast.guidance import GuidedFlow
+from hybridcast.inflow import inflow_of
 from hybridcast.learned.blend import Blend, LiveSettings, Scored, corrected, probability
 from hybridcast.learned.boosting import decreasing
 from hybridcast.learned.model import DEFAULT, NETWORK, TrainedModel, load_model
 from hybridcast.learned.network import Said, said_of, torch_is_there
 from hybridcast.learned.network_inputs import inputs_of
+from hybridcast.learned.with_sources import SourceStage, model_rate
 from hybridcast.motion import DenseFlow, MotionMethod, cells_per_step
 from hybridcast.nowcasters import LeadTimes, forecast_dataset, latest_frame, radar_status
-from hybridcast.ranking import matchings_of, ranking_of, shares_of
+from hybridcast.ranking import levels_of, matchings_of, ranking_of, shares_of
 from hybridcast.scales import filtered
+from hybridcast.sources import Sources, on_cells, planes_of, wind_at
+from hybridcast.wetness import Wetness
 from hybridcast_kernels import scales_cpu
 from hybridcast_kernels.devices import Device, kernels_for
 from hybridcast_kernels.parallel import threads
-from hybridcast_kernels.planes_cpu import carry
-from hybridcast_kernels.resample_cpu import enlarge
-from hybridcast_kernels.workspace import workspace_of_this_thread
 
 Array = NDArray[np.float32]
 
@@ -53,9 +56,6 @@ T = TypeVar("T")
 S = TypeVar("S")
 
 _MINUTE = np.timedelta64(1, "m")
-#: Members are asked at these lead times (min), and every half hour after them; in between, the moving frame is
-#: interpolated.
-ASKED = (15.0, 30.0, 45.0, 60.0)
 #: Cells much coarser than those of the training hold other weather.
 COARSEST = 2.5
 #: How far back a hindcast's own frames go.
@@ -74,6 +74,42 @@ class Blended(NamedTuple):
     """The weights used; None if members were not asked."""
     hindcasts: int = 0
     """How many of them corrected the weights."""
+    model_weight: Array | None = None
+    """Weight of the model of the atmosphere against the radar, ``(lead,)``; None without one."""
+
+
+class Look(NamedTuple):
+    """All that members look at."""
+
+    situation: Situation
+    rows: Array
+    """Predictors of cells at each lead time, ``(lead, cell, feature)``."""
+    places: NDArray[Any]
+    """Row and column of where their air is in the frame that moves, ``(lead, cell, 2)``."""
+    said: Said | None
+    """What the network says."""
+
+
+class _Places(NamedTuple):
+    """Where and when members were asked, and where what they say goes."""
+
+    grid: Grid
+    asked: LeadTimes
+    ahead: LeadTimes
+    flow: Array
+    advected: Array
+    frame: Array
+    known: NDArray[np.bool_]
+
+    def carried(self, ranking: Array, chances: Array) -> tuple[Array, Array]:
+        """Interpolate to all lead times; give that, and carried to the fine grid: each ``(set, lead, y, x)``."""
+        planes = between(np.concatenate([ranking[None], chances]), self.asked, self.ahead)
+        minutes = (self.ahead / _MINUTE).astype(np.float32)
+        return planes, self.grid.carried(planes, self.flow, minutes, self.advected)
+
+    def fine(self, planes: Array) -> Array:
+        """Interpolate planes ``(set, y, x)`` onto the fine grid, in memory of their own."""
+        return self.grid.enlarged(planes, self.frame.shape).copy()
 
 
 @dataclass(frozen=True)
@@ -90,6 +126,8 @@ class Hybrid:
     """Members are asked at every so many cells of the model's grid."""
     device: Device = "auto"
     """Where the latest frame is advected; the motion has a setting of its own, the members run on the CPU."""
+    sources: Sources = field(default_factory=Sources)
+    """Other observations of the issue time."""
 
     def __post_init__(self) -> None:
         """Refuse thresholds that the model does not know."""
@@ -106,6 +144,15 @@ class Hybrid:
         """How results name it."""
         return "hybridcast"
 
+    def with_sources(self, sources: Sources) -> Hybrid:
+        """Give one that looks at other observations too."""
+        return replace(self, sources=sources)
+
+    @property
+    def stage(self) -> SourceStage | None:
+        """What is asked where there is a model's rain; None where there is none, or nothing was trained for it."""
+        return self.model.sources if self.sources.has_rain else None
+
     def forecast(self, recent: xr.DataArray, lead_times: LeadTimes) -> xr.Dataset:
         """See `hybridcast.nowcasters.Nowcaster`.
 
@@ -114,7 +161,7 @@ class Hybrid:
         "lead_time")``, and the motion `u` and `v` too.
         """
         leads = check_lead_times(lead_times)
-        motion = self.motion.estimate(recent)
+        motion = self._guided(self.motion, self.sources, recent).estimate(recent)
         latest, age = latest_frame(recent)
         frame = np.ascontiguousarray(latest.values, np.float32)
         flow = cells_per_step(motion, _MINUTE)
@@ -141,13 +188,15 @@ class Hybrid:
 
     def _why_not(self, recent: xr.DataArray, frame: Array, coarse: Array) -> str:
         """Say why the members cannot be asked; empty if they can."""
-        if not np.isfinite(frame).any():
-            return "advection alone: no radar data"
         own = cell_size(recent)
         if own > COARSEST * self.model.spacing:
             return (
                 f"advection alone: cells of {own / 1e3:.1f} km, the model is made for {self.model.spacing / 1e3:.1f} km"
             )
+        if self.stage is not None:
+            return ""
+        if not np.isfinite(frame).any():
+            return "advection alone: no radar data"
         if not np.isfinite(coarse).any():
             return f"advection alone: no cell of {self.model.spacing / 1e3:.1f} km is seen by half in the latest frame"
         return ""
@@ -157,33 +206,92 @@ class Hybrid:
     ) -> Blended:
         """Blend on coarse cells in the moving frame; carry what comes out to the fine grid."""
         frame = latest_frame(recent)[0].values
-        grid = _Grid.of(recent, coarse, self.model.spacing, self.stride)
-        asked = _asked(ahead)
+        grid = Grid.of(recent, coarse, self.model.spacing, self.stride)
+        asked = asked_times(ahead)
         cells = grid.cells(frame)
-        with ThreadPoolExecutor(
-            1
-        ) as beside:  # hindcasts and the forecast itself have nothing to wait for in each other
+        sources = Sources() if self.stage is None else on_cells(self.sources, recent, coarse, self.model.spacing)
+        with ThreadPoolExecutor(1) as beside:  # hindcasts and the forecast itself do not wait for each other
             corrected_blend = beside.submit(self._live_blend, coarse)
-            rows, places, said = self.seen(coarse, _since_last(coarse, asked), cells, moving=True)
+            look = self.seen(coarse, _since_last(coarse, asked), cells, moving=True, sources=sources)
             blend, used = corrected_blend.result()
-        found = [
-            blend.scores(self.members(r, m, said, p), m) for r, p, m in zip(rows, places, asked / _MINUTE, strict=True)
-        ]
+        found, weight = self._odds(blend, look, asked / _MINUTE)
         # each threshold has weights of its own, so what they give may cross
-        chances = grid.filled(probability(decreasing(np.stack(found, axis=1))), cells)
+        chances = grid.filled(probability(decreasing(found)), cells)
         known = grid.at_asked(np.isfinite(latest_frame(coarse)[0].values))
-        ranking = ranking_of(chances, known, shares_of(frame, blend.thresholds))
-        wanted = chances[[blend.thresholds.index(t) for t in self.thresholds]]
-        planes = _between(np.concatenate([ranking[None], wanted]), asked, ahead)
-        matchings = matchings_of(grid.enlarged(planes[0], frame.shape), frame)
-        carried = grid.carried(planes, flow, (ahead / _MINUTE).astype(np.float32), advected)
-        rate = scales_cpu.matched(carried[0], matchings, out=carried[0]) if matchings else advected.copy()
-        return Blended(rate, carried[1:], blend, used)
+        there = _Places(grid, asked, ahead, flow, advected, frame, known)
+        if self.stage is None:
+            return self._of_radar(chances, there, blend)._replace(hindcasts=used)
+        inflow = inflow_of(look.situation, grid.every_cell, grid.shape, self._chances(blend))
+        wetness = Wetness(frame, known, [model_rate(rows) for rows in look.rows], weight, inflow)
+        return self._with_model(chances, there, blend, wetness)._replace(hindcasts=used)
+
+    def _of_radar(self, chances: Array, there: _Places, blend: Blend) -> Blended:
+        """Carry on what the air of the latest frame is to become, with the values of that frame."""
+        shares = shares_of(there.frame, blend.thresholds)
+        levels = levels_of([of_lead[:, there.known] for of_lead in chances.swapaxes(0, 1)], shares)
+        planes, carried = there.carried(ranking_of(chances, there.known, levels), self._wanted(chances))
+        matchings = matchings_of(there.grid.enlarged(planes[0], there.frame.shape), there.frame)
+        rate = scales_cpu.matched(carried[0], matchings, out=carried[0]) if matchings else there.advected.copy()
+        return Blended(rate, carried[1:], blend)
+
+    def _with_model(self, chances: Array, there: _Places, blend: Blend, wetness: Wetness) -> Blended:
+        """The same with a model's rain, and with what flows in from outside the radar's reach."""
+        inflow = wetness.inflow
+        levels = levels_of(wetness.chances(chances), wetness.shares(blend.thresholds))
+        planes, carried = there.carried(ranking_of(chances, there.known, levels), self._wanted(chances))
+        coming = ranking_of(np.nan_to_num(inflow.chances), inflow.unknown, levels)
+        outside = np.concatenate([coming[None], self._wanted(inflow.chances), inflow.rate[None]])
+        outside = between(outside, there.asked, there.ahead)
+        nearest = np.abs(there.asked[:, None] - there.ahead).argmin(axis=0)
+        for lead, of_lead in enumerate(nearest):
+            fine = there.fine(outside[:, lead])
+            fine[:, np.isfinite(there.advected[lead]) | np.isnan(fine).any(axis=0)] = np.nan
+            flowing = np.isfinite(fine[-1])
+            carried[:, lead, flowing] = fine[:-1, flowing]
+            matching = wetness.matching(int(of_lead), there.fine(planes[:1, lead])[0], fine[0], fine[-1])
+            target = carried[:1, lead]
+            carried[0, lead] = (
+                scales_cpu.matched(target, matching)[0] if matching else np.where(np.isnan(target[0]), np.nan, 0)
+            )
+        weights = np.interp(there.ahead / _MINUTE, there.asked / _MINUTE, np.nan_to_num(wetness.weight, nan=1.0))
+        return Blended(carried[0], carried[1:], blend, model_weight=weights.astype(np.float32))
+
+    def _wanted(self, chances: Array) -> Array:
+        """Pick the thresholds whose probabilities are given."""
+        return chances[[self.model.blend.thresholds.index(t) for t in self.thresholds]]
+
+    def _odds(self, blend: Blend, look: Look, minutes: NDArray[np.float64]) -> tuple[Array, Array]:
+        """Log odds at each lead time, ``(threshold, lead, cell)``, and the model's weight in them, ``(lead,)``."""
+        found, weights = [], []
+        for rows, places, lead in zip(look.rows, look.places, minutes, strict=True):
+            of_radar = self.members(rows, float(lead), look.said, places)
+            odds, weight = blend.scores(of_radar, float(lead)), np.nan
+            if self.stage is not None:
+                odds, weight = self.stage.instead(odds, self._of_stage(of_radar), rows, float(lead))
+            found.append(odds)
+            weights.append(weight)
+        return np.stack(found, axis=1), np.array(weights, np.float32)
+
+    def _of_stage(self, of_radar: Array) -> Array:
+        """Pick the members that the stage with other sources blends too: all but the network."""
+        names = self.speaking.blend.members
+        return of_radar[[k for k, name in enumerate(names) if name != NETWORK]]
+
+    def _chances(self, blend: Blend) -> Callable[[Array, float], Array]:
+        """Give what makes probabilities, ``(threshold, row)``, of rows that have a model."""
+
+        def chances(rows: Array, lead: float) -> Array:
+            of_radar = self._of_stage(self.members(rows, lead, None, np.empty((0, 2), np.float32)))
+            radar = np.zeros((of_radar.shape[1], len(rows)), np.float32)
+            assert self.stage is not None
+            return probability(decreasing(self.stage.instead(radar, of_radar, rows, lead)[0]))
+
+        return chances
 
     @property
     def fingerprint(self) -> str:
         """Tell it from all others: what its forecasts depend on."""
-        told = (self.model.fingerprint, self.motion, self.thresholds, self.live, self.stride)
+        told = (self.model.fingerprint, self.motion, self.thresholds, self.live, self.stride, self.sources.used)
         return f"Hybrid{told!r}"
 
     def settings_told(self) -> dict[str, object]:
@@ -204,7 +312,7 @@ class Hybrid:
         return self.model if torch_is_there() else self.model.without_network
 
     def members(self, rows: Array, lead: float, said: Said | None, places: Array) -> Array:
-        """Ask all members, in the order of the blend: log odds, shape ``(member, threshold, row)``.
+        """Ask all members of the radar, in the order of the blend: log odds, shape ``(member, threshold, row)``.
 
         Parameters
         ----------
@@ -225,25 +333,33 @@ class Hybrid:
         return np.stack([told[name] for name in model.blend.members])
 
     def seen(
-        self, coarse: xr.DataArray, leads: LeadTimes, cells: NDArray[np.int32], *, moving: bool
-    ) -> tuple[Array, Array, Said | None]:
+        self,
+        coarse: xr.DataArray,
+        leads: LeadTimes,
+        cells: NDArray[np.int32],
+        *,
+        moving: bool,
+        sources: Sources | None = None,
+    ) -> Look:
         """Give all that members look at, from frames up to the last of `coarse`.
 
-        Returns
-        -------
-        tuple
-            Predictors of `cells` at each lead time; where their air is in the frame that moves, ``(lead, cell, 2)``;
-            and what the network says. The air is the one that is over the cells at the issue time (`moving`), or at
-            the lead time.
+        The air is the one that is over the cells at the issue time (`moving`), or at the lead time.
         """
-        motion = DenseFlow().estimate(coarse)
+        motion = self._guided(DenseFlow(), sources, coarse).estimate(coarse)
         smooth = filtered(coarse, motion, leads)["filtered_dbr"]
-        situation = situation_of(coarse, motion, leads, smooth)
+        situation = situation_of(coarse, motion, leads, smooth, planes_of(sources or Sources(), coarse, motion, leads))
         network = self.speaking.network
         said = None if network is None else said_of(inputs_of(coarse, motion, smooth=smooth), network)
         if moving:
-            return rows_in_moving_frame(situation, cells), np.broadcast_to(cells, (len(leads), *cells.shape)), said
-        return rows_of(situation, cells), origins_of(situation, cells), said
+            places = np.broadcast_to(cells, (len(leads), *cells.shape))
+            return Look(situation, rows_in_moving_frame(situation, cells), places, said)
+        return Look(situation, rows_of(situation, cells), origins_of(situation, cells), said)
+
+    @staticmethod
+    def _guided(method: MotionMethod, sources: Sources | None, field: xr.DataArray) -> MotionMethod:
+        """Let the model's wind, where there is one, fill in where there is no echo."""
+        wind = None if sources is None else wind_at(sources, field)
+        return method if wind is None else GuidedFlow(method, wind)
 
     def _live_blend(self, coarse: xr.DataArray) -> tuple[Blend, int]:
         """Correct the learned weights by hindcasts; give them, and how many hindcasts there were."""
@@ -270,7 +386,17 @@ class Hybrid:
         about = {"long_name": "weight of the log odds of a member in the blend", "units": "1"}
         result["member_weight"] = (("member", "threshold", "lead_time"), weights, about)
         result.attrs["hindcasts"] = blended.hindcasts
+        result = self._with_source_weights(result, blended)
         return result.assign_coords(member_name=("member", list(blend.members), {"long_name": "member of the blend"}))
+
+    def _with_source_weights(self, result: xr.Dataset, blended: Blended) -> xr.Dataset:
+        """Say by lead time how far radar and model are trusted where both are known."""
+        of_model = blended.model_weight
+        if of_model is None:
+            of_model = np.zeros(result.sizes["lead_time"], np.float32)
+        about = {"long_name": "weight of a source where radar and model are both known", "units": "1"}
+        result["source_weight"] = (("source", "lead_time"), np.stack([1 - of_model, of_model]), about)
+        return result.assign_coords(source_name=("source", ["radar", "nwp"], {"long_name": "source"}))
 
 
 def trained(path: str | Path, thresholds: Sequence[float] | None = None) -> Hybrid:
@@ -305,7 +431,9 @@ def hindcasts_of(hybrid: Hybrid, coarse: xr.DataArray, live: LiveSettings) -> li
     For each lead time of `live` there is an issue time that long ago, if the frames reach back far enough; its
     forecasts for all lead times up to the latest frame are scored at randomly chosen cells.
     """
-    found = []
+    found: list[Scored] = []
+    if not _seen(coarse).size:
+        return found
     now = coarse["time"].values[_seen(coarse)[-1]]
     generator = np.random.default_rng(0)
     for back in live.leads:
@@ -316,13 +444,13 @@ def hindcasts_of(hybrid: Hybrid, coarse: xr.DataArray, live: LiveSettings) -> li
         leads = np.array([lead for lead in live.leads if lead <= back]) * _MINUTE
         later = coarse.reindex(time=issue + leads).values
         cells = _choose(np.isfinite(later).any(axis=0), live.rows, generator)
-        rows, places, said = hybrid.seen(recent, leads, cells, moving=False)
-        for of_lead, place, observed, lead in zip(rows, places, later, leads / _MINUTE, strict=True):
+        look = hybrid.seen(recent, leads, cells, moving=False)
+        for of_lead, place, observed, lead in zip(look.rows, look.places, later, leads / _MINUTE, strict=True):
             came = observed[cells[:, 0], cells[:, 1]]
             known = np.isfinite(came)
             if not known.any():
                 continue
-            scores = hybrid.members(of_lead[known], float(lead), said, place[known])
+            scores = hybrid.members(of_lead[known], float(lead), look.said, place[known])
             found.append(Scored(float(lead), scores, came[known], np.ones(int(known.sum()), np.float32)))
     return found
 
@@ -352,77 +480,10 @@ def _side_by_side(first: Callable[[], T], second: Callable[[], S]) -> tuple[T, S
         return begun.result(), done
 
 
-def _asked(ahead: LeadTimes) -> LeadTimes:
-    """Give the lead times at which members are asked: the first and the last one, and regular ones between."""
-    minutes = ahead / _MINUTE
-    regular = np.array([*ASKED, *np.arange(ASKED[-1] + 30, minutes[-1], 30.0)])
-    between = regular[(regular > minutes[0]) & (regular < minutes[-1])]
-    asked = np.unique([minutes[0], *between, minutes[-1]])
-    return (asked * 60e9).astype("timedelta64[ns]")
-
-
 def _since_last(coarse: xr.DataArray, ahead: LeadTimes) -> LeadTimes:
     """Count lead times from the last time instead of the latest frame."""
     _, age = latest_frame(coarse)
     return ahead - age
-
-
-def _between(values: Array, asked: LeadTimes, ahead: LeadTimes) -> Array:
-    """Interpolate ``(threshold, asked, y, x)`` linearly to other lead times."""
-    place = np.interp(ahead / _MINUTE, asked / _MINUTE, np.arange(len(asked)))
-    low = np.minimum(place.astype(int), len(asked) - 1)
-    high = np.minimum(low + 1, len(asked) - 1)
-    share = (place - low).astype(np.float32)[:, None, None]
-    between: Array = values[:, low] * (1 - share) + values[:, high] * share
-    return between
-
-
-class _Grid(NamedTuple):
-    """Where members are asked: every so many coarse cells."""
-
-    coarse: tuple[int, int]
-    """Rows and columns of the coarse grid."""
-    block: int
-    """Fine cells to a coarse one."""
-    stride: int
-
-    @classmethod
-    def of(cls, recent: xr.DataArray, coarse: xr.DataArray, spacing: float, stride: int) -> _Grid:
-        """Make it for a field and the same field on cells of `spacing`."""
-        return cls((coarse.sizes["y"], coarse.sizes["x"]), block_size(recent, spacing), stride)
-
-    def cells(self, frame: Array) -> NDArray[np.int32]:
-        """Give the cells to ask, ``(cell, 2)``: those that air which the latest frame knows can be sampled from."""
-        seen = np.isfinite(frame)
-        rows, columns = (size * self.block for size in self.coarse)
-        whole = np.pad(seen, [(0, max(0, n - have)) for n, have in zip((rows, columns), seen.shape, strict=True)])
-        blocks = whole[:rows, :columns].reshape(self.coarse[0], self.block, self.coarse[1], self.block)
-        near = maximum_filter(blocks.any(axis=(1, 3)), 2 * self.stride + 3)
-        near[-2 * self.stride - 1 :] |= seen[rows:].any()
-        near[:, -2 * self.stride - 1 :] |= seen[:, columns:].any()
-        return (np.argwhere(self.at_asked(near)) * self.stride).astype(np.int32)
-
-    def at_asked(self, field: NDArray[Any]) -> NDArray[Any]:
-        """Give what a coarse field holds at the cells that may be asked."""
-        return field[:: self.stride, :: self.stride]
-
-    def filled(self, values: Array, cells: NDArray[np.int32]) -> Array:
-        """Put values of the cells that were asked, ``(threshold, lead, cell)``, on their grid; 0 elsewhere."""
-        rows, columns = (-(-size // self.stride) for size in self.coarse)
-        out = np.zeros((*values.shape[:2], rows, columns), np.float32)
-        out[:, :, cells[:, 0] // self.stride, cells[:, 1] // self.stride] = values
-        return out
-
-    def enlarged(self, planes: Array, fine: tuple[int, ...]) -> Array:
-        """Interpolate planes ``(lead, y, x)`` bilinearly onto the fine grid; beyond the last cell the edge holds."""
-        out: Array = workspace_of_this_thread().array("enlarged", (len(planes), *fine))
-        return enlarge(np.ascontiguousarray(planes), self.block * self.stride, (self.block - 1) / 2, out)
-
-    def carried(self, planes: Array, flow: Array, minutes: Array, advected: Array) -> Array:
-        """Carry planes of each lead time, ``(set, lead, y, x)``, along the motion; NaN where the advected rate is."""
-        factor, offset = self.block * self.stride, (self.block - 1) / 2
-        whole = np.ascontiguousarray(planes)
-        return carry(whole, factor, offset, flow, minutes, advected, longest_step=LONGEST_STEP)
 
 
 def _exceeded(rate: Array, thresholds: Sequence[float]) -> Array:

@@ -29,7 +29,35 @@ STEPS = 2
 _LEAST = np.float32(1e-4)
 
 
-def ranking_of(chances: Array, known: NDArray[np.bool_], shares: Array) -> Array:
+class Levels(NamedTuple):
+    """What makes the share of cells that is to be wet: ``(lead, threshold)`` each."""
+
+    cuts: Array
+    """Log odds above which that share of the cells lies, for all of them together."""
+    scales: Array
+    """Share over mean probability: what promises are scaled by; 0 where nothing is to be wet."""
+
+
+def levels_of(chances: Sequence[Array], shares: Array) -> Levels:
+    """Find the levels of each lead time.
+
+    Parameters
+    ----------
+    chances
+        Probabilities of the cells that count, ``(threshold, cell)``, one for each lead time.
+    shares
+        Share of the cells that is to reach each threshold, ``(threshold,)`` or ``(lead, threshold)``.
+    """
+    wanted = np.broadcast_to(shares, (len(chances), shares.shape[-1]))
+    cuts, scales = np.zeros((2, *wanted.shape), np.float32)
+    for lead, of_lead in enumerate(chances):
+        for k in np.flatnonzero(wanted[lead] > 0) if of_lead.shape[1] else ():
+            cuts[lead, k] = np.quantile(_log_odds(of_lead[k], _LEAST), 1 - min(wanted[lead, k], 1.0))
+            scales[lead, k] = wanted[lead, k] / max(float(of_lead[k].mean()), 1e-6)
+    return Levels(cuts, scales)
+
+
+def ranking_of(chances: Array, known: NDArray[np.bool_], levels: Levels) -> Array:
     """Make one field to rank cells by, ``(lead, y, x)``, from probabilities ``(threshold, lead, y, x)``.
 
     Around the share of cells that are to be wet at a threshold, cells are ranked by the probability of that threshold:
@@ -44,22 +72,22 @@ def ranking_of(chances: Array, known: NDArray[np.bool_], shares: Array) -> Array
     chances
         Probabilities of exceedance, falling along the thresholds.
     known
-        Cells that count, ``(y, x)``.
-    shares
-        Share of the cells that is to reach each threshold, ``(threshold,)``.
+        Cells that count, ``(y, x)`` or ``(lead, y, x)``.
+    levels
+        What `levels_of` found.
     """
     total: Array = np.zeros(chances.shape[1:], np.float32)
-    if not known.any():
-        return total
-    smooth = _Smoothing.over(known)
-    for chance, share in zip(chances, shares, strict=True):
-        if share <= 0:
+    smooth = None
+    for lead in range(chances.shape[1]):
+        counting = known if known.ndim == 2 else known[lead]
+        if not counting.any():
             continue
-        odds = _log_odds(chance, _LEAST)
-        cuts = np.quantile(odds[:, known], 1 - min(share, 1.0), axis=1).astype(np.float32)
-        for lead, cut in enumerate(cuts):
-            promised = smooth(chance[lead]) * share / max(float(chance[lead][known].mean()), 1e-6)
-            total[lead] += _above(odds[lead], _local_cut(odds[lead], promised, cut, smooth))
+        if smooth is None or known.ndim == 3:
+            smooth = _Smoothing.over(counting)
+        for k in np.flatnonzero(levels.scales[lead]):
+            odds = _log_odds(chances[k, lead], _LEAST)
+            promised = smooth(chances[k, lead]) * levels.scales[lead, k]
+            total[lead] += _above(odds, _local_cut(odds, promised, levels.cuts[lead, k], smooth))
     return total
 
 
@@ -111,13 +139,30 @@ def _log_odds(chance: Array, least: np.float32) -> Array:
     return odds
 
 
-def shares_of(frame: Array, thresholds: Sequence[float]) -> Array:
-    """Share of the known cells that reach each threshold."""
-    known = frame[np.isfinite(frame)]
-    return np.array([(known >= np.float32(t)).mean() for t in thresholds], np.float32)
+def shares_of(values: Array, thresholds: Sequence[float]) -> Array:
+    """Share of the known values that reach each threshold; 0 where none is known."""
+    known = values[np.isfinite(values)]
+    return np.array([(known >= np.float32(t)).sum() / max(known.size, 1) for t in thresholds], np.float32)
 
 
 def matchings_of(ranking: Array, frame: Array) -> list[scales_cpu.Matching]:
     """Find how the ranks of `ranking`, ``(lead, y, x)``, get the values of the latest frame; none if that is dry."""
-    wet = np.sort(frame[frame > 0])[::-1]
+    return matchings_like(ranking, frame, frame[np.isfinite(frame)])
+
+
+def matchings_like(ranking: Array, frame: Array, values: Array) -> list[scales_cpu.Matching]:
+    """Find how the ranks of `ranking` where `frame` is known get the values of a sample, dry ones with them."""
+    count = int(np.isfinite(frame).sum())
+    taken = values if values.size == count else thinned(values, count)
+    wet = np.sort(taken[taken > 0], kind="stable")[::-1]  # it merges what is in order already
     return scales_cpu.matchings(ranking, frame, wet) if wet.size else []
+
+
+def thinned(values: Array, count: int) -> Array:
+    """Give `count` values, falling, that are distributed as `values` are; none if there are none."""
+    if not values.size or not count:
+        return np.empty(0, np.float32)
+    falling = np.sort(values)[::-1]
+    places = ((np.arange(count) + 0.5) * (values.size / count)).astype(np.int64)
+    taken: Array = falling[np.minimum(places, values.size - 1)]
+    return taken

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter, uniform_filter
 
-from hybridcast.ranking import NEIGHBOURHOOD, matchings_of, ranking_of, shares_of
+from hybridcast.ranking import NEIGHBOURHOOD, levels_of, matchings_like, matchings_of, shares_of, thinned
+from hybridcast.ranking import ranking_of as ranked
 from hybridcast_kernels import scales_cpu
 
 SHAPE = (90, 110)
@@ -18,6 +19,11 @@ def _chances(seed: int) -> np.ndarray:
     system = 3.0 * np.exp(-((y - 45) ** 2 + (x - 25) ** 2) / 300)
     odds = system + 1.5 * noise / noise.std() - 2.5
     return np.stack([1 / (1 + np.exp(-odds)), 1 / (1 + np.exp(1.5 - odds))]).astype(np.float32)[:, None]
+
+
+def ranking_of(chances: np.ndarray, known: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Rank with the levels of the same cells."""
+    return ranked(chances, known, levels_of([chances[:, lead][:, known] for lead in range(chances.shape[1])], shares))
 
 
 def _wet(ranking: np.ndarray, share: float) -> np.ndarray:
@@ -87,3 +93,16 @@ def test_the_field_has_the_values_of_the_frame() -> None:
     ranking = ranking_of(_chances(3), np.ones(SHAPE, bool), shares_of(frame, (0.5, 5.0)))
     rate = scales_cpu.matched(ranking, matchings_of(ranking.copy(), frame))[0]
     np.testing.assert_allclose(np.sort(rate.ravel()), np.sort(frame.ravel()), atol=0.05, rtol=0.05)
+
+
+def test_values_of_a_sample_are_spread_over_all_known_cells() -> None:
+    generator = np.random.default_rng(1)
+    frame = np.zeros(SHAPE, np.float32)
+    frame[:, :10] = np.nan
+    sample = np.where(generator.random(400) < 0.2, generator.gamma(1.0, 3.0, 400), 0).astype(np.float32)
+    ranking = ranking_of(_chances(3), np.isfinite(frame), shares_of(sample, (0.5, 5.0)))
+    rate = scales_cpu.matched(ranking, matchings_like(ranking.copy(), frame, sample))[0, :, 10:]
+    for share in (0.5, 0.85, 0.95, 0.99):
+        np.testing.assert_allclose(np.quantile(rate, share), np.quantile(sample, share), rtol=0.2, atol=0.1)
+    assert thinned(sample, 0).size == 0
+    np.testing.assert_array_equal(thinned(sample, 400), np.sort(sample)[::-1])

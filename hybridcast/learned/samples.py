@@ -126,12 +126,13 @@ def _model_of(files: str) -> xr.Dataset:
 
 
 def pseudo_runs(name: str, radar: xr.DataArray, issue: np.datetime64, seed: int = 0) -> xr.Dataset:
-    """Simulate one or two runs of a random quality and age for an issue time of an event."""
+    """Simulate one or two runs of a random quality, age and time step for an issue time of an event."""
     drawn = np.random.default_rng(np.random.SeedSequence([seed, *name.encode(), int(issue.astype(np.int64) // 10**9)]))
     quality = PRESETS[str(drawn.choice(sorted(PRESETS)))]
     age = int(drawn.integers(3, 7))
     ages = (age, age + 3) if drawn.random() < 0.5 else (age,)
-    return runs_before(radar, issue, quality, ages=ages, seed=int(drawn.integers(2**31)))
+    step = int(drawn.choice([15, 60]))
+    return runs_before(radar, issue, quality, ages=ages, step=step, seed=int(drawn.integers(2**31)))
 
 
 def sample_case(

@@ -63,7 +63,7 @@ class TrainingSettings:
     """Groups that are left out in turn to find the weights."""
     rows: int = 400_000
     """Most rows a training uses; more are thinned out, every event alike."""
-    network: NetworkSettings | None = field(default_factory=NetworkSettings)
+    network: NetworkSettings | None = None
     """None trains none. It needs torch, and two events to learn from besides those left out."""
     fields: int = 400
     """Most issue times the network learns from; more are thinned out, every event alike."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hybridcast.features import EVERY_NAME, FEATURES
 from hybridcast.learned.blend import Blend, Scored, fit_blend
 from hybridcast.learned.boosting import Boosting, BoostingSettings, train_boosting
-from hybridcast.learned.linear import NWP, LinearMember, fit_member
+from hybridcast.learned.linear import NWP, SUREST, LinearMember, fit_member
 from hybridcast.learned.samples import Samples
 
 Array = NDArray[np.float32]
@@ -56,11 +56,57 @@ class SourceStage:
     outside: Blend
     """Where it does not."""
 
+    def instead(self, odds: Array, of_radar: Array, rows: Array, lead: float) -> tuple[Array, float]:
+        """Blend anew for the rows for which there is a model.
+
+        Parameters
+        ----------
+        odds
+            What the blend of the radar says, log odds, shape ``(threshold, row)``.
+        of_radar
+            What its members say, in the order of `inside`, shape ``(member, threshold, row)``.
+        rows
+            Predictors of all sources, shape ``(row, feature)``.
+        lead
+            min.
+
+        Returns
+        -------
+        tuple
+            Log odds, and the weight of the model in them where radar is known too: least squares of what comes out
+            against the model alone and the radar alone; NaN where there are no such rows.
+        """
+        there = np.flatnonzero(model_is_there(rows))
+        out = odds.copy()
+        if not there.size:
+            return out, np.nan
+        asked = np.stack(self.members.scores(rows[there], lead))
+        known = radar_is_there(rows[there])
+        inside = there[known]
+        out[:, there[~known]] = self.outside.scores(asked[..., ~known], lead)
+        out[:, inside] = self.inside.scores(np.concatenate([of_radar[..., inside], asked[..., known]]), lead)
+        return out, _weight(out[:, inside], odds[:, inside], asked[0][:, known])
+
+
+def _weight(fused: Array, radar: Array, model: Array) -> float:
+    """Weight of the model with which a mean of model and radar comes closest to what was fused."""
+    apart = np.clip(model, -SUREST, SUREST) - np.clip(radar, -SUREST, SUREST)
+    moved = np.clip(fused, -SUREST, SUREST) - np.clip(radar, -SUREST, SUREST)
+    total = float((apart * apart).sum())
+    return float(np.clip((moved * apart).sum() / total, 0.0, 1.0)) if total > 0 else np.nan
+
 
 def model_is_there(rows: Array) -> Mask:
     """Tell for which rows the model has rain, wet or dry."""
     known: Mask = np.isfinite(rows[:, _NWP_RATE])
     return known
+
+
+def model_rate(rows: Array) -> Array:
+    """Rain of the model, mm h-1, as far as rows tell it: what is below 0.1 mm/h is dry."""
+    level = rows[:, _NWP_RATE]
+    rate: Array = np.where(level > 0, np.float32(0.1) * np.float32(10) ** (level / np.float32(10)), np.float32(0))
+    return np.where(np.isnan(level), level, rate)
 
 
 def radar_is_there(rows: Array) -> Mask:

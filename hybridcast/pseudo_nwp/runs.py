@@ -9,6 +9,7 @@ from hybridcast.pseudo_nwp.settings import TYPICAL, PseudoNwpSettings
 from hybridcast.pseudo_nwp.simulate import pseudo_nwp
 
 _HOUR = np.timedelta64(1, "h")
+_MINUTE = np.timedelta64(1, "m")
 
 
 def runs_before(
@@ -18,11 +19,12 @@ def runs_before(
     *,
     ages: tuple[int, ...] = (3, 6),
     ahead: int = 3,
+    step: int = 15,
     seed: int = 0,
 ) -> xr.Dataset:
-    """Simulate the runs that a service would have had at an issue time, with hourly sums made rates.
+    """Simulate the runs that a service would have had at an issue time.
 
-    Runs start at full hours. Only the hours that matter are made: from an hour or two before the issue time, for what
+    Runs start at full hours. Only the times that matter are made: from an hour or two before the issue time, for what
     is to be learned about a run's errors, to `ahead` hours after it.
 
     Parameters
@@ -35,6 +37,8 @@ def runs_before(
         How many whole hours, at least, before the issue time each run started.
     ahead
         How many hours after the issue time runs reach, at least.
+    step
+        Over how many minutes rates are means, a divisor of 60: many services give hourly sums, some 15 min.
     seed
         See `pseudo_nwp`.
 
@@ -47,7 +51,7 @@ def runs_before(
     runs = []
     for start in starts:
         first = int((issue_time - start) / _HOUR)
-        leads = np.arange(max(1, first - 1), first + ahead + 2) * _HOUR
+        leads = np.arange(60 * max(0, first - 2) + step, 60 * (first + ahead + 1) + 1, step) * _MINUTE
         runs.append(pseudo_nwp(radar, [start], leads.astype("timedelta64[ns]"), settings, seed=seed))
     joined = xr.concat([run.drop_vars("time") for run in runs], "reference_time", join="outer")
     return joined.assign_attrs(runs[0].attrs)
