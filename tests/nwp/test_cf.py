@@ -46,9 +46,7 @@ def test_a_sum_since_the_start_becomes_a_rate(tmp_path):
 
 def test_a_sum_within_bounds_is_of_that_time(tmp_path):
     bounds = np.stack([RUN + LEADS - HOUR, RUN + LEADS], axis=1)
-    data = written(
-        tmp_path / "b.nc", {"tp": (growing(), {"standard_name": "precipitation_amount", "units": "kg m-2"})}
-    )
+    data = written(tmp_path / "b.nc", {"tp": (growing(), {"standard_name": "precipitation_amount", "units": "kg m-2"})})
     with xr.open_dataset(data, engine="h5netcdf") as opened:
         bounded = opened.load().assign(time_bnds=(("time", "nv"), bounds))
     bounded.time.attrs["bounds"] = "time_bnds"
@@ -104,7 +102,11 @@ def test_kilometres_of_a_projection_become_metres_and_eastward_wind_is_turned(tm
         "crs": ((), 0, crs.to_cf()),
     }
     wind = {
-        name: (("time", "y", "x"), np.full((3, 2, 3), value), {"units": "m/s", "standard_name": name, "grid_mapping": "crs"})
+        name: (
+            ("time", "y", "x"),
+            np.full((3, 2, 3), value),
+            {"units": "m/s", "standard_name": name, "grid_mapping": "crs"},
+        )
         for name, value in (("eastward_wind", 10.0), ("northward_wind", 0.0))
     }
     xr.Dataset(wind, axes).to_netcdf(tmp_path / "e.nc", engine="h5netcdf")

@@ -214,7 +214,9 @@ def test_lambert_grid_is_in_metres_and_its_wind_along_the_grid(tmp_path, relativ
     crs = crs_of(nwp)
     assert np.diff(nwp.x) == pytest.approx([2500] * 3)
     assert np.diff(nwp.y) == pytest.approx([2500] * 2)
-    place = pyproj.Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True).transform(nwp.x.values[0], nwp.y.values[0])
+    place = pyproj.Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True).transform(
+        nwp.x.values[0], nwp.y.values[0]
+    )
     assert place == pytest.approx((5, 45), abs=1e-4)
     # on a tangential cone meridians converge by the sine of its latitude: 5 degrees west of the middle
     turn = 0.0 if relative else np.deg2rad(5.0) * np.sin(np.deg2rad(48.0))
