@@ -1,8 +1,8 @@
 """Motion and forecasts with and without the model's wind, on the two MeteoNet patches with AROME wind.
 
 Prints a Markdown table: correlation of decibels and CSI over the cells that every method knows; the error of the motion
-against the flow of the four frames that follow, at the echo there; and that where echo is hidden from the method, against
-the flow of all echo. Run it from the root of the repository.
+against the flow of the four frames that follow, at the echo there; and that where echo is hidden from the method,
+against the flow of all echo. Run it from the root of the repository.
 """
 
 from __future__ import annotations
@@ -126,9 +126,7 @@ def main():
     """Print the table."""
     for day in DAYS:
         collected, errors, hidden = of_a_day(day)
-        print(
-            f"\n{day}: correlation / CSI at 0.1 / CSI at 1 mm/h (cases); error of motion, and where echo is hidden, m/s\n"
-        )
+        print(f"\n{day}: correlation / CSI at 0.1 / CSI at 1 mm/h (cases); error of motion, and where echo is hidden\n")
         leads = [f"{lead.astype(int)} min" for lead in LEADS]
         print(f"| motion | {' | '.join(leads)} | m/s | hidden, m/s |\n|---|---|---|---|---|---|")
         for name in METHODS:
