@@ -2,8 +2,8 @@
 
 At each place the shift is sought that brings the model's rain closest to the radar's within a window: the local
 correlation of block means of decibels for every shift of a coarse grid, less a little for the length of the shift, and
-the mean of the shifts weighted by how much better than the others they are. So it is smooth, at most `FARTHEST` km, and
-zero where nothing speaks for another one.
+the mean of the shifts weighted by how much better than the others they are, smoothed. It is at most `FARTHEST` km along
+either axis, and zero where nothing speaks for another shift.
 
 The same idea, with other scores, is in Keil and Craig (2009), A displacement and amplitude score employing an optical
 flow technique, Wea. Forecasting 24, 1297-1308.
@@ -21,12 +21,12 @@ from hybridcast.neighbourhoods import Array, Cell, decibels
 FARTHEST = 48.0
 #: From one shift to the next, and the cells that they are sought on, km.
 STEP = 8.0
-#: Standard deviation of the window, km.
-WINDOW = 40.0
+#: Standard deviation of the window, km; of the smoothing, half of it.
+WINDOW = 50.0
 #: What the longest shift costs, in terms of correlation.
-COST = 0.1
+COST = 0.08
 #: Differences of correlation that count.
-SHARPNESS = 0.03
+SHARPNESS = 0.02
 #: A shift that leaves less than this share of a window known in both has no say.
 _LEAST_KNOWN = 0.2
 _LEAST_VARIANCE = 0.05
@@ -68,7 +68,8 @@ def displacement(model: Array, radar: Array, cell: Cell) -> Array:
             weight = np.exp((_match(_moved(a, i, j), b, sigma) - COST * np.hypot(dy, dx) / FARTHEST) / SHARPNESS)
             total += weight
             mean += weight * np.array([dx, dy], np.float32)[:, None, None]
-    return np.stack([_fine(plane, model.shape, blocks) for plane in mean / total])
+    smooth = (ndimage.gaussian_filter(plane, [s / 2 for s in sigma], mode="nearest") for plane in mean / total)
+    return np.stack([_fine(plane, model.shape, blocks) for plane in smooth])
 
 
 def _match(a: Array, b: Array, sigma: tuple[float, ...]) -> Array:

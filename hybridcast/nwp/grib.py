@@ -49,6 +49,7 @@ _NAMES = {
     "i10fg": "wind_speed_of_gust",
     "max_i10fg": "wind_speed_of_gust",
 }
+_ORDER = {short: order for order, short in enumerate(_NAMES)}
 _PARTS = {name: k for k, part in enumerate("uv") for name in (part, f"10{part}", f"100{part}", f"200{part}")}
 _LEVELS = {
     "isobaricInhPa": "{:g} hPa",
@@ -66,16 +67,26 @@ def recognises(path: Path, head: bytes) -> bool:
 
 def read(path: Path) -> list[Piece]:
     """Read all messages that the contract knows."""
-    pieces: list[Piece] = []
+    found: list[tuple[int, Piece]] = []
     grids: dict[tuple[Any, ...], Grid] = {}
     for message in messages(path):
         relative = bool(message.get("uvRelativeToGrid", 0))
-        name = _name(str(message["shortName"]), relative)
+        short = str(message["shortName"])
+        name = _name(short, relative)
         if name is None or message.get("stepType") in ("min", "diff"):
             continue
         values, grid = field_of(message, path, grids)
-        pieces.append(_piece(message, name, values, grid, path))
-    return pieces
+        found.append((_ORDER.get(short, 0), _piece(message, name, values, grid, path)))
+    return _preferred(found)
+
+
+def _preferred(found: list[tuple[int, Piece]]) -> list[Piece]:
+    """Where several parameters of a file mean the same at one level, keep the one that comes first in `_NAMES`."""
+    first: dict[tuple[str, str], int] = {}
+    for order, piece in found:
+        key = piece.name, piece.level
+        first[key] = min(order, first.get(key, order))
+    return [piece for order, piece in found if order == first[piece.name, piece.level]]
 
 
 def messages(path: Path) -> Iterator[Any]:

@@ -124,9 +124,9 @@ def _newest(runs: xr.Dataset, name: str, valid: NDArray[np.datetime64]) -> Array
 def _newest_at(runs: xr.Dataset, name: str, time: np.datetime64) -> tuple[Array, float]:
     """Give a variable of the newest run that has any value at one time, and the hours since that run's start."""
     every = _all_at(runs, name, time)
-    for values, start in zip(every, runs["reference_time"].values, strict=True):
+    for k, values in enumerate(every):
         if np.isfinite(values).any():
-            return values, float((time - start) / np.timedelta64(1, "h"))
+            return values, float((time - runs["reference_time"].values[k]) / np.timedelta64(1, "h"))
     return np.full((runs.sizes["y"], runs.sizes["x"]), np.nan, np.float32), np.nan
 
 
@@ -198,7 +198,7 @@ def _against_radar(planes: dict[str, Array], runs: xr.Dataset, recent: xr.DataAr
         return nothing
     latest, time = values[present[-1]], recent["time"].values[present[-1]]
     model, _ = _newest_at(runs, RATE, time)
-    planes["nwp_skill_64"][:] = _recent_skill(runs, recent.isel(time=present), cell)
+    planes["nwp_skill_64"][:] = _recent_skill(runs, recent, cell)
     if not (np.isfinite(model) & np.isfinite(latest)).any():
         return nothing
     planes["nwp_error_32"][:] = _local(lambda m, r: m - r, model, latest, cell)

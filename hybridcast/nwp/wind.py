@@ -32,8 +32,8 @@ def north_of(crs: pyproj.CRS | None, x: Doubles, y: Doubles) -> Array | None:
     East of the central meridian north leans to the left on a polar stereographic map of the northern hemisphere:
 
     >>> north = north_of(pyproj.CRS("EPSG:3995"), np.array([1e6]), np.array([-2e6]))
-    >>> north.round(2).tolist()
-    [[-0.45], [0.89]]
+    >>> [round(float(part), 2) for part in north[:, 0]]
+    [-0.45, 0.89]
     """
     if crs is None or (crs.is_geographic and not crs.is_derived):
         return None

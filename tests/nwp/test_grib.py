@@ -197,6 +197,13 @@ def test_a_rate_is_brought_to_millimetres_an_hour(tmp_path):
     np.testing.assert_allclose(open_nwp(tmp_path / "c.grib2").precipitation_rate.values[0, 0], CELLS, atol=1e-3)
 
 
+def test_of_parameters_that_mean_the_same_the_first_is_taken(tmp_path):
+    """Gusts of 10fg are the greatest of the step, those of i10fg of the moment."""
+    for short, value in (("i10fg", 10.0), ("10fg", 20.0), ("i10fg", 11.0)):
+        message(tmp_path / "h.grib2", np.full((3, 4), value), **DEGREES, shortName=short)
+    assert (open_nwp(tmp_path / "h.grib2").wind_speed_of_gust.values == 20).all()
+
+
 def test_missing_values_are_nan(tmp_path):
     values = np.where(CELLS == 5, 9999.0, CELLS)
     message(tmp_path / "d.grib2", values, **DEGREES, shortName="cape", bitmapPresent=1, missingValue=9999)

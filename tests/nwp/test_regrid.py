@@ -182,3 +182,25 @@ def test_it_is_fast():
     start = time.process_time()
     on_radar_grid(nwp, field, times)
     assert time.process_time() - start < 1.0
+
+
+def test_real_arome_on_the_grid_of_the_meteonet_radar(real):
+    """The radar's cells of 0.01 degrees lie within the model's of 0.025; at a model's own cell its value is found."""
+    from hybridcast.nwp import open_nwp
+
+    nwp = open_nwp(real("meteonet/weather_models/arome*.grib"))
+    with np.load(real("meteonet/radar/radar_coords_NW.npz")[0]) as file:
+        latitude, longitude = file["lats"][:, 0], file["lons"][0]
+    field = precipitation(np.zeros((565, 784)), time=[RUN], y=latitude, x=longitude, crs="EPSG:4326")
+    start = nwp.reference_time.values[0]
+    made = on_radar_grid(nwp, field, start + np.array([90, 210, 720]) * np.timedelta64(1, "m"))[RATE]
+    assert made.shape == (1, 3, 565, 784)
+    assert np.isfinite(made.values).all()
+    hours = nwp[RATE].values[0]
+    assert float(made.max()) <= hours.max()
+    # the middle of the second hour is the second hour's rate: 51.871 N 5.817 W is a cell of both
+    row, column = np.abs(nwp.y.values - 51.871).argmin(), np.abs(nwp.x.values + 5.817).argmin()
+    there = made.sel(y=51.871, x=-5.817, method="nearest").values[0]
+    np.testing.assert_allclose(there[:2], hours[[1, 3], row, column], atol=1e-4)
+    np.testing.assert_allclose(there[2], hours[[11, 12], row, column].mean(), atol=1e-4)
+    assert made.values[0, 0].mean() == pytest.approx(hours[1].mean(), rel=0.1)

@@ -1,0 +1,259 @@
+"""Planes of the model: simulated rain as the truth, a model that is that truth moved, and what must not leak."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from synthetic import rain, translation
+
+from hybridcast.field import precipitation
+from hybridcast.neighbourhoods import decibels, window_mean
+from hybridcast.nwp import available, model_fields, nwp_planes, on_radar_grid, plane_times
+from hybridcast.nwp.contract import CAPE, HUMIDITY, RATE
+from hybridcast.nwp.planes import NAMES, PLANES
+
+MINUTE = np.timedelta64(1, "m")
+LEADS = np.arange(1, 4) * 20 * MINUTE
+CRS = "EPSG:3035"
+SHIFT = (16.0, -8.0)  # km, along columns and rows: where the model's rain has to go
+FRAMES, STEP = 13, 5
+
+
+@pytest.fixture(scope="module")
+def truth():
+    """Radar of an hour, and the three frames of the lead times, on 2 km cells of Europe's map."""
+    field = rain((150, 150), translation(1.0, 0.5), frames=FRAMES, later=12, spacing=2000.0, cell=5, crs=CRS)
+    x = field.x.values + 4_000_000
+    return field.assign_coords(x=("x", x, field.x.attrs), y=("y", field.y.values + 3_000_000, field.y.attrs))
+
+
+@pytest.fixture(scope="module")
+def recent(truth):
+    return truth.isel(time=slice(0, FRAMES))
+
+
+def instants(truth, shift=(0.0, 0.0), *, scale=1.0):
+    """Make a model whose rain is that of the radar, moved by minus `shift` (km), every five minutes.
+
+    A rate belongs to the middle of its step: the run starts 3 h and half a step before the first frame, so that each
+    frame is found again at its own time.
+    """
+    rows, columns = round(shift[1] / 2), round(shift[0] / 2)
+    values = np.roll(truth.values, (-rows, -columns), axis=(1, 2)) * np.float32(scale)
+    return model_fields(
+        {RATE: values[None]},
+        reference_time=truth.time.values[:1] - np.timedelta64(180 * 60 + 150, "s"),
+        lead_time=np.timedelta64(3, "h") + np.arange(1, len(values) + 1) * STEP * MINUTE,
+        y=truth.y.values,
+        x=truth.x.values,
+        crs=CRS,
+    )
+
+
+def planes_of(nwp, recent, leads=LEADS):
+    return nwp_planes(on_radar_grid(nwp, recent, plane_times(recent, leads)), recent, leads)
+
+
+def inner(plane, margin=40):
+    return plane[..., margin:-margin, margin:-margin]
+
+
+def correlation(a, b):
+    return np.corrcoef(a.ravel(), b.ravel())[0, 1]
+
+
+# --- a model that is the truth --------------------------------------------------------------------------------
+
+
+def test_every_plane_is_there_with_units_and_a_meaning(truth, recent):
+    planes = planes_of(instants(truth), recent)
+    assert tuple(planes) == NAMES
+    assert len({meaning for _, _, meaning in PLANES}) == len(NAMES)
+    for name, plane in planes.items():
+        assert plane.shape == (3, 150, 150), name
+        assert plane.dtype == np.float32, name
+
+
+def test_a_perfect_model_has_no_error_and_all_skill(truth, recent):
+    planes = planes_of(instants(truth), recent)
+    valid = truth.isel(time=[FRAMES - 1 + 4 * k for k in (1, 2, 3)]).values
+    assert np.abs(inner(planes["nwp_rate"]) - inner(decibels(valid))).max() < 1.0
+    np.testing.assert_allclose(inner(planes["nwp_error_32"]), 0, atol=0.05)
+    assert inner(planes["nwp_skill_64"]).min() > 0.99
+    assert np.median(inner(planes["nwp_displacement"])) < 1.5
+    assert np.nanmin(planes["nwp_lead"]) == pytest.approx(3 + 62.5 / 60 + 20 / 60, abs=1e-3)
+    np.testing.assert_allclose(np.diff(planes["nwp_lead"], axis=0), 1 / 3, atol=1e-4)
+
+
+def test_neighbourhoods_are_those_of_the_windows(truth, recent):
+    planes = planes_of(instants(truth), recent)
+    level = planes["nwp_rate"][1]
+    rate = 0.1 * 10 ** (level / 10)
+    block = np.s_[75 - 4 : 75 + 5, 75 - 4 : 75 + 5]  # 8 km of 2 km cells on either side
+    assert planes["nwp_mean_8"][1, 75, 75] == pytest.approx(level[block].mean(), abs=1e-2)
+    assert planes["nwp_wet_1_8"][1, 75, 75] == pytest.approx((rate[block] >= 1).mean(), abs=1e-3)
+    wide = np.s_[75 - 16 : 75 + 17, 75 - 16 : 75 + 17]
+    assert planes["nwp_wet_0.1_32"][1, 75, 75] == pytest.approx((level[wide] > 0).mean(), abs=0.02)
+    assert planes["nwp_wet_1_32"][1, 75, 75] == pytest.approx((rate[wide] >= 1).mean(), abs=1e-3)
+    assert planes["nwp_max_16"][1, 75, 75] == level[75 - 8 : 75 + 9, 75 - 8 : 75 + 9].max()
+
+
+# --- a model that is the truth moved --------------------------------------------------------------------------
+
+
+def test_the_displacement_is_found_and_the_field_put_right(truth, recent):
+    planes = planes_of(instants(truth, SHIFT), recent)
+    length = np.hypot(*SHIFT)
+    assert np.median(inner(planes["nwp_displacement"])) == pytest.approx(length, abs=3)
+    for k, ahead in enumerate((4, 8, 12)):
+        wanted = window_mean(decibels(truth.values[FRAMES - 1 + ahead]), 8, (2.0, 2.0))
+        before = correlation(inner(planes["nwp_mean_8"][k]), inner(wanted))
+        after = correlation(inner(planes["nwp_shifted"][k]), inner(wanted))
+        assert after > 0.95
+        assert after > before + 0.2
+
+
+def test_a_model_too_wet_is_seen_in_its_error(truth, recent):
+    planes = planes_of(instants(truth, scale=10.0), recent)
+    wet = (recent.values[-1] > 0.1).mean()
+    # ten times as much is 10 dB where there is rain, less where it was below the threshold
+    assert 10 * wet * 0.8 < inner(planes["nwp_error_32"]).mean() < 10
+
+
+# --- runs -----------------------------------------------------------------------------------------------------
+
+
+def three_runs(truth, recent, wet):
+    """Make three runs, 3 h apart, of which those in `wet` have 5 mm/h everywhere and the others none."""
+    issue = recent.time.values[-1]
+    starts = issue - np.arange(3, 12, 3) * np.timedelta64(1, "h")
+    values = np.zeros((3, 15, 150, 150), np.float32)
+    values[list(wet)] = 5
+    return model_fields(
+        {
+            RATE: values,
+            HUMIDITY: values * 0 + 0.8,
+            CAPE: values * 0 + 300,
+            "x_wind": values * 0 + 3,
+            "y_wind": values + 4,
+        },
+        reference_time=starts,
+        lead_time=np.arange(1, 16) * np.timedelta64(1, "h"),
+        y=truth.y.values,
+        x=truth.x.values,
+        crs=CRS,
+    )
+
+
+@pytest.mark.parametrize(("wet", "share"), [((), 0), ((0,), 1 / 3), ((1, 2), 2 / 3), ((0, 1, 2), 1)])
+def test_the_ensemble_is_the_share_of_runs_with_rain(truth, recent, wet, share):
+    planes = planes_of(three_runs(truth, recent, wet), recent)
+    np.testing.assert_allclose(planes["nwp_ensemble"], share, atol=1e-6)
+    newest = decibels(np.float32(5)) if 0 in wet else 0
+    np.testing.assert_allclose(planes["nwp_rate"], newest, atol=1e-4)
+    np.testing.assert_allclose(planes["nwp_lead"][0], 3 + 1 / 3, atol=1e-4)
+
+
+def test_wind_humidity_and_cape_are_of_the_newest_run(truth, recent):
+    planes = planes_of(three_runs(truth, recent, (0,)), recent)
+    np.testing.assert_allclose(planes["nwp_wind_speed"], np.hypot(3, 9), rtol=1e-5)
+    np.testing.assert_allclose(planes["nwp_humidity"], 0.8, rtol=1e-5)
+    np.testing.assert_allclose(planes["nwp_cape"], 300)
+
+
+def test_the_order_of_the_runs_does_not_matter(truth, recent):
+    nwp = three_runs(truth, recent, (0,))
+    planes, other = planes_of(nwp, recent), planes_of(nwp.isel(reference_time=[1, 2, 0]), recent)
+    for name in NAMES:
+        np.testing.assert_array_equal(planes[name], other[name])
+
+
+def test_an_older_run_stands_in_where_the_newest_has_ended(truth, recent):
+    nwp = three_runs(truth, recent, (1,))
+    nwp[RATE].values[0, 3:] = np.nan  # the newest run ends at the issue time
+    planes = planes_of(nwp, recent)
+    np.testing.assert_allclose(planes["nwp_rate"], decibels(np.float32(5)), atol=1e-4)
+    np.testing.assert_allclose(planes["nwp_lead"][0], 6 + 1 / 3, atol=1e-4)
+
+
+# --- what is not known ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("none", [None, "no run"])
+def test_without_a_model_all_is_nan(truth, recent, none):
+    given = None
+    if none:
+        nwp = three_runs(truth, recent, ()).isel(reference_time=[])
+        given = on_radar_grid(nwp, recent, plane_times(recent, LEADS))
+    for plane in nwp_planes(given, recent, LEADS).values():
+        assert plane.shape == (3, 150, 150)
+        assert np.isnan(plane).all()
+
+
+def test_variables_that_are_not_there_leave_nan(truth, recent):
+    planes = planes_of(instants(truth), recent)
+    for name in ("nwp_wind_speed", "nwp_humidity", "nwp_cape"):
+        assert np.isnan(planes[name]).all()
+    wind = planes_of(three_runs(truth, recent, ())[["x_wind", "y_wind"]], recent)
+    assert np.isfinite(wind["nwp_wind_speed"]).all()
+    for name in NAMES:
+        assert name == "nwp_wind_speed" or np.isnan(wind[name]).all(), name
+
+
+def test_outside_the_model_is_nan_and_not_dry(truth, recent):
+    half = instants(truth).isel(x=slice(0, 75))
+    planes = planes_of(half, recent)
+    assert np.isnan(planes["nwp_rate"][:, :, 76:]).all()
+    assert np.isnan(planes["nwp_ensemble"][:, :, 76:]).all()
+    far = np.s_[:, :, 75 + 33 + 2 :]  # 64 km from the model's edge
+    for name in ("nwp_mean_8", "nwp_mean_32", "nwp_wet_1_32", "nwp_error_32", "nwp_skill_64", "nwp_displacement"):
+        assert np.isnan(planes[name][far]).all(), name
+        assert np.isfinite(planes[name][:, :, :60]).any(), name
+
+
+def test_radar_that_is_all_missing_leaves_the_model_alone(truth, recent):
+    nothing = recent.copy(data=np.full_like(recent.values, np.nan))
+    planes = planes_of(instants(truth), nothing)
+    for name in ("nwp_error_32", "nwp_skill_64", "nwp_displacement"):
+        assert np.isnan(planes[name]).all()
+    assert np.isfinite(planes["nwp_rate"]).all()
+    np.testing.assert_allclose(inner(planes["nwp_shifted"]), inner(planes["nwp_mean_8"]), atol=1e-4)
+
+
+def test_late_radar_is_compared_at_its_own_time(truth, recent):
+    late = recent.copy(deep=True)
+    late[-3:] = np.nan
+    planes = planes_of(instants(truth), late)
+    np.testing.assert_allclose(inner(planes["nwp_error_32"]), 0, atol=0.05)
+
+
+# --- nothing from the future ----------------------------------------------------------------------------------
+
+
+def test_runs_that_were_not_there_do_not_count(truth, recent):
+    nwp = three_runs(truth, recent, (0,))
+    issue = recent.time.values[-1]
+    late = available(nwp, issue, np.timedelta64(4, "h"))
+    planes = planes_of(late, recent)
+    np.testing.assert_array_equal(planes["nwp_rate"], 0)  # of the older runs, which are dry
+    np.testing.assert_array_equal(planes["nwp_ensemble"], 0)
+    wetter = nwp.copy(deep=True)
+    wetter[RATE].values[0] = 77
+    for name, plane in planes_of(available(wetter, issue, np.timedelta64(4, "h")), recent).items():
+        np.testing.assert_array_equal(plane, planes[name])
+
+
+def test_only_the_last_hour_of_radar_counts(truth, recent):
+    before = precipitation(
+        np.full((4, 150, 150), 50.0),
+        time=recent.time.values[0] - np.arange(1, 5)[::-1] * STEP * MINUTE,
+        y=recent.y.values,
+        x=recent.x.values,
+        crs=CRS,
+    )
+    import xarray as xr
+
+    longer = xr.concat([before, recent], dim="time", coords="minimal", compat="override", join="override")
+    planes, other = planes_of(instants(truth), recent), planes_of(instants(truth), longer)
+    for name in NAMES:
+        np.testing.assert_array_equal(planes[name], other[name])
