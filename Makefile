@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 
 BROWSER := $(shell command -v chromium && command -v chromedriver)
 
-.PHONY: help setup browser demo test coverage gpu check skill scales model evaluation bench clean
+.PHONY: help setup browser demo test coverage gpu check skill scales pseudo-nwp model evaluation bench clean
 .DEFAULT_GOAL := help
 
 help:  ## show this
@@ -56,6 +56,9 @@ skill: setup  ## skill of the motion against other methods, on the real events; 
 
 scales: setup  ## skill and speed of the scale filter against pysteps' S-PROG; writes notebooks/scale_filter.json
 	$(BIN)/python notebooks/scale_filter.py
+
+pseudo-nwp: setup  ## how good the pseudo-NWP is on the real events; writes notebooks/pseudo_nwp_quality.json
+	$(BIN)/python notebooks/pseudo_nwp_quality.py
 
 model: setup  ## train the model that comes with the package, from the real events; an hour or less
 	$(BIN)/hybridcast train --out data/model --work scratch

@@ -124,7 +124,7 @@ def main() -> None:
     print(table(f"15 min rates against frames, lead times of 3 / 4 / 5 h; {about}", frames))
     if not (options.events or options.preset):
         found = {"scales_km": SCALES, "thresholds": THRESHOLDS, "cases": cases, "events": events, "mean": mean}
-        Path(__file__).with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
+        Path(__file__).with_suffix(".json").write_text(json.dumps(found, indent=1).replace("NaN", "null") + "\n")
 
 
 if __name__ == "__main__":

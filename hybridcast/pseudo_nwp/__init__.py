@@ -25,6 +25,23 @@ time, so that an error seen at issue time tells about the hours after it. They h
 time, which runs share, and one of the run's own. They grow with lead time. Different places, seeds and, beyond half a
 day, times have independent patterns.
 
+**How good the presets are** on the real events (mean over 21 events, 91 cases; ``make pseudo-nwp``): fractions skill
+score of hourly rates at 1 mm/h and lead times of 2 to 5 h, by scale; CSI at 1 mm/h of the same, and of rates of 15 min
+at 3 h against single frames of the radar:
+
+=======  =====  =====  =====  ======  ======  =============  ==============
+preset   10 km  20 km  50 km  100 km  200 km  CSI 1, hourly  CSI 1, 15 min
+=======  =====  =====  =====  ======  ======  =============  ==============
+good     .67    .76    .85    .89     .93     .39            .32
+typical  .46    .54    .68    .78     .86     .24            .20
+poor     .28    .34    .46    .61     .75     .14            .12
+=======  =====  =====  =====  ======  ======  =============  ==============
+
+With `TYPICAL` a score of 0.5, about what Roberts and Lean (2008, doi:10.1175/2007MWR2123.1) ask of a useful forecast
+where little of the area is wet, is reached at about 15 km over all events: at 2 to 12 km in widespread rain, at 20 to
+100 km on days of scattered showers. The presets are tuned by this measure and by what is usual of convection-permitting
+models, not fitted to the scores of any one of them.
+
 **Limits.** Every storm that is not invented was real, so its structure and life are those of radar, not of a model's
 physics; there is no diurnal or orographic error, and none that depends on the kind of weather. A pseudo-NWP field is
 unknown (NaN) where the radar did not see, because there is no truth to spoil; a real model is known there.
