@@ -10,11 +10,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.errors import InputError
-from hybridcast.field import crs_of, metres_per_cell, time_step
+from hybridcast.field import EARTH_RADIUS, crs_of, metres_per_cell, time_step
 from hybridcast.stations.contract import DIMS, interval_of
 
 #: Of the time of a report this share has to be seen by the radar.
 LEAST_SEEN = 0.99
+NO_OFFSET = np.timedelta64(0, "m")
 
 
 def places_on(stations: xr.Dataset, field: xr.DataArray | xr.Dataset) -> NDArray[np.float32]:
@@ -100,7 +101,7 @@ def series_at(field: xr.DataArray, places: NDArray[np.float32]) -> NDArray[np.fl
 
 
 def radar_at(
-    stations: xr.Dataset, field: xr.DataArray, *, offset: np.timedelta64 = np.timedelta64(0, "m")
+    stations: xr.Dataset, field: xr.DataArray, *, offset: np.timedelta64 = NO_OFFSET
 ) -> xr.DataArray:
     """Give what the radar says at stations, as the mean over the time of each report.
 
@@ -153,3 +154,14 @@ def _between(values: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np
     """Interpolate linearly along the second axis."""
     low = np.minimum(at.astype(int), values.shape[1] - 2)
     return values[:, low] + (at - low) * (values[:, low + 1] - values[:, low])
+
+
+def plane_kilometres(stations: xr.Dataset) -> NDArray[np.float64]:
+    """Give where stations lie to each other, km, shape ``(station, 2)``: exact enough for neighbours up to 100 km."""
+    if {"x", "y"} <= set(stations.coords):
+        return np.stack([stations["y"].values, stations["x"].values], axis=-1).astype(np.float64) / 1000
+    latitude = stations["latitude"].values.astype(np.float64)
+    longitude = stations["longitude"].values.astype(np.float64)
+    degree = EARTH_RADIUS * np.pi / 180 / 1000
+    middle = np.cos(np.deg2rad(np.nanmean(latitude))) if np.isfinite(latitude).any() else 1.0
+    return np.stack([latitude * degree, longitude * degree * middle], axis=-1)
