@@ -1,11 +1,11 @@
 """Station files of any known format, opened as one dataset of reports; what comes after is in the modules beside it.
 
-`contract` says what station reports are, `joining` brings them onto one step, `place` onto the radar's grid, `clock` compares clocks,
-`quality` rejects what is wrong, `links` makes rain of microwave links, `adjustment` corrects the radar by gauges, `planes` makes
-predictors, and `pseudo_gauges` simulates gauges where there are none.
+`contract` says what station reports are, `joining` brings them onto one step, `place` onto the radar's grid, `clock`
+compares clocks, `quality` rejects what is wrong, `links` makes rain of microwave links, `adjustment` corrects the
+radar by gauges, `planes` makes predictors, and `pseudo_gauges` simulates gauges where there are none.
 
-A format is a module (or any object) with four names, see `StationFormat`. Those of hybridcast are listed in `BUILT_IN`; another
-package adds its own under the entry point group ``hybridcast.station_formats``.
+A format is a module (or any object) with four names, see `StationFormat`. Those of hybridcast are listed in
+`BUILT_IN`; another package adds its own under the entry point group ``hybridcast.station_formats``.
 """
 
 from __future__ import annotations
@@ -102,8 +102,8 @@ def open_stations(
         The interval of the result; by default the longest in the files. Reports over shorter intervals are brought
         onto it: means over whole intervals, NaN where a report is missing (`on_step`).
     strict
-        Raise at the first unreadable file. By default, if others can be read, it is left out with an `InputWarning`, and
-        ``attrs["unreadable_files"]`` names it.
+        Raise at the first unreadable file. By default, if others can be read, it is left out with an `InputWarning`,
+        and ``attrs["unreadable_files"]`` names it.
 
     Returns
     -------

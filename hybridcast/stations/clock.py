@@ -1,8 +1,9 @@
 """How much later rain is at the stations than the radar's stamps say.
 
-Radar stamps may be the beginning of a scan, its end, or the time of the composite; what is measured a kilometre up needs minutes
-to fall; gauges report in steps; and clocks are wrong. All that is one offset, by which the radar has to be moved to meet the
-gauges. It is the lag at which both agree best (as in pairing radar and gauges since Kitchen and Blackall 1992, J. Hydrol. 134).
+Radar stamps may be the beginning of a scan, its end, or the time of the composite; what is measured a kilometre up
+needs minutes to fall; gauges report in steps; and clocks are wrong. All that is one offset, by which the radar has to
+be moved to meet the gauges. It is the lag at which both agree best (as in pairing radar and gauges since Kitchen and
+Blackall 1992, J. Hydrol. 134).
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from hybridcast.stations.place import radar_at
 
 #: Reports are compared over about this time: shorter ones are mostly the steps of the gauges.
 COMPARED = np.timedelta64(15, "m")
+#: Offsets up to this are tried.
+FARTHEST = np.timedelta64(30, "m")
 #: Rates (mm h-1) above this are wet.
 WET = 0.1
 #: Fewer pairs with rain in one of both tell nothing,
@@ -55,7 +58,7 @@ class ClockOffset:
 
 
 def clock_offset(
-    stations: xr.Dataset, field: xr.DataArray, *, farthest: np.timedelta64 = np.timedelta64(30, "m")
+    stations: xr.Dataset, field: xr.DataArray, *, farthest: np.timedelta64 = FARTHEST
 ) -> ClockOffset | None:
     """Estimate the offset between the clocks of radar and stations.
 

@@ -5,8 +5,9 @@ Station reports are an ``xarray.Dataset`` (CF, ``featureType = "timeSeries"``) w
 - dims ``("station", "time")``; ``station`` are texts, each once;
 - ``time``: UTC, in order, the END of the interval that a value is of. Gaps are allowed, overlapping intervals are not;
 - ``attrs["interval_minutes"]``: the length of that interval, the same for all values;
-- the place, along ``station``: ``latitude`` and ``longitude`` (WGS84 degrees), or ``x`` and ``y`` (metres of the radar's own
-  projection, or of its local grid); ``altitude`` (m) where it is known; ``sensor``, ``"gauge"`` or ``"link"``;
+- the place, along ``station``: ``latitude`` and ``longitude`` (WGS84 degrees), or ``x`` and ``y`` (metres of the
+  radar's own projection, or of its local grid); ``altitude`` (m) where it is known; ``sensor``, ``"gauge"`` or
+  ``"link"``;
 - ``precipitation_rate``: mm h-1, the mean over the interval, float32, NaN where there is no value;
 - where there are any: ``air_temperature`` (K), ``relative_humidity`` (1), ``air_pressure_at_mean_sea_level`` (Pa),
   ``wind_speed`` (m s-1), ``wind_from_direction`` (degree), at the end of the interval.
@@ -17,7 +18,7 @@ It is checked once, by `check_stations`, where data enter; the code behind relie
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -28,6 +29,7 @@ from hybridcast.field import HIGHEST_RATE, NAME, UNITS, as_datetime64
 
 DIMS = ("station", "time")
 INTERVAL = "interval_minutes"
+NO_DELAY = np.timedelta64(0, "m")
 PLACES = (("latitude", "longitude"), ("y", "x"))
 
 #: What a dataset may hold: attributes by CF, and the bounds outside which units must be mistaken.
@@ -269,7 +271,7 @@ def _check_values(values: xr.DataArray) -> None:
 # --- choosing -------------------------------------------------------------------------------------------------
 
 
-def known_at(stations: xr.Dataset, time: str | np.datetime64, delay: np.timedelta64 = np.timedelta64(0)) -> xr.Dataset:
+def known_at(stations: xr.Dataset, time: str | np.datetime64, delay: np.timedelta64 = NO_DELAY) -> xr.Dataset:
     """Give the reports that are there at `time`: those whose interval had ended `delay` before, or earlier.
 
     Examples
@@ -285,4 +287,4 @@ def known_at(stations: xr.Dataset, time: str | np.datetime64, delay: np.timedelt
 def amounts(stations: xr.Dataset) -> xr.DataArray:
     """Give the amount of rain (mm) that fell in each interval."""
     hours = np.float32(interval_of(stations) / np.timedelta64(1, "h"))
-    return cast(xr.DataArray, (stations[NAME] * hours).rename("precipitation_amount").assign_attrs(units="mm"))
+    return (stations[NAME] * hours).rename("precipitation_amount").assign_attrs(units="mm")

@@ -1,8 +1,8 @@
 """Any NetCDF file of stations that follows CF's discrete sampling geometries, ``featureType = "timeSeries"``.
 
-The orthogonal and incomplete arrays with dims of station and time (CF 9.3.1, 9.3.2 with one common time), and a single station.
-Rain is found by its ``standard_name`` as for radar: a rate, or an amount whose interval the bounds of time state, else the time
-step. Bounds of time say where an interval ends; without them stamps are taken as ends.
+The orthogonal and incomplete arrays with dims of station and time (CF 9.3.1, 9.3.2 with one common time), and a
+single station. Rain is found by its ``standard_name`` as for radar: a rate, or an amount whose interval the bounds of
+time state, else the time step. Bounds of time say where an interval ends; without them stamps are taken as ends.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _dims_named(data: xr.Dataset, path: Path) -> xr.Dataset:
     dim = "station" if data[names[0]].ndim == 0 or "station" in data[names[0]].dims else data[names[0]].dims[0]
     station = np.atleast_1d(_texts(data[names[0]].values))
     data = data.rename({dim: "station"}) if dim != "station" else data
-    return data.drop_vars(names[0]).assign_coords(station=station)
+    return data.drop_vars([names[0]]).assign_coords(station=station)
 
 
 def _texts(values: Any) -> Any:
@@ -125,7 +125,7 @@ def _others(data: xr.Dataset) -> dict[str, Any]:
     scales = {"%": (0.01, 0.0), "degC": (1.0, 273.15), "hPa": (100.0, 0.0)}
     found: dict[str, Any] = {}
     for of in data.data_vars.values():
-        name, units = of.attrs.get("standard_name"), str(of.attrs.get("units"))
+        name, units = str(of.attrs.get("standard_name")), str(of.attrs.get("units"))
         if name in VARIABLES and name != RATE and set(of.dims) == {"station", "time"}:
             scale, shift = scales.get(units, (1.0, 0.0))
             if units in scales or units == VARIABLES[name][0]["units"]:

@@ -84,7 +84,8 @@ def joined(parts: Sequence[xr.Dataset], step: np.timedelta64 | None = None) -> x
     Raises
     ------
     InputError
-        If intervals are no whole parts of the step, or end at different times; or if places are given in different ways.
+        If intervals are no whole parts of the step, or end at different times; or if places are given in different
+        ways.
     """
     step = max(interval_of(part) for part in parts) if step is None else step
     shown = [on_step(part, step) for part in parts]
@@ -98,7 +99,10 @@ def joined(parts: Sequence[xr.Dataset], step: np.timedelta64 | None = None) -> x
         if any(name in part for part in shown):
             whole[name] = (DIMS, np.full((names.size, times.size), np.nan, np.float32), VARIABLES[name][0])
     for part in shown:
-        at = np.ix_([rows[name] for name in part["station"].values], np.searchsorted(times, part["time"].values))
+        at = np.ix_(
+            np.array([rows[name] for name in part["station"].values], np.intp),
+            np.searchsorted(times, part["time"].values),
+        )
         for name in VARIABLES.keys() & set(part.data_vars):
             values = whole[name].values
             values[at] = np.where(np.isnan(values[at]), part[name].values, values[at])

@@ -1,14 +1,15 @@
 """Commercial microwave links as sensors of rain: signal levels become path-averaged rain rates by published steps.
 
 1. Loss is the level sent minus the level received (dB).
-2. Wet is where the standard deviation of the loss over the last hour exceeds a threshold (Schleiss and Berne 2010, IEEE Geosci.
-   Remote Sens. Lett. 7). The window ends at the value, so that nothing later is used.
+2. Wet is where the standard deviation of the loss over the last hour exceeds a threshold (Schleiss and Berne 2010,
+   IEEE Geosci. Remote Sens. Lett. 7). The window ends at the value, so that nothing later is used.
 3. The baseline is the median loss of the dry times of the last hours; it stays as it is in rain.
-4. Of what exceeds it, the water on the antennas takes a part that grows while it rains (Schleiss, Rieckermann and Berne 2013, IEEE
-   Geosci. Remote Sens. Lett. 10).
+4. Of what exceeds it, the water on the antennas takes a part that grows while it rains (Schleiss, Rieckermann and
+   Berne 2013, IEEE Geosci. Remote Sens. Lett. 10).
 5. The rest is rain along the path by the power law of Recommendation ITU-R P.838-3.
 
-The result are station reports like any others: ``sensor`` is ``"link"``, the place is the middle of the path, the ends are coordinates.
+The result are station reports like any others: ``sensor`` is ``"link"``, the place is the middle of the path, the
+ends are coordinates.
 """
 
 from __future__ import annotations
@@ -114,7 +115,9 @@ def specific_attenuation(frequency: ArrayLike, vertical: ArrayLike) -> tuple[NDA
     """
     log = np.log10(np.asarray(frequency, np.float64))
     if not ((log >= 0) & (log <= 3)).all():
-        raise InputError(f"frequencies are {frequency}", "P.838-3 holds from 1 to 1000 GHz", "Give them in GHz")
+        raise InputError(
+            f"frequencies are {np.round(10**log, 3)}", "P.838-3 holds from 1 to 1000 GHz", "Give them in GHz"
+        )
     values = {name: _curve(log, name) for name in _P838}
     v = np.asarray(vertical, bool)
     return 10 ** np.where(v, values["k_v"], values["k_h"]), np.where(v, values["alpha_v"], values["alpha_h"])
@@ -150,7 +153,8 @@ def rain_of_levels(
     Returns
     -------
     ndarray
-        float32, shape ``(link, time)``; NaN where the loss is, where the past is too short to tell, and for short links.
+        float32, shape ``(link, time)``; NaN where the loss is, where the past is too short to tell, and for short
+        links.
     """
     table = pd.DataFrame(np.asarray(loss, np.float64).T, index=pd.DatetimeIndex(time))
     step = pd.Timedelta(np.median(np.diff(time)) if len(time) > 1 else 0).total_seconds() / 60

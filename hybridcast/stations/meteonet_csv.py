@@ -1,11 +1,12 @@
 """Ground stations of Météo-France's MeteoNet: a CSV for each month and region, every 6 minutes.
 
-Columns, as MeteoNet documents them: number_sta, lat, lon (degrees), height_sta (m), date, dd (degree), ff (m s-1), precip (mm in
-the reporting period, 6 minutes), hu (%), td and t (K), psl (Pa). The date is ``YYYY-MM-DD HH:MM`` or ``YYYYMMDD HH:MM``, UTC.
+Columns, as MeteoNet documents them: number_sta, lat, lon (degrees), height_sta (m), date, dd (degree), ff (m s-1),
+precip (mm in the reporting period, 6 minutes), hu (%), td and t (K), psl (Pa). The date is ``YYYY-MM-DD HH:MM`` or
+``YYYYMMDD HH:MM``, UTC.
 
-MeteoNet does not say whether a stamp is the beginning or the end of the reporting period. It is taken as the END, as weather
-stations report what has fallen; `clock_offset` against the radar would show about 6 minutes if that were wrong. No real file was
-at hand: what is tested are files made after the documentation.
+MeteoNet does not say whether a stamp is the beginning or the end of the reporting period. It is taken as the END, as
+weather stations report what has fallen; `clock_offset` against the radar would show about 6 minutes if that were
+wrong. No real file was at hand: what is tested are files made after the documentation.
 """
 
 from __future__ import annotations

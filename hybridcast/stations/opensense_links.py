@@ -1,11 +1,12 @@
 """Microwave links of the OpenSense data sets (OpenMRG, OpenRainER) and of pycomlink, NetCDF.
 
-Files with signal levels ``tsl`` and ``rsl`` (dBm; link, sublink or channel, time) are made rain by `hybridcast.stations.links`;
-files with a rain rate ``R`` (mm/h) alone are taken as they are. The sublinks of a link are averaged.
+Files with signal levels ``tsl`` and ``rsl`` (dBm; link, sublink or channel, time) are made rain by
+`hybridcast.stations.links`; files with a rain rate ``R`` (mm/h) alone are taken as they are. The sublinks of a link
+are averaged.
 
-Levels are samples at their stamp, one a minute, and are taken as the mean over the minute that ends there, wrong by a minute at
-most. Stamps of ``R`` over 5 (OpenMRG) or 15 minutes (OpenRainER) are ENDS: so the links meet the radar at the same offset as
-the gauges do (10 and 0 min; a step later if they were beginnings).
+Levels are samples at their stamp, one a minute, and are taken as the mean over the minute that ends there, wrong by a
+minute at most. Stamps of ``R`` over 5 (OpenMRG) or 15 minutes (OpenRainER) are ENDS: so the links meet the radar at
+the same offset as the gauges do (10 and 0 min; a step later if they were beginnings).
 
 In pycomlink's sample the frequencies are in Hz and the places are shifted, and -99.9 and 255 mean missing levels.
 """
@@ -93,7 +94,7 @@ def _mean(rates: NDArray[Any]) -> NDArray[np.float32]:
     seen = np.isfinite(rates)
     with np.errstate(invalid="ignore"):
         mean = np.where(seen, rates, 0).sum(axis=1) / seen.sum(axis=1)
-    return mean.astype(np.float32)
+    return np.asarray(mean, np.float32)
 
 
 def _sublink(data: xr.Dataset) -> str:

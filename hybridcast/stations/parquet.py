@@ -1,8 +1,8 @@
 """Station reports as Parquet: our own layout, small and quick, for archives.
 
-One row for each station and time that has a value, sorted by time, so that a day can be read out of years. Columns: ``station``,
-``time`` (the END of the interval, UTC), the variables of the contract, and the place of the station. The schema's metadata hold the
-attributes, ``interval_minutes`` among them, as JSON under ``hybridcast_stations``.
+One row for each station and time that has a value, sorted by time, so that a day can be read out of years. Columns:
+``station``, ``time`` (the END of the interval, UTC), the variables of the contract, and the place of the station. The
+schema's metadata hold the attributes, ``interval_minutes`` among them, as JSON under ``hybridcast_stations``.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def save_stations(stations: xr.Dataset, path: str | Path) -> Path:
             write(stations, part)
         else:
             units = {"units": "seconds since 1970-01-01", "dtype": "int64"}
-            encoding = {RATE: {"zlib": True}, "time": units, "time_bounds": units}
+            encoding: dict[str, Any] = {RATE: {"zlib": True}, "time": units, "time_bounds": units}
             _with_bounds(stations).to_netcdf(part, engine="h5netcdf", encoding=encoding)
     return path
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import cast
+import functools
+from typing import Any, cast
 
 import numpy as np
 import pyproj
@@ -45,9 +46,9 @@ def places_on(stations: xr.Dataset, field: xr.DataArray | xr.Dataset) -> NDArray
     >>> field = precipitation(np.zeros((1, 3, 4)), time=[np.datetime64("2020-01-01")],
     ...                       y=[2000, 1000, 0], x=[0, 1000, 2000, 3000], crs=None)
     >>> gauges = station_reports([[0.0], [0.0]], station=["A", "B"], time=[np.datetime64("2020-01-01")],
-    ...                          interval=np.timedelta64(5, "m"), places={"x": [2500.0, 9e3], "y": [2000.0, 0.0]})
+    ...                          interval=np.timedelta64(5, "m"), places={"x": [2500.0, 9e3], "y": [1000.0, 0.0]})
     >>> places_on(gauges, field).tolist()
-    [[0.0, 2.5], [nan, nan]]
+    [[1.0, 2.5], [nan, nan]]
     """
     x, y = _on_axes(stations, crs_of(field))
     places = np.stack([_fraction(field["y"].values, y), _fraction(field["x"].values, x)], axis=-1)
@@ -58,8 +59,7 @@ def places_on(stations: xr.Dataset, field: xr.DataArray | xr.Dataset) -> NDArray
 def _on_axes(stations: xr.Dataset, crs: pyproj.CRS | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     degrees, metres = ({*names} <= set(stations.coords) for names in (("latitude", "longitude"), ("x", "y")))
     if crs is not None and degrees:
-        to_grid = pyproj.Transformer.from_crs("EPSG:4326", crs, always_xy=True)
-        x, y = to_grid.transform(stations["longitude"].values, stations["latitude"].values)
+        x, y = _to_grid(crs).transform(stations["longitude"].values, stations["latitude"].values)
         return np.asarray(x), np.asarray(y)
     if metres:
         return stations["x"].values.astype(float), stations["y"].values.astype(float)
@@ -68,6 +68,11 @@ def _on_axes(stations: xr.Dataset, crs: pyproj.CRS | None) -> tuple[NDArray[np.f
         "on a local grid, whose place is not known, stations lie by x and y",
         "Give the field its CRS with hybridcast.field.with_crs, or assign x and y (m) along 'station'",
     )
+
+
+@functools.lru_cache(maxsize=16)  # making one takes longer than using it
+def _to_grid(crs: pyproj.CRS) -> pyproj.Transformer:
+    return pyproj.Transformer.from_crs("EPSG:4326", crs, always_xy=True)
 
 
 def _fraction(axis: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -97,12 +102,10 @@ def series_at(field: xr.DataArray, places: NDArray[np.float32]) -> NDArray[np.fl
     else:
         points = {"y": xr.DataArray(rows, dims="place"), "x": xr.DataArray(columns, dims="place")}
         found = field.isel(points).transpose("place", "time").values
-    return np.where(inside[:, None], found, np.float32(np.nan)).astype(np.float32)
+    return np.where(np.expand_dims(inside, 1), found, np.float32(np.nan)).astype(np.float32)
 
 
-def radar_at(
-    stations: xr.Dataset, field: xr.DataArray, *, offset: np.timedelta64 = NO_OFFSET
-) -> xr.DataArray:
+def radar_at(stations: xr.Dataset, field: xr.DataArray, *, offset: np.timedelta64 = NO_OFFSET) -> xr.DataArray:
     """Give what the radar says at stations, as the mean over the time of each report.
 
     A frame stands for the time step that ends with it. Each counts as far as it lies in the interval of the report,
@@ -120,25 +123,32 @@ def radar_at(
     Returns
     -------
     DataArray
-        mm h-1, float32, dims ``(station, time)`` of `stations`; NaN outside the grid, where the radar does not see, and where
-        its frames do not cover the interval.
+        mm h-1, float32, dims ``(station, time)`` of `stations`; NaN outside the grid, where the radar does not see,
+        and where its frames do not cover the interval.
     """
-    series = series_at(field, places_on(stations, field))
+    mean = radar_values(stations, field, places_on(stations, field), offset)
+    coords = {name: stations[name] for name in DIMS}
+    return xr.DataArray(mean, dims=DIMS, coords=coords, name="radar_rate", attrs={"units": "mm h-1"})
+
+
+def radar_values(
+    stations: xr.Dataset, field: xr.DataArray, places: NDArray[np.float32], offset: np.timedelta64
+) -> NDArray[np.float32]:
+    """Give what `radar_at` gives, as an array, for stations whose places are known."""
+    series = series_at(field, places)
     seen = np.isfinite(series)
     interval, ends = interval_of(stations), stations["time"].values - offset
     total, covered = (
         _integral(values, field["time"].values, ends, interval) for values in (np.where(seen, series, 0), seen)
     )
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.where(covered >= LEAST_SEEN, total / covered, np.nan).astype(np.float32)
-    coords = {name: coord for name, coord in stations.coords.items() if set(coord.dims) <= set(DIMS)}
-    return xr.DataArray(mean, dims=DIMS, coords=coords, name="radar_rate", attrs={"units": "mm h-1"})
+        return np.where(covered >= LEAST_SEEN, total / covered, np.nan).astype(np.float32)
 
 
 def _integral(
     values: NDArray[np.float32],
     frames: NDArray[np.datetime64],
-    ends: NDArray[np.datetime64],
+    ends: NDArray[Any],
     interval: np.timedelta64,
 ) -> NDArray[np.float64]:
     """Integrate values that hold from frame to frame over the intervals before `ends`, in units of `interval`."""
@@ -153,7 +163,7 @@ def _integral(
 def _between(values: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.float64]:
     """Interpolate linearly along the second axis."""
     low = np.minimum(at.astype(int), values.shape[1] - 2)
-    return values[:, low] + (at - low) * (values[:, low + 1] - values[:, low])
+    return np.asarray(values[:, low] + (at - low) * (values[:, low + 1] - values[:, low]))
 
 
 def plane_kilometres(stations: xr.Dataset) -> NDArray[np.float64]:

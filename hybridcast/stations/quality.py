@@ -2,19 +2,21 @@
 
 In this order, a value being rejected by the first that finds it wrong:
 
-- ``range``: more than a share of what ever fell in such a time, by the envelope of the world's records, 422 mm times the
-  hours to the power of 0.475 (World Meteorological Organization, Guide to Hydrological Practices, WMO-No. 168).
-- ``stuck``: the same rate again and again, too high for the steps of a gauge in steady rain to explain it (the streaks of
-  Blenkinsop et al. 2017, Adv. Sci. Res. 14; Lewis et al. 2021, Environ. Model. Softw. 144).
+- ``range``: more than a share of what ever fell in such a time, by the envelope of the world's records, 422 mm times
+  the hours to the power of 0.475 (World Meteorological Organization, Guide to Hydrological Practices, WMO-No. 168).
+- ``stuck``: the same rate again and again, too high for the steps of a gauge in steady rain to explain it (the
+  streaks of Blenkinsop et al. 2017, Adv. Sci. Res. 14; Lewis et al. 2021, Environ. Model. Softw. 144).
 - ``isolated``: rain where hardly any neighbour and not the radar has any, or none where all of them have (titanlib's
   buddy_event_check). Without radar it is not done: a shower can be alone.
-- ``neighbours``: far from the neighbours' mean in their own spread, on cube roots of rates (titanlib's buddy_check), unless
-  the radar confirms it.
-- ``radar``: over the last hours hardly anything where the radar has a lot, or the reverse, unless neighbours confirm it.
+- ``neighbours``: far from the neighbours' mean in their own spread, on cube roots of rates (titanlib's buddy_check),
+  unless the radar confirms it.
+- ``radar``: over the last hours hardly anything where the radar has a lot, or the reverse, unless neighbours confirm
+  it.
 
-The last three are made on a longer step, and all reports in a rejected step are rejected. titanlib: Baserud et al. 2020, TITAN
-automatic spatial quality control, Adv. Sci. Res. 17. Where it is not installed, these two checks are not done, and the
-report says so. For a forecast give only what is known at its issue time (`known_at`): a check looks at whole steps.
+The last three are made on a longer step, and all reports in a rejected step are rejected. titanlib: Baserud et al.
+2020, TITAN automatic spatial quality control, Adv. Sci. Res. 17. Where it is not installed, these two checks are not
+done, and the report says so. For a forecast give only what is known at its issue time (`known_at`): a check looks at
+whole steps.
 """
 
 from __future__ import annotations
@@ -156,7 +158,7 @@ def highest_rate(interval: np.timedelta64, settings: QualitySettings = QualitySe
     211
     """
     hours = float(interval / np.timedelta64(1, "h"))
-    return settings.share_of_records * RECORDS[0] * hours ** (RECORDS[1] - 1)
+    return float(settings.share_of_records * RECORDS[0] * hours ** (RECORDS[1] - 1))
 
 
 def _good(stations: xr.Dataset, flags: NDArray[np.int8]) -> xr.Dataset:
@@ -250,7 +252,7 @@ def _neighbours(steps: xr.Dataset, rates: Rates, seen: Rates, settings: QualityS
         settings,
     )
     confirmed = np.abs(np.cbrt(rates) - np.cbrt(seen)) < settings.outlier * settings.least_spread / 2
-    return far & ~confirmed
+    return np.asarray(far & ~confirmed)
 
 
 def _by_titanlib(steps: xr.Dataset, values: Rates, check: Any, settings: QualitySettings) -> Mask:
@@ -260,7 +262,7 @@ def _by_titanlib(steps: xr.Dataset, values: Rates, check: Any, settings: Quality
     place, kind = _titanlib_places(steps)
     radius, least = np.array([settings.radius * 1000]), np.array([settings.least_neighbours])
     found = np.zeros(values.shape, bool)
-    known = np.isfinite(values) & np.isfinite(place).all(axis=0)[:, None]
+    known = np.isfinite(values) & np.expand_dims(np.isfinite(place).all(axis=0), 1)
     for now in np.flatnonzero((known & (values > 0)).any(axis=0)):
         here = np.flatnonzero(known[:, now])
         flat = np.zeros(here.size)

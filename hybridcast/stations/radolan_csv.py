@@ -1,10 +1,10 @@
 """Hourly gauges of DWD as a CSV of rows with time, station and rain, as they come with RADOLAN examples.
 
-Columns: time (UTC), station_id, rainfall_amount (mm in the hour), station_name, longitude, latitude, and x, y (km of the
-RADOLAN grid, which follow from the degrees and are not used).
+Columns: time (UTC), station_id, rainfall_amount (mm in the hour), station_name, longitude, latitude, and x, y (km of
+the RADOLAN grid, which follow from the degrees and are not used).
 
-The stamp, hh:50, is the END of the hour: that is the hour of RADOLAN RW, and the sums of the gauges meet the sum of the radar's
-frames up to it.
+The stamp, hh:50, is the END of the hour: that is the hour of RADOLAN RW, and the sums of the gauges meet the sum of
+the radar's frames up to it.
 """
 
 from __future__ import annotations
