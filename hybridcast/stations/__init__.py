@@ -1,0 +1,189 @@
+"""Station files of any known format, opened as one dataset of reports; what comes after is in the modules beside it.
+
+`contract` says what station reports are, `joining` brings them onto one step, `place` onto the radar's grid, `clock`
+compares clocks, `quality` rejects what is wrong, `links` makes rain of microwave links, `adjustment` corrects the
+radar by gauges, `planes` makes predictors, and `pseudo_gauges` simulates gauges where there are none.
+
+A format is a module (or any object) with four names, see `StationFormat`. Those of hybridcast are listed in
+`BUILT_IN`; another package adds its own under the entry point group ``hybridcast.station_formats``.
+"""
+
+from __future__ import annotations
+
+import functools
+import glob
+import importlib
+import importlib.metadata
+import logging
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol, cast, runtime_checkable
+
+import numpy as np
+import xarray as xr
+
+from hybridcast.errors import HybridcastError, InputError, InputWarning, ReadError
+from hybridcast.radar._files import head_of
+from hybridcast.stations.contract import check_stations, interval_of, known_at, station_reports
+from hybridcast.stations.joining import joined, on_step
+from hybridcast.stations.parquet import save_stations
+from hybridcast.stations.place import places_on, radar_at
+
+__all__ = [
+    "StationFormat",
+    "check_stations",
+    "formats",
+    "interval_of",
+    "joined",
+    "known_at",
+    "on_step",
+    "open_stations",
+    "places_on",
+    "radar_at",
+    "save_stations",
+    "station_reports",
+]
+
+log = logging.getLogger(__name__)
+
+PathLike = str | Path
+
+#: In this order each is asked whether it recognises a file; the general ones come last.
+BUILT_IN = ("opensense_gauges", "opensense_links", "meteonet_csv", "radolan_csv", "parquet", "dsg_netcdf")
+
+
+@runtime_checkable
+class StationFormat(Protocol):
+    """What a format module offers. It reads ONE file; joining and bad files are dealt with here."""
+
+    NAME: str
+    """How a user names it in ``format=``."""
+    DESCRIPTION: str
+    """One line for people: whose files, what they hold."""
+
+    def recognises(self, path: Path, head: bytes) -> bool:
+        """Tell from the first bytes (uncompressed) and, if need be, the file, whether it is one."""
+        ...
+
+    def read(self, path: Path) -> xr.Dataset:
+        """Read one file as station reports (`hybridcast.stations.contract`); raise `ReadError` if it is damaged."""
+        ...
+
+
+@functools.cache
+def formats() -> dict[str, StationFormat]:
+    """Give all known formats by name, those of other packages first, so that they can replace one of ours."""
+    found: dict[str, StationFormat] = {}
+    for entry in importlib.metadata.entry_points(group="hybridcast.station_formats"):
+        found[entry.name] = entry.load()
+    for module in BUILT_IN:
+        reader = cast(StationFormat, importlib.import_module(f"hybridcast.stations.{module}"))
+        found.setdefault(reader.NAME, reader)
+    return found
+
+
+def open_stations(
+    paths: PathLike | Iterable[PathLike],
+    format: str | StationFormat | None = None,
+    *,
+    step: np.timedelta64 | None = None,
+    strict: bool = False,
+) -> xr.Dataset:
+    """Open files of gauges, weather stations or microwave links as one dataset of reports.
+
+    Parameters
+    ----------
+    paths
+        A file, a glob, or several of them, in any order: months, networks.
+    format
+        Name of a format, or an object like `StationFormat`; by default recognised from the content of each file.
+    step
+        The interval of the result; by default the longest in the files. Reports over shorter intervals are brought
+        onto it: means over whole intervals, NaN where a report is missing (`on_step`).
+    strict
+        Raise at the first unreadable file. By default, if others can be read, it is left out with an `InputWarning`,
+        and ``attrs["unreadable_files"]`` names it.
+
+    Returns
+    -------
+    Dataset
+        The contract of `hybridcast.stations.contract`; times are ENDS of intervals, UTC.
+
+    Raises
+    ------
+    ReadError
+        If a file (with `strict`), or every file, is damaged, empty, or of no known format.
+    InputError
+        If nothing matches `paths`, or reports do not go together (see `joined`).
+    """
+    parts: list[xr.Dataset] = []
+    bad: list[ReadError] = []
+    for path in _expand(paths):
+        try:
+            parts.append(_read(path, format))
+        except ReadError as error:
+            if strict:
+                raise
+            bad.append(error)
+    if not parts:
+        raise bad[0]
+    for lost in bad:
+        warnings.warn(f"left out: {lost}", InputWarning, stacklevel=2)
+    stations = joined(parts, step)
+    if bad:
+        stations.attrs["unreadable_files"] = "; ".join(str(lost) for lost in bad)
+    return stations
+
+
+def _expand(paths: PathLike | Iterable[PathLike]) -> list[Path]:
+    given = [paths] if isinstance(paths, str | Path) else list(paths)
+    files: list[Path] = []
+    for item in given:
+        path = Path(item).expanduser()
+        matches = [path] if path.exists() else sorted(Path(match) for match in glob.glob(str(path), recursive=True))
+        if not matches:
+            raise InputError(f"no file matches {str(item)!r}", "station files exist", "Check the path or the glob")
+        files.extend(matches)
+    if not files:
+        raise InputError("no paths given", "at least one station file is needed", "Give a file or a glob")
+    return list(dict.fromkeys(files))
+
+
+def _read(path: Path, format: str | StationFormat | None) -> xr.Dataset:
+    reader = _reader_for(path, format)
+    try:
+        return check_stations(reader.read(path)).assign_attrs(format=reader.NAME)
+    except InputError as error:  # what is wrong is in this file, so the others may do without it
+        raise ReadError(path, str(error)) from error
+    except HybridcastError:
+        raise
+    except Exception as error:  # the many ways in which format libraries fail on a damaged file
+        log.debug("reading %s failed", path, exc_info=True)
+        raise ReadError(path, f"cannot be read as {reader.NAME} ({type(error).__name__}: {error})") from error
+
+
+def _reader_for(path: Path, format: str | StationFormat | None) -> StationFormat:
+    known = formats()
+    if isinstance(format, str) and format not in known:
+        raise InputError(f"format {format!r}", "the format is a known one", f"Choose one of {', '.join(known)}")
+    if path.is_file() and path.stat().st_size == 0:
+        raise ReadError(path, "the file is empty (0 bytes)")
+    if format is not None:
+        return known[format] if isinstance(format, str) else format
+    head = head_of(path)
+    for reader in known.values():
+        if _recognises(reader, path, head):
+            return reader
+    raise ReadError(
+        path,
+        f"no known station format (starts with {head[:12]!r}); known are {', '.join(known)}; name one with format=",
+    )
+
+
+def _recognises(reader: StationFormat, path: Path, head: bytes) -> bool:
+    try:
+        return reader.recognises(path, head)
+    except Exception:  # a damaged file may fail the libraries that look into it; the next format may know it
+        log.debug("%s cannot tell whether it reads %s", reader.NAME, path, exc_info=True)
+        return False

@@ -1,0 +1,69 @@
+"""What the formats of rows share: one row for each station and time, made a dataset."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from hybridcast.errors import ReadError
+from hybridcast.radar._files import read_bytes
+from hybridcast.stations.contract import station_reports
+
+
+def first_line(head: bytes) -> list[str]:
+    """Give the fields of the first line of a CSV file."""
+    return [field.strip().strip('"') for field in head.split(b"\n", 1)[0].decode("latin-1").split(",")]
+
+
+def read_csv(path: Path, columns: Sequence[str], encoding: str = "utf-8", **types: str) -> Any:
+    """Read `columns` of a CSV file (plain, gzip or bzip2); raise `ReadError` if some are not there."""
+    try:
+        return pd.read_csv(io.BytesIO(read_bytes(path)), usecols=list(columns), dtype=types, encoding=encoding)
+    except ReadError:
+        raise
+    except (ValueError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise ReadError(path, f"damaged, or not the CSV it looks like ({error})") from error
+
+
+def times_of(texts: Any, path: Path) -> Any:
+    """Read times in ISO 8601 or similar, UTC; raise `ReadError` if one is none."""
+    times = pd.to_datetime(texts, errors="coerce", utc=True)
+    if times.isna().any():
+        raise ReadError(path, f"has {int(times.isna().sum())} rows without a time that can be read")
+    return times.dt.tz_localize(None).astype("datetime64[ns]")
+
+
+def from_rows(
+    rows: Any,
+    path: Path,
+    *,
+    interval: np.timedelta64,
+    variables: Sequence[str],
+    places: Sequence[str],
+    attrs: Mapping[str, Any],
+) -> xr.Dataset:
+    """Make station reports of rows with the columns station, time, `variables` and `places`.
+
+    A row that is there twice counts once, the first of them; the place of a station is that of its last row.
+    """
+    if rows.empty:
+        raise ReadError(path, "holds no row")
+    rows = rows.drop_duplicates(["station", "time"])
+    wide = rows.pivot(index="station", columns="time", values=list(variables))
+    where = rows.groupby("station")[list(places)].last()
+    rain, *others = (wide[name].to_numpy(np.float32) for name in variables)
+    return station_reports(
+        rain,
+        station=wide.index.to_numpy(),
+        time=wide[variables[0]].columns.to_numpy(),
+        interval=interval,
+        places={name: where[name].to_numpy() for name in places},
+        others=dict(zip(variables[1:], others, strict=True)),
+        attrs=attrs,
+    )

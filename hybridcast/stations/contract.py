@@ -1,0 +1,290 @@
+"""The contract of station reports: gauges, weather stations and microwave links as one CF discrete-sampling dataset.
+
+Station reports are an ``xarray.Dataset`` (CF, ``featureType = "timeSeries"``) with
+
+- dims ``("station", "time")``; ``station`` are texts, each once;
+- ``time``: UTC, in order, the END of the interval that a value is of. Gaps are allowed, overlapping intervals are not;
+- ``attrs["interval_minutes"]``: the length of that interval, the same for all values;
+- the place, along ``station``: ``latitude`` and ``longitude`` (WGS84 degrees), or ``x`` and ``y`` (metres of the
+  radar's own projection, or of its local grid); ``altitude`` (m) where it is known; ``sensor``, ``"gauge"`` or
+  ``"link"``;
+- ``precipitation_rate``: mm h-1, the mean over the interval, float32, NaN where there is no value;
+- where there are any: ``air_temperature`` (K), ``relative_humidity`` (1), ``air_pressure_at_mean_sea_level`` (Pa),
+  ``wind_speed`` (m s-1), ``wind_from_direction`` (degree), at the end of the interval.
+
+It is checked once, by `check_stations`, where data enter; the code behind relies on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+
+from hybridcast.errors import InputError
+from hybridcast.field import HIGHEST_RATE, NAME, UNITS, as_datetime64
+
+DIMS = ("station", "time")
+INTERVAL = "interval_minutes"
+NO_DELAY = np.timedelta64(0, "m")
+PLACES = (("latitude", "longitude"), ("y", "x"))
+
+#: What a dataset may hold: attributes by CF, and the bounds outside which units must be mistaken.
+VARIABLES: Mapping[str, tuple[dict[str, str], tuple[float, float]]] = {
+    NAME: (
+        {
+            "standard_name": "lwe_precipitation_rate",
+            "long_name": "precipitation rate",
+            "units": UNITS,
+            "cell_methods": "time: mean",
+        },
+        (0.0, HIGHEST_RATE),
+    ),
+    "air_temperature": ({"standard_name": "air_temperature", "units": "K"}, (150.0, 350.0)),
+    "relative_humidity": ({"standard_name": "relative_humidity", "units": "1"}, (0.0, 1.2)),
+    "air_pressure_at_mean_sea_level": (
+        {"standard_name": "air_pressure_at_mean_sea_level", "units": "Pa"},
+        (8e4, 1.2e5),
+    ),
+    "wind_speed": ({"standard_name": "wind_speed", "units": "m s-1"}, (0.0, 150.0)),
+    "wind_from_direction": ({"standard_name": "wind_from_direction", "units": "degree"}, (0.0, 360.0)),
+}
+_COORDINATES = {
+    "station": {"long_name": "station", "cf_role": "timeseries_id"},
+    "time": {"standard_name": "time", "axis": "T", "long_name": "end of the interval"},
+    "latitude": {"standard_name": "latitude", "units": "degrees_north"},
+    "longitude": {"standard_name": "longitude", "units": "degrees_east"},
+    "x": {"standard_name": "projection_x_coordinate", "units": "m"},
+    "y": {"standard_name": "projection_y_coordinate", "units": "m"},
+    "altitude": {"standard_name": "altitude", "units": "m", "positive": "up"},
+    "sensor": {"long_name": "kind of sensor"},
+}
+
+
+# --- building -------------------------------------------------------------------------------------------------
+
+
+def station_reports(
+    rates: ArrayLike,
+    *,
+    station: ArrayLike,
+    time: ArrayLike,
+    interval: np.timedelta64,
+    places: Mapping[str, ArrayLike],
+    others: Mapping[str, ArrayLike] | None = None,
+    attrs: Mapping[str, Any] | None = None,
+) -> xr.Dataset:
+    """Build station reports from arrays; values that no instrument can mean become NaN and are counted.
+
+    Parameters
+    ----------
+    rates
+        Rain rate, mm h-1, mean over `interval`, shape ``(station, time)``; NaN where there is none.
+    station
+        Names, shape ``(station,)``.
+    time
+        UTC, ENDS of the intervals, shape ``(time,)``.
+    interval
+        The time that each value is the mean over.
+    places
+        Coordinates along ``station``: ``latitude`` and ``longitude`` (degrees) or ``x`` and ``y`` (m), and if they are
+        known ``altitude`` (m), ``sensor``, and others by any name, such as the ends of a link's path.
+    others
+        Further variables of the contract, shape ``(station, time)``.
+    attrs
+        Attributes such as ``source`` and ``license``.
+
+    Returns
+    -------
+    Dataset
+        See the module's contract. ``attrs["impossible_values"]`` counts, by variable, what was negative or far beyond
+        its units, if there was any.
+
+    Raises
+    ------
+    InputError
+        If something does not fit the contract.
+
+    Examples
+    --------
+    >>> reports = station_reports([[0.0, 6.0]], station=["A"], interval=np.timedelta64(5, "m"),
+    ...                           time=["2020-01-01T00:05", "2020-01-01T00:10"],
+    ...                           places={"latitude": [57.7], "longitude": [12.0]})
+    >>> reports.precipitation_rate.values.tolist(), reports.sensor.values.tolist(), reports.attrs["interval_minutes"]
+    ([[0.0, 6.0]], ['gauge'], 5.0)
+    """
+    impossible: dict[str, int] = {}
+    data = {
+        name: (DIMS, _possible(name, values, impossible), VARIABLES[name][0] if name in VARIABLES else {})
+        for name, values in {NAME: rates, **(others or {})}.items()
+    }
+    names = np.asarray(station).astype(str).astype(object)
+    sensors = {"sensor": np.full(names.size, "gauge", object), **places}
+    coords = {name: ("station", np.asarray(values), _COORDINATES.get(name, {})) for name, values in sensors.items()}
+    reports = xr.Dataset(
+        data,
+        coords={"station": names, "time": _as_times(time), **coords},
+        attrs={
+            "Conventions": "CF-1.11",
+            "featureType": "timeSeries",
+            **(attrs or {}),
+            INTERVAL: float(interval / np.timedelta64(1, "m")),
+        },
+    )
+    for name in DIMS:
+        reports[name].attrs = dict(_COORDINATES[name])
+    if impossible:
+        reports.attrs["impossible_values"] = ", ".join(f"{name}: {count}" for name, count in impossible.items())
+    return check_stations(reports)
+
+
+def _as_times(time: ArrayLike) -> NDArray[np.datetime64]:
+    try:
+        return np.asarray(time).astype("datetime64[ns]")
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            str(error), "time is datetime64 in UTC", "Give, e.g., numpy.datetime64('2017-05-09')"
+        ) from error
+
+
+def _possible(name: str, values: ArrayLike, impossible: dict[str, int]) -> NDArray[np.float32]:
+    """Give `values` as float32, NaN where they are none of what `name` means; count these."""
+    given = np.array(values, dtype=np.float32)
+    low, high = VARIABLES[name][1] if name in VARIABLES else (-np.inf, np.inf)
+    given[(given < 0) & (given > -1e-4) & (low == 0)] = 0.0  # rounding
+    wrong = (given < low) | (given > high)
+    given[wrong] = np.nan
+    if wrong.any():
+        impossible[name] = int(wrong.sum())
+    return given
+
+
+# --- checking -------------------------------------------------------------------------------------------------
+
+
+def check_stations(stations: xr.Dataset) -> xr.Dataset:
+    """Check that `stations` keeps the contract, and give it with float32 values and dims in order.
+
+    Raises
+    ------
+    InputError
+        Naming the value found, the rule, and what to do.
+    """
+    if not isinstance(stations, xr.Dataset) or NAME not in stations:
+        raise InputError(
+            f"found {type(stations).__name__}" if not isinstance(stations, xr.Dataset) else f"there is no {NAME!r}",
+            f"station reports are an xarray.Dataset with {NAME!r}",
+            "Open files with open_stations(paths), or build one with station_reports(...)",
+        )
+    _check_dims(stations)
+    interval = interval_of(stations)
+    _check_time(stations["time"].values, interval)
+    _check_place(stations)
+    for name in VARIABLES.keys() & set(stations.data_vars):
+        _check_values(stations[name])
+        if stations[name].dtype != np.float32 or stations[name].dims != DIMS:
+            stations = stations.assign({name: stations[name].transpose(*DIMS).astype(np.float32)})
+    if "sensor" not in stations.coords:
+        stations = stations.assign_coords(sensor=("station", np.full(stations.sizes["station"], "gauge", object)))
+    return stations
+
+
+def _check_dims(stations: xr.Dataset) -> None:
+    dims = stations[NAME].dims
+    if set(dims) != set(DIMS) or any(dim not in stations.coords for dim in DIMS):
+        raise InputError(f"dims are {dims}", f"station reports have the dims {DIMS} with coordinates", "Rename them")
+    names = stations["station"].values
+    if np.unique(names.astype(str)).size != names.size:
+        found, counts = np.unique(names.astype(str), return_counts=True)
+        raise InputError(
+            f"station {found[counts > 1][0]!r} comes {counts.max()} times",
+            "each station comes once",
+            "Rename or drop one",
+        )
+    units = str(stations[NAME].attrs.get("units", ""))
+    if units not in (UNITS, "mm/h"):
+        raise InputError(
+            f"units are {units!r}", f"{NAME} is in {UNITS!r}", "Convert sums with hybridcast.rate_from_accumulation"
+        )
+
+
+def interval_of(stations: xr.Dataset) -> np.timedelta64:
+    """Give the interval that each value is the mean over."""
+    minutes = stations.attrs.get(INTERVAL)
+    if minutes is None or not 0 < float(minutes) <= 1440:
+        raise InputError(
+            f"attrs[{INTERVAL!r}] is {minutes!r}",
+            "station reports state the minutes that a value is the mean over, up to a day",
+            f"Set stations.attrs[{INTERVAL!r}]",
+        )
+    return np.timedelta64(round(float(minutes) * 60e9), "ns")
+
+
+def _check_time(times: NDArray[Any], interval: np.timedelta64) -> None:
+    if not np.issubdtype(times.dtype, np.datetime64) or np.isnat(times).any():
+        raise InputError(f"time is of type {times.dtype}, or missing", "time is datetime64 in UTC", "Convert it")
+    steps = np.diff(times)
+    if (steps < interval).any():
+        late = times[1:][steps < interval][0]
+        raise InputError(
+            f"at {late} less than {interval / np.timedelta64(1, 'm'):g} min have gone by since the time before",
+            "times are in order and intervals do not overlap",
+            "Sort the times; or correct attrs['interval_minutes']; sensors whose intervals end at other times are "
+            "brought onto one step first, with hybridcast.stations.on_step",
+        )
+
+
+def _check_place(stations: xr.Dataset) -> None:
+    if not any(set(pair) <= set(stations.coords) for pair in PLACES):
+        raise InputError(
+            f"coordinates are {sorted(map(str, stations.coords))}",
+            "stations have latitude and longitude, or x and y of the radar's projection",
+            "Assign them along 'station'",
+        )
+    for names, limit in ((("latitude",), 90.0), (("longitude",), 360.0)):
+        for name in names:
+            if name in stations.coords and (np.abs(stations[name].values) > limit).any():
+                raise InputError(
+                    f"{name} beyond {limit:g}", "places are in degrees", f"Correct {name}, or give x and y"
+                )
+
+
+def _check_values(values: xr.DataArray) -> None:
+    low, high = VARIABLES[str(values.name)][1]
+    if not np.issubdtype(values.dtype, np.number):
+        raise InputError(f"{values.name} is of type {values.dtype}", "values are numbers", "Convert them to float32")
+    found = (
+        np.fmin.reduce(values.values, axis=None, initial=np.nan),
+        np.fmax.reduce(values.values, axis=None, initial=np.nan),
+    )
+    if found[0] < low or found[1] > high:
+        raise InputError(
+            f"{values.name} goes from {found[0]:g} to {found[1]:g}",
+            f"it lies between {low:g} and {high:g} {VARIABLES[str(values.name)][0]['units']}",
+            "Set codes of missing values to NaN, and check the units",
+        )
+
+
+# --- choosing -------------------------------------------------------------------------------------------------
+
+
+def known_at(stations: xr.Dataset, time: str | np.datetime64, delay: np.timedelta64 = NO_DELAY) -> xr.Dataset:
+    """Give the reports that are there at `time`: those whose interval had ended `delay` before, or earlier.
+
+    Examples
+    --------
+    >>> reports = station_reports([[0.0, 6.0]], station=["A"], interval=np.timedelta64(5, "m"),
+    ...                           time=["2020-01-01T00:05", "2020-01-01T00:10"], places={"x": [0.0], "y": [0.0]})
+    >>> known_at(reports, "2020-01-01T00:09").precipitation_rate.values.tolist()
+    [[0.0]]
+    """
+    return stations.isel(time=stations["time"].values <= as_datetime64(time) - delay)
+
+
+def amounts(stations: xr.Dataset) -> xr.DataArray:
+    """Give the amount of rain (mm) that fell in each interval."""
+    hours = np.float32(interval_of(stations) / np.timedelta64(1, "h"))
+    return (stations[NAME] * hours).rename("precipitation_amount").assign_attrs(units="mm")

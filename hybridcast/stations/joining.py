@@ -1,0 +1,145 @@
+"""Reports of several files as one dataset, and reports on a longer step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+import xarray as xr
+
+from hybridcast.errors import InputError
+from hybridcast.field import NAME
+from hybridcast.stations.contract import DIMS, INTERVAL, VARIABLES, check_stations, interval_of
+
+
+def on_step(stations: xr.Dataset, step: np.timedelta64, *, least_share: float = 1.0) -> xr.Dataset:
+    """Bring reports onto a longer step: means of rain over whole intervals that end at multiples of `step`.
+
+    Parameters
+    ----------
+    stations
+        Station reports.
+    step
+        A whole multiple of their interval; intervals end at multiples of it since 1970.
+    least_share
+        The share of the reports in a step that have to be there; by default all of them, so that the rain of a step is
+        known only if each part of it is. What is missing then counts as much as what is there on average.
+
+    Returns
+    -------
+    Dataset
+        Station reports with the interval `step`; temperature, wind and the like are those of the last report in it.
+
+    Raises
+    ------
+    InputError
+        If `step` is no whole multiple of the interval.
+
+    Examples
+    --------
+    >>> from hybridcast.stations import station_reports
+    >>> minutes = np.datetime64("2020-01-01T00:00") + np.arange(1, 16) * np.timedelta64(1, "m")
+    >>> reports = station_reports([np.arange(15.0)], station=["A"], time=minutes, interval=np.timedelta64(1, "m"),
+    ...                           places={"x": [0.0], "y": [0.0]})
+    >>> on_step(reports, np.timedelta64(5, "m")).precipitation_rate.values.tolist()
+    [[2.0, 7.0, 12.0]]
+    """
+    interval = interval_of(stations)
+    parts, rest = divmod(np.timedelta64(step).astype("timedelta64[ns]"), interval)
+    if rest or parts < 1:
+        raise InputError(
+            f"a step of {_minutes(step)} min of reports over {_minutes(interval)} min",
+            "the step is a whole multiple of the interval",
+            "Choose another step",
+        )
+    if parts == 1 or not stations.sizes["time"]:
+        return stations.assign_attrs({INTERVAL: _minutes(step)})
+    steps = stations.resample(
+        time=f"{int(step / np.timedelta64(1, 's'))}s", closed="right", label="right", origin="epoch"
+    )
+    rain = steps.mean()[NAME].where(steps.count()[NAME] >= max(1.0, least_share * parts - 1e-6))
+    later = [name for name in stations.data_vars if name in VARIABLES and name != NAME]
+    last = steps.last()[later] if later else xr.Dataset()
+    merged = stations.drop_dims("time").assign({NAME: rain, **last.data_vars})
+    for name in (NAME, *later):
+        merged[name] = merged[name].transpose(*DIMS).astype(np.float32).assign_attrs(stations[name].attrs)
+    merged["time"].attrs = stations["time"].attrs
+    return check_stations(merged.assign_attrs({**stations.attrs, INTERVAL: _minutes(step)}))
+
+
+def joined(parts: Sequence[xr.Dataset], step: np.timedelta64 | None = None) -> xr.Dataset:
+    """Join station reports: all stations, all times.
+
+    Where intervals differ, all are brought onto the longest (or onto `step`) with `on_step`: a step of which a report
+    is missing is NaN. Where two have a value for one station and time, the first one's is taken.
+
+    Parameters
+    ----------
+    parts
+        Station reports.
+    step
+        The step of the result; by default the longest interval.
+
+    Raises
+    ------
+    InputError
+        If intervals are no whole parts of the step, or end at different times; or if places are given in different
+        ways.
+    """
+    step = max(interval_of(part) for part in parts) if step is None else step
+    shown = [on_step(part, step) for part in parts]
+    if len(shown) == 1:
+        return shown[0]
+    names = np.array(list(dict.fromkeys(name for part in shown for name in part["station"].values)), object)
+    times = np.unique(np.concatenate([part["time"].values for part in shown]))
+    rows = {name: row for row, name in enumerate(names)}
+    whole = xr.Dataset(coords={"station": names, "time": times})
+    for name in VARIABLES:
+        if any(name in part for part in shown):
+            whole[name] = (DIMS, np.full((names.size, times.size), np.nan, np.float32), VARIABLES[name][0])
+    for part in shown:
+        at = np.ix_(
+            np.array([rows[name] for name in part["station"].values], np.intp),
+            np.searchsorted(times, part["time"].values),
+        )
+        for name in VARIABLES.keys() & set(part.data_vars):
+            values = whole[name].values
+            values[at] = np.where(np.isnan(values[at]), part[name].values, values[at])
+    whole = whole.assign_coords(_joined_places(shown, rows))
+    for dim in DIMS:
+        whole[dim].attrs = shown[0][dim].attrs
+    return check_stations(whole.assign_attrs({**_joined_attributes(parts), INTERVAL: _minutes(step)}))
+
+
+def _joined_places(parts: Sequence[xr.Dataset], rows: dict[Any, int]) -> dict[str, Any]:
+    kept = dict.fromkeys(name for part in parts for name, of in part.coords.items() if of.dims == ("station",))
+    kept.pop("station", None)
+    found: dict[str, Any] = {}
+    for name in kept:
+        texts = any(part[name].dtype.kind in "OUS" for part in parts if name in part.coords)
+        values = np.full(len(rows), "" if texts else np.nan, object if texts else np.float64)
+        attrs: dict[str, Any] = {}
+        for part in reversed(parts):
+            if name in part.coords:
+                values[[rows[station] for station in part["station"].values]] = part[name].values
+                attrs = part[name].attrs
+        found[str(name)] = ("station", values, attrs)
+    return found
+
+
+def _joined_attributes(parts: Sequence[xr.Dataset]) -> dict[str, Any]:
+    """Give the attributes that all parts share; those that differ, in words, one after the other."""
+    names = dict.fromkeys(name for part in parts for name in part.attrs)
+    found: dict[str, Any] = {}
+    for name in names:
+        texts = dict.fromkeys(str(part.attrs[name]) for part in parts if name in part.attrs)
+        found[name] = "; ".join(texts)
+    intervals = sorted({_minutes(interval_of(part)) for part in parts})
+    if len(intervals) > 1:
+        found["joined_intervals_minutes"] = cast(Any, intervals)
+    return found
+
+
+def _minutes(step: np.timedelta64) -> float:
+    return float(step / np.timedelta64(1, "m"))

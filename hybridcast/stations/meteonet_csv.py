@@ -1,0 +1,66 @@
+"""Ground stations of Météo-France's MeteoNet: a CSV for each month and region, every 6 minutes.
+
+Columns, as MeteoNet documents them: number_sta, lat, lon (degrees), height_sta (m), date, dd (degree), ff (m s-1),
+precip (mm in the reporting period, 6 minutes), hu (%), td and t (K), psl (Pa). The date is ``YYYY-MM-DD HH:MM`` or
+``YYYYMMDD HH:MM``, UTC.
+
+MeteoNet does not say whether a stamp is the beginning or the end of the reporting period. It is taken as the END, as
+weather stations report what has fallen; `clock_offset` against the radar would show about 6 minutes if that were
+wrong. No real file was at hand: what is tested are files made after the documentation.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from hybridcast.field import NAME as RATE
+from hybridcast.field import rate_from_accumulation
+from hybridcast.stations._tables import first_line, from_rows, read_csv, times_of
+
+NAME = "meteonet-csv"
+DESCRIPTION = "Météo-France MeteoNet ground stations, CSV"
+
+INTERVAL = np.timedelta64(6, "m")
+COLUMNS = ("number_sta", "lat", "lon", "height_sta", "date", "dd", "ff", "precip", "hu", "td", "t", "psl")
+_NAMES = {
+    "number_sta": "station",
+    "lat": "latitude",
+    "lon": "longitude",
+    "height_sta": "altitude",
+    "dd": "wind_from_direction",
+    "ff": "wind_speed",
+    "t": "air_temperature",
+    "psl": "air_pressure_at_mean_sea_level",
+}
+_LICENCE = "Licence Ouverte / Open Licence 2.0 (Etalab)"
+
+
+def recognises(path: Path, head: bytes) -> bool:
+    """Tell by the first line whether a file is such a CSV."""
+    return {"number_sta", "date", "precip"} <= set(first_line(head))
+
+
+def read(path: Path) -> xr.Dataset:
+    """Read all stations of one file."""
+    rows = read_csv(path, COLUMNS, number_sta="str", date="str").rename(columns=_NAMES)
+    rows["time"] = times_of(rows["date"], path)
+    rows[RATE] = rate_from_accumulation(rows["precip"].to_numpy(np.float32), INTERVAL)
+    rows["relative_humidity"] = rows["hu"] / 100
+    others = (
+        "air_temperature",
+        "relative_humidity",
+        "air_pressure_at_mean_sea_level",
+        "wind_speed",
+        "wind_from_direction",
+    )
+    return from_rows(
+        rows,
+        path,
+        interval=INTERVAL,
+        variables=(RATE, *others),
+        places=("latitude", "longitude", "altitude"),
+        attrs={"source": "MeteoNet ground stations", "institution": "Météo-France", "license": _LICENCE},
+    )

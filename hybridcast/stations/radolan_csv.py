@@ -1,0 +1,45 @@
+"""Hourly gauges of DWD as a CSV of rows with time, station and rain, as they come with RADOLAN examples.
+
+Columns: time (UTC), station_id, rainfall_amount (mm in the hour), station_name, longitude, latitude, and x, y (km of
+the RADOLAN grid, which follow from the degrees and are not used).
+
+The stamp, hh:50, is the END of the hour: that is the hour of RADOLAN RW, and the sums of the gauges meet the sum of
+the radar's frames up to it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from hybridcast.field import NAME as RATE
+from hybridcast.field import rate_from_accumulation
+from hybridcast.stations._tables import first_line, from_rows, read_csv, times_of
+
+NAME = "radolan-gauges-csv"
+DESCRIPTION = "hourly gauges of DWD beside RADOLAN, CSV"
+
+INTERVAL = np.timedelta64(1, "h")
+COLUMNS = ("time", "station_id", "rainfall_amount", "station_name", "longitude", "latitude")
+
+
+def recognises(path: Path, head: bytes) -> bool:
+    """Tell by the first line whether a file is such a CSV."""
+    return set(COLUMNS) <= set(first_line(head))
+
+
+def read(path: Path) -> xr.Dataset:
+    """Read all gauges of one file."""
+    rows = read_csv(path, COLUMNS, encoding="latin-1", station_id="str").rename(columns={"station_id": "station"})
+    rows["time"] = times_of(rows["time"], path)
+    rows[RATE] = rate_from_accumulation(rows["rainfall_amount"].to_numpy(np.float32), INTERVAL)
+    return from_rows(
+        rows,
+        path,
+        interval=INTERVAL,
+        variables=(RATE,),
+        places=("latitude", "longitude", "station_name"),
+        attrs={"source": "DWD gauges", "institution": "Deutscher Wetterdienst"},
+    )
