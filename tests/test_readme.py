@@ -37,7 +37,7 @@ def test_the_table_of_formats_is_the_list_of_formats():
 
 def test_commands_of_the_readme_exist():
     named = set(re.findall(r"hybridcast (fetch|forecast|demo|info|[a-z]+) ", README))
-    known = {command.callback.__name__ for command in cli.app.registered_commands}
+    known = {command.name or command.callback.__name__ for command in cli.app.registered_commands}
     assert {"fetch", "forecast", "info"} <= named & known
     for target in set(re.findall(r"`?make ([a-z]+)", README)):
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M), target
