@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Larger fields are thinned to about this many cells a side: no panel has more pixels.
 MOST_CELLS = 1000
+#: Pixels an inch of what a notebook shows; small enough to be kept in it.
+NOTEBOOK_DPI = 65
 ARROWS = 14  # a row
 PANELS = 4
 LINE = "#505050"
@@ -41,7 +45,14 @@ def new_figure(size: tuple[float, float]) -> Figure:
 
     figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06))
     FigureCanvasAgg(figure)
+    figure._repr_png_ = partial(_png, figure)  # type: ignore[attr-defined]  # what a notebook shows, without pyplot
     return figure
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=NOTEBOOK_DPI)
+    return buffer.getvalue()
 
 
 def save_figure(figure: Figure, path: str | Path, *, dpi: float = 130) -> Path:
