@@ -4,9 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+# The modules that `make docs` shows, in the order of the flow.
+API := field radar stations nwp terrain sources datasets motion guidance advection nowcasters scales pseudo_nwp pysteps_adapters pysteps_interface events forecasting fusion \
+	learned.training learned.model verification.sums verification.scores verification.confidence evaluation plots settings errors
+
 BROWSER := $(shell command -v chromium && command -v chromedriver)
 
-.PHONY: help setup browser demo test coverage gpu check skill scales pseudo-nwp model evaluation bench clean
+.PHONY: help setup browser demo test coverage gpu check skill scales pseudo-nwp model evaluation bench notebooks docs picture clean
 .DEFAULT_GOAL := help
 
 help:  ## show this
@@ -68,6 +72,16 @@ evaluation: setup  ## nowcasters on the real events; trained ones on regions the
 
 bench: setup  ## speed and memory against pysteps, OpenCV and torch, in one run; QUICK=--quick for a minute's worth
 	$(BIN)/python notebooks/speed.py $(QUICK)
+
+notebooks: setup  ## execute every notebook, say how long each took, and render it for a forge; ONLY="01 07" for some
+	$(BIN)/python notebooks/run.py $(ONLY)
+
+docs: setup  ## the API pages, in out/docs/index.html
+	$(BIN)/python -m pdoc --docformat numpy --output-directory out/docs $(addprefix hybridcast.,$(API)) hybridcast
+	@echo "wrote out/docs/index.html"
+
+picture: setup  ## the animated picture of the README, from real radar of FMI
+	$(BIN)/python notebooks/picture.py
 
 clean:  ## remove what was built, numba's caches too
 	rm -rf $(VENV) out dist build .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -28,6 +28,7 @@ _CONTENTS = {
     "ScaleFilter": "hybridcast.scales",  # the frame moves, and its small scales fade
     "forecast": "hybridcast.forecasting",  # the one call
     "save_forecast": "hybridcast.forecasting",  # and its result on disk
+    "load_forecast": "hybridcast.forecasting",  # and back
 }
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from hybridcast.field import rate_from_dbz as rate_from_dbz
     from hybridcast.field import regular_times as regular_times
     from hybridcast.forecasting import forecast as forecast
+    from hybridcast.forecasting import load_forecast as load_forecast
     from hybridcast.forecasting import save_forecast as save_forecast
     from hybridcast.motion import estimate_motion as estimate_motion
     from hybridcast.nowcasters import Advection as Advection

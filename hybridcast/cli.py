@@ -1,4 +1,4 @@
-"""The command line: fetch, forecast, train, evaluate, demo, info; `cli_nightly` has nightly and scores."""
+"""The command line: fetch, forecast, train, evaluate, demo, info; plot, nightly and scores have their own modules."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from rich.table import Table
 
 import hybridcast
 from hybridcast.cli_nightly import nightly, scores
+from hybridcast.cli_plot import plot as draw_plot
 from hybridcast.errors import HybridcastError, InputError, InputWarning
 
 if TYPE_CHECKING:
@@ -128,7 +129,9 @@ def forecast(
         list[str], typer.Argument(help="Radar files, or a glob in quotes; any order.", metavar="FILES...")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="NetCDF file to write.")] = Path("forecast.nc"),
-    plot: Annotated[Path | None, typer.Option(help="Picture to write: .png, .pdf, or .gif for a film.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Picture to write: .png, .pdf, .svg; .gif or .mp4 for a film.")
+    ] = None,
     lead_time: Annotated[str, typer.Option(help="How far ahead, such as 2h or 90min.")] = "2h",
     step: Annotated[str | None, typer.Option(help="From one lead time to the next; by default the radar's.")] = None,
     issue_time: Annotated[
@@ -172,7 +175,7 @@ def forecast(
 
     _check_suffix(output, {".nc"}, "--output")
     if plot is not None:
-        _check_suffix(plot, {".png", ".pdf", ".svg", ".gif"}, "--plot")
+        _check_suffix(plot, {".png", ".pdf", ".svg", ".gif", ".mp4"}, "--plot")
     chosen = load_settings(settings) if settings else Settings()
     nowcaster = _nowcaster(model, _choose(motions(chosen), motion, "motion"), chosen, thresholds)
     with _step("reading radar"):
@@ -357,6 +360,7 @@ def info() -> None:
         out.print(table)
 
 
+app.command("plot")(draw_plot)
 app.command()(nightly)
 app.command()(scores)
 
@@ -392,7 +396,7 @@ def _check_suffix(path: Path, suffixes: set[str], option: str) -> None:
 def _draw(result: Any, path: Path) -> None:
     from hybridcast.plots import animate_forecast, plot_forecast, save_figure
 
-    if path.suffix.lower() == ".gif":
+    if path.suffix.lower() in {".gif", ".mp4"}:
         animate_forecast(result, path)
     else:
         save_figure(plot_forecast(result), path)

@@ -239,4 +239,30 @@ def save_forecast(result: xr.Dataset, path: str | Path) -> Path:
     return Path(path).expanduser()
 
 
-__all__ = ["forecast", "lead_times_of", "save_forecast"]
+def load_forecast(path: str | Path) -> xr.Dataset:
+    """Read a forecast that `save_forecast` wrote, as `forecast` gave it.
+
+    Raises
+    ------
+    InputError
+        If the file does not exist, or is no forecast.
+
+    Examples
+    --------
+    >>> load_forecast("forecast.nc")  # doctest: +SKIP
+    """
+    path = Path(path).expanduser()
+    try:
+        with xr.open_dataset(path, engine="h5netcdf", decode_timedelta=True, decode_coords="all") as file:
+            result = file.load()
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} cannot be read ({error})", "a forecast is a NetCDF file", "Make one with save_forecast(...)"
+        ) from error
+    if NAME not in result or "lead_time" not in result[NAME].dims:
+        found = f"{path} holds {list(result.data_vars)}"
+        raise InputError(found, f"a forecast has {NAME!r} by lead_time", "Make one with save_forecast(...)")
+    return result
+
+
+__all__ = ["forecast", "lead_times_of", "load_forecast", "save_forecast"]

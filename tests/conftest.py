@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -115,3 +116,23 @@ def set_threads(monkeypatch):
     monkeypatch.setattr(parallel, "LEAST_WORK", 64)
     yield parallel.set_threads
     parallel.set_threads(before)
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run the command line in this process; give exit status, output and errors."""
+    from hybridcast import cli
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["hybridcast", *map(str, arguments)])
+        monkeypatch.setattr(cli, "out", cli.Console(width=400))
+        monkeypatch.setattr(cli, "err", cli.Console(stderr=True, width=400))
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from hybridcast import cli, precipitation
+from hybridcast import precipitation
 
 
 def field(frames: int = 4, **changes) -> xr.DataArray:
@@ -31,25 +31,6 @@ def rain(tmp_path) -> Path:
     path = tmp_path / "rain.nc"
     field().to_netcdf(path)
     return path
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run the command line in this process; give exit status, output and errors."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["hybridcast", *map(str, arguments)])
-        monkeypatch.setattr(cli, "out", cli.Console(width=400))
-        monkeypatch.setattr(cli, "err", cli.Console(stderr=True, width=400))
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 def test_forecast_writes_a_file_and_says_so(run, rain, tmp_path):

@@ -1,12 +1,19 @@
-"""The README keeps its word: its Python runs, its names exist."""
+"""The README keeps its word: its Python runs, its commands are understood, its files load, its links lead somewhere."""
 
 from __future__ import annotations
 
+import configparser
 import re
+import shlex
+import tomllib
 from pathlib import Path
 
+import click
+import numpy as np
 import pytest
+import typer
 from conftest import ROOT
+from test_cli import field
 
 from hybridcast import cli
 from hybridcast.datasets import fetch
@@ -14,20 +21,94 @@ from hybridcast.errors import FetchError
 from hybridcast.radar import formats
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PYTHON = re.findall(r"```python\n(.*?)```", README, re.S)
+PAGES = {"README.md": README, "coming_from_pysteps.md": (ROOT / "notebooks/coming_from_pysteps.md").read_text("utf-8")}
+PYTHON = [code for page in PAGES.values() for code in re.findall(r"```python\n(.*?)```", page, re.S)]
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.S)
+
+
+def commands() -> list[list[str]]:
+    """Give the words of each command of ours in a console block."""
+    lines = []
+    for kind, text in BLOCKS:
+        if kind == "console":
+            found = re.findall(r"^hybridcast (?:[^\n\"]|\"[^\"]*\")*$", text, re.M)
+            lines += [shlex.split(line, comments=True)[1:] for line in found]
+    return lines
+
+
+COMMANDS = commands()
 
 
 @pytest.mark.parametrize("code", PYTHON, ids=[code.splitlines()[0][:40] for code in PYTHON])
-def test_python_of_the_readme_runs(code, tmp_path, monkeypatch):
+def test_python_runs(code, tmp_path, monkeypatch):
     for name in re.findall(r'fetch\("(.*?)"\)', code):
         try:
             fetch(name, progress=False)
         except FetchError as error:
             pytest.skip(f"real data missing: {error}")
+    if "import pysteps" in code:
+        pytest.importorskip("pysteps")
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {})
     if "save_forecast" in code:
         assert Path("forecast.nc").stat().st_size > 10_000
+    for name in re.findall(r'"(\w+\.png)"', code):
+        assert Path(name).stat().st_size > 10_000
+
+
+def test_every_block_is_of_a_kind_that_is_tested():
+    assert {kind for kind, _ in BLOCKS} == {"python", "console", "toml", "ini"}
+    assert len(COMMANDS) >= 12
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=[" ".join(words)[:50] for words in COMMANDS])
+def test_commands_are_understood(words):
+    """Every option and argument is known to the command (nothing runs)."""
+    group = typer.main.get_command(cli.app)
+    command = group.get_command(click.Context(group), words[0])
+    assert command is not None, words
+    command.make_context(words[0], words[1:])
+
+
+def test_the_first_commands_run_one_after_the_other(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_radar").mkdir()
+    for k, frame in enumerate(field(6)):
+        frame.expand_dims("time").to_netcdf(
+            tmp_path / "my_radar" / f"radar_20240601_12{5 * k:02d}.h5", engine="h5netcdf"
+        )
+    block = next(text for kind, text in BLOCKS if kind == "console" and "--plot" in text)
+    for line in block.strip().splitlines():
+        words = shlex.split(line, comments=True)[1:]
+        code, _, err = run(*words)
+        assert code == 0, (words, err)
+    assert Path("forecast.gif").stat().st_size > 1000
+    assert Path("chances.png").stat().st_size > 1000
+
+
+def test_toml_blocks_load(tmp_path):
+    from hybridcast.events import load_events
+    from hybridcast.nightly.config import load_config
+
+    events, regions = (text for kind, text in BLOCKS if kind == "toml")
+    (tmp_path / "north" / "2023").mkdir(parents=True)
+    for day in ("01", "02"):
+        hours = np.datetime64(f"2023-06-{day}T06:00", "ns") + np.arange(12) * np.timedelta64(1, "h")
+        field(12, time=hours).to_netcdf(tmp_path / "north" / "2023" / f"{day}.h5", engine="h5netcdf")
+    (tmp_path / "events.toml").write_text(events)
+    assert [event.region for event in load_events(tmp_path / "events.toml")] == ["north", "north"]
+    (tmp_path / "regions.toml").write_text(regions)
+    (region,) = load_config(tmp_path / "regions.toml").region
+    assert region.name == tomllib.loads(regions)["region"][0]["name"]
+
+
+def test_the_timer_and_the_cron_line_call_a_command_that_exists():
+    (unit,) = (text for kind, text in BLOCKS if kind == "ini")
+    parser = configparser.ConfigParser(comment_prefixes=("#",), strict=False)
+    parser.read_string(unit)
+    assert parser["Service"]["ExecStart"].endswith("hybridcast nightly")
+    assert parser["Timer"]["OnCalendar"]
+    assert re.search(r"^\d+ \d+ \* \* \* .*hybridcast nightly", README, re.M)
 
 
 def test_the_table_of_formats_is_the_list_of_formats():
@@ -37,7 +118,23 @@ def test_the_table_of_formats_is_the_list_of_formats():
 
 def test_commands_of_the_readme_exist():
     named = set(re.findall(r"hybridcast (fetch|forecast|demo|info|[a-z]+) ", README))
-    known = {command.callback.__name__ for command in cli.app.registered_commands}
-    assert {"fetch", "forecast", "info"} <= named & known
+    known = {command.name or command.callback.__name__ for command in cli.app.registered_commands}
+    assert {"fetch", "forecast", "info", "plot"} <= named & known
     for target in set(re.findall(r"`?make ([a-z]+)", README)):
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M), target
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page):
+    folder = ROOT if page == "README.md" else ROOT / "notebooks"
+    for target in re.findall(r"\]\(([^)#:]+)\)", PAGES[page]):
+        assert (folder / target).exists(), target
+    picture = ROOT / "notebooks" / "forecast.gif"
+    assert picture.stat().st_size < 1_500_000
+
+
+def test_pictures_functions_of_the_readme_exist():
+    from hybridcast import plots
+
+    for name in re.findall(r"`(plot_\w+|animate_\w+)`", README):
+        assert callable(getattr(plots, name)), name

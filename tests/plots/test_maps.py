@@ -2,99 +2,24 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
-import xarray as xr
+from drawing import MINUTE, field_of, pixel, titles
 from PIL import Image
 
 from hybridcast.errors import InputError
-from hybridcast.field import precipitation
 from hybridcast.plots import (
     DRY,
-    LEVELS,
     MOST_CELLS,
     UNKNOWN,
-    animate_forecast,
+    chance_colours,
     plot_forecast,
+    plot_motion,
     plot_precipitation,
+    plot_probability,
     rain_colours,
     save_figure,
 )
-
-PROJECTED = "EPSG:3067"
-ISSUED = np.datetime64("2017-05-09T23:30", "ns")
-MINUTE = np.timedelta64(60, "s").astype("timedelta64[ns]")
-
-
-def field_of(values, crs=PROJECTED, y_step=1000.0, x_step=1000.0, y0=6_000_000.0, x0=300_000.0):
-    values = np.asarray(values, dtype=np.float32)
-    y = y0 + y_step * np.arange(values.shape[-2])
-    x = x0 + x_step * np.arange(values.shape[-1])
-    return precipitation(values, time=[ISSUED], y=y, x=x, crs=crs)[0]
-
-
-@pytest.fixture
-def forecast():
-    rng = np.random.default_rng(1)
-    rates = rng.gamma(0.3, 3.0, (6, 30, 40)).astype(np.float32)
-    rates[:, :5] = np.nan
-    lead = MINUTE * 10 * np.arange(1, 7)
-    one = field_of(rates[0])
-    return xr.Dataset(
-        {
-            "precipitation_rate": (("lead_time", "y", "x"), rates),
-            "u": (("y", "x"), np.full((30, 40), 8.0)),
-            "v": (("y", "x"), np.full((30, 40), -6.0)),
-        },
-        coords={
-            "lead_time": lead,
-            "reference_time": ISSUED,
-            "time": ("lead_time", ISSUED + lead),
-            "y": one["y"],
-            "x": one["x"],
-            "spatial_ref": one["spatial_ref"],
-        },
-    )
-
-
-@pytest.fixture
-def observed(forecast):
-    """What is forecast comes true, but the last three frames are not there yet."""
-    rain = forecast["precipitation_rate"].isel(lead_time=slice(0, 3))
-    return rain.swap_dims(lead_time="time").drop_vars(["lead_time", "reference_time"])
-
-
-def pixel(ax, x, y):
-    """Give the colour drawn at data coordinates (km or degrees)."""
-    figure = ax.figure
-    figure.canvas.draw()
-    drawn = np.asarray(figure.canvas.buffer_rgba())
-    column, row = ax.transData.transform((x, y))
-    return tuple(int(value) for value in drawn[drawn.shape[0] - 1 - int(row), int(column)])
-
-
-def titles(figure):
-    return [ax.get_title() for ax in figure.axes if ax.get_title()]
-
-
-# --- colours --------------------------------------------------------------------------------------------------
-
-
-def test_colours_of_dry_wet_and_unknown():
-    colours = rain_colours(np.array([[0.0, 0.099, np.nan, np.inf]]))
-    assert colours.shape == (1, 4, 4)
-    assert [tuple(colour) for colour in colours[0, :3].tolist()] == [DRY, DRY, UNKNOWN]
-    assert tuple(colours[0, 3].tolist()) not in (DRY, UNKNOWN)
-
-
-def test_steps_are_at_the_levels_and_darken():
-    below, at = rain_colours(np.array(LEVELS) * 0.999), rain_colours(np.array(LEVELS))
-    assert (below[1:] == at[:-1]).all()
-    light = np.vstack([below[:1], at])[:, :3] @ [0.2126, 0.7152, 0.0722]
-    assert (np.diff(light) < -5).all()
-
 
 # --- one field ------------------------------------------------------------------------------------------------
 
@@ -105,7 +30,7 @@ def test_known_cells_are_where_their_coordinates_say(y_step, x_step):
     values = np.zeros((20, 30))
     values[2, 3], values[15, 25] = 30.0, np.nan
     field = field_of(values, y_step=y_step, x_step=x_step)
-    ax = plot_precipitation(field)
+    ax = plot_precipitation(field).axes[0]
     y, x = field["y"].values / 1000, field["x"].values / 1000
     assert pixel(ax, x[3], y[2]) == tuple(rain_colours(np.array(30.0)).tolist())
     assert pixel(ax, x[25], y[15]) == UNKNOWN
@@ -116,23 +41,26 @@ def test_known_cells_are_where_their_coordinates_say(y_step, x_step):
 
 
 def test_degrees_on_a_geographic_grid():
-    ax = plot_precipitation(field_of(np.zeros((10, 20)), "EPSG:4326", -0.01, 0.01, 60.0, 10.0))
+    ax = plot_precipitation(field_of(np.zeros((10, 20)), "EPSG:4326", -0.01, 0.01, 60.0, 10.0)).axes[0]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("longitude (°)", "latitude (°)")
     assert ax.get_aspect() == pytest.approx(2.0, rel=0.01)
     assert ax.get_ylim() == pytest.approx((59.905, 60.005))
 
 
 def test_title_colour_bar_and_legend():
-    figure = plot_precipitation(field_of(np.zeros((5, 6)))).figure
+    figure = plot_precipitation(field_of(np.zeros((5, 6))))
     assert titles(figure) == ["2017-05-09 23:30 UTC"]
     assert "mm h" in figure.axes[1].get_ylabel()
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["dry (below 0.1 mm/h)", "unknown"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "dry (below 0.1 mm/h)",
+        "unknown (not seen by radar)",
+    ]
 
 
 def test_large_fields_are_thinned():
     values = np.zeros((2200, 1900), np.float32)
     values[1100:] = 5.0
-    ax = plot_precipitation(field_of(values))
+    ax = plot_precipitation(field_of(values)).axes[0]
     drawn = ax.images[0].get_array()
     assert max(drawn.shape[:2]) <= MOST_CELLS
     assert ax.get_xlim() == pytest.approx((299.5, 2199.5), abs=2)
@@ -141,8 +69,8 @@ def test_large_fields_are_thinned():
 
 
 def test_a_single_cell_and_unknown_only():
-    assert plot_precipitation(field_of([[np.nan]])).images
-    assert plot_precipitation(field_of(np.full((4, 5), np.nan))).images
+    assert plot_precipitation(field_of([[np.nan]])).axes[0].images
+    assert plot_precipitation(field_of(np.full((4, 5), np.nan))).axes[0].images
 
 
 def test_three_dimensions_are_refused():
@@ -157,13 +85,13 @@ def test_three_dimensions_are_refused():
 def test_forecast_panels_and_titles(forecast):
     figure = plot_forecast(forecast)
     assert figure.get_suptitle() == "Precipitation forecast issued 2017-05-09 23:30 UTC"
-    assert titles(figure)[-1] == "+60 min, valid 10 May 00:30 UTC"
+    assert titles(figure)[-1] == "+60 min, 10 May 00:30 UTC"
     assert len(titles(figure)) == 4
 
 
 def test_forecast_at_lead_times_asked_for(forecast):
     figure = plot_forecast(forecast, lead_times=[MINUTE * 20])
-    assert titles(figure) == ["+20 min, valid 23:50 UTC"]
+    assert titles(figure) == ["+20 min, 23:50 UTC"]
     with pytest.raises(InputError, match="25"):
         plot_forecast(forecast, lead_times=[MINUTE * 25])
 
@@ -198,6 +126,52 @@ def test_what_is_no_forecast_is_refused(forecast, observed):
         plot_forecast(forecast, observed.isel(x=slice(0, 10)))
 
 
+def test_motion_over_rain_and_alone(forecast):
+    from matplotlib.quiver import Quiver
+
+    over = plot_motion(forecast, forecast["precipitation_rate"].isel(lead_time=0, drop=True))
+    assert any(isinstance(artist, Quiver) for artist in over.axes[0].get_children())
+    assert len(over.axes) == 2
+    assert len(plot_motion(forecast[["u", "v"]]).axes) == 1
+    with pytest.raises(InputError, match="u and v"):
+        plot_motion(forecast.drop_vars("u"))
+    with pytest.raises(InputError, match="share one grid"):
+        plot_motion(forecast, field_of(np.zeros((3, 4))))
+
+
+# --- probabilities --------------------------------------------------------------------------------------------
+
+
+def test_chances_have_their_own_colours_and_unknown_stays_grey(forecast):
+    chance = forecast["probability_of_exceedance"].sel(threshold=1.0)
+    figure = plot_probability(forecast, threshold=1.0, lead_times=[MINUTE * 20])
+    ax = figure.axes[0]
+    for row, column in ((10, 7), (20, 30)):
+        drawn = pixel(ax, chance["x"].values[column] / 1000, chance["y"].values[row] / 1000)
+        assert drawn == tuple(chance_colours(chance.values[1, row, column]).tolist())
+    assert pixel(ax, chance["x"].values[20] / 1000, chance["y"].values[2] / 1000) == UNKNOWN
+    assert "probability of 1 mm" in figure.axes[1].get_ylabel()
+
+
+def test_the_line_is_around_what_was_observed(forecast, observed):
+    from matplotlib.contour import QuadContourSet
+
+    seen = (observed * 0).fillna(0)
+    seen[0, 10:20, 15:25] = 3.0
+    figure = plot_probability(forecast, seen, lead_times=[MINUTE * 10, MINUTE * 60])
+    (line,) = (artist for artist in figure.axes[0].get_children() if isinstance(artist, QuadContourSet))
+    bounds = line.get_paths()[0].get_extents()
+    assert (bounds.x0, bounds.x1) == pytest.approx((314.5, 324.5), abs=0.1)
+    assert not any(isinstance(artist, QuadContourSet) for artist in figure.axes[1].get_children())
+
+
+def test_chances_that_are_not_there(forecast):
+    with pytest.raises(InputError, match=r"0\.1, 1, 5"):
+        plot_probability(forecast, threshold=2.0)
+    with pytest.raises(InputError, match="trained model"):
+        plot_probability(forecast.drop_vars("probability_of_exceedance"))
+
+
 # --- files ----------------------------------------------------------------------------------------------------
 
 
@@ -209,38 +183,6 @@ def test_save_figure(forecast, tmp_path):
         assert len(image.convert("RGB").resize((60, 30)).getcolors(1800)) > 10
     assert path.stat().st_mode & 0o777 == 0o644
     assert [file.name for file in tmp_path.iterdir()] == ["forecast.png"]
-
-
-@pytest.mark.parametrize("with_observed", [True, False])
-def test_film_has_a_frame_for_each_lead_time(forecast, observed, tmp_path, with_observed):
-    path = animate_forecast(forecast, tmp_path / "film.gif", observed if with_observed else None)
-    with Image.open(path) as film:
-        assert film.n_frames == 6
-        assert film.info["duration"] == 250
-        frames = []
-        for i in range(6):
-            film.seek(i)
-            frames.append(np.asarray(film.convert("RGB")))
-    assert all((one != other).any() for one, other in pairwise(frames))
-    assert [file.name for file in tmp_path.iterdir()] == ["film.gif"]
-
-
-def test_failed_write_leaves_what_was_there(forecast, tmp_path, monkeypatch):
-    def fail(self, path, *args, **options):
-        path.write_bytes(b"half")
-        raise OSError("the disk is full")
-
-    film, picture = tmp_path / "film.gif", tmp_path / "new.png"
-    film.write_bytes(b"the old film")
-    figure = plot_forecast(forecast)
-    monkeypatch.setattr(Image.Image, "save", fail)
-    with pytest.raises(OSError, match="full"):
-        animate_forecast(forecast, film)
-    monkeypatch.setattr(type(figure), "savefig", fail)
-    with pytest.raises(OSError, match="full"):
-        save_figure(figure, picture)
-    assert film.read_bytes() == b"the old film"
-    assert [file.name for file in tmp_path.iterdir()] == ["film.gif"]
 
 
 def test_no_pyplot_is_touched(forecast):

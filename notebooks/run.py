@@ -1,0 +1,123 @@
+"""Execute every notebook, say how long each took, and write a rendered copy that a forge shows.
+
+``make notebooks`` runs all; ``python notebooks/run.py 01 07`` those whose names begin so. Notebooks are stored without
+outputs; the copies, Markdown with small pictures, are written to ``notebooks/rendered``. A notebook whose data cannot
+be fetched is named and passed over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from nbconvert import MarkdownExporter
+
+HERE = Path(__file__).parent
+RENDERED = HERE / "rendered"
+#: A rendered copy with its pictures is no larger, bytes.
+LARGEST = 1_000_000
+#: No cell takes longer, s.
+PATIENCE = 1200
+
+
+def notebooks(prefixes: list[str] | None = None) -> list[Path]:
+    """Give the notebooks whose names begin with one of `prefixes`; all of them without."""
+    every = sorted(HERE.glob("[0-9]*.ipynb"))
+    return [path for path in every if not prefixes or path.name.startswith(tuple(prefixes))]
+
+
+def datasets_of(path: Path) -> list[str]:
+    """Give the data sets that a notebook fetches."""
+    cells = nbformat.read(path, as_version=4).cells
+    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    return sorted(set(re.findall(r'fetch\("([\w-]+)"', code)))
+
+
+def missing(path: Path) -> str:
+    """Say what data a notebook lacks; empty if it has all."""
+    from hybridcast import fetch
+    from hybridcast.errors import FetchError
+
+    for name in datasets_of(path):
+        try:
+            fetch(name, progress=False)
+        except FetchError as error:
+            return f"{name}: {error}"
+    return ""
+
+
+def execute(path: Path) -> Any:
+    """Run a notebook in a fresh folder and give it with its outputs; raises what a cell raises."""
+    book = nbformat.read(path, as_version=4)
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["HYBRIDCAST_NOTEBOOKS"] = str(HERE)
+        options = {"timeout": PATIENCE, "kernel_name": "python3", "extra_arguments": ["--log-level=ERROR"]}
+        NotebookClient(book, resources={"metadata": {"path": folder}}, **options).execute()
+    return book
+
+
+def render(book: Any, name: str, folder: Path = RENDERED) -> int:
+    """Write a notebook with its outputs as Markdown with pictures; give its size in bytes."""
+    for cell in book.cells:
+        for output in cell.get("outputs", []):
+            _plain(output.get("data", {}))
+    body, resources = MarkdownExporter().from_notebook_node(
+        book, resources={"unique_key": name, "output_files_dir": f"{name}_files"}
+    )
+    pictures = folder / f"{name}_files"
+    shutil.rmtree(pictures, ignore_errors=True)
+    pictures.mkdir(parents=True)
+    for output, content in resources["outputs"].items():
+        (folder / output).write_bytes(content)
+    note = f"<!-- made by `make notebooks` from ../{name}.ipynb -->\n\n"
+    (folder / f"{name}.md").write_text(note + body.strip() + "\n", encoding="utf-8")
+    if not resources["outputs"]:
+        pictures.rmdir()
+    return len(body.encode()) + sum(map(len, resources["outputs"].values()))
+
+
+def _plain(data: dict[str, Any]) -> None:
+    """Leave out what a forge does not show: styles, and the foldable page that xarray makes of a data set."""
+    html = data.get("text/html", "")
+    if "xr-" in html:
+        del data["text/html"]
+    elif html:
+        data["text/html"] = re.sub(r"<style.*?</style>\s*", "", html, flags=re.S)
+
+
+def main() -> int:
+    """Run the notebooks asked for; 1 if one failed or its copy is too large."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("prefix", nargs="*", help="only notebooks whose names begin so")
+    failed = 0
+    for path in notebooks(parser.parse_args().prefix):
+        lacking = missing(path)
+        if lacking:
+            print(f"{path.name}: passed over, no data: {lacking}", flush=True)
+            continue
+        start = time.perf_counter()
+        try:
+            size = render(execute(path), path.stem)
+        except CellExecutionError as error:
+            print(f"{path.name}: FAILED\n{error}", flush=True)
+            failed = 1
+            continue
+        too_large = size > LARGEST
+        failed |= too_large
+        took = time.perf_counter() - start
+        print(f"{path.name}: {took:.0f} s, {size / 1000:.0f} kB{' TOO LARGE' if too_large else ''}", flush=True)
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
