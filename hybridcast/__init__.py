@@ -1,4 +1,4 @@
-"""Precipitation nowcasting, 0 to 2 hours ahead: from radar files to a forecast.
+"""Precipitation nowcasting, 0 to 2 hours ahead and beyond: from radar files, and what else there is, to a forecast.
 
 Importing this package is light: each name below is loaded when it is first used.
 """
@@ -20,6 +20,9 @@ _CONTENTS = {
     "rate_from_dbz": "hybridcast.field",  # reflectivity -> mm h-1
     "dbz_from_rate": "hybridcast.field",  # mm h-1 -> reflectivity
     "rate_from_accumulation": "hybridcast.field",  # mm per interval -> mm h-1
+    "open_stations": "hybridcast.stations",  # files of gauges and weather stations -> their reports
+    "open_nwp": "hybridcast.nwp",  # files of a model -> its runs
+    "open_terrain": "hybridcast.terrain",  # a file of heights -> heights on the radar's grid
     "fetch": "hybridcast.datasets",  # real events, by name
     "estimate_motion": "hybridcast.motion",  # recent frames -> u, v in m s-1
     "advect": "hybridcast.advection",  # a frame and its motion -> later frames
@@ -47,8 +50,11 @@ if TYPE_CHECKING:
     from hybridcast.motion import estimate_motion as estimate_motion
     from hybridcast.nowcasters import Advection as Advection
     from hybridcast.nowcasters import Persistence as Persistence
+    from hybridcast.nwp import open_nwp as open_nwp
     from hybridcast.radar import open_radar as open_radar
     from hybridcast.scales import ScaleFilter as ScaleFilter
+    from hybridcast.stations import open_stations as open_stations
+    from hybridcast.terrain import open_terrain as open_terrain
 
 __all__ = [*_CONTENTS, "__version__"]
 

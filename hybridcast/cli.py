@@ -152,6 +152,16 @@ def forecast(
         str | None,
         typer.Option(help="Rates (mm/h) whose probabilities a trained model gives, with commas; by default 0.1,1,5."),
     ] = None,
+    stations: Annotated[
+        list[str] | None,
+        typer.Option(help="Files of gauges or stations, or a glob in quotes; may be given several times."),
+    ] = None,
+    nwp: Annotated[
+        list[str] | None,
+        typer.Option(help="Files of a model's runs (GRIB, NetCDF), or a glob; may be given several times."),
+    ] = None,
+    nwp_delay: Annotated[str, typer.Option(help="How long after its start a run of the model is there.")] = "3h",
+    terrain: Annotated[Path | None, typer.Option(help="File of heights: GeoTIFF, NetCDF, GRIB.")] = None,
     motion: Annotated[
         str, typer.Option(help="dense, dis; by pysteps: lucaskanade, vet, darts, proesmans, farneback.")
     ] = "dense",
@@ -163,15 +173,20 @@ def forecast(
         bool, typer.Option("--strict", help="Stop at an unreadable file instead of leaving it out.")
     ] = False,
 ) -> None:
-    """Forecast precipitation from radar files.
+    """Forecast precipitation from radar files, and from stations and model fields where there are any.
 
     Example: hybridcast forecast 'radar/*.pgm.gz' -o forecast.nc --plot forecast.gif
+
+    Example: hybridcast forecast 'radar/*.nc' --nwp 'arome/*.grib2' --stations gauges.csv --lead-time 3h
     """
     from hybridcast.forecasting import forecast as make
     from hybridcast.forecasting import save_forecast
     from hybridcast.names import motions
+    from hybridcast.nwp import open_nwp
     from hybridcast.radar import open_radar
     from hybridcast.settings import Settings, load_settings
+    from hybridcast.stations import open_stations
+    from hybridcast.terrain import open_terrain
 
     _check_suffix(output, {".nc"}, "--output")
     if plot is not None:
@@ -180,9 +195,22 @@ def forecast(
     nowcaster = _nowcaster(model, _choose(motions(chosen), motion, "motion"), chosen, thresholds)
     with _step("reading radar"):
         radar = open_radar(files, format_, strict=strict)
+    with _step("reading other sources"):
+        reports = open_stations(stations, strict=strict) if stations else None
+        runs = open_nwp(nwp, strict=strict) if nwp else None
+        heights = open_terrain(terrain, radar) if terrain else None
     with _step("forecasting"):
         result = make(
-            radar, lead_time=lead_time, step=step, issue_time=issue_time, model=nowcaster, device=_device(device)
+            radar,
+            lead_time=lead_time,
+            step=step,
+            issue_time=issue_time,
+            model=nowcaster,
+            device=_device(device),
+            stations=reports,
+            nwp=runs,
+            nwp_delay=nwp_delay,
+            terrain=heights,
         )
     with _step(f"writing {output}"):
         save_forecast(result, output)
@@ -312,7 +340,7 @@ def train(
         typer.Option(
             help="Train a small network too, which needs torch. It is kept in the model only if events left out gain."
         ),
-    ] = True,
+    ] = False,
 ) -> None:
     """Train a model from an archive of radar.
 
@@ -336,7 +364,7 @@ def train(
         raise InputError(f"--out {output}", "the folder it goes into exists", f"Create {output.parent}")
     if network and not torch_is_there():
         raise InputError(
-            "torch is not installed", "the network needs it", "pip install 'hybridcast[network]', or add --no-network"
+            "torch is not installed", "the network needs it", "pip install 'hybridcast[network]', or leave it out"
         )
     settings = TrainingSettings(
         sampling=Sampling(seed=seed),

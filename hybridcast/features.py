@@ -27,6 +27,7 @@ from hybridcast.motion import cells_per_step, usable_frames
 from hybridcast.neighbourhoods import decibels, known_mean, local_correlation, window_mean, window_size
 from hybridcast.nwp.planes import PLANES as OF_NWP
 from hybridcast.scales import filtered
+from hybridcast.stations.planes import PLANES as OF_STATIONS
 from hybridcast.terrain import PLANES as OF_TERRAIN
 from hybridcast_kernels.trajectories import origins, sample
 
@@ -109,16 +110,6 @@ def _radar_features() -> list[Feature]:
         Feature("lead_time", "min", "time", "lead time"),
     ]
     return made
-
-
-#: Name, units and meaning of what stations tell.
-OF_STATIONS = (
-    ("station_residual", "dB", "station less radar over the last half hour, interpolated between stations"),
-    ("station_rate", "dB", "rain at stations, decibels above 0.1 mm/h, interpolated"),
-    ("station_tendency", "dB per 10 min", "its change over the last half hour"),
-    ("station_distance", "km", "distance to the nearest station that reports"),
-    ("station_age", "min", "how long ago that station's last interval ended"),
-)
 
 
 def _source_features() -> list[Feature]:

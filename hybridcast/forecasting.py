@@ -20,6 +20,9 @@ from hybridcast.errors import InputError
 from hybridcast.field import NAME, as_datetime64, check_precipitation, iso_time, time_step
 from hybridcast.files import written_whole
 from hybridcast.nowcasters import LeadTimes, Nowcaster
+from hybridcast.nwp.availability import DELAY
+from hybridcast.sources import Sources, sources_at
+from hybridcast.stations.adjustment import adjusted
 from hybridcast_kernels.devices import Device
 
 Duration: TypeAlias = str | np.timedelta64 | pd.Timedelta
@@ -38,8 +41,12 @@ def forecast(
     model: Nowcaster | str | Path = "default",
     thresholds: Sequence[float] | None = None,
     device: Device = "auto",
+    stations: xr.Dataset | None = None,
+    nwp: xr.Dataset | None = None,
+    nwp_delay: Duration = DELAY,
+    terrain: xr.Dataset | None = None,
 ) -> xr.Dataset:
-    """Forecast precipitation from recent radar frames.
+    """Forecast precipitation from recent radar frames, and from what other observations there are.
 
     Parameters
     ----------
@@ -61,6 +68,18 @@ def forecast(
         Rates (mm h-1) whose probabilities a trained model gives, of those it was trained for; by default 0.1, 1 and 5.
     device
         "cpu", "cuda", or "auto": what `model` has set, and a GPU if one works.
+    stations
+        Reports of gauges and weather stations, as `open_stations` gives them. Those that had ended by the issue time
+        and pass quality control adjust the radar.
+    nwp
+        Fields of a model, as `open_nwp` gives them. The newest runs that were there at the issue time count; their
+        wind carries rain where there is no echo.
+    nwp_delay
+        How long after its start a run is there.
+    terrain
+        Heights, as `open_terrain` gives them.
+
+        Sources that are late, stale, or elsewhere are left out, and ``attrs["sources_left_out"]`` says why.
 
     Returns
     -------
@@ -68,8 +87,10 @@ def forecast(
         `precipitation_rate`, dims ``("lead_time", "y", "x")``, mm h-1, NaN where unknown;
         `unknown_fraction`, dims ``("lead_time",)``, the share of the grid that is unknown;
         the motion `u` and `v`, m s-1, where the model has one. From a trained model too: `probability_of_exceedance`,
-        dims ``("threshold", "lead_time", "y", "x")``; `precipitation_rate_advected`, the advection alone; and
-        `member_weight`. Attributes say how it was made.
+        dims ``("threshold", "lead_time", "y", "x")``; `precipitation_rate_advected`, the advection alone;
+        `member_weight`; and `source_weight`, dims ``("source", "lead_time")``, how far radar and model are trusted
+        where both are known. What flows in from outside the radar's reach is the model's. Attributes say how it was
+        made.
 
     Raises
     ------
@@ -90,6 +111,9 @@ def forecast(
     recent = check_precipitation(recent.compute())
     leads = lead_times_of(radar, lead_time, step)
     nowcaster = with_device(_nowcaster(model, thresholds), device)
+    sources = sources_at(recent, nwp=nwp, terrain=terrain, stations=stations, delay=_duration(nwp_delay, "nwp_delay"))
+    recent, adjustment = adjusted(recent, sources.stations)
+    nowcaster, ignored = _with_sources(nowcaster, sources)
     result = nowcaster.forecast(recent, leads)
     # frame by frame: a mask of the whole result would take a quarter of its memory
     unknown = np.array([np.isnan(frame).mean() for frame in result[NAME].values], dtype=np.float32)
@@ -98,7 +122,30 @@ def forecast(
         unknown,
         {"long_name": "share of the grid whose precipitation is unknown", "units": "1"},
     )
-    return result.assign_attrs(_provenance(recent, nowcaster) | result.attrs)
+    if sources.stations is not None:
+        result.attrs["radar_adjustment"] = str(adjustment)
+    return result.assign_attrs(_provenance(recent, nowcaster) | _told(recent, sources, ignored) | result.attrs)
+
+
+def _with_sources(nowcaster: Nowcaster, sources: Sources) -> tuple[Nowcaster, list[str]]:
+    """Give the sources to a nowcaster that takes any; name those that it does not look at."""
+    take = getattr(nowcaster, "with_sources", None)
+    if callable(take):
+        return cast(Nowcaster, take(sources)), []
+    given = {"nwp": sources.nwp, "terrain": sources.terrain}
+    return nowcaster, [f"{name} ({nowcaster.name} takes none)" for name, source in given.items() if source is not None]
+
+
+def _told(recent: xr.DataArray, sources: Sources, ignored: list[str]) -> dict[str, str]:
+    """Name the sources that were used, and those that were left out with the reason."""
+    present = np.isfinite(recent.values).any(axis=(1, 2))
+    gone = {reason.split(" ")[0] for reason in ignored}
+    used = (["radar"] if present.any() else []) + [name for name in sources.used if name.split(" ")[0] not in gone]
+    left_out = [f"radar frame {iso_time(time)} (missing)" for time in recent["time"].values[~present]]
+    if "unreadable_files" in recent.attrs:
+        left_out.append(f"unreadable: {recent.attrs['unreadable_files']}")
+    left_out += [*sources.left_out, *ignored]
+    return {"sources_used": "; ".join(used) or "none", "sources_left_out": "; ".join(left_out) or "none"}
 
 
 def _nowcaster(model: Nowcaster | str | Path, thresholds: Sequence[float] | None) -> Nowcaster:
@@ -187,9 +234,6 @@ def _provenance(recent: xr.DataArray, nowcaster: Nowcaster) -> dict[str, Any]:
     """Attributes that say how a forecast was made."""
     present = np.isfinite(recent.values).any(axis=(1, 2))
     times = recent["time"].values
-    left_out = [f"radar frame {iso_time(time)} (missing)" for time in times[~present]]
-    if "unreadable_files" in recent.attrs:
-        left_out.append(f"unreadable: {recent.attrs['unreadable_files']}")
     settings = _settings_of(nowcaster)
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {
@@ -203,8 +247,6 @@ def _provenance(recent: xr.DataArray, nowcaster: Nowcaster) -> dict[str, Any]:
         "hybridcast_version": hybridcast.__version__,
         "settings": json.dumps(settings, default=str),
         "frames_used": ", ".join(iso_time(time) for time in times[present]) or "none",
-        "sources_used": "radar" if present.any() else "none",
-        "sources_left_out": "; ".join(left_out) or "none",
     }
 
 

@@ -14,15 +14,23 @@ from numpy.typing import NDArray
 
 from hybridcast.coarse import coarsened
 from hybridcast.errors import InputError
-from hybridcast.field import check_same_grid, crs_of
+from hybridcast.field import NAME, check_same_grid, crs_of
 from hybridcast.nwp.availability import DELAY, available
 from hybridcast.nwp.contract import RATE
 from hybridcast.nwp.planes import nwp_planes, plane_times
 from hybridcast.nwp.regrid import on_radar_grid
 from hybridcast.nwp.steering import steering_wind
+from hybridcast.stations.contract import check_stations, interval_of, known_at
+from hybridcast.stations.place import places_on
+from hybridcast.stations.planes import station_planes
+from hybridcast.stations.quality import checked_reports
 from hybridcast.terrain import terrain_dataset, terrain_planes
 
 Array = NDArray[np.float32]
+
+#: Reports older than this, or than two of their intervals, tell nothing of now.
+STALE = np.timedelta64(60, "m")
+_MINUTE = np.timedelta64(1, "m")
 
 
 @dataclass(frozen=True)
@@ -33,6 +41,8 @@ class Sources:
     """Runs of a model that were available, newest first, on the model's grid."""
     terrain: xr.Dataset | None = None
     """`surface_altitude` on the radar's grid."""
+    stations: xr.Dataset | None = None
+    """Reports that had ended, after quality control."""
     used: tuple[str, ...] = ()
     """Names of what is there, with its age."""
     left_out: tuple[str, ...] = ()
@@ -45,7 +55,7 @@ class Sources:
 
     def __bool__(self) -> bool:
         """Whether there is anything."""
-        return self.nwp is not None or self.terrain is not None
+        return any(source is not None for source in (self.nwp, self.terrain, self.stations))
 
 
 @dataclass(frozen=True)
@@ -62,6 +72,7 @@ def sources_at(
     *,
     nwp: xr.Dataset | None = None,
     terrain: xr.Dataset | None = None,
+    stations: xr.Dataset | None = None,
     delay: np.timedelta64 = DELAY,
 ) -> Sources:
     """Keep what was there at the issue time, the last time of `recent`.
@@ -74,6 +85,8 @@ def sources_at(
         Model fields, as `hybridcast.open_nwp` gives them.
     terrain
         Heights, as `hybridcast.open_terrain` gives them, on the grid of `recent`.
+    stations
+        Reports, as `hybridcast.open_stations` gives them. They are checked, against each other and the radar.
     delay
         From the start of a model run until it is there.
 
@@ -82,7 +95,11 @@ def sources_at(
     InputError
         If a source does not keep its contract, or `terrain` is on another grid.
     """
-    parts = {"nwp": _runs_at(nwp, recent, delay), "terrain": _ground_of(terrain, recent)}
+    parts = {
+        "nwp": _runs_at(nwp, recent, delay),
+        "terrain": _ground_of(terrain, recent),
+        "stations": _reports_at(stations, recent),
+    }
     return Sources(
         **{name: part.data for name, part in parts.items()},
         used=tuple(word for part in parts.values() for word in part.used),
@@ -132,6 +149,28 @@ def _ground_of(terrain: xr.Dataset | None, recent: xr.DataArray) -> _Found:
     return _Found(terrain, ["terrain"])
 
 
+def _reports_at(stations: xr.Dataset | None, recent: xr.DataArray) -> _Found:
+    if stations is None:
+        return _Found(None)
+    issue = recent["time"].values[-1]
+    known = known_at(check_stations(stations), issue)
+    known = known.isel(time=known["time"].values >= recent["time"].values[0])
+    if "x" not in known.coords and crs_of(recent) is None:
+        return _Found(None, left_out=["stations (the place of the radar is not known)"])
+    inside = np.isfinite(places_on(known, recent)).all(axis=1)
+    if not inside.any():
+        return _Found(None, left_out=[f"stations ({known.sizes['station']}, none of them on the radar's grid)"])
+    reports, quality = checked_reports(known.isel(station=inside), recent)
+    reported = np.isfinite(reports[NAME].values).any(axis=0)
+    if not reported.any():
+        return _Found(None, left_out=[f"stations ({quality}; no report is left)"])
+    age = (issue - reports["time"].values[reported][-1]) / _MINUTE
+    if age > max(STALE / _MINUTE, 2 * interval_of(reports) / _MINUTE):
+        return _Found(None, left_out=[f"stations (the last report is {age:g} min old)"])
+    count = int(np.isfinite(reports[NAME].values).any(axis=1).sum())
+    return _Found(reports, [f"{count} stations ({age:g} min old)"])
+
+
 def on_cells(sources: Sources, recent: xr.DataArray, coarse: xr.DataArray, spacing: float) -> Sources:
     """Put what lies on the radar's grid onto the coarser cells of `coarse`; other model fields have their own grid."""
     if coarse.shape[-2:] == recent.shape[-2:]:
@@ -174,6 +213,8 @@ def planes_of(
     if sources.terrain is not None:
         u, v = (motion[name].transpose("y", "x").values for name in ("u", "v"))
         planes |= terrain_planes(sources.terrain, u, v)
+    if sources.stations is not None:
+        planes |= station_planes(sources.stations, recent)
     return planes
 
 

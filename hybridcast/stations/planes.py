@@ -19,14 +19,14 @@ from hybridcast.stations.place import NO_OFFSET, kilometres, places_on, radar_va
 
 Floats = NDArray[np.float32]
 
-PLANES = {
-    "station_residual": "dB",
-    "station_rate": "dB",
-    "station_tendency": "dB (10 min)-1",
-    "station_distance": "km",
-    "station_age": "min",
-}
-"""Names and units of the planes."""
+PLANES = (
+    ("station_residual", "dB", "rain at stations over the radar's there in the last half hour, interpolated"),
+    ("station_rate", "dB", "rain at stations in the last half hour, dB of mm h-1, interpolated"),
+    ("station_tendency", "dB (10 min)-1", "its change between the last two quarters of an hour"),
+    ("station_distance", "km", "distance to the nearest station that reports"),
+    ("station_age", "min", "how long ago the last interval of that station ended"),
+)
+"""Name, units and meaning of the planes."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def station_planes(
     shape = recent.shape[-2:]
     spoken = None if stations is None else _spoken(stations, recent, offset, settings)
     if spoken is None:
-        return {name: np.full(shape, np.nan, np.float32) for name in PLANES}
+        return {name: np.full(shape, np.nan, np.float32) for name, _, _ in PLANES}
     near = nearest(spoken.at, cell_kilometres(recent), settings.neighbours, settings.radius)
     weights = near.weights(settings.length) * np.exp(-spoken.age / np.float32(settings.age))[near.which]
     planes = {
