@@ -221,7 +221,7 @@ class Hybrid:
         there = _Places(grid, asked, ahead, flow, advected, frame, known)
         if self.stage is None:
             return self._of_radar(chances, there, blend)._replace(hindcasts=used)
-        inflow = inflow_of(look.situation, grid.every_cell, grid.shape, self._chances(blend))
+        inflow = inflow_of(look.situation, grid.every_cell, grid.shape, self._chances(self.stage))
         wetness = Wetness(frame, known, [model_rate(rows) for rows in look.rows], weight, inflow)
         return self._with_model(chances, there, blend, wetness)._replace(hindcasts=used)
 
@@ -277,14 +277,13 @@ class Hybrid:
         names = self.speaking.blend.members
         return of_radar[[k for k, name in enumerate(names) if name != NETWORK]]
 
-    def _chances(self, blend: Blend) -> Callable[[Array, float], Array]:
+    def _chances(self, stage: SourceStage) -> Callable[[Array, float], Array]:
         """Give what makes probabilities, ``(threshold, row)``, of rows that have a model."""
 
         def chances(rows: Array, lead: float) -> Array:
-            of_radar = self._of_stage(self.members(rows, lead, None, np.empty((0, 2), np.float32)))
-            radar = np.zeros((of_radar.shape[1], len(rows)), np.float32)
-            assert self.stage is not None
-            return probability(decreasing(self.stage.instead(radar, of_radar, rows, lead)[0]))
+            of_radar = np.stack(list(self._told(rows, lead).values()))
+            nothing = np.zeros(of_radar.shape[1:], np.float32)
+            return probability(decreasing(stage.instead(nothing, of_radar, rows, lead)[0]))
 
         return chances
 
@@ -325,12 +324,15 @@ class Hybrid:
         places
             Row and column of where the air of each row is in the frame that moves, shape ``(row, 2)``.
         """
-        model = self.speaking
-        told = {member.name: member.scores(rows, lead) for member in model.linear}
-        told["boosting"] = model.boosting.scores(rows)
+        told = self._told(rows, lead)
         if said is not None:
             told[NETWORK] = said.at(places, lead)
-        return np.stack([told[name] for name in model.blend.members])
+        return np.stack([told[name] for name in self.speaking.blend.members])
+
+    def _told(self, rows: Array, lead: float) -> dict[str, Array]:
+        """Ask the members of the radar that look at rows, by name."""
+        told = {member.name: member.scores(rows, lead) for member in self.model.linear}
+        return told | {"boosting": self.model.boosting.scores(rows)}
 
     def seen(
         self,
