@@ -1,0 +1,1 @@
+"""Ablation: what each source adds, by forecasts with it and without it."""

@@ -1,0 +1,226 @@
+"""What pseudo-NWP adds on the real events, by its quality and by lead time to three hours.
+
+No model made these fields: they are later radar, spoiled the way a model errs (`hybridcast.pseudo_nwp`). So the tables
+show how a method uses model fields of a given quality, not how good a model is; every storm that is not invented was
+real. The learned fusion was trained on pseudo-NWP of the same kind, from other regions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from hybridcast.evaluation import EvaluationSettings, Progress, evaluate
+from hybridcast.events import Event, load_event
+from hybridcast.field import NAME
+from hybridcast.fusion import Hybrid, trained
+from hybridcast.nowcasters import LeadTimes, Nowcaster, forecast_dataset
+from hybridcast.nwp import available, on_radar_grid
+from hybridcast.nwp.planes import plane_times
+from hybridcast.pseudo_nwp import PRESETS
+from hybridcast.pseudo_nwp.runs import runs_before
+from hybridcast.pysteps_adapters import LinearBlending
+from hybridcast.source_blend import SourceBlend
+from hybridcast.sources import sources_at
+from hybridcast.verification.tables import summary
+
+#: Hourly rates are what most services give; runs are 3 to 4 h old at the issue time, so that they are there.
+AGES = (3, 6)
+#: How far ahead.
+LONGEST = 3
+#: The score that answers the question.
+SCORE = "CSI 1, equal area"
+BASELINE = "linear blend"
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """A quality of pseudo-NWP for an event."""
+
+    event: Event
+    quality: str
+    step: int = 15
+    """Of its rates, min."""
+    seed: int = 0
+
+    def runs(self, recent: xr.DataArray) -> xr.Dataset:
+        """Give the runs that would have been there at the last time of `recent`."""
+        issue = recent["time"].values[-1]
+        return available(_runs(self, issue), issue)
+
+    def on_grid(self, recent: xr.DataArray, leads: LeadTimes) -> xr.Dataset:
+        """Give the same on the radar's grid, at the times of the last hour and the valid times."""
+        return on_radar_grid(self.runs(recent), recent, plane_times(recent, leads))
+
+
+@lru_cache(maxsize=2)
+def _runs(simulated: Simulated, issue: np.datetime64) -> xr.Dataset:
+    quality = PRESETS[simulated.quality]
+    options = {"ages": AGES, "ahead": LONGEST, "step": simulated.step, "seed": simulated.seed}
+    return runs_before(_radar(simulated.event), issue, quality, **options)  # type: ignore[arg-type]
+
+
+@lru_cache(maxsize=1)
+def _radar(event: Event) -> xr.DataArray:
+    return load_event(event)
+
+
+@dataclass(frozen=True)
+class PseudoNwpAlone:
+    """The newest run as it is."""
+
+    simulated: Simulated
+
+    @property
+    def name(self) -> str:
+        """How results name it."""
+        return f"pseudo-NWP, {self.simulated.quality}"
+
+    def forecast(self, recent: xr.DataArray, lead_times: LeadTimes) -> xr.Dataset:
+        """See `hybridcast.nowcasters.Nowcaster`."""
+        there = self.simulated.on_grid(recent, lead_times).sel(time=recent["time"].values[-1] + lead_times)
+        newest = there[NAME].bfill("reference_time").isel(reference_time=0)
+        return forecast_dataset(newest.values, recent, lead_times, model=self.name)
+
+
+@dataclass(frozen=True)
+class Blended:
+    """A blend without training: `SourceBlend`, or the linear blend of pysteps."""
+
+    simulated: Simulated
+    of_pysteps: bool = False
+
+    @property
+    def name(self) -> str:
+        """How results name it."""
+        return "linear blend of pysteps" if self.of_pysteps else "blend by recent skill"
+
+    def forecast(self, recent: xr.DataArray, lead_times: LeadTimes) -> xr.Dataset:
+        """See `hybridcast.nowcasters.Nowcaster`."""
+        there = self.simulated.on_grid(recent, lead_times)
+        blend: Nowcaster = LinearBlending(there) if self.of_pysteps else SourceBlend(there)
+        return blend.forecast(recent, lead_times)
+
+
+@dataclass(frozen=True)
+class Fused:
+    """The trained blend, given pseudo-NWP."""
+
+    simulated: Simulated
+    hybrid: Hybrid
+
+    @property
+    def name(self) -> str:
+        """How results name it."""
+        return f"{self.hybrid.name} with pseudo-NWP"
+
+    @property
+    def fingerprint(self) -> str:
+        """Tell it from all others."""
+        return f"Fused({self.simulated!r}, {self.hybrid.fingerprint})"
+
+    def forecast(self, recent: xr.DataArray, lead_times: LeadTimes) -> xr.Dataset:
+        """See `hybridcast.nowcasters.Nowcaster`."""
+        sources = sources_at(recent, nwp=self.simulated.runs(recent))
+        return self.hybrid.with_sources(sources).forecast(recent, lead_times)
+
+
+def compared(event: Event, quality: str, hybrid: Hybrid) -> dict[str, Nowcaster]:
+    """Give what is compared on an event with pseudo-NWP of one quality, by name; its names say which it has."""
+    simulated = Simulated(event, quality)
+    return {
+        f"pseudo-NWP {quality}": PseudoNwpAlone(simulated),
+        f"{BASELINE} {quality}": Blended(simulated),
+        f"pysteps {BASELINE} {quality}": Blended(simulated, of_pysteps=True),
+        "hybridcast, radar": hybrid,
+        f"hybridcast, radar and pseudo-NWP {quality}": Fused(simulated, hybrid),
+    }
+
+
+def pseudo_ablation(
+    events: Sequence[Event],
+    models: Mapping[str, Path],
+    *,
+    work: str | Path,
+    cases: int = 2,
+    workers: int = 1,
+    qualities: Sequence[str] = tuple(PRESETS),
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Score radar alone, pseudo-NWP alone and blends of both on the events, for each quality.
+
+    Parameters
+    ----------
+    events
+        As `hybridcast.events.load_events` gives them.
+    models
+        Region -> folder of a model that was not trained on it.
+    work, workers, progress
+        See `hybridcast.evaluation.evaluate`.
+    cases
+        At most so many issue times of an event.
+    qualities
+        Names in `hybridcast.pseudo_nwp.PRESETS`.
+
+    Returns
+    -------
+    dict
+        Quality -> what `hybridcast.verification.tables.summary` gives, with the linear blend as the baseline.
+    """
+    settings = EvaluationSettings(longest=f"{LONGEST}h", cases=cases)
+    loaded = {region: trained(folder) for region, folder in models.items()}
+    hybrids = {region: replace(one, thresholds=one.model.blend.thresholds) for region, one in loaded.items()}
+    found = {}
+    for quality in qualities:
+
+        def nowcasters(event: Event, quality: str = quality) -> dict[str, Nowcaster]:
+            return compared(event, quality, hybrids[event.region])
+
+        sums = evaluate(events, nowcasters, work=work, settings=settings, workers=workers, progress=progress)
+        found[quality] = summary(sums, baseline=f"{BASELINE} {quality}")
+    return found
+
+
+def pseudo_lines(found: Mapping[str, Any]) -> list[str]:
+    """Write what `pseudo_ablation` found as Markdown."""
+    lines = []
+    for quality, one in found.items():
+        leads = " / ".join(f"{minutes:g}" for minutes in one["lead_times_min"])
+        counts = [
+            sum(event["cases"][k] for event in one["support"].values()) for k in range(len(one["lead_times_min"]))
+        ]
+        by_lead = " / ".join(f"{count:g}" for count in counts)
+        lines += [
+            f"Pseudo-NWP, {quality}: {SCORE}, at {leads} min; mean over {len(one['support'])} events, {by_lead} cases.",
+            "",
+            "| | all points | with a source in the radar | FSS 20 km, all | Brier 1, all |",
+            "|---|---|---|---|---|",
+        ]
+        for model in one["models"]:
+            cells = [
+                *(_short(one["mean"][area][model][SCORE]) for area in ("all", "source")),
+                *(_short(one["mean"]["all"][model][name]) for name in ("FSS 20 km", "Brier 1")),
+            ]
+            lines.append(f"| {model} | {' | '.join(cells)} |")
+        fused = f"hybridcast, radar and pseudo-NWP {quality}"
+        lines += ["", f"{fused} against the {one['baseline']}, all points: {_change(one, fused)} %.", ""]
+    return lines
+
+
+def _short(values: Sequence[float | None]) -> str:
+    return " / ".join("-" if value is None else f"{value:.3f}".replace("0.", ".", 1) for value in values)
+
+
+def _change(one: Mapping[str, Any], model: str) -> str:
+    here = one["difference"]["all"][model][SCORE]
+    shown = []
+    for change, low, high in zip(here["relative"], here["relative_low"], here["relative_high"], strict=True):
+        interval = "" if low is None else f" [{100 * low:+.0f}, {100 * high:+.0f}]"
+        shown.append("-" if change is None else f"{100 * change:+.1f}{interval}")
+    return " / ".join(shown)
