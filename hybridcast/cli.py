@@ -1,4 +1,4 @@
-"""The command line: fetch, forecast, train, evaluate, demo, info; plot, nightly and scores have their own modules."""
+"""The command line: fetch, forecast, demo and info; the other commands have their own modules."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 import hybridcast
+from hybridcast.cli_learned import evaluate, train
 from hybridcast.cli_nightly import nightly, scores
+from hybridcast.cli_parts import check_known, check_suffix, err, out
+from hybridcast.cli_parts import step as doing
 from hybridcast.cli_plot import plot as draw_plot
 from hybridcast.errors import HybridcastError, InputError, InputWarning
 
 if TYPE_CHECKING:
     from hybridcast.demo import DemoResult
-    from hybridcast.events import Event
     from hybridcast.motion import MotionMethod
     from hybridcast.nowcasters import Nowcaster
     from hybridcast.settings import Settings
@@ -37,8 +37,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="Precipitation nowcasting: from radar files to a forecast of the next two hours.",
 )
-out = Console()
-err = Console(stderr=True)
 
 
 # --- what options name ----------------------------------------------------------------------------------------
@@ -50,7 +48,7 @@ def _nowcaster(model: str, motion: MotionMethod, settings: Settings, thresholds:
 
     models = models_along(motion, settings)
     if model != "default" and not Path(model).is_dir():
-        _check_known({"default": None, **models}, model, "model")
+        check_known({"default": None, **models}, model, "model")
     if model in models:
         if thresholds is not None:
             raise InputError(
@@ -72,13 +70,8 @@ def _numbers(text: str | None) -> list[float] | None:
 
 
 def _choose(choices: dict[str, Callable[[], T]], name: str, what: str) -> T:
-    _check_known(choices, name, what)
+    check_known(choices, name, what)
     return choices[name]()
-
-
-def _check_known(choices: Iterable[str], name: str, what: str) -> None:
-    if name not in choices:
-        raise InputError(f"{what} {name!r}", f"the {what} is a known one", f"Choose one of {', '.join(choices)}")
 
 
 def _device(name: str) -> Device:
@@ -188,18 +181,18 @@ def forecast(
     from hybridcast.stations import open_stations
     from hybridcast.terrain import open_terrain
 
-    _check_suffix(output, {".nc"}, "--output")
+    check_suffix(output, {".nc"}, "--output")
     if plot is not None:
-        _check_suffix(plot, {".png", ".pdf", ".svg", ".gif", ".mp4"}, "--plot")
+        check_suffix(plot, {".png", ".pdf", ".svg", ".gif", ".mp4"}, "--plot")
     chosen = load_settings(settings) if settings else Settings()
     nowcaster = _nowcaster(model, _choose(motions(chosen), motion, "motion"), chosen, thresholds)
-    with _step("reading radar"):
+    with doing("reading radar"):
         radar = open_radar(files, format_, strict=strict)
-    with _step("reading other sources"):
+    with doing("reading other sources"):
         reports = open_stations(stations, strict=strict) if stations else None
         runs = open_nwp(nwp, strict=strict) if nwp else None
         heights = open_terrain(terrain, radar) if terrain else None
-    with _step("forecasting"):
+    with doing("forecasting"):
         result = make(
             radar,
             lead_time=lead_time,
@@ -212,10 +205,10 @@ def forecast(
             nwp_delay=nwp_delay,
             terrain=heights,
         )
-    with _step(f"writing {output}"):
+    with doing(f"writing {output}"):
         save_forecast(result, output)
     if plot is not None:
-        with _step(f"drawing {plot}"):
+        with doing(f"drawing {plot}"):
             _draw(result, plot)
     _report(result, output, plot)
 
@@ -232,150 +225,7 @@ def demo(
     """
     from hybridcast.demo import run_demo
 
-    _report_demo(run_demo(folder, cases=cases, step=_step))
-
-
-@app.command()
-def evaluate(
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="JSON file to write; a Markdown file of the same name beside it.")
-    ] = Path("evaluation.json"),
-    work: Annotated[
-        Path,
-        typer.Option(help="Folder that keeps every forecast and the sums of every case: start again, and it goes on."),
-    ] = Path("evaluation"),
-    events: Annotated[
-        Path | None, typer.Option(help="TOML file that lists the events; by default the real ones of the package.")
-    ] = None,
-    only: Annotated[
-        list[str] | None, typer.Option(help="Only this event or region; may be given several times.")
-    ] = None,
-    models: Annotated[
-        str | None,
-        typer.Option(
-            help="What to compare, with commas, of those of 'forecast --model', and of hybridcast (trained without the "
-            "region it is scored on), no-hindcasts (the same, its weights as learned), no-network (the same without "
-            "its network), network (alone; where the model has one), boosting and neighbourhood (members of it alone). "
-            "By default all but linda, which is slow, no-network and network. Those of pysteps use its motion."
-        ),
-    ] = None,
-    baseline: Annotated[str, typer.Option(help="The model that the others are compared with.")] = "s-prog",
-    cases: Annotated[int, typer.Option(min=1, help="At most so many issue times of an event.")] = 12,
-    workers: Annotated[
-        int, typer.Option(min=1, help="Processes; one holds about 1 GB with steps, half of it without.")
-    ] = 1,
-) -> None:
-    """Score nowcasters on real events, all on the same points, with intervals.
-
-    At 30, 60, 90 and 120 min: CSI with frequency bias and at equal wet area, FSS, MAE, RMSE, Brier score, CRPS; over
-    the points known to all, and over all points. Each event counts the same; differences to the baseline carry a
-    95 % interval over event days.
-
-    Trained models are made first, one without each region, from all other events of the list: about 5 min each.
-    A run that was stopped goes on where it was when the same command is given again. One more model costs its own
-    forecasts only. steps takes about a minute for each case, all others together ten seconds.
-
-    Example: hybridcast evaluate --only fmi --models advection,s-prog --work scratch -o fmi.json
-    """
-    import json
-
-    from hybridcast.evaluation import EvaluationSettings
-    from hybridcast.evaluation import evaluate as run
-    from hybridcast.events import load_events
-    from hybridcast.files import written_whole
-    from hybridcast.names import LEARNED, NOT_BY_DEFAULT, compared, learned
-    from hybridcast.verification.tables import markdown, summary
-
-    _check_suffix(output, {".json"}, "--output")
-    known: dict[str, Callable[[], Nowcaster] | None] = {**compared(), **dict.fromkeys(LEARNED)}
-    names = (
-        [name.strip() for name in models.split(",")]
-        if models
-        else [name for name in known if name not in NOT_BY_DEFAULT]
-    )
-    for name in {*names, baseline}:
-        _check_known(known, name, "model")
-    names += [baseline] * (baseline not in names)
-    every = load_events(events)
-    chosen = _only(every, only)
-    folders = _trained_without(every, chosen, work, workers) if set(names) & set(LEARNED) else {}
-
-    def nowcasters(event: Event) -> dict[str, Nowcaster]:
-        made = {name: known[name] for name in names}
-        return {name: make() if make else learned(name, folders[event.region]) for name, make in made.items()}
-
-    sums = run(
-        chosen,
-        nowcasters,
-        work=work,
-        settings=EvaluationSettings(cases=cases),
-        workers=workers,
-        progress=_say_case,
-    )
-    found = summary(sums, baseline=baseline)
-    for path, text in ((output, json.dumps(found, indent=1)), (output.with_suffix(".md"), markdown(found))):
-        with written_whole(path) as part:
-            part.write_text(text, encoding="utf-8")
-    _report_evaluation(found, output)
-
-
-@app.command()
-def train(
-    output: Annotated[Path, typer.Option("--out", "-o", help="Folder of the model to write.")],
-    archive: Annotated[
-        Path | None,
-        typer.Option(help="TOML file that lists the events to learn from; by default the real ones of the package."),
-    ] = None,
-    leave_out: Annotated[
-        list[str] | None, typer.Option(help="Learn nothing from this region; may be given several times.")
-    ] = None,
-    work: Annotated[Path, typer.Option(help="Folder that keeps the samples: start again, and it goes on.")] = Path(
-        "training"
-    ),
-    rows: Annotated[int, typer.Option(min=1000, help="Samples a training uses, at most.")] = 400_000,
-    seed: Annotated[int, typer.Option(help="Of all random choices.")] = 0,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that draw samples; each holds one event.")] = 1,
-    network: Annotated[
-        bool,
-        typer.Option(
-            help="Train a small network too, which needs torch. It is kept in the model only if events left out gain."
-        ),
-    ] = False,
-) -> None:
-    """Train a model from an archive of radar.
-
-    The archive is a TOML file with a table for each event: name, region, and radar, a glob of files of any format that
-    'hybridcast forecast' reads. With split = "day" each day of a long archive is an event. Events of one region are
-    kept together when weights are fitted on events that the members have not seen: two regions are better than one.
-
-    Use the model with: hybridcast forecast --model MODEL ...
-
-    Example: hybridcast train --archive events.toml --out mymodel --leave-out north
-    """
-    from hybridcast.events import load_events
-    from hybridcast.learned.boosting import BoostingSettings
-    from hybridcast.learned.model import save_model
-    from hybridcast.learned.network import NetworkSettings, torch_is_there
-    from hybridcast.learned.samples import Sampling
-    from hybridcast.learned.training import TrainingSettings
-    from hybridcast.learned.training import train as run
-
-    if not output.expanduser().parent.is_dir():
-        raise InputError(f"--out {output}", "the folder it goes into exists", f"Create {output.parent}")
-    if network and not torch_is_there():
-        raise InputError(
-            "torch is not installed", "the network needs it", "pip install 'hybridcast[network]', or leave it out"
-        )
-    settings = TrainingSettings(
-        sampling=Sampling(seed=seed),
-        boosting=BoostingSettings(seed=seed),
-        rows=rows,
-        network=NetworkSettings(seeds=(seed, seed + 1)) if network else None,
-    )
-    model = run(load_events(archive), work, settings=settings, leave_out=leave_out or (), workers=workers, report=_say)
-    save_model(model, output)
-    size = sum(part.stat().st_size for part in output.expanduser().iterdir())
-    out.print(f"wrote {output} ({size / 1e6:.1f} MB)", highlight=False, soft_wrap=True)
+    _report_demo(run_demo(folder, cases=cases, step=doing))
 
 
 @app.command()
@@ -388,37 +238,14 @@ def info() -> None:
         out.print(table)
 
 
+app.command()(evaluate)
+app.command()(train)
 app.command("plot")(draw_plot)
 app.command()(nightly)
 app.command()(scores)
 
 
-def _say(line: str) -> None:
-    err.print(line, highlight=False, soft_wrap=True)
-
-
-def _trained_without(every: list[Event], chosen: list[Event], work: Path, workers: int) -> dict[str, Path]:
-    from hybridcast.learned.training import train_without
-
-    return train_without(every, sorted({e.region for e in chosen}), work, workers=workers, report=_say)
-
-
 # --- parts ----------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _step(what: str) -> Iterator[None]:
-    """Show what is being done, where somebody looks."""
-    with err.status(what) if err.is_terminal else nullcontext():
-        yield
-
-
-def _check_suffix(path: Path, suffixes: set[str], option: str) -> None:
-    if path.suffix.lower() not in suffixes:
-        better = path.with_suffix(min(suffixes)) if path.name else path / f"forecast{min(suffixes)}"
-        raise InputError(f"{option} {path}", f"it ends in {', '.join(sorted(suffixes))}", f"Write {better}")
-    if not path.expanduser().parent.is_dir():
-        raise InputError(f"{option} {path}", "its folder exists", f"Create {path.expanduser().parent}")
 
 
 def _draw(result: Any, path: Path) -> None:
@@ -471,34 +298,6 @@ def _report_demo(result: DemoResult) -> None:
         table.add_section()
     out.print(table)
     out.print(f"wrote {result.forecast_path} and {result.animation_path}", highlight=False, soft_wrap=True)
-
-
-def _only(events: list[Any], names: list[str] | None) -> list[Any]:
-    """Select events by name or region."""
-    if not names:
-        return events
-    known = {event.name for event in events} | {event.region for event in events}
-    for name in names:
-        if name not in known:
-            raise InputError(
-                f"--only {name!r}", "it is an event or a region", f"Choose among {', '.join(sorted(known))}"
-            )
-    return [event for event in events if {event.name, event.region} & set(names)]
-
-
-def _say_case(what: str, done: int, count: int) -> None:
-    err.print(f"{done}/{count} {what}", highlight=False, markup=False, soft_wrap=True)
-
-
-def _report_evaluation(found: dict[str, Any], output: Path) -> None:
-    leads = " / ".join(f"{minutes:g}" for minutes in found["lead_times_min"])
-    table = Table("", *found["models"], title=f"mean over events at {leads} min", title_justify="left")
-    for name in ("CSI 1", "CSI 1, equal area", "FSS 20 km", "Brier 1"):
-        scored = [found["mean"]["source"][model][name] for model in found["models"]]
-        table.add_row(name, *("\n".join("-" if v is None else f"{v:.3f}" for v in values) for values in scored))
-        table.add_section()
-    out.print(table)
-    out.print(f"wrote {output} and {output.with_suffix('.md')}", highlight=False, soft_wrap=True)
 
 
 def _dataset_table() -> Table:
