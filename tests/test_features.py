@@ -7,8 +7,10 @@ import pytest
 import synthetic
 
 from hybridcast.features import (
+    EVERY_NAME,
     FEATURES,
     NAMES,
+    SOURCE_NAMES,
     decibels,
     rows_in_moving_frame,
     rows_of,
@@ -57,8 +59,9 @@ def window(values, cell, width):
 
 
 def test_every_feature_says_what_it_is():
-    assert len(set(NAMES)) == len(NAMES) == len(FEATURES)
-    assert len({feature.meaning for feature in FEATURES}) == len(NAMES)
+    assert len(set(EVERY_NAME)) == len(EVERY_NAME) == len(FEATURES)
+    assert (*NAMES, *SOURCE_NAMES) == EVERY_NAME
+    assert len({(feature.group, feature.meaning) for feature in FEATURES}) == len(FEATURES)
     for feature in FEATURES:
         assert feature.name.isidentifier() or feature.name.replace(".", "_").isidentifier()
         assert feature.units

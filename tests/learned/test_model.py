@@ -63,8 +63,8 @@ def test_a_loaded_model_saved_again_has_the_same_parts(folder, tmp_path):
 def test_parts_are_plain(folder):
     """Text, JSON and safetensors, no pickle: nothing that would run when it is loaded."""
     names = sorted(part.name for part in folder.iterdir())
-    boosted = [f"boosting-{t}.txt" for t in ("0.1", "0.5", "1", "10", "2", "5")]
-    assert names == sorted([*boosted, MANIFEST, NETWORK_PART, WEIGHTS])
+    trees = [f"{member}-{t}.txt" for member in ("boosting", "fused") for t in ("0.1", "0.5", "1", "10", "2", "5")]
+    assert names == sorted([*trees, MANIFEST, NETWORK_PART, WEIGHTS])
     assert (folder / "boosting-0.1.txt").read_text().startswith("tree\n")
     manifest = json.loads((folder / MANIFEST).read_text())
     assert manifest["features"][0] == {"name": "rate", "units": "dB"}
@@ -99,7 +99,7 @@ def test_a_missing_part_is_named(folder, name):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: m.update(format=99), "is of format 99; this version reads format 1. Install the version"),
+        (lambda m: m.update(format=99), "is of format 99; this version reads format 2. Install the version"),
         (lambda m: m.pop("format"), "is of format None"),
         (lambda m: m["features"].append({"name": "latitude"}), "asks for the predictors latitude.*or train it again"),
         (lambda m: m["sha256"].pop(WEIGHTS), "a model has all its parts. Get the model again"),
