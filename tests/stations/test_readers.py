@@ -94,7 +94,9 @@ def test_radolan_gauges_meet_the_hour_of_radar(real):
             np.datetime64(f"2021-08-23T{hour}", "ns").astype(int) for hour in ("08:50", "09:45")
         ]
         hour = file.RY.sum("time").sel(
-            x=xr.DataArray(table.x.values, dims="station"), y=xr.DataArray(table.y.values, dims="station"), method="nearest"
+            x=xr.DataArray(table.x.values, dims="station"),
+            y=xr.DataArray(table.y.values, dims="station"),
+            method="nearest",
         )
         assert np.corrcoef(hour.values, gauges.precipitation_rate.values[:, 0])[0, 1] > 0.78
 
