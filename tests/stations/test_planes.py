@@ -126,7 +126,8 @@ def test_nothing_after_the_last_frame_is_used():
 
 @pytest.mark.parametrize("interval", [1, 6, 10, 15, 60])
 def test_intervals_of_all_lengths(interval):
-    planes = station_planes(one(np.full(180 // interval, 20.0), interval=interval), flat(frames=25))
+    radar = flat(frames=25)
+    planes = station_planes(one(np.full(180 // interval, 20.0), interval=interval, field=radar), radar)
     assert float(planes["station_rate"][20, 20]) == pytest.approx(13.01, abs=0.01)
     assert float(planes["station_residual"][20, 20]) == pytest.approx(10 / 1.1, abs=0.02)
     assert float(planes["station_tendency"][20, 20]) == pytest.approx(0.0, abs=1e-4)
