@@ -13,6 +13,8 @@ __version__ = "0.1.0"
 #: The table of contents, in the order of the flow: name -> module.
 _CONTENTS = {
     "open_radar": "hybridcast.radar",  # radar files -> a precipitation field
+    "open_stations": "hybridcast.stations",  # files of gauges, weather stations and links -> station reports
+    "save_stations": "hybridcast.stations",  # and back to disk
     "precipitation": "hybridcast.field",  # arrays -> a precipitation field
     "check_precipitation": "hybridcast.field",  # its contract
     "regular_times": "hybridcast.field",  # gaps in time -> frames of NaN
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
     from hybridcast.nowcasters import Persistence as Persistence
     from hybridcast.radar import open_radar as open_radar
     from hybridcast.scales import ScaleFilter as ScaleFilter
+    from hybridcast.stations import open_stations as open_stations
+    from hybridcast.stations import save_stations as save_stations
 
 __all__ = [*_CONTENTS, "__version__"]
 

@@ -49,6 +49,8 @@ class AdjustmentSettings:
     """What is added to the sum of weights."""
     highest: float = 4.0
     """The factor is between this and its inverse."""
+    untrusted: tuple[str, ...] = ("link",)
+    """Kinds of sensors (``sensor``) that do not adjust the radar."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def adjusted(
         return recent, _identity("there is no station")
     pairs = paired(recent, stations, offset=offset, settings=settings)
     if not pairs.gauge.size:
-        return recent, _identity("no gauge has rain where the radar has rain too")
+        return recent, _identity("no trusted gauge has rain where the radar has rain too")
     bias, at_cells = factors_at(cells(recent), recent, pairs, settings)
     factor = at_cells.reshape(recent.shape[-2:])
     field = (recent * xr.DataArray(factor, dims=("y", "x"))).astype(np.float32).assign_attrs(recent.attrs)
@@ -148,6 +150,7 @@ def paired(
     covered = float((recent["time"].values[-1] - recent["time"].values[0]) / np.timedelta64(1, "h"))
     enough = (gauge >= settings.least_amount) & (radar >= settings.least_amount)
     enough &= hours >= settings.least_share * covered
+    enough &= ~np.isin(stations["sensor"].values.astype(str), settings.untrusted)
     chosen = np.flatnonzero(enough & np.isfinite(places).all(axis=-1))
     return Pairs(places[chosen], gauge[chosen], radar[chosen], chosen)
 

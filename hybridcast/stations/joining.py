@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from hybridcast.errors import InputError
@@ -13,7 +14,13 @@ from hybridcast.field import NAME
 from hybridcast.stations.contract import DIMS, INTERVAL, VARIABLES, check_stations, interval_of
 
 
-def on_step(stations: xr.Dataset, step: np.timedelta64, *, least_share: float = 1.0) -> xr.Dataset:
+def on_step(
+    stations: xr.Dataset,
+    step: np.timedelta64,
+    *,
+    least_share: float = 1.0,
+    ending: np.datetime64 | None = None,
+) -> xr.Dataset:
     """Bring reports onto a longer step: means of rain over whole intervals that end at multiples of `step`.
 
     Parameters
@@ -25,6 +32,8 @@ def on_step(stations: xr.Dataset, step: np.timedelta64, *, least_share: float = 
     least_share
         The share of the reports in a step that have to be there; by default all of them, so that the rain of a step is
         known only if each part of it is. What is missing then counts as much as what is there on average.
+    ending
+        A time at which a step ends, instead of those multiples: the last report, so that no step is cut short by it.
 
     Returns
     -------
@@ -55,8 +64,9 @@ def on_step(stations: xr.Dataset, step: np.timedelta64, *, least_share: float = 
         )
     if parts == 1 or not stations.sizes["time"]:
         return stations.assign_attrs({INTERVAL: _minutes(step)})
+    origin: Any = "epoch" if ending is None else pd.Timestamp(ending)
     steps = stations.resample(
-        time=f"{int(step / np.timedelta64(1, 's'))}s", closed="right", label="right", origin="epoch"
+        time=f"{int(step / np.timedelta64(1, 's'))}s", closed="right", label="right", origin=origin
     )
     rain = steps.mean()[NAME].where(steps.count()[NAME] >= max(1.0, least_share * parts - 1e-6))
     later = [name for name in stations.data_vars if name in VARIABLES and name != NAME]

@@ -155,6 +155,13 @@ def test_gauges_that_are_held_out_are_met_better(case, request):
     assert np.abs(after - gauge).mean() < 0.85 * np.abs(before - gauge).mean()
 
 
+def test_links_do_not_adjust_unless_trusted(truth):
+    half = truth * np.float32(0.5)
+    links = gauges_in(truth).assign_coords(sensor=("station", np.full(40, "link", object)))
+    assert adjusted(half, links)[0] is half
+    assert adjusted(half, links, settings=AdjustmentSettings(untrusted=()))[1].pairs == 40
+
+
 def test_errors_of_what_is_held_out(truth):
     held = held_out(truth * np.float32(0.5), gauges_in(truth, count=60))
     errors = held.errors

@@ -32,6 +32,13 @@ def test_a_step_with_a_missing_part_is_unknown_unless_a_share_is_enough():
     assert on_step(reports(rates), 15 * MINUTE, least_share=0.8).precipitation_rate.values.tolist() == [[1.0, 1.0]]
 
 
+def test_a_step_may_end_with_the_last_report():
+    made = on_step(reports([np.arange(32.0)]), 15 * MINUTE, ending=START + 32 * MINUTE)
+    assert made.time.values[-1] == START + 32 * MINUTE
+    assert made.precipitation_rate.values[0, 1:].tolist() == [9.0, 24.0]
+    assert np.isnan(made.precipitation_rate.values[0, 0])
+
+
 def test_what_is_of_one_moment_is_that_of_the_last_report():
     made = on_step(reports(np.zeros((1, 10)), wind_from_direction=[np.arange(10) * 36.0]), 5 * MINUTE)
     assert made.wind_from_direction.values.tolist() == [[144.0, 324.0]]

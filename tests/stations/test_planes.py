@@ -171,7 +171,7 @@ def test_many_stations_take_little_time(count):
 
 def test_real_gauges(eight_days):
     radar, stations = eight_days
-    wettest = int(radar.mean(("y", "x")).argmax())
+    wettest = int(radar.mean(("y", "x")).argmax("time"))
     recent = radar.isel(time=slice(wettest - 8, wettest + 1))
     planes = station_planes(stations, recent, offset=10 * MINUTE)
     known = np.isfinite(planes["station_rate"])

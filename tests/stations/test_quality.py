@@ -144,6 +144,13 @@ def test_reports_of_other_lengths_get_the_flags_of_their_step(scene):
     assert flags(coarse, "neighbours")[4].sum() in (0, 12)
 
 
+def test_the_last_reports_are_checked_wherever_a_step_would_end(scene):
+    rain, gauges = scene
+    gauges.precipitation_rate[4, 15:20] = 150.0
+    checked = checked_reports(gauges.isel(time=slice(20)), rain)[0]
+    assert flags(checked, "neighbours")[4, 15:20].all()
+
+
 def test_real_gauges_are_mostly_good(half_day, eight_days, openrainer):
     for radar, stations in (half_day, eight_days, openrainer):
         found = clock_offset(stations, radar)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import json
 
 import netCDF4
 import numpy as np
@@ -178,6 +179,22 @@ def test_what_is_saved_is_read_again(tmp_path, suffix, gauges):
     for name in ("x", "y", "altitude", "sensor"):
         np.testing.assert_array_equal(back[name].values, gauges[name].values)
     assert interval_of(back) == interval_of(gauges)
+
+
+def test_the_netcdf_keeps_cf(tmp_path):
+    runner = pytest.importorskip("compliance_checker.runner")
+    made = open_stations(meteonet(tmp_path / "m.csv", ["20160101 00:00", "20160101 00:06"]))
+    path = save_stations(made, tmp_path / "s.nc")
+    runner.CheckSuite.load_all_available_checkers()
+    report = tmp_path / "cf.json"
+    passed, errors = runner.ComplianceChecker.run_checker(
+        str(path), ["cf:1.10"], 0, "strict", output_filename=str(report), output_format="json"
+    )
+    assert not errors
+    found = json.loads(report.read_text())["cf:1.10"]
+    problems = [text for level in ("high_priorities", "medium_priorities") for c in found[level] for text in c["msgs"]]
+    assert problems == []
+    assert passed
 
 
 def test_saving_refuses_other_suffixes(tmp_path, gauges):
