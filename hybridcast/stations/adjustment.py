@@ -22,7 +22,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.field import NAME, time_step
+from hybridcast.field import HIGHEST_RATE, NAME, time_step
 from hybridcast.stations.contract import interval_of
 from hybridcast.stations.interpolation import cells, nearest, weighted_mean
 from hybridcast.stations.place import NO_OFFSET, kilometres, places_on, radar_at
@@ -116,6 +116,19 @@ def adjusted(
     DataArray, AdjustmentReport
         The field (float32; NaN stays NaN, dry stays dry), and what was done. Without usable gauges it is `recent`
         itself.
+
+    Examples
+    --------
+    >>> from hybridcast import precipitation
+    >>> from hybridcast.stations import station_reports
+    >>> times = np.datetime64("2020-01-01T00:00") + np.arange(7) * np.timedelta64(5, "m")
+    >>> axis = np.arange(4) * 2e3
+    >>> radar = precipitation(np.full((7, 4, 4), 2.0), time=times, y=axis, x=axis, crs=None)
+    >>> gauges = station_reports(np.full((3, 7), 4.0), station=["A", "B", "C"], time=times,
+    ...                          interval=np.timedelta64(5, "m"), places={"x": axis[:3], "y": axis[:3]})
+    >>> field, report = adjusted(radar, gauges)
+    >>> round(report.mean_field_bias, 2), bool((field > radar).all()), adjusted(radar, None)[1].reason
+    (1.3, True, 'there is no station')
     """
     if stations is None or not stations.sizes["station"]:
         return recent, _identity("there is no station")
@@ -124,9 +137,9 @@ def adjusted(
         return recent, _identity("no trusted gauge has rain where the radar has rain too")
     bias, at_cells = factors_at(cells(recent), recent, pairs, settings)
     factor = at_cells.reshape(recent.shape[-2:])
-    field = (recent * xr.DataArray(factor, dims=("y", "x"))).astype(np.float32).assign_attrs(recent.attrs)
+    field = (recent * xr.DataArray(factor, dims=("y", "x"))).clip(max=HIGHEST_RATE).astype(np.float32)
     report = AdjustmentReport(pairs.gauge.size, bias, float(factor.min()), float(factor.max()), "")
-    return field.rename(recent.name).assign_attrs(adjustment=str(report)), report
+    return field.rename(recent.name).assign_attrs({**recent.attrs, "adjustment": str(report)}), report
 
 
 def _identity(reason: str) -> AdjustmentReport:
