@@ -179,3 +179,32 @@ def test_real_gauges(eight_days):
     assert np.nanmax(planes["station_distance"]) <= 40.0
     assert np.nanmax(planes["station_age"]) <= 15.0
     assert np.abs(planes["station_residual"][known]).max() < 30
+
+
+def test_distances_on_a_grid_of_degrees(openrainer):
+    import pyproj
+
+    radar, stations = openrainer
+    recent, gauge = radar.isel(time=slice(4, 8)), stations.isel(station=[150])
+    distance = station_planes(gauge, recent)["station_distance"]
+    rows, columns = np.nonzero(np.isfinite(distance))
+    assert 2500 < rows.size < 6500  # a disc of 40 km on cells of about 1 km2
+    geod = pyproj.Geod(ellps="WGS84")
+    here = np.ones(rows.size)
+    metres = geod.inv(
+        float(gauge.longitude[0]) * here,
+        float(gauge.latitude[0]) * here,
+        recent.x.values[columns],
+        recent.y.values[rows],
+    )[2]
+    assert np.abs(distance[rows, columns] - metres / 1000).max() < 1.2  # of up to 40 km
+
+
+def test_the_same_whichever_way_rows_run():
+    rain = steady_rain(frames=13)
+    gauges = gauges_in(rain, count=30)
+    aside = np.random.default_rng(0).uniform(-900, 900, (2, 30))  # or cells would be equally far from two of them
+    gauges = gauges.assign_coords(x=gauges.x + aside[0], y=gauges.y + aside[1])
+    planes, flipped = station_planes(gauges, rain), station_planes(gauges, rain.isel(y=slice(None, None, -1)))
+    for name, plane in planes.items():
+        np.testing.assert_allclose(flipped[name][::-1], plane, rtol=1e-4, atol=1e-4)
