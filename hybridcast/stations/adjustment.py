@@ -3,9 +3,8 @@ are few.
 
 Sums of gauge (G) and radar (R) over the time of the frames are compared at each gauge that has rain in both.
 
-1. Mean field bias (Smith and Krajewski 1991, Water Resour. Res. 27): the logarithm of sum(G) / sum(R), times n / (n +
-   n0): the weight of n pairs against the prior that the radar is right, which is what its Kalman filter does with one
-   observation.
+1. Mean field bias (Smith and Krajewski 1991, Water Resour. Res. 27): the logarithm of sum(G) / sum(R), times
+   n / (n + n0), the weight of n pairs against n0 that say the radar is right.
 2. Brandes (1975, J. Appl. Meteorol. 14): what is left of the ratio at each gauge is spread by weights exp(-(d /
    L)^2), in logarithms, with a constant added to the sum of the weights. So the factor goes back to the mean field
    bias far from gauges, and no single gauge is believed in full.
