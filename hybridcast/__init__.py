@@ -13,6 +13,8 @@ __version__ = "0.1.0"
 #: The table of contents, in the order of the flow: name -> module.
 _CONTENTS = {
     "open_radar": "hybridcast.radar",  # radar files -> a precipitation field
+    "open_stations": "hybridcast.stations",  # files of gauges, weather stations and links -> station reports
+    "save_stations": "hybridcast.stations",  # and back to disk
     "precipitation": "hybridcast.field",  # arrays -> a precipitation field
     "check_precipitation": "hybridcast.field",  # its contract
     "regular_times": "hybridcast.field",  # gaps in time -> frames of NaN

@@ -33,3 +33,12 @@ def gauges_in(field, count: int = 40, seed: int = 1, step: int = 5, delay: int =
         interval=step * MINUTE,
         places={"x": field["x"].values[columns], "y": field["y"].values[rows]},
     )
+
+
+def steady_rain(frames: int = 48, size: int = 60, seed: int = 0):
+    """Give simulated rain everywhere, of about 2 mm/h, that moves east by a cell of 2 km in each 5 minutes."""
+    noise = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=(size, size + frames)), 4)
+    values = [2 * np.exp(0.4 * noise[:, frames - n : frames - n + size] / noise.std()) for n in range(frames)]
+    times = START + (np.arange(frames) + 1) * 5 * MINUTE
+    axis = np.arange(size) * 2000.0
+    return precipitation(np.stack(values), time=times, y=axis, x=axis, crs=None)

@@ -116,6 +116,11 @@ def open_stations(
         If a file (with `strict`), or every file, is damaged, empty, or of no known format.
     InputError
         If nothing matches `paths`, or reports do not go together (see `joined`).
+
+    Examples
+    --------
+    >>> files = hybridcast.fetch("openmrg-20150827")  # doctest: +SKIP
+    >>> gauges = open_stations([file for file in files if "gauge" in file.name])  # doctest: +SKIP
     """
     parts: list[xr.Dataset] = []
     bad: list[ReadError] = []

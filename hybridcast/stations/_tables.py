@@ -21,10 +21,10 @@ def first_line(head: bytes) -> list[str]:
     return [field.strip().strip('"') for field in head.split(b"\n", 1)[0].decode("latin-1").split(",")]
 
 
-def read_csv(path: Path, columns: Sequence[str], encoding: str = "utf-8", **types: str) -> Any:
+def read_csv(path: Path, columns: Sequence[str], types: Mapping[str, str]) -> Any:
     """Read `columns` of a CSV file (plain, gzip or bzip2); raise `ReadError` if some are not there."""
     try:
-        return pd.read_csv(io.BytesIO(read_bytes(path)), usecols=list(columns), dtype=types, encoding=encoding)
+        return pd.read_csv(io.BytesIO(read_bytes(path)), usecols=list(columns), dtype=types, encoding_errors="replace")
     except ReadError:
         raise
     except (ValueError, pd.errors.ParserError, UnicodeDecodeError) as error:
@@ -32,8 +32,8 @@ def read_csv(path: Path, columns: Sequence[str], encoding: str = "utf-8", **type
 
 
 def times_of(texts: Any, path: Path) -> Any:
-    """Read times in ISO 8601 or similar, UTC; raise `ReadError` if one is none."""
-    times = pd.to_datetime(texts, errors="coerce", utc=True)
+    """Read times in ISO 8601 or similar, UTC; raise `ReadError` if one is none, or cut short before its minutes."""
+    times = pd.to_datetime(texts.where(texts.str.len() >= len("YYYYMMDD HH:MM")), errors="coerce", utc=True)
     if times.isna().any():
         raise ReadError(path, f"has {int(times.isna().sum())} rows without a time that can be read")
     return times.dt.tz_localize(None).astype("datetime64[ns]")

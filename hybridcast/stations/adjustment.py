@@ -3,9 +3,8 @@ are few.
 
 Sums of gauge (G) and radar (R) over the time of the frames are compared at each gauge that has rain in both.
 
-1. Mean field bias (Smith and Krajewski 1991, Water Resour. Res. 27): the logarithm of sum(G) / sum(R), times n / (n +
-   n0): the weight of n pairs against the prior that the radar is right, which is what its Kalman filter does with one
-   observation.
+1. Mean field bias (Smith and Krajewski 1991, Water Resour. Res. 27): the logarithm of sum(G) / sum(R), times
+   n / (n + n0), the weight of n pairs against n0 that say the radar is right.
 2. Brandes (1975, J. Appl. Meteorol. 14): what is left of the ratio at each gauge is spread by weights exp(-(d /
    L)^2), in logarithms, with a constant added to the sum of the weights. So the factor goes back to the mean field
    bias far from gauges, and no single gauge is believed in full.
@@ -22,7 +21,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.field import NAME, time_step
+from hybridcast.field import HIGHEST_RATE, NAME, time_step
 from hybridcast.stations.contract import interval_of
 from hybridcast.stations.interpolation import cells, nearest, weighted_mean
 from hybridcast.stations.place import NO_OFFSET, kilometres, places_on, radar_at
@@ -49,6 +48,8 @@ class AdjustmentSettings:
     """What is added to the sum of weights."""
     highest: float = 4.0
     """The factor is between this and its inverse."""
+    untrusted: tuple[str, ...] = ("link",)
+    """Kinds of sensors (``sensor``) that do not adjust the radar."""
 
 
 @dataclass(frozen=True)
@@ -114,17 +115,30 @@ def adjusted(
     DataArray, AdjustmentReport
         The field (float32; NaN stays NaN, dry stays dry), and what was done. Without usable gauges it is `recent`
         itself.
+
+    Examples
+    --------
+    >>> from hybridcast import precipitation
+    >>> from hybridcast.stations import station_reports
+    >>> times = np.datetime64("2020-01-01T00:00") + np.arange(7) * np.timedelta64(5, "m")
+    >>> axis = np.arange(4) * 2e3
+    >>> radar = precipitation(np.full((7, 4, 4), 2.0), time=times, y=axis, x=axis, crs=None)
+    >>> gauges = station_reports(np.full((3, 7), 4.0), station=["A", "B", "C"], time=times,
+    ...                          interval=np.timedelta64(5, "m"), places={"x": axis[:3], "y": axis[:3]})
+    >>> field, report = adjusted(radar, gauges)
+    >>> round(report.mean_field_bias, 2), bool((field > radar).all()), adjusted(radar, None)[1].reason
+    (1.3, True, 'there is no station')
     """
     if stations is None or not stations.sizes["station"]:
         return recent, _identity("there is no station")
     pairs = paired(recent, stations, offset=offset, settings=settings)
     if not pairs.gauge.size:
-        return recent, _identity("no gauge has rain where the radar has rain too")
+        return recent, _identity("no trusted gauge has rain where the radar has rain too")
     bias, at_cells = factors_at(cells(recent), recent, pairs, settings)
     factor = at_cells.reshape(recent.shape[-2:])
-    field = (recent * xr.DataArray(factor, dims=("y", "x"))).astype(np.float32).assign_attrs(recent.attrs)
+    field = (recent * xr.DataArray(factor, dims=("y", "x"))).clip(max=HIGHEST_RATE).astype(np.float32)
     report = AdjustmentReport(pairs.gauge.size, bias, float(factor.min()), float(factor.max()), "")
-    return field.rename(recent.name).assign_attrs(adjustment=str(report)), report
+    return field.rename(recent.name).assign_attrs({**recent.attrs, "adjustment": str(report)}), report
 
 
 def _identity(reason: str) -> AdjustmentReport:
@@ -148,6 +162,7 @@ def paired(
     covered = float((recent["time"].values[-1] - recent["time"].values[0]) / np.timedelta64(1, "h"))
     enough = (gauge >= settings.least_amount) & (radar >= settings.least_amount)
     enough &= hours >= settings.least_share * covered
+    enough &= ~np.isin(stations["sensor"].values.astype(str), settings.untrusted)
     chosen = np.flatnonzero(enough & np.isfinite(places).all(axis=-1))
     return Pairs(places[chosen], gauge[chosen], radar[chosen], chosen)
 

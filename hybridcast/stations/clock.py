@@ -75,6 +75,20 @@ def clock_offset(
     -------
     ClockOffset or None
         None if there is too little rain to tell, or radar and stations do not agree at any lag.
+
+    Examples
+    --------
+    >>> from hybridcast import precipitation
+    >>> from hybridcast.stations import station_reports
+    >>> times = np.datetime64("2020-01-01T00:00") + np.arange(60) * np.timedelta64(5, "m")
+    >>> rain = np.random.default_rng(0).gamma(0.5, 4.0, (60, 4, 4))
+    >>> axis = np.arange(4) * 2e3
+    >>> radar = precipitation(rain, time=times, y=axis, x=axis, crs=None)
+    >>> gauges = station_reports(rain[:, range(4), range(4)].T, station=["A", "B", "C", "D"],
+    ...                          time=times + np.timedelta64(10, "m"), interval=np.timedelta64(5, "m"),
+    ...                          places={"x": axis, "y": axis})
+    >>> float(clock_offset(gauges, radar).offset / np.timedelta64(1, "m"))
+    10.0
     """
     step = time_step(field["time"].values)
     if step is None or not stations.sizes["time"]:

@@ -128,8 +128,10 @@ def station_reports(
         data,
         coords={"station": names, "time": _as_times(time), **coords},
         attrs={
-            "Conventions": "CF-1.11",
+            "Conventions": "CF-1.10",
             "featureType": "timeSeries",
+            "title": "station reports",
+            "history": "made by hybridcast",
             **(attrs or {}),
             INTERVAL: float(interval / np.timedelta64(1, "m")),
         },

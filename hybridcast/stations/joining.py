@@ -6,14 +6,22 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
+import pandas as pd
 import xarray as xr
+from numpy.typing import NDArray
 
 from hybridcast.errors import InputError
 from hybridcast.field import NAME
-from hybridcast.stations.contract import DIMS, INTERVAL, VARIABLES, check_stations, interval_of
+from hybridcast.stations.contract import DIMS, INTERVAL, PLACES, VARIABLES, check_stations, interval_of
 
 
-def on_step(stations: xr.Dataset, step: np.timedelta64, *, least_share: float = 1.0) -> xr.Dataset:
+def on_step(
+    stations: xr.Dataset,
+    step: np.timedelta64,
+    *,
+    least_share: float = 1.0,
+    ending: np.datetime64 | None = None,
+) -> xr.Dataset:
     """Bring reports onto a longer step: means of rain over whole intervals that end at multiples of `step`.
 
     Parameters
@@ -25,6 +33,8 @@ def on_step(stations: xr.Dataset, step: np.timedelta64, *, least_share: float = 
     least_share
         The share of the reports in a step that have to be there; by default all of them, so that the rain of a step is
         known only if each part of it is. What is missing then counts as much as what is there on average.
+    ending
+        A time at which a step ends, instead of those multiples: the last report, so that no step is cut short by it.
 
     Returns
     -------
@@ -55,17 +65,23 @@ def on_step(stations: xr.Dataset, step: np.timedelta64, *, least_share: float = 
         )
     if parts == 1 or not stations.sizes["time"]:
         return stations.assign_attrs({INTERVAL: _minutes(step)})
-    steps = stations.resample(
-        time=f"{int(step / np.timedelta64(1, 's'))}s", closed="right", label="right", origin="epoch"
-    )
-    rain = steps.mean()[NAME].where(steps.count()[NAME] >= max(1.0, least_share * parts - 1e-6))
-    later = [name for name in stations.data_vars if name in VARIABLES and name != NAME]
-    last = steps.last()[later] if later else xr.Dataset()
-    merged = stations.drop_dims("time").assign({NAME: rain, **last.data_vars})
-    for name in (NAME, *later):
-        merged[name] = merged[name].transpose(*DIMS).astype(np.float32).assign_attrs(stations[name].attrs)
-    merged["time"].attrs = stations["time"].attrs
-    return check_stations(merged.assign_attrs({**stations.attrs, INTERVAL: _minutes(step)}))
+    names = [name for name in VARIABLES if name in stations]
+    steps = {name: _steps(stations[name].values, stations["time"].values, step, ending) for name in names}
+    mean, count = steps[NAME].mean(), steps[NAME].count()
+    known = {NAME: mean.where(count >= max(1.0, least_share * parts - 1e-6))}
+    known |= {name: steps[name].last() for name in names if name != NAME}
+    data = {name: (DIMS, table.to_numpy(np.float32).T, stations[name].attrs) for name, table in known.items()}
+    merged = stations.drop_dims("time").assign_coords(time=("time", mean.index.to_numpy(), stations["time"].attrs))
+    return check_stations(merged.assign(data).assign_attrs({INTERVAL: _minutes(step)}))
+
+
+def _steps(
+    values: NDArray[np.float32], times: NDArray[np.datetime64], step: np.timedelta64, ending: np.datetime64 | None
+) -> Any:
+    """Give pandas' resampler of values of the shape ``(station, time)``."""
+    origin: Any = "epoch" if ending is None else pd.Timestamp(ending)
+    table = pd.DataFrame(values.T, index=pd.DatetimeIndex(times))
+    return table.resample(pd.Timedelta(step), closed="right", label="right", origin=origin)
 
 
 def joined(parts: Sequence[xr.Dataset], step: np.timedelta64 | None = None) -> xr.Dataset:
@@ -89,6 +105,12 @@ def joined(parts: Sequence[xr.Dataset], step: np.timedelta64 | None = None) -> x
     """
     step = max(interval_of(part) for part in parts) if step is None else step
     shown = [on_step(part, step) for part in parts]
+    if not any(all(set(pair) <= set(part.coords) for part in parts) for pair in PLACES):
+        raise InputError(
+            "some stations have degrees, others x and y",
+            "joined stations have places of one kind",
+            "Convert one of them",
+        )
     if len(shown) == 1:
         return shown[0]
     names = np.array(list(dict.fromkeys(name for part in shown for name in part["station"].values)), object)

@@ -8,6 +8,9 @@
    Berne 2013, IEEE Geosci. Remote Sens. Lett. 10).
 5. The rest is rain along the path by the power law of Recommendation ITU-R P.838-3.
 
+Beside the gauges of Gothenburg (27 August 2015, links within 3 km, 15 min) these settings correlate .89 with a bias of
+.95; with pycomlink's sample against the radar along each path (5 min) .73 and .61. So trust links less than gauges.
+
 The result are station reports like any others: ``sensor`` is ``"link"``, the place is the middle of the path, the
 ends are coordinates.
 """
@@ -85,7 +88,7 @@ class LinkSettings:
 
     window: str = "60min"
     """The standard deviation that tells wet from dry is over so long, up to the value."""
-    wet: float = 0.8
+    wet: float = 0.5
     """Wet above this standard deviation, dB."""
     baseline: str = "6h"
     """The median of the dry loss is over so long."""

@@ -45,7 +45,7 @@ def recognises(path: Path, head: bytes) -> bool:
 
 def read(path: Path) -> xr.Dataset:
     """Read all stations of one file."""
-    rows = read_csv(path, COLUMNS, number_sta="str", date="str").rename(columns=_NAMES)
+    rows = read_csv(path, COLUMNS, {"number_sta": "str", "date": "str"}).rename(columns=_NAMES)
     rows["time"] = times_of(rows["date"], path)
     rows[RATE] = rate_from_accumulation(rows["precip"].to_numpy(np.float32), INTERVAL)
     rows["relative_humidity"] = rows["hu"] / 100

@@ -77,6 +77,17 @@ def save_stations(stations: xr.Dataset, path: str | Path) -> Path:
     ------
     InputError
         If the suffix is another one, or the reports do not keep the contract.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from hybridcast.stations import open_stations, station_reports
+    >>> reports = station_reports([[0.0, 6.0]], station=["A"], interval=np.timedelta64(5, "m"),
+    ...                           time=["2020-01-01T00:05", "2020-01-01T00:10"],
+    ...                           places={"latitude": [57.7], "longitude": [12.0]})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     open_stations(save_stations(reports, f"{folder}/reports.parquet")).precipitation_rate.values.tolist()
+    [[0.0, 6.0]]
     """
     stations = check_stations(stations)
     path = Path(path).expanduser()
@@ -88,14 +99,15 @@ def save_stations(stations: xr.Dataset, path: str | Path) -> Path:
         else:
             units = {"units": "seconds since 1970-01-01", "dtype": "int64"}
             encoding: dict[str, Any] = {RATE: {"zlib": True}, "time": units, "time_bounds": units}
-            _with_bounds(stations).to_netcdf(part, engine="h5netcdf", encoding=encoding)
+            _by_cf(stations).to_netcdf(part, engine="h5netcdf", encoding=encoding)
     return path
 
 
-def _with_bounds(stations: xr.Dataset) -> xr.Dataset:
-    """Add the bounds of time, which tell CF what an interval is."""
+def _by_cf(stations: xr.Dataset) -> xr.Dataset:
+    """Add the bounds of time, which tell CF what an interval is; names are texts, so no coordinate variable."""
     ends = stations["time"].values
     bounds = np.stack([ends - interval_of(stations), ends], axis=-1)
     stations = stations.assign(time_bounds=(("time", "bounds"), bounds))
     stations["time"].attrs = {**stations["time"].attrs, "bounds": "time_bounds"}
-    return stations
+    names = stations["station"].variable
+    return stations.drop_vars("station").assign_coords(station_id=names)

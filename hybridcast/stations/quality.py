@@ -13,7 +13,8 @@ In this order, a value being rejected by the first that finds it wrong:
 - ``radar``: over the last hours hardly anything where the radar has a lot, or the reverse, unless neighbours confirm
   it.
 
-The last three are made on a longer step, and all reports in a rejected step are rejected. titanlib: Baserud et al.
+The last three are made on a longer step, the last one ending with the last report, and all reports in a rejected step
+are rejected. titanlib: Baserud et al.
 2020, TITAN automatic spatial quality control, Adv. Sci. Res. 17. Where it is not installed, these two checks are not
 done, and the report says so. For a forecast give only what is known at its issue time (`known_at`): a check looks at
 whole steps.
@@ -205,7 +206,8 @@ def _compared(
     nothing = np.zeros(stations[NAME].shape, bool)
     if not nothing.size:
         return {}
-    steps = on_step(stations, compared_step(stations, np.timedelta64(settings.step_minutes, "m")))
+    step = compared_step(stations, np.timedelta64(settings.step_minutes, "m"))
+    steps = on_step(stations, step, ending=stations["time"].values[-1])
     rates = steps[NAME].values
     seen = np.full_like(rates, np.nan) if radar is None else radar_at(steps, radar, offset=offset).values
     wrong: dict[str, Mask] = {}

@@ -32,7 +32,7 @@ def recognises(path: Path, head: bytes) -> bool:
 
 def read(path: Path) -> xr.Dataset:
     """Read all gauges of one file."""
-    rows = read_csv(path, COLUMNS, encoding="latin-1", station_id="str").rename(columns={"station_id": "station"})
+    rows = read_csv(path, COLUMNS, {"station_id": "str", "time": "str"}).rename(columns={"station_id": "station"})
     rows["time"] = times_of(rows["time"], path)
     rows[RATE] = rate_from_accumulation(rows["rainfall_amount"].to_numpy(np.float32), INTERVAL)
     return from_rows(

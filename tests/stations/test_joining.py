@@ -32,6 +32,13 @@ def test_a_step_with_a_missing_part_is_unknown_unless_a_share_is_enough():
     assert on_step(reports(rates), 15 * MINUTE, least_share=0.8).precipitation_rate.values.tolist() == [[1.0, 1.0]]
 
 
+def test_a_step_may_end_with_the_last_report():
+    made = on_step(reports([np.arange(32.0)]), 15 * MINUTE, ending=START + 32 * MINUTE)
+    assert made.time.values[-1] == START + 32 * MINUTE
+    assert made.precipitation_rate.values[0, 1:].tolist() == [9.0, 24.0]
+    assert np.isnan(made.precipitation_rate.values[0, 0])
+
+
 def test_what_is_of_one_moment_is_that_of_the_last_report():
     made = on_step(reports(np.zeros((1, 10)), wind_from_direction=[np.arange(10) * 36.0]), 5 * MINUTE)
     assert made.wind_from_direction.values.tolist() == [[144.0, 324.0]]
@@ -59,3 +66,19 @@ def test_joins_times_of_one_station_and_the_first_value_counts():
 def test_intervals_that_end_at_other_times_do_not_go_together():
     with pytest.raises(InputError, match="end at other times"):
         joined([reports([[1.0, 2.0]], 15), reports([[1.0, 2.0]], 15, names=("B",), first=7)])
+
+
+def test_places_of_different_kinds_do_not_go_together():
+    metres = reports([[1.0, 2.0]], names=("B",)).drop_vars(["latitude", "longitude"])
+    metres = metres.assign_coords(x=("station", [0.0]), y=("station", [0.0]))
+    with pytest.raises(InputError, match="places of one kind"):
+        joined([reports([[1.0, 2.0]]), metres])
+
+
+def test_a_year_of_reports_is_brought_onto_a_step_quickly():
+    import time
+
+    many = reports(np.zeros((20, 105_120)), 5, names=tuple(str(n) for n in range(20)))
+    start = time.process_time()
+    assert on_step(many, 30 * MINUTE).sizes["time"] == 17_520
+    assert time.process_time() - start < 3
