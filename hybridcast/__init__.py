@@ -22,7 +22,6 @@ _CONTENTS = {
     "rate_from_dbz": "hybridcast.field",  # reflectivity -> mm h-1
     "dbz_from_rate": "hybridcast.field",  # mm h-1 -> reflectivity
     "rate_from_accumulation": "hybridcast.field",  # mm per interval -> mm h-1
-    "open_stations": "hybridcast.stations",  # files of gauges and weather stations -> their reports
     "open_nwp": "hybridcast.nwp",  # files of a model -> its runs
     "open_terrain": "hybridcast.terrain",  # a file of heights -> heights on the radar's grid
     "fetch": "hybridcast.datasets",  # real events, by name

@@ -1,7 +1,7 @@
 """What other sources add, on the real events: ``make sources``.
 
-Runs `hybridcast evaluate --sources`, writes sources.json and sources.md beside this file, and the short tables between the
-marks in the README. Forecasts are kept in the folder given by ``--work``: a run that was stopped goes on.
+Runs `hybridcast evaluate --sources`, writes sources.json and sources.md beside this file, and the short tables between
+the marks in the README. Forecasts are kept in the folder given by ``--work``: a run that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import sys
 from pathlib import Path
 
 from hybridcast.ablation.gauges import gauge_lines
-from hybridcast.ablation.pseudo import pseudo_lines
 from hybridcast.ablation.wind import wind_lines
+
+from hybridcast.ablation.pseudo import pseudo_lines
 
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
