@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 import hybridcast
@@ -213,6 +214,9 @@ def forecast(
     _report(result, output, plot)
 
 
+app.command("plot")(draw_plot)
+
+
 @app.command()
 def demo(
     folder: Annotated[Path, typer.Option("--output", "-o", help="Folder for the forecast and the film.")] = Path("out"),
@@ -234,13 +238,12 @@ def info() -> None:
     for title, rows in (("hybridcast", _about()), ("radar formats", _formats())):
         table = Table(title=title, title_justify="left", show_header=False, box=None)
         for row in rows:
-            table.add_row(*row)
+            table.add_row(*map(escape, row))
         out.print(table)
 
 
 app.command()(evaluate)
 app.command()(train)
-app.command("plot")(draw_plot)
 app.command()(nightly)
 app.command()(scores)
 
@@ -266,10 +269,11 @@ def _report(result: Any, output: Path, plot: Path | None) -> None:
         f"issued {issued} UTC by {result.attrs['model']}: {leads.size} lead times to +{longest} min, "
         f"{unknown:.0%} of the grid unknown at the last",
         highlight=False,
+        soft_wrap=True,
     )
     for name in ("status", "motion_status", "fallback"):
         if result.attrs.get(name, "ok") not in {"ok", "estimated"}:
-            err.print(f"[yellow]note:[/] {result.attrs[name]}", highlight=False)
+            err.print(f"[yellow]note:[/] {result.attrs[name]}", highlight=False, soft_wrap=True)
     for path in (output, plot):
         if path is not None:
             out.print(
