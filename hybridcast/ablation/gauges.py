@@ -372,8 +372,8 @@ def gauge_lines(found: Mapping[str, Any]) -> list[str]:
     ]
     for name, one in found["sets"].items():
         lines += [
-            f"{name}: {one['gauge_count']} gauges, means over {one['interval_min']:g} min; {one['clock']}; quality control: "
-            f"{one['quality']}. Forecasts by {one['forecast_by']}.",
+            f"{name}: {one['gauge_count']} gauges, means over {one['interval_min']:g} min; {one['clock']}; "
+            f"quality control: {one['quality']}. Forecasts by {one['forecast_by']}.",
             "",
             *_table(one),
         ]
