@@ -1,13 +1,8 @@
 """What gauges add: forecasts from radar adjusted by gauges and from radar as it is, on real data, at gauges held out.
 
-At each issue time the gauges are parted into folds. For each fold the radar of the last two hours is adjusted by the
-reports of all other gauges that had ended by then and passed quality control among themselves, and what is forecast
-from it is read at the gauges of the fold, which it has not seen. At a lead time of 0 it is the adjusted radar itself.
-A gauge's report is compared with the mean over its interval, whose frames may in part be radar and in part forecast;
-the chance of a rate over the interval is the mean of the chances of its frames.
-
-The same is scored on the grid, adjusted by all gauges, against the radar as it then was. Adjusting moves rates away
-from the raw radar, and that has its price where the raw radar is the truth.
+How gauges are held out is in `hybridcast.ablation.held_out`. The same is scored on the grid, adjusted by all gauges,
+against the radar as it then was. Adjusting moves rates away from the raw radar, and that has its price where the raw
+radar is the truth.
 
 The offset between the clocks of radar and gauges is estimated once over the whole archive, from all gauges, and taken
 for adjusting and for scoring.
@@ -15,26 +10,24 @@ for adjusting and for scoring.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
+from hybridcast.ablation.held_out import LEADS, LEVELS, SOURCES, Archive, HeldOutSettings, forecasts_at
 from hybridcast.datasets import fetch
 from hybridcast.errors import InputError
 from hybridcast.evaluation import Progress
 from hybridcast.events import Event, issue_times
-from hybridcast.field import GRID_MAPPING, NAME, iso_time, regular_times
-from hybridcast.forecasting import HISTORY, forecast
+from hybridcast.field import NAME, iso_time, regular_times
 from hybridcast.fusion import trained
 from hybridcast.nowcasters import Advection, Nowcaster
 from hybridcast.radar import open_radar
-from hybridcast.stations import known_at, open_stations, radar_at
-from hybridcast.stations.adjustment import AdjustmentSettings, adjusted
+from hybridcast.stations import open_stations
 from hybridcast.stations.clock import ClockOffset, clock_offset
 from hybridcast.stations.contract import interval_of
 from hybridcast.stations.place import NO_OFFSET
@@ -44,10 +37,7 @@ from hybridcast.verification.confidence import LEAST_DAYS, paired_difference
 from hybridcast.verification.sums import PROBABILITY, common_mask, sums_of
 
 _MINUTE = np.timedelta64(1, "m")
-LEADS = np.array([0, 15, 30, 60]) * _MINUTE
-LEVELS = (0.1, 1.0, 5.0)
 PLACES = ("gauges", "grid")
-SOURCES = ("radar", "radar and gauges")
 #: Scores by name, and whether more of it is better; the mean error is neither.
 BETTER = {"MAE": "lower", "RMSE": "lower", "bias": "", "CSI 1": "higher"} | {f"Brier {t:g}": "lower" for t in LEVELS}
 
@@ -69,30 +59,6 @@ GAUGE_SETS = (
     GaugeSet("openmrg-20150827"),
     GaugeSet("openrainer-20220917", gauges="*AWS*", seen_in_training=True),
 )
-
-
-class Archive(NamedTuple):
-    """Radar and gauges that belong together."""
-
-    name: str
-    radar: xr.DataArray
-    """In memory, on regular times."""
-    stations: xr.Dataset
-    """Reports as they came."""
-    offset: np.timedelta64
-    """How much later rain is at the gauges than the radar's stamps say."""
-
-
-@dataclass(frozen=True)
-class HeldOutSettings:
-    """How gauges are held out."""
-
-    cases: int = 40
-    """At most so many issue times, evenly chosen among those with rain in the radar."""
-    folds: int = 4
-    seed: int = 0
-    """Of the shuffle that parts the gauges, another one for each issue time."""
-    adjustment: AdjustmentSettings = AdjustmentSettings()
 
 
 def gauge_ablation(
@@ -161,7 +127,7 @@ def _said_of(clock: ClockOffset | None) -> str:
 def held_out_scores(
     archive: Archive,
     nowcaster: Nowcaster,
-    settings: HeldOutSettings = HeldOutSettings(),
+    settings: HeldOutSettings | None = None,
     progress: Progress | None = None,
 ) -> xr.Dataset:
     """Score forecasts with and without gauges, day by day.
@@ -179,6 +145,7 @@ def held_out_scores(
     InputError
         If no issue time has rain.
     """
+    settings = settings or HeldOutSettings()
     event = Event(archive.name, archive.name, dataset=archive.name, longest=f"{int(LEADS[-1] / _MINUTE)}min")
     issues = issue_times(archive.radar, event, most=settings.cases)
     if not issues.size:
@@ -209,95 +176,6 @@ def _scores_of(sums: xr.Dataset) -> xr.Dataset:
     found |= {f"Brier {level:g}": brier.sel(threshold=level, drop=True) for level in LEVELS}
     support = {"cases": sums["cases"], "points": sums["count"], "wet_points": wet["hits"] + wet["misses"]}
     return xr.Dataset(found | support | {name: sums[name] for name in ("issue_times", "adjusted")})
-
-
-# --- one case -------------------------------------------------------------------------------------------------
-
-
-class Case(NamedTuple):
-    """What was forecast at one issue time."""
-
-    at_gauges: dict[str, xr.Dataset]
-    """By source: rates, and chances if there are any, dims ``("lead_time", "station")``."""
-    on_grid: dict[str, xr.Dataset]
-    """By source, dims ``("lead_time", "y", "x")``."""
-    adjusted: bool
-    """Whether the gauges changed anything on the grid."""
-
-
-def forecasts_at(
-    archive: Archive, issue: np.datetime64, nowcaster: Nowcaster, settings: HeldOutSettings = HeldOutSettings()
-) -> Case:
-    """Forecast from the radar up to `issue` as it is and adjusted; each gauge is read where it was held out."""
-    recent = archive.radar.sel(time=slice(issue - HISTORY, issue))
-    asked = archive.stations[[NAME]].reindex(time=issue + LEADS)
-    asked.attrs = archive.stations.attrs
-    as_it_is = _told(recent, nowcaster)
-    by_all = _adjusted(recent, archive.stations, archive.offset, settings)
-    held = []
-    for fold in folds_of(archive.stations.sizes["station"], issue, settings):
-        others = archive.stations.isel(station=~fold)
-        field = _adjusted(recent, others, archive.offset, settings)
-        told = as_it_is if field is recent else _told(field, nowcaster)
-        held.append(_at_gauges(told, asked.isel(station=fold), archive.offset))
-    with_gauges = xr.concat(held, "station").sel(station=asked["station"].values)
-    grid = _on_grid(as_it_is, issue)
-    return Case(
-        dict(zip(SOURCES, (_at_gauges(as_it_is, asked, archive.offset), with_gauges), strict=True)),
-        dict(
-            zip(SOURCES, (grid, grid if by_all is recent else _on_grid(_told(by_all, nowcaster), issue)), strict=True)
-        ),
-        by_all is not recent,
-    )
-
-
-def folds_of(count: int, issue: np.datetime64, settings: HeldOutSettings) -> Iterator[NDArray[np.bool_]]:
-    """Part `count` gauges at random: give for each fold which of them are held out."""
-    generator = np.random.default_rng([settings.seed, int(issue.astype("datetime64[m]").astype(np.int64))])
-    fold = generator.permutation(count) % settings.folds
-    return (fold == number for number in range(settings.folds) if (fold == number).any())
-
-
-def _adjusted(
-    recent: xr.DataArray, stations: xr.Dataset, offset: np.timedelta64, settings: HeldOutSettings
-) -> xr.DataArray:
-    """Adjust by what was known at the last frame; `recent` itself where that changes nothing."""
-    known = known_at(stations, recent["time"].values[-1])
-    known = known.isel(time=known["time"].values >= recent["time"].values[0])
-    checked, _ = checked_reports(known, recent, offset=offset)
-    return adjusted(recent, checked, offset=offset, settings=settings.adjustment)[0]
-
-
-def _told(recent: xr.DataArray, nowcaster: Nowcaster) -> xr.Dataset:
-    """Give the frames and what is forecast from them in one row of times, with chances if there are any."""
-    result = forecast(recent, lead_time=LEADS[-1], model=nowcaster)
-    coords = {name: recent.coords[name] for name in ("y", "x", GRID_MAPPING) if name in recent.coords}
-    times = np.concatenate([recent["time"].values, result["time"].values])
-    dims = ("time", "y", "x")
-    told = xr.Dataset({NAME: (dims, np.concatenate([recent.values, result[NAME].values]))}, {**coords, "time": times})
-    if PROBABILITY in result:
-        seen = np.stack([np.where(np.isnan(recent), np.nan, recent >= np.float32(t)) for t in LEVELS])
-        chances = result[PROBABILITY].sel(threshold=list(LEVELS)).values
-        told[PROBABILITY] = (("threshold", *dims), np.concatenate([seen.astype(np.float32), chances], axis=1))
-        told = told.assign_coords(threshold=list(LEVELS))
-    return told
-
-
-def _at_gauges(told: xr.Dataset, asked: xr.Dataset, offset: np.timedelta64) -> xr.Dataset:
-    """Read at the gauges: means over the intervals that end at the valid times."""
-    read = xr.Dataset({NAME: radar_at(asked, told[NAME], offset=offset)})
-    if PROBABILITY in told:
-        chances = [radar_at(asked, told[PROBABILITY].sel(threshold=t, drop=True), offset=offset) for t in LEVELS]
-        read[PROBABILITY] = xr.concat(chances, xr.Variable("threshold", list(LEVELS)))
-    return _by_lead(read)
-
-
-def _on_grid(told: xr.Dataset, issue: np.datetime64) -> xr.Dataset:
-    return _by_lead(told.sel(time=issue + LEADS))
-
-
-def _by_lead(told: xr.Dataset) -> xr.Dataset:
-    return told.assign_coords(lead_time=("time", LEADS.astype("timedelta64[ns]"))).swap_dims(time="lead_time")
 
 
 def _case_sums(

@@ -3,8 +3,10 @@
 - Forecasts: correlation of decibels and CSI, over the cells that every method knows. With the last frame alone there is
   no motion to be found, and the wind is all there is.
 - Motion: its difference from the flow of the four frames that follow, at their echo.
-- Hidden echo: each half of the patch in turn is made dry for the method, and its motion there is compared with the flow
-  of all echo. This is what the wind is for: motion where the radar has none to show.
+- Hidden echo: each half of the patch in turn is taken from the method, and its motion there is compared with the flow
+  of all echo. This is what the wind is for: motion where the radar has none to show. It is done in two ways: the half
+  is dry, and its straight border, cut through echo, looks like echo that stands still; or it is not seen, as beyond
+  the reach of a radar. The second is fairer to the flow alone.
 
 Winds count at their own times: the patches hold one field for each frame and no run time, so what a service would have
 had at the issue time is a forecast of it, and a little worse.
@@ -13,7 +15,7 @@ had at the issue time is a forecast of it, and a little worse.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,6 +41,8 @@ SCORES = ("correlation", "CSI 0.1", "CSI 1")
 FRAMES = 4
 #: Echo: mm h-1.
 ECHO = 0.1
+#: What hidden echo is replaced with.
+HIDDEN = {"hidden_as_dry": 0.0, "hidden_as_unseen": np.nan}
 #: With fewer cells of echo on either side nothing is hidden.
 LEAST_ECHO = 100
 
@@ -49,8 +53,9 @@ def wind_ablation() -> dict[str, Any]:
     Returns
     -------
     dict
-        Plain numbers. By patch and method: `forecast`, for each lead time the `cases` and the mean of each of `SCORES`;
-        `motion` and `hidden`, the `cases` and the mean of the RMS error, m s-1. None where there is no case.
+        Plain numbers. By patch and method: `forecast`, for each lead time the `cases` and the mean of each of
+        `SCORES`; `motion`, `hidden_as_dry` and `hidden_as_unseen`, the `cases` and the mean of the RMS error, m s-1.
+        None where there is no case.
 
     Raises
     ------
@@ -77,9 +82,9 @@ def wind_scores(rain: xr.DataArray, winds: xr.Dataset) -> dict[str, Any]:
     winds
         Model fields on its grid at its times, as `hybridcast.nwp.on_radar_grid` gives them.
     """
-    scored = [defaultdict(list) for _ in LEADS]
+    scored: list[Values] = [defaultdict(list) for _ in LEADS]
     motion: Values = defaultdict(list)
-    hidden: Values = defaultdict(list)
+    hidden: dict[str, Values] = {name: defaultdict(list) for name in HIDDEN}
     for last in range(FRAMES - 1, rain.sizes["time"]):
         recent = rain.isel(time=slice(last + 1 - FRAMES, last + 1))
         wind = steering_wind(winds, recent["time"].values[-1])
@@ -91,12 +96,13 @@ def wind_scores(rain: xr.DataArray, winds: xr.Dataset) -> dict[str, Any]:
         if later.sizes["time"] == FRAMES:
             _add(motion, motion_errors(recent, later, wind))
         for half in _halves(recent):
-            _add(hidden, hidden_errors(recent, half, wind))
+            for name, value in HIDDEN.items():
+                _add(hidden[name], hidden_errors(recent, half, value, wind))
     return {
         name: {
             "forecast": [_mean_of(at_lead[name]) for at_lead in scored],
             "motion": _mean_of(motion[name]),
-            "hidden": _mean_of(hidden[name]),
+            **{way: _mean_of(values[name]) for way, values in hidden.items()},
         }
         for name in nowcasters(None)
     }
@@ -142,13 +148,13 @@ def motion_errors(recent: xr.DataArray, later: xr.DataArray, wind: xr.Dataset) -
     return {name: rms(motion, truth, echo) for name, motion in (found | {"wind, one frame": wind}).items()}
 
 
-def hidden_errors(recent: xr.DataArray, half: dict[str, slice], wind: xr.Dataset) -> dict[str, float]:
-    """Make `half` of the frames dry, and give RMS differences (m s-1) from the flow of all, at the echo hidden there.
+def hidden_errors(recent: xr.DataArray, half: dict[str, slice], value: float, wind: xr.Dataset) -> dict[str, float]:
+    """Put `value` into `half` of the frames, and give RMS differences (m s-1) from the flow of all, at what is hidden.
 
     Nothing where there is too little echo on one of both sides.
     """
     hidden = recent.copy(deep=True)
-    hidden[half] = 0.0
+    hidden[half] = value
     left = hidden.values[-1] >= ECHO
     gone = (recent.values[-1] >= ECHO) & ~left
     if min(gone.sum(), left.sum()) < LEAST_ECHO:
@@ -203,13 +209,16 @@ def _mean_of(values: Sequence[Any]) -> dict[str, Any]:
 def wind_lines(found: Mapping[str, Any]) -> list[str]:
     """Write what `wind_ablation` found as Markdown."""
     leads = " | ".join(f"{minutes:g} min" for minutes in found["lead_times_min"])
-    lines = [f"AROME wind, real: {' / '.join(SCORES)}; RMS error of the motion, and where echo is hidden; (cases).", ""]
+    lines = [f"AROME wind, real: {' / '.join(SCORES)}; RMS error of the motion; (cases).", ""]
     for patch, methods in found["patches"].items():
-        lines += [f"| {patch} | {leads} | motion, m/s | hidden, m/s |", "|---" * (len(LEADS) + 3) + "|"]
+        lines += [
+            f"| {patch} | {leads} | motion, m/s | hidden as dry, m/s | as unseen, m/s |",
+            "|---" * (len(LEADS) + 4) + "|",
+        ]
         for name, one in methods.items():
             cells = [
                 *(_cell(at_lead, 3) for at_lead in one["forecast"]),
-                *(_cell(one[k], 1) for k in ("motion", "hidden")),
+                *(_cell(one[k], 1) for k in ("motion", *HIDDEN)),
             ]
             lines.append(f"| {name} | {' | '.join(cells)} |")
         lines.append("")
