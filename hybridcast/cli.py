@@ -14,6 +14,7 @@ import typer
 from rich.table import Table
 
 import hybridcast
+from hybridcast.cli_archive import archive
 from hybridcast.cli_learned import evaluate, train
 from hybridcast.cli_nightly import nightly, scores
 from hybridcast.cli_parts import check_known, check_suffix, err, out
@@ -240,6 +241,7 @@ def info() -> None:
 
 app.command()(evaluate)
 app.command()(train)
+app.add_typer(archive, name="archive")
 app.command("plot")(draw_plot)
 app.command()(nightly)
 app.command()(scores)
