@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 import hybridcast
+from hybridcast.cli_archive import archive
 from hybridcast.cli_learned import evaluate, train
 from hybridcast.cli_nightly import nightly, scores
 from hybridcast.cli_parts import check_known, check_suffix, err, out
@@ -244,6 +245,7 @@ def info() -> None:
 
 app.command()(evaluate)
 app.command()(train)
+app.add_typer(archive, name="archive")
 app.command()(nightly)
 app.command()(scores)
 

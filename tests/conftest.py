@@ -121,12 +121,16 @@ def set_threads(monkeypatch):
 @pytest.fixture
 def run(monkeypatch, capsys):
     """Run the command line in this process; give exit status, output and errors."""
+    from rich.console import Console
+
     from hybridcast import cli
 
     def call(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["hybridcast", *map(str, arguments)])
-        monkeypatch.setattr(cli, "out", cli.Console(width=400))
-        monkeypatch.setattr(cli, "err", cli.Console(stderr=True, width=400))
+        consoles = {"out": Console(width=400), "err": Console(stderr=True, width=400)}
+        for module in [module for name, module in sys.modules.items() if name.startswith("hybridcast.cli")]:
+            for name in consoles.keys() & vars(module).keys():
+                monkeypatch.setattr(module, name, consoles[name])
         code = 0
         try:
             cli.main()

@@ -20,6 +20,7 @@ from hybridcast.pseudo_nwp import PRESETS
 from hybridcast.pseudo_nwp.runs import runs_before
 from hybridcast.scales import filtered
 from hybridcast.sources import Sources, planes_of, sources_at
+from hybridcast.stations import open_stations
 from hybridcast.terrain import open_terrain
 
 Array = NDArray[np.float32]
@@ -117,12 +118,19 @@ def _sources(event: Event, radar: xr.DataArray, issue: np.datetime64, sampling: 
         nwp = _model_of(event.nwp)
     elif sampling.pseudo_nwp:
         nwp = pseudo_runs(event.name, radar, issue, sampling.seed)
-    return sources_at(recent, nwp=nwp, terrain=None if event.terrain is None else open_terrain(event.terrain, radar))
+    terrain = None if event.terrain is None else open_terrain(event.terrain, radar)
+    stations = None if event.stations is None else _reports_of(event.stations)
+    return sources_at(recent, nwp=nwp, terrain=terrain, stations=stations)
 
 
 @lru_cache(maxsize=1)
 def _model_of(files: str) -> xr.Dataset:
     return open_nwp(files)
+
+
+@lru_cache(maxsize=1)
+def _reports_of(files: str) -> xr.Dataset:
+    return open_stations(files)
 
 
 def pseudo_runs(name: str, radar: xr.DataArray, issue: np.datetime64, seed: int = 0) -> xr.Dataset:

@@ -15,15 +15,17 @@ from __future__ import annotations
 import pickle
 import re
 import zipfile
+import zlib
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.errors import ReadError
+from hybridcast.errors import InputError, ReadError
 from hybridcast.field import EARTH_RADIUS, precipitation, rate_from_accumulation
 from hybridcast.radar._netcdf import check_rates
 
@@ -32,7 +34,7 @@ DESCRIPTION = "Météo-France MeteoNet, 5-minute rain, npz"
 
 INTERVAL = np.timedelta64(5, "m")
 _ZIP_MAGIC = b"PK\x03\x04"
-_COMPOSITE = re.compile(r"rainfall_([A-Z]+)_\d{4}_\d{2}\.\d\.npz$")
+COMPOSITE = re.compile(r"rainfall_([A-Z]+)_\d{4}_\d{2}\.\d\.npz$")
 PATCH = re.compile(r"y(\d{4})-M(\d+)-d(\d+)-h(\d+)-m(\d+)\.npz$")
 _PATCH_LATITUDE = 48.0
 _FOLDERS_ABOVE = 3
@@ -53,17 +55,71 @@ _HARMLESS = {
 }
 
 
+_DAMAGES = (zipfile.BadZipFile, EOFError, KeyError, pickle.UnpicklingError, zlib.error)
+
+
 def recognises(path: Path, head: bytes) -> bool:
     """Tell by its name, the only thing that says what the numbers mean, whether a file is MeteoNet rain."""
-    return head.startswith(_ZIP_MAGIC) and (_COMPOSITE.match(path.name) is not None or _is_patch(path))
+    return head.startswith(_ZIP_MAGIC) and (COMPOSITE.match(path.name) is not None or _is_patch(path))
 
 
 def read(path: Path) -> xr.DataArray:
     """Read all frames of one file; -1 is NaN."""
     try:
         return _read_patch(path) if PATCH.match(path.name) else _read_composite(path)
-    except (zipfile.BadZipFile, EOFError, KeyError, pickle.UnpicklingError) as error:
+    except _DAMAGES as error:
         raise ReadError(path, f"the npz file is damaged or incomplete ({error})") from error
+
+
+def read_blocks(path: Path, frames: int, coordinates: Path | None = None) -> Iterator[xr.DataArray]:
+    """Read a composite by blocks of so many frames, as they come in the file: ten days need not fit in memory.
+
+    Parameters
+    ----------
+    path
+        The npz file.
+    frames
+        In a block.
+    coordinates
+        The file of coordinates; by default the one beside or above it.
+
+    Yields
+    ------
+    DataArray
+        Frames of a precipitation field, dims ``(time, y, x)``.
+
+    Raises
+    ------
+    ReadError
+        If the file is damaged: at the latest with its last block, where its checksum is known. Then none of what came
+        before can be trusted.
+    """
+    try:
+        times = np.asarray(_dates(path), dtype="datetime64[ns]")
+        y, x = _coordinates(path) if coordinates is None else _axes_in(coordinates)
+        with zipfile.ZipFile(path) as archive, archive.open("data.npy") as file:
+            dtype = _header(file, (times.size, y.size, x.size), path)
+            for first in range(0, times.size, frames):
+                stamps = times[first : first + frames]
+                raw = file.read(stamps.size * y.size * x.size * dtype.itemsize)
+                hundredths = np.frombuffer(raw, dtype).reshape(-1, y.size, x.size)
+                if first + frames >= times.size:
+                    file.read(1)  # at its end the checksum is compared
+                yield precipitation(_rate(hundredths, path), time=stamps, y=y, x=x, crs="EPSG:4326", attrs=_ATTRIBUTES)
+    except (*_DAMAGES, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise ReadError(path, f"the npz file is damaged or incomplete ({error})") from error
+
+
+def _header(file: IO[bytes], shape: tuple[int, ...], path: Path) -> np.dtype[Any]:
+    """Read the header of ``data.npy``, and give the type of its values."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    found, columns_first, dtype = read(file)
+    if found != shape or columns_first:
+        raise ReadError(path, f"data of shape {found}, but dates and cells are {shape}; or columns come first")
+    return dtype
 
 
 def _read_composite(path: Path) -> xr.DataArray:
@@ -108,12 +164,16 @@ def _dates(path: Path) -> list[datetime]:
 
 def _coordinates(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Give latitudes and longitudes of the centres of cells, from the file that every zone comes with."""
-    match = _COMPOSITE.match(path.name)
+    match = COMPOSITE.match(path.name)
     name = f"radar_coords_{match[1] if match else 'NW'}.npz"
     folders = list(path.absolute().parents)[: _FOLDERS_ABOVE + 1]
     found = next((folder / name for folder in folders if (folder / name).is_file()), None)
     if found is None:
         raise ReadError(path, f"{name} is not in {folders[0]} nor the {_FOLDERS_ABOVE} folders above: put it there")
+    return _axes_in(found)
+
+
+def _axes_in(found: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     with np.load(found) as file:
         lats, lons = file["lats"], file["lons"]
     if np.ptp(lats, axis=1).max() > 1e-6 or np.ptp(lons, axis=0).max() > 1e-6:
