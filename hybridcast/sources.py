@@ -182,7 +182,7 @@ def offset_of(stations: xr.Dataset, recent: xr.DataArray) -> np.timedelta64:
     """Give how much later rain is at the stations than the radar's stamps say.
 
     It is what ``attrs["clock_offset_minutes"]`` of the reports says, which is best found once, over days of radar, by
-    `hybridcast.stations.clock.clock_offset`; or else what the frames at hand tell, if there are stations and rain enough.
+    `hybridcast.stations.clock.clock_offset`; or else what the frames at hand tell, if there is enough rain at stations.
     """
     if OFFSET in stations.attrs:
         return np.timedelta64(round(60 * float(stations.attrs[OFFSET])), "s")
