@@ -236,7 +236,7 @@ def demo(
 @app.command()
 def info() -> None:
     """Show versions, threads, folders and formats."""
-    for title, rows in (("hybridcast", _about()), ("radar formats", _formats())):
+    for title, rows in {"hybridcast": _about(), **_formats()}.items():
         table = Table(title=title, title_justify="left", show_header=False, box=None)
         for row in rows:
             table.add_row(*map(escape, row))
@@ -346,10 +346,11 @@ def _about() -> list[tuple[str, str]]:
     ]
 
 
-def _formats() -> list[tuple[str, str]]:
-    from hybridcast.radar import formats
+def _formats() -> dict[str, list[tuple[str, str]]]:
+    from hybridcast import nwp, radar, stations
 
-    return [(name, reader.DESCRIPTION) for name, reader in formats().items()]
+    known = {"radar formats": radar.formats(), "station formats": stations.formats(), "model formats": nwp.formats()}
+    return {title: [(name, one.DESCRIPTION) for name, one in found.items()] for title, found in known.items()}
 
 
 def main() -> None:

@@ -41,6 +41,8 @@ def test_a_model_without_a_value_is_not_trusted():
     wetness = made(weight=1.0)
     gone = wetness._replace(model=[np.full(400, np.nan, np.float32)] * LEADS)
     np.testing.assert_allclose(gone.shares(THRESHOLDS)[0], [0.5, 0.0])
+    unweighed = made(weight=np.nan)
+    np.testing.assert_allclose(unweighed.shares(THRESHOLDS)[0], [0.5, 0.0])
 
 
 def test_chances_of_what_flows_in_are_put_beside_those_of_what_is_known():
