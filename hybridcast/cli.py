@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -349,7 +349,11 @@ def _about() -> list[tuple[str, str]]:
 def _formats() -> dict[str, list[tuple[str, str]]]:
     from hybridcast import nwp, radar, stations
 
-    known = {"radar formats": radar.formats(), "station formats": stations.formats(), "model formats": nwp.formats()}
+    known: dict[str, Mapping[str, Any]] = {
+        "radar formats": radar.formats(),
+        "station formats": stations.formats(),
+        "model formats": nwp.formats(),
+    }
     return {title: [(name, one.DESCRIPTION) for name, one in found.items()] for title, found in known.items()}
 
 
