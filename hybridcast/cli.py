@@ -6,11 +6,12 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 import hybridcast
@@ -214,6 +215,9 @@ def forecast(
     _report(result, output, plot)
 
 
+app.command("plot")(draw_plot)
+
+
 @app.command()
 def demo(
     folder: Annotated[Path, typer.Option("--output", "-o", help="Folder for the forecast and the film.")] = Path("out"),
@@ -232,17 +236,16 @@ def demo(
 @app.command()
 def info() -> None:
     """Show versions, threads, folders and formats."""
-    for title, rows in (("hybridcast", _about()), ("radar formats", _formats())):
+    for title, rows in {"hybridcast": _about(), **_formats()}.items():
         table = Table(title=title, title_justify="left", show_header=False, box=None)
         for row in rows:
-            table.add_row(*row)
+            table.add_row(*map(escape, row))
         out.print(table)
 
 
 app.command()(evaluate)
 app.command()(train)
 app.add_typer(archive, name="archive")
-app.command("plot")(draw_plot)
 app.command()(nightly)
 app.command()(scores)
 
@@ -268,10 +271,11 @@ def _report(result: Any, output: Path, plot: Path | None) -> None:
         f"issued {issued} UTC by {result.attrs['model']}: {leads.size} lead times to +{longest} min, "
         f"{unknown:.0%} of the grid unknown at the last",
         highlight=False,
+        soft_wrap=True,
     )
     for name in ("status", "motion_status", "fallback"):
         if result.attrs.get(name, "ok") not in {"ok", "estimated"}:
-            err.print(f"[yellow]note:[/] {result.attrs[name]}", highlight=False)
+            err.print(f"[yellow]note:[/] {result.attrs[name]}", highlight=False, soft_wrap=True)
     for path in (output, plot):
         if path is not None:
             out.print(
@@ -342,10 +346,15 @@ def _about() -> list[tuple[str, str]]:
     ]
 
 
-def _formats() -> list[tuple[str, str]]:
-    from hybridcast.radar import formats
+def _formats() -> dict[str, list[tuple[str, str]]]:
+    from hybridcast import nwp, radar, stations
 
-    return [(name, reader.DESCRIPTION) for name, reader in formats().items()]
+    known: dict[str, Mapping[str, Any]] = {
+        "radar formats": radar.formats(),
+        "station formats": stations.formats(),
+        "model formats": nwp.formats(),
+    }
+    return {title: [(name, one.DESCRIPTION) for name, one in found.items()] for title, found in known.items()}
 
 
 def main() -> None:

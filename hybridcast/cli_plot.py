@@ -53,7 +53,7 @@ def plot(
         str | None, typer.Option(help="Of radar files: the frame to draw, UTC; by default the last.")
     ] = None,
     coast: Annotated[
-        bool, typer.Option(help="Coastlines and borders, where cartopy is installed: pip install 'hybridcast[maps]'.")
+        bool, typer.Option(help="Coastlines and borders, where cartopy is installed: pip install 'hybridcast\\[maps]'.")
     ] = True,
 ) -> None:
     """Draw a forecast, or radar.

@@ -24,7 +24,7 @@ import pyproj
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from hybridcast.errors import InputError
+from hybridcast.errors import InputError, InputWarning
 
 NAME = "precipitation_rate"
 UNITS = "mm h-1"
@@ -35,6 +35,8 @@ EARTH_RADIUS = 6_371_008.8  # m, mean radius of GRS80 (IUGG)
 
 #: Rates above this are units mistaken, not rain: the heaviest minute on record (31.2 mm) is 1872 mm/h.
 HIGHEST_RATE = 2500.0
+#: More than this share of the wet cells above this rate (mm/h) is hardly rain, but is not refused.
+SUSPICIOUS_RATE, SUSPICIOUS_SHARE = 150.0, 0.1
 #: Fewer frames than this share of the regular time steps are no sequence with gaps.
 LEAST_FRAMES = 0.1
 #: A grid spacing outside these bounds (m) is units mistaken.
@@ -299,6 +301,20 @@ def _check_values(field: xr.DataArray) -> None:
             f"the highest value is {high:g}",
             f"no rain rate exceeds {HIGHEST_RATE:g} mm/h",
             "Check the units and the missing-value code; clip outliers with .clip(max=...)",
+        )
+    if high > SUSPICIOUS_RATE:
+        _warn_of_units(field, float(high))
+
+
+def _warn_of_units(field: xr.DataArray, high: float) -> None:
+    """Warn where much of the rain is heavier than the heaviest of any storm's cores."""
+    wet, downpour = np.count_nonzero(field.values >= 0.1), np.count_nonzero(field.values >= SUSPICIOUS_RATE)
+    if downpour > SUSPICIOUS_SHARE * wet:
+        warnings.warn(
+            f"{downpour / wet:.0%} of the wet cells have {SUSPICIOUS_RATE:g} mm/h or more (up to {high:.0f}): are the "
+            "units really mm/h, and no hundredths of it, no sum, no reflectivity?",
+            InputWarning,
+            stacklevel=4,
         )
 
 

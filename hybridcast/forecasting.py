@@ -21,8 +21,8 @@ from hybridcast.field import NAME, as_datetime64, check_precipitation, iso_time,
 from hybridcast.files import written_whole
 from hybridcast.nowcasters import LeadTimes, Nowcaster
 from hybridcast.nwp.availability import DELAY
-from hybridcast.sources import Sources, sources_at
-from hybridcast.stations.adjustment import adjusted
+from hybridcast.sources import Sources, offset_of, sources_at
+from hybridcast.stations.adjustment import AdjustmentReport, adjusted
 from hybridcast_kernels.devices import Device
 
 Duration: TypeAlias = str | np.timedelta64 | pd.Timedelta
@@ -70,7 +70,8 @@ def forecast(
         "cpu", "cuda", or "auto": what `model` has set, and a GPU if one works.
     stations
         Reports of gauges and weather stations, as `open_stations` gives them. Those that had ended by the issue time
-        and pass quality control adjust the radar.
+        and pass quality control adjust the radar. ``attrs["clock_offset_minutes"]`` of the reports says how much later
+        rain is there than by the radar's clock (`hybridcast.stations.clock`).
     nwp
         Fields of a model, as `open_nwp` gives them. The newest runs that were there at the issue time count; their
         wind carries rain where there is no echo.
@@ -112,7 +113,7 @@ def forecast(
     leads = lead_times_of(radar, lead_time, step)
     nowcaster = with_device(_nowcaster(model, thresholds), device)
     sources = sources_at(recent, nwp=nwp, terrain=terrain, stations=stations, delay=_duration(nwp_delay, "nwp_delay"))
-    recent, adjustment = adjusted(recent, sources.stations)
+    recent, adjustment = _adjusted(recent, sources)
     nowcaster, ignored = _with_sources(nowcaster, sources)
     result = nowcaster.forecast(recent, leads)
     # frame by frame: a mask of the whole result would take a quarter of its memory
@@ -125,6 +126,13 @@ def forecast(
     if sources.stations is not None:
         result.attrs["radar_adjustment"] = str(adjustment)
     return result.assign_attrs(_provenance(recent, nowcaster) | _told(recent, sources, ignored) | result.attrs)
+
+
+def _adjusted(recent: xr.DataArray, sources: Sources) -> tuple[xr.DataArray, AdjustmentReport]:
+    """Scale the radar to what gauges say."""
+    if sources.stations is None:
+        return adjusted(recent, None)
+    return adjusted(recent, sources.stations, offset=offset_of(sources.stations, recent))
 
 
 def _with_sources(nowcaster: Nowcaster, sources: Sources) -> tuple[Nowcaster, list[str]]:

@@ -20,6 +20,7 @@ from hybridcast.nwp.contract import RATE
 from hybridcast.nwp.planes import nwp_planes, plane_times
 from hybridcast.nwp.regrid import on_radar_grid
 from hybridcast.nwp.steering import steering_wind
+from hybridcast.stations.clock import clock_offset
 from hybridcast.stations.contract import check_stations, interval_of, known_at
 from hybridcast.stations.place import places_on
 from hybridcast.stations.planes import station_planes
@@ -30,6 +31,8 @@ Array = NDArray[np.float32]
 
 #: Reports older than this, or than two of their intervals, tell nothing of now.
 STALE = np.timedelta64(60, "m")
+#: Attribute of station reports: by how many minutes rain is later there than the radar's stamps say.
+OFFSET = "clock_offset_minutes"
 _MINUTE = np.timedelta64(1, "m")
 
 
@@ -86,7 +89,8 @@ def sources_at(
     terrain
         Heights, as `hybridcast.open_terrain` gives them, on the grid of `recent`.
     stations
-        Reports, as `hybridcast.open_stations` gives them. They are checked, against each other and the radar.
+        Reports, as `hybridcast.open_stations` gives them. They are checked, against each other and the radar, whose
+        clock may be another one: see `offset_of`.
     delay
         From the start of a model run until it is there.
 
@@ -160,7 +164,9 @@ def _reports_at(stations: xr.Dataset | None, recent: xr.DataArray) -> _Found:
     inside = np.isfinite(places_on(known, recent)).all(axis=1)
     if not inside.any():
         return _Found(None, left_out=[f"stations ({known.sizes['station']}, none of them on the radar's grid)"])
-    reports, quality = checked_reports(known.isel(station=inside), recent)
+    known = known.isel(station=inside)
+    later = offset_of(known, recent)
+    reports, quality = checked_reports(known, recent, offset=later)
     reported = np.isfinite(reports[NAME].values).any(axis=0)
     if not reported.any():
         return _Found(None, left_out=[f"stations ({quality}; no report is left)"])
@@ -168,7 +174,20 @@ def _reports_at(stations: xr.Dataset | None, recent: xr.DataArray) -> _Found:
     if age > max(STALE / _MINUTE, 2 * interval_of(reports) / _MINUTE):
         return _Found(None, left_out=[f"stations (the last report is {age:g} min old)"])
     count = int(np.isfinite(reports[NAME].values).any(axis=1).sum())
-    return _Found(reports, [f"{count} stations ({age:g} min old)"])
+    clock = f", rain {later / _MINUTE:g} min later than by the radar's clock" if later else ""
+    return _Found(reports.assign_attrs({OFFSET: later / _MINUTE}), [f"{count} stations ({age:g} min old{clock})"])
+
+
+def offset_of(stations: xr.Dataset, recent: xr.DataArray) -> np.timedelta64:
+    """Give how much later rain is at the stations than the radar's stamps say.
+
+    It is what ``attrs["clock_offset_minutes"]`` of the reports says, which is best found once, over days of radar, by
+    `hybridcast.stations.clock.clock_offset`; or else what the frames at hand tell, if there is enough rain at stations.
+    """
+    if OFFSET in stations.attrs:
+        return np.timedelta64(round(60 * float(stations.attrs[OFFSET])), "s")
+    found = clock_offset(stations, recent)
+    return np.timedelta64(0, "s") if found is None else found.offset
 
 
 def on_cells(sources: Sources, recent: xr.DataArray, coarse: xr.DataArray, spacing: float) -> Sources:
@@ -214,7 +233,7 @@ def planes_of(
         u, v = (motion[name].transpose("y", "x").values for name in ("u", "v"))
         planes |= terrain_planes(sources.terrain, u, v)
     if sources.stations is not None:
-        planes |= station_planes(sources.stations, recent)
+        planes |= station_planes(sources.stations, recent, offset=offset_of(sources.stations, recent))
     return planes
 
 
@@ -226,4 +245,4 @@ def wind_at(sources: Sources, recent: xr.DataArray) -> xr.Dataset | None:
     return steering_wind(on_radar_grid(sources.nwp, recent, [issue]), issue)
 
 
-__all__ = ["Sources", "on_cells", "planes_of", "sources_at", "wind_at"]
+__all__ = ["OFFSET", "Sources", "offset_of", "on_cells", "planes_of", "sources_at", "wind_at"]

@@ -72,5 +72,6 @@ class Wetness(NamedTuple):
         return matchings_like(both[None], np.concatenate([self.frame, rate]), values)
 
     def _weight_at(self, lead: int) -> float:
-        """How far the model is trusted; not at all where it has no value."""
-        return float(self.weight[lead]) if np.isfinite(self.model[lead]).any() else 0.0
+        """How far the model is trusted; not at all where it has no value, or was not weighed."""
+        weight = float(self.weight[lead])
+        return weight if np.isfinite(weight) and np.isfinite(self.model[lead]).any() else 0.0

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from hybridcast import precipitation
+from hybridcast import cli, precipitation
 
 
 def field(frames: int = 4, **changes) -> xr.DataArray:
@@ -153,6 +153,11 @@ def test_debug_shows_the_traceback(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert "Traceback" in done.stderr
+
+
+def test_info_keeps_what_is_in_brackets(run, monkeypatch):
+    monkeypatch.setattr(cli, "_about", lambda: [("device", "cpu: pip install 'hybridcast[cuda]'")])
+    assert "hybridcast[cuda]" in run("info")[1]
 
 
 def test_info_names_formats_and_versions(run):

@@ -387,3 +387,20 @@ def test_a_field_that_cannot_be_built_is_refused_by_name(change, message):
     assert precipitation(values, **right).shape == (1, 3, 4)
     with pytest.raises(InputError, match=message):
         precipitation(values, **{**right, **change})
+
+
+@pytest.mark.parametrize(("factor", "warned"), [(1.0, False), (100.0, True)])
+def test_hundredths_called_millimetres_are_suspicious_and_a_storm_is_not(factor, warned):
+    rates = np.random.default_rng(0).gamma(0.3, 4.0, (2, 50, 60)) * factor
+    rates[0, 0, 0] = 300.0  # one core, or hail
+    field = precipitation(
+        rates.clip(max=2000.0),
+        time=np.datetime64("2024-06-01") + np.arange(2) * np.timedelta64(5, "m"),
+        y=np.arange(50) * 1e3,
+        x=np.arange(60) * 1e3,
+        crs=None,
+    )
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        check_precipitation(field)
+    assert any("units really mm/h" in str(one.message) for one in said) == warned

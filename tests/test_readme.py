@@ -49,11 +49,36 @@ def test_python_runs(code, tmp_path, monkeypatch):
     if "import pysteps" in code:
         pytest.importorskip("pysteps")
     monkeypatch.chdir(tmp_path)
+    if "odd.nc" in code:
+        files_of_ones_own(tmp_path)
     exec(compile(code, "README.md", "exec"), {})
     if "save_forecast" in code:
         assert Path("forecast.nc").stat().st_size > 10_000
     for name in re.findall(r'"(\w+\.png)"', code):
         assert Path(name).stat().st_size > 10_000
+
+
+def files_of_ones_own(folder: Path) -> None:
+    """Write the files that the README calls odd.nc and mine/*.pgm."""
+    from PIL import Image
+
+    rain = field(4)
+    rain.drop_attrs().rename("rain").to_netcdf(folder / "odd.nc")
+    (folder / "mine").mkdir()
+    for k, frame in enumerate(rain.values):
+        Image.fromarray((frame * 10).astype("uint8")).save(folder / "mine" / f"{k}.pgm")
+
+
+def test_a_file_named_as_the_readme_says_is_read(tmp_path, monkeypatch):
+    from hybridcast import open_radar
+
+    files_of_ones_own(tmp_path)
+    with pytest.raises(OSError, match="standard_name"):
+        open_radar(tmp_path / "odd.nc")
+    monkeypatch.chdir(tmp_path)
+    code = next(code for code in PYTHON if "odd.nc" in code).partition("grey =")[0]
+    exec(compile(code, "README.md", "exec"), {})
+    assert float(open_radar("named.nc").max()) == pytest.approx(5.0)
 
 
 def test_every_block_is_of_a_kind_that_is_tested():

@@ -135,7 +135,7 @@ def _draw_rates(ax: Axes, rain: xr.DataArray, observed: xr.DataArray | None, pla
     here = rain.transpose("lead_time", "y", "x").values[:, place.row, place.column]
     low, high = _range_around(rain, place)
     ax.fill_between(minutes, low, high, color=STEP, alpha=0.25, lw=0, label=f"range within {AROUND / 1000:g} km")
-    ax.plot(minutes, here, color=STEP, lw=2, marker="o", ms=3.5, label="forecast")
+    ax.plot(minutes, here, color=STEP, lw=2, marker="o", ms=3.5, label="forecast", clip_on=False)
     if observed is not None:
         since = (observed["time"].values - rain["reference_time"].values) / np.timedelta64(1, "m")
         shown = (since >= -60) & (since <= minutes[-1])

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 MOST_CELLS = 1000
 #: Pixels an inch of what a notebook shows; small enough to be kept in it.
 NOTEBOOK_DPI = 65
-ARROWS = 14  # a row
+ARROWS = 12  # a row
 PANELS = 4
 LINE = "#505050"
 Extent = tuple[float, float, float, float]
@@ -170,7 +170,7 @@ def draw_motion(ax: Axes, motion: xr.Dataset, *, key: bool) -> None:
     unit = 1.0 if is_geographic(motion) else 1000.0
     x, y, u, v = few["x"].values / unit, few["y"].values / unit, few["u"].values, few["v"].values
     speed = max(1.0, float(np.nanpercentile(np.hypot(u, v), 90)) if np.isfinite(u).any() else 1.0)
-    arrows = ax.quiver(x, y, u, v, color="#202020", pivot="mid", scale=speed * ARROWS * 1.1, width=0.004)
+    arrows = ax.quiver(x, y, u, v, color="#202020", pivot="mid", scale=speed * ARROWS * 1.1, width=0.003)
     arrows.set_path_effects([withStroke(linewidth=1.6, foreground="white")])  # to be seen on dark rain too
     if key:
         nice = float(f"{speed:.1g}")

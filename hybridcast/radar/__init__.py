@@ -229,7 +229,9 @@ def _reader_for(path: Path, format: str | RadarFormat | None) -> RadarFormat:
     if path.is_dir():
         raise ReadError(path, f"a folder, and no Zarr store. Give the files in it, such as '{path / '*'}'")
     raise ReadError(
-        path, f"no known radar format (starts with {head[:12]!r}); known are {', '.join(known)}; name one with format="
+        path,
+        f"no known radar format (starts with {head[:12]!r}); known are {', '.join(known)}; name one with format=, "
+        "or read it yourself and give the values to hybridcast.precipitation(values, time=..., y=..., x=..., crs=...)",
     )
 
 

@@ -102,7 +102,9 @@ def _precipitation_variable(data: xr.Dataset, path: Path) -> xr.DataArray:
         raise ReadError(
             path,
             f"no variable has a standard_name of precipitation ({', '.join((*RATES, *AMOUNTS, *REFLECTIVITIES))}) "
-            f"or its units; it holds {_listed(gridded.values())}. Set standard_name and units of the right one",
+            f"or its units; it holds {_listed(gridded.values())}. Set standard_name and units of the right one, e.g. "
+            "data = xarray.open_dataset(path); data[name].attrs.update(standard_name='rainfall_rate', units='mm h-1'); "
+            "data.to_netcdf(new_path)",
         )
     return _only(data, found, path)
 

@@ -6,8 +6,9 @@ Sums of gauge (G) and radar (R) over the time of the frames are compared at each
 1. Mean field bias (Smith and Krajewski 1991, Water Resour. Res. 27): the logarithm of sum(G) / sum(R), times
    n / (n + n0), the weight of n pairs against n0 that say the radar is right.
 2. Brandes (1975, J. Appl. Meteorol. 14): what is left of the ratio at each gauge is spread by weights exp(-(d /
-   L)^2), in logarithms, with a constant added to the sum of the weights. So the factor goes back to the mean field
-   bias far from gauges, and no single gauge is believed in full.
+   L)^2), in logarithms, with a constant added to the sum of the weights, and times n / (n + n0) again: what a few
+   gauges seem to tell of places is mostly chance. So the factor goes back to the mean field bias far from gauges, and
+   no single gauge is believed in full.
 3. The product is kept within bounds.
 
 With no gauge, or too little rain, the factor is 1 everywhere, and the report says why.
@@ -36,12 +37,12 @@ NEIGHBOURS = 24
 class AdjustmentSettings:
     """Settings of the adjustment."""
 
-    least_amount: float = 0.3
+    least_amount: float = 0.1
     """Gauge and radar both need so much (mm) for their ratio to tell something."""
     least_share: float = 0.5
     """A gauge has to report for this share of the time of the frames."""
-    prior_pairs: float = 5.0
-    """n0: with so many pairs the mean field bias is believed by half."""
+    prior_pairs: float = 10.0
+    """n0: with so many pairs the mean field bias, and what is left at gauges, are believed by half."""
     length: float = 15.0
     """L, km."""
     prior_weight: float = 0.7
@@ -194,6 +195,7 @@ def factors_at(
     left = np.log(pairs.gauge / pairs.radar) - bias
     near = nearest(kilometres(pairs.places, field), kilometres(places, field), NEIGHBOURS, 3 * settings.length)
     spread = weighted_mean(left.astype(np.float32), near, near.weights(settings.length), settings.prior_weight)
+    spread *= np.float32(shrunk)
     limit = np.log(settings.highest)
     return float(np.exp(bias)), np.exp(np.clip(bias + np.nan_to_num(spread), -limit, limit)).astype(np.float32)
 

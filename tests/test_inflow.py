@@ -1,0 +1,73 @@
+"""What flows in from outside: where it is asked for, and what stays unknown."""
+
+import numpy as np
+import pytest
+import synthetic
+
+from hybridcast.asking import Grid
+from hybridcast.features import EVERY_NAME, SOURCE_NAMES, origins_of, situation_of
+from hybridcast.inflow import inflow_of
+from hybridcast.motion import DenseFlow
+
+SHAPE = (48, 60)
+LEADS = (np.array([15, 30, 60]) * 60e9).astype("timedelta64[ns]")
+
+
+@pytest.fixture(scope="module")
+def rain():
+    """Rain on cells of 2 km that moves by 1.5 cells in 5 min towards growing columns."""
+    return synthetic.rain(SHAPE, synthetic.translation(1.5, 0.0), frames=8, spacing=2000.0)
+
+
+def situation(rain, model):
+    motion = DenseFlow().estimate(rain)
+    return situation_of(rain, motion, LEADS, sources={"nwp_rate": model})
+
+
+def asked(rain, model):
+    """Ask with members that are sure of what the model says."""
+    grid = Grid(SHAPE, 1, 2)
+
+    def odds(rows, lead):
+        assert np.isfinite(rows[:, EVERY_NAME.index("nwp_rate")]).all()
+        return np.stack([np.full(len(rows), 0.6, np.float32), np.full(len(rows), lead / 1000, np.float32)])
+
+    here = situation(rain, model)
+    return inflow_of(here, grid.every_cell, grid.shape, odds), here, grid
+
+
+def test_it_is_what_comes_from_beyond_the_edge(rain):
+    model = np.full((3, *SHAPE), 10.0, np.float32)
+    found, here, grid = asked(rain, model)
+    origins = origins_of(here, grid.every_cell).reshape(3, *grid.shape, 2)
+    beyond = ((origins < 0) | (origins > np.array(SHAPE) - 1)).any(axis=-1)
+    np.testing.assert_array_equal(found.unknown, beyond)
+    assert beyond[2, :, :8].all()  # 18 cells an hour
+    assert found.unknown[2].sum() > found.unknown[0].sum() > 0
+    assert found.any
+    np.testing.assert_allclose(found.rate[found.unknown], 1.0, rtol=1e-5)  # 10 dB above 0.1 mm/h
+    np.testing.assert_allclose(found.chances[0][found.unknown], 0.6)
+    np.testing.assert_allclose(found.chances[1, 2][found.unknown[2]], 0.06)
+
+
+def test_cells_beside_and_of_the_neighbouring_lead_times_have_values_too(rain):
+    found, _, _ = asked(rain, np.full((3, *SHAPE), 10.0, np.float32))
+    later = found.unknown[1] | found.unknown[2]
+    assert np.isfinite(found.chances[0, 1][later]).all()
+    assert np.isfinite(found.chances[0]).sum() > found.unknown.sum()
+    assert np.isnan(found.chances[0]).any()  # far from what is unknown nobody is asked
+
+
+def test_without_the_model_it_stays_unknown(rain):
+    model = np.full((3, *SHAPE), 10.0, np.float32)
+    model[:, 24:] = np.nan
+    found, _, grid = asked(rain, model)
+    lower = np.arange(grid.shape[0]) * 2 >= 24
+    assert not found.unknown[:, lower].any()
+    assert np.isnan(found.chances[:, :, lower]).all()
+    nothing, _, _ = asked(rain, np.full((3, *SHAPE), np.nan, np.float32))
+    assert not nothing.any
+
+
+def test_names_of_sources_are_those_of_the_planes():
+    assert "nwp_rate" in SOURCE_NAMES
