@@ -30,6 +30,8 @@ SPACING = 2000.0
 LEAST_WET = 0.003
 #: Issue times closer than this tell the same story.
 APART = np.timedelta64(30, "m")
+#: Frames of a lazy field that are loaded together.
+_FRAMES = 24
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,14 @@ def load_event(event: Event, spacing: float = SPACING) -> xr.DataArray:
         raise InputError(
             f"event {event.name!r} is empty", "its bounds and its day lie within the data", "Correct x, y or the source"
         )
-    return coarsened(regular_times(radar).compute(), spacing)
+    return _coarse(regular_times(radar), spacing)
+
+
+def _coarse(radar: xr.DataArray, spacing: float) -> xr.DataArray:
+    """Load a field on coarser cells, a lazy one by parts: a day is never in memory as fine as on disk."""
+    count = radar.sizes["time"] if radar.chunks is None else _FRAMES
+    parts = [coarsened(radar[k : k + count].compute(), spacing) for k in range(0, radar.sizes["time"], count)]
+    return parts[0] if len(parts) == 1 else xr.concat(parts, dim="time", coords="minimal", compat="override")
 
 
 def issue_times(

@@ -265,7 +265,7 @@ def test_any_radar_with_stations_runs_and_heights(tmp_path):
     out = tmp_path / "out"
     events = archive_radar(tmp_path / "radar_*.nc", out, region="my north", terrain=heights, licence="CC BY 4.0")
     (event,) = load_events(events)
-    assert event.name == "my north-2020-06-01"
+    assert event.name == "my-north-2020-06-01"
     assert event.region == "my north"
     assert event.terrain == str(out / "my-north" / "terrain.nc")
     about = manifest(events)["regions"]["my-north"]

@@ -15,7 +15,7 @@ import numpy as np
 from hybridcast.archives.records import Record
 from hybridcast.events import LEAST_WET
 from hybridcast.field import LEAST_FRAMES
-from hybridcast.files import written_whole
+from hybridcast.files import word, written_whole
 
 MANIFEST, EVENTS = "manifest.json", "events.toml"
 _VERSION = 1
@@ -136,7 +136,7 @@ def _small(records: list[Record]) -> list[str]:
 def _event(region: Region, day: Record) -> dict[str, str]:
     date = day["from"][:10]
     found = {
-        "name": f"{region.label}-{day['day']}",
+        "name": f"{word(region.label)}-{day['day']}",
         "region": region.label,
         "radar": f"{region.name}/radar/{day['day']}.zarr",
     }
