@@ -114,10 +114,7 @@ class Attention:
         result[EXCEEDANCE] = (("threshold", "lead_time", "y", "x"), wanted, described)
         for name in ("u", "v"):
             result[name] = motion[name]
-        used = ", ".join(self.sources.used) or "none"
-        return result.assign_attrs(
-            sources_used=used, motion_method=str(motion.attrs["method"]), motion_status=str(motion.attrs["status"])
-        )
+        return result.assign_attrs(motion_method=str(motion.attrs["method"]), motion_status=str(motion.attrs["status"]))
 
     def _guided(self, recent: xr.DataArray, sources: Sources) -> MotionMethod:
         """Let the model's wind, where there is one, fill in where there is no echo."""
