@@ -21,6 +21,7 @@ import numpy as np
 
 from hybridcast.events import Event, load_events
 from hybridcast.features import EVERY_NAME, FEATURES
+from hybridcast.files import written_whole
 from hybridcast.learned.attention import AttentionSettings, CrossAttention, size
 from hybridcast.learned.attention_training import Told, fit_attention
 from hybridcast.learned.blend import Scored, fit_blend, probability
@@ -40,9 +41,10 @@ from hybridcast.learned.training import (
 )
 from hybridcast.learned.with_sources import ALONE, FUSED, model_is_there, radar_is_there
 
-SAMPLING = Sampling(leads=(30, 60, 90, 120, 180), cells=220, cases=6, apart=15)
-NETWORKS = {"early": AttentionSettings(), "early, tokens only": AttentionSettings(summary=False)}
+SAMPLING = Sampling(leads=(30, 60, 90, 120, 180), cells=300, cases=4, apart=30)
+NETWORKS = {"early": AttentionSettings(steps=400, batch=1024, check_every=40)}
 SHOWN = (0.1, 1.0, 5.0)
+PICKED = [THRESHOLDS.index(threshold) for threshold in SHOWN]
 GIVEN = {
     "radar": {"stations": True, "nwp": True},
     "pseudo-gauges": {"stations": False, "nwp": True},
@@ -152,22 +154,31 @@ def train_networks(whole: Everything, made: Sequence[EventSamples], learn: Seque
     return networks
 
 
-def ask(whole: Everything, made: Sequence[EventSamples], settings: TrainingSettings) -> None:
-    """Train on all groups but one, in turn, and ask about the one left out, with every combination of sources."""
-    for group in np.unique(whole.group):
-        out = whole.group == group
-        learn = [k for k in range(len(made)) if not out[whole.event == k].any()]
-        began = time.monotonic()
-        members = train_members([made[k] for k in learn], settings)
-        print(f"group {group + 1}: late, {time.monotonic() - began:.0f} s", flush=True)
-        networks = train_networks(whole, made, learn)
-        tokens = Tokens(*(part[out] for part in whole.tokens))
-        for given, gone in GIVEN.items():
-            rows = rows_given(whole.samples.predictors[out], **gone)
-            with_model = given in WITH_MODEL
-            keep(whole, f"late, {given}", out, ask_late(members, rows, whole.samples.lead[out], with_model))
-            for name, network in networks.items():
-                keep(whole, f"{name}, {given}", out, network.scores(rows, without(tokens, **gone)))
+def ask(whole: Everything, made: Sequence[EventSamples], settings: TrainingSettings, group: int) -> dict:
+    """Train on all groups but one, and ask about the one left out, with every combination of sources."""
+    out = whole.group == group
+    learn = [k for k in range(len(made)) if not out[whole.event == k].any()]
+    began = time.monotonic()
+    members = train_members([made[k] for k in learn], settings)
+    print(f"group {group + 1}: late, {time.monotonic() - began:.0f} s", flush=True)
+    networks = train_networks(whole, made, learn)
+    tokens = Tokens(*(part[out] for part in whole.tokens))
+    said = {}
+    for given, gone in GIVEN.items():
+        rows = rows_given(whole.samples.predictors[out], **gone)
+        said[f"late, {given}"] = ask_late(members, rows, whole.samples.lead[out], given in WITH_MODEL)
+        said |= {f"{name}, {given}": one.scores(rows, without(tokens, **gone)) for name, one in networks.items()}
+    return said
+
+
+def asked(whole: Everything, made: Sequence[EventSamples], settings: TrainingSettings, group: int, work: Path) -> dict:
+    """Do that, or take what is on disk."""
+    file = work / f"said-{group}-{digest([one.event for one in made], settings, NETWORKS)}.npz"
+    if not file.exists():
+        with written_whole(file) as part, part.open("wb") as stream:
+            np.savez(stream, **ask(whole, made, settings, group))
+    with np.load(file, allow_pickle=False) as stored:
+        return dict(stored)
 
 
 def keep(whole: Everything, name: str, out: np.ndarray, said: np.ndarray) -> None:
@@ -192,7 +203,7 @@ def blended(whole: Everything, members: Sequence[np.ndarray], area: np.ndarray) 
             Scored(float(lead), stacked[..., at], whole.samples.observed[at], whole.weight[at])
             for lead, at in zip(leads, rows, strict=True)
         ]
-        blend = fit_blend(names, THRESHOLDS, scored)
+        blend = fit_blend(names, SHOWN, scored)
         for lead in leads:
             at = np.flatnonzero(area & (whole.group == group) & (whole.samples.lead == lead))
             chances[:, at] = probability(decreasing(blend.scores(stacked[..., at], float(lead))))
@@ -200,8 +211,8 @@ def blended(whole: Everything, members: Sequence[np.ndarray], area: np.ndarray) 
 
 
 def forecasts(whole: Everything, given: str, area: np.ndarray, inside: bool) -> dict[str, np.ndarray]:
-    """Give the chances of all that is compared, ``(threshold, row)``."""
-    late = list(whole.said[f"late, {given}"])
+    """Give the chances of all that is compared, ``(threshold shown, row)``."""
+    late = list(whole.said[f"late, {given}"][:, PICKED])
     found = {}
     if given in WITH_MODEL:
         found |= {
@@ -211,18 +222,17 @@ def forecasts(whole: Everything, given: str, area: np.ndarray, inside: bool) -> 
         late = late[len(MEMBERS) :]
     found["late: blend"] = blended(whole, late, area)
     for name in NETWORKS:
-        early = whole.said[f"{name}, {given}"]
+        early = whole.said[f"{name}, {given}"][PICKED]
         found[name] = probability(early)
         found[f"{name}, calibrated"] = blended(whole, [early], area)
-    found["late and early blended"] = blended(whole, [*late, whole.said[f"early, {given}"]], area)
+    found["late and early blended"] = blended(whole, [*late, whole.said[f"early, {given}"][PICKED]], area)
     return found
 
 
 def scores_of(whole: Everything, chances: np.ndarray, at: np.ndarray) -> dict[str, list[float]]:
     """Brier score and log loss by lead time, at the thresholds shown."""
     found: dict[str, list[float]] = {}
-    for threshold in SHOWN:
-        p = chances[THRESHOLDS.index(threshold)].astype(np.float64)
+    for threshold, p in zip(SHOWN, chances.astype(np.float64), strict=True):
         happened = whole.samples.observed >= np.float32(threshold)
         held = np.clip(p, 1e-6, 1 - 1e-6)
         for name, loss in (
@@ -258,8 +268,7 @@ def difference(whole: Everything, early: np.ndarray, late: np.ndarray, at: np.nd
     count = int(numbers.max()) + 1
     drawn_days = np.random.default_rng(0).integers(count, size=(RESAMPLES, count))
     found: dict[str, list[list[float]]] = {}
-    for threshold in SHOWN:
-        k = THRESHOLDS.index(threshold)
+    for k, threshold in enumerate(SHOWN):
         happened = whole.samples.observed >= np.float32(threshold)
         found[f"Brier {threshold:g}"] = []
         for rows in by_lead(whole, at):
@@ -318,8 +327,9 @@ def lines_of(found: dict[str, dict], about: dict) -> list[str]:
             f"are simulated from radar. {about['rows']} rows, {about['cases']} cases, {about['events']} events of "
             f"{about['regions']} regions; regions are left out in {about['folds']} groups, and all that is scored was "
             f"said of regions not trained on. The network has {about['parameters']} parameters; 'calibrated' is after "
-            "a stretch and a constant fitted as the weights of the blend are, on the other groups. 'tokens only' does "
-            "not see the planes of the model that late fusion has. Scores are weighted means, lower is better."
+            "a stretch and a constant fitted as the weights of the blend are, on the other groups. Of late fusion only "
+            "the trees called 'fused' look at gauges, and those only where there is a model too. Scores are weighted "
+            "means, lower is better."
         ),
     ]
     for name, one in found.items():
@@ -363,14 +373,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, default=Path("scratch/early_or_late"), help="folder for what is drawn")
     parser.add_argument("--folds", type=int, default=3)
-    parser.add_argument("--draw-only", action="store_true", help="draw, and end")
+    parser.add_argument("--group", type=int, help="only train without this group, and end: several can run at once")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     whole, made = gathered(load_events(), options.work, options.folds)
-    if options.draw_only:
-        return
     settings = TrainingSettings(sampling=SAMPLING, folds=options.folds)
-    ask(whole, made, settings)
+    for group in range(options.folds) if options.group is None else [options.group]:
+        for name, said in asked(whole, made, settings, group, options.work).items():
+            keep(whole, name, whole.group == group, said)
+    if options.group is not None:
+        return
     found = compared(whole)
     about = {
         "rows": int(whole.weight.size),
