@@ -179,7 +179,13 @@ def shapes(settings: AttentionSettings) -> dict[str, tuple[int, ...]]:
 
 
 def size(settings: AttentionSettings) -> int:
-    """Count the parameters of one seed."""
+    """Count the parameters of one seed.
+
+    Examples
+    --------
+    >>> size(AttentionSettings()), size(AttentionSettings(layers=1)) < size(AttentionSettings())
+    (72966, True)
+    """
     return sum(math.prod(shape) for shape in shapes(settings).values())
 
 

@@ -176,7 +176,14 @@ def joined_tokens(parts: list[Tokens]) -> Tokens:
 
 
 def without(tokens: Tokens, *, stations: bool = False, nwp: bool = False) -> Tokens:
-    """Take sources away."""
+    """Take sources away.
+
+    Examples
+    --------
+    >>> tokens = Tokens(np.ones((1, NEAREST, len(STATION)), np.float32), np.ones((1, SIDE**2, len(NWP)), np.float32))
+    >>> bool(np.isnan(without(tokens, stations=True).stations).all()), float(without(tokens, stations=True).nwp[0, 0, 0])
+    (True, 1.0)
+    """
     gone = np.float32(np.nan)
     return Tokens(
         np.full_like(tokens.stations, gone) if stations else tokens.stations,
