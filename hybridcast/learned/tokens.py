@@ -181,7 +181,8 @@ def without(tokens: Tokens, *, stations: bool = False, nwp: bool = False) -> Tok
     Examples
     --------
     >>> tokens = Tokens(np.ones((1, NEAREST, len(STATION)), np.float32), np.ones((1, SIDE**2, len(NWP)), np.float32))
-    >>> bool(np.isnan(without(tokens, stations=True).stations).all()), float(without(tokens, stations=True).nwp[0, 0, 0])
+    >>> left = without(tokens, stations=True)
+    >>> bool(np.isnan(left.stations).all()), float(left.nwp[0, 0, 0])
     (True, 1.0)
     """
     gone = np.float32(np.nan)
