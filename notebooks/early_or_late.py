@@ -307,6 +307,10 @@ def compared(whole: Everything) -> dict[str, dict]:
     return found
 
 
+#: What the tables show; members alone, and the network without its calibration, are in the JSON.
+IN_TABLES = ("late: blend", "early, calibrated", "late and early blended")
+AGAINST = ("early", "blend of both")
+
 # --- the tables -----------------------------------------------------------------------------------------------
 
 TITLES = {
@@ -329,7 +333,7 @@ def lines_of(found: dict[str, dict], about: dict) -> list[str]:
             f"said of regions not trained on. The network has {about['parameters']} parameters; 'calibrated' is after "
             "a stretch and a constant fitted as the weights of the blend are, on the other groups. Of late fusion only "
             "the trees called 'fused' look at gauges, and those only where there is a model too. Scores are weighted "
-            "means, lower is better."
+            "means, lower is better; members alone, and the network as it is, are in `early_or_late.json`."
         ),
     ]
     for name, one in found.items():
@@ -339,23 +343,21 @@ def lines_of(found: dict[str, dict], about: dict) -> list[str]:
         lines += ["", f"## {TITLES[name]}", "", f"At {leads} min; {counts}. Pseudo-NWP and pseudo-gauges.", ""]
         lines += [f"| given | forecast | {' | '.join(columns)} |", "|---" * (2 + len(columns)) + "|"]
         for given, models in one["scores"].items():
-            for model, scores in models.items():
-                if model in NETWORKS:
-                    continue  # without its calibration it is in the JSON
-                cells = " | ".join(" / ".join(_short(v) for v in scores[column]) for column in columns)
-                lines.append(f"| {given} | {model} | {cells} |")
-        for what, words in (
-            ("early against late, per cent", "Early, calibrated, against the late blend"),
-            ("blend of both against late, per cent", "Both blended against the late blend"),
-        ):
-            lines += ["", f"{words}: change of the Brier score, per cent [95 % over days of a region]:", ""]
             lines += [
-                f"- {given}, at {score.removeprefix('Brier ')} mm/h: "
-                + " / ".join(f"{v:+.1f} [{low:+.1f}, {high:+.1f}]" for v, low, high in changes)
-                for given, by_score in one[what].items()
-                for score, changes in by_score.items()
+                f"| {given} | {model} | {' | '.join(' / '.join(map(_short, models[model][c])) for c in columns)} |"
+                for model in IN_TABLES
             ]
+        lines += ["", "Change of the Brier score from the late blend, per cent [95 % over days of a region]:", ""]
+        lines += ["| given | at | early, calibrated | late and early blended |", "|---|---|---|---|"]
+        for given in one["scores"]:
+            for score in (f"Brier {t:g}" for t in SHOWN):
+                early, both = (_changes(one[f"{what} against late, per cent"][given][score]) for what in AGAINST)
+                lines.append(f"| {given} | {score.removeprefix('Brier ')} mm/h | {early} | {both} |")
     return lines
+
+
+def _changes(changes: list[list[float]]) -> str:
+    return " / ".join(f"{v:+.1f} [{low:+.0f}, {high:+.0f}]" for v, low, high in changes)
 
 
 def _short(value: float) -> str:
