@@ -10,7 +10,7 @@ API := field radar stations nwp terrain sources datasets motion guidance advecti
 
 BROWSER := $(shell command -v chromium && command -v chromedriver)
 
-.PHONY: help setup browser demo test coverage gpu check skill scales pseudo-nwp model evaluation sources bench notebooks docs picture clean
+.PHONY: help setup browser demo test coverage gpu check skill scales pseudo-nwp model evaluation sources early-or-late bench notebooks docs picture clean
 .DEFAULT_GOAL := help
 
 help:  ## show this
@@ -72,6 +72,9 @@ evaluation: setup  ## nowcasters on the real events; trained ones on regions the
 
 sources: setup  ## what gauges, a model's wind and pseudo-NWP add, on the real events; writes notebooks/sources.json; can be continued
 	$(BIN)/python notebooks/sources.py
+
+early-or-late: setup  ## early against late fusion on the real events, with pseudo-NWP and pseudo-gauges; 20 minutes
+	$(BIN)/python notebooks/early_or_late.py
 
 bench: setup  ## speed and memory against pysteps, OpenCV and torch, in one run; QUICK=--quick for a minute's worth
 	$(BIN)/python notebooks/speed.py $(QUICK)

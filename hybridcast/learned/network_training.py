@@ -179,7 +179,7 @@ def _fit_seed(
     names = list(cases)
     for step in range(1, settings.steps + 1):
         for group in optimiser.param_groups:
-            group["lr"] = settings.learning_rate * _rate(step, settings.steps)
+            group["lr"] = settings.learning_rate * learning_rate_at(step, settings.steps)
         chosen = [cases[names[int(generator.integers(len(names)))]] for _ in range(settings.batch)]
         drawn = [event[int(generator.integers(len(event)))] for event in chosen]
         crops = [_crop(case, coefficients, settings.crop, generator, settings.augment) for case in drawn]
@@ -214,8 +214,8 @@ def _factors(settings: NetworkSettings, generator: np.random.Generator) -> Tenso
     return torch.from_numpy((kept / (1 - settings.dropout)).astype(np.float32))
 
 
-def _rate(step: int, steps: int) -> float:
-    """Rise over the first twentieth, then fall along a cosine."""
+def learning_rate_at(step: int, steps: int) -> float:
+    """Give the share of the learning rate at a step: rising over the first twentieth, then falling along a cosine."""
     place = step / steps
     return min(1.0, place / 0.05) * (0.5 + 0.5 * math.cos(math.pi * place))
 

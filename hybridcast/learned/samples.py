@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.events import Event, issue_times, load_event
-from hybridcast.features import EVERY_NAME, origins_of, rows_of, situation_of
+from hybridcast.features import EVERY_NAME, Situation, origins_of, rows_of, situation_of
 from hybridcast.learned.network_inputs import LEADS, Case, inputs_of, outcome_of
 from hybridcast.motion import DenseFlow, MotionMethod
 from hybridcast.nowcasters import latest_frame
@@ -152,27 +152,67 @@ def sample_case(
     sources: Sources | None = None,
 ) -> tuple[Samples, Case]:
     """Draw one issue time: predictors and inputs from what was there, observations after it."""
-    recent = radar.sel(time=slice(issue - HISTORY, issue))
     leads = np.array(sampling.leads) * _MINUTE
+    view = view_of(radar.sel(time=slice(issue - HISTORY, issue)), leads, motion, sources or Sources())
+    samples = samples_of(view, targets_of(radar, view, sampling, generator))
+    recent = view.recent
+    came = radar.reindex(time=latest_frame(recent)[0]["time"].values + np.array(LEADS) * _MINUTE).values
+    return samples, Case(inputs_of(recent, view.motion, smooth=view.smooth), outcome_of(came, recent, view.motion))
+
+
+class View(NamedTuple):
+    """What was there at an issue time."""
+
+    recent: xr.DataArray
+    leads: NDArray[np.timedelta64]
+    motion: xr.Dataset
+    smooth: xr.DataArray
+    """What the scale filter gives."""
+    situation: Situation
+
+
+def view_of(recent: xr.DataArray, leads: NDArray[np.timedelta64], motion: MotionMethod, sources: Sources) -> View:
+    """Make what predictors are taken from."""
     flow = motion.estimate(recent)
     smooth = filtered(recent, flow, leads)["filtered_dbr"]
-    found = planes_of(sources or Sources(), recent, flow, leads)
-    situation = situation_of(recent, flow, leads, smooth, found)
-    later = radar.reindex(time=issue + leads).values
-    cells, weight = _choose_cells(recent, np.isfinite(later).any(axis=0), sampling, generator)
-    observed = later[:, cells[:, 0], cells[:, 1]]
-    seen = np.isfinite(observed)
-    shape = observed.shape
-    samples = Samples(
-        predictors=_with_sources(rows_of(situation, cells)[seen]),
-        observed=observed[seen],
-        weight=np.broadcast_to(weight, shape)[seen],
-        lead=np.broadcast_to(np.array(sampling.leads, np.float32)[:, None], shape)[seen],
+    found = planes_of(sources, recent, flow, leads)
+    return View(recent, leads, flow, smooth, situation_of(recent, flow, leads, smooth, found))
+
+
+class Targets(NamedTuple):
+    """Chosen cells, and what came there."""
+
+    cells: NDArray[np.int32]
+    """Row and column, shape ``(cell, 2)``."""
+    weight: Array
+    """Shape ``(cell,)``."""
+    observed: Array
+    """mm h-1, NaN where the radar did not see, shape ``(lead, cell)``."""
+
+    @property
+    def seen(self) -> NDArray[np.bool_]:
+        """Which of them make a row: rows are in the order of this mask's true values."""
+        return np.isfinite(self.observed)
+
+
+def targets_of(radar: xr.DataArray, view: View, sampling: Sampling, generator: np.random.Generator) -> Targets:
+    """Choose cells that were seen after the issue time, and look up what came there."""
+    later = radar.reindex(time=view.recent["time"].values[-1] + view.leads).values
+    cells, weight = _choose_cells(view.recent, np.isfinite(later).any(axis=0), sampling, generator)
+    return Targets(cells, weight, later[:, cells[:, 0], cells[:, 1]])
+
+
+def samples_of(view: View, targets: Targets) -> Samples:
+    """Make the rows of one issue time."""
+    seen, shape = targets.seen, targets.observed.shape
+    return Samples(
+        predictors=_with_sources(rows_of(view.situation, targets.cells)[seen]),
+        observed=targets.observed[seen],
+        weight=np.broadcast_to(targets.weight, shape)[seen],
+        lead=np.broadcast_to((view.leads / _MINUTE).astype(np.float32)[:, None], shape)[seen],
         case=np.zeros(int(seen.sum()), np.int32),
-        place=origins_of(situation, cells)[seen],
+        place=origins_of(view.situation, targets.cells)[seen],
     )
-    came = radar.reindex(time=latest_frame(recent)[0]["time"].values + np.array(LEADS) * _MINUTE).values
-    return samples, Case(inputs_of(recent, flow, smooth=smooth), outcome_of(came, recent, flow))
 
 
 def _with_sources(rows: Array) -> Array:

@@ -56,15 +56,19 @@ class PlaneSettings:
 
 
 @dataclass(frozen=True)
-class _Spoken:
-    """What the reporting stations have said, shape ``(station,)``."""
+class Spoken:
+    """What the reporting stations have said lately, shape ``(station,)``; NaN where one has not."""
 
     at: Floats
     """km, shape ``(station, 2)``."""
     residual: Floats
+    """dB, rain at the station over the radar's there."""
     rate: Floats
+    """dB of mm h-1."""
     tendency: Floats
+    """dB per 10 min."""
     age: Floats
+    """min since its last report."""
 
 
 def station_planes(
@@ -112,7 +116,7 @@ def station_planes(
     True
     """
     shape = recent.shape[-2:]
-    spoken = None if stations is None else _spoken(stations, recent, offset, settings)
+    spoken = None if stations is None else spoken_of(stations, recent, offset=offset, settings=settings)
     if spoken is None:
         return {name: np.full(shape, np.nan, np.float32) for name, _, _ in PLANES}
     near = nearest(spoken.at, cell_kilometres(recent), settings.neighbours, settings.radius)
@@ -135,10 +139,14 @@ def _of_the_nearest(near: Nearest, age: Floats, settings: PlaneSettings) -> dict
     }
 
 
-def _spoken(
-    stations: xr.Dataset, recent: xr.DataArray, offset: np.timedelta64, settings: PlaneSettings
-) -> _Spoken | None:
-    """Give what stations on the grid have said lately; None if none has."""
+def spoken_of(
+    stations: xr.Dataset,
+    recent: xr.DataArray,
+    *,
+    offset: np.timedelta64 = NO_OFFSET,
+    settings: PlaneSettings = PlaneSettings(),
+) -> Spoken | None:
+    """Give what stations on the grid have said lately, one by one; None if none has. Arguments as `station_planes`."""
     now, interval = recent["time"].values[-1], interval_of(stations)
     longest = max(settings.stale, settings.recent, 2 * settings.halves, 2 * _minutes(interval))
     ages = (now - stations["time"].values) / np.timedelta64(1, "m")
@@ -159,7 +167,7 @@ def _spoken(
     both = np.where(np.isfinite(rates) & np.isfinite(seen), np.float32(1), np.float32(np.nan))
     gauge, radar, rate = (_decibels(values, window, settings) for values in (rates * both, seen * both, rates))
     last, before = (_decibels(rates, of, settings) for of in (ages < half, (ages >= half) & (ages < 2 * half)))
-    return _Spoken(
+    return Spoken(
         at=kilometres(places, recent),
         residual=gauge - radar,
         rate=rate,

@@ -1,0 +1,176 @@
+"""Early fusion as a nowcaster, for comparison with the late fusion of `hybridcast.fusion`; no forecast uses it unasked.
+
+The network of `hybridcast.learned.attention` is asked at every second cell of about 2 km, at each lead time, at the
+place where the air will be. The forecast rate has the ranks of its log odds, and as values those of the advected frame
+where the radar knows the air, and of the model elsewhere. What neither knows is NaN.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from hybridcast.advection import advect, check_lead_times
+from hybridcast.asking import Grid
+from hybridcast.coarse import coarsened
+from hybridcast.errors import InputError
+from hybridcast.events import SPACING
+from hybridcast.features import EVERY_NAME, known_at, origins_of, rows_at
+from hybridcast.field import GRID_MAPPING
+from hybridcast.guidance import GuidedFlow
+from hybridcast.learned.attention import CrossAttention, load_attention
+from hybridcast.learned.blend import probability
+from hybridcast.learned.boosting import THRESHOLDS
+from hybridcast.learned.samples import view_of
+from hybridcast.learned.tokens import heard_of, tokens_at
+from hybridcast.learned.with_sources import model_rate
+from hybridcast.motion import DenseFlow, MotionMethod
+from hybridcast.nowcasters import LeadTimes, forecast_dataset, latest_frame, radar_status
+from hybridcast.ranking import levels_of, matchings_like, ranking_of, shares_of
+from hybridcast.sources import Sources, on_cells, wind_at
+from hybridcast_kernels import scales_cpu
+
+Array = NDArray[np.float32]
+
+EXCEEDANCE = "probability_of_exceedance"
+
+
+class _Said(NamedTuple):
+    """What comes out on the cells that are asked."""
+
+    chances: Array
+    """``(threshold, lead, y, x)``, everywhere."""
+    known: NDArray[np.bool_]
+    """Where radar or model know anything, ``(lead, y, x)``."""
+    model: Array
+    """Rain of the model, mm h-1, NaN where it has none, ``(lead, y, x)``."""
+
+
+@dataclass(frozen=True)
+class Attention:
+    """One network that looks at radar, stations and model fields at once."""
+
+    network: CrossAttention
+    motion: MotionMethod = field(default_factory=DenseFlow)
+    thresholds: tuple[float, ...] = (0.1, 1.0, 5.0)
+    """Rates (mm h-1) whose probabilities are given."""
+    stride: int = 2
+    """The network is asked at every so many cells of about 2 km."""
+    sources: Sources = field(default_factory=Sources)
+    """Other observations of the issue time."""
+
+    def __post_init__(self) -> None:
+        """Refuse thresholds that the network does not know."""
+        unknown = [t for t in self.thresholds if t not in THRESHOLDS]
+        if unknown or list(self.thresholds) != sorted(set(self.thresholds)):
+            raise InputError(
+                f"thresholds are {self.thresholds}",
+                f"they increase and are among {THRESHOLDS} mm/h, which the network was trained for",
+                "Choose from these",
+            )
+
+    @property
+    def name(self) -> str:
+        """How results name it."""
+        return "early fusion by attention"
+
+    @property
+    def fingerprint(self) -> str:
+        """Tell it from all others: what its forecasts depend on."""
+        content = b"".join(name.encode() + value.tobytes() for name, value in sorted(self.network.parameters.items()))
+        told = hashlib.sha256(content).hexdigest(), self.motion, self.thresholds, self.stride, self.sources.used
+        return f"Attention{told!r}"
+
+    def with_sources(self, sources: Sources) -> Attention:
+        """Give one that looks at other observations too."""
+        return replace(self, sources=sources)
+
+    def forecast(self, recent: xr.DataArray, lead_times: LeadTimes) -> xr.Dataset:
+        """See `hybridcast.nowcasters.Nowcaster`.
+
+        The result holds `probability_of_exceedance` with dims ``("threshold", "lead_time", "y", "x")`` and the motion
+        `u` and `v` too.
+        """
+        leads = check_lead_times(lead_times)
+        motion = self._guided(recent, self.sources).estimate(recent)
+        latest, age = latest_frame(recent)
+        advected = advect(latest, motion, leads + age).values
+        coarse = coarsened(recent, SPACING)
+        grid = Grid.of(recent, coarse, SPACING, self.stride)
+        said = self._said(coarse, grid, leads, on_cells(self.sources, recent, coarse, SPACING))
+        rate, chances = _carried(said, grid, advected)
+        result = forecast_dataset(rate, recent, leads, model=self.name, status=radar_status(recent, age))
+        result = result.assign_coords(threshold=("threshold", np.array(self.thresholds), {"units": "mm h-1"}))
+        described = {"long_name": "probability that the precipitation rate is at or above the threshold", "units": "1"}
+        if GRID_MAPPING in result.coords:
+            described["grid_mapping"] = GRID_MAPPING
+        wanted = chances[[THRESHOLDS.index(t) for t in self.thresholds]]
+        result[EXCEEDANCE] = (("threshold", "lead_time", "y", "x"), wanted, described)
+        for name in ("u", "v"):
+            result[name] = motion[name]
+        return result.assign_attrs(motion_method=str(motion.attrs["method"]), motion_status=str(motion.attrs["status"]))
+
+    def _guided(self, recent: xr.DataArray, sources: Sources) -> MotionMethod:
+        """Let the model's wind, where there is one, fill in where there is no echo."""
+        wind = wind_at(sources, recent)
+        return self.motion if wind is None else GuidedFlow(self.motion, wind)
+
+    def _said(self, coarse: xr.DataArray, grid: Grid, leads: LeadTimes, sources: Sources) -> _Said:
+        """Ask the network on the coarse grid."""
+        view = view_of(coarse, leads, self._guided(coarse, sources), sources)
+        heard = heard_of(coarse, view.situation, sources)
+        cells = grid.every_cell
+        odds, known, model = [], [], []
+        for lead, places in enumerate(origins_of(view.situation, cells)):
+            rows = rows_at(view.situation, lead, places, cells)
+            odds.append(self.network.scores(rows, tokens_at(heard, lead, places, cells)))
+            rain = _model_rate(rows)
+            model.append(rain)
+            known.append(known_at(view.situation, places) | np.isfinite(rain))
+        shape = (len(leads), *grid.shape)
+        return _Said(
+            probability(np.stack(odds, axis=1)).reshape(-1, *shape),
+            np.stack(known).reshape(shape),
+            np.stack(model).reshape(shape),
+        )
+
+
+def early_fusion(path: str | Path) -> Attention:
+    """Load a network that `hybridcast.learned.attention.save_attention` wrote, and make a nowcaster of it."""
+    return Attention(load_attention(path))
+
+
+def _model_rate(rows: Array) -> Array:
+    """Rain of the model, mm h-1; NaN where there is none, as everywhere without one."""
+    if rows.shape[1] < len(EVERY_NAME):
+        return np.full(len(rows), np.nan, np.float32)
+    return model_rate(rows)
+
+
+def _carried(said: _Said, grid: Grid, advected: Array) -> tuple[Array, Array]:
+    """Put what was said on the fine grid: rates ``(lead, y, x)`` and probabilities ``(threshold, lead, y, x)``."""
+    fine = advected.shape[1:]
+    model = grid.enlarged(said.model, fine).copy()
+    values = np.where(np.isfinite(advected), advected, model)
+    known = np.isfinite(values)
+    chances = np.stack([grid.enlarged(of_threshold, fine).copy() for of_threshold in said.chances])
+    chances[:, ~known] = np.nan
+    shares = np.stack([shares_of(frame, THRESHOLDS) for frame in values])
+    levels = levels_of(
+        [of_lead[:, k] for of_lead, k in zip(said.chances.swapaxes(0, 1), said.known, strict=True)], shares
+    )
+    ranking = grid.enlarged(ranking_of(said.chances, said.known, levels), fine).copy()
+    ranking[~known] = np.nan
+    return np.stack([_matched(*pair) for pair in zip(ranking, values, strict=True)]), chances
+
+
+def _matched(ranking: Array, values: Array) -> Array:
+    """Give the values of a field in the order of the ranks; NaN where it has none."""
+    matching = matchings_like(ranking[None], values, values[np.isfinite(values)])
+    return scales_cpu.matched(ranking[None], matching)[0] if matching else values
