@@ -7,8 +7,8 @@ a cell is.
 Large neighbourhoods hold on to the edge: air from beyond it is like the air at the edge, which is better than nothing
 known. What lies outside the coverage at the place itself is NaN.
 
-Rows are as wide as `NAMES`, what the radar tells; with other sources, as `EVERY_NAME`: model fields, the ground and stations are
-looked at where the air will be. What a source does not tell is NaN.
+Rows are as wide as `NAMES`, what the radar tells; with other sources, as `EVERY_NAME`: model fields, the ground and
+stations are looked at where the air will be. What a source does not tell is NaN.
 """
 
 from __future__ import annotations
