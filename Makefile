@@ -14,7 +14,7 @@ BROWSER := $(shell command -v chromium && command -v chromedriver)
 .DEFAULT_GOAL := help
 
 help:  ## show this
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 setup: $(READY)  ## make .venv, with the package (editable), its dependencies and the tools of development
 

@@ -145,7 +145,7 @@ def test_commands_of_the_readme_exist():
     named = set(re.findall(r"hybridcast (fetch|forecast|demo|info|[a-z]+) ", README))
     known = {command.name or command.callback.__name__ for command in cli.app.registered_commands}
     assert {"fetch", "forecast", "info", "plot"} <= named & known
-    for target in set(re.findall(r"`?make ([a-z]+)", README)):
+    for target in set(re.findall(r"(?:`|^)make ([a-z-]+)", README, re.M)):
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M), target
 
 
