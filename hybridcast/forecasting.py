@@ -153,7 +153,11 @@ def _told(recent: xr.DataArray, sources: Sources, ignored: list[str]) -> dict[st
     if "unreadable_files" in recent.attrs:
         left_out.append(f"unreadable: {recent.attrs['unreadable_files']}")
     left_out += [*sources.left_out, *ignored]
-    return {"sources_used": "; ".join(used) or "none", "sources_left_out": "; ".join(left_out) or "none"}
+    told = {"sources_used": "; ".join(used) or "none", "sources_left_out": "; ".join(left_out) or "none"}
+    simulated = "" if sources.nwp is None or "nwp" in gone else sources.nwp.attrs.get("simulated", "")
+    if simulated:
+        told["simulated"] = str(simulated)
+    return told
 
 
 def _nowcaster(model: Nowcaster | str | Path, thresholds: Sequence[float] | None) -> Nowcaster:

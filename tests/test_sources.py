@@ -271,6 +271,13 @@ def test_dry_radar_and_a_wet_model(recent, hybrid, everywhere):
     assert np.isfinite(result["source_weight"].values).all()
 
 
+def test_simulated_model_fields_are_named_in_the_result(recent, hybrid, everywhere):
+    simulated = everywhere.assign_attrs(simulated="pseudo-NWP: no model was run")
+    assert make(recent, hybrid, nwp=simulated).attrs["simulated"] == "pseudo-NWP: no model was run"
+    assert "simulated" not in make(recent, hybrid, nwp=everywhere.assign_attrs(simulated="")).attrs
+    assert "simulated" not in forecast(recent, model=Advection(), lead_time="30min", nwp=simulated).attrs
+
+
 def test_a_nowcaster_that_takes_no_model_says_so(recent, everywhere, gauges):
     result = forecast(recent, model=Advection(), lead_time="30min", nwp=everywhere, stations=gauges)
     assert "nwp (advection (dense flow, linear) takes none)" in result.attrs["sources_left_out"]
