@@ -14,9 +14,8 @@ import sys
 from pathlib import Path
 
 from hybridcast.ablation.gauges import gauge_lines
-from hybridcast.ablation.wind import wind_lines
-
 from hybridcast.ablation.pseudo import pseudo_lines
+from hybridcast.ablation.wind import wind_lines
 
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
