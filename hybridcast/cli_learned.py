@@ -186,18 +186,27 @@ def _evaluate_sources(
     }
     lines = ["# What other sources add", "", "## Pseudo-NWP", "", *pseudo_lines(found["pseudo_nwp"])]
     lines += ["## Gauges", "", *gauge_lines(found["gauges"]), "", "## Wind of a model", "", *wind_lines(found["wind"])]
-    _write(found, "\n".join(lines) + "\n", output)
+    _write(_rounded(found), "\n".join(lines) + "\n", output, indent=None)
     out.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
     out.print(f"wrote {output} and {output.with_suffix('.md')}", highlight=False, soft_wrap=True)
 
 
-def _write(found: dict[str, Any], text: str, output: Path) -> None:
+def _rounded(value: Any) -> Any:
+    """Round all numbers to five decimals: there are a great many."""
+    if isinstance(value, dict):
+        return {key: _rounded(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_rounded(inner) for inner in value]
+    return round(value, 5) if isinstance(value, float) else value
+
+
+def _write(found: dict[str, Any], text: str, output: Path, indent: int | None = 1) -> None:
     """Write JSON, and Markdown beside it."""
     import json
 
     from hybridcast.files import written_whole
 
-    for path, content in ((output, json.dumps(found, indent=1)), (output.with_suffix(".md"), text)):
+    for path, content in ((output, json.dumps(found, indent=indent)), (output.with_suffix(".md"), text)):
         with written_whole(path) as part:
             part.write_text(content, encoding="utf-8")
 

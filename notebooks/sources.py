@@ -15,7 +15,6 @@ from pathlib import Path
 
 from hybridcast.ablation.gauges import gauge_lines
 from hybridcast.ablation.pseudo import pseudo_lines
-from hybridcast.ablation.wind import wind_lines
 
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
@@ -37,8 +36,8 @@ def main() -> None:
     command += ["-o", str(output), *(word for region in REGIONS for word in ("--only", region))]
     subprocess.run(command, check=True)
     found = json.loads(output.read_text())
-    lines = [*pseudo_lines({SHOWN: found["pseudo_nwp"][SHOWN]}), *gauge_lines(found["gauges"]), ""]
-    text = "\n".join([*lines, *wind_lines(found["wind"])])
+    together = {**found["gauges"], "sets": {}}
+    text = "\n".join([*pseudo_lines({SHOWN: found["pseudo_nwp"][SHOWN]}), *gauge_lines(together)])
     pattern = re.compile(r"(<!-- sources -->\n).*?(<!-- /sources -->)", re.S)
     README.write_text(pattern.sub(lambda marks: f"{marks[1]}{text}\n{marks[2]}", README.read_text()))
 
