@@ -23,7 +23,7 @@ from hybridcast.learned.with_sources import (
     train_source_members,
 )
 
-THRESHOLDS = (0.1, 1.0)
+THRESHOLDS = (0.5, 1.0)
 RATE, MODEL, LEAD = (EVERY_NAME.index(name) for name in ("rate", "nwp_rate", "lead_time"))
 
 
