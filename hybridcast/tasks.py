@@ -111,7 +111,8 @@ def _client(address: str) -> Any:
             f"a scheduler needs dask.distributed ({error}); pip install 'hybridcast[distributed]'"
         ) from error
     try:
-        return Client(address, timeout="10s")
+        # not the default one of this process: xarray would ask it for its locks, even if no scheduler has answered
+        return Client(address, timeout="10s", set_as_default=False)
     except (OSError, ValueError) as error:
         raise InputError(
             f"scheduler {address!r} ({error})", "a dask scheduler answers there", "Start it, or correct the address"

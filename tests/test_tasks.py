@@ -61,6 +61,10 @@ def test_what_is_refused():
     pytest.importorskip("distributed")
     with pytest.raises(InputError, match="a dask scheduler answers there"):
         Workers(1, "nonsense://here")
+    from distributed import get_client
+
+    with pytest.raises(ValueError, match="No global client found"):
+        get_client()
 
 
 SLOW = """

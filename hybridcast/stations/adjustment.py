@@ -128,7 +128,7 @@ def adjusted(
     ...                          interval=np.timedelta64(5, "m"), places={"x": axis[:3], "y": axis[:3]})
     >>> field, report = adjusted(radar, gauges)
     >>> round(report.mean_field_bias, 2), bool((field > radar).all()), adjusted(radar, None)[1].reason
-    (1.3, True, 'there is no station')
+    (1.17, True, 'there is no station')
     """
     if stations is None or not stations.sizes["station"]:
         return recent, _identity("there is no station")
