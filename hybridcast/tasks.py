@@ -96,11 +96,12 @@ class Workers:
         from distributed import as_completed
 
         futures = self._client.compute(list(tasks))
-        try:
-            for future in as_completed(futures):
-                done(future.result())
-        finally:
-            self._client.cancel(futures)
+        with self._client.as_current():
+            try:
+                for future in as_completed(futures):
+                    done(future.result())
+            finally:
+                self._client.cancel(futures)
 
 
 def _client(address: str) -> Any:
