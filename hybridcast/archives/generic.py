@@ -17,10 +17,10 @@ from hybridcast.archives.records import Record, Report, Work, lay_out, unreadabl
 from hybridcast.errors import InputError, InputWarning, ReadError
 from hybridcast.field import check_same_grid
 from hybridcast.files import word, written_whole
-from hybridcast.radar import expand, open_radar
+from hybridcast.formats import PathLike, expand
+from hybridcast.radar import open_radar
 from hybridcast.radar._files import time_in_name
 
-PathLike = str | Path
 Paths = PathLike | Iterable[PathLike]
 
 #: A store holds frames of a day; a file that goes beyond this is parted by days.

@@ -6,23 +6,20 @@ predictors, `steering_wind` a first guess of the motion. The contract is in `hyb
 
 from __future__ import annotations
 
-import importlib
-import logging
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import cast
 
 import xarray as xr
 
-from hybridcast.errors import HybridcastError, InputError, InputWarning, ReadError
+from hybridcast.errors import InputWarning, ReadError
+from hybridcast.formats import PathLike, expand, loaded, named, reading, recognised
 from hybridcast.nwp.availability import available
 from hybridcast.nwp.contract import check_nwp, model_fields
 from hybridcast.nwp.pieces import NwpFormat, Piece, assembled
 from hybridcast.nwp.planes import nwp_planes, plane_times
 from hybridcast.nwp.regrid import on_radar_grid
 from hybridcast.nwp.steering import steering_wind
-from hybridcast.radar import expand
 from hybridcast.radar._files import head_of
 
 __all__ = [
@@ -38,9 +35,6 @@ __all__ = [
     "steering_wind",
 ]
 
-log = logging.getLogger(__name__)
-
-PathLike = str | Path
 
 #: In this order each is asked whether it recognises a file.
 BUILT_IN = ("grib", "meteonet", "cf")
@@ -48,8 +42,7 @@ BUILT_IN = ("grib", "meteonet", "cf")
 
 def formats() -> dict[str, NwpFormat]:
     """Give the known formats of model files by name."""
-    modules = (cast(NwpFormat, importlib.import_module(f"hybridcast.nwp.{name}")) for name in BUILT_IN)
-    return {module.NAME: module for module in modules}
+    return loaded("hybridcast.nwp", BUILT_IN)
 
 
 def open_nwp(
@@ -109,27 +102,16 @@ def open_nwp(
 
 def _read(path: Path, format: str | NwpFormat | None) -> tuple[str, list[Piece]]:
     reader = _reader_for(path, format)
-    try:
+    with reading(path, reader.NAME):
         return reader.NAME, list(reader.read(path))
-    except InputError as error:
-        raise ReadError(path, str(error)) from error
-    except HybridcastError:
-        raise
-    except Exception as error:  # the many ways in which format libraries fail on a damaged file
-        log.debug("reading %s failed", path, exc_info=True)
-        raise ReadError(path, f"cannot be read as {reader.NAME} ({type(error).__name__}: {error})") from error
 
 
 def _reader_for(path: Path, format: str | NwpFormat | None) -> NwpFormat:
     known = formats()
-    if isinstance(format, str):
-        if format not in known:
-            raise InputError(f"format {format!r}", "the format is a known one", f"Choose one of {', '.join(known)}")
-        return known[format]
     if format is not None:
-        return format
+        return named(format, known) if isinstance(format, str) else format
     head = head_of(path)
-    for reader in known.values():
-        if reader.recognises(path, head):
-            return reader
+    reader = recognised(path, head, known)
+    if reader is not None:
+        return reader
     raise ReadError(path, f"no known format of model fields (starts with {head[:12]!r}); known are {', '.join(known)}")

@@ -10,21 +10,17 @@ A format is a module (or any object) with four names, see `RadarFormat`. Those o
 from __future__ import annotations
 
 import functools
-import glob
-import importlib
-import importlib.metadata
-import logging
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol, cast, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.errors import HybridcastError, InputError, InputWarning, NoFramesError, ReadError
+from hybridcast.errors import InputWarning, NoFramesError, ReadError
 from hybridcast.field import (
     LEAST_FRAMES,
     as_datetime64,
@@ -34,13 +30,11 @@ from hybridcast.field import (
     regular_times,
     usual_step,
 )
+from hybridcast.formats import PathLike, expand, loaded, named, reading, recognised, refuse_empty
 from hybridcast.radar._files import head_of, time_in_name
 
 __all__ = ["RadarFormat", "formats", "open_radar"]
 
-log = logging.getLogger(__name__)
-
-PathLike = str | Path
 Time = datetime | str | np.datetime64
 
 #: In this order each is asked whether it recognises a file; the general ones come last.
@@ -81,13 +75,7 @@ class RadarFormat(Protocol):
 @functools.cache
 def formats() -> dict[str, RadarFormat]:
     """Give all known formats by name, those of other packages first, so that they can replace one of ours."""
-    found: dict[str, RadarFormat] = {}
-    for entry in importlib.metadata.entry_points(group="hybridcast.radar_formats"):
-        found[entry.name] = entry.load()
-    for module in BUILT_IN:
-        reader = cast(RadarFormat, importlib.import_module(f"hybridcast.radar.{module}"))
-        found.setdefault(reader.NAME, reader)
-    return found
+    return loaded("hybridcast.radar", BUILT_IN, "hybridcast.radar_formats")
 
 
 def open_radar(
@@ -167,24 +155,6 @@ def open_radar(
     return check_precipitation(field)
 
 
-def expand(paths: PathLike | Iterable[PathLike]) -> list[Path]:
-    """Give the files that paths and globs name, each once; `InputError` if one names none."""
-    given = [paths] if isinstance(paths, str | Path) else list(paths)
-    files: list[Path] = []
-    for item in given:
-        path = Path(item).expanduser()
-        if path.exists():
-            files.append(path)
-            continue
-        matches = sorted(Path(match) for match in glob.glob(str(path), recursive=True))
-        if not matches:
-            raise InputError(f"no file matches {str(item)!r}", "the files exist", "Check the path or the glob")
-        files.extend(matches)
-    if not files:
-        raise InputError("no paths given", "at least one file is needed", "Give a file, a glob or a list of files")
-    return list(dict.fromkeys(files))
-
-
 def _read(
     path: Path,
     format: str | RadarFormat | None,
@@ -193,39 +163,28 @@ def _read(
 ) -> tuple[NDArray[np.datetime64], xr.DataArray]:
     """Give the times of all frames of a file, and those frames that are wanted."""
     reader = _reader_for(path, format)
-    try:
+    with reading(path, reader.NAME):
         field = reader.read(path)
         check_frames(field)
         stamps = field["time"].values
         field = _between(field, times)
         if each is not None and field.sizes["time"]:
             field = each(field)
-    except InputError as error:  # what is wrong is in this file, so the others may do without it
-        raise ReadError(path, str(error)) from error
-    except HybridcastError:
-        raise
-    except Exception as error:  # the many ways in which format libraries fail on a damaged file
-        log.debug("reading %s failed", path, exc_info=True)
-        raise ReadError(path, f"cannot be read as {reader.NAME} ({type(error).__name__}: {error})") from error
     return stamps, field.assign_attrs(format=reader.NAME)
 
 
 def _reader_for(path: Path, format: str | RadarFormat | None) -> RadarFormat:
     known = formats()
-    if isinstance(format, str):
-        if format not in known:
-            raise InputError(f"format {format!r}", "the format is a known one", f"Choose one of {', '.join(known)}")
-        _refuse_empty(path)
-        return known[format]
-    _refuse_empty(path)
-    if format is not None:
-        return format
+    chosen = named(format, known) if isinstance(format, str) else format
+    refuse_empty(path)
+    if chosen is not None:
+        return chosen
     head = head_of(path)
     if path.is_dir() and not any(path.iterdir()):
         raise ReadError(path, "the folder is empty")
-    for reader in known.values():
-        if _recognises(reader, path, head):
-            return reader
+    reader = recognised(path, head, known)
+    if reader is not None:
+        return reader
     if path.is_dir():
         raise ReadError(path, f"a folder, and no Zarr store. Give the files in it, such as '{path / '*'}'")
     raise ReadError(
@@ -233,19 +192,6 @@ def _reader_for(path: Path, format: str | RadarFormat | None) -> RadarFormat:
         f"no known radar format (starts with {head[:12]!r}); known are {', '.join(known)}; name one with format=, "
         "or read it yourself and give the values to hybridcast.precipitation(values, time=..., y=..., x=..., crs=...)",
     )
-
-
-def _recognises(reader: RadarFormat, path: Path, head: bytes) -> bool:
-    try:
-        return reader.recognises(path, head)
-    except Exception:  # a damaged file may fail the libraries that look into it; the next format may know it
-        log.debug("%s cannot tell whether it reads %s", reader.NAME, path, exc_info=True)
-        return False
-
-
-def _refuse_empty(path: Path) -> None:
-    if path.is_file() and path.stat().st_size == 0:
-        raise ReadError(path, "the file is empty (0 bytes)")
 
 
 def _in_time_order(frames: dict[Path, xr.DataArray]) -> xr.DataArray:

@@ -11,19 +11,16 @@ A format is a module (or any object) with four names, see `StationFormat`. Those
 from __future__ import annotations
 
 import functools
-import glob
-import importlib
-import importlib.metadata
-import logging
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol, cast, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import xarray as xr
 
-from hybridcast.errors import HybridcastError, InputError, InputWarning, ReadError
+from hybridcast.errors import InputWarning, ReadError
+from hybridcast.formats import PathLike, expand, loaded, named, reading, recognised, refuse_empty
 from hybridcast.radar._files import head_of
 from hybridcast.stations.contract import check_stations, interval_of, known_at, station_reports
 from hybridcast.stations.joining import joined, on_step
@@ -45,9 +42,6 @@ __all__ = [
     "station_reports",
 ]
 
-log = logging.getLogger(__name__)
-
-PathLike = str | Path
 
 #: In this order each is asked whether it recognises a file; the general ones come last.
 BUILT_IN = ("opensense_gauges", "opensense_links", "meteonet_csv", "radolan_csv", "parquet", "dsg_netcdf")
@@ -74,13 +68,7 @@ class StationFormat(Protocol):
 @functools.cache
 def formats() -> dict[str, StationFormat]:
     """Give all known formats by name, those of other packages first, so that they can replace one of ours."""
-    found: dict[str, StationFormat] = {}
-    for entry in importlib.metadata.entry_points(group="hybridcast.station_formats"):
-        found[entry.name] = entry.load()
-    for module in BUILT_IN:
-        reader = cast(StationFormat, importlib.import_module(f"hybridcast.stations.{module}"))
-        found.setdefault(reader.NAME, reader)
-    return found
+    return loaded("hybridcast.stations", BUILT_IN, "hybridcast.station_formats")
 
 
 def open_stations(
@@ -124,7 +112,7 @@ def open_stations(
     """
     parts: list[xr.Dataset] = []
     bad: list[ReadError] = []
-    for path in _expand(paths):
+    for path in expand(paths):
         try:
             parts.append(_read(path, format))
         except ReadError as error:
@@ -141,54 +129,23 @@ def open_stations(
     return stations
 
 
-def _expand(paths: PathLike | Iterable[PathLike]) -> list[Path]:
-    given = [paths] if isinstance(paths, str | Path) else list(paths)
-    files: list[Path] = []
-    for item in given:
-        path = Path(item).expanduser()
-        matches = [path] if path.exists() else sorted(Path(match) for match in glob.glob(str(path), recursive=True))
-        if not matches:
-            raise InputError(f"no file matches {str(item)!r}", "station files exist", "Check the path or the glob")
-        files.extend(matches)
-    if not files:
-        raise InputError("no paths given", "at least one station file is needed", "Give a file or a glob")
-    return list(dict.fromkeys(files))
-
-
 def _read(path: Path, format: str | StationFormat | None) -> xr.Dataset:
     reader = _reader_for(path, format)
-    try:
+    with reading(path, reader.NAME):
         return check_stations(reader.read(path)).assign_attrs(format=reader.NAME)
-    except InputError as error:  # what is wrong is in this file, so the others may do without it
-        raise ReadError(path, str(error)) from error
-    except HybridcastError:
-        raise
-    except Exception as error:  # the many ways in which format libraries fail on a damaged file
-        log.debug("reading %s failed", path, exc_info=True)
-        raise ReadError(path, f"cannot be read as {reader.NAME} ({type(error).__name__}: {error})") from error
 
 
 def _reader_for(path: Path, format: str | StationFormat | None) -> StationFormat:
     known = formats()
-    if isinstance(format, str) and format not in known:
-        raise InputError(f"format {format!r}", "the format is a known one", f"Choose one of {', '.join(known)}")
-    if path.is_file() and path.stat().st_size == 0:
-        raise ReadError(path, "the file is empty (0 bytes)")
-    if format is not None:
-        return known[format] if isinstance(format, str) else format
+    chosen = named(format, known) if isinstance(format, str) else format
+    refuse_empty(path)
+    if chosen is not None:
+        return chosen
     head = head_of(path)
-    for reader in known.values():
-        if _recognises(reader, path, head):
-            return reader
+    reader = recognised(path, head, known)
+    if reader is not None:
+        return reader
     raise ReadError(
         path,
         f"no known station format (starts with {head[:12]!r}); known are {', '.join(known)}; name one with format=",
     )
-
-
-def _recognises(reader: StationFormat, path: Path, head: bytes) -> bool:
-    try:
-        return reader.recognises(path, head)
-    except Exception:  # a damaged file may fail the libraries that look into it; the next format may know it
-        log.debug("%s cannot tell whether it reads %s", reader.NAME, path, exc_info=True)
-        return False
