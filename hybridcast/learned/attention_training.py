@@ -12,8 +12,8 @@ from hybridcast.errors import InputError
 from hybridcast.learned.attention import AttentionSettings, CrossAttention, odds_of, shapes
 from hybridcast.learned.attention_inputs import prepared, scaling_of
 from hybridcast.learned.boosting import THRESHOLDS
+from hybridcast.learned.descent import descended
 from hybridcast.learned.network import need_torch
-from hybridcast.learned.network_training import learning_rate_at
 from hybridcast.learned.samples import Samples, joined
 from hybridcast.learned.tokens import Tokens, joined_tokens
 
@@ -125,37 +125,17 @@ def _fit_seed(
     seed: int,
     log: list[dict[str, float]],
 ) -> dict[str, Array]:
-    import torch
-
     generator = np.random.default_rng(seed)
     parameters = initial(settings, seed, np.average(own.reached, axis=0, weights=own.weight))
-    mean = {name: value.detach().clone() for name, value in parameters.items()}
-    optimiser = torch.optim.AdamW(list(parameters.values()), settings.learning_rate, weight_decay=settings.weight_decay)
-    best_loss, best, since = np.inf, {name: value.numpy().copy() for name, value in mean.items()}, 0
-    for step in range(1, settings.steps + 1):
-        for group in optimiser.param_groups:
-            group["lr"] = settings.learning_rate * learning_rate_at(step, settings.steps)
+
+    def loss() -> Tensor:
         chosen = np.sort(generator.choice(len(own.weight), min(settings.batch, len(own.weight)), replace=False))
-        optimiser.zero_grad()
-        loss = _loss(parameters, own, chosen, scaling, settings, _drawn(len(chosen), settings, generator))
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(list(parameters.values()), 5.0)
-        optimiser.step()
-        with torch.no_grad():
-            keep = min(settings.averaging, step / (step + 10))
-            for name, value in mean.items():
-                value.lerp_(parameters[name], 1 - keep)
-        if step % settings.check_every and step != settings.steps:
-            continue
-        found = _held_loss(mean, held, scaling, settings)
+        return _loss(parameters, own, chosen, scaling, settings, _drawn(len(chosen), settings, generator))
+
+    def look(step: int, found: float) -> None:
         log.append({"seed": seed, "step": step, "loss": found})
-        since += 1
-        if found < best_loss:
-            best_loss, since = found, 0
-            best = {name: value.numpy().copy() for name, value in mean.items()}
-        if since >= settings.patience:
-            break
-    return best
+
+    return descended(parameters, loss, lambda mean: _held_loss(mean, held, scaling, settings), settings, look)
 
 
 class _Kept(NamedTuple):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridcast.errors import InputError
+from hybridcast.learned.descent import descended
 from hybridcast.learned.network import (
     Network,
     NetworkSettings,
@@ -167,41 +167,22 @@ def _fit_seed(
     seed: int,
     log: list[dict[str, float]],
 ) -> dict[str, Array]:
-    import torch
-
     generator = np.random.default_rng(seed)
     parameters = initial(settings, seed)
-    mean = {name: value.detach().clone() for name, value in parameters.items()}
-    optimiser = torch.optim.AdamW(list(parameters.values()), settings.learning_rate, weight_decay=settings.weight_decay)
     held = _held_out(stop, coefficients, settings)
-    best_loss = start = _mean_loss(mean, held)
-    best, since = {name: value.numpy().copy() for name, value in mean.items()}, 0
+    start = _mean_loss({name: value.detach() for name, value in parameters.items()}, held)
     names = list(cases)
-    for step in range(1, settings.steps + 1):
-        for group in optimiser.param_groups:
-            group["lr"] = settings.learning_rate * learning_rate_at(step, settings.steps)
+
+    def loss() -> Tensor:
         chosen = [cases[names[int(generator.integers(len(names)))]] for _ in range(settings.batch)]
         drawn = [event[int(generator.integers(len(event)))] for event in chosen]
         crops = [_crop(case, coefficients, settings.crop, generator, settings.augment) for case in drawn]
-        optimiser.zero_grad()
-        _loss(parameters, crops, _factors(settings, generator)).backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(list(parameters.values()), 5.0)
-        optimiser.step()
-        with torch.no_grad():
-            keep = min(settings.averaging, step / (step + 10))
-            for name, value in mean.items():
-                value.lerp_(parameters[name], 1 - keep)
-        if step % settings.check_every and step != settings.steps:
-            continue
-        loss = _mean_loss(mean, held)
-        log.append({"seed": seed, "step": step, "loss": loss, "base": start})
-        since += 1
-        if loss < best_loss:
-            best_loss, since = loss, 0
-            best = {name: value.numpy().copy() for name, value in mean.items()}
-        if since >= settings.patience:
-            break
-    return best
+        return _loss(parameters, crops, _factors(settings, generator))
+
+    def look(step: int, found: float) -> None:
+        log.append({"seed": seed, "step": step, "loss": found, "base": start})
+
+    return descended(parameters, loss, lambda mean: _mean_loss(mean, held), settings, look, best_loss=start)
 
 
 def _factors(settings: NetworkSettings, generator: np.random.Generator) -> Tensor | None:
@@ -212,12 +193,6 @@ def _factors(settings: NetworkSettings, generator: np.random.Generator) -> Tenso
         return None
     kept = generator.random((settings.batch, settings.widths[-1], 1, 1)) >= settings.dropout
     return torch.from_numpy((kept / (1 - settings.dropout)).astype(np.float32))
-
-
-def learning_rate_at(step: int, steps: int) -> float:
-    """Give the share of the learning rate at a step: rising over the first twentieth, then falling along a cosine."""
-    place = step / steps
-    return min(1.0, place / 0.05) * (0.5 + 0.5 * math.cos(math.pi * place))
 
 
 def _held_out(
