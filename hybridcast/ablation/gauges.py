@@ -19,6 +19,7 @@ import numpy as np
 import xarray as xr
 
 from hybridcast.ablation.held_out import LEADS, LEVELS, SOURCES, Archive, HeldOutSettings, forecasts_at
+from hybridcast.ablation.words import change, short
 from hybridcast.datasets import fetch
 from hybridcast.errors import InputError
 from hybridcast.evaluation import Progress
@@ -274,8 +275,8 @@ def _table(one: Mapping[str, Any]) -> list[str]:
     for place in PLACES:
         here = one[place]
         for source in SOURCES:
-            lines.append(_row(f"{place}, {source}", [_short(here["mean"][source][name]) for name in names]))
-        changes = [_change(here["difference"][name]) if BETTER[name] else "" for name in names]
+            lines.append(_row(f"{place}, {source}", [short(here["mean"][source][name]) for name in names]))
+        changes = [change(here["difference"][name]) if BETTER[name] else "" for name in names]
         lines.append(_row(f"{place}, change %", changes))
     pairs = [" / ".join(map(str, one["gauges"][name])) for name in ("points", "wet_points")]
     few = "" if one["days"] >= LEAST_DAYS else f" No interval with fewer than {LEAST_DAYS} days."
@@ -284,15 +285,3 @@ def _table(one: Mapping[str, Any]) -> list[str]:
 
 def _row(name: str, cells: Sequence[str]) -> str:
     return f"| {name} | {' | '.join(cells)} |"
-
-
-def _short(values: Sequence[float | None]) -> str:
-    return " / ".join("-" if value is None else f"{value:.3f}".replace("0.", ".", 1) for value in values)
-
-
-def _change(difference: Mapping[str, Any]) -> str:
-    shown = []
-    for change, low, high in zip(*(difference[f"relative{end}"] for end in ("", "_low", "_high")), strict=True):
-        interval = "" if low is None else f" [{100 * low:+.0f}, {100 * high:+.0f}]"
-        shown.append("-" if change is None else f"{100 * change:+.1f}{interval}")
-    return " / ".join(shown)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from hybridcast.ablation.words import change, short
 from hybridcast.evaluation import EvaluationSettings, Progress, evaluate
 from hybridcast.events import Event, load_event
 from hybridcast.field import NAME
@@ -30,7 +31,7 @@ from hybridcast.source_blend import SourceBlend
 from hybridcast.sources import sources_at
 from hybridcast.verification.tables import summary
 
-#: Hourly rates are what most services give; runs are 3 to 4 h old at the issue time, so that they are there.
+#: How many whole hours before the issue time runs started, at least: by then they are there.
 AGES = (3, 6)
 #: How far ahead.
 LONGEST = 3
@@ -62,8 +63,8 @@ class Simulated:
 @lru_cache(maxsize=2)
 def _runs(simulated: Simulated, issue: np.datetime64) -> xr.Dataset:
     quality = PRESETS[simulated.quality]
-    options = {"ages": AGES, "ahead": LONGEST, "step": simulated.step, "seed": simulated.seed}
-    return runs_before(_radar(simulated.event), issue, quality, **options)  # type: ignore[arg-type]
+    radar, step, seed = _radar(simulated.event), simulated.step, simulated.seed
+    return runs_before(radar, issue, quality, ages=AGES, ahead=LONGEST, step=step, seed=seed)
 
 
 @lru_cache(maxsize=1)
@@ -204,23 +205,14 @@ def pseudo_lines(found: Mapping[str, Any]) -> list[str]:
         ]
         for model in one["models"]:
             cells = [
-                *(_short(one["mean"][area][model][SCORE]) for area in ("all", "source")),
-                *(_short(one["mean"]["all"][model][name]) for name in ("FSS 20 km", "Brier 1")),
+                *(short(one["mean"][area][model][SCORE]) for area in ("all", "source")),
+                *(short(one["mean"]["all"][model][name]) for name in ("FSS 20 km", "Brier 1")),
             ]
             lines.append(f"| {model} | {' | '.join(cells)} |")
         fused = f"hybridcast, radar and pseudo-NWP {quality}"
-        lines += ["", f"{fused} against the {one['baseline']}, all points: {_change(one, fused)} %.", ""]
+        lines += [
+            "",
+            f"{fused} against the {one['baseline']}, all points: {change(one['difference']['all'][fused][SCORE])} %.",
+            "",
+        ]
     return lines
-
-
-def _short(values: Sequence[float | None]) -> str:
-    return " / ".join("-" if value is None else f"{value:.3f}".replace("0.", ".", 1) for value in values)
-
-
-def _change(one: Mapping[str, Any], model: str) -> str:
-    here = one["difference"]["all"][model][SCORE]
-    shown = []
-    for change, low, high in zip(here["relative"], here["relative_low"], here["relative_high"], strict=True):
-        interval = "" if low is None else f" [{100 * low:+.0f}, {100 * high:+.0f}]"
-        shown.append("-" if change is None else f"{100 * change:+.1f}{interval}")
-    return " / ".join(shown)
