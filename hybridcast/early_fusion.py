@@ -23,7 +23,6 @@ from hybridcast.errors import InputError
 from hybridcast.events import SPACING
 from hybridcast.features import EVERY_NAME, known_at, origins_of, rows_at
 from hybridcast.field import GRID_MAPPING
-from hybridcast.guidance import GuidedFlow
 from hybridcast.learned.attention import CrossAttention, load_attention
 from hybridcast.learned.blend import probability
 from hybridcast.learned.boosting import THRESHOLDS
@@ -33,7 +32,7 @@ from hybridcast.learned.with_sources import model_rate
 from hybridcast.motion import DenseFlow, MotionMethod
 from hybridcast.nowcasters import LeadTimes, forecast_dataset, latest_frame, radar_status
 from hybridcast.ranking import levels_of, matchings_like, ranking_of, shares_of
-from hybridcast.sources import Sources, on_cells, wind_at
+from hybridcast.sources import Sources, guided, on_cells
 from hybridcast_kernels import scales_cpu
 
 Array = NDArray[np.float32]
@@ -98,7 +97,7 @@ class Attention:
         `u` and `v` too.
         """
         leads = check_lead_times(lead_times)
-        motion = self._guided(recent, self.sources).estimate(recent)
+        motion = guided(self.motion, self.sources, recent).estimate(recent)
         latest, age = latest_frame(recent)
         advected = advect(latest, motion, leads + age).values
         coarse = coarsened(recent, SPACING)
@@ -116,14 +115,9 @@ class Attention:
             result[name] = motion[name]
         return result.assign_attrs(motion_method=str(motion.attrs["method"]), motion_status=str(motion.attrs["status"]))
 
-    def _guided(self, recent: xr.DataArray, sources: Sources) -> MotionMethod:
-        """Let the model's wind, where there is one, fill in where there is no echo."""
-        wind = wind_at(sources, recent)
-        return self.motion if wind is None else GuidedFlow(self.motion, wind)
-
     def _said(self, coarse: xr.DataArray, grid: Grid, leads: LeadTimes, sources: Sources) -> _Said:
         """Ask the network on the coarse grid."""
-        view = view_of(coarse, leads, self._guided(coarse, sources), sources)
+        view = view_of(coarse, leads, guided(self.motion, sources, coarse), sources)
         heard = heard_of(coarse, view.situation, sources)
         cells = grid.every_cell
         odds, known, model = [], [], []

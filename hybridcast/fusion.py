@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -32,7 +32,6 @@ from hybridcast.device import resolved
 from hybridcast.errors import InputError
 from hybridcast.features import Situation, origins_of, rows_in_moving_frame, rows_of, situation_of
 from hybridcast.field import GRID_MAPPING, NAME, iso_time
-from hybridcast.guidance import GuidedFlow
 from hybridcast.inflow import inflow_of
 from hybridcast.learned.blend import Blend, LiveSettings, Scored, corrected, probability
 from hybridcast.learned.boosting import decreasing
@@ -44,16 +43,13 @@ from hybridcast.motion import DenseFlow, MotionMethod, cells_per_step
 from hybridcast.nowcasters import LeadTimes, forecast_dataset, latest_frame, radar_status
 from hybridcast.ranking import levels_of, matchings_of, ranking_of, shares_of
 from hybridcast.scales import filtered
-from hybridcast.sources import Sources, on_cells, planes_of, wind_at
+from hybridcast.sources import Sources, guided, on_cells, planes_of
 from hybridcast.wetness import Wetness
 from hybridcast_kernels import scales_cpu
 from hybridcast_kernels.devices import Device, kernels_for
-from hybridcast_kernels.parallel import threads
 
 Array = NDArray[np.float32]
 
-T = TypeVar("T")
-S = TypeVar("S")
 
 _MINUTE = np.timedelta64(1, "m")
 #: Cells much coarser than those of the training hold other weather.
@@ -161,7 +157,7 @@ class Hybrid:
         "lead_time")``, and the motion `u` and `v` too.
         """
         leads = check_lead_times(lead_times)
-        motion = self._guided(self.motion, self.sources, recent).estimate(recent)
+        motion = guided(self.motion, self.sources, recent).estimate(recent)
         latest, age = latest_frame(recent)
         frame = np.ascontiguousarray(latest.values, np.float32)
         flow = cells_per_step(motion, _MINUTE)
@@ -347,7 +343,7 @@ class Hybrid:
 
         The air is the one that is over the cells at the issue time (`moving`), or at the lead time.
         """
-        motion = self._guided(DenseFlow(), sources, coarse).estimate(coarse)
+        motion = guided(DenseFlow(), sources or Sources(), coarse).estimate(coarse)
         smooth = filtered(coarse, motion, leads)["filtered_dbr"]
         situation = situation_of(coarse, motion, leads, smooth, planes_of(sources or Sources(), coarse, motion, leads))
         network = self.speaking.network
@@ -356,12 +352,6 @@ class Hybrid:
             places = np.broadcast_to(cells, (len(leads), *cells.shape))
             return Look(situation, rows_in_moving_frame(situation, cells), places, said)
         return Look(situation, rows_of(situation, cells), origins_of(situation, cells), said)
-
-    @staticmethod
-    def _guided(method: MotionMethod, sources: Sources | None, field: xr.DataArray) -> MotionMethod:
-        """Let the model's wind, where there is one, fill in where there is no echo."""
-        wind = None if sources is None else wind_at(sources, field)
-        return method if wind is None else GuidedFlow(method, wind)
 
     def _live_blend(self, coarse: xr.DataArray) -> tuple[Blend, int]:
         """Correct the learned weights by hindcasts; give them, and how many hindcasts there were."""
@@ -470,16 +460,6 @@ def _choose(seen: NDArray[np.bool_], count: int, generator: np.random.Generator)
     if len(places) <= count:
         return places
     return places[np.sort(generator.choice(len(places), count, replace=False))]
-
-
-def _side_by_side(first: Callable[[], T], second: Callable[[], S]) -> tuple[T, S]:
-    """Do two things that do not wait for one another, at once if there are threads for it."""
-    if threads() == 1:
-        return first(), second()
-    with ThreadPoolExecutor(1) as beside:
-        begun = beside.submit(first)
-        done = second()
-        return begun.result(), done
 
 
 def _since_last(coarse: xr.DataArray, ahead: LeadTimes) -> LeadTimes:

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from hybridcast.coarse import coarsened
 from hybridcast.errors import InputError
 from hybridcast.field import NAME, check_same_grid, crs_of
+from hybridcast.guidance import GuidedFlow
+from hybridcast.motion import MotionMethod
 from hybridcast.nwp.availability import DELAY, available
-from hybridcast.nwp.contract import RATE
+from hybridcast.nwp.contract import RATE, WIND
 from hybridcast.nwp.planes import nwp_planes, plane_times
 from hybridcast.nwp.regrid import on_radar_grid
 from hybridcast.nwp.steering import steering_wind
@@ -239,10 +241,16 @@ def planes_of(
 
 def wind_at(sources: Sources, recent: xr.DataArray) -> xr.Dataset | None:
     """Give the model's wind at the issue time on the grid of `recent`; None where there is none."""
-    if sources.nwp is None:
+    if sources.nwp is None or not set(WIND) <= set(sources.nwp.data_vars):
         return None
     issue = recent["time"].values[-1]
-    return steering_wind(on_radar_grid(sources.nwp, recent, [issue]), issue)
+    return steering_wind(on_radar_grid(sources.nwp[list(WIND)], recent, [issue]), issue)
 
 
-__all__ = ["OFFSET", "Sources", "offset_of", "on_cells", "planes_of", "sources_at", "wind_at"]
+def guided(method: MotionMethod, sources: Sources, recent: xr.DataArray) -> MotionMethod:
+    """Let the model's wind, where there is one, fill in where there is no echo."""
+    wind = wind_at(sources, recent)
+    return method if wind is None else GuidedFlow(method, wind)
+
+
+__all__ = ["OFFSET", "Sources", "guided", "offset_of", "on_cells", "planes_of", "sources_at", "wind_at"]

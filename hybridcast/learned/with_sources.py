@@ -8,7 +8,7 @@ from outside the radar's reach is the model's, and elsewhere the weights, learne
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -195,14 +195,3 @@ def fit_stage(
         fit_blend((*names, ALONE, FUSED), thresholds, inside),
         fit_blend((ALONE, FUSED), thresholds, outside),
     )
-
-
-def without_fused(stage: SourceStage) -> SourceStage:
-    """Let the model alone speak, everywhere, calibrated: to see what it is worth without radar."""
-
-    def only(blend: Blend) -> Blend:
-        weights = np.zeros_like(blend.weights)
-        weights[..., blend.members.index(ALONE)] = 1.0
-        return replace(blend, weights=weights)
-
-    return replace(stage, inside=only(stage.inside), outside=only(stage.outside))
