@@ -32,7 +32,7 @@ class GuidedFlow:
     method: MotionMethod = field(default_factory=DenseFlow)
     wind: xr.Dataset | None = None
     """`u` and `v`, m s-1, on the radar's grid, as `hybridcast.nwp.steering_wind` gives them; None: the method alone."""
-    reach: float = 30.0
+    reach: float = 60.0
     """Distance to echo (km) at which the wind counts half."""
     calibrated: bool = True
     """Whether the wind is scaled and turned as the motion at echo tells."""
