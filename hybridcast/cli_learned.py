@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -89,7 +89,9 @@ def evaluate(
     names += [baseline] * (baseline not in names)
     every = load_events(events)
     chosen = _only(every, only)
-    folders = _trained_without(every, chosen, work, workers) if set(names) & set(LEARNED) else {}
+    folders = (
+        _trained_without(every, {event.region for event in chosen}, work, workers) if set(names) & set(LEARNED) else {}
+    )
 
     def nowcasters(event: Event) -> dict[str, Nowcaster]:
         made = {name: known[name] for name in names}
@@ -173,15 +175,17 @@ def _evaluate_sources(
     output: Path, every: list[Event], only: list[str] | None, work: Path, cases: int, workers: int
 ) -> None:
     """Run the three ablations, and write one file of them."""
-    from hybridcast.ablation.gauges import gauge_ablation, gauge_lines
+    from hybridcast.ablation.gauges import REGIONS, gauge_ablation, gauge_lines
     from hybridcast.ablation.pseudo import pseudo_ablation, pseudo_lines
     from hybridcast.ablation.wind import wind_ablation, wind_lines
+    from hybridcast.events import load_events
 
     chosen = _only(every, only)
-    folders = _trained_without(every, chosen, work, workers)
+    folders = _trained_without(every, {event.region for event in chosen}, work, workers)
+    own = _trained_without(load_events(), REGIONS, work, workers)
     found = {
         "pseudo_nwp": pseudo_ablation(chosen, folders, work=work, cases=cases, workers=workers, progress=_say_case),
-        "gauges": gauge_ablation(progress=_say_case),
+        "gauges": gauge_ablation(own, progress=_say_case),
         "wind": wind_ablation(),
     }
     lines = ["# What other sources add", "", "## Pseudo-NWP", "", *pseudo_lines(found["pseudo_nwp"])]
@@ -211,10 +215,10 @@ def _write(found: dict[str, Any], text: str, output: Path, indent: int | None = 
             part.write_text(content, encoding="utf-8")
 
 
-def _trained_without(every: list[Event], chosen: list[Event], work: Path, workers: int) -> dict[str, Path]:
+def _trained_without(every: list[Event], regions: Iterable[str], work: Path, workers: int) -> dict[str, Path]:
     from hybridcast.learned.training import train_without
 
-    return train_without(every, sorted({e.region for e in chosen}), work, workers=workers, report=say)
+    return train_without(every, sorted(regions), work, workers=workers, report=say)
 
 
 def _only(events: list[Any], names: list[str] | None) -> list[Any]:

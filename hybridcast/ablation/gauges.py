@@ -26,7 +26,8 @@ from hybridcast.evaluation import Progress
 from hybridcast.events import Event, issue_times
 from hybridcast.field import NAME, iso_time, regular_times
 from hybridcast.fusion import trained
-from hybridcast.nowcasters import Advection, Nowcaster
+from hybridcast.learned.model import DEFAULT
+from hybridcast.nowcasters import Nowcaster
 from hybridcast.radar import open_radar
 from hybridcast.stations import open_stations
 from hybridcast.stations.clock import ClockOffset, clock_offset
@@ -51,27 +52,29 @@ class GaugeSet:
     """In the registry of data sets."""
     gauges: str = "*gauge*"
     """Pattern of the names of the files of gauges."""
-    seen_in_training: bool = False
-    """Whether the model that comes with the package was trained on its radar; plain advection forecasts then."""
+    trained_on: str | None = None
+    """Region of the package's events that its radar is in; the model that forecasts it was trained without that."""
 
 
 GAUGE_SETS = (
     GaugeSet("openmrg-20150722"),
     GaugeSet("openmrg-20150827"),
-    GaugeSet("openrainer-20220917", gauges="*AWS*", seen_in_training=True),
+    GaugeSet("openrainer-20220917", gauges="*AWS*", trained_on="openrainer"),
 )
 
 
-def gauge_ablation(
-    model: str | Path = "default", *, cases: int = 40, progress: Progress | None = None
-) -> dict[str, Any]:
+#: Regions that a model is needed for which was trained without them.
+REGIONS = tuple(one.trained_on for one in GAUGE_SETS if one.trained_on)
+
+
+def gauge_ablation(models: Mapping[str, Path], *, cases: int = 40, progress: Progress | None = None) -> dict[str, Any]:
     """Forecast with and without gauges on the real data sets that have both.
 
     Parameters
     ----------
-    model
-        "default", or the folder of a trained model; OpenRainER is forecast by plain advection, since the model that
-        comes with the package was trained on its radar.
+    models
+        For each of `REGIONS` the folder of a model that was trained without it; the other sets are forecast by the
+        model that comes with the package, which has not seen them.
     cases
         At most so many issue times of a data set.
     progress
@@ -88,15 +91,14 @@ def gauge_ablation(
     FetchError
         If a data set is not there.
     """
-    learned = trained(model, LEVELS)
     settings = HeldOutSettings(cases=cases)
     found: dict[str, Any] = {"lead_times_min": (LEADS / _MINUTE).tolist(), "folds": settings.folds, "sets": {}}
     parts = []
     for one in GAUGE_SETS:
         archive, told = opened(one)
-        nowcaster: Nowcaster = Advection() if one.seen_in_training else learned
+        nowcaster = trained(models[one.trained_on] if one.trained_on else DEFAULT, LEVELS)
         events = held_out_scores(archive, nowcaster, settings, progress)
-        found["sets"][one.name] = told | {"forecast_by": nowcaster.name} | summary_of(events)
+        found["sets"][one.name] = told | {"trained_without": one.trained_on} | summary_of(events)
         parts.append(events)
     found["together"] = summary_of(xr.concat(parts, "event"))
     return found
@@ -252,16 +254,20 @@ def gauge_lines(found: Mapping[str, Any]) -> list[str]:
     for name, one in found["sets"].items():
         lines += [
             f"{name}: {one['gauge_count']} gauges, means over {one['interval_min']:g} min; {one['clock']}; "
-            f"quality control: {one['quality']}. Forecasts by {one['forecast_by']}.",
+            f"quality control: {one['quality']}." + _trained(one["trained_without"]),
             "",
             *_table(one),
         ]
     return [
         *lines,
-        "All of them together; chances without the sets forecast by advection.",
+        "All of them together.",
         "",
         *_table(found["together"]),
     ]
+
+
+def _trained(without: str | None) -> str:
+    return f" Forecasts by a model trained without {without}." if without else ""
 
 
 def _table(one: Mapping[str, Any]) -> list[str]:

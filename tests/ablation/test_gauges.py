@@ -9,9 +9,18 @@ import pytest
 from stations_synthetic import MINUTE, gauges_in, moving_rain
 
 from hybridcast.ablation import gauges as module
-from hybridcast.ablation.gauges import GAUGE_SETS, gauge_ablation, gauge_lines, held_out_scores, opened, summary_of
+from hybridcast.ablation.gauges import (
+    GAUGE_SETS,
+    REGIONS,
+    gauge_ablation,
+    gauge_lines,
+    held_out_scores,
+    opened,
+    summary_of,
+)
 from hybridcast.ablation.held_out import LEADS, SOURCES, Archive, HeldOutSettings, folds_of, forecasts_at
 from hybridcast.errors import InputError
+from hybridcast.events import load_events
 from hybridcast.field import NAME
 from hybridcast.fusion import trained
 from hybridcast.nowcasters import Advection
@@ -135,11 +144,11 @@ def test_real_gauges_of_gothenburg(real, monkeypatch):
     real("openmrg/20150827/openMRG_city_gauges_20150827.nc")
     monkeypatch.setattr(module, "GAUGE_SETS", (GAUGE_SETS[1],))
     told = []
-    found = json.loads(json.dumps(gauge_ablation(cases=3, progress=lambda *what: told.append(what))))
+    found = json.loads(json.dumps(gauge_ablation({}, cases=3, progress=lambda *what: told.append(what))))
     one = found["sets"]["openmrg-20150827"]
     assert one["gauge_count"] == 11
     assert one["clock_offset_min"] == 5
-    assert one["forecast_by"] == "hybridcast"
+    assert one["trained_without"] is None
     assert one["issue_times"] == len(told) <= 3
     assert one["gauges"]["points"][0] == 11 * one["issue_times"]
     assert 0 < one["gauges"]["mean"][TOGETHER]["MAE"][0] < 5
@@ -149,10 +158,26 @@ def test_real_gauges_of_gothenburg(real, monkeypatch):
     assert "No interval with fewer than 5 days" in lines
 
 
-def test_openrainer_was_trained_on_so_advection_forecasts_it(real):
+def test_no_set_is_forecast_by_a_model_that_was_trained_on_it():
+    """Radar in the package's events was trained on; such a set names the region that its model has to leave out."""
+    regions = {event.dataset: event.region for event in load_events()}
+    assert {one.name: one.trained_on for one in GAUGE_SETS} == {one.name: regions.get(one.name) for one in GAUGE_SETS}
+    assert set(REGIONS) == {"openrainer"}
+
+
+def test_openrainer_is_forecast_by_the_model_given_for_its_region(real, monkeypatch, model_folder):
     real("openrainer/openrainer_RAD.nc")
     real("openrainer/openrainer_AWS.nc")
-    assert [one.name for one in GAUGE_SETS if one.seen_in_training] == ["openrainer-20220917"]
+    monkeypatch.setattr(module, "GAUGE_SETS", (GAUGE_SETS[2],))
+    found = gauge_ablation({"openrainer": model_folder}, cases=1)
+    one = found["sets"]["openrainer-20220917"]
+    assert one["gauges"]["mean"][TOGETHER]["Brier 5"][0] is not None
+    assert "trained without openrainer" in "\n".join(gauge_lines(found))
+
+
+def test_the_gauges_of_openrainer(real):
+    real("openrainer/openrainer_RAD.nc")
+    real("openrainer/openrainer_AWS.nc")
     archive, told = opened(GAUGE_SETS[2])
     assert told["gauge_count"] == 280
     assert archive.offset == np.timedelta64(0)
