@@ -155,14 +155,10 @@ def test_meteonet_months_and_compressed_files_join(tmp_path):
     assert open_stations(squeezed).sizes["time"] == 2
 
 
-def test_a_month_of_meteonet_is_quick(tmp_path):
-    import time
-
+def test_days_of_a_hundred_meteonet_stations(tmp_path):
     dates = pd.date_range("2016-01-01", periods=720, freq="6min").strftime("%Y%m%d %H:%M")
     path = meteonet(tmp_path / "m.csv", dates, stations=tuple(range(100, 200)))
-    start = time.process_time()
     assert open_stations(path).sizes == {"station": 100, "time": 720}
-    assert time.process_time() - start < 5
 
 
 # --- our own and CF -------------------------------------------------------------------------------------------
