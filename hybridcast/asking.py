@@ -83,9 +83,9 @@ class Grid(NamedTuple):
         """Give what a coarse field holds at the cells that may be asked."""
         return field[:: self.stride, :: self.stride]
 
-    def filled(self, values: Array, cells: NDArray[np.int32]) -> Array:
-        """Put values of the cells that were asked, ``(threshold, lead, cell)``, on their grid; 0 elsewhere."""
-        out = np.zeros((*values.shape[:2], *self.shape), np.float32)
+    def filled(self, values: Array, cells: NDArray[np.int32], elsewhere: float = 0.0) -> Array:
+        """Put values of the cells that were asked, ``(threshold, lead, cell)``, on their grid."""
+        out = np.full((*values.shape[:2], *self.shape), elsewhere, np.float32)
         out[:, :, cells[:, 0] // self.stride, cells[:, 1] // self.stride] = values
         return out
 

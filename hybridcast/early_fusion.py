@@ -31,7 +31,7 @@ from hybridcast.learned.tokens import heard_of, tokens_at
 from hybridcast.learned.with_sources import model_rate
 from hybridcast.motion import DenseFlow, MotionMethod
 from hybridcast.nowcasters import LeadTimes, forecast_dataset, latest_frame, radar_status
-from hybridcast.ranking import levels_of, matchings_like, ranking_of, shares_of
+from hybridcast.ranking import falling, levels_of, matchings_of, ranking_of, shares_of, wet_values
 from hybridcast.sources import Sources, guided, on_cells
 from hybridcast_kernels import scales_cpu
 
@@ -160,11 +160,12 @@ def _carried(said: _Said, grid: Grid, advected: Array) -> tuple[Array, Array]:
         [of_lead[:, k] for of_lead, k in zip(said.chances.swapaxes(0, 1), said.known, strict=True)], shares
     )
     ranking = grid.enlarged(ranking_of(said.chances, said.known, levels), fine).copy()
-    ranking[~known] = np.nan
-    return np.stack([_matched(*pair) for pair in zip(ranking, values, strict=True)]), chances
+    return np.stack([_matched(*one) for one in zip(ranking, values, levels.shares, strict=True)]), chances
 
 
-def _matched(ranking: Array, values: Array) -> Array:
-    """Give the values of a field in the order of the ranks; NaN where it has none."""
-    matching = matchings_like(ranking[None], values, values[np.isfinite(values)])
-    return scales_cpu.matched(ranking[None], matching)[0] if matching else values
+def _matched(ranking: Array, values: Array, shares: Array) -> Array:
+    """Give the values of a field, as wet as shares say, in the order of the ranks; NaN where it has none."""
+    wet = wet_values(falling(values), THRESHOLDS, shares)
+    matching = matchings_of(ranking[None].copy(), values, [wet])
+    rate = scales_cpu.matched(ranking[None], matching)[0]
+    return np.where(np.isfinite(values), rate, np.float32(np.nan))

@@ -5,8 +5,8 @@
 3. Each member gives log odds that thresholds are reached; their weights come from events kept out of training, and
    are corrected by hindcasts: what the members would have said half an hour and an hour ago, against what came.
 4. Log odds are interpolated in time within the moving frame, and carried along the motion to the fine grid.
-5. The forecast rate has the ranks of the blended odds and the values of the latest frame, carried along: as wet, and as
-   sharp, as pure advection.
+5. The forecast rate has the ranks of the blended odds and the values of the latest frame, carried along: as sharp as
+   pure advection, and as wet as lies between that frame and what the odds promise.
 
 Where there are model fields, members that look at them speak too (`hybridcast.learned.with_sources`). Where the air
 comes from outside the coverage only those do (`hybridcast.inflow`); without a model all of it is NaN: nobody knows.
@@ -41,7 +41,7 @@ from hybridcast.learned.network_inputs import inputs_of
 from hybridcast.learned.with_sources import SourceStage, model_rate
 from hybridcast.motion import DenseFlow, MotionMethod, cells_per_step
 from hybridcast.nowcasters import LeadTimes, forecast_dataset, latest_frame, radar_status
-from hybridcast.ranking import levels_of, matchings_of, ranking_of, shares_of
+from hybridcast.ranking import falling, levels_of, log_odds, matchings_of, ranking_of, shares_of, wet_values
 from hybridcast.scales import filtered
 from hybridcast.sources import Sources, guided, on_cells, planes_of
 from hybridcast.wetness import Wetness
@@ -102,6 +102,10 @@ class _Places(NamedTuple):
         planes = between(np.concatenate([ranking[None], chances]), self.asked, self.ahead)
         minutes = (self.ahead / _MINUTE).astype(np.float32)
         return planes, self.grid.carried(planes, self.flow, minutes, self.advected)
+
+    def between(self, shares: Array) -> Array:
+        """Interpolate shares ``(asked lead, threshold)`` to all lead times."""
+        return between(shares.T[..., None, None], self.asked, self.ahead)[..., 0, 0].T
 
     def fine(self, planes: Array) -> Array:
         """Interpolate planes ``(set, y, x)`` onto the fine grid, in memory of their own."""
@@ -218,7 +222,8 @@ class Hybrid:
         if self.stage is None:
             return self._of_radar(chances, there, blend)._replace(hindcasts=used)
         inflow = inflow_of(look.situation, grid.every_cell, grid.shape, self._chances(self.stage))
-        wetness = Wetness(frame, known, [model_rate(rows) for rows in look.rows], weight, inflow)
+        rain = np.stack([model_rate(rows) for rows in look.rows])
+        wetness = Wetness(frame, known, grid.filled(rain[None], cells, np.nan)[0], weight, inflow)
         return self._with_model(chances, there, blend, wetness)._replace(hindcasts=used)
 
     def _of_radar(self, chances: Array, there: _Places, blend: Blend) -> Blended:
@@ -226,29 +231,33 @@ class Hybrid:
         shares = shares_of(there.frame, blend.thresholds)
         levels = levels_of([of_lead[:, there.known] for of_lead in chances.swapaxes(0, 1)], shares)
         planes, carried = there.carried(ranking_of(chances, there.known, levels), self._wanted(chances))
-        matchings = matchings_of(there.grid.enlarged(planes[0], there.frame.shape), there.frame)
-        rate = scales_cpu.matched(carried[0], matchings, out=carried[0]) if matchings else there.advected.copy()
-        return Blended(rate, carried[1:], blend)
+        values = falling(there.frame)
+        wet = [wet_values(values, blend.thresholds, wanted) for wanted in there.between(levels.shares)]
+        matchings = matchings_of(there.grid.enlarged(planes[0], there.frame.shape), there.frame, wet)
+        return Blended(scales_cpu.matched(carried[0], matchings, out=carried[0]), carried[1:], blend)
 
     def _with_model(self, chances: Array, there: _Places, blend: Blend, wetness: Wetness) -> Blended:
         """The same with a model's rain, and with what flows in from outside the radar's reach."""
         inflow = wetness.inflow
-        levels = levels_of(wetness.chances(chances), wetness.shares(blend.thresholds))
-        planes, carried = there.carried(ranking_of(chances, there.known, levels), self._wanted(chances))
-        coming = ranking_of(np.nan_to_num(inflow.chances), inflow.unknown, levels)
-        outside = np.concatenate([coming[None], self._wanted(inflow.chances), inflow.rate[None]])
-        outside = between(outside, there.asked, there.ahead)
+        known, outside = wetness.lean(wetness.model), wetness.lean(inflow.rate)
+        ranked = log_odds(chances) + known.odds, log_odds(inflow.chances) + outside.odds
+        levels = levels_of(
+            wetness.together(chances, inflow.chances), wetness.shares(blend.thresholds), wetness.together(*ranked)
+        )
+        planes, carried = there.carried(ranking_of(chances, there.known, levels, known), self._wanted(chances))
+        coming = ranking_of(np.nan_to_num(inflow.chances), inflow.unknown, levels, outside)
+        flowing_in = np.concatenate([coming[None], self._wanted(inflow.chances), inflow.rate[None]])
+        flowing_in = between(flowing_in, there.asked, there.ahead)
         nearest = np.abs(there.asked[:, None] - there.ahead).argmin(axis=0)
-        for lead, of_lead in enumerate(nearest):
-            fine = there.fine(outside[:, lead])
+        for lead, (of_lead, wanted) in enumerate(zip(nearest, there.between(levels.shares), strict=True)):
+            fine = there.fine(flowing_in[:, lead])
             fine[:, np.isfinite(there.advected[lead]) | np.isnan(fine).any(axis=0)] = np.nan
             flowing = np.isfinite(fine[-1])
             carried[:, lead, flowing] = fine[:-1, flowing]
-            matching = wetness.matching(int(of_lead), there.fine(planes[:1, lead])[0], fine[0], fine[-1])
-            target = carried[:1, lead]
-            carried[0, lead] = (
-                scales_cpu.matched(target, matching)[0] if matching else np.where(np.isnan(target[0]), np.nan, 0)
-            )
+            both = np.concatenate([there.fine(planes[:1, lead])[0], fine[0]])
+            wet = wet_values(wetness.values(int(of_lead), fine[-1]), blend.thresholds, wanted)
+            matching = matchings_of(both[None], np.concatenate([there.frame, fine[-1]]), [wet])
+            carried[0, lead] = scales_cpu.matched(carried[:1, lead], matching)[0]
         weights = np.interp(there.ahead / _MINUTE, there.asked / _MINUTE, np.nan_to_num(wetness.weight, nan=1.0))
         return Blended(carried[0], carried[1:], blend, model_weight=weights.astype(np.float32))
 

@@ -1,8 +1,8 @@
 """One sharp field from probabilities: cells ranked by them, with the values of the latest frame in that order.
 
-Thresholds of probability that are right on the events of a training are wrong on others; ranks are not. So the field is
-as wet, and as sharp, as pure advection, in the places that the probabilities name: in each neighbourhood as much of it
-as they promise there.
+Thresholds of probability that are right on the events of a training are wrong on others; ranks are not. So the field
+has the values of the latest frame, as sharp as pure advection, in the places that the probabilities name: in each
+neighbourhood as much of it as they promise there. How wet it is in all lies between that frame and what they promise.
 """
 
 from __future__ import annotations
@@ -30,34 +30,53 @@ _LEAST = np.float32(1e-4)
 
 
 class Levels(NamedTuple):
-    """What makes the share of cells that is to be wet: ``(lead, threshold)`` each."""
+    """How wet each lead time is to be, and what makes it so: ``(lead, threshold)`` each."""
 
+    shares: Array
+    """Share of the cells that is to reach each threshold."""
     cuts: Array
-    """Log odds above which that share of the cells lies, for all of them together."""
+    """What lies above it is that share of the cells, for all of them together; in log odds."""
     scales: Array
     """Share over mean probability: what promises are scaled by; 0 where nothing is to be wet."""
 
 
-def levels_of(chances: Sequence[Array], shares: Array) -> Levels:
-    """Find the levels of each lead time.
+def levels_of(chances: Sequence[Array], shares: Array, odds: Sequence[Array] | None = None) -> Levels:
+    """Find the levels of each lead time: between how wet the latest frame is, and how wet the probabilities promise.
+
+    Either errs, and not in the same way: the share taken is their geometric mean.
 
     Parameters
     ----------
     chances
         Probabilities of the cells that count, ``(threshold, cell)``, one for each lead time.
     shares
-        Share of the cells that is to reach each threshold, ``(threshold,)`` or ``(lead, threshold)``.
+        Share of the cells that reaches each threshold in the field whose values are taken, ``(threshold,)`` or
+        ``(lead, threshold)``.
+    odds
+        What the cells are ranked by; by default the log odds of the probabilities.
     """
-    wanted = np.broadcast_to(shares, (len(chances), shares.shape[-1]))
-    cuts, scales = np.zeros((2, *wanted.shape), np.float32)
+    have = np.broadcast_to(shares, (len(chances), shares.shape[-1]))
+    wanted, cuts, scales = np.zeros((3, *have.shape), np.float32)
     for lead, of_lead in enumerate(chances):
-        for k in np.flatnonzero(wanted[lead] > 0) if of_lead.shape[1] else ():
-            cuts[lead, k] = np.quantile(_log_odds(of_lead[k], _LEAST), 1 - min(wanted[lead, k], 1.0))
-            scales[lead, k] = wanted[lead, k] / max(float(of_lead[k].mean()), 1e-6)
-    return Levels(cuts, scales)
+        for k in np.flatnonzero(have[lead] > 0) if of_lead.shape[1] else ():
+            promised = max(float(of_lead[k].mean()), 1e-6)
+            wanted[lead, k] = np.sqrt(min(have[lead, k], 1.0) * promised)
+            ranked = log_odds(of_lead[k]) if odds is None else odds[lead][k]
+            cuts[lead, k] = np.quantile(ranked, 1 - wanted[lead, k])
+            scales[lead, k] = wanted[lead, k] / promised
+    return Levels(wanted, cuts, scales)
 
 
-def ranking_of(chances: Array, known: NDArray[np.bool_], levels: Levels) -> Array:
+class Lean(NamedTuple):
+    """How far the ranking leans on a field that was there before, such as a model's rain."""
+
+    odds: Array
+    """What it adds to the log odds, ``(lead, y, x)``."""
+    local: Array
+    """How much neighbourhoods count, from 0 (one cut for all cells) to 1, ``(lead,)``."""
+
+
+def ranking_of(chances: Array, known: NDArray[np.bool_], levels: Levels, lean: Lean | None = None) -> Array:
     """Make one field to rank cells by, ``(lead, y, x)``, from probabilities ``(threshold, lead, y, x)``.
 
     Around the share of cells that are to be wet at a threshold, cells are ranked by the probability of that threshold:
@@ -74,7 +93,9 @@ def ranking_of(chances: Array, known: NDArray[np.bool_], levels: Levels) -> Arra
     known
         Cells that count, ``(y, x)`` or ``(lead, y, x)``.
     levels
-        What `levels_of` found.
+        What `levels_of` found, for the same lean.
+    lean
+        None: the probabilities alone.
     """
     total: Array = np.zeros(chances.shape[1:], np.float32)
     smooth = None
@@ -84,10 +105,13 @@ def ranking_of(chances: Array, known: NDArray[np.bool_], levels: Levels) -> Arra
             continue
         if smooth is None or known.ndim == 3:
             smooth = _Smoothing.over(counting)
+        leaning, local = (np.float32(0), 1.0) if lean is None else (lean.odds[lead], float(lean.local[lead]))
         for k in np.flatnonzero(levels.scales[lead]):
-            odds = _log_odds(chances[k, lead], _LEAST)
+            odds = log_odds(chances[k, lead]) + leaning
             promised = smooth(chances[k, lead]) * levels.scales[lead, k]
-            total[lead] += _above(odds, _local_cut(odds, promised, levels.cuts[lead, k], smooth))
+            cut = levels.cuts[lead, k]
+            own = cut + np.float32(local) * (_local_cut(odds, promised, cut, smooth) - cut)
+            total[lead] += _above(odds, own)
     return total
 
 
@@ -116,7 +140,7 @@ def _mean(field: Array) -> Array:
 
 def _local_cut(odds: Array, promised: Array, cut: np.float32, smooth: _Smoothing) -> Array:
     """Move the cut of all until each neighbourhood is as wet as promised, by Newton's method on log odds of shares."""
-    wanted = _log_odds(promised, _LEAST)
+    wanted = log_odds(promised)
     cuts = np.full(odds.shape, cut, np.float32)
     for _ in range(STEPS):
         above = _above(odds, cuts)
@@ -124,7 +148,7 @@ def _local_cut(odds: Array, promised: Array, cut: np.float32, smooth: _Smoothing
         # how much the share falls when the cut rises, and with it how far to go; far from the goal in small steps
         slope = np.maximum(smooth(above * (1 - above)), np.float32(1e-6)) / SOFTNESS
         step = np.minimum(share * (1 - share) / slope, np.float32(3))
-        cuts += np.clip((_log_odds(share, _LEAST) - wanted) * step, -2, 2)
+        cuts += np.clip((log_odds(share) - wanted) * step, -2, 2)
     return cuts
 
 
@@ -133,8 +157,9 @@ def _above(odds: Array, cut: Array) -> Array:
     return probability((odds - cut) / SOFTNESS)
 
 
-def _log_odds(chance: Array, least: np.float32) -> Array:
-    held = np.clip(chance, least, 1 - least)
+def log_odds(chance: Array) -> Array:
+    """Turn probabilities into log odds, finite ones."""
+    held = np.clip(chance, _LEAST, 1 - _LEAST)
     odds: Array = np.log(held / (1 - held))
     return odds
 
@@ -145,24 +170,67 @@ def shares_of(values: Array, thresholds: Sequence[float]) -> Array:
     return np.array([(known >= np.float32(t)).sum() / max(known.size, 1) for t in thresholds], np.float32)
 
 
-def matchings_of(ranking: Array, frame: Array) -> list[scales_cpu.Matching]:
-    """Find how the ranks of `ranking`, ``(lead, y, x)``, get the values of the latest frame; none if that is dry."""
-    return matchings_like(ranking, frame, frame[np.isfinite(frame)])
+# --- values ---------------------------------------------------------------------------------------------------
 
 
-def matchings_like(ranking: Array, frame: Array, values: Array) -> list[scales_cpu.Matching]:
-    """Find how the ranks of `ranking` where `frame` is known get the values of a sample, dry ones with them."""
-    count = int(np.isfinite(frame).sum())
-    taken = values if values.size == count else thinned(values, count)
-    wet = np.sort(taken[taken > 0], kind="stable")[::-1]  # it merges what is in order already
-    return scales_cpu.matchings(ranking, frame, wet) if wet.size else []
+def falling(values: Array, count: int | None = None) -> Array:
+    """Sort the known values, highest first; give `count` of them that are distributed as all are.
 
-
-def thinned(values: Array, count: int) -> Array:
-    """Give `count` values, falling, that are distributed as `values` are; none if there are none."""
-    if not values.size or not count:
+    Examples
+    --------
+    >>> falling(np.array([0, 3, np.nan, 1], np.float32)).tolist(), falling(np.arange(6.0), 3).tolist()
+    ([3.0, 1.0, 0.0], [5.0, 3.0, 1.0])
+    """
+    known = np.sort(values[np.isfinite(values)], kind="stable")[::-1]  # it merges what is in order already
+    if count is None or known.size == count:
+        return known
+    if not known.size or not count:
         return np.empty(0, np.float32)
-    falling = np.sort(values)[::-1]
-    places = ((np.arange(count) + 0.5) * (values.size / count)).astype(np.int64)
-    taken: Array = falling[np.minimum(places, values.size - 1)]
+    places = ((np.arange(count) + 0.5) * (known.size / count)).astype(np.int64)
+    taken: Array = known[np.minimum(places, known.size - 1)]
     return taken
+
+
+def wet_values(highest_first: Array, thresholds: Sequence[float], shares: Array) -> Array:
+    """Give the wet ones among as many values of which given shares reach the thresholds, highest first.
+
+    Between the thresholds, and above the last, they are distributed as the values given are; a threshold that none
+    of these reaches, or that none is to reach, does not count.
+
+    Parameters
+    ----------
+    highest_first
+        mm h-1, falling, dry ones with them.
+    thresholds
+        mm h-1, increasing.
+    shares
+        Share of all that is to reach each, falling.
+
+    Examples
+    --------
+    >>> wet_values(np.array([8, 4, 0, 0, 0, 0, 0, 0], np.float32), [1.0], np.array([0.5], np.float32)).tolist()
+    [8.0, 8.0, 4.0, 4.0]
+    """
+    count = highest_first.size
+    lowest_first = highest_first[::-1]
+    wet = count - int(np.searchsorted(lowest_first, 0.0, side="right"))
+    own = 1 - np.searchsorted(lowest_first, np.asarray(thresholds, np.float32)) / max(count, 1)
+    counts = (own > 0) & (shares > 0)
+    wanted_at = np.concatenate([[0.0], shares[counts][::-1], [1.0]])
+    own_at = np.concatenate([[0.0], own[counts][::-1], [1.0]])
+    made = round(float(np.interp(wet / max(count, 1), own_at, wanted_at)) * count)
+    ranks = np.interp((np.arange(made) + 0.5) / max(count, 1), wanted_at, own_at) * count
+    taken: Array = highest_first[np.minimum(ranks.astype(np.int64), max(wet - 1, 0))]
+    return taken
+
+
+def matchings_of(ranking: Array, frame: Array, wet: Sequence[Array]) -> list[scales_cpu.Matching]:
+    """Find how the ranks of `ranking`, ``(lead, y, x)``, where `frame` is known get values, for each lead time.
+
+    Parameters
+    ----------
+    wet
+        Wet values of each lead time, highest first: what `wet_values` gives, for as many cells as are known.
+    """
+    nothing = np.zeros(1, np.float32)  # a value that is none: all cells are dry
+    return scales_cpu.matchings(ranking, frame, [values if values.size else nothing for values in wet])

@@ -1,7 +1,11 @@
-"""How wet a forecast is to be, where there is a model: whose values it has, at each lead time.
+"""What a model's rain does to the field of rates, at each lead time: whose values it has, and how it is ranked.
 
 Without a model the values are those of the latest frame. With one, air that the radar knows has the values of both, in
 the proportion in which the model is trusted; air from outside has the model's.
+
+Ranks lean on the model's rain as far as it is trusted, beyond what the probabilities make of it. These are smooth, the
+later the smoother; the model's own field has the shapes and the gaps of rain. So it also takes the place of the cuts
+of neighbourhoods, which keep showers beside a system where there is nothing but probabilities.
 """
 
 from __future__ import annotations
@@ -13,10 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridcast.inflow import Inflow
-from hybridcast.ranking import matchings_like, shares_of, thinned
-from hybridcast_kernels import scales_cpu
+from hybridcast.neighbourhoods import decibels
+from hybridcast.ranking import Lean, falling, shares_of
 
 Array = NDArray[np.float32]
+
+#: What a decibel of a model that is fully trusted adds to the log odds that cells are ranked by.
+LEAN = np.float32(0.1)
 
 
 class Wetness(NamedTuple):
@@ -26,52 +33,55 @@ class Wetness(NamedTuple):
     """The latest frame, mm h-1, ``(y, x)`` on the fine grid."""
     known: NDArray[np.bool_]
     """Asked cells that the radar knows, ``(y, x)``."""
-    model: Sequence[Array]
-    """The model's rain where the radar's air will be, mm h-1, ``(cell,)`` for each lead time."""
+    model: Array
+    """The model's rain where the radar's air will be, mm h-1, ``(lead, y, x)``; NaN where it is not asked for."""
     weight: Array
     """How far the model is trusted there, ``(lead,)``."""
     inflow: Inflow
 
-    def chances(self, known: Array) -> list[Array]:
-        """Put the chances of air that is known, ``(threshold, lead, y, x)``, and of what flows in together."""
+    def together(self, known: Array, coming: Array) -> list[Array]:
+        """Put what is known of the radar's air and of what flows in together: ``(threshold, cell)`` for each lead."""
         return [
-            np.concatenate([known[:, k][:, self.known], self.inflow.chances[:, k][:, unknown]], axis=1)
+            np.concatenate([known[:, k][:, self.known], coming[:, k][:, unknown]], axis=1)
             for k, unknown in enumerate(self.inflow.unknown)
         ]
 
+    def lean(self, rain: Array) -> Lean:
+        """Say how ranks lean on the model's rain, mm h-1, ``(lead, y, x)``; where it has none, on as much as usual."""
+        trust = np.array(self.trust, np.float32)
+        level = decibels(rain)
+        known = np.isfinite(level)
+        usual = level.sum(axis=(1, 2), where=known) / np.maximum(known.sum(axis=(1, 2)), 1)
+        filled = np.where(known, level, usual[:, None, None])
+        return Lean(LEAN * trust[:, None, None] * filled, 1 - trust)
+
     def shares(self, thresholds: Sequence[float]) -> Array:
-        """Share of the cells that is to reach each threshold, ``(lead, threshold)``."""
+        """Share of the cells of these values that reaches each threshold, ``(lead, threshold)``."""
         of_frame, inside = shares_of(self.frame, thresholds), int(self.known.sum())
         shares = []
         for k, unknown in enumerate(self.inflow.unknown):
-            weight = self._weight_at(k)
+            weight = self.trust[k]
             of_known = (1 - weight) * of_frame + weight * shares_of(self.model[k], thresholds)
             outside = int(unknown.sum())
             of_inflow = shares_of(self.inflow.rate[k][unknown], thresholds)
             shares.append((inside * of_known + outside * of_inflow) / max(inside + outside, 1))
         return np.array(shares, np.float32)
 
-    def matching(self, lead: int, ranking: Array, coming: Array, rate: Array) -> list[scales_cpu.Matching]:
-        """Find how ranks get values, near the lead time asked that has this number.
+    def values(self, lead: int, rate: Array) -> Array:
+        """Give the values for all cells near the lead time asked that has this number, highest first.
 
         Parameters
         ----------
-        ranking
-            Of the air of the latest frame, on the fine grid, ``(y, x)``.
-        coming
-            Ranking of what flows in, on the same grid.
         rate
-            The model's rain there, mm h-1, NaN where nothing flows in.
+            The model's rain where it flows in, mm h-1, on the fine grid, ``(y, x)``; NaN elsewhere.
         """
         inside = int(np.isfinite(self.frame).sum())
-        weight = self._weight_at(lead)
-        of_model = thinned(self.model[lead][np.isfinite(self.model[lead])], round(weight * inside))
-        of_frame = thinned(self.frame[np.isfinite(self.frame)], inside - of_model.size)
-        values = np.concatenate([of_frame, of_model, rate[np.isfinite(rate)]])
-        both = np.concatenate([ranking, coming])
-        return matchings_like(both[None], np.concatenate([self.frame, rate]), values)
+        of_model = falling(self.model[lead], round(self.trust[lead] * inside))
+        of_frame = falling(self.frame, inside - of_model.size)
+        return falling(np.concatenate([of_frame, of_model, rate[np.isfinite(rate)]]))
 
-    def _weight_at(self, lead: int) -> float:
-        """How far the model is trusted; not at all where it has no value, or was not weighed."""
-        weight = float(self.weight[lead])
-        return weight if np.isfinite(weight) and np.isfinite(self.model[lead]).any() else 0.0
+    @property
+    def trust(self) -> list[float]:
+        """How far the model is trusted, by lead; not at all where it has no value, or was not weighed."""
+        there = np.isfinite(self.model).any(axis=(1, 2)) & np.isfinite(self.weight)
+        return [float(weight) for weight in np.where(there, self.weight, 0.0)]

@@ -125,7 +125,7 @@ def test_nothing_after_the_issue_time_counts(attention, day, recent, runs, gauge
     np.testing.assert_array_equal(one[EXCEEDANCE], other[EXCEEDANCE])
 
 
-def test_the_sharp_field_is_as_wet_as_the_advected_frame_and_in_the_order_of_the_chances(attention, recent):
+def test_the_sharp_field_is_as_wet_as_frame_and_chances_say_together_and_in_the_order_of_the_chances(attention, recent):
     from hybridcast.advection import advect
     from hybridcast.motion import DenseFlow
 
@@ -135,8 +135,9 @@ def test_the_sharp_field_is_as_wet_as_the_advected_frame_and_in_the_order_of_the
         rate, known = result[RATE].values[k], np.isfinite(advected[k])
         np.testing.assert_array_equal(np.isfinite(rate), known)
         for threshold in (0.1, 1.0):
-            wet, wanted = ((field[known] >= threshold).mean() for field in (rate, advected[k]))
-            assert wet == pytest.approx(wanted, abs=0.03)
+            wet, frame = ((field[known] >= threshold).mean() for field in (rate, advected[k]))
+            promised = result[EXCEEDANCE].sel(threshold=threshold).values[k][known].mean()
+            assert wet == pytest.approx(np.sqrt(frame * promised), abs=0.03)
         chance = result[EXCEEDANCE].sel(threshold=1.0).values[k]
         wet = rate >= 1
         assert chance[wet].mean() > chance[known & ~wet].mean()

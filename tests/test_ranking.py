@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter, uniform_filter
 
-from hybridcast.ranking import NEIGHBOURHOOD, levels_of, matchings_like, matchings_of, shares_of, thinned
+from hybridcast.ranking import NEIGHBOURHOOD, Lean, falling, levels_of, log_odds, matchings_of, shares_of, wet_values
 from hybridcast.ranking import ranking_of as ranked
 from hybridcast_kernels import scales_cpu
 
@@ -23,7 +23,11 @@ def _chances(seed: int) -> np.ndarray:
 
 def ranking_of(chances: np.ndarray, known: np.ndarray, shares: np.ndarray) -> np.ndarray:
     """Rank with the levels of the same cells."""
-    return ranked(chances, known, levels_of([chances[:, lead][:, known] for lead in range(chances.shape[1])], shares))
+    return ranked(chances, known, levels_of(_cells(chances, known), shares))
+
+
+def _cells(chances: np.ndarray, known: np.ndarray) -> list[np.ndarray]:
+    return [chances[:, lead][:, known] for lead in range(chances.shape[1])]
 
 
 def _wet(ranking: np.ndarray, share: float) -> np.ndarray:
@@ -87,22 +91,96 @@ def test_a_threshold_that_no_cell_reaches_does_not_count() -> None:
     np.testing.assert_array_equal(both, alone)
 
 
+def test_as_wet_as_lies_between_the_frame_and_the_promise() -> None:
+    chances, known = _chances(2), np.ones(SHAPE, bool)
+    have = np.array([0.4, 0.02], np.float32)
+    levels = levels_of(_cells(chances, known), have)
+    np.testing.assert_allclose(levels.shares[0], np.sqrt(have * chances.mean(axis=(1, 2, 3))), rtol=1e-4)
+    for k in range(2):
+        assert (log_odds(chances[k, 0]) > levels.cuts[0, k]).mean() == pytest.approx(levels.shares[0, k], abs=1e-3)
+
+
+def test_a_lean_moves_rain_towards_the_field_leant_on() -> None:
+    chances, known = _chances(0), np.ones(SHAPE, bool)
+    shares = chances.mean(axis=(1, 2, 3))
+    there = np.zeros((1, *SHAPE), np.float32)
+    there[:, 60:80, 60:90] = 3.0
+    lean = Lean(there, np.zeros(1, np.float32))  # neighbourhoods would keep as much as they promise
+    odds = [(log_odds(chances) + there)[:, 0][:, known]]
+    leaning = ranked(chances, known, levels_of(_cells(chances, known), shares, odds), lean)[0]
+    alone = ranking_of(chances, known, shares)[0]
+    wet = [_wet(ranking, float(shares[0]))[60:80, 60:90].mean() for ranking in (leaning, alone)]
+    assert wet[0] > wet[1] + 0.1
+
+
+def test_without_neighbourhoods_there_is_one_cut_for_all() -> None:
+    chances, known = _chances(1)[:1], np.ones(SHAPE, bool)
+    levels = levels_of(_cells(chances, known), chances.mean(axis=(1, 2, 3)))
+    flat = Lean(np.zeros((1, *SHAPE), np.float32), np.zeros(1, np.float32))
+    ranking = ranked(chances, known, levels, flat)[0]
+    order = np.argsort(chances[0, 0].ravel())
+    assert (np.diff(ranking.ravel()[order]) >= -1e-6).all()
+
+
+# --- values ---------------------------------------------------------------------------------------------------
+
+
+def _rain(seed: int, *shape: int) -> np.ndarray:
+    generator = np.random.default_rng(seed)
+    return np.where(generator.random(shape) < 0.3, generator.gamma(1.0, 3.0, shape), 0).astype(np.float32)
+
+
 def test_the_field_has_the_values_of_the_frame() -> None:
-    generator = np.random.default_rng(0)
-    frame = np.where(generator.random(SHAPE) < 0.3, generator.gamma(1.0, 3.0, SHAPE), 0).astype(np.float32)
-    ranking = ranking_of(_chances(3), np.ones(SHAPE, bool), shares_of(frame, (0.5, 5.0)))
-    rate = scales_cpu.matched(ranking, matchings_of(ranking.copy(), frame))[0]
+    frame = _rain(0, *SHAPE)
+    thresholds = (0.5, 5.0)
+    ranking = ranking_of(_chances(3), np.ones(SHAPE, bool), shares_of(frame, thresholds))
+    wet = wet_values(falling(frame), thresholds, shares_of(frame, thresholds))
+    np.testing.assert_array_equal(wet, falling(frame)[: wet.size])
+    rate = scales_cpu.matched(ranking, matchings_of(ranking.copy(), frame, [wet]))[0]
     np.testing.assert_allclose(np.sort(rate.ravel()), np.sort(frame.ravel()), atol=0.05, rtol=0.05)
 
 
+@pytest.mark.parametrize("shares", [[0.5, 0.2, 0.05], [0.1, 0.05, 0.001], [0.3, 0.3, 0.3], [0.9, 0.01, 0.0]])
+def test_values_reach_thresholds_as_often_as_wanted(shares: list[float]) -> None:
+    frame, thresholds = _rain(1, 200, 200), (0.1, 1.0, 10.0)
+    highest_first = falling(frame)
+    made = wet_values(highest_first, thresholds, np.array(shares, np.float32))
+    assert (np.diff(made) <= 0).all()
+    assert set(made) <= set(frame[frame > 0])
+    for threshold, share in zip(thresholds, shares, strict=True):
+        if share > 0:
+            assert (made >= threshold).sum() / frame.size == pytest.approx(share, abs=2e-3)
+
+
+def test_a_threshold_that_no_value_reaches_cannot_be_reached() -> None:
+    highest_first = falling(np.minimum(_rain(2, 100, 100), 4.0))
+    made = wet_values(highest_first, (1.0, 5.0), np.array([0.3, 0.1], np.float32))
+    assert made.max() == highest_first.max()
+    assert (made >= 1).sum() / highest_first.size == pytest.approx(0.3, abs=2e-3)
+    assert (made >= 3.99).mean() < 0.5
+
+
+def test_nothing_known_and_nothing_wet_give_no_value() -> None:
+    assert wet_values(np.empty(0, np.float32), (1.0,), np.zeros(1, np.float32)).size == 0
+    assert wet_values(np.zeros(50, np.float32), (1.0,), np.array([0.5], np.float32)).size == 0
+
+
+def test_a_lead_time_without_a_wet_value_is_dry() -> None:
+    frame = _rain(3, *SHAPE)
+    ranking = np.random.default_rng(0).random((2, *SHAPE)).astype(np.float32)
+    wet = [np.empty(0, np.float32), falling(frame)[:100]]
+    rate = scales_cpu.matched(ranking, matchings_of(ranking.copy(), frame, wet))
+    assert not rate[0].any()
+    assert rate[1].any()
+
+
 def test_values_of_a_sample_are_spread_over_all_known_cells() -> None:
-    generator = np.random.default_rng(1)
     frame = np.zeros(SHAPE, np.float32)
     frame[:, :10] = np.nan
-    sample = np.where(generator.random(400) < 0.2, generator.gamma(1.0, 3.0, 400), 0).astype(np.float32)
-    ranking = ranking_of(_chances(3), np.isfinite(frame), shares_of(sample, (0.5, 5.0)))
-    rate = scales_cpu.matched(ranking, matchings_like(ranking.copy(), frame, sample))[0, :, 10:]
+    sample, thresholds = _rain(1, 400), (0.5, 5.0)
+    ranking = ranking_of(_chances(3), np.isfinite(frame), shares_of(sample, thresholds))
+    values = falling(sample, int(np.isfinite(frame).sum()))
+    wet = wet_values(values, thresholds, shares_of(values, thresholds))
+    rate = scales_cpu.matched(ranking, matchings_of(ranking.copy(), frame, [wet]))[0, :, 10:]
     for share in (0.5, 0.85, 0.95, 0.99):
         np.testing.assert_allclose(np.quantile(rate, share), np.quantile(sample, share), rtol=0.2, atol=0.1)
-    assert thinned(sample, 0).size == 0
-    np.testing.assert_array_equal(thinned(sample, 400), np.sort(sample)[::-1])

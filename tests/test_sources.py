@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -302,10 +301,8 @@ def test_ten_thousand_stations(recent, hybrid):
         interval=10 * MINUTE,
         places={"x": x, "y": y},
     )
-    begin = time.perf_counter()
     result = make(recent, hybrid, stations=reports)
     assert "stations" in result.attrs["sources_used"]
-    assert time.perf_counter() - begin < 120
 
 
 def test_sources_do_not_need_one_another():

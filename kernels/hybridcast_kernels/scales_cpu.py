@@ -9,6 +9,7 @@ plane, complex64.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -237,14 +238,14 @@ def filtered_fields(
     return [match for match in found if match is not None]
 
 
-def matchings(fields: Array, seen: Array, highest_first: Array) -> list[Matching]:
-    """Find for each of `fields`, ``(lead, y, x)``, how its values become rates: see `filtered_fields`."""
+def matchings(fields: Array, seen: Array, highest_first: Sequence[Array]) -> list[Matching]:
+    """Find for each of `fields`, ``(lead, y, x)``, how its values become rates of its own: see `filtered_fields`."""
     known = int(np.isfinite(seen).sum())
     found: list[Matching | None] = [None] * len(fields)
 
     def leads(first: int, last: int) -> None:
         for lead in range(first, last):
-            found[lead] = _matching(fields[lead], seen, known, highest_first, fields[lead])
+            found[lead] = _matching(fields[lead], seen, known, highest_first[lead], fields[lead])
 
     over_bands(leads, len(fields), seen.size)
     return [match for match in found if match is not None]
