@@ -157,7 +157,7 @@ def _carried(said: _Said, grid: Grid, advected: Array) -> tuple[Array, Array]:
     chances[:, ~known] = np.nan
     shares = np.stack([shares_of(frame, THRESHOLDS) for frame in values])
     levels = levels_of(
-        [of_lead[:, k] for of_lead, k in zip(said.chances.swapaxes(0, 1), said.known, strict=True)], shares
+        [of_lead[:, k] for of_lead, k in zip(said.chances.swapaxes(0, 1), said.known, strict=True)], shares, THRESHOLDS
     )
     ranking = grid.enlarged(ranking_of(said.chances, said.known, levels), fine).copy()
     return np.stack([_matched(*one) for one in zip(ranking, values, levels.shares, strict=True)]), chances

@@ -229,7 +229,7 @@ class Hybrid:
     def _of_radar(self, chances: Array, there: _Places, blend: Blend) -> Blended:
         """Carry on what the air of the latest frame is to become, with the values of that frame."""
         shares = shares_of(there.frame, blend.thresholds)
-        levels = levels_of([of_lead[:, there.known] for of_lead in chances.swapaxes(0, 1)], shares)
+        levels = levels_of([of_lead[:, there.known] for of_lead in chances.swapaxes(0, 1)], shares, blend.thresholds)
         planes, carried = there.carried(ranking_of(chances, there.known, levels), self._wanted(chances))
         values = falling(there.frame)
         wet = [wet_values(values, blend.thresholds, wanted) for wanted in there.between(levels.shares)]
@@ -242,7 +242,10 @@ class Hybrid:
         known, outside = wetness.lean(wetness.model), wetness.lean(inflow.rate)
         ranked = log_odds(chances) + known.odds, log_odds(inflow.chances) + outside.odds
         levels = levels_of(
-            wetness.together(chances, inflow.chances), wetness.shares(blend.thresholds), wetness.together(*ranked)
+            wetness.together(chances, inflow.chances),
+            wetness.shares(blend.thresholds),
+            blend.thresholds,
+            wetness.together(*ranked),
         )
         planes, carried = there.carried(ranking_of(chances, there.known, levels, known), self._wanted(chances))
         coming = ranking_of(np.nan_to_num(inflow.chances), inflow.unknown, levels, outside)

@@ -21,6 +21,9 @@ Array = NDArray[np.float32]
 
 #: How gradually a threshold counts in the ranking, in log odds.
 SOFTNESS = np.float32(0.3)
+#: Of rain heavier than this, mm h-1, there is never more than in the field whose values are taken: promises of it are
+#: right about where, and seldom about how much.
+HEAVY = 1.0
 #: Half width of a neighbourhood, in cells at which members are asked: 12 km where these are 4 km apart.
 NEIGHBOURHOOD = 3
 #: Newton steps to the cut of a neighbourhood. More of them cut ever finer, where the odds tell ever less.
@@ -40,15 +43,20 @@ class Levels(NamedTuple):
     """Share over mean probability: what promises are scaled by; 0 where nothing is to be wet."""
 
 
-def levels_of(chances: Sequence[Array], shares: Array, odds: Sequence[Array] | None = None) -> Levels:
+def levels_of(
+    chances: Sequence[Array], shares: Array, thresholds: Sequence[float], odds: Sequence[Array] | None = None
+) -> Levels:
     """Find the levels of each lead time: between how wet the latest frame is, and how wet the probabilities promise.
 
-    Either errs, and not in the same way: the share taken is their geometric mean.
+    Either errs, and not in the same way: the share taken is their geometric mean, and of heavy rain no more than there
+    is.
 
     Parameters
     ----------
     chances
         Probabilities of the cells that count, ``(threshold, cell)``, one for each lead time.
+    thresholds
+        mm h-1, increasing.
     shares
         Share of the cells that reaches each threshold in the field whose values are taken, ``(threshold,)`` or
         ``(lead, threshold)``.
@@ -56,11 +64,13 @@ def levels_of(chances: Sequence[Array], shares: Array, odds: Sequence[Array] | N
         What the cells are ranked by; by default the log odds of the probabilities.
     """
     have = np.broadcast_to(shares, (len(chances), shares.shape[-1]))
+    most = np.where(np.asarray(thresholds) > HEAVY, have, np.float32(1))
     wanted, cuts, scales = np.zeros((3, *have.shape), np.float32)
     for lead, of_lead in enumerate(chances):
         for k in np.flatnonzero(have[lead] > 0) if of_lead.shape[1] else ():
             promised = max(float(of_lead[k].mean()), 1e-6)
-            wanted[lead, k] = np.sqrt(min(have[lead, k], 1.0) * promised)
+            between = np.sqrt(min(have[lead, k], 1.0) * promised)
+            wanted[lead, k] = min(between, most[lead, k], wanted[lead, k - 1] if k else 1.0)
             ranked = log_odds(of_lead[k]) if odds is None else odds[lead][k]
             cuts[lead, k] = np.quantile(ranked, 1 - wanted[lead, k])
             scales[lead, k] = wanted[lead, k] / promised
@@ -179,7 +189,7 @@ def falling(values: Array, count: int | None = None) -> Array:
     Examples
     --------
     >>> falling(np.array([0, 3, np.nan, 1], np.float32)).tolist(), falling(np.arange(6.0), 3).tolist()
-    ([3.0, 1.0, 0.0], [5.0, 3.0, 1.0])
+    ([3.0, 1.0, 0.0], [4.0, 2.0, 0.0])
     """
     known = np.sort(values[np.isfinite(values)], kind="stable")[::-1]  # it merges what is in order already
     if count is None or known.size == count:

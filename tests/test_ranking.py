@@ -9,6 +9,8 @@ from hybridcast.ranking import ranking_of as ranked
 from hybridcast_kernels import scales_cpu
 
 SHAPE = (90, 110)
+#: Of the two probabilities of `_chances`, mm/h; neither is heavy.
+THRESHOLDS = (0.5, 1.0)
 
 
 def _chances(seed: int) -> np.ndarray:
@@ -23,7 +25,7 @@ def _chances(seed: int) -> np.ndarray:
 
 def ranking_of(chances: np.ndarray, known: np.ndarray, shares: np.ndarray) -> np.ndarray:
     """Rank with the levels of the same cells."""
-    return ranked(chances, known, levels_of(_cells(chances, known), shares))
+    return ranked(chances, known, levels_of(_cells(chances, known), shares, THRESHOLDS[: len(shares)]))
 
 
 def _cells(chances: np.ndarray, known: np.ndarray) -> list[np.ndarray]:
@@ -94,10 +96,18 @@ def test_a_threshold_that_no_cell_reaches_does_not_count() -> None:
 def test_as_wet_as_lies_between_the_frame_and_the_promise() -> None:
     chances, known = _chances(2), np.ones(SHAPE, bool)
     have = np.array([0.4, 0.02], np.float32)
-    levels = levels_of(_cells(chances, known), have)
+    levels = levels_of(_cells(chances, known), have, THRESHOLDS)
     np.testing.assert_allclose(levels.shares[0], np.sqrt(have * chances.mean(axis=(1, 2, 3))), rtol=1e-4)
     for k in range(2):
         assert (log_odds(chances[k, 0]) > levels.cuts[0, k]).mean() == pytest.approx(levels.shares[0, k], abs=1e-3)
+
+
+def test_there_is_no_more_heavy_rain_than_in_the_frame() -> None:
+    chances, known = _chances(2), np.ones(SHAPE, bool)
+    promised = chances.mean(axis=(1, 2, 3))
+    few, many = (levels_of(_cells(chances, known), promised * share, (0.5, 5.0)).shares[0] for share in (0.5, 2.0))
+    np.testing.assert_allclose(few, promised * [np.sqrt(0.5), 0.5], rtol=1e-4)
+    np.testing.assert_allclose(many, promised * np.sqrt(2), rtol=1e-4)
 
 
 def test_a_lean_moves_rain_towards_the_field_leant_on() -> None:
@@ -107,7 +117,7 @@ def test_a_lean_moves_rain_towards_the_field_leant_on() -> None:
     there[:, 60:80, 60:90] = 3.0
     lean = Lean(there, np.zeros(1, np.float32))  # neighbourhoods would keep as much as they promise
     odds = [(log_odds(chances) + there)[:, 0][:, known]]
-    leaning = ranked(chances, known, levels_of(_cells(chances, known), shares, odds), lean)[0]
+    leaning = ranked(chances, known, levels_of(_cells(chances, known), shares, THRESHOLDS, odds), lean)[0]
     alone = ranking_of(chances, known, shares)[0]
     wet = [_wet(ranking, float(shares[0]))[60:80, 60:90].mean() for ranking in (leaning, alone)]
     assert wet[0] > wet[1] + 0.1
@@ -115,7 +125,7 @@ def test_a_lean_moves_rain_towards_the_field_leant_on() -> None:
 
 def test_without_neighbourhoods_there_is_one_cut_for_all() -> None:
     chances, known = _chances(1)[:1], np.ones(SHAPE, bool)
-    levels = levels_of(_cells(chances, known), chances.mean(axis=(1, 2, 3)))
+    levels = levels_of(_cells(chances, known), chances.mean(axis=(1, 2, 3)), THRESHOLDS[:1])
     flat = Lean(np.zeros((1, *SHAPE), np.float32), np.zeros(1, np.float32))
     ranking = ranked(chances, known, levels, flat)[0]
     order = np.argsort(chances[0, 0].ravel())
