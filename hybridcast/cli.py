@@ -273,6 +273,8 @@ def _report(result: Any, output: Path, plot: Path | None) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    for line in _sources_of(result.attrs):
+        out.print(line, highlight=False, markup=False, soft_wrap=True)
     for name in ("status", "motion_status", "fallback"):
         if result.attrs.get(name, "ok") not in {"ok", "estimated"}:
             err.print(f"[yellow]note:[/] {result.attrs[name]}", highlight=False, soft_wrap=True)
@@ -281,6 +283,13 @@ def _report(result: Any, output: Path, plot: Path | None) -> None:
             out.print(
                 f"wrote {path} ({path.expanduser().stat().st_size / 1e6:.1f} MB)", highlight=False, soft_wrap=True
             )
+
+
+def _sources_of(attrs: Any) -> list[str]:
+    """Say what was used and what was left out, where it is more than radar and nothing."""
+    told = {"sources": attrs.get("sources_used", "radar"), "left out": attrs.get("sources_left_out", "none")}
+    lines = [f"{name}: {value}" for name, value in told.items() if value not in {"radar", "none"}]
+    return [*lines, *(attrs[name] for name in ("radar_adjustment",) if name in attrs)]
 
 
 def _report_demo(result: DemoResult) -> None:

@@ -26,6 +26,25 @@ def field(frames: int = 4, **changes) -> xr.DataArray:
     return precipitation(rate, **{**options, **changes})
 
 
+def test_forecast_says_which_sources_it_used_and_why_not(run, rain, tmp_path):
+    rows = [f"A,2024-06-01T{time},{{place}},0.5" for time in ("12:05", "12:10", "12:15")]
+    for name, place in (("near", "13.32,-28.91"), ("far", "60.0,25.0")):
+        (tmp_path / f"{name}.csv").write_text(
+            "\n".join(["station,time,lat,lon,rain_mm", *rows]).replace("{place}", place)
+        )
+    table = tmp_path / "forecast.nc"
+    code, out, _ = run("forecast", str(rain), "-o", str(table), "--stations", str(tmp_path / "near.csv"))
+    assert code == 0
+    assert "sources: radar; 1 station" in out
+    assert "radar adjusted by" in out or "radar not adjusted" in out
+    code, out, _ = run("forecast", str(rain), "-o", str(table), "--stations", str(tmp_path / "far.csv"))
+    assert code == 0
+    assert "left out: stations (1, none of them on the radar's grid)" in out
+    code, out, _ = run("forecast", str(rain), "-o", str(table))
+    assert "sources:" not in out
+    assert "left out:" not in out
+
+
 @pytest.fixture
 def rain(tmp_path) -> Path:
     path = tmp_path / "rain.nc"

@@ -7,11 +7,14 @@ import re
 import shlex
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
+import pyproj
 import pytest
 import typer
+import xarray as xr
 from conftest import ROOT
 from test_cli import field
 
@@ -51,9 +54,14 @@ def test_python_runs(code, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     if "odd.nc" in code:
         files_of_ones_own(tmp_path)
-    exec(compile(code, "README.md", "exec"), {})
+    if "gauges.csv" in code:
+        sources_of_ones_own(tmp_path)
+    scope: dict[str, Any] = {}
+    exec(compile(code, "README.md", "exec"), scope)
     if "save_forecast" in code:
         assert Path("forecast.nc").stat().st_size > 10_000
+    if "gauges.csv" in code:
+        assert re.fullmatch(r"radar; nwp run .*; 1 stations? \(.*\)", scope["result"].sources_used)
     for name in re.findall(r'"(\w+\.png)"', code):
         assert Path(name).stat().st_size > 10_000
 
@@ -67,6 +75,25 @@ def files_of_ones_own(folder: Path) -> None:
     (folder / "mine").mkdir()
     for k, frame in enumerate(rain.values):
         Image.fromarray((frame * 10).astype("uint8")).save(folder / "mine" / f"{k}.pgm")
+
+
+def sources_of_ones_own(folder: Path) -> None:
+    """Write the files that the README calls radar.nc, model.nc and gauges.csv."""
+    radar = field(12)
+    radar.to_netcdf(folder / "radar.nc")
+    south, west = pyproj.Transformer.from_crs("EPSG:3035", "EPSG:4326").transform(24e3, 28e3)
+    start = radar.time.values[0].astype("datetime64[h]") - np.timedelta64(5, "h")
+    steps = (start + np.arange(12) * np.timedelta64(1, "h")).astype("datetime64[ns]")
+    latitude, longitude = south + np.arange(-5, 5.1, 0.25), west + np.arange(-5, 5.1, 0.25)
+    total = np.arange(12.0)[:, None, None] * np.full((latitude.size, longitude.size), 1e-3)
+    axes = {
+        "time": steps,
+        "latitude": ("latitude", latitude, {"units": "degrees_north"}),
+        "longitude": ("longitude", longitude, {"units": "degrees_east"}),
+    }
+    xr.Dataset({"tp": (("time", "latitude", "longitude"), total)}, axes).to_netcdf(folder / "model.nc")
+    rows = [f"A,{time},{south},{west},0.5" for time in np.datetime_as_string(radar.time.values[1::2], unit="s")]
+    (folder / "gauges.csv").write_text("\n".join(["station,time,lat,lon,rain_mm", *rows]))
 
 
 def test_a_file_named_as_the_readme_says_is_read(tmp_path, monkeypatch):

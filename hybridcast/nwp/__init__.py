@@ -114,4 +114,8 @@ def _reader_for(path: Path, format: str | NwpFormat | None) -> NwpFormat:
     reader = recognised(path, head, known)
     if reader is not None:
         return reader
-    raise ReadError(path, f"no known format of model fields (starts with {head[:12]!r}); known are {', '.join(known)}")
+    raise ReadError(
+        path,
+        f"no known format of model fields (starts with {head[:12]!r}); known are {', '.join(known)}. Give arrays to "
+        "hybridcast.nwp.model_fields",
+    )

@@ -49,7 +49,11 @@ def read(path: Path) -> list[Piece]:
                 pieces += _pieces(data, variable, known, path)
         if not pieces:
             listed = ", ".join(f"{v.name} ({v.attrs.get('standard_name')})" for v in data.data_vars.values())
-            raise ReadError(path, f"no standard_name of {', '.join(_NAMES)}; it holds {listed}")
+            raise ReadError(
+                path,
+                f"no variable with a standard_name of {', '.join(_NAMES)}; it holds {listed}. Set standard_name and "
+                "units of what you have, or give arrays to hybridcast.nwp.model_fields",
+            )
         return pieces
 
 
@@ -80,11 +84,11 @@ _AXES = (("X", "longitude", "x"), ("Y", "latitude", "y"))
 
 
 def _times(variable: xr.DataArray, path: Path) -> _Times:
-    """Find the coordinates of time by their standard names, else by ours."""
+    """Find the coordinates of time by their standard names, else as names of their own, else by our names."""
 
     def named(standard: str, ours: str) -> Hashable | None:
         found = [name for name, c in variable.coords.items() if c.attrs.get("standard_name") == standard]
-        return found[0] if found else (ours if ours in variable.coords else None)
+        return next((name for name in (*found, standard, ours) if name in variable.coords), None)
 
     times = _Times(
         named("forecast_reference_time", "reference_time"), named("forecast_period", "lead_time"), named("time", "time")

@@ -44,7 +44,7 @@ __all__ = [
 
 
 #: In this order each is asked whether it recognises a file; the general ones come last.
-BUILT_IN = ("opensense_gauges", "opensense_links", "meteonet_csv", "radolan_csv", "parquet", "dsg_netcdf")
+BUILT_IN = ("opensense_gauges", "opensense_links", "meteonet_csv", "radolan_csv", "parquet", "table", "dsg_netcdf")
 
 
 @runtime_checkable
@@ -147,5 +147,7 @@ def _reader_for(path: Path, format: str | StationFormat | None) -> StationFormat
         return reader
     raise ReadError(
         path,
-        f"no known station format (starts with {head[:12]!r}); known are {', '.join(known)}; name one with format=",
+        f"no known station format (starts with {head[:12]!r}); known are {', '.join(known)}; name one with format=. "
+        "Write gauges of your own as CSV with the columns station, time, latitude, longitude and precipitation_amount "
+        "(mm in the interval), or give arrays to hybridcast.stations.station_reports",
     )

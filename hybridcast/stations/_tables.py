@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,15 +17,19 @@ from hybridcast.radar._files import read_bytes
 from hybridcast.stations.contract import station_reports
 
 
-def first_line(head: bytes) -> list[str]:
+def first_line(head: bytes, separator: str = ",") -> list[str]:
     """Give the fields of the first line of a CSV file."""
-    return [field.strip().strip('"') for field in head.split(b"\n", 1)[0].decode("latin-1").split(",")]
+    line = head.removeprefix(codecs.BOM_UTF8).split(b"\n", 1)[0].decode("latin-1")
+    return [field.strip().strip('"') for field in line.split(separator)]
 
 
-def read_csv(path: Path, columns: Sequence[str], types: Mapping[str, str]) -> Any:
+def read_csv(path: Path, columns: Sequence[str], types: Mapping[str, str], separator: str = ",") -> Any:
     """Read `columns` of a CSV file (plain, gzip or bzip2); raise `ReadError` if some are not there."""
     try:
-        return pd.read_csv(io.BytesIO(read_bytes(path)), usecols=list(columns), dtype=types, encoding_errors="replace")
+        content = io.BytesIO(read_bytes(path))
+        return pd.read_csv(
+            content, sep=separator, skipinitialspace=True, usecols=list(columns), dtype=types, encoding_errors="replace"
+        )
     except ReadError:
         raise
     except (ValueError, pd.errors.ParserError, UnicodeDecodeError) as error:

@@ -137,7 +137,7 @@ def test_runs_in_several_files_are_joined_with_gaps(tmp_path):
 @pytest.mark.parametrize(
     ("variables", "words"),
     [
-        ({"t": (growing(), {"standard_name": "sea_water_temperature"})}, "no standard_name of"),
+        ({"t": (growing(), {"standard_name": "sea_water_temperature"})}, "no variable with a standard_name of"),
         ({"t": (growing(), {"standard_name": "air_temperature", "units": "furlong"})}, "air_temperature in 'furlong'"),
         ({"pr": (growing(), {"standard_name": "precipitation_flux", "units": "K"})}, "is no rate"),
     ],
@@ -153,6 +153,14 @@ def test_a_file_without_a_run_says_so(tmp_path):
         data.load().drop_vars("forecast_reference_time").to_netcdf(tmp_path / "h.nc", engine="h5netcdf")
     with pytest.raises(ReadError, match="Add that coordinate: the run's start"):
         open_nwp(tmp_path / "h.nc")
+
+
+def test_a_run_is_known_by_the_name_of_its_coordinate_too(tmp_path):
+    bare = ((), RUN, {})
+    path = written(
+        tmp_path / "n.nc", {"wind_speed_of_gust": (growing(3), {"units": "m s-1"})}, forecast_reference_time=bare
+    )
+    assert open_nwp(path).reference_time.values == [RUN]
 
 
 def test_damaged_files_and_unknown_ones(tmp_path):

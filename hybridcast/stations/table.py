@@ -1,0 +1,124 @@
+"""Gauges of one's own as a table: CSV or Parquet with one row for each station and time.
+
+Columns, in any order and case, others are not looked at:
+
+- ``station`` (or ``station_id``, ``id``, ``name``);
+- ``time`` (or ``datetime``, ``timestamp``, ``date``): ISO 8601, UTC unless it states a zone, the END of the interval;
+  the interval is the usual step from one time to the next;
+- ``latitude`` and ``longitude`` (or ``lat``, ``lon``): degrees; ``altitude`` (or ``height``, ``elevation``): m;
+- the rain: ``precipitation_amount``, mm in the interval, or ``precipitation_rate``, mm h-1; or one column whose name
+  starts with rain or precip and ends with its units, such as ``rain_mm`` or ``precip_mm_h``.
+
+CSV has its columns parted by commas, semicolons or tabs, and numbers with points.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from hybridcast.errors import ReadError
+from hybridcast.field import NAME as RATE
+from hybridcast.field import rate_from_accumulation, usual_step
+from hybridcast.radar._files import head_of
+from hybridcast.stations._tables import first_line, from_rows, read_csv, times_of
+
+NAME = "station-table"
+DESCRIPTION = "a table of stations, CSV or Parquet: station, time, latitude, longitude, precipitation_amount or _rate"
+
+_PARQUET = b"PAR1"
+_SPELLINGS = {
+    "station": ("station", "station_id", "id", "name"),
+    "time": ("time", "datetime", "timestamp", "date"),
+    "latitude": ("latitude", "lat"),
+    "longitude": ("longitude", "lon"),
+    "altitude": ("altitude", "height", "elevation"),
+}
+_NEEDED = ("station", "time", "latitude", "longitude")
+_AMOUNT = re.compile(r"(precipitation|rainfall)_amount|(rain|precip).*[^a-z]mm")
+_RATE = re.compile(r"(precipitation|rainfall)_rate|(rain|precip).*[^a-z]mm([_/ ]*(per[_ ])?h(our)?| h-1)")
+
+
+def recognises(path: Path, head: bytes) -> bool:
+    """Tell by the names of its columns whether a file is such a table."""
+    return set(_NEEDED) <= set(_columns(_names(path, head)))
+
+
+def read(path: Path) -> xr.Dataset:
+    """Read all stations of one file."""
+    head = head_of(path)
+    names = _names(path, head)
+    columns = _columns(names)
+    missing = [name for name in _NEEDED if name not in columns]
+    if missing:
+        raise ReadError(path, f"has no column {', '.join(missing)}; it has {', '.join(names)}. Rename what is meant")
+    rain = _rain(names, path)
+    wanted = {original: ours for ours, original in columns.items()} | {rain: RATE}
+    rows = _rows(path, head, list(wanted), columns).rename(columns=wanted)
+    rows["time"] = _times(rows["time"], path)
+    interval = _interval(rows["time"], path)
+    values = rows[RATE].to_numpy(np.float32)
+    rows[RATE] = rate_from_accumulation(values, interval) if _is(_AMOUNT, rain) else values
+    places = [name for name in ("latitude", "longitude", "altitude") if name in columns]
+    return from_rows(rows, path, interval=interval, variables=(RATE,), places=places, attrs={})
+
+
+def _separator(head: bytes) -> str:
+    line = head.split(b"\n", 1)[0]
+    return max((",", ";", "\t"), key=lambda mark: line.count(mark.encode()))
+
+
+def _names(path: Path, head: bytes) -> list[str]:
+    """Give the names of the columns as they are written."""
+    if not head.startswith(_PARQUET):
+        return first_line(head, _separator(head))
+    import pyarrow.parquet
+
+    return [str(name) for name in pyarrow.parquet.read_schema(path).names]
+
+
+def _columns(names: Iterable[str]) -> dict[str, str]:
+    """Give the column of each thing that is known, by our name for it."""
+    by_lower = {name.lower(): name for name in names}
+    found = {ours: [by_lower[s] for s in spellings if s in by_lower] for ours, spellings in _SPELLINGS.items()}
+    return {ours: columns[0] for ours, columns in found.items() if columns}
+
+
+def _rain(names: Sequence[str], path: Path) -> str:
+    found = [name for name in names if _is(_AMOUNT, name) or _is(_RATE, name)]
+    if len(found) != 1:
+        raise ReadError(
+            path,
+            f"has {len(found)} columns of rain with units ({', '.join(found) or ', '.join(names)}), not 1. Name it "
+            "precipitation_amount (mm in the interval) or precipitation_rate (mm h-1)",
+        )
+    return found[0]
+
+
+def _is(meaning: re.Pattern[str], name: str) -> bool:
+    return meaning.fullmatch(name.lower().rstrip(")]")) is not None
+
+
+def _rows(path: Path, head: bytes, wanted: Sequence[str], columns: dict[str, str]) -> Any:
+    if not head.startswith(_PARQUET):
+        return read_csv(path, wanted, {columns["station"]: "str", columns["time"]: "str"}, _separator(head))
+    return pd.read_parquet(path, columns=list(wanted)).astype({columns["station"]: "str"})
+
+
+def _times(values: Any, path: Path) -> Any:
+    if pd.api.types.is_datetime64_any_dtype(values):
+        return pd.to_datetime(values, utc=True).dt.tz_localize(None).astype("datetime64[ns]")
+    return times_of(values.astype(str), path)
+
+
+def _interval(times: Any, path: Path) -> np.timedelta64:
+    moments = np.unique(times.to_numpy())
+    if moments.size < 2:
+        raise ReadError(path, "holds one time only, so nothing says how long its intervals are")
+    return usual_step(moments)
