@@ -55,11 +55,11 @@ def levels_of(
     ----------
     chances
         Probabilities of the cells that count, ``(threshold, cell)``, one for each lead time.
-    thresholds
-        mm h-1, increasing.
     shares
         Share of the cells that reaches each threshold in the field whose values are taken, ``(threshold,)`` or
         ``(lead, threshold)``.
+    thresholds
+        mm h-1, increasing.
     odds
         What the cells are ranked by; by default the log odds of the probabilities.
     """
