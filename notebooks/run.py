@@ -99,11 +99,12 @@ def main() -> int:
     """Run the notebooks asked for; 1 if one failed or its copy is too large."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("prefix", nargs="*", help="only notebooks whose names begin so")
-    failed = 0
-    for path in notebooks(parser.parse_args().prefix):
+    chosen, failed, passed_over, begin = notebooks(parser.parse_args().prefix), 0, 0, time.perf_counter()
+    for path in chosen:
         lacking = missing(path)
         if lacking:
             print(f"{path.name}: passed over, no data: {lacking}", flush=True)
+            passed_over += 1
             continue
         start = time.perf_counter()
         try:
@@ -116,6 +117,8 @@ def main() -> int:
         failed |= too_large
         took = time.perf_counter() - start
         print(f"{path.name}: {took:.0f} s, {size / 1000:.0f} kB{' TOO LARGE' if too_large else ''}", flush=True)
+    lost = f", {passed_over} PASSED OVER for want of data" if passed_over else ""
+    print(f"{len(chosen) - passed_over} of {len(chosen)} notebooks run in {time.perf_counter() - begin:.0f} s{lost}")
     return failed
 
 
