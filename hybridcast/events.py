@@ -10,7 +10,7 @@ import glob
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from hybridcast.coarse import coarsened
 from hybridcast.datasets import fetch, packaged, registry
-from hybridcast.errors import InputError
+from hybridcast.errors import InputError, ReadError
 from hybridcast.field import iso_time, regular_times, time_step
 from hybridcast.radar import open_radar
+from hybridcast.radar._files import time_in_name
 from hybridcast.settings import from_table, read_toml
 
 #: Cells of the learned stage and of the evaluation, m: finer detail is gone after half an hour.
@@ -83,7 +84,8 @@ class Event:
 def load_events(path: str | Path | None = None) -> list[Event]:
     """Read a list of events; by default the real ones that come with the package.
 
-    Long archives with ``split = "day"`` are opened (not loaded) to find their days.
+    The days of an archive with ``split = "day"`` are told by the names of its files, if all of these hold a time; then
+    the files of a day are read when that day is. Else the whole archive is opened, and must not have long gaps.
 
     Raises
     ------
@@ -116,15 +118,54 @@ def _days(event: Event) -> list[Event]:
         return [event]
     if event.split != "day":
         raise InputError(f"event {event.name!r}: split = {event.split!r}", "it is 'day'", "Correct it, or leave it out")
-    times = pd.DatetimeIndex(_open(event.dataset, event.radar, event.format)["time"].values)
-    days = sorted(set(times.strftime("%Y-%m-%d")))
-    return [replace(event, name=f"{event.name}-{day[5:]}", day=day, split=None) for day in days]
+    spans = _spans(event.radar, event.format)
+    if spans:
+        times = np.array([moment for one in spans for moment in (one.first, one.last)])
+    else:
+        times = _open(event.dataset, event.radar, event.format, None)["time"].values
+    days = np.unique(times.astype("datetime64[D]")).astype(str)
+    same_year = len({day[:4] for day in days}) == 1
+    return [replace(event, name=f"{event.name}-{day[5:] if same_year else day}", day=day, split=None) for day in days]
+
+
+class _Span(NamedTuple):
+    """A file, and what time its frames are of."""
+
+    path: str
+    first: np.datetime64
+    last: np.datetime64
+
+
+@lru_cache(maxsize=4)
+def _spans(radar: str | None, format_: str | None) -> tuple[_Span, ...]:
+    """Give the files of a glob with their times, told by their names; none if one of these holds no time.
+
+    How the time in a name and the times of the frames differ is learned from the first file that can be read.
+    """
+    files = [] if radar is None else sorted(glob.glob(radar))
+    named = [time_in_name(Path(file).name) for file in files]
+    if len(files) < 2 or any(time is None for time in named):
+        return ()
+    for file, name in zip(files, named, strict=True):
+        try:
+            stamps = open_radar(file, format_)["time"].values
+        except ReadError:
+            continue  # damaged: it is reported when its day is read
+        begin, end = stamps[0] - name, stamps[-1] - name
+        return tuple(_Span(path, time + begin, time + end) for path, time in zip(files, named, strict=True))
+    return ()
 
 
 @lru_cache(maxsize=2)
-def _open(dataset: str | None, radar: str | None, format_: str | None) -> xr.DataArray:
-    files = sorted(glob.glob(str(radar))) if dataset is None else fetch(dataset, radar_only=True)
-    return open_radar(files, format_)
+def _open(dataset: str | None, radar: str | None, format_: str | None, day: str | None) -> xr.DataArray:
+    """Open the radar of an event; of one day of it where `_spans` tells which files hold that."""
+    if day is None:
+        files = sorted(glob.glob(str(radar))) if dataset is None else fetch(dataset, radar_only=True)
+        return open_radar(files, format_)
+    begin = np.datetime64(day, "ns")
+    end = begin + np.timedelta64(1, "D") - np.timedelta64(1, "ns")
+    files = [one.path for one in _spans(radar, format_) if one.first <= end and one.last >= begin]
+    return open_radar(files, format_, times=(begin, end))
 
 
 def load_event(event: Event, spacing: float = SPACING) -> xr.DataArray:
@@ -135,7 +176,8 @@ def load_event(event: Event, spacing: float = SPACING) -> xr.DataArray:
     DataArray
         A precipitation field in memory.
     """
-    radar = _open(event.dataset, event.radar, event.format)
+    by_day = event.day is not None and bool(_spans(event.radar, event.format))
+    radar = _open(event.dataset, event.radar, event.format, event.day if by_day else None)
     if event.day is not None:
         radar = radar.sel(time=event.day)
     for axis, bounds in (("x", event.x), ("y", event.y)):

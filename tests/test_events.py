@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hybridcast.errors import InputError
+from hybridcast.errors import InputError, InputWarning
 from hybridcast.events import Event, issue_times, load_event, load_events
 from hybridcast.field import precipitation
 
@@ -46,6 +46,48 @@ def test_days_are_events(archive):
     assert (first.name, second.name) == ("a-01-01", "a-01-02")
     assert load_event(first).sizes["time"] == 48
     assert load_event(second)["time"].values[0] == np.datetime64("2020-01-02")
+
+
+def files_named_by_time(folder, starts, frames=12, late=0):
+    """Write files of an hour each, named by their first frame less `late` min."""
+    for start in map(np.datetime64, starts):
+        part = rain(frames)
+        part = part.assign_coords(time=start + (part.time.values - part.time.values[0]) + np.timedelta64(late, "m"))
+        name = np.datetime_as_string(start, unit="m").replace("-", "").replace(":", "").replace("T", "")
+        part.to_netcdf(folder / f"radar_{name}.nc", engine="h5netcdf")
+    (folder / "events.toml").write_text(TEXT.replace("rain.nc", "radar_*.nc") + 'split = "day"\n')
+    return folder / "events.toml"
+
+
+HOURS = ("2020-03-01T22:00", "2020-03-01T23:00", "2020-03-02T00:00", "2020-07-30T12:00", "2020-07-30T13:00")
+
+
+def test_days_far_apart_are_events_of_their_own_files(tmp_path):
+    events = load_events(files_named_by_time(tmp_path, HOURS))
+    assert [event.name for event in events] == ["a-03-01", "a-03-02", "a-07-30"]
+    loaded = [load_event(event)["time"].values for event in events]
+    assert [times.size for times in loaded] == [24, 12, 24]
+    assert loaded[1][0] == np.datetime64("2020-03-02")
+
+
+def test_days_are_those_of_the_frames_where_names_are_of_another_time(tmp_path):
+    events = load_events(files_named_by_time(tmp_path, HOURS, late=90))
+    assert [event.name for event in events] == ["a-03-01", "a-03-02", "a-07-30"]
+    assert [load_event(event).sizes["time"] for event in events] == [6, 30, 24]
+
+
+def test_days_of_several_years_have_names_of_their_own(tmp_path):
+    events = load_events(files_named_by_time(tmp_path, ("2019-05-10T12:00", "2020-05-10T12:00")))
+    assert [event.name for event in events] == ["a-2019-05-10", "a-2020-05-10"]
+
+
+def test_a_damaged_file_does_not_hide_the_days(tmp_path):
+    path = files_named_by_time(tmp_path, HOURS)
+    (tmp_path / "radar_202003012200.nc").write_bytes(b"damaged")
+    events = load_events(path)
+    assert [event.name for event in events] == ["a-03-01", "a-03-02", "a-07-30"]
+    with pytest.warns(InputWarning, match="202003012200"):
+        assert load_event(events[0])["time"].values[-1] == np.datetime64("2020-03-01T23:55")
 
 
 def test_a_part_of_the_grid(archive):
