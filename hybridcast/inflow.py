@@ -34,11 +34,6 @@ class Inflow(NamedTuple):
     unknown: NDArray[np.bool_]
     """Cells that the radar tells nothing of, and the model does, ``(lead, y, x)``."""
 
-    @property
-    def any(self) -> bool:
-        """Whether there is anything."""
-        return bool(self.unknown.any())
-
 
 def inflow_of(situation: Situation, cells: NDArray[np.int32], shape: tuple[int, int], odds: Odds) -> Inflow:
     """Ask for what comes from outside.

@@ -44,7 +44,7 @@ def test_it_is_what_comes_from_beyond_the_edge(rain):
     np.testing.assert_array_equal(found.unknown, beyond)
     assert beyond[2, :, :8].all()  # 18 cells an hour
     assert found.unknown[2].sum() > found.unknown[0].sum() > 0
-    assert found.any
+    assert found.unknown.any()
     np.testing.assert_allclose(found.rate[found.unknown], 1.0, rtol=1e-5)  # 10 dB above 0.1 mm/h
     np.testing.assert_allclose(found.chances[0][found.unknown], 0.6)
     np.testing.assert_allclose(found.chances[1, 2][found.unknown[2]], 0.06)
@@ -66,7 +66,7 @@ def test_without_the_model_it_stays_unknown(rain):
     assert not found.unknown[:, lower].any()
     assert np.isnan(found.chances[:, :, lower]).all()
     nothing, _, _ = asked(rain, np.full((3, *SHAPE), np.nan, np.float32))
-    assert not nothing.any
+    assert not nothing.unknown.any()
 
 
 def test_names_of_sources_are_those_of_the_planes():
