@@ -230,7 +230,9 @@ def _rate(data: xr.Dataset, variable: xr.DataArray, path: Path) -> tuple[xr.Data
     if rate_factor(units) is not None and variable.attrs.get("standard_name") not in AMOUNTS:
         return as_rate(variable), time, {}
     if units not in MILLIMETRES:
-        raise ReadError(path, f"{variable.name!r} in {units!r} is neither a rain rate nor an amount nor dBZ")
+        raise ReadError(
+            path, f"{variable.name!r} in {units!r} is neither a rain rate nor an amount nor dBZ. Correct its units"
+        )
     interval, ends = _interval(data, variable, path)
     minutes = f"{interval / np.timedelta64(1, 'm'):g}"
     rate = rate_from_accumulation(variable * np.float32(MILLIMETRES[units]), interval)
