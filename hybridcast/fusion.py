@@ -355,9 +355,10 @@ class Hybrid:
 
         The air is the one that is over the cells at the issue time (`moving`), or at the lead time.
         """
-        motion = guided(DenseFlow(), sources or Sources(), coarse).estimate(coarse)
+        others = Sources() if sources is None else sources
+        motion = guided(DenseFlow(), others, coarse).estimate(coarse)
         smooth = filtered(coarse, motion, leads)["filtered_dbr"]
-        situation = situation_of(coarse, motion, leads, smooth, planes_of(sources or Sources(), coarse, motion, leads))
+        situation = situation_of(coarse, motion, leads, smooth, planes_of(others, coarse, motion, leads))
         network = self.speaking.network
         said = None if network is None else said_of(inputs_of(coarse, motion, smooth=smooth), network)
         if moving:

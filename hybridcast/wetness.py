@@ -11,7 +11,8 @@ of neighbourhoods, which keep showers beside a system where there is nothing but
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,8 @@ Array = NDArray[np.float32]
 LEAN = np.float32(0.1)
 
 
-class Wetness(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Wetness:
     """What it depends on, for each lead time at which members were asked."""
 
     frame: Array
@@ -75,12 +77,17 @@ class Wetness(NamedTuple):
         rate
             The model's rain where it flows in, mm h-1, on the fine grid, ``(y, x)``; NaN elsewhere.
         """
-        inside = int(np.isfinite(self.frame).sum())
+        inside = self._of_frame.size
         of_model = falling(self.model[lead], round(self.trust[lead] * inside))
-        of_frame = falling(self.frame, inside - of_model.size)
+        of_frame = falling(self._of_frame, inside - of_model.size)
         return falling(np.concatenate([of_frame, of_model, rate[np.isfinite(rate)]]))
 
-    @property
+    @cached_property
+    def _of_frame(self) -> Array:
+        """Values of the latest frame, highest first: every lead time takes of them."""
+        return falling(self.frame)
+
+    @cached_property
     def trust(self) -> list[float]:
         """How far the model is trusted, by lead; not at all where it has no value, or was not weighed."""
         there = np.isfinite(self.model).any(axis=(1, 2)) & np.isfinite(self.weight)

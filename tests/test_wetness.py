@@ -1,5 +1,7 @@
 """How wet a forecast is to be where there is a model."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -38,7 +40,7 @@ def test_all_of_one_and_nothing_of_the_other(weight):
 
 def test_a_model_without_a_value_is_not_trusted():
     wetness = made(weight=1.0)
-    gone = wetness._replace(model=np.full((LEADS, *SHAPE), np.nan, np.float32))
+    gone = replace(wetness, model=np.full((LEADS, *SHAPE), np.nan, np.float32))
     assert gone.trust == [0.0, 0.0]
     np.testing.assert_allclose(gone.shares(THRESHOLDS)[0], [0.5, 0.0])
     unweighed = made(weight=np.nan)
