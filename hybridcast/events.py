@@ -122,7 +122,7 @@ def _days(event: Event) -> list[Event]:
     if spans:
         times = np.array([moment for one in spans for moment in (one.first, one.last)])
     else:
-        times = _open(event.dataset, event.radar, event.format, None)["time"].values
+        times = _open(event.dataset, event.radar, event.format)["time"].values
     days = np.unique(times.astype("datetime64[D]")).astype(str)
     same_year = len({day[:4] for day in days}) == 1
     return [replace(event, name=f"{event.name}-{day[5:] if same_year else day}", day=day, split=None) for day in days]
@@ -157,15 +157,21 @@ def _spans(radar: str | None, format_: str | None) -> tuple[_Span, ...]:
 
 
 @lru_cache(maxsize=2)
-def _open(dataset: str | None, radar: str | None, format_: str | None, day: str | None) -> xr.DataArray:
-    """Open the radar of an event; of one day of it where `_spans` tells which files hold that."""
-    if day is None:
-        files = sorted(glob.glob(str(radar))) if dataset is None else fetch(dataset, radar_only=True)
-        return open_radar(files, format_)
-    begin = np.datetime64(day, "ns")
+def _open(dataset: str | None, radar: str | None, format_: str | None) -> xr.DataArray:
+    files = sorted(glob.glob(str(radar))) if dataset is None else fetch(dataset, radar_only=True)
+    return open_radar(files, format_)
+
+
+def _radar(event: Event) -> xr.DataArray:
+    """Open the radar of an event; of its day alone where names of files tell which of them hold that."""
+    spans = () if event.day is None else _spans(event.radar, event.format)
+    if not spans:
+        radar = _open(event.dataset, event.radar, event.format)
+        return radar if event.day is None else radar.sel(time=event.day)
+    begin = np.datetime64(event.day, "ns")
     end = begin + np.timedelta64(1, "D") - np.timedelta64(1, "ns")
-    files = [one.path for one in _spans(radar, format_) if one.first <= end and one.last >= begin]
-    return open_radar(files, format_, times=(begin, end))
+    files = [one.path for one in spans if one.first <= end and one.last >= begin]
+    return open_radar(files, event.format, times=(begin, end))
 
 
 def load_event(event: Event, spacing: float = SPACING) -> xr.DataArray:
@@ -176,10 +182,7 @@ def load_event(event: Event, spacing: float = SPACING) -> xr.DataArray:
     DataArray
         A precipitation field in memory.
     """
-    by_day = event.day is not None and bool(_spans(event.radar, event.format))
-    radar = _open(event.dataset, event.radar, event.format, event.day if by_day else None)
-    if event.day is not None:
-        radar = radar.sel(time=event.day)
+    radar = _radar(event)
     for axis, bounds in (("x", event.x), ("y", event.y)):
         if bounds is not None:
             values = radar[axis].values
