@@ -61,8 +61,10 @@ def expand(paths: PathLike | Iterable[PathLike]) -> list[Path]:
     return list(dict.fromkeys(files))
 
 
-def named(format: str, known: Mapping[str, F]) -> F:
-    """Give the format of that name; `InputError` if there is none."""
+def named(format: str | F | None, known: Mapping[str, F]) -> F | None:
+    """Give the format asked for, by its name or itself; None if none is; `InputError` if none has that name."""
+    if not isinstance(format, str):
+        return format
     if format not in known:
         raise InputError(f"format {format!r}", "the format is a known one", f"Choose one of {', '.join(known)}")
     return known[format]

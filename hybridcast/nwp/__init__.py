@@ -108,8 +108,9 @@ def _read(path: Path, format: str | NwpFormat | None) -> tuple[str, list[Piece]]
 
 def _reader_for(path: Path, format: str | NwpFormat | None) -> NwpFormat:
     known = formats()
-    if format is not None:
-        return named(format, known) if isinstance(format, str) else format
+    chosen = named(format, known)
+    if chosen is not None:
+        return chosen
     head = head_of(path)
     reader = recognised(path, head, known)
     if reader is not None:

@@ -175,7 +175,7 @@ def _read(
 
 def _reader_for(path: Path, format: str | RadarFormat | None) -> RadarFormat:
     known = formats()
-    chosen = named(format, known) if isinstance(format, str) else format
+    chosen = named(format, known)
     refuse_empty(path)
     if chosen is not None:
         return chosen

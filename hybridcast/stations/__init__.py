@@ -137,7 +137,7 @@ def _read(path: Path, format: str | StationFormat | None) -> xr.Dataset:
 
 def _reader_for(path: Path, format: str | StationFormat | None) -> StationFormat:
     known = formats()
-    chosen = named(format, known) if isinstance(format, str) else format
+    chosen = named(format, known)
     refuse_empty(path)
     if chosen is not None:
         return chosen

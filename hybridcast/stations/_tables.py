@@ -16,6 +16,9 @@ from hybridcast.errors import ReadError
 from hybridcast.radar._files import read_bytes
 from hybridcast.stations.contract import station_reports
 
+#: How a Parquet file begins.
+PARQUET_MAGIC = b"PAR1"
+
 
 def first_line(head: bytes, separator: str = ",") -> list[str]:
     """Give the fields of the first line of a CSV file."""

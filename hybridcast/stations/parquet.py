@@ -17,21 +17,20 @@ import xarray as xr
 from hybridcast.errors import InputError, ReadError
 from hybridcast.field import NAME as RATE
 from hybridcast.files import written_whole
-from hybridcast.stations._tables import from_rows
+from hybridcast.stations._tables import PARQUET_MAGIC, from_rows
 from hybridcast.stations.contract import INTERVAL, VARIABLES, check_stations, interval_of
 
 NAME = "parquet-stations"
 DESCRIPTION = "station reports as hybridcast's own Parquet"
 
 _KEY = b"hybridcast_stations"
-_MAGIC = b"PAR1"
 
 
 def recognises(path: Path, head: bytes) -> bool:
     """Tell by the metadata of its schema whether a Parquet file is ours."""
     import pyarrow.parquet
 
-    return head.startswith(_MAGIC) and _KEY in (pyarrow.parquet.read_schema(path).metadata or {})
+    return head.startswith(PARQUET_MAGIC) and _KEY in (pyarrow.parquet.read_schema(path).metadata or {})
 
 
 def read(path: Path) -> xr.Dataset:

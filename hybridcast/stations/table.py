@@ -27,12 +27,11 @@ from hybridcast.errors import ReadError
 from hybridcast.field import NAME as RATE
 from hybridcast.field import rate_from_accumulation, usual_step
 from hybridcast.radar._files import head_of
-from hybridcast.stations._tables import first_line, from_rows, read_csv, times_of
+from hybridcast.stations._tables import PARQUET_MAGIC, first_line, from_rows, read_csv, times_of
 
 NAME = "station-table"
 DESCRIPTION = "a table of stations, CSV or Parquet: station, time, latitude, longitude, precipitation_amount or _rate"
 
-_PARQUET = b"PAR1"
 _SPELLINGS = {
     "station": ("station", "station_id", "id", "name"),
     "time": ("time", "datetime", "timestamp", "date"),
@@ -76,7 +75,7 @@ def _separator(head: bytes) -> str:
 
 def _names(path: Path, head: bytes) -> list[str]:
     """Give the names of the columns as they are written."""
-    if not head.startswith(_PARQUET):
+    if not head.startswith(PARQUET_MAGIC):
         return first_line(head, _separator(head))
     import pyarrow.parquet
 
@@ -106,7 +105,7 @@ def _is(meaning: re.Pattern[str], name: str) -> bool:
 
 
 def _rows(path: Path, head: bytes, wanted: Sequence[str], columns: dict[str, str]) -> Any:
-    if not head.startswith(_PARQUET):
+    if not head.startswith(PARQUET_MAGIC):
         return read_csv(path, wanted, {columns["station"]: "str", columns["time"]: "str"}, _separator(head))
     return pd.read_parquet(path, columns=list(wanted)).astype({columns["station"]: "str"})
 
