@@ -287,9 +287,9 @@ def _report(result: Any, output: Path, plot: Path | None) -> None:
 
 def _sources_of(attrs: Any) -> list[str]:
     """Say what was used and what was left out, where it is more than radar and nothing."""
-    told = {"sources": attrs.get("sources_used", "radar"), "left out": attrs.get("sources_left_out", "none")}
+    told = {"sources": attrs["sources_used"], "left out": attrs["sources_left_out"]}
     lines = [f"{name}: {value}" for name, value in told.items() if value not in {"radar", "none"}]
-    return [*lines, *(attrs[name] for name in ("radar_adjustment",) if name in attrs)]
+    return [*lines, attrs["radar_adjustment"]] if "radar_adjustment" in attrs else lines
 
 
 def _report_demo(result: DemoResult) -> None:
