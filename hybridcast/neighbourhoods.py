@@ -22,7 +22,7 @@ def decibels(rate: Array) -> Array:
 
     Examples
     --------
-    >>> decibels(np.array([0, 1, 10], np.float32)).tolist()
+    >>> decibels(np.array([0, 1, 10], np.float32)).round(3).tolist()
     [0.0, 10.0, 20.0]
     """
     with np.errstate(invalid="ignore"):

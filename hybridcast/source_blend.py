@@ -219,7 +219,7 @@ def blended(extrapolation: Array, model: Array, weight: Array, *, salient: bool 
     Examples
     --------
     >>> one, other = np.array([[[4.0, np.nan, np.nan]]], "float32"), np.array([[[0.0, 2.0, np.nan]]], "float32")
-    >>> blended(one, other, np.array([0.75], "float32")).tolist()
+    >>> blended(one, other, np.array([0.75], "float32")).round(3).tolist()
     [[[3.0, 2.0, nan]]]
     """
     share = np.broadcast_to(weight[:, None, None], extrapolation.shape)

@@ -110,8 +110,10 @@ def station_planes(
     >>> gauge = station_reports(np.full((1, 7), 10.0), station=["A"], time=times, interval=np.timedelta64(5, "m"),
     ...                         places={"x": [0.0], "y": [0.0]})
     >>> planes = station_planes(gauge, radar)
-    >>> planes["station_rate"].shape, float(planes["station_rate"][0, 0]), float(planes["station_distance"][0, 1])
-    ((3, 4), 10.0, 2.0)
+    >>> planes["station_rate"].shape, round(float(planes["station_rate"][0, 0]), 3)
+    ((3, 4), 10.0)
+    >>> round(float(planes["station_distance"][0, 1]), 3)
+    2.0
     >>> bool(np.isnan(station_planes(None, radar)["station_rate"]).all())
     True
     """
