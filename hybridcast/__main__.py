@@ -1,5 +1,5 @@
 """``python -m hybridcast`` is the command line."""
 
-from hybridcast.cli import main
+from hybridcast.cli.app import main
 
 main()

@@ -47,7 +47,7 @@ NAMES = {
 
 def evaluate(models: tuple[str, ...], cases: int, work: str, output: Path, workers: int) -> dict[str, Any]:
     """Run the command and give what it wrote."""
-    command = [sys.executable, "-c", "from hybridcast.cli import main; main()", "evaluate", "--work", work]
+    command = [sys.executable, "-c", "from hybridcast.cli.app import main; main()", "evaluate", "--work", work]
     command += ["--models", ",".join(models), "--cases", str(cases), "--workers", str(workers), "-o", str(output)]
     for region in REGIONS:
         command += ["--only", region]

@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     output = HERE / "sources.json"
-    command = [sys.executable, "-c", "from hybridcast.cli import main; main()", "evaluate", "--sources"]
+    command = [sys.executable, "-c", "from hybridcast.cli.app import main; main()", "evaluate", "--sources"]
     command += ["--work", options.work, "--cases", str(options.cases), "--workers", str(options.workers)]
     command += ["-o", str(output), *(word for region in REGIONS for word in ("--only", region))]
     subprocess.run(command, check=True)

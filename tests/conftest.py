@@ -123,12 +123,12 @@ def run(monkeypatch, capsys):
     """Run the command line in this process; give exit status, output and errors."""
     from rich.console import Console
 
-    from hybridcast import cli
+    from hybridcast.cli.app import app as cli
 
     def call(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["hybridcast", *map(str, arguments)])
         consoles = {"out": Console(width=400), "err": Console(stderr=True, width=400)}
-        for module in [module for name, module in sys.modules.items() if name.startswith("hybridcast.cli")]:
+        for module in [module for name, module in sys.modules.items() if name.startswith("hybridcast.cli.app")]:
             for name in consoles.keys() & vars(module).keys():
                 monkeypatch.setattr(module, name, consoles[name])
         code = 0

@@ -18,7 +18,7 @@ import xarray as xr
 from typer.testing import CliRunner
 
 from hybridcast import evaluation
-from hybridcast.cli import app
+from hybridcast.cli.app import app
 from hybridcast.datasets import scene_path
 from hybridcast.errors import InputError
 from hybridcast.evaluation import EvaluationSettings, case_sums, evaluate

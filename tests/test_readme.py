@@ -18,7 +18,7 @@ import xarray as xr
 from conftest import ROOT
 from test_cli import field
 
-from hybridcast import cli
+from hybridcast.cli.app import app as cli
 from hybridcast.datasets import fetch
 from hybridcast.errors import FetchError
 from hybridcast.radar import formats

@@ -9,7 +9,7 @@ import nightly_radar as small
 import numpy as np
 import pytest
 
-from hybridcast import cli
+from hybridcast.cli.app import app as cli
 from hybridcast.nightly.config import load_config
 
 

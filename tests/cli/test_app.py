@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from hybridcast import cli, precipitation
+from hybridcast import precipitation
+from hybridcast.cli.app import app as cli
 
 
 def field(frames: int = 4, **changes) -> xr.DataArray:

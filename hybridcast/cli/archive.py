@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hybridcast.cli_parts import out, say
+from hybridcast.cli.options import out, say
 
 archive = typer.Typer(
     no_args_is_help=True,

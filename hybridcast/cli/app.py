@@ -15,16 +15,16 @@ from rich.markup import escape
 from rich.table import Table
 
 import hybridcast
-from hybridcast.cli_archive import archive
-from hybridcast.cli_learned import evaluate, train
-from hybridcast.cli_nightly import nightly, scores
-from hybridcast.cli_parts import check_known, check_suffix, err, out
-from hybridcast.cli_parts import step as doing
-from hybridcast.cli_plot import plot as draw_plot
+from hybridcast.cli.archive import archive
+from hybridcast.cli.nightly import nightly, scores
+from hybridcast.cli.options import check_known, check_suffix, err, out
+from hybridcast.cli.options import step as doing
+from hybridcast.cli.plot import plot as draw_plot
+from hybridcast.cli.train_evaluate import evaluate, train
 from hybridcast.errors import HybridcastError, InputError, InputWarning
 
 if TYPE_CHECKING:
-    from hybridcast.demo import DemoResult
+    from hybridcast.cli.demo import DemoResult
     from hybridcast.motion import MotionMethod
     from hybridcast.nowcasters import Nowcaster
     from hybridcast.settings import Settings
@@ -228,7 +228,7 @@ def demo(
     Eleven days of German radar are fetched through pip (10 MB are kept). Without a network a small simulated scene
     is used instead, and said so.
     """
-    from hybridcast.demo import run_demo
+    from hybridcast.cli.demo import run_demo
 
     _report_demo(run_demo(folder, cases=cases, step=doing))
 

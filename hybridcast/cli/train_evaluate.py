@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from hybridcast.cli_parts import check_known, check_suffix, err, out, say
+from hybridcast.cli.options import check_known, check_suffix, err, out, say
 from hybridcast.errors import InputError
 
 if TYPE_CHECKING:
