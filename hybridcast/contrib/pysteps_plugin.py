@@ -1,7 +1,7 @@
 """Our motion and nowcasters behind pysteps' own interface, for those whose scripts are written for pysteps.
 
-    >>> import hybridcast.pysteps_interface
-    >>> hybridcast.pysteps_interface.register()
+    >>> import hybridcast.contrib.pysteps_plugin
+    >>> hybridcast.contrib.pysteps_plugin.register()
     ['hybridcast', 'hybridcast_advection', 'hybridcast_scales']
 
 After that ``pysteps.motion.get_method("hybridcast")`` and ``pysteps.nowcasts.get_method("hybridcast")`` give functions

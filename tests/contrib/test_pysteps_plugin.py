@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hybridcast import pysteps_interface
+from hybridcast.contrib import pysteps_plugin as pysteps_interface
 from hybridcast.errors import InputError
 from hybridcast.pysteps_adapters._call import to_dbr
 
