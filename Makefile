@@ -43,7 +43,7 @@ test: setup browser  ## the whole test suite
 
 coverage: setup browser  ## the suite with its coverage; then that of the kernels, interpreted, and CUDA's on numba's simulator
 	$(BIN)/python -m pytest --cov --cov-report=
-	NUMBA_DISABLE_JIT=1 NUMBA_ENABLE_CUDASIM=1 $(BIN)/python -m pytest tests/kernels/test_points.py tests/kernels/test_gpu.py tests/test_device.py --cov --cov-append --cov-report=term
+	NUMBA_DISABLE_JIT=1 NUMBA_ENABLE_CUDASIM=1 $(BIN)/python -m pytest tests/kernels/test_points.py tests/kernels/test_gpu.py tests/core/test_device.py --cov --cov-append --cov-report=term
 
 gpu: setup  ## on a CUDA device: the tests of the kernels, CPU against GPU on a real event, and the speed of each kernel
 	$(BIN)/python -m pytest -m gpu

@@ -15,13 +15,13 @@ _CONTENTS = {
     "open_radar": "hybridcast.radar",  # radar files -> a precipitation field
     "open_stations": "hybridcast.stations",  # files of gauges, weather stations and links -> station reports
     "save_stations": "hybridcast.stations",  # and back to disk
-    "precipitation": "hybridcast.field",  # arrays -> a precipitation field
-    "check_precipitation": "hybridcast.field",  # its contract
-    "regular_times": "hybridcast.field",  # gaps in time -> frames of NaN
-    "as_rate": "hybridcast.field",  # any rate -> mm h-1
-    "rate_from_dbz": "hybridcast.field",  # reflectivity -> mm h-1
-    "dbz_from_rate": "hybridcast.field",  # mm h-1 -> reflectivity
-    "rate_from_accumulation": "hybridcast.field",  # mm per interval -> mm h-1
+    "precipitation": "hybridcast.core.field",  # arrays -> a precipitation field
+    "check_precipitation": "hybridcast.core.field",  # its contract
+    "regular_times": "hybridcast.core.field",  # gaps in time -> frames of NaN
+    "as_rate": "hybridcast.core.field",  # any rate -> mm h-1
+    "rate_from_dbz": "hybridcast.core.field",  # reflectivity -> mm h-1
+    "dbz_from_rate": "hybridcast.core.field",  # mm h-1 -> reflectivity
+    "rate_from_accumulation": "hybridcast.core.field",  # mm per interval -> mm h-1
     "open_nwp": "hybridcast.nwp",  # files of a model -> its runs
     "open_terrain": "hybridcast.terrain",  # a file of heights -> heights on the radar's grid
     "fetch": "hybridcast.datasets",  # real events, by name
@@ -37,14 +37,14 @@ _CONTENTS = {
 
 if TYPE_CHECKING:
     from hybridcast.advection import advect as advect
+    from hybridcast.core.field import as_rate as as_rate
+    from hybridcast.core.field import check_precipitation as check_precipitation
+    from hybridcast.core.field import dbz_from_rate as dbz_from_rate
+    from hybridcast.core.field import precipitation as precipitation
+    from hybridcast.core.field import rate_from_accumulation as rate_from_accumulation
+    from hybridcast.core.field import rate_from_dbz as rate_from_dbz
+    from hybridcast.core.field import regular_times as regular_times
     from hybridcast.datasets import fetch as fetch
-    from hybridcast.field import as_rate as as_rate
-    from hybridcast.field import check_precipitation as check_precipitation
-    from hybridcast.field import dbz_from_rate as dbz_from_rate
-    from hybridcast.field import precipitation as precipitation
-    from hybridcast.field import rate_from_accumulation as rate_from_accumulation
-    from hybridcast.field import rate_from_dbz as rate_from_dbz
-    from hybridcast.field import regular_times as regular_times
     from hybridcast.forecasting import forecast as forecast
     from hybridcast.forecasting import load_forecast as load_forecast
     from hybridcast.forecasting import save_forecast as save_forecast

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from hybridcast.device import resolved
+from hybridcast.core.device import resolved
 from hybridcast.errors import InputError
 from hybridcast.motion import cells_per_step, check_motion
 from hybridcast.settings import AdvectionSettings

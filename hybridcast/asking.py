@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter
 
 from hybridcast.advection import LONGEST_STEP
-from hybridcast.coarse import block_size
+from hybridcast.core.grid import block_size
 from hybridcast.nowcasters import LeadTimes
 from hybridcast_kernels.planes_cpu import carry
 from hybridcast_kernels.resample_cpu import enlarge

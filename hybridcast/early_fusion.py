@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from hybridcast.advection import advect, check_lead_times
 from hybridcast.asking import Grid
-from hybridcast.coarse import coarsened
+from hybridcast.core.field import GRID_MAPPING
+from hybridcast.core.grid import coarsened
 from hybridcast.errors import InputError
 from hybridcast.events import SPACING
 from hybridcast.features import EVERY_NAME, known_at, origins_of, rows_at
-from hybridcast.field import GRID_MAPPING
 from hybridcast.learned.attention import CrossAttention, load_attention
 from hybridcast.learned.blend import probability
 from hybridcast.learned.boosting import THRESHOLDS

@@ -17,10 +17,10 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.coarse import coarsened
+from hybridcast.core.field import iso_time, regular_times, time_step
+from hybridcast.core.grid import coarsened
 from hybridcast.datasets import fetch, packaged, registry
 from hybridcast.errors import InputError, ReadError
-from hybridcast.field import iso_time, regular_times, time_step
 from hybridcast.radar import open_radar
 from hybridcast.radar._files import time_in_name
 from hybridcast.settings import from_table, read_toml

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from hybridcast.advection import LONGEST_STEP, advect
-from hybridcast.field import metres_per_cell
+from hybridcast.core.field import metres_per_cell
+from hybridcast.core.neighbourhoods import decibels, known_mean, local_correlation, window_mean, window_size
 from hybridcast.motion import cells_per_step, usable_frames
-from hybridcast.neighbourhoods import decibels, known_mean, local_correlation, window_mean, window_size
 from hybridcast.nwp.planes import PLANES as OF_NWP
 from hybridcast.scales import filtered
 from hybridcast.stations.planes import PLANES as OF_STATIONS

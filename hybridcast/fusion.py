@@ -27,11 +27,11 @@ from numpy.typing import NDArray
 
 from hybridcast.advection import LONGEST_STEP, check_lead_times
 from hybridcast.asking import Grid, asked_times, between
-from hybridcast.coarse import cell_size, coarsened
-from hybridcast.device import resolved
+from hybridcast.core.device import resolved
+from hybridcast.core.field import GRID_MAPPING, NAME, iso_time
+from hybridcast.core.grid import cell_size, coarsened
 from hybridcast.errors import InputError
 from hybridcast.features import Situation, origins_of, rows_in_moving_frame, rows_of, situation_of
-from hybridcast.field import GRID_MAPPING, NAME, iso_time
 from hybridcast.inflow import inflow_of
 from hybridcast.learned.blend import Blend, LiveSettings, Scored, corrected, probability
 from hybridcast.learned.boosting import decreasing

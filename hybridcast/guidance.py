@@ -9,8 +9,8 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from hybridcast.core.field import metres_per_cell
 from hybridcast.errors import InputError
-from hybridcast.field import metres_per_cell
 from hybridcast.motion import DenseFlow, MotionMethod, check_motion, usable_frames
 
 Flow = NDArray[np.float32]

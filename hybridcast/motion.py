@@ -9,9 +9,16 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.device import resolved, with_device
+from hybridcast.core.device import resolved, with_device
+from hybridcast.core.field import (
+    GRID_MAPPING,
+    check_precipitation,
+    check_same_grid,
+    iso_time,
+    metres_per_cell,
+    time_step,
+)
 from hybridcast.errors import InputError
-from hybridcast.field import GRID_MAPPING, check_precipitation, check_same_grid, iso_time, metres_per_cell, time_step
 from hybridcast.settings import MotionSettings
 from hybridcast_kernels.devices import Device, kernels_for
 from hybridcast_kernels.flow_cpu import FlowOptions

@@ -12,9 +12,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.coarse import coarsened
+from hybridcast.core.field import NAME, check_same_grid, crs_of
+from hybridcast.core.grid import coarsened
 from hybridcast.errors import InputError
-from hybridcast.field import NAME, check_same_grid, crs_of
 from hybridcast.guidance import GuidedFlow
 from hybridcast.motion import MotionMethod
 from hybridcast.nwp.availability import DELAY, available

@@ -15,8 +15,8 @@ import pyproj
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from hybridcast.core.field import GRID_MAPPING, crs_of, metres_per_cell
 from hybridcast.errors import HybridcastError, InputError, ReadError
-from hybridcast.field import GRID_MAPPING, crs_of, metres_per_cell
 from hybridcast.nwp import grib
 from hybridcast.nwp.pieces import Grid
 from hybridcast.radar._crs import in_metres

@@ -17,8 +17,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from hybridcast.core.neighbourhoods import decibels
 from hybridcast.inflow import Inflow
-from hybridcast.neighbourhoods import decibels
 from hybridcast.ranking import Lean, falling, shares_of
 
 Array = NDArray[np.float32]

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
+from hybridcast.core.files import written_whole
 from hybridcast.events import Event, load_events
 from hybridcast.features import EVERY_NAME, FEATURES
-from hybridcast.files import written_whole
 from hybridcast.learned.attention import AttentionSettings, CrossAttention, size
 from hybridcast.learned.attention_training import Told, fit_attention
 from hybridcast.learned.blend import Scored, fit_blend, probability

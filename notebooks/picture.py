@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from hybridcast import ScaleFilter, fetch, forecast, open_radar
-from hybridcast.coarse import coarsened
+from hybridcast.core.grid import coarsened
 from hybridcast.plots import animate_forecast
 
 OUTPUT = Path(__file__).parent / "forecast.gif"

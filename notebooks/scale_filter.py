@@ -26,8 +26,8 @@ import xarray as xr
 from motion_skill import EVENTS, HISTORY, LEADS, issue_times
 
 from hybridcast import Advection, ScaleFilter, fetch, open_radar
+from hybridcast.core.field import check_precipitation, metres_per_cell
 from hybridcast.errors import FetchError
-from hybridcast.field import check_precipitation, metres_per_cell
 from hybridcast.motion import DenseFlow
 from hybridcast.nowcasters import Nowcaster
 from hybridcast.pysteps_adapters import PystepsMotion, SProg

@@ -30,7 +30,7 @@ import numpy as np
 import xarray as xr
 
 from hybridcast import fetch, forecast, open_radar
-from hybridcast.field import precipitation
+from hybridcast.core.field import precipitation
 from hybridcast.motion import DIS, DenseFlow, cells_per_step
 from hybridcast.nowcasters import Advection
 from hybridcast.pysteps_adapters import PystepsExtrapolation, PystepsMotion, SProg

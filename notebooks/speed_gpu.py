@@ -20,7 +20,7 @@ import numpy as np
 import xarray as xr
 
 from hybridcast import forecast
-from hybridcast.device import chosen
+from hybridcast.core.device import chosen
 from hybridcast.nowcasters import Advection
 from hybridcast_kernels import advection_gpu, flow_gpu, gpu
 from hybridcast_kernels.flow_cpu import FlowOptions, half, radius_of

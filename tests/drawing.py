@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hybridcast.field import precipitation
+from hybridcast.core.field import precipitation
 
 PROJECTED = "EPSG:3067"
 ISSUED = np.datetime64("2017-05-09T23:30", "ns")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from hybridcast.field import precipitation
+from hybridcast.core.field import precipitation
 from hybridcast.stations import station_reports
 
 MINUTE = np.timedelta64(1, "m")

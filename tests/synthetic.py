@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from scipy.ndimage import gaussian_filter, map_coordinates, spline_filter
 
-from hybridcast.field import precipitation
+from hybridcast.core.field import precipitation
 
 START = np.datetime64("2020-06-01T12:00", "ns")
 

@@ -5,7 +5,7 @@ import pytest
 import synthetic
 
 from hybridcast.asking import Grid, asked_times, between
-from hybridcast.coarse import coarsened
+from hybridcast.core.grid import coarsened
 
 MINUTE = np.timedelta64(1, "m")
 

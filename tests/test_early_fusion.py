@@ -10,8 +10,8 @@ import pytest
 import synthetic
 import xarray as xr
 
+from hybridcast.core.field import with_crs
 from hybridcast.errors import InputError
-from hybridcast.field import with_crs
 from hybridcast.forecasting import forecast
 from hybridcast.pseudo_nwp.runs import runs_before
 from hybridcast.sources import Sources, sources_at

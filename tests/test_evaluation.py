@@ -19,11 +19,11 @@ from typer.testing import CliRunner
 
 from hybridcast import evaluation
 from hybridcast.cli.app import app
+from hybridcast.core.field import NAME
 from hybridcast.datasets import scene_path
 from hybridcast.errors import InputError
 from hybridcast.evaluation import EvaluationSettings, case_sums, evaluate
 from hybridcast.events import Event
-from hybridcast.field import NAME
 from hybridcast.forecasting import forecast
 from hybridcast.nowcasters import Advection, Persistence, forecast_dataset
 from hybridcast.verification import scores

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from hybridcast.core.field import precipitation
 from hybridcast.errors import InputError, InputWarning
 from hybridcast.events import Event, issue_times, load_event, load_events
-from hybridcast.field import precipitation
 
 START = np.datetime64("2020-01-01T20:00", "ns")
 TEXT = '[[event]]\nname = "a"\nregion = "r"\nradar = "rain.nc"\n'

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import synthetic
 
+from hybridcast.core.field import precipitation
 from hybridcast.features import (
     EVERY_NAME,
     FEATURES,
@@ -16,7 +17,6 @@ from hybridcast.features import (
     rows_of,
     situation_of,
 )
-from hybridcast.field import precipitation
 from hybridcast.motion import DenseFlow, motion_dataset
 
 MINUTE = np.timedelta64(1, "m")

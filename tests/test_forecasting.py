@@ -12,8 +12,8 @@ import synthetic
 import xarray as xr
 
 from hybridcast import forecasting
+from hybridcast.core.field import iso_time, precipitation
 from hybridcast.errors import InputError
-from hybridcast.field import iso_time, precipitation
 from hybridcast.forecasting import lead_times_of, save_forecast
 from hybridcast.nowcasters import Advection, Persistence
 from hybridcast.radar import open_radar

@@ -10,9 +10,9 @@ import pytest
 import synthetic
 import xarray as xr
 
-from hybridcast.coarse import coarsened
+from hybridcast.core.field import precipitation
+from hybridcast.core.grid import coarsened
 from hybridcast.errors import InputError
-from hybridcast.field import precipitation
 from hybridcast.forecasting import forecast, save_forecast
 from hybridcast.fusion import Hybrid, hindcasts_of, only, trained
 from hybridcast.learned.blend import LiveSettings

@@ -8,8 +8,8 @@ import pytest
 import synthetic
 import xarray as xr
 
+from hybridcast.core.field import precipitation
 from hybridcast.errors import InputError
-from hybridcast.field import precipitation
 from hybridcast.motion import (
     DIS,
     DenseFlow,

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from hybridcast.core.field import precipitation
 from hybridcast.errors import DependencyError, InputError
-from hybridcast.field import precipitation
 from hybridcast.motion import motion_dataset
 from hybridcast.nowcasters import Persistence
 from hybridcast.pysteps_adapters import Anvil, Linda, PystepsExtrapolation, PystepsMotion, SProg, Steps, _motion

@@ -7,8 +7,8 @@ import pytest
 import xarray as xr
 from synthetic import disc, rain, translation
 
+from hybridcast.core.field import NAME
 from hybridcast.errors import InputError
-from hybridcast.field import NAME
 from hybridcast.motion import DenseFlow
 from hybridcast.nowcasters import Advection
 from hybridcast.pseudo_nwp import PERFECT, pseudo_nwp

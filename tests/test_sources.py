@@ -10,9 +10,9 @@ import pytest
 import synthetic
 import xarray as xr
 
+from hybridcast.core.field import with_crs
 from hybridcast.errors import InputError
 from hybridcast.features import EVERY_NAME, NAMES, SOURCE_NAMES, rows_of, situation_of
-from hybridcast.field import with_crs
 from hybridcast.forecasting import forecast, load_forecast, save_forecast
 from hybridcast.fusion import trained
 from hybridcast.motion import DenseFlow

@@ -9,8 +9,8 @@ import xarray as xr
 from synthetic import rain
 
 from hybridcast import fetch, open_radar, precipitation
+from hybridcast.core.field import crs_of
 from hybridcast.errors import InputError, ReadError
-from hybridcast.field import crs_of
 from hybridcast.terrain import NAMES, open_terrain, terrain_dataset, terrain_planes
 
 LAEA = pyproj.CRS("EPSG:3035")

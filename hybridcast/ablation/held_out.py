@@ -17,7 +17,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.field import GRID_MAPPING, NAME
+from hybridcast.core.field import GRID_MAPPING, NAME
 from hybridcast.forecasting import HISTORY, forecast
 from hybridcast.nowcasters import Nowcaster
 from hybridcast.stations import known_at, radar_at

@@ -17,9 +17,9 @@ import numpy as np
 import xarray as xr
 
 from hybridcast.ablation.words import change, short
+from hybridcast.core.field import NAME
 from hybridcast.evaluation import EvaluationSettings, Progress, evaluate
 from hybridcast.events import Event, load_event
-from hybridcast.field import NAME
 from hybridcast.fusion import Hybrid, trained
 from hybridcast.nowcasters import LeadTimes, Nowcaster, forecast_dataset
 from hybridcast.nwp import available, on_radar_grid

@@ -22,11 +22,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from hybridcast.core.field import NAME
+from hybridcast.core.neighbourhoods import decibels
 from hybridcast.datasets import fetch
-from hybridcast.field import NAME
 from hybridcast.guidance import GuidedFlow
 from hybridcast.motion import DenseFlow, MotionMethod
-from hybridcast.neighbourhoods import decibels
 from hybridcast.nowcasters import Advection, Nowcaster, Persistence
 from hybridcast.nwp import on_radar_grid, open_nwp, steering_wind
 from hybridcast.radar import open_radar

@@ -15,8 +15,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from hybridcast.core.field import GRID_MAPPING, NAME, check_same_grid, iso_time, regular_times
 from hybridcast.errors import InputError, ReadError
-from hybridcast.field import GRID_MAPPING, NAME, check_same_grid, iso_time, regular_times
 
 #: Frames of a chunk are those of an hour at 5 min, unless they are larger than this, bytes.
 CHUNK_FRAMES = 12

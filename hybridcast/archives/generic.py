@@ -14,10 +14,10 @@ from hybridcast.archives.frames import Named, blocks_of, write_stores
 from hybridcast.archives.listing import Region, write_lists
 from hybridcast.archives.others import by_run_day, write_runs, write_stations
 from hybridcast.archives.records import Record, Report, Work, lay_out, unreadable
+from hybridcast.core.field import check_same_grid
+from hybridcast.core.files import word, written_whole
+from hybridcast.core.readers import PathLike, expand
 from hybridcast.errors import InputError, InputWarning, ReadError
-from hybridcast.field import check_same_grid
-from hybridcast.files import word, written_whole
-from hybridcast.formats import PathLike, expand
 from hybridcast.radar import open_radar
 from hybridcast.radar._files import time_in_name
 

@@ -22,8 +22,8 @@ from hybridcast.archives.frames import CHUNK_FRAMES, HUNDREDTHS, Named, write_st
 from hybridcast.archives.listing import Region, write_lists
 from hybridcast.archives.others import by_run_day, write_runs, write_table_by_month
 from hybridcast.archives.records import Report, Work, lay_out
+from hybridcast.core.files import written_whole
 from hybridcast.errors import InputError
-from hybridcast.files import written_whole
 from hybridcast.radar.meteonet_npz import COMPOSITE, read_blocks
 
 ZONES = ("NW", "SE")

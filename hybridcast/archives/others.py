@@ -16,8 +16,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.archives.records import Record, unreadable
+from hybridcast.core.files import word
 from hybridcast.errors import InputError, ReadError
-from hybridcast.files import word
 from hybridcast.nwp import open_nwp
 from hybridcast.nwp.writing import save_nwp
 from hybridcast.radar._files import time_in_name

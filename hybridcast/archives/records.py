@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hybridcast.core.files import word, written_whole
 from hybridcast.errors import InputError, ReadError
-from hybridcast.files import word, written_whole
 
 Report = Callable[[str], None]
 Record = dict[str, Any]

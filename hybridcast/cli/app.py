@@ -332,8 +332,8 @@ def _about() -> list[tuple[str, str]]:
     import importlib.metadata
     import platform
 
+    from hybridcast.core.device import chosen
     from hybridcast.datasets import cache_folder
-    from hybridcast.device import chosen
     from hybridcast_kernels.parallel import threads
 
     def version(package: str) -> str:

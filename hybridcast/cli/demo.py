@@ -11,9 +11,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from hybridcast.core.field import NAME
 from hybridcast.datasets import fetch, scene_path
 from hybridcast.errors import FetchError, InputError
-from hybridcast.field import NAME
 from hybridcast.forecasting import forecast, save_forecast
 from hybridcast.nowcasters import Advection, Nowcaster, Persistence
 from hybridcast.plots import animate_forecast

@@ -63,8 +63,8 @@ def nightly(
     if init:
         _or_exit_2(lambda: _write_template(Path(config)))
         return
+    from hybridcast.core.parallel import Workers
     from hybridcast.nightly.run import jobs_of, run
-    from hybridcast.tasks import Workers
 
     settings = _or_exit_2(lambda: _load(config))
     jobs = _or_exit_2(lambda: jobs_of(settings, date or (), region or (), force=force))
@@ -131,8 +131,8 @@ def _load(config: str) -> NightlySettings:
 
 
 def _write_template(path: Path) -> None:
+    from hybridcast.core.files import written_whole
     from hybridcast.datasets import packaged
-    from hybridcast.files import written_whole
 
     if path.exists():
         raise InputError(f"{path} is there", "nothing is overwritten", "Name another file with --config, or remove it")

@@ -208,7 +208,7 @@ def _write(found: dict[str, Any], text: str, output: Path, indent: int | None = 
     """Write JSON, and Markdown beside it."""
     import json
 
-    from hybridcast.files import written_whole
+    from hybridcast.core.files import written_whole
 
     for path, content in ((output, json.dumps(found, indent=indent)), (output.with_suffix(".md"), text)):
         with written_whole(path) as part:

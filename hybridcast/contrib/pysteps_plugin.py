@@ -21,8 +21,8 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from hybridcast.advection import advect
+from hybridcast.core.field import NAME, precipitation
 from hybridcast.errors import InputError
-from hybridcast.field import NAME, precipitation
 from hybridcast.fusion import trained
 from hybridcast.motion import MotionMethod, cells_per_step, estimate_motion, motion_dataset
 from hybridcast.nowcasters import Nowcaster

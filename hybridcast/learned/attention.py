@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from hybridcast.core.files import written_whole
 from hybridcast.errors import InputError
 from hybridcast.features import NAMES
-from hybridcast.files import written_whole
 from hybridcast.learned.attention_inputs import PREDICTORS, prepared
 from hybridcast.learned.boosting import THRESHOLDS
 from hybridcast.learned.network import need_torch

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from hybridcast.advection import LONGEST_STEP
-from hybridcast.coarse import block_size
+from hybridcast.core.field import metres_per_cell, time_step
+from hybridcast.core.grid import block_size
+from hybridcast.core.neighbourhoods import decibels
 from hybridcast.features import frame_before
-from hybridcast.field import metres_per_cell, time_step
 from hybridcast.motion import cells_per_step, check_motion, usable_frames
-from hybridcast.neighbourhoods import decibels
 from hybridcast.scales import filtered
 from hybridcast_kernels.advection_cpu import LINEAR
 from hybridcast_kernels.advection_cpu import advect as advect_arrays

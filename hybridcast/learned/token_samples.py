@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
+from hybridcast.core.field import time_step
+from hybridcast.core.files import written_whole
 from hybridcast.events import Event, issue_times, load_event
 from hybridcast.features import origins_of
-from hybridcast.field import time_step
-from hybridcast.files import written_whole
 from hybridcast.learned.samples import HISTORY, Samples, Sampling, joined, pseudo_runs, samples_of, targets_of, view_of
 from hybridcast.learned.tokens import Heard, Tokens, heard_of, joined_tokens, tokens_at
 from hybridcast.motion import DenseFlow

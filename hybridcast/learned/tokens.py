@@ -14,9 +14,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from hybridcast.core.field import metres_per_cell
+from hybridcast.core.neighbourhoods import decibels, known_mean, window_mean
 from hybridcast.features import SOURCE_NAMES, Situation
-from hybridcast.field import metres_per_cell
-from hybridcast.neighbourhoods import decibels, known_mean, window_mean
 from hybridcast.nowcasters import latest_frame
 from hybridcast.nwp.contract import RATE
 from hybridcast.nwp.regrid import on_radar_grid

@@ -37,8 +37,8 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
+from hybridcast.core.files import written_whole
 from hybridcast.errors import InputError
-from hybridcast.files import written_whole
 from hybridcast.nightly.records import RegionNight
 from hybridcast.nightly.series import Headline, nights_of
 

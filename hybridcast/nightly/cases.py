@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from hybridcast.field import NAME, iso_time
-from hybridcast.files import written_whole
+from hybridcast.core.field import NAME, iso_time
+from hybridcast.core.files import written_whole
 from hybridcast.forecasting import HISTORY, forecast
 from hybridcast.nightly.config import RegionSettings, nowcasters_of
 from hybridcast.nowcasters import Nowcaster

@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hybridcast.core.files import digest
 from hybridcast.datasets import packaged, registry
 from hybridcast.errors import InputError
-from hybridcast.files import digest
 from hybridcast.names import LEARNED, compared, learned
 from hybridcast.nightly.alarm import AlarmSettings
 from hybridcast.nightly.days import dates_of

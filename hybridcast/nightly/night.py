@@ -21,7 +21,8 @@ import filelock
 import numpy as np
 import xarray as xr
 
-from hybridcast.field import NAME, time_step
+from hybridcast.core.field import NAME, time_step
+from hybridcast.core.parallel import Workers
 from hybridcast.forecasting import HISTORY
 from hybridcast.nightly.cases import (
     Case,
@@ -47,7 +48,6 @@ from hybridcast.nightly.radar import (
 )
 from hybridcast.nightly.records import RegionNight, State, WorstCase
 from hybridcast.nightly.store import Provenance, Stored, finish_move, read_night, write_night
-from hybridcast.tasks import Workers
 from hybridcast.verification.scores import fractions_skill_score
 
 Say = Callable[[str], None]

@@ -15,10 +15,10 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.coarse import coarsened
+from hybridcast.core.field import iso_time, time_step
+from hybridcast.core.grid import coarsened
 from hybridcast.datasets import fetch
 from hybridcast.errors import InputError, InputWarning, NoFramesError
-from hybridcast.field import iso_time, time_step
 from hybridcast.forecasting import HISTORY
 from hybridcast.nightly.config import RegionSettings
 from hybridcast.radar import open_radar

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from hybridcast.core.parallel import Workers
 from hybridcast.errors import HybridcastError, InputError
 from hybridcast.nightly.alarm import judge, write_alarms
 from hybridcast.nightly.config import NightlySettings, RegionSettings, check_known
@@ -16,7 +17,6 @@ from hybridcast.nightly.night import Costs, Job, Say, run_night
 from hybridcast.nightly.records import RegionNight
 from hybridcast.nightly.report import write_night
 from hybridcast.nightly.store import history, read_night
-from hybridcast.tasks import Workers
 
 log = logging.getLogger(__name__)
 

@@ -33,7 +33,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 import hybridcast
-from hybridcast.field import GRID_MAPPING, NAME
+from hybridcast.core.field import GRID_MAPPING, NAME
 from hybridcast.nightly.records import RegionNight, State, WorstCase
 from hybridcast.verification.sums import BINS
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import xarray as xr
 
+from hybridcast.core.readers import PathLike, expand, loaded, named, reading, recognised
 from hybridcast.errors import InputWarning, ReadError
-from hybridcast.formats import PathLike, expand, loaded, named, reading, recognised
 from hybridcast.nwp.availability import available
 from hybridcast.nwp.contract import check_nwp, model_fields
 from hybridcast.nwp.pieces import NwpFormat, Piece, assembled

@@ -7,8 +7,8 @@ from datetime import datetime
 import numpy as np
 import xarray as xr
 
+from hybridcast.core.field import as_datetime64, iso_time
 from hybridcast.errors import InputError
-from hybridcast.field import as_datetime64, iso_time
 from hybridcast.nwp.contract import check_nwp
 
 #: From the start of a run until its fields are on disk. Convection-permitting models of national services take 1 to

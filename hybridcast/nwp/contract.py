@@ -3,7 +3,7 @@
 - dims ``("reference_time", "lead_time", "y", "x")``, float32; NaN where a run has no such lead time, or the model no
   value;
 - ``reference_time``: when a run starts, ``datetime64[ns]`` UTC; ``lead_time``: ``timedelta64[ns]``, from zero, rising;
-- ``y``, ``x`` and the CF grid mapping ``spatial_ref`` as those of a precipitation field (`hybridcast.field`): metres of
+- ``y``, ``x`` and the CF grid mapping ``spatial_ref`` as those of a precipitation field (`hybridcast.core.field`): metres of
   a projection, or degrees on a (rotated) grid of longitude and latitude;
 - variables as `VARIABLES` has them, each optional, one at least. A ``precipitation_rate`` is the mean over the step
   that ends at the valid time and starts at the run's lead time before. ``x_wind`` and ``y_wind`` point towards growing
@@ -20,8 +20,8 @@ import pyproj
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from hybridcast.core.field import GRID_MAPPING, HIGHEST_RATE, check_axis, with_crs
 from hybridcast.errors import InputError
-from hybridcast.field import GRID_MAPPING, HIGHEST_RATE, check_axis, with_crs
 
 DIMS = ("reference_time", "lead_time", "y", "x")
 RATE = "precipitation_rate"

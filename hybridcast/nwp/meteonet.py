@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
+from hybridcast.core.field import as_datetime64
 from hybridcast.errors import ReadError
-from hybridcast.field import as_datetime64
 from hybridcast.nwp.contract import WIND
 from hybridcast.nwp.pieces import Grid, Piece
 from hybridcast.radar.meteonet_npz import PATCH, patch_axes

@@ -14,8 +14,8 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from hybridcast.field import metres_per_cell
-from hybridcast.neighbourhoods import (
+from hybridcast.core.field import metres_per_cell
+from hybridcast.core.neighbourhoods import (
     Array,
     Cell,
     decibels,

@@ -10,8 +10,8 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
+from hybridcast.core.field import GRID_MAPPING, check_same_grid, crs_of
 from hybridcast.errors import InputError
-from hybridcast.field import GRID_MAPPING, check_same_grid, crs_of
 from hybridcast.nwp.contract import RATE, WIND
 from hybridcast.nwp.wind import north_of, turned
 

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from scipy import ndimage
 
-from hybridcast.field import GRID_MAPPING
+from hybridcast.core.field import GRID_MAPPING
 from hybridcast.nwp.contract import WIND
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hybridcast.core.field import rate_factor
 from hybridcast.errors import ReadError
-from hybridcast.field import rate_factor
 from hybridcast.nwp.contract import RATE
 from hybridcast.radar.cf import MILLIMETRES
 

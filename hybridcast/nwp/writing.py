@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from hybridcast.core.files import written_whole
 from hybridcast.errors import InputError
-from hybridcast.files import written_whole
 from hybridcast.nwp.contract import DIMS, check_nwp
 
 _TIMES = {

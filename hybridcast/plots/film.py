@@ -12,8 +12,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from hybridcast.core.files import written_whole
 from hybridcast.errors import DependencyError, InputError
-from hybridcast.files import written_whole
 from hybridcast.plots import parts
 
 if TYPE_CHECKING:

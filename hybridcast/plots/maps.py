@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import xarray as xr
 
+from hybridcast.core.field import check_same_grid
 from hybridcast.errors import InputError
-from hybridcast.field import check_same_grid
 from hybridcast.plots import parts
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import numpy as np
 import pyproj
 import xarray as xr
 
+from hybridcast.core.field import crs_of, metres_per_cell
 from hybridcast.errors import InputError
-from hybridcast.field import crs_of, metres_per_cell
 from hybridcast.plots import parts
 from hybridcast.plots.colours import LEVELS, RAIN
 from hybridcast.plots.maps import EXCEEDANCE

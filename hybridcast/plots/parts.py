@@ -13,9 +13,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from hybridcast.core.field import NAME, check_same_grid, crs_of
+from hybridcast.core.files import written_whole
 from hybridcast.errors import InputError
-from hybridcast.field import NAME, check_same_grid, crs_of
-from hybridcast.files import written_whole
 from hybridcast.plots.coast import outlines
 from hybridcast.plots.colours import CHANCE, CHANCES, LEVELS, RAIN, chance_colours, palette, rain_colours
 

@@ -8,8 +8,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.coarse import coarsened
-from hybridcast.field import time_step
+from hybridcast.core.field import time_step
+from hybridcast.core.grid import coarsened
 
 Array = NDArray[np.float32]
 Times = NDArray[np.datetime64]

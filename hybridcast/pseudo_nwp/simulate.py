@@ -11,9 +11,9 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from hybridcast.advection import check_lead_times
-from hybridcast.coarse import coarsened
+from hybridcast.core.field import GRID_MAPPING, NAME, UNITS, check_precipitation, metres_per_cell
+from hybridcast.core.grid import coarsened
 from hybridcast.errors import InputError
-from hybridcast.field import GRID_MAPPING, NAME, UNITS, check_precipitation, metres_per_cell
 from hybridcast.motion import DenseFlow, cells_per_step
 from hybridcast.pseudo_nwp.frames import Archive, steps_of
 from hybridcast.pseudo_nwp.noise import Moment, Noise

@@ -10,8 +10,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from hybridcast.core.field import iso_time, time_step
 from hybridcast.errors import InputError
-from hybridcast.field import iso_time, time_step
 from hybridcast.motion import motion_dataset
 from hybridcast.pysteps_adapters._call import (
     DRY_DBR,

@@ -20,8 +20,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.errors import InputWarning, NoFramesError, ReadError
-from hybridcast.field import (
+from hybridcast.core.field import (
     LEAST_FRAMES,
     as_datetime64,
     check_frames,
@@ -30,7 +29,8 @@ from hybridcast.field import (
     regular_times,
     usual_step,
 )
-from hybridcast.formats import PathLike, expand, loaded, named, reading, recognised, refuse_empty
+from hybridcast.core.readers import PathLike, expand, loaded, named, reading, recognised, refuse_empty
+from hybridcast.errors import InputWarning, NoFramesError, ReadError
 from hybridcast.radar._files import head_of, time_in_name
 
 __all__ = ["RadarFormat", "formats", "open_radar"]
@@ -111,7 +111,7 @@ def open_radar(
     Returns
     -------
     DataArray
-        The contract of `hybridcast.field`: mm h-1, dims ``(time, y, x)``, CRS, NaN outside coverage.
+        The contract of `hybridcast.core.field`: mm h-1, dims ``(time, y, x)``, CRS, NaN outside coverage.
 
     Raises
     ------

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hybridcast.core.field import HIGHEST_RATE
 from hybridcast.errors import ReadError
-from hybridcast.field import HIGHEST_RATE
 
 _OPENERS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open}
 
@@ -96,7 +96,7 @@ def open_hdf5(path: Path) -> Iterator[Any]:
 
 
 def limit_rates(rate: NDArray[Any], attrs: dict[str, Any]) -> NDArray[Any]:
-    """Clip rates above `hybridcast.field.HIGHEST_RATE` to it, and count them in ``attrs["clipped_cells"]``.
+    """Clip rates above `hybridcast.core.field.HIGHEST_RATE` to it, and count them in ``attrs["clipped_cells"]``.
 
     They are artefacts (interference, hail), in cells that the radar sees: missing would say that it does not.
     """

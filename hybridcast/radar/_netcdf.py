@@ -12,8 +12,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from hybridcast.core.field import HIGHEST_RATE
 from hybridcast.errors import ReadError
-from hybridcast.field import HIGHEST_RATE
 from hybridcast.radar._files import HDF5_MAGIC, head_of, open_hdf5, read_bytes
 
 NETCDF3_MAGICS = (b"CDF\x01", b"CDF\x02", b"CDF\x05")

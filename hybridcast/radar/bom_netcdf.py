@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from hybridcast.core.field import precipitation, rate_from_accumulation
 from hybridcast.errors import ReadError
-from hybridcast.field import precipitation, rate_from_accumulation
 from hybridcast.radar._crs import METRES, crs_from_cf
 from hybridcast.radar._netcdf import checked, common_attributes, contents, need, open_netcdf
 

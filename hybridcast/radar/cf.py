@@ -16,14 +16,14 @@ import numpy as np
 import pyproj
 import xarray as xr
 
-from hybridcast.errors import InputWarning, ReadError
-from hybridcast.field import (
+from hybridcast.core.field import (
     as_rate,
     precipitation,
     rate_factor,
     rate_from_accumulation,
     rate_from_dbz,
 )
+from hybridcast.errors import InputWarning, ReadError
 from hybridcast.radar._crs import METRES, crs_from_cf, in_metres
 from hybridcast.radar._files import time_in_name
 from hybridcast.radar._netcdf import checked, common_attributes, is_netcdf, open_netcdf

@@ -20,8 +20,8 @@ import pyproj
 import xarray as xr
 from numpy.typing import NDArray
 
+from hybridcast.core.field import precipitation, rate_from_dbz
 from hybridcast.errors import ReadError
-from hybridcast.field import precipitation, rate_from_dbz
 from hybridcast.radar._files import limit_rates, read_bytes
 
 NAME = "fmi-pgm"

@@ -21,8 +21,8 @@ import pyproj
 import xarray as xr
 from numpy.typing import NDArray
 
+from hybridcast.core.field import as_datetime64, precipitation, rate_factor, rate_from_accumulation, rate_from_dbz
 from hybridcast.errors import ReadError
-from hybridcast.field import as_datetime64, precipitation, rate_factor, rate_from_accumulation, rate_from_dbz
 from hybridcast.radar._crs import in_metres, metres_per_unit
 from hybridcast.radar._files import time_in_name
 from hybridcast.radar._netcdf import check_rates

@@ -18,8 +18,8 @@ import pyproj
 import xarray as xr
 from numpy.typing import NDArray
 
+from hybridcast.core.field import precipitation, rate_from_accumulation, rate_from_dbz
 from hybridcast.errors import ReadError
-from hybridcast.field import precipitation, rate_from_accumulation, rate_from_dbz
 from hybridcast.radar._files import HDF5_MAGIC, limit_rates, open_hdf5, read_bytes
 
 NAME = "knmi-hdf5"

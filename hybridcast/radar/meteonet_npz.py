@@ -25,8 +25,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from hybridcast.core.field import EARTH_RADIUS, precipitation, rate_from_accumulation
 from hybridcast.errors import InputError, ReadError
-from hybridcast.field import EARTH_RADIUS, precipitation, rate_from_accumulation
 from hybridcast.radar._netcdf import check_rates
 
 NAME = "meteonet-npz"

@@ -18,8 +18,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from hybridcast.core.field import precipitation
 from hybridcast.errors import ReadError
-from hybridcast.field import precipitation
 from hybridcast.radar._files import limit_rates, read_bytes
 
 NAME = "mrms-grib2"

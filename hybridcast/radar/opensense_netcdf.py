@@ -28,8 +28,8 @@ import pyproj
 import xarray as xr
 from numpy.typing import NDArray
 
+from hybridcast.core.field import as_rate, precipitation, rate_from_accumulation, rate_from_dbz
 from hybridcast.errors import ReadError
-from hybridcast.field import as_rate, precipitation, rate_from_accumulation, rate_from_dbz
 from hybridcast.radar._netcdf import checked, common_attributes, contents, need, open_netcdf
 
 NAME = "opensense-netcdf"

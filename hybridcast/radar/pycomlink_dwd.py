@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from hybridcast.field import precipitation, rate_from_accumulation
+from hybridcast.core.field import precipitation, rate_from_accumulation
 from hybridcast.radar._netcdf import checked, common_attributes, contents, need, open_netcdf
 
 NAME = "pycomlink-dwd"

@@ -26,8 +26,8 @@ import pyproj
 import xarray as xr
 from numpy.typing import NDArray
 
+from hybridcast.core.field import precipitation, rate_from_accumulation
 from hybridcast.errors import ReadError
-from hybridcast.field import precipitation, rate_from_accumulation
 from hybridcast.radar._files import limit_rates, read_bytes
 
 NAME = "radolan"

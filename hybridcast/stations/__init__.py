@@ -19,8 +19,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import xarray as xr
 
+from hybridcast.core.readers import PathLike, expand, loaded, named, reading, recognised, refuse_empty
 from hybridcast.errors import InputWarning, ReadError
-from hybridcast.formats import PathLike, expand, loaded, named, reading, recognised, refuse_empty
 from hybridcast.radar._files import head_of
 from hybridcast.stations.contract import check_stations, interval_of, known_at, station_reports
 from hybridcast.stations.joining import joined, on_step

@@ -22,7 +22,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.field import HIGHEST_RATE, NAME, time_step
+from hybridcast.core.field import HIGHEST_RATE, NAME, time_step
 from hybridcast.stations.contract import interval_of
 from hybridcast.stations.interpolation import cells, nearest, weighted_mean
 from hybridcast.stations.place import NO_OFFSET, kilometres, places_on, radar_at

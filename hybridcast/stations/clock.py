@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.field import NAME, time_step
+from hybridcast.core.field import NAME, time_step
 from hybridcast.stations.contract import interval_of
 from hybridcast.stations.joining import on_step
 from hybridcast.stations.place import radar_at

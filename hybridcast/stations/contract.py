@@ -24,8 +24,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from hybridcast.core.field import HIGHEST_RATE, NAME, UNITS, as_datetime64
 from hybridcast.errors import InputError
-from hybridcast.field import HIGHEST_RATE, NAME, UNITS, as_datetime64
 
 DIMS = ("station", "time")
 INTERVAL = "interval_minutes"

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from hybridcast.core.field import NAME as RATE
+from hybridcast.core.field import as_rate, rate_factor, rate_from_accumulation, usual_step
 from hybridcast.errors import ReadError
-from hybridcast.field import NAME as RATE
-from hybridcast.field import as_rate, rate_factor, rate_from_accumulation, usual_step
 from hybridcast.radar._netcdf import common_attributes, contents, is_netcdf, open_netcdf
 from hybridcast.radar.cf import AMOUNTS, RATES
 from hybridcast.stations.contract import INTERVAL, VARIABLES, station_reports

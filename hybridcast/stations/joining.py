@@ -10,8 +10,8 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from hybridcast.core.field import NAME
 from hybridcast.errors import InputError
-from hybridcast.field import NAME
 from hybridcast.stations.contract import DIMS, INTERVAL, PLACES, VARIABLES, check_stations, interval_of
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from hybridcast.field import NAME as RATE
-from hybridcast.field import rate_from_accumulation
+from hybridcast.core.field import NAME as RATE
+from hybridcast.core.field import rate_from_accumulation
 from hybridcast.stations._tables import first_line, from_rows, read_csv, times_of
 
 NAME = "meteonet-csv"

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from hybridcast.core.field import rate_from_accumulation, usual_step
 from hybridcast.errors import ReadError
-from hybridcast.field import rate_from_accumulation, usual_step
 from hybridcast.radar._netcdf import common_attributes, contents, need, open_netcdf
 from hybridcast.stations.contract import station_reports
 

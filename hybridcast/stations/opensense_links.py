@@ -20,8 +20,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from hybridcast.core.field import usual_step
 from hybridcast.errors import ReadError
-from hybridcast.field import usual_step
 from hybridcast.radar._netcdf import common_attributes, contents, need, open_netcdf
 from hybridcast.stations.contract import station_reports
 from hybridcast.stations.links import LinkSettings, rain_of_levels

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from hybridcast.core.field import NAME as RATE
+from hybridcast.core.files import written_whole
 from hybridcast.errors import InputError, ReadError
-from hybridcast.field import NAME as RATE
-from hybridcast.files import written_whole
 from hybridcast.stations._tables import PARQUET_MAGIC, from_rows
 from hybridcast.stations.contract import INTERVAL, VARIABLES, check_stations, interval_of
 

@@ -10,8 +10,8 @@ import pyproj
 import xarray as xr
 from numpy.typing import NDArray
 
+from hybridcast.core.field import EARTH_RADIUS, crs_of, metres_per_cell, time_step
 from hybridcast.errors import InputError
-from hybridcast.field import EARTH_RADIUS, crs_of, metres_per_cell, time_step
 from hybridcast.stations.contract import DIMS, interval_of
 
 #: Of the time of a report this share has to be seen by the radar.
@@ -66,7 +66,7 @@ def _on_axes(stations: xr.Dataset, crs: pyproj.CRS | None) -> tuple[NDArray[np.f
     raise InputError(
         "stations have latitude and longitude, the field has no CRS",
         "on a local grid, whose place is not known, stations lie by x and y",
-        "Give the field its CRS with hybridcast.field.with_crs, or assign x and y (m) along 'station'",
+        "Give the field its CRS with hybridcast.core.field.with_crs, or assign x and y (m) along 'station'",
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.field import NAME
+from hybridcast.core.field import NAME
 from hybridcast.stations.contract import interval_of
 from hybridcast.stations.interpolation import Nearest, cell_kilometres, nearest, weighted_mean
 from hybridcast.stations.place import NO_OFFSET, kilometres, places_on, radar_values

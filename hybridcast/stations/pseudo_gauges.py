@@ -17,8 +17,8 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from hybridcast.core.field import crs_of, metres_per_cell, time_step
 from hybridcast.errors import InputError
-from hybridcast.field import crs_of, metres_per_cell, time_step
 from hybridcast.stations.contract import station_reports
 from hybridcast.stations.interpolation import cell_kilometres
 from hybridcast.stations.place import NO_OFFSET, radar_values

@@ -31,7 +31,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from hybridcast.field import NAME
+from hybridcast.core.field import NAME
 from hybridcast.stations.clock import compared_step
 from hybridcast.stations.contract import DIMS, interval_of
 from hybridcast.stations.joining import on_step

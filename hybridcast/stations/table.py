@@ -23,9 +23,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from hybridcast.core.field import NAME as RATE
+from hybridcast.core.field import rate_from_accumulation, usual_step
 from hybridcast.errors import ReadError
-from hybridcast.field import NAME as RATE
-from hybridcast.field import rate_from_accumulation, usual_step
 from hybridcast.radar._files import head_of
 from hybridcast.stations._tables import PARQUET_MAGIC, first_line, from_rows, read_csv, times_of
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import xarray as xr
 
-from hybridcast.field import NAME
-from hybridcast.files import written_whole
+from hybridcast.core.field import NAME
+from hybridcast.core.files import written_whole
 from hybridcast.nowcasters import Advection, Nowcaster, Persistence
 from hybridcast.verification.sums import sums_of
 

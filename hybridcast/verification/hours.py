@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from hybridcast.core.field import NAME, time_step
 from hybridcast.errors import InputError
-from hybridcast.field import NAME, time_step
 from hybridcast.verification.sums import ENSEMBLE
 
 HOUR = np.timedelta64(1, "h").astype("timedelta64[ns]")

@@ -32,8 +32,8 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import fft
 
+from hybridcast.core.field import NAME, check_same_grid, metres_per_cell
 from hybridcast.errors import InputError
-from hybridcast.field import NAME, check_same_grid, metres_per_cell
 from hybridcast_kernels import verification_cpu as kernels
 
 THRESHOLDS = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)

@@ -19,9 +19,9 @@ from hybridcast.ablation.gauges import (
     summary_of,
 )
 from hybridcast.ablation.held_out import LEADS, SOURCES, Archive, HeldOutSettings, folds_of, forecasts_at
+from hybridcast.core.field import NAME
 from hybridcast.errors import InputError
 from hybridcast.events import load_events
-from hybridcast.field import NAME
 from hybridcast.fusion import trained
 from hybridcast.nowcasters import Advection
 from hybridcast.stations.pseudo_gauges import simulated_radar_bias

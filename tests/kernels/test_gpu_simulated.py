@@ -12,7 +12,7 @@ from conftest import ROOT
 
 from hybridcast_kernels import devices
 
-MODULES = ["tests/kernels/test_gpu.py", "tests/test_device.py"]
+MODULES = ["tests/kernels/test_gpu.py", "tests/core/test_device.py"]
 
 
 @pytest.mark.slow

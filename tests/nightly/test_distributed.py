@@ -11,8 +11,8 @@ import nightly_radar as small
 import pytest
 import xarray as xr
 
+from hybridcast.core.parallel import Workers
 from hybridcast.nightly.night import Costs, Job, run_night
-from hybridcast.tasks import Workers
 
 distributed = pytest.importorskip("distributed")
 

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from hybridcast.core.parallel import Workers
 from hybridcast.datasets import scene_path
 from hybridcast.forecasting import forecast
 from hybridcast.nightly import night as night_module
@@ -25,7 +26,6 @@ from hybridcast.nightly.config import nowcasters_of
 from hybridcast.nightly.night import Costs, Job, run_night
 from hybridcast.nightly.run import jobs_of, run
 from hybridcast.nightly.store import read_night
-from hybridcast.tasks import Workers
 from hybridcast.verification import scores
 
 DATE = small.DATE

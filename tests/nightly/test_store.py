@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 import xarray as xr
 
+from hybridcast.core.field import precipitation
 from hybridcast.errors import InputError
-from hybridcast.field import precipitation
 from hybridcast.nightly.query import ask, score_table
 from hybridcast.nightly.records import RegionNight, WorstCase
 from hybridcast.nightly.store import Provenance, day_folder, history, read_night, write_night

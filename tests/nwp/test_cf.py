@@ -7,8 +7,8 @@ import pyproj
 import pytest
 import xarray as xr
 
+from hybridcast.core.field import crs_of
 from hybridcast.errors import InputError, ReadError
-from hybridcast.field import crs_of
 from hybridcast.nwp import open_nwp
 
 HOUR = np.timedelta64(1, "h")

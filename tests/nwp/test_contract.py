@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hybridcast.core.field import crs_of
 from hybridcast.errors import InputError
-from hybridcast.field import crs_of
 from hybridcast.nwp.contract import DIMS, RATE, VARIABLES, check_nwp, model_fields
 
 HOUR = np.timedelta64(1, "h")

@@ -8,7 +8,7 @@ from scipy import ndimage
 from synthetic import texture
 
 from hybridcast import fetch, open_radar
-from hybridcast.coarse import coarsened
+from hybridcast.core.grid import coarsened
 from hybridcast.nwp.displacement import FARTHEST, displacement
 
 CELL = (2.0, 2.0)

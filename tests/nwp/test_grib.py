@@ -6,8 +6,8 @@ import numpy as np
 import pyproj
 import pytest
 
+from hybridcast.core.field import crs_of
 from hybridcast.errors import InputError, InputWarning, ReadError
-from hybridcast.field import crs_of
 from hybridcast.nwp import open_nwp
 
 AROME = "meteonet/weather_models/arome_PRECIP_NW_20180501000000.grib"

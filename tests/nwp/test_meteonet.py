@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from hybridcast import estimate_motion, open_radar
+from hybridcast.core.field import check_same_grid, crs_of
 from hybridcast.errors import InputError, ReadError
-from hybridcast.field import check_same_grid, crs_of
 from hybridcast.nwp import on_radar_grid, open_nwp
 
 DAYS = {

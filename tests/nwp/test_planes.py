@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from synthetic import rain, translation
 
-from hybridcast.field import precipitation
-from hybridcast.neighbourhoods import decibels, window_mean
+from hybridcast.core.field import precipitation
+from hybridcast.core.neighbourhoods import decibels, window_mean
 from hybridcast.nwp import available, model_fields, nwp_planes, on_radar_grid, plane_times
 from hybridcast.nwp.contract import CAPE, HUMIDITY, RATE
 from hybridcast.nwp.planes import NAMES, PLANES

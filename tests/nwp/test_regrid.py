@@ -8,8 +8,8 @@ import numpy as np
 import pyproj
 import pytest
 
+from hybridcast.core.field import precipitation
 from hybridcast.errors import InputError
-from hybridcast.field import precipitation
 from hybridcast.nwp import model_fields, on_radar_grid
 from hybridcast.nwp.contract import RATE
 

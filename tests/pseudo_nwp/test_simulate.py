@@ -9,9 +9,9 @@ import pytest
 import xarray as xr
 from synthetic import START, disc, rain, translation
 
-from hybridcast.coarse import coarsened
+from hybridcast.core.field import NAME
+from hybridcast.core.grid import coarsened
 from hybridcast.errors import InputError
-from hybridcast.field import NAME
 from hybridcast.pseudo_nwp import PERFECT, PRESETS, TYPICAL, PseudoNwpSettings, pseudo_nwp
 
 MINUTE = np.timedelta64(1, "m")

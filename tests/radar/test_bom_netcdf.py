@@ -5,8 +5,8 @@ import numpy as np
 import pyproj
 import pytest
 
+from hybridcast.core.field import crs_of, metres_per_cell
 from hybridcast.errors import ReadError
-from hybridcast.field import crs_of, metres_per_cell
 from hybridcast.radar import bom_netcdf, open_radar
 
 RADAR = 153.24, -27.7178  # Mt Stapylton, longitude and latitude, as the Bureau publishes them

@@ -7,8 +7,8 @@ import pyproj
 import pytest
 import xarray as xr
 
+from hybridcast.core.field import check_precipitation, crs_of, precipitation
 from hybridcast.errors import InputWarning, ReadError
-from hybridcast.field import check_precipitation, crs_of, precipitation
 from hybridcast.radar import cf, open_radar
 
 LAEA = "EPSG:3035"

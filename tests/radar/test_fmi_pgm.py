@@ -8,8 +8,8 @@ import numpy as np
 import pyproj
 import pytest
 
+from hybridcast.core.field import crs_of
 from hybridcast.errors import ReadError
-from hybridcast.field import crs_of
 from hybridcast.radar import open_radar
 
 FILES = "fmi/20170509/*.pgm.gz"

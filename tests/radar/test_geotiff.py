@@ -6,8 +6,8 @@ import pytest
 import rasterio
 from rasterio.transform import Affine, from_origin
 
+from hybridcast.core.field import crs_of
 from hybridcast.errors import ReadError
-from hybridcast.field import crs_of
 from hybridcast.radar import open_radar
 
 VALUES = np.array([[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, -1]], dtype=np.float32)

@@ -9,8 +9,8 @@ import pyproj
 import pytest
 from PIL import Image
 
+from hybridcast.core.field import crs_of
 from hybridcast.errors import ReadError
-from hybridcast.field import crs_of
 from hybridcast.radar import open_radar
 
 FILES = "mch/20160711/*.gif"

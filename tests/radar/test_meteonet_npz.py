@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 import numpy as np
 import pytest
 
+from hybridcast.core.field import crs_of, metres_per_cell
 from hybridcast.errors import InputError, ReadError
-from hybridcast.field import crs_of, metres_per_cell
 from hybridcast.radar import meteonet_npz, open_radar
 
 SAMPLE = "meteonet/radar/rainfall_NW_2016_08.3.npz"

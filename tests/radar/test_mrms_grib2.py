@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hybridcast.core.field import crs_of
 from hybridcast.errors import ReadError
-from hybridcast.field import crs_of
 from hybridcast.radar import open_radar
 
 FILES = "mrms/20190610/*.grib2"

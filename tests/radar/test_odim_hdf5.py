@@ -7,8 +7,8 @@ import numpy as np
 import pyproj
 import pytest
 
+from hybridcast.core.field import HIGHEST_RATE, crs_of
 from hybridcast.errors import InputWarning, ReadError
-from hybridcast.field import HIGHEST_RATE, crs_of
 from hybridcast.radar import open_radar
 
 FILES = "opera/20180824/*.hdf"

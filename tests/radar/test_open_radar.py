@@ -12,8 +12,8 @@ import pytest
 import xarray as xr
 
 import hybridcast.radar as radar
+from hybridcast.core.field import precipitation
 from hybridcast.errors import InputError, InputWarning, ReadError
-from hybridcast.field import precipitation
 from hybridcast.radar import RadarFormat, formats, open_radar
 
 START = np.datetime64("2020-01-01T00:00", "ns")

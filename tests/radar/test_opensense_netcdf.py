@@ -6,8 +6,8 @@ import pyproj
 import pytest
 import xarray as xr
 
+from hybridcast.core.field import crs_of, metres_per_cell
 from hybridcast.errors import ReadError
-from hybridcast.field import crs_of, metres_per_cell
 from hybridcast.radar import open_radar, opensense_netcdf
 
 EIGHT_DAYS = "openmrg/8d_20150722/openmrg_rad_8d.nc"

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from hybridcast.core.field import crs_of
 from hybridcast.datasets import fetch
 from hybridcast.errors import FetchError, ReadError
-from hybridcast.field import crs_of
 from hybridcast.radar import open_radar, pycomlink_dwd
 
 FILE = "example_areal_reference_data.nc"

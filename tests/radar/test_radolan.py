@@ -10,8 +10,8 @@ import pyproj
 import pytest
 import xarray as xr
 
+from hybridcast.core.field import crs_of
 from hybridcast.errors import ReadError
-from hybridcast.field import crs_of
 from hybridcast.radar import open_radar
 
 RW, RY, YW = (f"radolan/binary/{product}/*.gz" for product in ("rw", "ry", "yw"))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from stations_synthetic import MINUTE, gauges_in, steady_rain
 
-from hybridcast.field import precipitation
+from hybridcast.core.field import precipitation
 from hybridcast.stations import station_reports
 from hybridcast.stations.adjustment import AdjustmentSettings, adjusted, factors_at, held_out, paired
 from hybridcast.stations.clock import clock_offset

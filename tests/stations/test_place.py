@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from stations_synthetic import MINUTE, gauges_in
 
+from hybridcast.core.field import precipitation
 from hybridcast.errors import InputError
-from hybridcast.field import precipitation
 from hybridcast.stations import on_step, places_on, radar_at, station_reports
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from stations_synthetic import MINUTE, START, gauges_in, steady_rain
 
+from hybridcast.core.field import precipitation
 from hybridcast.errors import InputError
-from hybridcast.field import precipitation
 from hybridcast.stations import known_at, station_reports
 from hybridcast.stations.planes import PLANES, PlaneSettings, station_planes
 

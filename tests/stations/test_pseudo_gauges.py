@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from stations_synthetic import steady_rain
 
+from hybridcast.core.field import precipitation
 from hybridcast.errors import InputError
-from hybridcast.field import precipitation
 from hybridcast.stations import on_step, places_on, radar_at
 from hybridcast.stations.contract import amounts
 from hybridcast.stations.pseudo_gauges import PseudoGaugeSettings, pseudo_gauges, simulated_radar_bias

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from PIL import Image
 
-from hybridcast.field import iso_time
+from hybridcast.core.field import iso_time
 from hybridcast.nightly.records import WorstCase
 from hybridcast.nightly.series import minutes_of
 from hybridcast.plots import picture

@@ -15,8 +15,8 @@ import xarray as xr
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 import hybridcast
+from hybridcast.core.files import written_whole
 from hybridcast.errors import InputError
-from hybridcast.files import written_whole
 from hybridcast.nightly.alarm import AlarmSettings, Judgement
 from hybridcast.nightly.records import RegionNight
 from hybridcast.nightly.report.regions import RegionPage, region_page

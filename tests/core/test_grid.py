@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from hybridcast.coarse import block_size, coarsened
-from hybridcast.field import precipitation
+from hybridcast.core.field import precipitation
+from hybridcast.core.grid import block_size, coarsened
 
 START = np.datetime64("2020-01-01")
 

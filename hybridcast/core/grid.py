@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from hybridcast.field import metres_per_cell
+from hybridcast.core.field import metres_per_cell
 from hybridcast_kernels.resample_cpu import block_means
 
 #: A coarse cell is known if at least this share of its fine cells is.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from hybridcast.core.files import written_whole
 from hybridcast.errors import InputError
-from hybridcast.files import written_whole
 
 
 def test_a_file_appears_when_writing_ends_well(tmp_path):

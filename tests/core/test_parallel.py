@@ -12,8 +12,8 @@ from pathlib import Path
 import dask
 import pytest
 
+from hybridcast.core.parallel import Workers
 from hybridcast.errors import InputError
-from hybridcast.tasks import Workers
 
 
 def _square(number: int, folder: Path) -> int:
@@ -70,7 +70,7 @@ def test_what_is_refused():
 SLOW = """
 import sys, time, dask
 from pathlib import Path
-from hybridcast.tasks import Workers
+from hybridcast.core.parallel import Workers
 def wait(k, folder):
     (Path(folder) / f"pid-{__import__('os').getpid()}").write_text("")
     time.sleep(60)

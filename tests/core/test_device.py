@@ -13,7 +13,7 @@ import synthetic
 import xarray as xr
 
 from hybridcast import Advection, Persistence, advect, estimate_motion, forecast
-from hybridcast.device import chosen, with_device
+from hybridcast.core.device import chosen, with_device
 from hybridcast.errors import InputError
 from hybridcast.motion import DIS, DenseFlow
 from hybridcast.settings import AdvectionSettings, MotionSettings

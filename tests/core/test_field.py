@@ -12,8 +12,7 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybridcast.errors import InputError
-from hybridcast.field import (
+from hybridcast.core.field import (
     as_datetime64,
     as_rate,
     check_precipitation,
@@ -29,6 +28,7 @@ from hybridcast.field import (
     time_step,
     with_crs,
 )
+from hybridcast.errors import InputError
 
 START = np.datetime64("2020-01-01", "ns")
 FIVE_MINUTES = np.timedelta64(5, "m")
