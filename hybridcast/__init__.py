@@ -24,7 +24,7 @@ _CONTENTS = {
     "rate_from_accumulation": "hybridcast.core.field",  # mm per interval -> mm h-1
     "open_nwp": "hybridcast.nwp",  # files of a model -> its runs
     "open_terrain": "hybridcast.terrain",  # a file of heights -> heights on the radar's grid
-    "fetch": "hybridcast.datasets",  # real events, by name
+    "fetch": "hybridcast.datasets.registry",  # real events, by name
     "estimate_motion": "hybridcast.motion",  # recent frames -> u, v in m s-1
     "advect": "hybridcast.advection",  # a frame and its motion -> later frames
     "Persistence": "hybridcast.nowcasters",  # the frame stays
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from hybridcast.core.field import rate_from_accumulation as rate_from_accumulation
     from hybridcast.core.field import rate_from_dbz as rate_from_dbz
     from hybridcast.core.field import regular_times as regular_times
-    from hybridcast.datasets import fetch as fetch
+    from hybridcast.datasets.registry import fetch as fetch
     from hybridcast.forecasting import forecast as forecast
     from hybridcast.forecasting import load_forecast as load_forecast
     from hybridcast.forecasting import save_forecast as save_forecast

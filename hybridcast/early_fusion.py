@@ -20,8 +20,8 @@ from hybridcast.advection import advect, check_lead_times
 from hybridcast.asking import Grid
 from hybridcast.core.field import GRID_MAPPING
 from hybridcast.core.grid import coarsened
+from hybridcast.datasets.events import SPACING
 from hybridcast.errors import InputError
-from hybridcast.events import SPACING
 from hybridcast.features import EVERY_NAME, known_at, origins_of, rows_at
 from hybridcast.learned.attention import CrossAttention, load_attention
 from hybridcast.learned.blend import probability

@@ -36,8 +36,8 @@ from numpy.typing import NDArray
 from hybridcast.core.field import NAME, iso_time
 from hybridcast.core.files import digest, word, written_whole
 from hybridcast.core.parallel import Done, Workers
+from hybridcast.datasets.events import SPACING, Event, issue_times, load_event
 from hybridcast.errors import InputError
-from hybridcast.events import SPACING, Event, issue_times, load_event
 from hybridcast.forecasting import forecast, save_forecast
 from hybridcast.nowcasters import Nowcaster
 from hybridcast.verification.cases import FALLBACK, REFERENCE, complete, read_sums, sums_of_models, write_sums

@@ -1,7 +1,7 @@
 """Early or late fusion? One network with attention against the blend of members, on the same rows and splits.
 
 Regions are left out in turn. No rain of a real model lies beside this radar: model fields are pseudo-NWP
-(`hybridcast.pseudo_nwp`), gauges are pseudo-gauges made from the radar, and in every second case the radar at the issue
+(`hybridcast.datasets.pseudo_nwp`), gauges are pseudo-gauges made from the radar, and in every second case the radar at the issue
 time has a simulated bias, for gauges to tell of. Weights of blends, and the calibration of the network, are fitted on
 the groups other than the one that is scored. Writes early_or_late.json and early_or_late.md beside this file; what was
 drawn is kept in the folder of ``--work``, so that a run that was stopped goes on.
@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from hybridcast.core.files import written_whole
-from hybridcast.events import Event, load_events
+from hybridcast.datasets.events import Event, load_events
 from hybridcast.features import EVERY_NAME, FEATURES
 from hybridcast.learned.attention import AttentionSettings, CrossAttention, size
 from hybridcast.learned.attention_training import Told, fit_attention

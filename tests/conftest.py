@@ -71,7 +71,7 @@ class Training(NamedTuple):
 @pytest.fixture(scope="session")
 def training(archive, small_training, tmp_path_factory):
     """Train a small model on the archive."""
-    from hybridcast.events import load_events
+    from hybridcast.datasets.events import load_events
     from hybridcast.learned.training import train
 
     work, lines = tmp_path_factory.mktemp("work"), []

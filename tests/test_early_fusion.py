@@ -11,9 +11,9 @@ import synthetic
 import xarray as xr
 
 from hybridcast.core.field import with_crs
+from hybridcast.datasets.pseudo_nwp.runs import runs_before
 from hybridcast.errors import InputError
 from hybridcast.forecasting import forecast
-from hybridcast.pseudo_nwp.runs import runs_before
 from hybridcast.sources import Sources, sources_at
 from hybridcast.stations import station_reports
 

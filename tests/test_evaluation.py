@@ -20,10 +20,10 @@ from typer.testing import CliRunner
 from hybridcast import evaluation
 from hybridcast.cli.app import app
 from hybridcast.core.field import NAME
-from hybridcast.datasets import scene_path
+from hybridcast.datasets.events import Event
+from hybridcast.datasets.registry import scene_path
 from hybridcast.errors import InputError
 from hybridcast.evaluation import EvaluationSettings, case_sums, evaluate
-from hybridcast.events import Event
 from hybridcast.forecasting import forecast
 from hybridcast.nowcasters import Advection, Persistence, forecast_dataset
 from hybridcast.verification import scores

@@ -19,7 +19,7 @@ from conftest import ROOT
 from test_cli import field
 
 from hybridcast.cli.app import app as cli
-from hybridcast.datasets import fetch
+from hybridcast.datasets.registry import fetch
 from hybridcast.errors import FetchError
 from hybridcast.radar import formats
 
@@ -139,7 +139,7 @@ def test_the_first_commands_run_one_after_the_other(run, tmp_path, monkeypatch):
 
 
 def test_toml_blocks_load(tmp_path):
-    from hybridcast.events import load_events
+    from hybridcast.datasets.events import load_events
     from hybridcast.nightly.config import load_config
 
     events, regions = (text for kind, text in BLOCKS if kind == "toml")

@@ -12,7 +12,7 @@ import xarray as xr
 
 from hybridcast import scales
 from hybridcast.advection import advect
-from hybridcast.datasets import fetch
+from hybridcast.datasets.registry import fetch
 from hybridcast.errors import FetchError, InputError
 from hybridcast.forecasting import forecast, save_forecast
 from hybridcast.motion import estimate_motion, motion_dataset

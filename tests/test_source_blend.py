@@ -8,10 +8,10 @@ import xarray as xr
 from synthetic import disc, rain, translation
 
 from hybridcast.core.field import NAME
+from hybridcast.datasets.pseudo_nwp import PERFECT, pseudo_nwp
 from hybridcast.errors import InputError
 from hybridcast.motion import DenseFlow
 from hybridcast.nowcasters import Advection
-from hybridcast.pseudo_nwp import PERFECT, pseudo_nwp
 from hybridcast.source_blend import Skill, SourceBlend, blended, correlation
 
 MINUTE = np.timedelta64(1, "m")

@@ -11,6 +11,7 @@ import synthetic
 import xarray as xr
 
 from hybridcast.core.field import with_crs
+from hybridcast.datasets.pseudo_nwp.runs import runs_before
 from hybridcast.errors import InputError
 from hybridcast.features import EVERY_NAME, NAMES, SOURCE_NAMES, rows_of, situation_of
 from hybridcast.forecasting import forecast, load_forecast, save_forecast
@@ -18,7 +19,6 @@ from hybridcast.fusion import trained
 from hybridcast.motion import DenseFlow
 from hybridcast.nowcasters import Advection
 from hybridcast.nwp.contract import model_fields
-from hybridcast.pseudo_nwp.runs import runs_before
 from hybridcast.sources import Sources, planes_of, sources_at
 from hybridcast.stations import station_reports
 from hybridcast.terrain import terrain_dataset

@@ -21,10 +21,10 @@ import xarray as xr
 from hybridcast.ablation.held_out import LEADS, LEVELS, SOURCES, Archive, HeldOutSettings, forecasts_at
 from hybridcast.ablation.words import change, short
 from hybridcast.core.field import NAME, iso_time, regular_times
-from hybridcast.datasets import fetch
+from hybridcast.datasets.events import Event, issue_times
+from hybridcast.datasets.registry import fetch
 from hybridcast.errors import InputError
 from hybridcast.evaluation import Progress
-from hybridcast.events import Event, issue_times
 from hybridcast.fusion import trained
 from hybridcast.learned.model import DEFAULT
 from hybridcast.nowcasters import Nowcaster

@@ -1,6 +1,6 @@
 """What pseudo-NWP adds on the real events, by its quality and by lead time to three hours.
 
-No model made these fields: they are later radar, spoiled the way a model errs (`hybridcast.pseudo_nwp`). So the tables
+No model made these fields: they are later radar, spoiled the way a model errs (`hybridcast.datasets.pseudo_nwp`). So the tables
 show how a method uses model fields of a given quality, not how good a model is; every storm that is not invented was
 real. The learned fusion was trained on pseudo-NWP of the same kind, from other regions.
 """
@@ -18,14 +18,14 @@ import xarray as xr
 
 from hybridcast.ablation.words import change, short
 from hybridcast.core.field import NAME
+from hybridcast.datasets.events import Event, load_event
+from hybridcast.datasets.pseudo_nwp import PRESETS
+from hybridcast.datasets.pseudo_nwp.runs import runs_before
 from hybridcast.evaluation import EvaluationSettings, Progress, evaluate
-from hybridcast.events import Event, load_event
 from hybridcast.fusion import Hybrid, trained
 from hybridcast.nowcasters import LeadTimes, Nowcaster, forecast_dataset
 from hybridcast.nwp import available, on_radar_grid
 from hybridcast.nwp.planes import plane_times
-from hybridcast.pseudo_nwp import PRESETS
-from hybridcast.pseudo_nwp.runs import runs_before
 from hybridcast.pysteps_adapters import LinearBlending
 from hybridcast.source_blend import SourceBlend
 from hybridcast.sources import sources_at
@@ -159,7 +159,7 @@ def pseudo_ablation(
     Parameters
     ----------
     events
-        As `hybridcast.events.load_events` gives them.
+        As `hybridcast.datasets.events.load_events` gives them.
     models
         Region -> folder of a model that was not trained on it.
     work, workers, progress
@@ -167,7 +167,7 @@ def pseudo_ablation(
     cases
         At most so many issue times of an event.
     qualities
-        Names in `hybridcast.pseudo_nwp.PRESETS`.
+        Names in `hybridcast.datasets.pseudo_nwp.PRESETS`.
 
     Returns
     -------

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from hybridcast.core.field import NAME
 from hybridcast.core.neighbourhoods import decibels
-from hybridcast.datasets import fetch
+from hybridcast.datasets.registry import fetch
 from hybridcast.guidance import GuidedFlow
 from hybridcast.motion import DenseFlow, MotionMethod
 from hybridcast.nowcasters import Advection, Nowcaster, Persistence

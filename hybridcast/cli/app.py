@@ -105,7 +105,7 @@ def fetch(
 
     Example: hybridcast fetch fmi-20170509
     """
-    from hybridcast.datasets import fetch as bring
+    from hybridcast.datasets.registry import fetch as bring
 
     if list_ or name is None:
         if out.is_terminal:
@@ -323,7 +323,7 @@ def _dataset_table() -> Table:
 
 
 def _dataset_rows() -> list[tuple[str, str, str, str]]:
-    from hybridcast.datasets import registry
+    from hybridcast.datasets.registry import registry
 
     return [(name, e.title, f"{e.size / 1e6:.1f} MB", e.licence) for name, e in registry().items()]
 
@@ -333,7 +333,7 @@ def _about() -> list[tuple[str, str]]:
     import platform
 
     from hybridcast.core.device import chosen
-    from hybridcast.datasets import cache_folder
+    from hybridcast.datasets.registry import cache_folder
     from hybridcast_kernels.parallel import threads
 
     def version(package: str) -> str:

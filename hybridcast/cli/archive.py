@@ -40,7 +40,7 @@ def meteonet(
 
     Then: hybridcast train --archive archive/events.toml --out mymodel
     """
-    from hybridcast.archives import archive_meteonet
+    from hybridcast.datasets.archives import archive_meteonet
 
     _told(archive_meteonet(root, output, zones=[name.upper() for name in zone or ()], model=model, report=say))
 
@@ -73,7 +73,7 @@ def generic(
 
     Then: hybridcast train --archive archive/events.toml --out mymodel
     """
-    from hybridcast.archives import archive_radar
+    from hybridcast.datasets.archives import archive_radar
 
     events = archive_radar(
         radar,

@@ -12,7 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.core.field import NAME
-from hybridcast.datasets import fetch, scene_path
+from hybridcast.datasets.registry import fetch, scene_path
 from hybridcast.errors import FetchError, InputError
 from hybridcast.forecasting import forecast, save_forecast
 from hybridcast.nowcasters import Advection, Nowcaster, Persistence

@@ -132,7 +132,7 @@ def _load(config: str) -> NightlySettings:
 
 def _write_template(path: Path) -> None:
     from hybridcast.core.files import written_whole
-    from hybridcast.datasets import packaged
+    from hybridcast.datasets.registry import packaged
 
     if path.exists():
         raise InputError(f"{path} is there", "nothing is overwritten", "Name another file with --config, or remove it")

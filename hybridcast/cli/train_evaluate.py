@@ -13,7 +13,7 @@ from hybridcast.cli.options import check_known, check_suffix, err, out, say
 from hybridcast.errors import InputError
 
 if TYPE_CHECKING:
-    from hybridcast.events import Event
+    from hybridcast.datasets.events import Event
     from hybridcast.nowcasters import Nowcaster
 
 
@@ -66,9 +66,9 @@ def evaluate(
 
     Example: hybridcast evaluate --only fmi --models advection,s-prog --work scratch -o fmi.json
     """
+    from hybridcast.datasets.events import load_events
     from hybridcast.evaluation import EvaluationSettings
     from hybridcast.evaluation import evaluate as run
-    from hybridcast.events import load_events
     from hybridcast.names import LEARNED, NOT_BY_DEFAULT, compared, learned
     from hybridcast.verification.tables import markdown, summary
 
@@ -142,7 +142,7 @@ def train(
 
     Example: hybridcast train --archive events.toml --out mymodel --leave-out north
     """
-    from hybridcast.events import load_events
+    from hybridcast.datasets.events import load_events
     from hybridcast.learned.boosting import BoostingSettings
     from hybridcast.learned.model import save_model
     from hybridcast.learned.network import NetworkSettings, torch_is_there
@@ -178,7 +178,7 @@ def _evaluate_sources(
     from hybridcast.ablation.gauges import REGIONS, gauge_ablation, gauge_lines
     from hybridcast.ablation.pseudo import pseudo_ablation, pseudo_lines
     from hybridcast.ablation.wind import wind_ablation, wind_lines
-    from hybridcast.events import load_events
+    from hybridcast.datasets.events import load_events
 
     chosen = _only(every, only)
     folders = _trained_without(every, {event.region for event in chosen}, work, workers)

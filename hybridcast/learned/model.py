@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from hybridcast.datasets import packaged
+from hybridcast.datasets.registry import packaged
 from hybridcast.errors import InputError
 from hybridcast.features import EVERY_NAME, FEATURES
 from hybridcast.learned.blend import Blend

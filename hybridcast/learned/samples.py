@@ -10,14 +10,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.events import Event, issue_times, load_event
+from hybridcast.datasets.events import Event, issue_times, load_event
+from hybridcast.datasets.pseudo_nwp import PRESETS
+from hybridcast.datasets.pseudo_nwp.runs import runs_before
 from hybridcast.features import EVERY_NAME, Situation, origins_of, rows_of, situation_of
 from hybridcast.learned.network_inputs import LEADS, Case, inputs_of, outcome_of
 from hybridcast.motion import DenseFlow, MotionMethod
 from hybridcast.nowcasters import latest_frame
 from hybridcast.nwp import open_nwp
-from hybridcast.pseudo_nwp import PRESETS
-from hybridcast.pseudo_nwp.runs import runs_before
 from hybridcast.scales import filtered
 from hybridcast.sources import Sources, planes_of, sources_at
 from hybridcast.stations import open_stations

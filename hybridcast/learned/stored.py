@@ -17,7 +17,7 @@ import dask
 import numpy as np
 import xarray as xr
 
-from hybridcast.events import SPACING, Event
+from hybridcast.datasets.events import SPACING, Event
 from hybridcast.features import EVERY_NAME
 from hybridcast.learned import network_inputs as inputs
 from hybridcast.learned.network_inputs import Case, Inputs, Outcome

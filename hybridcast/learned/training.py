@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hybridcast.datasets.events import SPACING, Event
 from hybridcast.errors import InputError
-from hybridcast.events import SPACING, Event
 from hybridcast.features import NAMES
 from hybridcast.learned.blend import Blend, Scored, fit_blend, probability
 from hybridcast.learned.boosting import THRESHOLDS, Boosting, BoostingSettings, train_boosting
@@ -103,7 +103,7 @@ def train(
     Parameters
     ----------
     events
-        As `hybridcast.events.load_events` gives them.
+        As `hybridcast.datasets.events.load_events` gives them.
     work
         Folder for the samples; those that are there already, of the same settings, are used again.
     leave_out

@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hybridcast.core.files import digest
-from hybridcast.datasets import packaged, registry
+from hybridcast.datasets.registry import packaged, registry
 from hybridcast.errors import InputError
 from hybridcast.names import LEARNED, compared, learned
 from hybridcast.nightly.alarm import AlarmSettings

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hybridcast.core.field import iso_time, time_step
 from hybridcast.core.grid import coarsened
-from hybridcast.datasets import fetch
+from hybridcast.datasets.registry import fetch
 from hybridcast.errors import InputError, InputWarning, NoFramesError
 from hybridcast.forecasting import HISTORY
 from hybridcast.nightly.config import RegionSettings

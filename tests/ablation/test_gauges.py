@@ -20,11 +20,11 @@ from hybridcast.ablation.gauges import (
 )
 from hybridcast.ablation.held_out import LEADS, SOURCES, Archive, HeldOutSettings, folds_of, forecasts_at
 from hybridcast.core.field import NAME
+from hybridcast.datasets.events import load_events
+from hybridcast.datasets.pseudo_gauges import simulated_radar_bias
 from hybridcast.errors import InputError
-from hybridcast.events import load_events
 from hybridcast.fusion import trained
 from hybridcast.nowcasters import Advection
-from hybridcast.stations.pseudo_gauges import simulated_radar_bias
 
 ALONE, TOGETHER = SOURCES
 SETTINGS = HeldOutSettings(cases=2)

@@ -9,8 +9,8 @@ import pytest
 import synthetic
 import xarray as xr
 
+from hybridcast.datasets.events import load_events
 from hybridcast.errors import InputError
-from hybridcast.events import load_events
 from hybridcast.features import EVERY_NAME, NAMES, origins_of
 from hybridcast.learned import tokens as tk
 from hybridcast.learned.samples import Samples, Sampling, view_of
@@ -342,7 +342,7 @@ def test_samples_have_tokens_row_by_row_and_come_back_from_disk(archive, tmp_pat
 
 def test_a_simulated_bias_changes_what_is_seen_and_not_what_is_compared_with_it(archive):
     """The second case is biased: its observations are those of the archive."""
-    from hybridcast.events import issue_times, load_event
+    from hybridcast.datasets.events import issue_times, load_event
 
     event = load_events(archive)[0]
     sampling = Sampling(leads=(15, 30), cells=40, cases=2)

@@ -10,8 +10,8 @@ import pytest
 import synthetic
 import xarray as xr
 
+from hybridcast.datasets.events import Event, load_event, load_events
 from hybridcast.errors import DependencyError, InputError
-from hybridcast.events import Event, load_event, load_events
 from hybridcast.features import EVERY_NAME
 from hybridcast.learned import stored
 from hybridcast.learned import training as module

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hybridcast.datasets import packaged, registry
+from hybridcast.datasets.registry import packaged, registry
 from hybridcast.errors import InputError
 from hybridcast.nightly.alarm import AlarmSettings
 from hybridcast.nightly.config import NightlySettings, RegionSettings, dates_of, load_config, nowcasters_of

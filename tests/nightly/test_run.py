@@ -17,7 +17,7 @@ import pytest
 import xarray as xr
 
 from hybridcast.core.parallel import Workers
-from hybridcast.datasets import scene_path
+from hybridcast.datasets.registry import scene_path
 from hybridcast.forecasting import forecast
 from hybridcast.nightly import night as night_module
 from hybridcast.nightly.alarm import Judgement

@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 
 from hybridcast.core.field import crs_of
-from hybridcast.datasets import fetch
+from hybridcast.datasets.registry import fetch
 from hybridcast.errors import FetchError, ReadError
 from hybridcast.radar import open_radar, pycomlink_dwd
 

@@ -5,10 +5,10 @@ import pytest
 from stations_synthetic import MINUTE, gauges_in, steady_rain
 
 from hybridcast.core.field import precipitation
+from hybridcast.datasets.pseudo_gauges import simulated_radar_bias
 from hybridcast.stations import station_reports
 from hybridcast.stations.adjustment import AdjustmentSettings, adjusted, factors_at, held_out, paired
 from hybridcast.stations.clock import clock_offset
-from hybridcast.stations.pseudo_gauges import simulated_radar_bias
 from hybridcast.stations.quality import checked_reports
 
 

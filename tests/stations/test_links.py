@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from stations_synthetic import MINUTE
 
-from hybridcast.datasets import fetch
+from hybridcast.datasets.registry import fetch
 from hybridcast.errors import FetchError, InputError
 from hybridcast.stations import interval_of, on_step, open_stations
 from hybridcast.stations.links import LinkSettings, rain_of_levels, specific_attenuation

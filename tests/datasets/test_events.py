@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from hybridcast.core.field import precipitation
+from hybridcast.datasets.events import Event, issue_times, load_event, load_events
 from hybridcast.errors import InputError, InputWarning
-from hybridcast.events import Event, issue_times, load_event, load_events
 
 START = np.datetime64("2020-01-01T20:00", "ns")
 TEXT = '[[event]]\nname = "a"\nregion = "r"\nradar = "rain.nc"\n'
@@ -25,7 +25,7 @@ def archive(tmp_path):
 def test_the_list_that_comes_with_the_package_is_of_known_data_sets():
     import tomllib
 
-    from hybridcast.datasets import packaged, registry
+    from hybridcast.datasets.registry import packaged, registry
 
     entries = tomllib.loads(packaged("events.toml").read_text())["event"]
     assert len(entries) > 10

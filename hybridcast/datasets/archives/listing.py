@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from hybridcast.archives.records import Record
 from hybridcast.core.field import LEAST_FRAMES
 from hybridcast.core.files import word, written_whole
-from hybridcast.events import LEAST_WET
+from hybridcast.datasets.archives.records import Record
+from hybridcast.datasets.events import LEAST_WET
 
 MANIFEST, EVENTS = "manifest.json", "events.toml"
 _VERSION = 1

@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-from hybridcast.archives.generic import archive_radar
-from hybridcast.archives.meteonet import archive_meteonet
+from hybridcast.datasets.archives.generic import archive_radar
+from hybridcast.datasets.archives.meteonet import archive_meteonet
 
 __all__ = ["archive_meteonet", "archive_radar"]

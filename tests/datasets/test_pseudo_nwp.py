@@ -11,8 +11,8 @@ from synthetic import START, disc, rain, translation
 
 from hybridcast.core.field import NAME
 from hybridcast.core.grid import coarsened
+from hybridcast.datasets.pseudo_nwp import PERFECT, PRESETS, TYPICAL, PseudoNwpSettings, pseudo_nwp
 from hybridcast.errors import InputError
-from hybridcast.pseudo_nwp import PERFECT, PRESETS, TYPICAL, PseudoNwpSettings, pseudo_nwp
 
 MINUTE = np.timedelta64(1, "m")
 HOUR = np.timedelta64(60, "m")

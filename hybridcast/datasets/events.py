@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from hybridcast.core.field import iso_time, regular_times, time_step
 from hybridcast.core.grid import coarsened
-from hybridcast.datasets import fetch, packaged, registry
+from hybridcast.datasets.registry import fetch, packaged, registry
 from hybridcast.errors import InputError, ReadError
 from hybridcast.radar import open_radar
 from hybridcast.radar._files import time_in_name

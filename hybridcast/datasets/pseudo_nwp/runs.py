@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from hybridcast.pseudo_nwp.settings import TYPICAL, PseudoNwpSettings
-from hybridcast.pseudo_nwp.simulate import pseudo_nwp
+from hybridcast.datasets.pseudo_nwp.settings import TYPICAL, PseudoNwpSettings
+from hybridcast.datasets.pseudo_nwp.simulate import pseudo_nwp
 
 _HOUR = np.timedelta64(1, "h")
 _MINUTE = np.timedelta64(1, "m")

@@ -5,7 +5,7 @@ to radar, and how that depends on the quality of the model, forecasts are made f
 spoiled the way a model errs. Whatever is made here says ``pseudo-NWP`` in its names and attributes, and so must every
 table and figure made with it: it shows how a method uses such fields, never how good a model is.
 
-The errors, in the order in which they are made (`hybridcast.pseudo_nwp.simulate`):
+The errors, in the order in which they are made (`hybridcast.datasets.pseudo_nwp.simulate`):
 
 1. **Timing**: a run is early or late, by a time that drifts slowly with lead time.
 2. **Displacement**: a smooth random vector field; where its source is not seen by the radar, the one on the other side
@@ -49,7 +49,7 @@ unknown (NaN) where the radar did not see, because there is no truth to spoil; a
 
 from __future__ import annotations
 
-from hybridcast.pseudo_nwp.settings import GOOD, PERFECT, POOR, PRESETS, TYPICAL, PseudoNwpSettings
-from hybridcast.pseudo_nwp.simulate import pseudo_nwp
+from hybridcast.datasets.pseudo_nwp.settings import GOOD, PERFECT, POOR, PRESETS, TYPICAL, PseudoNwpSettings
+from hybridcast.datasets.pseudo_nwp.simulate import pseudo_nwp
 
 __all__ = ["GOOD", "PERFECT", "POOR", "PRESETS", "TYPICAL", "PseudoNwpSettings", "pseudo_nwp"]

@@ -1,4 +1,4 @@
-"""Later radar spoiled like a model's forecast: see `hybridcast.pseudo_nwp` for what is done and what it is not."""
+"""Later radar spoiled like a model's forecast: see `hybridcast.datasets.pseudo_nwp` for what is done and what it is not."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 from hybridcast.advection import check_lead_times
 from hybridcast.core.field import GRID_MAPPING, NAME, UNITS, check_precipitation, metres_per_cell
 from hybridcast.core.grid import coarsened
+from hybridcast.datasets.pseudo_nwp.frames import Archive, steps_of
+from hybridcast.datasets.pseudo_nwp.noise import Moment, Noise
+from hybridcast.datasets.pseudo_nwp.settings import TYPICAL, PseudoNwpSettings
 from hybridcast.errors import InputError
 from hybridcast.motion import DenseFlow, cells_per_step
-from hybridcast.pseudo_nwp.frames import Archive, steps_of
-from hybridcast.pseudo_nwp.noise import Moment, Noise
-from hybridcast.pseudo_nwp.settings import TYPICAL, PseudoNwpSettings
 
 Array = NDArray[np.float32]
 

@@ -15,8 +15,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.archives.records import Record, unreadable
 from hybridcast.core.files import word
+from hybridcast.datasets.archives.records import Record, unreadable
 from hybridcast.errors import InputError, ReadError
 from hybridcast.nwp import open_nwp
 from hybridcast.nwp.writing import save_nwp

@@ -11,13 +11,13 @@ import archives_synthetic as made
 import numpy as np
 import pytest
 import synthetic
+from hybridcast.datasets.registry.archives import frames as frames_module
+from hybridcast.datasets.registry.archives import records as records_module
 
-from hybridcast.archives import archive_meteonet, archive_radar
-from hybridcast.archives import frames as frames_module
-from hybridcast.archives import records as records_module
-from hybridcast.archives.others import months_of
+from hybridcast.datasets.archives import archive_meteonet, archive_radar
+from hybridcast.datasets.archives.others import months_of
+from hybridcast.datasets.events import load_event, load_events
 from hybridcast.errors import InputError, ReadError
-from hybridcast.events import load_event, load_events
 from hybridcast.features import EVERY_NAME
 from hybridcast.learned import samples as samples_module
 from hybridcast.learned.boosting import BoostingSettings
@@ -122,9 +122,9 @@ def test_what_is_done_is_not_done_again_and_what_changed_is(download, tmp_path, 
 
     with monkeypatch.context() as patch:
         patch.setattr(meteonet_npz, "read_blocks", refuse)
-        patch.setattr("hybridcast.archives.meteonet.read_blocks", refuse)
-        patch.setattr("hybridcast.archives.meteonet.write_table_by_month", refuse)
-        patch.setattr("hybridcast.archives.meteonet.write_runs", refuse)
+        patch.setattr("hybridcast.datasets.archives.meteonet.read_blocks", refuse)
+        patch.setattr("hybridcast.datasets.archives.meteonet.write_table_by_month", refuse)
+        patch.setattr("hybridcast.datasets.archives.meteonet.write_runs", refuse)
         lines = []
         events = archive_meteonet(root, tmp_path / "out", zones=["NW"], report=lines.append)
     assert manifest(events)["regions"]["NW"] == before
@@ -289,7 +289,7 @@ def test_files_of_many_days_are_parted_and_regions_are_added(tmp_path):
 
 
 def test_runs_that_go_into_the_next_day_are_there_for_it(tmp_path):
-    from hybridcast.archives.others import by_run_day, write_runs
+    from hybridcast.datasets.archives.others import by_run_day, write_runs
 
     for day, rate in (("2020-05-31", 1.0), ("2020-06-01", 2.0)):
         path = made.write_run(tmp_path, "NW", day, rate)

@@ -18,11 +18,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hybridcast.archives.frames import CHUNK_FRAMES, HUNDREDTHS, Named, write_stores
-from hybridcast.archives.listing import Region, write_lists
-from hybridcast.archives.others import by_run_day, write_runs, write_table_by_month
-from hybridcast.archives.records import Report, Work, lay_out
 from hybridcast.core.files import written_whole
+from hybridcast.datasets.archives.frames import CHUNK_FRAMES, HUNDREDTHS, Named, write_stores
+from hybridcast.datasets.archives.listing import Region, write_lists
+from hybridcast.datasets.archives.others import by_run_day, write_runs, write_table_by_month
+from hybridcast.datasets.archives.records import Report, Work, lay_out
 from hybridcast.errors import InputError
 from hybridcast.radar.meteonet_npz import COMPOSITE, read_blocks
 
@@ -62,7 +62,7 @@ def archive_meteonet(
     Returns
     -------
     Path
-        ``events.toml``, for `hybridcast.events.load_events` and ``hybridcast train --archive``; ``manifest.json``
+        ``events.toml``, for `hybridcast.datasets.events.load_events` and ``hybridcast train --archive``; ``manifest.json``
         beside it says what was read, what was missing and what could not be read.
 
     Raises

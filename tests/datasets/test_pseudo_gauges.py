@@ -7,10 +7,10 @@ import pytest
 from stations_synthetic import steady_rain
 
 from hybridcast.core.field import precipitation
+from hybridcast.datasets.pseudo_gauges import PseudoGaugeSettings, pseudo_gauges, simulated_radar_bias
 from hybridcast.errors import InputError
 from hybridcast.stations import on_step, places_on, radar_at
 from hybridcast.stations.contract import amounts
-from hybridcast.stations.pseudo_gauges import PseudoGaugeSettings, pseudo_gauges, simulated_radar_bias
 from hybridcast.stations.quality import checked_reports
 
 EXACT = PseudoGaugeSettings(

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from hybridcast.archives.frames import Named, blocks_of, write_stores
-from hybridcast.archives.listing import Region, write_lists
-from hybridcast.archives.others import by_run_day, write_runs, write_stations
-from hybridcast.archives.records import Record, Report, Work, lay_out, unreadable
 from hybridcast.core.field import check_same_grid
 from hybridcast.core.files import word, written_whole
 from hybridcast.core.readers import PathLike, expand
+from hybridcast.datasets.archives.frames import Named, blocks_of, write_stores
+from hybridcast.datasets.archives.listing import Region, write_lists
+from hybridcast.datasets.archives.others import by_run_day, write_runs, write_stations
+from hybridcast.datasets.archives.records import Record, Report, Work, lay_out, unreadable
 from hybridcast.errors import InputError, InputWarning, ReadError
 from hybridcast.radar import open_radar
 from hybridcast.radar._files import time_in_name
@@ -69,7 +69,7 @@ def archive_radar(
     Returns
     -------
     Path
-        ``events.toml``, for `hybridcast.events.load_events` and ``hybridcast train --archive``; ``manifest.json``
+        ``events.toml``, for `hybridcast.datasets.events.load_events` and ``hybridcast train --archive``; ``manifest.json``
         beside it says what was read, what was missing and what could not be read.
 
     Raises

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hybridcast.pseudo_nwp.noise import Moment, Noise
+from hybridcast.datasets.pseudo_nwp.noise import Moment, Noise
 
 CELL, SCALE = 2.0, 20.0
 HOUR = 3600
