@@ -1,4 +1,4 @@
-"""Early fusion as a nowcaster, for comparison with the late fusion of `hybridcast.fusion`; no forecast uses it unasked.
+"""Early fusion as a nowcaster, for comparison with the late fusion of `hybridcast.fusion.hybrid`; no forecast uses it unasked.
 
 The network of `hybridcast.learned.attention` is asked at every second cell of about 2 km, at each lead time, at the
 place where the air will be. The forecast rate has the ranks of its log odds, and as values those of the advected frame
@@ -17,12 +17,13 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.advection import advect, check_lead_times
-from hybridcast.asking import Grid
 from hybridcast.core.field import GRID_MAPPING
 from hybridcast.core.grid import coarsened
 from hybridcast.datasets.events import SPACING
 from hybridcast.errors import InputError
 from hybridcast.features import EVERY_NAME, known_at, origins_of, rows_at
+from hybridcast.fusion.probability_matching import falling, levels_of, matchings_of, ranking_of, shares_of, wet_values
+from hybridcast.fusion.sampling_grid import Grid
 from hybridcast.learned.attention import CrossAttention, load_attention
 from hybridcast.learned.blend import probability
 from hybridcast.learned.boosting import THRESHOLDS
@@ -31,7 +32,6 @@ from hybridcast.learned.tokens import heard_of, tokens_at
 from hybridcast.learned.with_sources import model_rate
 from hybridcast.motion import DenseFlow, MotionMethod
 from hybridcast.nowcasters import LeadTimes, forecast_dataset, latest_frame, radar_status
-from hybridcast.ranking import falling, levels_of, matchings_of, ranking_of, shares_of, wet_values
 from hybridcast.sources import Sources, guided, on_cells
 from hybridcast_kernels import scales_cpu
 

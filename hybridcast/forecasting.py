@@ -163,7 +163,7 @@ def _told(recent: xr.DataArray, sources: Sources, ignored: list[str]) -> dict[st
 def _nowcaster(model: Nowcaster | str | Path, thresholds: Sequence[float] | None) -> Nowcaster:
     """Load a trained model, or take a nowcaster as it is."""
     if isinstance(model, str | Path):
-        from hybridcast.fusion import trained
+        from hybridcast.fusion.hybrid import trained
 
         return trained(model, thresholds)
     if isinstance(model, type) or not callable(getattr(model, "forecast", None)):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from hybridcast.fusion import only, trained
+from hybridcast.fusion.hybrid import only, trained
 from hybridcast.motion import DIS, DenseFlow, MotionMethod
 from hybridcast.nowcasters import Advection, Nowcaster, Persistence
 from hybridcast.pysteps_adapters import Anvil, Linda, PystepsExtrapolation, PystepsMotion, SProg, Steps

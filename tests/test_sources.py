@@ -15,7 +15,7 @@ from hybridcast.datasets.pseudo_nwp.runs import runs_before
 from hybridcast.errors import InputError
 from hybridcast.features import EVERY_NAME, NAMES, SOURCE_NAMES, rows_of, situation_of
 from hybridcast.forecasting import forecast, load_forecast, save_forecast
-from hybridcast.fusion import trained
+from hybridcast.fusion.hybrid import trained
 from hybridcast.motion import DenseFlow
 from hybridcast.nowcasters import Advection
 from hybridcast.nwp.contract import model_fields

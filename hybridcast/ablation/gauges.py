@@ -25,7 +25,7 @@ from hybridcast.datasets.events import Event, issue_times
 from hybridcast.datasets.registry import fetch
 from hybridcast.errors import InputError
 from hybridcast.evaluation import Progress
-from hybridcast.fusion import trained
+from hybridcast.fusion.hybrid import trained
 from hybridcast.learned.model import DEFAULT
 from hybridcast.nowcasters import Nowcaster
 from hybridcast.radar import open_radar

@@ -22,7 +22,7 @@ from hybridcast.datasets.events import Event, load_event
 from hybridcast.datasets.pseudo_nwp import PRESETS
 from hybridcast.datasets.pseudo_nwp.runs import runs_before
 from hybridcast.evaluation import EvaluationSettings, Progress, evaluate
-from hybridcast.fusion import Hybrid, trained
+from hybridcast.fusion.hybrid import Hybrid, trained
 from hybridcast.nowcasters import LeadTimes, Nowcaster, forecast_dataset
 from hybridcast.nwp import available, on_radar_grid
 from hybridcast.nwp.planes import plane_times

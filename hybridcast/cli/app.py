@@ -59,7 +59,7 @@ def _nowcaster(model: str, motion: MotionMethod, settings: Settings, thresholds:
         return models[model]()
     from dataclasses import replace
 
-    from hybridcast.fusion import trained
+    from hybridcast.fusion.hybrid import trained
 
     return replace(trained(model, _numbers(thresholds)), motion=motion)
 

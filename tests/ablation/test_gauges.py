@@ -23,7 +23,7 @@ from hybridcast.core.field import NAME
 from hybridcast.datasets.events import load_events
 from hybridcast.datasets.pseudo_gauges import simulated_radar_bias
 from hybridcast.errors import InputError
-from hybridcast.fusion import trained
+from hybridcast.fusion.hybrid import trained
 from hybridcast.nowcasters import Advection
 
 ALONE, TOGETHER = SOURCES

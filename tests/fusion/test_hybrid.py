@@ -14,7 +14,7 @@ from hybridcast.core.field import precipitation
 from hybridcast.core.grid import coarsened
 from hybridcast.errors import InputError
 from hybridcast.forecasting import forecast, save_forecast
-from hybridcast.fusion import Hybrid, hindcasts_of, only, trained
+from hybridcast.fusion.hybrid import Hybrid, hindcasts_of, only, trained
 from hybridcast.learned.blend import LiveSettings
 from hybridcast.learned.model import load_model, save_model
 from hybridcast.motion import DIS
@@ -242,7 +242,7 @@ def test_the_network_says_something(rain, model):
 
 def test_without_torch_the_others_speak_and_it_is_said(rain, model, monkeypatch):
     expected = forecast(rain[:25], lead_time="15min", model=Hybrid(model.without_network))
-    monkeypatch.setattr("hybridcast.fusion.torch_is_there", lambda: False)
+    monkeypatch.setattr("hybridcast.fusion.hybrid.torch_is_there", lambda: False)
     result = forecast(rain[:25], lead_time="15min", model=Hybrid(model))
     assert result.attrs["members_left_out"].startswith("network: torch is not installed")
     np.testing.assert_array_equal(result[CHANCE], expected[CHANCE])
@@ -309,8 +309,8 @@ def test_the_frame_is_advected_where_it_is_wished(device, model, monkeypatch):
     from hybridcast_kernels import cpu
 
     asked = []
-    monkeypatch.setattr("hybridcast.fusion.resolved", lambda wish: "cpu" if wish == "auto" else wish)
-    monkeypatch.setattr("hybridcast.fusion.kernels_for", lambda where: asked.append(where) or cpu)
+    monkeypatch.setattr("hybridcast.fusion.hybrid.resolved", lambda wish: "cpu" if wish == "auto" else wish)
+    monkeypatch.setattr("hybridcast.fusion.hybrid.kernels_for", lambda where: asked.append(where) or cpu)
     rain = scene()
     check(Hybrid(model, device=device).forecast(rain, np.array([15]) * MINUTE), rain)
     assert asked == ["cpu" if device == "auto" else device]

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import synthetic
 
-from hybridcast.asking import Grid
 from hybridcast.features import EVERY_NAME, SOURCE_NAMES, origins_of, situation_of
-from hybridcast.inflow import inflow_of
+from hybridcast.fusion.inflow import inflow_of
+from hybridcast.fusion.sampling_grid import Grid
 from hybridcast.motion import DenseFlow
 
 SHAPE = (48, 60)

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hybridcast.inflow import Inflow
-from hybridcast.wetness import LEAN, Wetness
+from hybridcast.fusion.inflow import Inflow
+from hybridcast.fusion.nwp_matching import LEAN, Wetness
 
 SHAPE, LEADS = (20, 30), 2
 THRESHOLDS = (0.5, 2.0)

@@ -4,8 +4,17 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter, uniform_filter
 
-from hybridcast.ranking import NEIGHBOURHOOD, Lean, falling, levels_of, log_odds, matchings_of, shares_of, wet_values
-from hybridcast.ranking import ranking_of as ranked
+from hybridcast.fusion.probability_matching import (
+    NEIGHBOURHOOD,
+    Lean,
+    falling,
+    levels_of,
+    log_odds,
+    matchings_of,
+    shares_of,
+    wet_values,
+)
+from hybridcast.fusion.probability_matching import ranking_of as ranked
 from hybridcast_kernels import scales_cpu
 
 SHAPE = (90, 110)

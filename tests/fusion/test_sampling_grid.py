@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import synthetic
 
-from hybridcast.asking import Grid, asked_times, between
 from hybridcast.core.grid import coarsened
+from hybridcast.fusion.sampling_grid import Grid, asked_times, between
 
 MINUTE = np.timedelta64(1, "m")
 

@@ -9,7 +9,7 @@
    pure advection, and as wet as lies between that frame and what the odds promise.
 
 Where there are model fields, members that look at them speak too (`hybridcast.learned.with_sources`). Where the air
-comes from outside the coverage only those do (`hybridcast.inflow`); without a model all of it is NaN: nobody knows.
+comes from outside the coverage only those do (`hybridcast.fusion.inflow`); without a model all of it is NaN: nobody knows.
 """
 
 from __future__ import annotations
@@ -26,13 +26,23 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.advection import LONGEST_STEP, check_lead_times
-from hybridcast.asking import Grid, asked_times, between
 from hybridcast.core.device import resolved
 from hybridcast.core.field import GRID_MAPPING, NAME, iso_time
 from hybridcast.core.grid import cell_size, coarsened
 from hybridcast.errors import InputError
 from hybridcast.features import Situation, origins_of, rows_in_moving_frame, rows_of, situation_of
-from hybridcast.inflow import inflow_of
+from hybridcast.fusion.inflow import inflow_of
+from hybridcast.fusion.nwp_matching import Wetness
+from hybridcast.fusion.probability_matching import (
+    falling,
+    levels_of,
+    log_odds,
+    matchings_of,
+    ranking_of,
+    shares_of,
+    wet_values,
+)
+from hybridcast.fusion.sampling_grid import Grid, asked_times, between
 from hybridcast.learned.blend import Blend, LiveSettings, Scored, corrected, probability
 from hybridcast.learned.boosting import decreasing
 from hybridcast.learned.model import DEFAULT, NETWORK, TrainedModel, load_model
@@ -41,10 +51,8 @@ from hybridcast.learned.network_inputs import inputs_of
 from hybridcast.learned.with_sources import SourceStage, model_rate
 from hybridcast.motion import DenseFlow, MotionMethod, cells_per_step
 from hybridcast.nowcasters import LeadTimes, forecast_dataset, latest_frame, radar_status
-from hybridcast.ranking import falling, levels_of, log_odds, matchings_of, ranking_of, shares_of, wet_values
 from hybridcast.scales import filtered
 from hybridcast.sources import Sources, guided, on_cells, planes_of
-from hybridcast.wetness import Wetness
 from hybridcast_kernels import scales_cpu
 from hybridcast_kernels.devices import Device, kernels_for
 
@@ -114,7 +122,7 @@ class _Places(NamedTuple):
 
 @dataclass(frozen=True)
 class Hybrid:
-    """Advection, scale filter and trained members, blended: see `hybridcast.fusion`."""
+    """Advection, scale filter and trained members, blended: see `hybridcast.fusion.hybrid`."""
 
     model: TrainedModel
     motion: MotionMethod = field(default_factory=DenseFlow)

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridcast.core.neighbourhoods import decibels
-from hybridcast.inflow import Inflow
-from hybridcast.ranking import Lean, falling, shares_of
+from hybridcast.fusion.inflow import Inflow
+from hybridcast.fusion.probability_matching import Lean, falling, shares_of
 
 Array = NDArray[np.float32]
 
