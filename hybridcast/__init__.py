@@ -25,7 +25,7 @@ _CONTENTS = {
     "open_nwp": "hybridcast.nwp",  # files of a model -> its runs
     "open_terrain": "hybridcast.terrain",  # a file of heights -> heights on the radar's grid
     "fetch": "hybridcast.datasets.registry",  # real events, by name
-    "estimate_motion": "hybridcast.motion",  # recent frames -> u, v in m s-1
+    "estimate_motion": "hybridcast.motion.estimate",  # recent frames -> u, v in m s-1
     "advect": "hybridcast.advection",  # a frame and its motion -> later frames
     "Persistence": "hybridcast.nowcasters",  # the frame stays
     "Advection": "hybridcast.nowcasters",  # the frame moves
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from hybridcast.forecasting import forecast as forecast
     from hybridcast.forecasting import load_forecast as load_forecast
     from hybridcast.forecasting import save_forecast as save_forecast
-    from hybridcast.motion import estimate_motion as estimate_motion
+    from hybridcast.motion.estimate import estimate_motion as estimate_motion
     from hybridcast.nowcasters import Advection as Advection
     from hybridcast.nowcasters import Persistence as Persistence
     from hybridcast.nwp import open_nwp as open_nwp

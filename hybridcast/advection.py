@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hybridcast.core.device import resolved
 from hybridcast.errors import InputError
-from hybridcast.motion import cells_per_step, check_motion
+from hybridcast.motion.estimate import cells_per_step, check_motion
 from hybridcast.settings import AdvectionSettings
 from hybridcast_kernels.devices import Device, kernels_for
 

@@ -30,7 +30,7 @@ from hybridcast.learned.boosting import THRESHOLDS
 from hybridcast.learned.samples import view_of
 from hybridcast.learned.tokens import heard_of, tokens_at
 from hybridcast.learned.with_sources import model_rate
-from hybridcast.motion import DenseFlow, MotionMethod
+from hybridcast.motion.estimate import DenseFlow, MotionMethod
 from hybridcast.nowcasters import LeadTimes, forecast_dataset, latest_frame, radar_status
 from hybridcast.sources import Sources, guided, on_cells
 from hybridcast_kernels import scales_cpu

@@ -24,7 +24,7 @@ from scipy import ndimage
 from hybridcast.advection import LONGEST_STEP, advect
 from hybridcast.core.field import metres_per_cell
 from hybridcast.core.neighbourhoods import decibels, known_mean, local_correlation, window_mean, window_size
-from hybridcast.motion import cells_per_step, usable_frames
+from hybridcast.motion.estimate import cells_per_step, usable_frames
 from hybridcast.nwp.planes import PLANES as OF_NWP
 from hybridcast.scales import filtered
 from hybridcast.stations.planes import PLANES as OF_STATIONS
@@ -175,7 +175,7 @@ def situation_of(
     recent
         Precipitation field, dims ``(time, y, x)``; its last frame that holds any value is the one that moves.
     motion
-        As `hybridcast.motion.estimate_motion` gives it.
+        As `hybridcast.motion.estimate.estimate_motion` gives it.
     lead_times
         ``timedelta64``, increasing, shape ``(lead,)``, from the last time of `recent`.
     smooth

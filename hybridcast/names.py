@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hybridcast.fusion.hybrid import only, trained
-from hybridcast.motion import DIS, DenseFlow, MotionMethod
+from hybridcast.motion.estimate import DIS, DenseFlow, MotionMethod
 from hybridcast.nowcasters import Advection, Nowcaster, Persistence
 from hybridcast.pysteps_adapters import Anvil, Linda, PystepsExtrapolation, PystepsMotion, SProg, Steps
 from hybridcast.scales import ScaleFilter

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from hybridcast.advection import LONGEST_STEP, ORDERS, advect, check_lead_times
 from hybridcast.core.device import resolved
 from hybridcast.core.field import GRID_MAPPING, NAME, UNITS, iso_time
-from hybridcast.motion import DenseFlow, MotionMethod, flow_options, step_of, usable_frames
+from hybridcast.motion.estimate import DenseFlow, MotionMethod, flow_options, step_of, usable_frames
 from hybridcast.settings import AdvectionSettings
 from hybridcast_kernels.devices import Device
 

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from hybridcast.advection import LONGEST_STEP, check_lead_times
 from hybridcast.core.field import GRID_MAPPING, NAME, iso_time, metres_per_cell, time_step
-from hybridcast.motion import DenseFlow, MotionMethod, cells_per_step, check_motion
+from hybridcast.motion.estimate import DenseFlow, MotionMethod, cells_per_step, check_motion
 from hybridcast.nowcasters import LeadTimes, forecast_dataset, latest_frame, radar_status
 from hybridcast.settings import ScaleSettings
 from hybridcast_kernels import scales_cpu as kernels

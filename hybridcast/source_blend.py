@@ -31,7 +31,7 @@ from numpy.typing import ArrayLike, NDArray
 from hybridcast.advection import advect, check_lead_times
 from hybridcast.core.field import NAME, check_same_grid, iso_time
 from hybridcast.errors import InputError
-from hybridcast.motion import DenseFlow, MotionMethod, usable_frames
+from hybridcast.motion.estimate import DenseFlow, MotionMethod, usable_frames
 from hybridcast.nowcasters import Advection, LeadTimes, forecast_dataset, latest_frame, radar_status
 from hybridcast.settings import AdvectionSettings
 

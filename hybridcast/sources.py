@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from hybridcast.core.field import NAME, check_same_grid, crs_of
 from hybridcast.core.grid import coarsened
 from hybridcast.errors import InputError
-from hybridcast.guidance import GuidedFlow
-from hybridcast.motion import MotionMethod
+from hybridcast.motion.estimate import MotionMethod
+from hybridcast.motion.wind_guidance import GuidedFlow
 from hybridcast.nwp.availability import DELAY, available
 from hybridcast.nwp.contract import RATE, WIND
 from hybridcast.nwp.planes import nwp_planes, plane_times

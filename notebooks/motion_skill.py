@@ -19,7 +19,7 @@ import xarray as xr
 
 from hybridcast import advect, fetch, open_radar
 from hybridcast.errors import FetchError
-from hybridcast.motion import DIS, DenseFlow, MotionMethod
+from hybridcast.motion.estimate import DIS, DenseFlow, MotionMethod
 from hybridcast.nowcasters import forecast_dataset
 from hybridcast.pysteps_adapters import PystepsMotion
 from hybridcast.verification.scores import correlation, csi, frequency_bias

@@ -28,7 +28,7 @@ from motion_skill import EVENTS, HISTORY, LEADS, issue_times
 from hybridcast import Advection, ScaleFilter, fetch, open_radar
 from hybridcast.core.field import check_precipitation, metres_per_cell
 from hybridcast.errors import FetchError
-from hybridcast.motion import DenseFlow
+from hybridcast.motion.estimate import DenseFlow
 from hybridcast.nowcasters import Nowcaster
 from hybridcast.pysteps_adapters import PystepsMotion, SProg
 from hybridcast.verification.scores import correlation, csi, frequency_bias, mean_absolute_error
@@ -146,7 +146,7 @@ def speed() -> dict[str, object]:
     """Time 12 lead times on the whole grid: ours with its motion, pysteps' S-PROG without one."""
     from pysteps.nowcasts import sprog
 
-    from hybridcast.motion import cells_per_step
+    from hybridcast.motion.estimate import cells_per_step
     from hybridcast.pysteps_adapters._call import LOWEST_DBR, quiet_pysteps, to_dbr
 
     radar = open_radar(fetch("fmi-20170509", progress=False)[:6]).load()

@@ -31,7 +31,7 @@ import xarray as xr
 
 from hybridcast import fetch, forecast, open_radar
 from hybridcast.core.field import precipitation
-from hybridcast.motion import DIS, DenseFlow, cells_per_step
+from hybridcast.motion.estimate import DIS, DenseFlow, cells_per_step
 from hybridcast.nowcasters import Advection
 from hybridcast.pysteps_adapters import PystepsExtrapolation, PystepsMotion, SProg
 from hybridcast.settings import MotionSettings

@@ -10,7 +10,7 @@ import xarray as xr
 
 from hybridcast.advection import advect, check_lead_times
 from hybridcast.errors import InputError
-from hybridcast.motion import cells_per_step, estimate_motion, motion_dataset
+from hybridcast.motion.estimate import cells_per_step, estimate_motion, motion_dataset
 from hybridcast.radar import open_radar
 from hybridcast.settings import AdvectionSettings
 

@@ -127,7 +127,7 @@ def test_nothing_after_the_issue_time_counts(attention, day, recent, runs, gauge
 
 def test_the_sharp_field_is_as_wet_as_frame_and_chances_say_together_and_in_the_order_of_the_chances(attention, recent):
     from hybridcast.advection import advect
-    from hybridcast.motion import DenseFlow
+    from hybridcast.motion.estimate import DenseFlow
 
     result = make(attention, recent)
     advected = advect(recent.isel(time=-1), DenseFlow().estimate(recent), LEADS).values

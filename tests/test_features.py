@@ -17,7 +17,7 @@ from hybridcast.features import (
     rows_of,
     situation_of,
 )
-from hybridcast.motion import DenseFlow, motion_dataset
+from hybridcast.motion.estimate import DenseFlow, motion_dataset
 
 MINUTE = np.timedelta64(1, "m")
 STEP = 5 * MINUTE

@@ -11,7 +11,7 @@ import xarray as xr
 
 from hybridcast.advection import advect
 from hybridcast.errors import InputError
-from hybridcast.motion import DIS, DenseFlow, estimate_motion, no_motion
+from hybridcast.motion.estimate import DIS, DenseFlow, estimate_motion, no_motion
 from hybridcast.nowcasters import Advection, Persistence, forecast_dataset, latest_frame
 from hybridcast.settings import AdvectionSettings, MotionSettings
 

@@ -12,7 +12,7 @@ import xarray as xr
 
 from hybridcast.core.field import precipitation
 from hybridcast.errors import DependencyError, InputError
-from hybridcast.motion import motion_dataset
+from hybridcast.motion.estimate import motion_dataset
 from hybridcast.nowcasters import Persistence
 from hybridcast.pysteps_adapters import Anvil, Linda, PystepsExtrapolation, PystepsMotion, SProg, Steps, _motion
 

@@ -9,7 +9,7 @@ from synthetic import disc, rain, translation
 
 from hybridcast.core.field import NAME
 from hybridcast.errors import InputError
-from hybridcast.motion import DenseFlow
+from hybridcast.motion.estimate import DenseFlow
 from hybridcast.pysteps_adapters import LinearBlending, StepsBlending
 
 MINUTE = np.timedelta64(1, "m")

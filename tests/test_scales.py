@@ -15,7 +15,7 @@ from hybridcast.advection import advect
 from hybridcast.datasets.registry import fetch
 from hybridcast.errors import FetchError, InputError
 from hybridcast.forecasting import forecast, save_forecast
-from hybridcast.motion import estimate_motion, motion_dataset
+from hybridcast.motion.estimate import estimate_motion, motion_dataset
 from hybridcast.nowcasters import Advection
 from hybridcast.radar import open_radar
 from hybridcast.scales import ScaleFilter, filtered

@@ -10,7 +10,7 @@ from synthetic import disc, rain, translation
 from hybridcast.core.field import NAME
 from hybridcast.datasets.pseudo_nwp import PERFECT, pseudo_nwp
 from hybridcast.errors import InputError
-from hybridcast.motion import DenseFlow
+from hybridcast.motion.estimate import DenseFlow
 from hybridcast.nowcasters import Advection
 from hybridcast.source_blend import Skill, SourceBlend, blended, correlation
 

@@ -16,7 +16,7 @@ from hybridcast.errors import InputError
 from hybridcast.features import EVERY_NAME, NAMES, SOURCE_NAMES, rows_of, situation_of
 from hybridcast.forecasting import forecast, load_forecast, save_forecast
 from hybridcast.fusion.hybrid import trained
-from hybridcast.motion import DenseFlow
+from hybridcast.motion.estimate import DenseFlow
 from hybridcast.nowcasters import Advection
 from hybridcast.nwp.contract import model_fields
 from hybridcast.sources import Sources, planes_of, sources_at

@@ -113,7 +113,7 @@ def _opened(files: list[str] | None) -> xr.DataArray | None:
 def _draw_radar(files: list[str], output: Path, kind: str, time: str | None, *, coast: bool) -> None:
     """Draw one frame, with the motion up to it if that is asked for."""
     from hybridcast.core.field import as_datetime64, iso_time
-    from hybridcast.motion import estimate_motion
+    from hybridcast.motion.estimate import estimate_motion
     from hybridcast.plots import plot_motion, plot_precipitation, save_figure
     from hybridcast.radar import open_radar
 

@@ -24,7 +24,7 @@ from hybridcast.advection import advect
 from hybridcast.core.field import NAME, precipitation
 from hybridcast.errors import InputError
 from hybridcast.fusion.hybrid import trained
-from hybridcast.motion import MotionMethod, cells_per_step, estimate_motion, motion_dataset
+from hybridcast.motion.estimate import MotionMethod, cells_per_step, estimate_motion, motion_dataset
 from hybridcast.nowcasters import Nowcaster
 from hybridcast.pysteps_adapters._call import DRY_DBR, LOWEST_RATE, Array, quiet_pysteps, rate_from_dbr
 from hybridcast.scales import ScaleFilter

@@ -49,7 +49,7 @@ from hybridcast.learned.model import DEFAULT, NETWORK, TrainedModel, load_model
 from hybridcast.learned.network import Said, said_of, torch_is_there
 from hybridcast.learned.network_inputs import inputs_of
 from hybridcast.learned.with_sources import SourceStage, model_rate
-from hybridcast.motion import DenseFlow, MotionMethod, cells_per_step
+from hybridcast.motion.estimate import DenseFlow, MotionMethod, cells_per_step
 from hybridcast.nowcasters import LeadTimes, forecast_dataset, latest_frame, radar_status
 from hybridcast.scales import filtered
 from hybridcast.sources import Sources, guided, on_cells, planes_of

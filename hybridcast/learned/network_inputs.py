@@ -18,7 +18,7 @@ from hybridcast.core.field import metres_per_cell, time_step
 from hybridcast.core.grid import block_size
 from hybridcast.core.neighbourhoods import decibels
 from hybridcast.features import frame_before
-from hybridcast.motion import cells_per_step, check_motion, usable_frames
+from hybridcast.motion.estimate import cells_per_step, check_motion, usable_frames
 from hybridcast.scales import filtered
 from hybridcast_kernels.advection_cpu import LINEAR
 from hybridcast_kernels.advection_cpu import advect as advect_arrays
@@ -102,7 +102,7 @@ def inputs_of(
     recent
         Precipitation field, mm h-1, dims ``(time, y, x)``; its last frame that holds any value is the one that moves.
     motion
-        `u` and `v` on the same grid, as `hybridcast.motion.estimate_motion` gives them.
+        `u` and `v` on the same grid, as `hybridcast.motion.estimate.estimate_motion` gives them.
     smooth
         `filtered_dbr` of `hybridcast.scales.filtered`, where it is there already; else it is made.
 

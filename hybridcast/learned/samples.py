@@ -15,7 +15,7 @@ from hybridcast.datasets.pseudo_nwp import PRESETS
 from hybridcast.datasets.pseudo_nwp.runs import runs_before
 from hybridcast.features import EVERY_NAME, Situation, origins_of, rows_of, situation_of
 from hybridcast.learned.network_inputs import LEADS, Case, inputs_of, outcome_of
-from hybridcast.motion import DenseFlow, MotionMethod
+from hybridcast.motion.estimate import DenseFlow, MotionMethod
 from hybridcast.nowcasters import latest_frame
 from hybridcast.nwp import open_nwp
 from hybridcast.scales import filtered

@@ -20,7 +20,7 @@ from hybridcast.datasets.pseudo_gauges import PseudoGaugeSettings, pseudo_gauges
 from hybridcast.features import origins_of
 from hybridcast.learned.samples import HISTORY, Samples, Sampling, joined, pseudo_runs, samples_of, targets_of, view_of
 from hybridcast.learned.tokens import Heard, Tokens, heard_of, joined_tokens, tokens_at
-from hybridcast.motion import DenseFlow
+from hybridcast.motion.estimate import DenseFlow
 from hybridcast.sources import sources_at
 from hybridcast.stations import open_stations
 

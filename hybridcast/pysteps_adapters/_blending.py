@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from hybridcast.advection import check_lead_times
 from hybridcast.core.field import NAME, check_same_grid, iso_time, metres_per_cell, time_step
 from hybridcast.errors import InputError
-from hybridcast.motion import MotionMethod, cells_per_step
+from hybridcast.motion.estimate import MotionMethod, cells_per_step
 from hybridcast.nowcasters import LeadTimes, forecast_dataset, latest_frame, radar_status
 from hybridcast.pysteps_adapters._call import (
     LONE_STEP,

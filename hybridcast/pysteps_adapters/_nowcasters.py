@@ -8,7 +8,7 @@ from typing import Literal
 import xarray as xr
 
 from hybridcast.errors import InputError
-from hybridcast.motion import MotionMethod
+from hybridcast.motion.estimate import MotionMethod
 from hybridcast.nowcasters import LeadTimes
 from hybridcast.pysteps_adapters._call import LOWEST_DBR, Array, rate_from_dbr, thresholded, to_dbr
 from hybridcast.pysteps_adapters._motion import PystepsMotion

@@ -20,7 +20,7 @@ from hybridcast.ablation.wind import (
     wind_lines,
     wind_scores,
 )
-from hybridcast.motion import DenseFlow
+from hybridcast.motion.estimate import DenseFlow
 from hybridcast.nwp import model_fields, on_radar_grid, steering_wind
 
 HOUR = np.timedelta64(1, "h")

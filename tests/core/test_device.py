@@ -15,7 +15,7 @@ import xarray as xr
 from hybridcast import Advection, Persistence, advect, estimate_motion, forecast
 from hybridcast.core.device import chosen, with_device
 from hybridcast.errors import InputError
-from hybridcast.motion import DIS, DenseFlow
+from hybridcast.motion.estimate import DIS, DenseFlow
 from hybridcast.settings import AdvectionSettings, MotionSettings
 from hybridcast_kernels import devices
 

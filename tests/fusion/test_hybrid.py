@@ -17,7 +17,7 @@ from hybridcast.forecasting import forecast, save_forecast
 from hybridcast.fusion.hybrid import Hybrid, hindcasts_of, only, trained
 from hybridcast.learned.blend import LiveSettings
 from hybridcast.learned.model import load_model, save_model
-from hybridcast.motion import DIS
+from hybridcast.motion.estimate import DIS
 from hybridcast.nowcasters import Advection
 
 MINUTE = np.timedelta64(1, "m")

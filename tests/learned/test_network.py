@@ -15,7 +15,7 @@ from hybridcast.errors import InputError
 from hybridcast.learned import network as nw
 from hybridcast.learned import network_inputs as ni
 from hybridcast.learned import network_training as nt
-from hybridcast.motion import motion_dataset
+from hybridcast.motion.estimate import motion_dataset
 
 torch = pytest.importorskip("torch")
 

@@ -19,7 +19,7 @@ from hybridcast.learned.blend import Blend, Scored
 from hybridcast.learned.network_inputs import LEADS as NETWORK_LEADS
 from hybridcast.learned.samples import Samples, Sampling, joined, sample_case, sample_event
 from hybridcast.learned.training import MEMBERS, EventSamples, brier_scores, groups_of, train, weighted
-from hybridcast.motion import DenseFlow
+from hybridcast.motion.estimate import DenseFlow
 
 MINUTE = np.timedelta64(1, "m")
 LEADS = (15, 30, 60)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from synthetic import rain
 
-from hybridcast.motion import check_motion
+from hybridcast.motion.estimate import check_motion
 from hybridcast.nwp import model_fields, on_radar_grid, steering_wind
 
 HOUR = np.timedelta64(1, "h")

@@ -17,7 +17,7 @@ from hybridcast.datasets.pseudo_nwp.frames import Archive, steps_of
 from hybridcast.datasets.pseudo_nwp.noise import Moment, Noise
 from hybridcast.datasets.pseudo_nwp.settings import TYPICAL, PseudoNwpSettings
 from hybridcast.errors import InputError
-from hybridcast.motion import DenseFlow, cells_per_step
+from hybridcast.motion.estimate import DenseFlow, cells_per_step
 
 Array = NDArray[np.float32]
 

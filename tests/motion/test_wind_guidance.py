@@ -8,8 +8,8 @@ from synthetic import rain, translation
 
 from hybridcast import Advection, estimate_motion, fetch, open_radar
 from hybridcast.errors import InputError
-from hybridcast.guidance import GuidedFlow, nearness, rotated_and_scaled
-from hybridcast.motion import DIS, DenseFlow, motion_dataset
+from hybridcast.motion.estimate import DIS, DenseFlow, motion_dataset
+from hybridcast.motion.wind_guidance import GuidedFlow, nearness, rotated_and_scaled
 from hybridcast.nwp import on_radar_grid, open_nwp, steering_wind
 
 FIVE = np.timedelta64(5, "m")

@@ -10,7 +10,7 @@ import xarray as xr
 
 from hybridcast.core.field import precipitation
 from hybridcast.errors import InputError
-from hybridcast.motion import (
+from hybridcast.motion.estimate import (
     DIS,
     DenseFlow,
     cells_per_step,

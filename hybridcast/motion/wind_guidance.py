@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from hybridcast.core.field import metres_per_cell
 from hybridcast.errors import InputError
-from hybridcast.motion import DenseFlow, MotionMethod, check_motion, usable_frames
+from hybridcast.motion.estimate import DenseFlow, MotionMethod, check_motion, usable_frames
 
 Flow = NDArray[np.float32]
 
@@ -50,7 +50,7 @@ class GuidedFlow:
         return self.method.name if self.wind is None else f"{self.method.name} guided by wind"
 
     def estimate(self, recent: xr.DataArray) -> xr.Dataset:
-        """See `hybridcast.motion.estimate_motion`."""
+        """See `hybridcast.motion.estimate.estimate_motion`."""
         found = self.method.estimate(recent)
         if self.wind is None:
             return found
