@@ -27,9 +27,9 @@ _CONTENTS = {
     "fetch": "hybridcast.datasets.registry",  # real events, by name
     "estimate_motion": "hybridcast.motion.estimate",  # recent frames -> u, v in m s-1
     "advect": "hybridcast.advection",  # a frame and its motion -> later frames
-    "Persistence": "hybridcast.nowcasters",  # the frame stays
-    "Advection": "hybridcast.nowcasters",  # the frame moves
-    "ScaleFilter": "hybridcast.scales",  # the frame moves, and its small scales fade
+    "Persistence": "hybridcast.nowcasters.base",  # the frame stays
+    "Advection": "hybridcast.nowcasters.base",  # the frame moves
+    "ScaleFilter": "hybridcast.nowcasters.scale_filter",  # the frame moves, and its small scales fade
     "forecast": "hybridcast.forecasting",  # the one call
     "save_forecast": "hybridcast.forecasting",  # and its result on disk
     "load_forecast": "hybridcast.forecasting",  # and back
@@ -49,11 +49,11 @@ if TYPE_CHECKING:
     from hybridcast.forecasting import load_forecast as load_forecast
     from hybridcast.forecasting import save_forecast as save_forecast
     from hybridcast.motion.estimate import estimate_motion as estimate_motion
-    from hybridcast.nowcasters import Advection as Advection
-    from hybridcast.nowcasters import Persistence as Persistence
+    from hybridcast.nowcasters.base import Advection as Advection
+    from hybridcast.nowcasters.base import Persistence as Persistence
+    from hybridcast.nowcasters.scale_filter import ScaleFilter as ScaleFilter
     from hybridcast.nwp import open_nwp as open_nwp
     from hybridcast.radar import open_radar as open_radar
-    from hybridcast.scales import ScaleFilter as ScaleFilter
     from hybridcast.stations import open_stations as open_stations
     from hybridcast.terrain import open_terrain as open_terrain
 

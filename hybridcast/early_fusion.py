@@ -31,7 +31,7 @@ from hybridcast.learned.samples import view_of
 from hybridcast.learned.tokens import heard_of, tokens_at
 from hybridcast.learned.with_sources import model_rate
 from hybridcast.motion.estimate import DenseFlow, MotionMethod
-from hybridcast.nowcasters import LeadTimes, forecast_dataset, latest_frame, radar_status
+from hybridcast.nowcasters.base import LeadTimes, forecast_dataset, latest_frame, radar_status
 from hybridcast.sources import Sources, guided, on_cells
 from hybridcast_kernels import scales_cpu
 
@@ -91,7 +91,7 @@ class Attention:
         return replace(self, sources=sources)
 
     def forecast(self, recent: xr.DataArray, lead_times: LeadTimes) -> xr.Dataset:
-        """See `hybridcast.nowcasters.Nowcaster`.
+        """See `hybridcast.nowcasters.base.Nowcaster`.
 
         The result holds `probability_of_exceedance` with dims ``("threshold", "lead_time", "y", "x")`` and the motion
         `u` and `v` too.

@@ -39,7 +39,7 @@ from hybridcast.core.parallel import Done, Workers
 from hybridcast.datasets.events import SPACING, Event, issue_times, load_event
 from hybridcast.errors import InputError
 from hybridcast.forecasting import forecast, save_forecast
-from hybridcast.nowcasters import Nowcaster
+from hybridcast.nowcasters.base import Nowcaster
 from hybridcast.verification.cases import FALLBACK, REFERENCE, complete, read_sums, sums_of_models, write_sums
 from hybridcast.verification.sums import (
     ENSEMBLE,

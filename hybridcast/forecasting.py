@@ -19,7 +19,7 @@ from hybridcast.core.device import with_device
 from hybridcast.core.field import NAME, as_datetime64, check_precipitation, iso_time, time_step
 from hybridcast.core.files import written_whole
 from hybridcast.errors import InputError
-from hybridcast.nowcasters import LeadTimes, Nowcaster
+from hybridcast.nowcasters.base import LeadTimes, Nowcaster
 from hybridcast.nwp.availability import DELAY
 from hybridcast.sources import Sources, offset_of, sources_at
 from hybridcast.stations.adjustment import AdjustmentReport, adjusted

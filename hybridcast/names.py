@@ -11,9 +11,9 @@ from pathlib import Path
 
 from hybridcast.fusion.hybrid import only, trained
 from hybridcast.motion.estimate import DIS, DenseFlow, MotionMethod
-from hybridcast.nowcasters import Advection, Nowcaster, Persistence
-from hybridcast.pysteps_adapters import Anvil, Linda, PystepsExtrapolation, PystepsMotion, SProg, Steps
-from hybridcast.scales import ScaleFilter
+from hybridcast.nowcasters.base import Advection, Nowcaster, Persistence
+from hybridcast.nowcasters.pysteps import Anvil, Linda, PystepsExtrapolation, PystepsMotion, SProg, Steps
+from hybridcast.nowcasters.scale_filter import ScaleFilter
 from hybridcast.settings import Settings
 
 OF_PYSTEPS = ("extrapolation", "s-prog", "anvil", "linda", "steps")

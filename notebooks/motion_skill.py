@@ -20,8 +20,8 @@ import xarray as xr
 from hybridcast import advect, fetch, open_radar
 from hybridcast.errors import FetchError
 from hybridcast.motion.estimate import DIS, DenseFlow, MotionMethod
-from hybridcast.nowcasters import forecast_dataset
-from hybridcast.pysteps_adapters import PystepsMotion
+from hybridcast.nowcasters.base import forecast_dataset
+from hybridcast.nowcasters.pysteps import PystepsMotion
 from hybridcast.verification.scores import correlation, csi, frequency_bias
 from hybridcast.verification.sums import sums_of
 

@@ -29,8 +29,8 @@ from hybridcast import Advection, ScaleFilter, fetch, open_radar
 from hybridcast.core.field import check_precipitation, metres_per_cell
 from hybridcast.errors import FetchError
 from hybridcast.motion.estimate import DenseFlow
-from hybridcast.nowcasters import Nowcaster
-from hybridcast.pysteps_adapters import PystepsMotion, SProg
+from hybridcast.nowcasters.base import Nowcaster
+from hybridcast.nowcasters.pysteps import PystepsMotion, SProg
 from hybridcast.verification.scores import correlation, csi, frequency_bias, mean_absolute_error
 from hybridcast.verification.sums import THRESHOLDS, sums_of
 from hybridcast_kernels.parallel import threads
@@ -147,7 +147,7 @@ def speed() -> dict[str, object]:
     from pysteps.nowcasts import sprog
 
     from hybridcast.motion.estimate import cells_per_step
-    from hybridcast.pysteps_adapters._call import LOWEST_DBR, quiet_pysteps, to_dbr
+    from hybridcast.nowcasters.pysteps._call import LOWEST_DBR, quiet_pysteps, to_dbr
 
     radar = open_radar(fetch("fmi-20170509", progress=False)[:6]).load()
     step = radar["time"].values[1] - radar["time"].values[0]

@@ -32,8 +32,8 @@ import xarray as xr
 from hybridcast import fetch, forecast, open_radar
 from hybridcast.core.field import precipitation
 from hybridcast.motion.estimate import DIS, DenseFlow, cells_per_step
-from hybridcast.nowcasters import Advection
-from hybridcast.pysteps_adapters import PystepsExtrapolation, PystepsMotion, SProg
+from hybridcast.nowcasters.base import Advection
+from hybridcast.nowcasters.pysteps import PystepsExtrapolation, PystepsMotion, SProg
 from hybridcast.settings import MotionSettings
 from hybridcast_kernels import parallel
 from hybridcast_kernels.advection_cpu import advect as advect_arrays

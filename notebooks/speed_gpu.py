@@ -21,7 +21,7 @@ import xarray as xr
 
 from hybridcast import forecast
 from hybridcast.core.device import chosen
-from hybridcast.nowcasters import Advection
+from hybridcast.nowcasters.base import Advection
 from hybridcast_kernels import advection_gpu, flow_gpu, gpu
 from hybridcast_kernels.flow_cpu import FlowOptions, half, radius_of
 from hybridcast_kernels.gpu_arrays import empty, launch_over, upload

@@ -10,7 +10,7 @@ import xarray as xr
 from scipy.ndimage import gaussian_filter
 
 from hybridcast.nightly.records import RegionNight, WorstCase
-from hybridcast.nowcasters import forecast_dataset
+from hybridcast.nowcasters.base import forecast_dataset
 from hybridcast.verification.sums import PROBABILITY, SCALES, THRESHOLDS, sums_of
 
 SHAPE = (48, 60)

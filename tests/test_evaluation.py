@@ -25,7 +25,7 @@ from hybridcast.datasets.registry import scene_path
 from hybridcast.errors import InputError
 from hybridcast.evaluation import EvaluationSettings, case_sums, evaluate
 from hybridcast.forecasting import forecast
-from hybridcast.nowcasters import Advection, Persistence, forecast_dataset
+from hybridcast.nowcasters.base import Advection, Persistence, forecast_dataset
 from hybridcast.verification import scores
 from hybridcast.verification.sums import ENSEMBLE, PROBABILITY
 from hybridcast.verification.tables import columns, event_scores, markdown, summary

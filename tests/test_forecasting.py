@@ -15,7 +15,7 @@ from hybridcast import forecasting
 from hybridcast.core.field import iso_time, precipitation
 from hybridcast.errors import InputError
 from hybridcast.forecasting import lead_times_of, save_forecast
-from hybridcast.nowcasters import Advection, Persistence
+from hybridcast.nowcasters.base import Advection, Persistence
 from hybridcast.radar import open_radar
 from hybridcast.verification import scores
 from hybridcast.verification.sums import sums_of

@@ -27,7 +27,7 @@ from hybridcast.errors import InputError
 from hybridcast.evaluation import Progress
 from hybridcast.fusion.hybrid import trained
 from hybridcast.learned.model import DEFAULT
-from hybridcast.nowcasters import Nowcaster
+from hybridcast.nowcasters.base import Nowcaster
 from hybridcast.radar import open_radar
 from hybridcast.stations import open_stations
 from hybridcast.stations.clock import ClockOffset, clock_offset

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from hybridcast.core.field import GRID_MAPPING, NAME
 from hybridcast.forecasting import HISTORY, forecast
-from hybridcast.nowcasters import Nowcaster
+from hybridcast.nowcasters.base import Nowcaster
 from hybridcast.stations import known_at, radar_at
 from hybridcast.stations.adjustment import AdjustmentSettings, adjusted
 from hybridcast.stations.quality import checked_reports

@@ -23,11 +23,11 @@ from hybridcast.datasets.pseudo_nwp import PRESETS
 from hybridcast.datasets.pseudo_nwp.runs import runs_before
 from hybridcast.evaluation import EvaluationSettings, Progress, evaluate
 from hybridcast.fusion.hybrid import Hybrid, trained
-from hybridcast.nowcasters import LeadTimes, Nowcaster, forecast_dataset
+from hybridcast.nowcasters.base import LeadTimes, Nowcaster, forecast_dataset
+from hybridcast.nowcasters.pysteps import LinearBlending
+from hybridcast.nowcasters.skill_blend import SourceBlend
 from hybridcast.nwp import available, on_radar_grid
 from hybridcast.nwp.planes import plane_times
-from hybridcast.pysteps_adapters import LinearBlending
-from hybridcast.source_blend import SourceBlend
 from hybridcast.sources import sources_at
 from hybridcast.verification.tables import summary
 
@@ -84,7 +84,7 @@ class PseudoNwpAlone:
         return f"pseudo-NWP, {self.simulated.quality}"
 
     def forecast(self, recent: xr.DataArray, lead_times: LeadTimes) -> xr.Dataset:
-        """See `hybridcast.nowcasters.Nowcaster`."""
+        """See `hybridcast.nowcasters.base.Nowcaster`."""
         there = self.simulated.on_grid(recent, lead_times).sel(time=recent["time"].values[-1] + lead_times)
         newest = there[NAME].bfill("reference_time").isel(reference_time=0)
         return forecast_dataset(newest.values, recent, lead_times, model=self.name)
@@ -103,7 +103,7 @@ class Blended:
         return "linear blend of pysteps" if self.of_pysteps else "blend by recent skill"
 
     def forecast(self, recent: xr.DataArray, lead_times: LeadTimes) -> xr.Dataset:
-        """See `hybridcast.nowcasters.Nowcaster`."""
+        """See `hybridcast.nowcasters.base.Nowcaster`."""
         there = self.simulated.on_grid(recent, lead_times)
         blend: Nowcaster = LinearBlending(there) if self.of_pysteps else SourceBlend(there)
         return blend.forecast(recent, lead_times)
@@ -127,7 +127,7 @@ class Fused:
         return f"Fused({self.simulated!r}, {self.hybrid.fingerprint})"
 
     def forecast(self, recent: xr.DataArray, lead_times: LeadTimes) -> xr.Dataset:
-        """See `hybridcast.nowcasters.Nowcaster`."""
+        """See `hybridcast.nowcasters.base.Nowcaster`."""
         sources = sources_at(recent, nwp=self.simulated.runs(recent))
         return self.hybrid.with_sources(sources).forecast(recent, lead_times)
 

@@ -27,7 +27,7 @@ from hybridcast.core.neighbourhoods import decibels
 from hybridcast.datasets.registry import fetch
 from hybridcast.motion.estimate import DenseFlow, MotionMethod
 from hybridcast.motion.wind_guidance import GuidedFlow
-from hybridcast.nowcasters import Advection, Nowcaster, Persistence
+from hybridcast.nowcasters.base import Advection, Nowcaster, Persistence
 from hybridcast.nwp import on_radar_grid, open_nwp, steering_wind
 from hybridcast.radar import open_radar
 

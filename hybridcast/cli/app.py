@@ -26,7 +26,7 @@ from hybridcast.errors import HybridcastError, InputError, InputWarning
 if TYPE_CHECKING:
     from hybridcast.cli.demo import DemoResult
     from hybridcast.motion.estimate import MotionMethod
-    from hybridcast.nowcasters import Nowcaster
+    from hybridcast.nowcasters.base import Nowcaster
     from hybridcast.settings import Settings
     from hybridcast_kernels.devices import Device
 

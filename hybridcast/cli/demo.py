@@ -15,7 +15,7 @@ from hybridcast.core.field import NAME
 from hybridcast.datasets.registry import fetch, scene_path
 from hybridcast.errors import FetchError, InputError
 from hybridcast.forecasting import forecast, save_forecast
-from hybridcast.nowcasters import Advection, Nowcaster, Persistence
+from hybridcast.nowcasters.base import Advection, Nowcaster, Persistence
 from hybridcast.plots import animate_forecast
 from hybridcast.radar import open_radar
 from hybridcast.verification.scores import correlation, csi, mean_absolute_error

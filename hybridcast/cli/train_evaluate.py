@@ -14,7 +14,7 @@ from hybridcast.errors import InputError
 
 if TYPE_CHECKING:
     from hybridcast.datasets.events import Event
-    from hybridcast.nowcasters import Nowcaster
+    from hybridcast.nowcasters.base import Nowcaster
 
 
 def evaluate(

@@ -25,9 +25,9 @@ from hybridcast.core.field import NAME, precipitation
 from hybridcast.errors import InputError
 from hybridcast.fusion.hybrid import trained
 from hybridcast.motion.estimate import MotionMethod, cells_per_step, estimate_motion, motion_dataset
-from hybridcast.nowcasters import Nowcaster
-from hybridcast.pysteps_adapters._call import DRY_DBR, LOWEST_RATE, Array, quiet_pysteps, rate_from_dbr
-from hybridcast.scales import ScaleFilter
+from hybridcast.nowcasters.base import Nowcaster
+from hybridcast.nowcasters.pysteps._call import DRY_DBR, LOWEST_RATE, Array, quiet_pysteps, rate_from_dbr
+from hybridcast.nowcasters.scale_filter import ScaleFilter
 
 Units = Literal["dBR", "mm/h"]
 Result = Array | tuple[Array, float]

@@ -50,8 +50,8 @@ from hybridcast.learned.network import Said, said_of, torch_is_there
 from hybridcast.learned.network_inputs import inputs_of
 from hybridcast.learned.with_sources import SourceStage, model_rate
 from hybridcast.motion.estimate import DenseFlow, MotionMethod, cells_per_step
-from hybridcast.nowcasters import LeadTimes, forecast_dataset, latest_frame, radar_status
-from hybridcast.scales import filtered
+from hybridcast.nowcasters.base import LeadTimes, forecast_dataset, latest_frame, radar_status
+from hybridcast.nowcasters.scale_filter import filtered
 from hybridcast.sources import Sources, guided, on_cells, planes_of
 from hybridcast_kernels import scales_cpu
 from hybridcast_kernels.devices import Device, kernels_for
@@ -162,7 +162,7 @@ class Hybrid:
         return self.model.sources if self.sources.has_rain else None
 
     def forecast(self, recent: xr.DataArray, lead_times: LeadTimes) -> xr.Dataset:
-        """See `hybridcast.nowcasters.Nowcaster`.
+        """See `hybridcast.nowcasters.base.Nowcaster`.
 
         The result holds `probability_of_exceedance` with dims ``("threshold", "lead_time", "y", "x")``, the advection
         alone as `precipitation_rate_advected`, the weights `member_weight` with dims ``("member", "threshold",

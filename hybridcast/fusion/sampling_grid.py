@@ -11,7 +11,7 @@ from scipy.ndimage import maximum_filter
 
 from hybridcast.advection import LONGEST_STEP
 from hybridcast.core.grid import block_size
-from hybridcast.nowcasters import LeadTimes
+from hybridcast.nowcasters.base import LeadTimes
 from hybridcast_kernels.planes_cpu import carry
 from hybridcast_kernels.resample_cpu import enlarge
 from hybridcast_kernels.workspace import workspace_of_this_thread

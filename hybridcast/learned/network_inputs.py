@@ -19,7 +19,7 @@ from hybridcast.core.grid import block_size
 from hybridcast.core.neighbourhoods import decibels
 from hybridcast.features import frame_before
 from hybridcast.motion.estimate import cells_per_step, check_motion, usable_frames
-from hybridcast.scales import filtered
+from hybridcast.nowcasters.scale_filter import filtered
 from hybridcast_kernels.advection_cpu import LINEAR
 from hybridcast_kernels.advection_cpu import advect as advect_arrays
 from hybridcast_kernels.trajectories import origins, sample
@@ -104,7 +104,7 @@ def inputs_of(
     motion
         `u` and `v` on the same grid, as `hybridcast.motion.estimate.estimate_motion` gives them.
     smooth
-        `filtered_dbr` of `hybridcast.scales.filtered`, where it is there already; else it is made.
+        `filtered_dbr` of `hybridcast.nowcasters.scale_filter.filtered`, where it is there already; else it is made.
 
     Raises
     ------

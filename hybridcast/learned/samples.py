@@ -16,9 +16,9 @@ from hybridcast.datasets.pseudo_nwp.runs import runs_before
 from hybridcast.features import EVERY_NAME, Situation, origins_of, rows_of, situation_of
 from hybridcast.learned.network_inputs import LEADS, Case, inputs_of, outcome_of
 from hybridcast.motion.estimate import DenseFlow, MotionMethod
-from hybridcast.nowcasters import latest_frame
+from hybridcast.nowcasters.base import latest_frame
+from hybridcast.nowcasters.scale_filter import filtered
 from hybridcast.nwp import open_nwp
-from hybridcast.scales import filtered
 from hybridcast.sources import Sources, planes_of, sources_at
 from hybridcast.stations import open_stations
 from hybridcast.terrain import open_terrain

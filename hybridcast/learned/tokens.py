@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hybridcast.core.field import metres_per_cell
 from hybridcast.core.neighbourhoods import decibels, known_mean, window_mean
 from hybridcast.features import SOURCE_NAMES, Situation
-from hybridcast.nowcasters import latest_frame
+from hybridcast.nowcasters.base import latest_frame
 from hybridcast.nwp.contract import RATE
 from hybridcast.nwp.regrid import on_radar_grid
 from hybridcast.sources import Sources

@@ -48,7 +48,7 @@ def estimate_motion(recent: xr.DataArray, *, method: MotionMethod | None = None,
         Precipitation field, dims ``(time, y, x)``, mm h-1, at least two frames that are not all missing for motion to
         be found. Only the latest frames are used.
     method
-        `DenseFlow()` by default; `DIS()` and `hybridcast.pysteps_adapters.PystepsMotion(...)` are others.
+        `DenseFlow()` by default; `DIS()` and `hybridcast.nowcasters.pysteps.PystepsMotion(...)` are others.
     device
         "cpu", "cuda", or "auto": what `method` has set, and a GPU if one works.
 

@@ -18,7 +18,7 @@ from hybridcast.core.field import NAME, iso_time
 from hybridcast.core.files import written_whole
 from hybridcast.forecasting import HISTORY, forecast
 from hybridcast.nightly.config import RegionSettings, nowcasters_of
-from hybridcast.nowcasters import Nowcaster
+from hybridcast.nowcasters.base import Nowcaster
 from hybridcast.verification.cases import read_sums, sums_of_models, write_sums
 from hybridcast.verification.hours import over_hours
 from hybridcast.verification.sums import ENSEMBLE, PROBABILITY, SCALES, THRESHOLDS, common_mask

@@ -22,7 +22,7 @@ from hybridcast.errors import InputError
 from hybridcast.names import LEARNED, compared, learned
 from hybridcast.nightly.alarm import AlarmSettings
 from hybridcast.nightly.days import dates_of
-from hybridcast.nowcasters import Nowcaster
+from hybridcast.nowcasters.base import Nowcaster
 from hybridcast.radar import formats
 from hybridcast.settings import from_table, read_toml
 from hybridcast.verification.cases import FALLBACK, REFERENCE, complete

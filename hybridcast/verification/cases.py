@@ -10,7 +10,7 @@ import xarray as xr
 
 from hybridcast.core.field import NAME
 from hybridcast.core.files import written_whole
-from hybridcast.nowcasters import Advection, Nowcaster, Persistence
+from hybridcast.nowcasters.base import Advection, Nowcaster, Persistence
 from hybridcast.verification.sums import sums_of
 
 #: The plain advection, always among those compared: its wet area is the one for scores at equal wet area.

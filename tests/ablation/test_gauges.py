@@ -24,7 +24,7 @@ from hybridcast.datasets.events import load_events
 from hybridcast.datasets.pseudo_gauges import simulated_radar_bias
 from hybridcast.errors import InputError
 from hybridcast.fusion.hybrid import trained
-from hybridcast.nowcasters import Advection
+from hybridcast.nowcasters.base import Advection
 
 ALONE, TOGETHER = SOURCES
 SETTINGS = HeldOutSettings(cases=2)

@@ -7,7 +7,7 @@ import pytest
 
 from hybridcast.contrib import pysteps_plugin as pysteps_interface
 from hybridcast.errors import InputError
-from hybridcast.pysteps_adapters._call import to_dbr
+from hybridcast.nowcasters.pysteps._call import to_dbr
 
 pysteps = pytest.importorskip("pysteps")
 STEP = (2.0, -1.0)  # cells to the right and rows upwards, each time step

@@ -18,7 +18,7 @@ from hybridcast.fusion.hybrid import Hybrid, hindcasts_of, only, trained
 from hybridcast.learned.blend import LiveSettings
 from hybridcast.learned.model import load_model, save_model
 from hybridcast.motion.estimate import DIS
-from hybridcast.nowcasters import Advection
+from hybridcast.nowcasters.base import Advection
 
 MINUTE = np.timedelta64(1, "m")
 SHAPE = (64, 72)

@@ -14,7 +14,7 @@ from hybridcast.errors import InputError
 from hybridcast.nightly.query import ask, score_table
 from hybridcast.nightly.records import RegionNight, WorstCase
 from hybridcast.nightly.store import Provenance, day_folder, history, read_night, write_night
-from hybridcast.nowcasters import forecast_dataset
+from hybridcast.nowcasters.base import forecast_dataset
 from hybridcast.verification import scores
 from hybridcast.verification.cases import sums_of_models
 from hybridcast.verification.sums import ENSEMBLE, SCALES, common_mask

@@ -8,7 +8,7 @@ import synthetic
 import xarray as xr
 
 from hybridcast.errors import InputError
-from hybridcast.nowcasters import forecast_dataset
+from hybridcast.nowcasters.base import forecast_dataset
 from hybridcast.verification.hours import over_hours
 from hybridcast.verification.sums import ENSEMBLE, sums_of
 

@@ -14,7 +14,7 @@ from pysteps.verification.detcontscores import det_cont_fct
 from scores.categorical import ThresholdEventOperator
 from scores.spatial import fss_2d
 
-from hybridcast.nowcasters import Advection, forecast_dataset
+from hybridcast.nowcasters.base import Advection, forecast_dataset
 from hybridcast.radar import open_radar
 from hybridcast.verification import scores as ours
 from hybridcast.verification.sums import ENSEMBLE, PROBABILITY, SCALES, THRESHOLDS, sums_of

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybridcast.errors import InputError
-from hybridcast.nowcasters import forecast_dataset
+from hybridcast.nowcasters.base import forecast_dataset
 from hybridcast.verification import scores
 from hybridcast.verification.sums import ENSEMBLE, PROBABILITY, common_mask, sums_of, window_reaches
 

@@ -8,7 +8,7 @@ import synthetic
 import xarray as xr
 from scipy.stats import pearsonr
 
-from hybridcast.nowcasters import forecast_dataset
+from hybridcast.nowcasters.base import forecast_dataset
 from hybridcast.verification.scores import (
     correlation,
     csi,

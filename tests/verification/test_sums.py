@@ -9,7 +9,7 @@ import synthetic
 import xarray as xr
 
 from hybridcast.errors import InputError
-from hybridcast.nowcasters import forecast_dataset
+from hybridcast.nowcasters.base import forecast_dataset
 from hybridcast.verification.sums import THRESHOLDS, sums_of
 
 SHAPE = (9, 11)

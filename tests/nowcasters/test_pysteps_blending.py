@@ -10,7 +10,7 @@ from synthetic import disc, rain, translation
 from hybridcast.core.field import NAME
 from hybridcast.errors import InputError
 from hybridcast.motion.estimate import DenseFlow
-from hybridcast.pysteps_adapters import LinearBlending, StepsBlending
+from hybridcast.nowcasters.pysteps import LinearBlending, StepsBlending
 
 MINUTE = np.timedelta64(1, "m")
 LEADS = np.arange(1, 7) * 10 * MINUTE

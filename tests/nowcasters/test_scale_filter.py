@@ -10,15 +10,15 @@ import pytest
 import synthetic
 import xarray as xr
 
-from hybridcast import scales
 from hybridcast.advection import advect
 from hybridcast.datasets.registry import fetch
 from hybridcast.errors import FetchError, InputError
 from hybridcast.forecasting import forecast, save_forecast
 from hybridcast.motion.estimate import estimate_motion, motion_dataset
-from hybridcast.nowcasters import Advection
+from hybridcast.nowcasters.base import Advection
+from hybridcast.nowcasters.base import scale_filter as scales
+from hybridcast.nowcasters.scale_filter import ScaleFilter, filtered
 from hybridcast.radar import open_radar
-from hybridcast.scales import ScaleFilter, filtered
 from hybridcast.settings import ScaleSettings
 
 MINUTE = np.timedelta64(1, "m")
@@ -215,7 +215,7 @@ def test_wavelengths_are_metres_on_any_grid():
 
 
 def theirs_and_ours(rain, leads, settings, motion=None):
-    adapters = pytest.importorskip("hybridcast.pysteps_adapters")
+    adapters = pytest.importorskip("hybridcast.nowcasters.pysteps")
     options = {"motion": motion} if motion else {}
     ours = ScaleFilter(settings=settings, **options)
     theirs = adapters.SProg(motion=ours.motion).forecast(rain, leads)

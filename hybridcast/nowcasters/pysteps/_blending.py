@@ -25,8 +25,8 @@ from hybridcast.advection import check_lead_times
 from hybridcast.core.field import NAME, check_same_grid, iso_time, metres_per_cell, time_step
 from hybridcast.errors import InputError
 from hybridcast.motion.estimate import MotionMethod, cells_per_step
-from hybridcast.nowcasters import LeadTimes, forecast_dataset, latest_frame, radar_status
-from hybridcast.pysteps_adapters._call import (
+from hybridcast.nowcasters.base import LeadTimes, forecast_dataset, latest_frame, radar_status
+from hybridcast.nowcasters.pysteps._call import (
     LONE_STEP,
     LOWEST_DBR,
     LOWEST_RATE,
@@ -38,8 +38,8 @@ from hybridcast.pysteps_adapters._call import (
     thresholded,
     to_dbr,
 )
-from hybridcast.pysteps_adapters._motion import PystepsMotion
-from hybridcast.pysteps_adapters._run import WHOLE, _advect, _ensemble_dataset
+from hybridcast.nowcasters.pysteps._motion import PystepsMotion
+from hybridcast.nowcasters.pysteps._run import WHOLE, _advect, _ensemble_dataset
 
 DIMS = ("reference_time", "time", "y", "x")
 

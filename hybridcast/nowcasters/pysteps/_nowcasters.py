@@ -9,10 +9,10 @@ import xarray as xr
 
 from hybridcast.errors import InputError
 from hybridcast.motion.estimate import MotionMethod
-from hybridcast.nowcasters import LeadTimes
-from hybridcast.pysteps_adapters._call import LOWEST_DBR, Array, rate_from_dbr, thresholded, to_dbr
-from hybridcast.pysteps_adapters._motion import PystepsMotion
-from hybridcast.pysteps_adapters._run import Case, Run, nowcast
+from hybridcast.nowcasters.base import LeadTimes
+from hybridcast.nowcasters.pysteps._call import LOWEST_DBR, Array, rate_from_dbr, thresholded, to_dbr
+from hybridcast.nowcasters.pysteps._motion import PystepsMotion
+from hybridcast.nowcasters.pysteps._run import Case, Run, nowcast
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from hybridcast.core.field import NAME
 from hybridcast.datasets.pseudo_nwp import PERFECT, pseudo_nwp
 from hybridcast.errors import InputError
 from hybridcast.motion.estimate import DenseFlow
-from hybridcast.nowcasters import Advection
-from hybridcast.source_blend import Skill, SourceBlend, blended, correlation
+from hybridcast.nowcasters.base import Advection
+from hybridcast.nowcasters.skill_blend import Skill, SourceBlend, blended, correlation
 
 MINUTE = np.timedelta64(1, "m")
 LEADS = np.arange(1, 9) * 15 * MINUTE

@@ -9,12 +9,13 @@ import sys
 import numpy as np
 import pytest
 import xarray as xr
+from hybridcast.nowcasters.base.pysteps import _motion
 
 from hybridcast.core.field import precipitation
 from hybridcast.errors import DependencyError, InputError
 from hybridcast.motion.estimate import motion_dataset
-from hybridcast.nowcasters import Persistence
-from hybridcast.pysteps_adapters import Anvil, Linda, PystepsExtrapolation, PystepsMotion, SProg, Steps, _motion
+from hybridcast.nowcasters.base import Persistence
+from hybridcast.nowcasters.pysteps import Anvil, Linda, PystepsExtrapolation, PystepsMotion, SProg, Steps
 
 pytest.importorskip("pysteps")
 
@@ -409,7 +410,7 @@ def test_blobs_without_scikit_image_say_what_to_install(monkeypatch):
 
 
 def test_importing_the_adapters_does_not_import_pysteps():
-    code = "import sys, hybridcast.pysteps_adapters; print('pysteps' in sys.modules)"
+    code = "import sys, hybridcast.nowcasters.pysteps; print('pysteps' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 

@@ -32,7 +32,7 @@ from hybridcast.advection import advect, check_lead_times
 from hybridcast.core.field import NAME, check_same_grid, iso_time
 from hybridcast.errors import InputError
 from hybridcast.motion.estimate import DenseFlow, MotionMethod, usable_frames
-from hybridcast.nowcasters import Advection, LeadTimes, forecast_dataset, latest_frame, radar_status
+from hybridcast.nowcasters.base import Advection, LeadTimes, forecast_dataset, latest_frame, radar_status
 from hybridcast.settings import AdvectionSettings
 
 Array = NDArray[np.float32]
@@ -90,7 +90,7 @@ class SourceBlend:
         return f"{'salient' if self.salient else 'linear'} blend by recent skill"
 
     def forecast(self, recent: xr.DataArray, lead_times: LeadTimes) -> xr.Dataset:
-        """See `hybridcast.nowcasters.Nowcaster`; `source_weight` has the dims ``("source", "lead_time")``."""
+        """See `hybridcast.nowcasters.base.Nowcaster`; `source_weight` has the dims ``("source", "lead_time")``."""
         leads = check_lead_times(lead_times)
         made = Advection(self.motion, self.settings).forecast(recent, leads)
         _, age = latest_frame(recent)

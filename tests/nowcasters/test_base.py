@@ -12,7 +12,7 @@ import xarray as xr
 from hybridcast.advection import advect
 from hybridcast.errors import InputError
 from hybridcast.motion.estimate import DIS, DenseFlow, estimate_motion, no_motion
-from hybridcast.nowcasters import Advection, Persistence, forecast_dataset, latest_frame
+from hybridcast.nowcasters.base import Advection, Persistence, forecast_dataset, latest_frame
 from hybridcast.settings import AdvectionSettings, MotionSettings
 
 LEADS = np.arange(1, 7) * np.timedelta64(5, "m")

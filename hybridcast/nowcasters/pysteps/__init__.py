@@ -20,9 +20,9 @@ it prints goes to this module's logger at level DEBUG.
 
 from __future__ import annotations
 
-from hybridcast.pysteps_adapters._blending import LinearBlending, StepsBlending
-from hybridcast.pysteps_adapters._motion import PystepsMotion
-from hybridcast.pysteps_adapters._nowcasters import Anvil, Linda, PystepsExtrapolation, SProg, Steps
+from hybridcast.nowcasters.pysteps._blending import LinearBlending, StepsBlending
+from hybridcast.nowcasters.pysteps._motion import PystepsMotion
+from hybridcast.nowcasters.pysteps._nowcasters import Anvil, Linda, PystepsExtrapolation, SProg, Steps
 
 __all__ = [
     "Anvil",

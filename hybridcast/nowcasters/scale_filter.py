@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from hybridcast.advection import LONGEST_STEP, check_lead_times
 from hybridcast.core.field import GRID_MAPPING, NAME, iso_time, metres_per_cell, time_step
 from hybridcast.motion.estimate import DenseFlow, MotionMethod, cells_per_step, check_motion
-from hybridcast.nowcasters import LeadTimes, forecast_dataset, latest_frame, radar_status
+from hybridcast.nowcasters.base import LeadTimes, forecast_dataset, latest_frame, radar_status
 from hybridcast.settings import ScaleSettings
 from hybridcast_kernels import scales_cpu as kernels
 from hybridcast_kernels.advection_cpu import LINEAR
@@ -56,7 +56,7 @@ LEAST_RATIO = 1.5
 class ScaleFilter:
     """The latest frame carried along the motion, each scale fading as it becomes unpredictable: S-PROG of our own.
 
-    Seed (2003); see `hybridcast.scales`. It takes frames of up to half an hour, and fewer do. The order of the model is
+    Seed (2003); see `hybridcast.nowcasters.scale_filter`. It takes frames of up to half an hour, and fewer do. The order of the model is
     lower, or the frame plainly carried on, where too many are missing or dry; the attribute ``fallback`` of the result
     says why.
     """
@@ -70,7 +70,7 @@ class ScaleFilter:
         return f"scale filter ({self.motion.name})"
 
     def forecast(self, recent: xr.DataArray, lead_times: LeadTimes) -> xr.Dataset:
-        """See `hybridcast.nowcasters.Nowcaster`; the result holds the motion `u` and `v` too."""
+        """See `hybridcast.nowcasters.base.Nowcaster`; the result holds the motion `u` and `v` too."""
         leads = check_lead_times(lead_times)
         motion = self.motion.estimate(recent)
         made = _filter(recent, motion, leads, self.settings)

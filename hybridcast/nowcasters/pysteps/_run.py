@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from hybridcast.advection import check_lead_times
 from hybridcast.core.field import NAME, iso_time, metres_per_cell, time_step
 from hybridcast.motion.estimate import MotionMethod, cells_per_step
-from hybridcast.nowcasters import LeadTimes, forecast_dataset, latest_frame, radar_status
-from hybridcast.pysteps_adapters._call import LONE_STEP, LOWEST_RATE, Array, failures, log, quiet_pysteps
+from hybridcast.nowcasters.base import LeadTimes, forecast_dataset, latest_frame, radar_status
+from hybridcast.nowcasters.pysteps._call import LONE_STEP, LOWEST_RATE, Array, failures, log, quiet_pysteps
 
 #: Leads within this share of a step are at the step.
 WHOLE = 1e-6

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hybridcast.core.field import iso_time, time_step
 from hybridcast.errors import InputError
 from hybridcast.motion.estimate import motion_dataset
-from hybridcast.pysteps_adapters._call import (
+from hybridcast.nowcasters.pysteps._call import (
     DRY_DBR,
     LONE_STEP,
     LOWEST_RATE,

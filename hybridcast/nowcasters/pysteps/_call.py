@@ -15,7 +15,7 @@ from hybridcast.errors import DependencyError
 
 Array = NDArray[np.float64]
 
-log = logging.getLogger("hybridcast.pysteps_adapters")
+log = logging.getLogger("hybridcast.nowcasters.pysteps")
 
 #: Rates below this (mm h-1) are dry, as pysteps recommends.
 LOWEST_RATE = 0.1
