@@ -21,7 +21,6 @@ from hybridcast.core.field import GRID_MAPPING
 from hybridcast.core.grid import coarsened
 from hybridcast.datasets.events import SPACING
 from hybridcast.errors import InputError
-from hybridcast.features import EVERY_NAME, known_at, origins_of, rows_at
 from hybridcast.fusion.probability_matching import falling, levels_of, matchings_of, ranking_of, shares_of, wet_values
 from hybridcast.fusion.sampling_grid import Grid
 from hybridcast.learned.attention import CrossAttention, load_attention
@@ -32,7 +31,8 @@ from hybridcast.learned.tokens import heard_of, tokens_at
 from hybridcast.learned.with_sources import model_rate
 from hybridcast.motion.estimate import DenseFlow, MotionMethod
 from hybridcast.nowcasters.base import LeadTimes, forecast_dataset, latest_frame, radar_status
-from hybridcast.sources import Sources, guided, on_cells
+from hybridcast.predictors.radar import EVERY_NAME, known_at, origins_of, rows_at
+from hybridcast.predictors.sources import Sources, guided, on_cells
 from hybridcast_kernels import scales_cpu
 
 Array = NDArray[np.float32]

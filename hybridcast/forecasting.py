@@ -21,7 +21,7 @@ from hybridcast.core.files import written_whole
 from hybridcast.errors import InputError
 from hybridcast.nowcasters.base import LeadTimes, Nowcaster
 from hybridcast.nwp.availability import DELAY
-from hybridcast.sources import Sources, offset_of, sources_at
+from hybridcast.predictors.sources import Sources, offset_of, sources_at
 from hybridcast.stations.adjustment import AdjustmentReport, adjusted
 from hybridcast_kernels.devices import Device
 

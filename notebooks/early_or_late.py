@@ -21,7 +21,6 @@ import numpy as np
 
 from hybridcast.core.files import written_whole
 from hybridcast.datasets.events import Event, load_events
-from hybridcast.features import EVERY_NAME, FEATURES
 from hybridcast.learned.attention import AttentionSettings, CrossAttention, size
 from hybridcast.learned.attention_training import Told, fit_attention
 from hybridcast.learned.blend import Scored, fit_blend, probability
@@ -40,6 +39,7 @@ from hybridcast.learned.training import (
     weighted,
 )
 from hybridcast.learned.with_sources import ALONE, FUSED, model_is_there, radar_is_there
+from hybridcast.predictors.radar import EVERY_NAME, FEATURES
 
 SAMPLING = Sampling(leads=(30, 60, 90, 120, 180), cells=300, cases=4, apart=30)
 NETWORKS = {"early": AttentionSettings(steps=400, batch=1024, check_every=40)}

@@ -14,7 +14,7 @@ from hybridcast.core.field import with_crs
 from hybridcast.datasets.pseudo_nwp.runs import runs_before
 from hybridcast.errors import InputError
 from hybridcast.forecasting import forecast
-from hybridcast.sources import Sources, sources_at
+from hybridcast.predictors.sources import Sources, sources_at
 from hybridcast.stations import station_reports
 
 torch = pytest.importorskip("torch")

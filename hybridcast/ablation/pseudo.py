@@ -27,8 +27,8 @@ from hybridcast.nowcasters.base import LeadTimes, Nowcaster, forecast_dataset
 from hybridcast.nowcasters.pysteps import LinearBlending
 from hybridcast.nowcasters.skill_blend import SourceBlend
 from hybridcast.nwp import available, on_radar_grid
-from hybridcast.nwp.planes import plane_times
-from hybridcast.sources import sources_at
+from hybridcast.predictors.nwp import plane_times
+from hybridcast.predictors.sources import sources_at
 from hybridcast.verification.tables import summary
 
 #: How many whole hours before the issue time runs started, at least: by then they are there.

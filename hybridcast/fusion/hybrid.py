@@ -30,7 +30,6 @@ from hybridcast.core.device import resolved
 from hybridcast.core.field import GRID_MAPPING, NAME, iso_time
 from hybridcast.core.grid import cell_size, coarsened
 from hybridcast.errors import InputError
-from hybridcast.features import Situation, origins_of, rows_in_moving_frame, rows_of, situation_of
 from hybridcast.fusion.inflow import inflow_of
 from hybridcast.fusion.nwp_matching import Wetness
 from hybridcast.fusion.probability_matching import (
@@ -52,7 +51,8 @@ from hybridcast.learned.with_sources import SourceStage, model_rate
 from hybridcast.motion.estimate import DenseFlow, MotionMethod, cells_per_step
 from hybridcast.nowcasters.base import LeadTimes, forecast_dataset, latest_frame, radar_status
 from hybridcast.nowcasters.scale_filter import filtered
-from hybridcast.sources import Sources, guided, on_cells, planes_of
+from hybridcast.predictors.radar import Situation, origins_of, rows_in_moving_frame, rows_of, situation_of
+from hybridcast.predictors.sources import Sources, guided, on_cells, planes_of
 from hybridcast_kernels import scales_cpu
 from hybridcast_kernels.devices import Device, kernels_for
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 
-from hybridcast.features import Situation, known_at, origins_of, rows_at
 from hybridcast.learned.with_sources import model_is_there, model_rate
+from hybridcast.predictors.radar import Situation, known_at, origins_of, rows_at
 
 Array = NDArray[np.float32]
 Odds = Callable[[Array, float], Array]

@@ -25,12 +25,12 @@ from safetensors.numpy import save_file
 
 from hybridcast.core.files import written_whole
 from hybridcast.errors import InputError
-from hybridcast.features import NAMES
 from hybridcast.learned.attention_inputs import PREDICTORS, prepared
 from hybridcast.learned.boosting import THRESHOLDS
 from hybridcast.learned.network import need_torch
 from hybridcast.learned.tokens import NWP, STATION, Tokens
-from hybridcast.nwp.planes import NAMES as NWP_NAMES
+from hybridcast.predictors.nwp import NAMES as NWP_NAMES
+from hybridcast.predictors.radar import NAMES
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -120,7 +120,7 @@ class CrossAttention:
         Parameters
         ----------
         rows
-            Predictors, shape ``(row, feature)``, in the order of `hybridcast.features.EVERY_NAME`, or of its first
+            Predictors, shape ``(row, feature)``, in the order of `hybridcast.predictors.radar.EVERY_NAME`, or of its first
             part, `NAMES`, where there is no source.
         tokens
             Of the same rows.

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hybridcast.features import EVERY_NAME, NAMES
 from hybridcast.learned.linear import inputs_of
 from hybridcast.learned.tokens import OFFSETS, Tokens
-from hybridcast.nwp.planes import NAMES as NWP_NAMES
+from hybridcast.predictors.nwp import NAMES as NWP_NAMES
+from hybridcast.predictors.radar import EVERY_NAME, NAMES
 
 Array = NDArray[np.float32]
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridcast.errors import InputError
-from hybridcast.features import EVERY_NAME, NAMES
 from hybridcast.learned.samples import Samples
+from hybridcast.predictors.radar import EVERY_NAME, NAMES
 from hybridcast_kernels.trees_cpu import Forest, raw_scores
 
 Array = NDArray[np.float32]
@@ -77,7 +77,7 @@ class Boosting:
         Parameters
         ----------
         rows
-            Predictors, shape ``(row, feature)``, in the order of `hybridcast.features.EVERY_NAME`.
+            Predictors, shape ``(row, feature)``, in the order of `hybridcast.predictors.radar.EVERY_NAME`.
 
         Returns
         -------
@@ -119,7 +119,7 @@ def train_boosting(
     weight
         How much each row counts, shape ``(row,)``, instead of the samples' own.
     features
-        Predictors to look at, the first ones of `hybridcast.features.EVERY_NAME`.
+        Predictors to look at, the first ones of `hybridcast.predictors.radar.EVERY_NAME`.
     """
     import lightgbm
 

@@ -14,7 +14,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from threadpoolctl import threadpool_limits
 
-from hybridcast.features import EVERY_NAME, WET, WIDTHS
+from hybridcast.predictors.radar import EVERY_NAME, WET, WIDTHS
 
 Array = NDArray[np.float32]
 Doubles = NDArray[np.float64]

@@ -24,12 +24,12 @@ from safetensors.numpy import save as save_tensors
 
 from hybridcast.datasets.registry import packaged
 from hybridcast.errors import InputError
-from hybridcast.features import EVERY_NAME, FEATURES
 from hybridcast.learned.blend import Blend
 from hybridcast.learned.boosting import Boosting
 from hybridcast.learned.linear import LinearMember
 from hybridcast.learned.network import Network, NetworkSettings
 from hybridcast.learned.with_sources import SourceMembers, SourceStage
+from hybridcast.predictors.radar import EVERY_NAME, FEATURES
 
 FORMAT = 2
 MANIFEST = "manifest.json"

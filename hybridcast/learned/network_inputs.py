@@ -17,9 +17,9 @@ from hybridcast.advection import LONGEST_STEP
 from hybridcast.core.field import metres_per_cell, time_step
 from hybridcast.core.grid import block_size
 from hybridcast.core.neighbourhoods import decibels
-from hybridcast.features import frame_before
 from hybridcast.motion.estimate import cells_per_step, check_motion, usable_frames
 from hybridcast.nowcasters.scale_filter import filtered
+from hybridcast.predictors.radar import frame_before
 from hybridcast_kernels.advection_cpu import LINEAR
 from hybridcast_kernels.advection_cpu import advect as advect_arrays
 from hybridcast_kernels.trajectories import origins, sample

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from hybridcast.datasets.events import Event, issue_times, load_event
 from hybridcast.datasets.pseudo_nwp import PRESETS
 from hybridcast.datasets.pseudo_nwp.runs import runs_before
-from hybridcast.features import EVERY_NAME, Situation, origins_of, rows_of, situation_of
 from hybridcast.learned.network_inputs import LEADS, Case, inputs_of, outcome_of
 from hybridcast.motion.estimate import DenseFlow, MotionMethod
 from hybridcast.nowcasters.base import latest_frame
 from hybridcast.nowcasters.scale_filter import filtered
 from hybridcast.nwp import open_nwp
-from hybridcast.sources import Sources, planes_of, sources_at
+from hybridcast.predictors.radar import EVERY_NAME, Situation, origins_of, rows_of, situation_of
+from hybridcast.predictors.sources import Sources, planes_of, sources_at
 from hybridcast.stations import open_stations
 from hybridcast.terrain import open_terrain
 
@@ -53,7 +53,7 @@ class Samples(NamedTuple):
     """Rows of predictors and what was observed; one event's, or several one after the other."""
 
     predictors: Array
-    """Shape ``(row, feature)``, features as `hybridcast.features.EVERY_NAME` has them."""
+    """Shape ``(row, feature)``, features as `hybridcast.predictors.radar.EVERY_NAME` has them."""
     observed: Array
     """Rain rate, mm h-1, shape ``(row,)``."""
     weight: Array

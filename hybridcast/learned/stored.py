@@ -18,10 +18,10 @@ import numpy as np
 import xarray as xr
 
 from hybridcast.datasets.events import SPACING, Event
-from hybridcast.features import EVERY_NAME
 from hybridcast.learned import network_inputs as inputs
 from hybridcast.learned.network_inputs import Case, Inputs, Outcome
 from hybridcast.learned.samples import Drawn, Samples, Sampling, sample_event
+from hybridcast.predictors.radar import EVERY_NAME
 
 Report = Callable[[str], None]
 

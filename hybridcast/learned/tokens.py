@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from hybridcast.core.field import metres_per_cell
 from hybridcast.core.neighbourhoods import decibels, known_mean, window_mean
-from hybridcast.features import SOURCE_NAMES, Situation
 from hybridcast.nowcasters.base import latest_frame
 from hybridcast.nwp.contract import RATE
 from hybridcast.nwp.regrid import on_radar_grid
-from hybridcast.sources import Sources
+from hybridcast.predictors.radar import SOURCE_NAMES, Situation
+from hybridcast.predictors.sources import Sources
+from hybridcast.predictors.stations import Spoken, spoken_of
 from hybridcast.stations.interpolation import nearest
 from hybridcast.stations.place import kilometres
-from hybridcast.stations.planes import Spoken, spoken_of
 from hybridcast_kernels.trajectories import sample
 
 Array = NDArray[np.float32]
@@ -76,7 +76,7 @@ def heard_of(recent: xr.DataArray, situation: Situation, sources: Sources) -> He
     recent
         Precipitation field up to the issue time.
     situation
-        What `hybridcast.features.situation_of` made of it and of the same sources.
+        What `hybridcast.predictors.radar.situation_of` made of it and of the same sources.
     sources
         On the cells of `recent`.
     """

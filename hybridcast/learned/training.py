@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from hybridcast.datasets.events import SPACING, Event
 from hybridcast.errors import InputError
-from hybridcast.features import NAMES
 from hybridcast.learned.blend import Blend, Scored, fit_blend, probability
 from hybridcast.learned.boosting import THRESHOLDS, Boosting, BoostingSettings, train_boosting
 from hybridcast.learned.linear import NEIGHBOURHOOD, SCALES, LinearMember, fit_member
@@ -41,6 +40,7 @@ from hybridcast.learned.with_sources import (
     source_answers,
     train_source_members,
 )
+from hybridcast.predictors.radar import NAMES
 
 Array = NDArray[np.float32]
 

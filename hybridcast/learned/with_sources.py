@@ -14,11 +14,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hybridcast.features import EVERY_NAME, FEATURES
 from hybridcast.learned.blend import Blend, Scored, fit_blend
 from hybridcast.learned.boosting import Boosting, BoostingSettings, train_boosting
 from hybridcast.learned.linear import NWP, SUREST, LinearMember, fit_member
 from hybridcast.learned.samples import Samples
+from hybridcast.predictors.radar import EVERY_NAME, FEATURES
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]

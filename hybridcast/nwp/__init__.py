@@ -17,9 +17,9 @@ from hybridcast.errors import InputWarning, ReadError
 from hybridcast.nwp.availability import available
 from hybridcast.nwp.contract import check_nwp, model_fields
 from hybridcast.nwp.pieces import NwpFormat, Piece, assembled
-from hybridcast.nwp.planes import nwp_planes, plane_times
 from hybridcast.nwp.regrid import on_radar_grid
 from hybridcast.nwp.steering import steering_wind
+from hybridcast.predictors.nwp import nwp_planes, plane_times
 from hybridcast.radar._files import head_of
 
 __all__ = [

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import synthetic
 
-from hybridcast.features import EVERY_NAME, SOURCE_NAMES, origins_of, situation_of
 from hybridcast.fusion.inflow import inflow_of
 from hybridcast.fusion.sampling_grid import Grid
 from hybridcast.motion.estimate import DenseFlow
+from hybridcast.predictors.radar import EVERY_NAME, SOURCE_NAMES, origins_of, situation_of
 
 SHAPE = (48, 60)
 LEADS = (np.array([15, 30, 60]) * 60e9).astype("timedelta64[ns]")

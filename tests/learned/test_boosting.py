@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as of_numpy
 
 from hybridcast.errors import InputError
-from hybridcast.features import NAMES
 from hybridcast.learned.boosting import Boosting, BoostingSettings, decreasing, train_boosting
 from hybridcast.learned.samples import Samples
+from hybridcast.predictors.radar import NAMES
 
 SETTINGS = BoostingSettings(trees=6, leaves=8, threads=1)
 THRESHOLDS = (0.1, 1.0, 5.0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hybridcast.features import NAMES
 from hybridcast.learned.linear import (
     NEIGHBOURHOOD,
     SCALES,
@@ -16,6 +15,7 @@ from hybridcast.learned.linear import (
     inputs_of,
     interpolated,
 )
+from hybridcast.predictors.radar import NAMES
 
 TRUTH = np.array([1.5, -0.8, 0.3])  # the constant last
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from hybridcast.errors import InputError
-from hybridcast.features import NAMES
 from hybridcast.learned.boosting import Boosting
 from hybridcast.learned.model import MANIFEST, NETWORK_PART, WEIGHTS, load_model, save_model
+from hybridcast.predictors.radar import NAMES
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import xarray as xr
 
 from hybridcast.datasets.events import Event, load_event, load_events
 from hybridcast.errors import DependencyError, InputError
-from hybridcast.features import EVERY_NAME
 from hybridcast.learned import stored
 from hybridcast.learned import training as module
 from hybridcast.learned.blend import Blend, Scored
@@ -20,6 +19,7 @@ from hybridcast.learned.network_inputs import LEADS as NETWORK_LEADS
 from hybridcast.learned.samples import Samples, Sampling, joined, sample_case, sample_event
 from hybridcast.learned.training import MEMBERS, EventSamples, brier_scores, groups_of, train, weighted
 from hybridcast.motion.estimate import DenseFlow
+from hybridcast.predictors.radar import EVERY_NAME
 
 MINUTE = np.timedelta64(1, "m")
 LEADS = (15, 30, 60)

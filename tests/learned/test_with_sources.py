@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hybridcast.features import EVERY_NAME, FEATURES
 from hybridcast.learned.blend import Blend, probability
 from hybridcast.learned.boosting import BoostingSettings
 from hybridcast.learned.samples import Samples
@@ -22,6 +21,7 @@ from hybridcast.learned.with_sources import (
     source_answers,
     train_source_members,
 )
+from hybridcast.predictors.radar import EVERY_NAME, FEATURES
 
 THRESHOLDS = (0.5, 1.0)
 RATE, MODEL, LEAD = (EVERY_NAME.index(name) for name in ("rate", "nwp_rate", "lead_time"))

@@ -13,13 +13,13 @@ import xarray as xr
 from hybridcast.core.field import with_crs
 from hybridcast.datasets.pseudo_nwp.runs import runs_before
 from hybridcast.errors import InputError
-from hybridcast.features import EVERY_NAME, NAMES, SOURCE_NAMES, rows_of, situation_of
 from hybridcast.forecasting import forecast, load_forecast, save_forecast
 from hybridcast.fusion.hybrid import trained
 from hybridcast.motion.estimate import DenseFlow
 from hybridcast.nowcasters.base import Advection
 from hybridcast.nwp.contract import model_fields
-from hybridcast.sources import Sources, planes_of, sources_at
+from hybridcast.predictors.radar import EVERY_NAME, NAMES, SOURCE_NAMES, rows_of, situation_of
+from hybridcast.predictors.sources import Sources, planes_of, sources_at
 from hybridcast.stations import station_reports
 from hybridcast.terrain import terrain_dataset
 

@@ -19,13 +19,13 @@ from hybridcast.motion.estimate import MotionMethod
 from hybridcast.motion.wind_guidance import GuidedFlow
 from hybridcast.nwp.availability import DELAY, available
 from hybridcast.nwp.contract import RATE, WIND
-from hybridcast.nwp.planes import nwp_planes, plane_times
 from hybridcast.nwp.regrid import on_radar_grid
 from hybridcast.nwp.steering import steering_wind
+from hybridcast.predictors.nwp import nwp_planes, plane_times
+from hybridcast.predictors.stations import station_planes
 from hybridcast.stations.clock import clock_offset
 from hybridcast.stations.contract import check_stations, interval_of, known_at
 from hybridcast.stations.place import places_on
-from hybridcast.stations.planes import station_planes
 from hybridcast.stations.quality import checked_reports
 from hybridcast.terrain import terrain_dataset, terrain_planes
 
@@ -223,7 +223,7 @@ def planes_of(
     Returns
     -------
     dict
-        By the names in `hybridcast.features.SOURCE_NAMES`: float32, shape ``(lead, y, x)`` or ``(y, x)``.
+        By the names in `hybridcast.predictors.radar.SOURCE_NAMES`: float32, shape ``(lead, y, x)`` or ``(y, x)``.
     """
     if not sources:
         return None

@@ -7,7 +7,8 @@ import pytest
 import synthetic
 
 from hybridcast.core.field import precipitation
-from hybridcast.features import (
+from hybridcast.motion.estimate import DenseFlow, motion_dataset
+from hybridcast.predictors.radar import (
     EVERY_NAME,
     FEATURES,
     NAMES,
@@ -17,7 +18,6 @@ from hybridcast.features import (
     rows_of,
     situation_of,
 )
-from hybridcast.motion.estimate import DenseFlow, motion_dataset
 
 MINUTE = np.timedelta64(1, "m")
 STEP = 5 * MINUTE

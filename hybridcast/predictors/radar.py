@@ -26,8 +26,8 @@ from hybridcast.core.field import metres_per_cell
 from hybridcast.core.neighbourhoods import decibels, known_mean, local_correlation, window_mean, window_size
 from hybridcast.motion.estimate import cells_per_step, usable_frames
 from hybridcast.nowcasters.scale_filter import filtered
-from hybridcast.nwp.planes import PLANES as OF_NWP
-from hybridcast.stations.planes import PLANES as OF_STATIONS
+from hybridcast.predictors.nwp import PLANES as OF_NWP
+from hybridcast.predictors.stations import PLANES as OF_STATIONS
 from hybridcast.terrain import PLANES as OF_TERRAIN
 from hybridcast_kernels.trajectories import origins, sample
 
@@ -182,7 +182,7 @@ def situation_of(
         `filtered_dbr` of `hybridcast.nowcasters.scale_filter.filtered` at these lead times, where it is there already.
     sources
         Planes of other sources by name, ``(lead, y, x)`` or, where they do not change, ``(y, x)``; see
-        `hybridcast.sources.planes_of`. None: rows are as wide as `NAMES`.
+        `hybridcast.predictors.sources.planes_of`. None: rows are as wide as `NAMES`.
     """
     dy, dx = metres_per_cell(recent)
     cell = abs(dy) / 1e3, float(np.abs(dx).mean()) / 1e3

@@ -10,7 +10,7 @@ from hybridcast.core.field import precipitation
 from hybridcast.core.neighbourhoods import decibels, window_mean
 from hybridcast.nwp import available, model_fields, nwp_planes, on_radar_grid, plane_times
 from hybridcast.nwp.contract import CAPE, HUMIDITY, RATE
-from hybridcast.nwp.planes import NAMES, PLANES
+from hybridcast.predictors.nwp import NAMES, PLANES
 
 MINUTE = np.timedelta64(1, "m")
 LEADS = np.arange(1, 4) * 20 * MINUTE

@@ -6,8 +6,8 @@ from stations_synthetic import MINUTE, START, gauges_in, steady_rain
 
 from hybridcast.core.field import precipitation
 from hybridcast.errors import InputError
+from hybridcast.predictors.stations import PLANES, PlaneSettings, station_planes
 from hybridcast.stations import known_at, station_reports
-from hybridcast.stations.planes import PLANES, PlaneSettings, station_planes
 
 
 def flat(rate=2.0, frames=13, size=80):
