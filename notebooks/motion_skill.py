@@ -23,7 +23,7 @@ from hybridcast.motion.estimate import DIS, DenseFlow, MotionMethod
 from hybridcast.nowcasters.base import forecast_dataset
 from hybridcast.nowcasters.pysteps import PystepsMotion
 from hybridcast.verification.scores import correlation, csi, frequency_bias
-from hybridcast.verification.sums import sums_of
+from hybridcast.verification.statistics import sums_of
 
 README = Path(__file__).parent.parent / "README.md"
 EVENTS = (

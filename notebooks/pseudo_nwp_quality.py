@@ -22,7 +22,7 @@ from hybridcast.datasets.events import Event, issue_times, load_event, load_even
 from hybridcast.datasets.pseudo_nwp import PERFECT, PRESETS, PseudoNwpSettings, pseudo_nwp
 from hybridcast.errors import FetchError
 from hybridcast.verification.scores import csi, fractions_skill_score, frequency_bias
-from hybridcast.verification.sums import sums_of
+from hybridcast.verification.statistics import sums_of
 
 THRESHOLDS = (0.1, 1.0, 5.0)
 SCALES = (2.0, 10.0, 20.0, 50.0, 100.0, 200.0)

@@ -32,7 +32,7 @@ from hybridcast.motion.estimate import DenseFlow
 from hybridcast.nowcasters.base import Nowcaster
 from hybridcast.nowcasters.pysteps import PystepsMotion, SProg
 from hybridcast.verification.scores import correlation, csi, frequency_bias, mean_absolute_error
-from hybridcast.verification.sums import THRESHOLDS, sums_of
+from hybridcast.verification.statistics import THRESHOLDS, sums_of
 from hybridcast_kernels.parallel import threads
 
 README = Path(__file__).parent.parent / "README.md"

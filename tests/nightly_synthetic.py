@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 
 from hybridcast.nightly.records import RegionNight, WorstCase
 from hybridcast.nowcasters.base import forecast_dataset
-from hybridcast.verification.sums import PROBABILITY, SCALES, THRESHOLDS, sums_of
+from hybridcast.verification.statistics import PROBABILITY, SCALES, THRESHOLDS, sums_of
 
 SHAPE = (48, 60)
 LEADS = np.array([15, 30, 60], "timedelta64[m]").astype("timedelta64[ns]")

@@ -18,7 +18,7 @@ from hybridcast.forecasting import lead_times_of, save_forecast
 from hybridcast.nowcasters.base import Advection, Persistence
 from hybridcast.radar import open_radar
 from hybridcast.verification import scores
-from hybridcast.verification.sums import sums_of
+from hybridcast.verification.statistics import sums_of
 
 MINUTE = np.timedelta64(1, "m")
 SHAPE = (64, 72)

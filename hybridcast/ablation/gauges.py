@@ -24,7 +24,6 @@ from hybridcast.core.field import NAME, iso_time, regular_times
 from hybridcast.datasets.events import Event, issue_times
 from hybridcast.datasets.registry import fetch
 from hybridcast.errors import InputError
-from hybridcast.evaluation import Progress
 from hybridcast.fusion.hybrid import trained
 from hybridcast.learned.model import DEFAULT
 from hybridcast.nowcasters.base import Nowcaster
@@ -35,8 +34,9 @@ from hybridcast.stations.contract import interval_of
 from hybridcast.stations.place import NO_OFFSET
 from hybridcast.stations.quality import checked_reports
 from hybridcast.verification import scores
-from hybridcast.verification.confidence import LEAST_DAYS, paired_difference
-from hybridcast.verification.sums import PROBABILITY, common_mask, sums_of
+from hybridcast.verification.evaluation import Progress
+from hybridcast.verification.significance import LEAST_DAYS, paired_difference
+from hybridcast.verification.statistics import PROBABILITY, common_mask, sums_of
 
 _MINUTE = np.timedelta64(1, "m")
 PLACES = ("gauges", "grid")
@@ -212,7 +212,7 @@ def summary_of(events: xr.Dataset) -> dict[str, Any]:
     dict
         `issue_times`, `adjusted` and `days`; and for "gauges" and "grid": `cases`, `points` and `wet_points` by lead
         time, the `mean` of each score by source and lead time, and the `difference` of radar and gauges to radar alone
-        (`hybridcast.verification.confidence.paired_difference`; no interval with too few days). A number that is not
+        (`hybridcast.verification.significance.paired_difference`; no interval with too few days). A number that is not
         there is None.
     """
     days = [str(day) for day in events["day"].values]

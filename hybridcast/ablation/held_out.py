@@ -23,7 +23,7 @@ from hybridcast.nowcasters.base import Nowcaster
 from hybridcast.stations import known_at, radar_at
 from hybridcast.stations.adjustment import AdjustmentSettings, adjusted
 from hybridcast.stations.quality import checked_reports
-from hybridcast.verification.sums import PROBABILITY
+from hybridcast.verification.statistics import PROBABILITY
 
 LEADS = np.array([0, 15, 30, 60]) * np.timedelta64(1, "m")
 LEVELS = (0.1, 1.0, 5.0)

@@ -21,7 +21,6 @@ from hybridcast.core.field import NAME
 from hybridcast.datasets.events import Event, load_event
 from hybridcast.datasets.pseudo_nwp import PRESETS
 from hybridcast.datasets.pseudo_nwp.runs import runs_before
-from hybridcast.evaluation import EvaluationSettings, Progress, evaluate
 from hybridcast.fusion.hybrid import Hybrid, trained
 from hybridcast.nowcasters.base import LeadTimes, Nowcaster, forecast_dataset
 from hybridcast.nowcasters.pysteps import LinearBlending
@@ -29,6 +28,7 @@ from hybridcast.nowcasters.skill_blend import SourceBlend
 from hybridcast.nwp import available, on_radar_grid
 from hybridcast.predictors.nwp import plane_times
 from hybridcast.predictors.sources import sources_at
+from hybridcast.verification.evaluation import EvaluationSettings, Progress, evaluate
 from hybridcast.verification.tables import summary
 
 #: How many whole hours before the issue time runs started, at least: by then they are there.
@@ -163,7 +163,7 @@ def pseudo_ablation(
     models
         Region -> folder of a model that was not trained on it.
     work, workers, progress
-        See `hybridcast.evaluation.evaluate`.
+        See `hybridcast.verification.evaluation.evaluate`.
     cases
         At most so many issue times of an event.
     qualities

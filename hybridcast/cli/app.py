@@ -46,7 +46,7 @@ app = typer.Typer(
 
 def _nowcaster(model: str, motion: MotionMethod, settings: Settings, thresholds: str | None) -> Nowcaster:
     """Give a nowcaster by its name, or the trained one in a folder."""
-    from hybridcast.names import models_along
+    from hybridcast.registry import models_along
 
     models = models_along(motion, settings)
     if model != "default" and not Path(model).is_dir():
@@ -176,9 +176,9 @@ def forecast(
     """
     from hybridcast.forecasting import forecast as make
     from hybridcast.forecasting import save_forecast
-    from hybridcast.names import motions
     from hybridcast.nwp import open_nwp
     from hybridcast.radar import open_radar
+    from hybridcast.registry import motions
     from hybridcast.settings import Settings, load_settings
     from hybridcast.stations import open_stations
     from hybridcast.terrain import open_terrain

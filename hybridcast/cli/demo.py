@@ -19,7 +19,7 @@ from hybridcast.nowcasters.base import Advection, Nowcaster, Persistence
 from hybridcast.plots import animate_forecast
 from hybridcast.radar import open_radar
 from hybridcast.verification.scores import correlation, csi, mean_absolute_error
-from hybridcast.verification.sums import sums_of
+from hybridcast.verification.statistics import sums_of
 
 DATASET = "pycomlink-dwd-2018"
 SHOWN = np.array([30, 60, 90, 120]) * np.timedelta64(1, "m")

@@ -67,9 +67,9 @@ def evaluate(
     Example: hybridcast evaluate --only fmi --models advection,s-prog --work scratch -o fmi.json
     """
     from hybridcast.datasets.events import load_events
-    from hybridcast.evaluation import EvaluationSettings
-    from hybridcast.evaluation import evaluate as run
-    from hybridcast.names import LEARNED, NOT_BY_DEFAULT, compared, learned
+    from hybridcast.registry import LEARNED, NOT_BY_DEFAULT, compared, learned
+    from hybridcast.verification.evaluation import EvaluationSettings
+    from hybridcast.verification.evaluation import evaluate as run
     from hybridcast.verification.tables import markdown, summary
 
     check_suffix(output, {".json"}, "--output")

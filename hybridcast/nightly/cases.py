@@ -21,7 +21,7 @@ from hybridcast.nightly.config import RegionSettings, nowcasters_of
 from hybridcast.nowcasters.base import Nowcaster
 from hybridcast.verification.cases import read_sums, sums_of_models, write_sums
 from hybridcast.verification.hours import over_hours
-from hybridcast.verification.sums import ENSEMBLE, PROBABILITY, SCALES, THRESHOLDS, common_mask
+from hybridcast.verification.statistics import ENSEMBLE, PROBABILITY, SCALES, THRESHOLDS, common_mask
 
 #: What stands before the names of sums over hours, and what their lead times are called, in the file of a case.
 _HOURS, _HOUR = "hours_", "hour"

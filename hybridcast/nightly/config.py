@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 from hybridcast.core.files import digest
 from hybridcast.datasets.registry import packaged, registry
 from hybridcast.errors import InputError
-from hybridcast.names import LEARNED, compared, learned
 from hybridcast.nightly.alarm import AlarmSettings
 from hybridcast.nightly.days import dates_of
 from hybridcast.nowcasters.base import Nowcaster
 from hybridcast.radar import formats
+from hybridcast.registry import LEARNED, compared, learned
 from hybridcast.settings import from_table, read_toml
 from hybridcast.verification.cases import FALLBACK, REFERENCE, complete
-from hybridcast.verification.sums import SCALES, THRESHOLDS
+from hybridcast.verification.statistics import SCALES, THRESHOLDS
 
 #: Raised when other sums are made: days of before are done again when they are asked for.
 SUMS = 1

@@ -11,7 +11,7 @@ import xarray as xr
 from hybridcast.core.field import NAME
 from hybridcast.core.files import written_whole
 from hybridcast.nowcasters.base import Advection, Nowcaster, Persistence
-from hybridcast.verification.sums import sums_of
+from hybridcast.verification.statistics import sums_of
 
 #: The plain advection, always among those compared: its wet area is the one for scores at equal wet area.
 REFERENCE = "advection"
@@ -37,7 +37,7 @@ def sums_of_models(
     Parameters
     ----------
     forecasts
-        By name, as `hybridcast.verification.sums.sums_of` takes them.
+        By name, as `hybridcast.verification.statistics.sums_of` takes them.
     valid
         Where to compare, such as `common_mask` finds.
     reference

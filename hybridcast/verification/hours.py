@@ -7,7 +7,7 @@ import xarray as xr
 
 from hybridcast.core.field import NAME, time_step
 from hybridcast.errors import InputError
-from hybridcast.verification.sums import ENSEMBLE
+from hybridcast.verification.statistics import ENSEMBLE
 
 HOUR = np.timedelta64(1, "h").astype("timedelta64[ns]")
 

@@ -1,4 +1,4 @@
-"""Scores from additive sums (`hybridcast.verification.sums`); NaN where a score is not defined.
+"""Scores from additive sums (`hybridcast.verification.statistics`); NaN where a score is not defined.
 
 Definitions: Wilks (2019), Statistical Methods in the Atmospheric Sciences, chapter 9. `support` says what a score rests
 on: cases, valid points, events.

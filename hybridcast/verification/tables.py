@@ -15,7 +15,7 @@ import xarray as xr
 
 from hybridcast.errors import InputError
 from hybridcast.verification import scores
-from hybridcast.verification.confidence import paired_difference
+from hybridcast.verification.significance import paired_difference
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def summary(sums: xr.Dataset, *, baseline: str) -> dict[str, Any]:
     Parameters
     ----------
     sums
-        As `hybridcast.evaluation.evaluate` gives them.
+        As `hybridcast.verification.evaluation.evaluate` gives them.
     baseline
         The model that all others are compared with.
 

@@ -18,7 +18,7 @@ from hybridcast.nightly.report import write_index, write_night
 from hybridcast.nightly.report.maps import pairs
 from hybridcast.nightly.report.words import number, percent, score
 from hybridcast.verification import scores
-from hybridcast.verification.confidence import paired_difference
+from hybridcast.verification.significance import paired_difference
 
 TONIGHT = 7
 ODD = "<b>x</b> & co"

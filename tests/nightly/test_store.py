@@ -17,7 +17,7 @@ from hybridcast.nightly.store import Provenance, day_folder, history, read_night
 from hybridcast.nowcasters.base import forecast_dataset
 from hybridcast.verification import scores
 from hybridcast.verification.cases import sums_of_models
-from hybridcast.verification.sums import ENSEMBLE, SCALES, common_mask
+from hybridcast.verification.statistics import ENSEMBLE, SCALES, common_mask
 
 MADE = Provenance("settings", "data", "quick")
 START = np.datetime64("2020-06-01T00:00", "ns")

@@ -10,7 +10,7 @@ import xarray as xr
 from hybridcast.errors import InputError
 from hybridcast.nowcasters.base import forecast_dataset
 from hybridcast.verification.hours import over_hours
-from hybridcast.verification.sums import ENSEMBLE, sums_of
+from hybridcast.verification.statistics import ENSEMBLE, sums_of
 
 SHAPE = (9, 11)
 

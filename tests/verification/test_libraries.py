@@ -17,7 +17,7 @@ from scores.spatial import fss_2d
 from hybridcast.nowcasters.base import Advection, forecast_dataset
 from hybridcast.radar import open_radar
 from hybridcast.verification import scores as ours
-from hybridcast.verification.sums import ENSEMBLE, PROBABILITY, SCALES, THRESHOLDS, sums_of
+from hybridcast.verification.statistics import ENSEMBLE, PROBABILITY, SCALES, THRESHOLDS, sums_of
 
 SHAPE = (50, 61)
 LEADS = np.arange(1, 4) * np.timedelta64(5, "m")

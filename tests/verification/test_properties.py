@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hybridcast.errors import InputError
 from hybridcast.nowcasters.base import forecast_dataset
 from hybridcast.verification import scores
-from hybridcast.verification.sums import ENSEMBLE, PROBABILITY, common_mask, sums_of, window_reaches
+from hybridcast.verification.statistics import ENSEMBLE, PROBABILITY, common_mask, sums_of, window_reaches
 
 LEADS = np.arange(1, 3) * np.timedelta64(5, "m")
 LEVELS = (0.5, 2.0)

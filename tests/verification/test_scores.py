@@ -16,7 +16,7 @@ from hybridcast.verification.scores import (
     mean_absolute_error,
     root_mean_square_error,
 )
-from hybridcast.verification.sums import sums_of
+from hybridcast.verification.statistics import sums_of
 
 SHAPE = (20, 25)
 LEADS = np.arange(1, 3) * np.timedelta64(5, "m")

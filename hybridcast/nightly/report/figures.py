@@ -18,8 +18,8 @@ from hybridcast.nightly.report import svg
 from hybridcast.nightly.report.tables import score_words
 from hybridcast.nightly.report.words import SIGNS, number
 from hybridcast.nightly.series import SCORES, minutes_of, place_of
-from hybridcast.verification.confidence import LEAST_DAYS
 from hybridcast.verification.scores import fractions_skill_score, reliability_diagram
+from hybridcast.verification.significance import LEAST_DAYS
 
 #: Thresholds of the figures, mm h-1, as far as the sums have them.
 SHOWN = (0.1, 1.0, 5.0)

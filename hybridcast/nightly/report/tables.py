@@ -14,7 +14,7 @@ from hybridcast.nightly.alarm import AlarmSettings
 from hybridcast.nightly.report.words import SIGNS, number, percent, score
 from hybridcast.nightly.series import SCORES, minutes_of
 from hybridcast.verification import scores
-from hybridcast.verification.confidence import LEAST_DAYS, LOSS, TIE, UNRESOLVED, WIN, paired_difference
+from hybridcast.verification.significance import LEAST_DAYS, LOSS, TIE, UNRESOLVED, WIN, paired_difference
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from hybridcast.verification.confidence import LOSS, TIE, UNRESOLVED, WIN
+from hybridcast.verification.significance import LOSS, TIE, UNRESOLVED, WIN
 
 #: The plain-text variant of a sign, which phones would draw as a picture.
 _TEXT = "\ufe0e"

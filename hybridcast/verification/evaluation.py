@@ -41,7 +41,7 @@ from hybridcast.errors import InputError
 from hybridcast.forecasting import forecast, save_forecast
 from hybridcast.nowcasters.base import Nowcaster
 from hybridcast.verification.cases import FALLBACK, REFERENCE, complete, read_sums, sums_of_models, write_sums
-from hybridcast.verification.sums import (
+from hybridcast.verification.statistics import (
     ENSEMBLE,
     PROBABILITY,
     SCALES,
@@ -121,7 +121,7 @@ def evaluate(
     Returns
     -------
     Dataset
-        The sums of `hybridcast.verification.sums`, added up over the cases of each event in the order of time, with
+        The sums of `hybridcast.verification.statistics`, added up over the cases of each event in the order of time, with
         dims ``("event", "area", "model", ...)``, the `region` of each event and its first `day`.
 
     Raises

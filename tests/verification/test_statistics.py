@@ -10,7 +10,7 @@ import xarray as xr
 
 from hybridcast.errors import InputError
 from hybridcast.nowcasters.base import forecast_dataset
-from hybridcast.verification.sums import THRESHOLDS, sums_of
+from hybridcast.verification.statistics import THRESHOLDS, sums_of
 
 SHAPE = (9, 11)
 LEADS = np.arange(1, 4) * np.timedelta64(5, "m")

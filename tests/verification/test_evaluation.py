@@ -17,17 +17,16 @@ import synthetic
 import xarray as xr
 from typer.testing import CliRunner
 
-from hybridcast import evaluation
 from hybridcast.cli.app import app
 from hybridcast.core.field import NAME
 from hybridcast.datasets.events import Event
 from hybridcast.datasets.registry import scene_path
 from hybridcast.errors import InputError
-from hybridcast.evaluation import EvaluationSettings, case_sums, evaluate
 from hybridcast.forecasting import forecast
 from hybridcast.nowcasters.base import Advection, Persistence, forecast_dataset
-from hybridcast.verification import scores
-from hybridcast.verification.sums import ENSEMBLE, PROBABILITY
+from hybridcast.verification import evaluation, scores
+from hybridcast.verification.evaluation import EvaluationSettings, case_sums, evaluate
+from hybridcast.verification.statistics import ENSEMBLE, PROBABILITY
 from hybridcast.verification.tables import columns, event_scores, markdown, summary
 
 SETTINGS = EvaluationSettings(longest="1h", cases=2)

@@ -8,7 +8,7 @@ import xarray as xr
 from scores.stats.statistical_tests import diebold_mariano as theirs
 
 from hybridcast.errors import InputError
-from hybridcast.verification.confidence import LOSS, TIE, UNRESOLVED, WIN, diebold_mariano, paired_difference
+from hybridcast.verification.significance import LOSS, TIE, UNRESOLVED, WIN, diebold_mariano, paired_difference
 
 
 def events(count=20, seed=0):
