@@ -26,9 +26,9 @@ from hybridcast.fusion.sampling_grid import Grid
 from hybridcast.learned.attention import CrossAttention, load_attention
 from hybridcast.learned.blend import probability
 from hybridcast.learned.boosting import THRESHOLDS
-from hybridcast.learned.samples import view_of
+from hybridcast.learned.nwp_stage import model_rate
 from hybridcast.learned.tokens import heard_of, tokens_at
-from hybridcast.learned.with_sources import model_rate
+from hybridcast.learned.training.samples import view_of
 from hybridcast.motion.estimate import DenseFlow, MotionMethod
 from hybridcast.nowcasters.base import LeadTimes, forecast_dataset, latest_frame, radar_status
 from hybridcast.predictors.radar import EVERY_NAME, known_at, origins_of, rows_at

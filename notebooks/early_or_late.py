@@ -25,11 +25,12 @@ from hybridcast.learned.attention import AttentionSettings, CrossAttention, size
 from hybridcast.learned.attention_training import Told, fit_attention
 from hybridcast.learned.blend import Scored, fit_blend, probability
 from hybridcast.learned.boosting import THRESHOLDS, decreasing
-from hybridcast.learned.samples import Samples, Sampling, joined
-from hybridcast.learned.stored import digest
+from hybridcast.learned.nwp_stage import ALONE, FUSED, model_is_there, radar_is_there
 from hybridcast.learned.token_samples import WithTokens, draw_with_tokens, load_with_tokens, save_with_tokens
 from hybridcast.learned.tokens import Tokens, joined_tokens, without
-from hybridcast.learned.training import (
+from hybridcast.learned.training.sample_store import digest
+from hybridcast.learned.training.samples import Samples, Sampling, joined
+from hybridcast.learned.training.train import (
     MEMBERS,
     EventSamples,
     Members,
@@ -38,7 +39,6 @@ from hybridcast.learned.training import (
     train_members,
     weighted,
 )
-from hybridcast.learned.with_sources import ALONE, FUSED, model_is_there, radar_is_there
 from hybridcast.predictors.radar import EVERY_NAME, FEATURES
 
 SAMPLING = Sampling(leads=(30, 60, 90, 120, 180), cells=300, cases=4, apart=30)
@@ -89,7 +89,7 @@ def drawn(events: Sequence[Event], work: Path) -> Iterator[tuple[Event, WithToke
 
 
 def gathered(events: Sequence[Event], work: Path, folds: int) -> tuple[Everything, list[EventSamples]]:
-    """Put the rows of all events together, and give them as `hybridcast.learned.training` has them."""
+    """Put the rows of all events together, and give them as `hybridcast.learned.training.train` has them."""
     found = list(drawn(events, work))
     made = weighted([(event, one.samples) for event, one in found])
     counts = [one.samples.lead.size for one in made]

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
-    from hybridcast.learned.model import TrainedModel
+    from hybridcast.learned.trained_model import TrainedModel
 
 # The same examples every time, however slow the machine is today.
 settings.register_profile("steady", deadline=None, derandomize=True)
@@ -43,8 +43,8 @@ def small_training():
     """Settings of a training that takes a second or two."""
     from hybridcast.learned.boosting import BoostingSettings
     from hybridcast.learned.network import NetworkSettings
-    from hybridcast.learned.samples import Sampling
-    from hybridcast.learned.training import TrainingSettings
+    from hybridcast.learned.training.samples import Sampling
+    from hybridcast.learned.training.train import TrainingSettings
 
     sampling = Sampling(leads=(15, 30, 60), cells=120, cases=3)
     boosting = BoostingSettings(trees=8, leaves=8, least_rows=50, threads=1)
@@ -72,7 +72,7 @@ class Training(NamedTuple):
 def training(archive, small_training, tmp_path_factory):
     """Train a small model on the archive."""
     from hybridcast.datasets.events import load_events
-    from hybridcast.learned.training import train
+    from hybridcast.learned.training.train import train
 
     work, lines = tmp_path_factory.mktemp("work"), []
     return Training(train(load_events(archive), work, settings=small_training, report=lines.append), work, lines)
@@ -81,7 +81,7 @@ def training(archive, small_training, tmp_path_factory):
 @pytest.fixture(scope="session")
 def model_folder(training, tmp_path_factory):
     """Give the folder of the small model."""
-    from hybridcast.learned.model import save_model
+    from hybridcast.learned.trained_model import save_model
 
     return save_model(training.model, tmp_path_factory.mktemp("models") / "small")
 

@@ -25,7 +25,7 @@ from hybridcast.datasets.events import Event, issue_times
 from hybridcast.datasets.registry import fetch
 from hybridcast.errors import InputError
 from hybridcast.fusion.hybrid import trained
-from hybridcast.learned.model import DEFAULT
+from hybridcast.learned.trained_model import DEFAULT
 from hybridcast.nowcasters.base import Nowcaster
 from hybridcast.radar import open_radar
 from hybridcast.stations import open_stations

@@ -144,11 +144,11 @@ def train(
     """
     from hybridcast.datasets.events import load_events
     from hybridcast.learned.boosting import BoostingSettings
-    from hybridcast.learned.model import save_model
     from hybridcast.learned.network import NetworkSettings, torch_is_there
-    from hybridcast.learned.samples import Sampling
-    from hybridcast.learned.training import TrainingSettings
-    from hybridcast.learned.training import train as run
+    from hybridcast.learned.trained_model import save_model
+    from hybridcast.learned.training.samples import Sampling
+    from hybridcast.learned.training.train import TrainingSettings
+    from hybridcast.learned.training.train import train as run
 
     if not output.expanduser().parent.is_dir():
         raise InputError(f"--out {output}", "the folder it goes into exists", f"Create {output.parent}")
@@ -216,7 +216,7 @@ def _write(found: dict[str, Any], text: str, output: Path, indent: int | None = 
 
 
 def _trained_without(every: list[Event], regions: Iterable[str], work: Path, workers: int) -> dict[str, Path]:
-    from hybridcast.learned.training import train_without
+    from hybridcast.learned.training.train import train_without
 
     return train_without(every, sorted(regions), work, workers=workers, report=say)
 

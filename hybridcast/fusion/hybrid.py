@@ -8,7 +8,7 @@
 5. The forecast rate has the ranks of the blended odds and the values of the latest frame, carried along: as sharp as
    pure advection, and as wet as lies between that frame and what the odds promise.
 
-Where there are model fields, members that look at them speak too (`hybridcast.learned.with_sources`). Where the air
+Where there are model fields, members that look at them speak too (`hybridcast.learned.nwp_stage`). Where the air
 comes from outside the coverage only those do (`hybridcast.fusion.inflow`); without a model all of it is NaN: nobody knows.
 """
 
@@ -44,10 +44,10 @@ from hybridcast.fusion.probability_matching import (
 from hybridcast.fusion.sampling_grid import Grid, asked_times, between
 from hybridcast.learned.blend import Blend, LiveSettings, Scored, corrected, probability
 from hybridcast.learned.boosting import decreasing
-from hybridcast.learned.model import DEFAULT, NETWORK, TrainedModel, load_model
 from hybridcast.learned.network import Said, said_of, torch_is_there
 from hybridcast.learned.network_inputs import inputs_of
-from hybridcast.learned.with_sources import SourceStage, model_rate
+from hybridcast.learned.nwp_stage import SourceStage, model_rate
+from hybridcast.learned.trained_model import DEFAULT, NETWORK, TrainedModel, load_model
 from hybridcast.motion.estimate import DenseFlow, MotionMethod, cells_per_step
 from hybridcast.nowcasters.base import LeadTimes, forecast_dataset, latest_frame, radar_status
 from hybridcast.nowcasters.scale_filter import filtered

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 
-from hybridcast.learned.with_sources import model_is_there, model_rate
+from hybridcast.learned.nwp_stage import model_is_there, model_rate
 from hybridcast.predictors.radar import Situation, known_at, origins_of, rows_at
 
 Array = NDArray[np.float32]

@@ -6,7 +6,7 @@ beside them for "nothing there" (Vaswani et al. 2017, arXiv 1706.03762; tokens a
 et al. 2023, arXiv 2306.06079). Out come log odds of the thresholds, falling by construction. Sources are left out at
 random in training, so that one network serves every combination of them.
 
-Late fusion (`hybridcast.learned.with_sources`) is what forecasts use; ``notebooks/early_or_late.md`` compares both.
+Late fusion (`hybridcast.learned.nwp_stage`) is what forecasts use; ``notebooks/early_or_late.md`` compares both.
 """
 
 from __future__ import annotations

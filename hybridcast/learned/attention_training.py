@@ -12,10 +12,10 @@ from hybridcast.errors import InputError
 from hybridcast.learned.attention import AttentionSettings, CrossAttention, odds_of, shapes
 from hybridcast.learned.attention_inputs import prepared, scaling_of
 from hybridcast.learned.boosting import THRESHOLDS
-from hybridcast.learned.descent import descended
 from hybridcast.learned.network import need_torch
-from hybridcast.learned.samples import Samples, joined
 from hybridcast.learned.tokens import Tokens, joined_tokens
+from hybridcast.learned.training.optimisation import descended
+from hybridcast.learned.training.samples import Samples, joined
 
 if TYPE_CHECKING:
     from torch import Tensor

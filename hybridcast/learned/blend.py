@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hybridcast.learned.linear import SUREST, fit_logistic, interpolated
+from hybridcast.learned.logistic import SUREST, fit_logistic, interpolated
 
 Array = NDArray[np.float32]
 

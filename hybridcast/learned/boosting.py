@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridcast.errors import InputError
-from hybridcast.learned.samples import Samples
+from hybridcast.learned.training.samples import Samples
 from hybridcast.predictors.radar import EVERY_NAME, NAMES
 from hybridcast_kernels.trees_cpu import Forest, raw_scores
 

@@ -17,8 +17,17 @@ from hybridcast.core.field import time_step
 from hybridcast.core.files import written_whole
 from hybridcast.datasets.events import Event, issue_times, load_event
 from hybridcast.datasets.pseudo_gauges import PseudoGaugeSettings, pseudo_gauges, simulated_radar_bias
-from hybridcast.learned.samples import HISTORY, Samples, Sampling, joined, pseudo_runs, samples_of, targets_of, view_of
 from hybridcast.learned.tokens import Heard, Tokens, heard_of, joined_tokens, tokens_at
+from hybridcast.learned.training.samples import (
+    HISTORY,
+    Samples,
+    Sampling,
+    joined,
+    pseudo_runs,
+    samples_of,
+    targets_of,
+    view_of,
+)
 from hybridcast.motion.estimate import DenseFlow
 from hybridcast.predictors.radar import origins_of
 from hybridcast.predictors.sources import sources_at

@@ -18,10 +18,10 @@ from hybridcast.datasets.archives import archive_meteonet, archive_radar
 from hybridcast.datasets.archives.others import months_of
 from hybridcast.datasets.events import load_event, load_events
 from hybridcast.errors import InputError, ReadError
-from hybridcast.learned import samples as samples_module
 from hybridcast.learned.boosting import BoostingSettings
-from hybridcast.learned.samples import Sampling, sample_event
-from hybridcast.learned.training import TrainingSettings, train
+from hybridcast.learned.training.samples import Sampling, sample_event
+from hybridcast.learned.training.train import TrainingSettings, train
+from hybridcast.learned.training.train import samples as samples_module
 from hybridcast.nwp import open_nwp
 from hybridcast.predictors.radar import EVERY_NAME
 from hybridcast.radar import meteonet_npz, open_radar

@@ -16,7 +16,7 @@ from hybridcast.errors import InputError
 from hybridcast.forecasting import forecast, save_forecast
 from hybridcast.fusion.hybrid import Hybrid, hindcasts_of, only, trained
 from hybridcast.learned.blend import LiveSettings
-from hybridcast.learned.model import load_model, save_model
+from hybridcast.learned.trained_model import load_model, save_model
 from hybridcast.motion.estimate import DIS
 from hybridcast.nowcasters.base import Advection
 

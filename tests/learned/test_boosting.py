@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as of_numpy
 
 from hybridcast.errors import InputError
 from hybridcast.learned.boosting import Boosting, BoostingSettings, decreasing, train_boosting
-from hybridcast.learned.samples import Samples
+from hybridcast.learned.training.samples import Samples
 from hybridcast.predictors.radar import NAMES
 
 SETTINGS = BoostingSettings(trees=6, leaves=8, threads=1)

@@ -7,8 +7,7 @@ import pytest
 
 from hybridcast.learned.blend import Blend, probability
 from hybridcast.learned.boosting import BoostingSettings
-from hybridcast.learned.samples import Samples
-from hybridcast.learned.with_sources import (
+from hybridcast.learned.nwp_stage import (
     ALONE,
     FUSED,
     OPTIONAL,
@@ -21,6 +20,7 @@ from hybridcast.learned.with_sources import (
     source_answers,
     train_source_members,
 )
+from hybridcast.learned.training.samples import Samples
 from hybridcast.predictors.radar import EVERY_NAME, FEATURES
 
 THRESHOLDS = (0.5, 1.0)

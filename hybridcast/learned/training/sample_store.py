@@ -20,7 +20,7 @@ import xarray as xr
 from hybridcast.datasets.events import SPACING, Event
 from hybridcast.learned import network_inputs as inputs
 from hybridcast.learned.network_inputs import Case, Inputs, Outcome
-from hybridcast.learned.samples import Drawn, Samples, Sampling, sample_event
+from hybridcast.learned.training.samples import Drawn, Samples, Sampling, sample_event
 from hybridcast.predictors.radar import EVERY_NAME
 
 Report = Callable[[str], None]

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from hybridcast.learned.blend import Blend, Scored, fit_blend
 from hybridcast.learned.boosting import Boosting, BoostingSettings, train_boosting
-from hybridcast.learned.linear import NWP, SUREST, LinearMember, fit_member
-from hybridcast.learned.samples import Samples
+from hybridcast.learned.logistic import NWP, SUREST, LinearMember, fit_member
+from hybridcast.learned.training.samples import Samples
 from hybridcast.predictors.radar import EVERY_NAME, FEATURES
 
 Array = NDArray[np.float32]

@@ -5,7 +5,7 @@
    one, in turn, and asked about the one left out.
 3. From these answers the weights of the members are fitted, which calibrates them too; with the network and without it.
    The network is kept only if the blend with it is better. Where samples have model fields, the members and weights of
-   `hybridcast.learned.with_sources` are made in the same way.
+   `hybridcast.learned.nwp_stage` are made in the same way.
 4. The members are trained again on all events.
 """
 
@@ -24,15 +24,15 @@ from hybridcast.datasets.events import SPACING, Event
 from hybridcast.errors import InputError
 from hybridcast.learned.blend import Blend, Scored, fit_blend, probability
 from hybridcast.learned.boosting import THRESHOLDS, Boosting, BoostingSettings, train_boosting
-from hybridcast.learned.linear import NEIGHBOURHOOD, SCALES, LinearMember, fit_member
-from hybridcast.learned.model import MANIFEST, NETWORK, TrainedModel, save_model
+from hybridcast.learned.logistic import NEIGHBOURHOOD, SCALES, LinearMember, fit_member
+from hybridcast.learned.trained_model import MANIFEST, NETWORK, TrainedModel, save_model
 from hybridcast.learned.network import Network, NetworkSettings, need_torch, said_of
 from hybridcast.learned.network_inputs import THRESHOLDS as NETWORK_THRESHOLDS
-from hybridcast.learned.network_training import fit as fit_network
-from hybridcast.learned.network_training import window_of
-from hybridcast.learned.samples import Samples, Sampling, joined
-from hybridcast.learned.stored import Report, digest, draw_missing, load_cases, load_samples, rows_in
-from hybridcast.learned.with_sources import (
+from hybridcast.learned.training.network import fit as fit_network
+from hybridcast.learned.training.network import window_of
+from hybridcast.learned.training.samples import Samples, Sampling, joined
+from hybridcast.learned.training.sample_store import Report, digest, draw_missing, load_cases, load_samples, rows_in
+from hybridcast.learned.nwp_stage import (
     SourceAnswers,
     SourceMembers,
     SourceStage,

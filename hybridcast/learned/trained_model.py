@@ -26,9 +26,9 @@ from hybridcast.datasets.registry import packaged
 from hybridcast.errors import InputError
 from hybridcast.learned.blend import Blend
 from hybridcast.learned.boosting import Boosting
-from hybridcast.learned.linear import LinearMember
+from hybridcast.learned.logistic import LinearMember
 from hybridcast.learned.network import Network, NetworkSettings
-from hybridcast.learned.with_sources import SourceMembers, SourceStage
+from hybridcast.learned.nwp_stage import SourceMembers, SourceStage
 from hybridcast.predictors.radar import EVERY_NAME, FEATURES
 
 FORMAT = 2

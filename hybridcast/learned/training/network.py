@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridcast.errors import InputError
-from hybridcast.learned.descent import descended
+from hybridcast.learned.training.optimisation import descended
 from hybridcast.learned.network import (
     Network,
     NetworkSettings,

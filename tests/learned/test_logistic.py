@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hybridcast.learned.linear import (
+from hybridcast.learned.logistic import (
     NEIGHBOURHOOD,
     SCALES,
     SUREST,
