@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from hybridcast.core.field import GRID_MAPPING, crs_of, metres_per_cell
 from hybridcast.errors import HybridcastError, InputError, ReadError
 from hybridcast.nwp import grib
-from hybridcast.nwp.pieces import Grid
+from hybridcast.nwp.assembly import Grid
 from hybridcast.radar._crs import in_metres
 from hybridcast.radar._files import head_of
 from hybridcast.radar.cf import axis_values, crs_of_variable, dimension_of, open_cf

@@ -30,9 +30,9 @@ from hybridcast.nowcasters.base import Nowcaster
 from hybridcast.radar import open_radar
 from hybridcast.stations import open_stations
 from hybridcast.stations.clock import ClockOffset, clock_offset
-from hybridcast.stations.contract import interval_of
-from hybridcast.stations.place import NO_OFFSET
+from hybridcast.stations.collocation import NO_OFFSET
 from hybridcast.stations.quality import checked_reports
+from hybridcast.stations.schema import interval_of
 from hybridcast.verification import scores
 from hybridcast.verification.evaluation import Progress
 from hybridcast.verification.significance import LEAST_DAYS, paired_difference

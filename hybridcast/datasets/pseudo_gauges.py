@@ -19,9 +19,9 @@ from scipy import ndimage
 
 from hybridcast.core.field import crs_of, metres_per_cell, time_step
 from hybridcast.errors import InputError
-from hybridcast.stations.contract import station_reports
+from hybridcast.stations.collocation import NO_OFFSET, radar_values
 from hybridcast.stations.interpolation import cell_kilometres
-from hybridcast.stations.place import NO_OFFSET, radar_values
+from hybridcast.stations.schema import station_reports
 
 Floats = NDArray[np.float32]
 

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from hybridcast.core.field import metres_per_cell
 from hybridcast.core.neighbourhoods import decibels, known_mean, window_mean
 from hybridcast.nowcasters.base import latest_frame
-from hybridcast.nwp.contract import RATE
 from hybridcast.nwp.regrid import on_radar_grid
+from hybridcast.nwp.schema import RATE
 from hybridcast.predictors.radar import SOURCE_NAMES, Situation
 from hybridcast.predictors.sources import Sources
 from hybridcast.predictors.stations import Spoken, spoken_of
+from hybridcast.stations.collocation import kilometres
 from hybridcast.stations.interpolation import nearest
-from hybridcast.stations.place import kilometres
 from hybridcast_kernels.trajectories import sample
 
 Array = NDArray[np.float32]

@@ -13,10 +13,10 @@ from hybridcast.errors import HybridcastError, InputError
 from hybridcast.nightly.alarm import judge, write_alarms
 from hybridcast.nightly.config import NightlySettings, RegionSettings, check_known
 from hybridcast.nightly.days import dates_of
-from hybridcast.nightly.night import Costs, Job, Say, run_night
 from hybridcast.nightly.records import RegionNight
 from hybridcast.nightly.report import write_night
 from hybridcast.nightly.store import history, read_night
+from hybridcast.nightly.verify_day import Costs, Job, Say, run_night
 
 log = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """Fields of numerical weather prediction: from files of model runs to predictors on the radar's grid.
 
 `open_nwp` reads, `available` keeps what was there at the issue time, `on_radar_grid` interpolates, `nwp_planes` makes
-predictors, `steering_wind` a first guess of the motion. The contract is in `hybridcast.nwp.contract`.
+predictors, `steering_wind` a first guess of the motion. The contract is in `hybridcast.nwp.schema`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import xarray as xr
 
 from hybridcast.core.readers import PathLike, expand, loaded, named, reading, recognised
 from hybridcast.errors import InputWarning, ReadError
+from hybridcast.nwp.assembly import NwpFormat, Piece, assembled
 from hybridcast.nwp.availability import available
-from hybridcast.nwp.contract import check_nwp, model_fields
-from hybridcast.nwp.pieces import NwpFormat, Piece, assembled
 from hybridcast.nwp.regrid import on_radar_grid
+from hybridcast.nwp.schema import check_nwp, model_fields
 from hybridcast.nwp.steering import steering_wind
 from hybridcast.predictors.nwp import nwp_planes, plane_times
 from hybridcast.radar._files import head_of
@@ -67,7 +67,7 @@ def open_nwp(
     Returns
     -------
     Dataset
-        See `hybridcast.nwp.contract`. ``attrs["left_out"]`` names the levels that were not taken.
+        See `hybridcast.nwp.schema`. ``attrs["left_out"]`` names the levels that were not taken.
 
     Raises
     ------

@@ -9,7 +9,7 @@ import xarray as xr
 
 from hybridcast.core.field import as_datetime64, iso_time
 from hybridcast.errors import InputError
-from hybridcast.nwp.contract import check_nwp
+from hybridcast.nwp.schema import check_nwp
 
 #: From the start of a run until its fields are on disk. Convection-permitting models of national services take 1 to
 #: 3 h, global ones 4 to 7 h. Too long a delay costs a little skill, too short a one would know what nobody knew.
@@ -27,7 +27,7 @@ def available(
     Parameters
     ----------
     nwp
-        Model fields, see `hybridcast.nwp.contract`.
+        Model fields, see `hybridcast.nwp.schema`.
     issue_time
         UTC.
     delay
@@ -48,7 +48,7 @@ def available(
 
     Examples
     --------
-    >>> from hybridcast.nwp.contract import model_fields
+    >>> from hybridcast.nwp.schema import model_fields
     >>> runs = np.datetime64("2020-01-01T00") + np.arange(4) * np.timedelta64(3, "h")
     >>> wind = np.zeros((4, 12, 2, 2), np.float32)
     >>> nwp = model_fields({"x_wind": wind, "y_wind": wind}, reference_time=runs, y=[0, 1000], x=[0, 1000], crs=None,

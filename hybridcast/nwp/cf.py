@@ -16,8 +16,8 @@ import numpy as np
 import xarray as xr
 
 from hybridcast.errors import ReadError
-from hybridcast.nwp.contract import CAPE, RATE, VARIABLES
-from hybridcast.nwp.pieces import AMOUNT, EARTH_WIND, Grid, Piece
+from hybridcast.nwp.assembly import AMOUNT, EARTH_WIND, Grid, Piece
+from hybridcast.nwp.schema import CAPE, RATE, VARIABLES
 from hybridcast.nwp.units import in_units
 from hybridcast.radar._crs import in_metres
 from hybridcast.radar.cf import AMOUNTS, RATES, axis_values, crs_of_variable, dimension_of, open_cf

@@ -19,8 +19,8 @@ import pyproj
 from numpy.typing import NDArray
 
 from hybridcast.errors import ReadError
-from hybridcast.nwp.contract import CAPE, HUMIDITY, RATE, WIND
-from hybridcast.nwp.pieces import AMOUNT, EARTH_WIND, Grid, Piece
+from hybridcast.nwp.assembly import AMOUNT, EARTH_WIND, Grid, Piece
+from hybridcast.nwp.schema import CAPE, HUMIDITY, RATE, WIND
 from hybridcast.nwp.units import in_units
 from hybridcast.nwp.wind import earth_of
 

@@ -22,8 +22,8 @@ import numpy as np
 
 from hybridcast.core.field import as_datetime64
 from hybridcast.errors import ReadError
-from hybridcast.nwp.contract import WIND
-from hybridcast.nwp.pieces import Grid, Piece
+from hybridcast.nwp.assembly import Grid, Piece
+from hybridcast.nwp.schema import WIND
 from hybridcast.radar.meteonet_npz import PATCH, patch_axes
 
 NAME = "meteonet-wind"

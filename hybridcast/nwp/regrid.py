@@ -12,7 +12,7 @@ from scipy import sparse
 
 from hybridcast.core.field import GRID_MAPPING, check_same_grid, crs_of
 from hybridcast.errors import InputError
-from hybridcast.nwp.contract import RATE, WIND
+from hybridcast.nwp.schema import RATE, WIND
 from hybridcast.nwp.wind import north_of, turned
 
 Array = NDArray[np.float32]
@@ -35,7 +35,7 @@ def on_radar_grid(nwp: xr.Dataset, field: xr.DataArray | xr.Dataset, times: Arra
     Parameters
     ----------
     nwp
-        Model fields, see `hybridcast.nwp.contract`, on any grid; runs stay in their order.
+        Model fields, see `hybridcast.nwp.schema`, on any grid; runs stay in their order.
     field
         What has the grid, such as a precipitation field.
     times

@@ -7,7 +7,7 @@ import xarray as xr
 from scipy import ndimage
 
 from hybridcast.core.field import GRID_MAPPING
-from hybridcast.nwp.contract import WIND
+from hybridcast.nwp.schema import WIND
 
 
 def steering_wind(nwp_on_grid: xr.Dataset | None, time: np.datetime64) -> xr.Dataset | None:

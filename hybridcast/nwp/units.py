@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hybridcast.core.field import rate_factor
 from hybridcast.errors import ReadError
-from hybridcast.nwp.contract import RATE
+from hybridcast.nwp.schema import RATE
 from hybridcast.radar.cf import MILLIMETRES
 
 Array = NDArray[np.float32]

@@ -10,7 +10,7 @@ import xarray as xr
 
 from hybridcast.core.files import written_whole
 from hybridcast.errors import InputError
-from hybridcast.nwp.contract import DIMS, check_nwp
+from hybridcast.nwp.schema import DIMS, check_nwp
 
 _TIMES = {
     "reference_time": {"units": "seconds since 1970-01-01", "dtype": "int64"},
@@ -24,7 +24,7 @@ def save_nwp(nwp: xr.Dataset, path: str | Path) -> Path:
     Parameters
     ----------
     nwp
-        See `hybridcast.nwp.contract`.
+        See `hybridcast.nwp.schema`.
     path
         Ends in ``.nc``.
 

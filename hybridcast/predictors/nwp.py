@@ -24,8 +24,8 @@ from hybridcast.core.neighbourhoods import (
     window_mean,
     window_size,
 )
-from hybridcast.nwp.contract import CAPE, HUMIDITY, RATE, WIND
 from hybridcast.nwp.displacement import displacement
+from hybridcast.nwp.schema import CAPE, HUMIDITY, RATE, WIND
 
 MEANS = (8, 32)
 WET = ((0.1, 32), (1.0, 8), (1.0, 32))

@@ -18,15 +18,15 @@ from hybridcast.errors import InputError
 from hybridcast.motion.estimate import MotionMethod
 from hybridcast.motion.wind_guidance import GuidedFlow
 from hybridcast.nwp.availability import DELAY, available
-from hybridcast.nwp.contract import RATE, WIND
 from hybridcast.nwp.regrid import on_radar_grid
+from hybridcast.nwp.schema import RATE, WIND
 from hybridcast.nwp.steering import steering_wind
 from hybridcast.predictors.nwp import nwp_planes, plane_times
 from hybridcast.predictors.stations import station_planes
 from hybridcast.stations.clock import clock_offset
-from hybridcast.stations.contract import check_stations, interval_of, known_at
-from hybridcast.stations.place import places_on
+from hybridcast.stations.collocation import places_on
 from hybridcast.stations.quality import checked_reports
+from hybridcast.stations.schema import check_stations, interval_of, known_at
 from hybridcast.terrain import terrain_dataset, terrain_planes
 
 Array = NDArray[np.float32]

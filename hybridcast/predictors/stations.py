@@ -13,9 +13,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.core.field import NAME
-from hybridcast.stations.contract import interval_of
+from hybridcast.stations.collocation import NO_OFFSET, kilometres, places_on, radar_values
 from hybridcast.stations.interpolation import Nearest, cell_kilometres, nearest, weighted_mean
-from hybridcast.stations.place import NO_OFFSET, kilometres, places_on, radar_values
+from hybridcast.stations.schema import interval_of
 
 Floats = NDArray[np.float32]
 

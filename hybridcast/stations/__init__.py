@@ -22,10 +22,10 @@ import xarray as xr
 from hybridcast.core.readers import PathLike, expand, loaded, named, reading, recognised, refuse_empty
 from hybridcast.errors import InputWarning, ReadError
 from hybridcast.radar._files import head_of
-from hybridcast.stations.contract import check_stations, interval_of, known_at, station_reports
-from hybridcast.stations.joining import joined, on_step
+from hybridcast.stations.collocation import places_on, radar_at
+from hybridcast.stations.merging import joined, on_step
 from hybridcast.stations.parquet import save_stations
-from hybridcast.stations.place import places_on, radar_at
+from hybridcast.stations.schema import check_stations, interval_of, known_at, station_reports
 
 __all__ = [
     "StationFormat",
@@ -61,7 +61,7 @@ class StationFormat(Protocol):
         ...
 
     def read(self, path: Path) -> xr.Dataset:
-        """Read one file as station reports (`hybridcast.stations.contract`); raise `ReadError` if it is damaged."""
+        """Read one file as station reports (`hybridcast.stations.schema`); raise `ReadError` if it is damaged."""
         ...
 
 
@@ -96,7 +96,7 @@ def open_stations(
     Returns
     -------
     Dataset
-        The contract of `hybridcast.stations.contract`; times are ENDS of intervals, UTC.
+        The contract of `hybridcast.stations.schema`; times are ENDS of intervals, UTC.
 
     Raises
     ------

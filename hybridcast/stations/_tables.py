@@ -14,7 +14,7 @@ import xarray as xr
 
 from hybridcast.errors import ReadError
 from hybridcast.radar._files import read_bytes
-from hybridcast.stations.contract import station_reports
+from hybridcast.stations.schema import station_reports
 
 #: How a Parquet file begins.
 PARQUET_MAGIC = b"PAR1"

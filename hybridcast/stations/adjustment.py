@@ -23,9 +23,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.core.field import HIGHEST_RATE, NAME, time_step
-from hybridcast.stations.contract import interval_of
+from hybridcast.stations.collocation import NO_OFFSET, kilometres, places_on, radar_at
 from hybridcast.stations.interpolation import cells, nearest, weighted_mean
-from hybridcast.stations.place import NO_OFFSET, kilometres, places_on, radar_at
+from hybridcast.stations.schema import interval_of
 
 Floats = NDArray[np.float32]
 

@@ -15,9 +15,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.core.field import NAME, time_step
-from hybridcast.stations.contract import interval_of
-from hybridcast.stations.joining import on_step
-from hybridcast.stations.place import radar_at
+from hybridcast.stations.collocation import radar_at
+from hybridcast.stations.merging import on_step
+from hybridcast.stations.schema import interval_of
 
 #: Reports are compared over about this time: shorter ones are mostly the steps of the gauges.
 COMPARED = np.timedelta64(15, "m")

@@ -18,7 +18,7 @@ from hybridcast.core.field import as_rate, rate_factor, rate_from_accumulation, 
 from hybridcast.errors import ReadError
 from hybridcast.radar._netcdf import common_attributes, contents, is_netcdf, open_netcdf
 from hybridcast.radar.cf import AMOUNTS, RATES
-from hybridcast.stations.contract import INTERVAL, VARIABLES, station_reports
+from hybridcast.stations.schema import INTERVAL, VARIABLES, station_reports
 
 NAME = "cf-stations"
 DESCRIPTION = "any NetCDF of stations that follows CF (featureType timeSeries)"

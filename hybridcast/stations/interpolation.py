@@ -9,7 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from hybridcast.stations.place import kilometres
+from hybridcast.stations.collocation import kilometres
 
 Floats = NDArray[np.float32]
 

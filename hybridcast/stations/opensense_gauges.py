@@ -24,7 +24,7 @@ import xarray as xr
 from hybridcast.core.field import rate_from_accumulation, usual_step
 from hybridcast.errors import ReadError
 from hybridcast.radar._netcdf import common_attributes, contents, need, open_netcdf
-from hybridcast.stations.contract import station_reports
+from hybridcast.stations.schema import station_reports
 
 NAME = "opensense-gauges"
 DESCRIPTION = "gauges of OpenMRG (Gothenburg, SMHI) and OpenRainER (Emilia-Romagna), NetCDF"

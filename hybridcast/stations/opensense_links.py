@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from hybridcast.core.field import usual_step
 from hybridcast.errors import ReadError
 from hybridcast.radar._netcdf import common_attributes, contents, need, open_netcdf
-from hybridcast.stations.contract import station_reports
 from hybridcast.stations.links import LinkSettings, rain_of_levels
+from hybridcast.stations.schema import station_reports
 
 NAME = "opensense-links"
 DESCRIPTION = "microwave links of OpenMRG, OpenRainER and pycomlink, NetCDF"

@@ -18,7 +18,7 @@ from hybridcast.core.field import NAME as RATE
 from hybridcast.core.files import written_whole
 from hybridcast.errors import InputError, ReadError
 from hybridcast.stations._tables import PARQUET_MAGIC, from_rows
-from hybridcast.stations.contract import INTERVAL, VARIABLES, check_stations, interval_of
+from hybridcast.stations.schema import INTERVAL, VARIABLES, check_stations, interval_of
 
 NAME = "parquet-stations"
 DESCRIPTION = "station reports as hybridcast's own Parquet"

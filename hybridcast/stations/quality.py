@@ -33,9 +33,9 @@ from scipy.spatial import cKDTree
 
 from hybridcast.core.field import NAME
 from hybridcast.stations.clock import compared_step
-from hybridcast.stations.contract import DIMS, interval_of
-from hybridcast.stations.joining import on_step
-from hybridcast.stations.place import NO_OFFSET, plane_kilometres, radar_at
+from hybridcast.stations.collocation import NO_OFFSET, plane_kilometres, radar_at
+from hybridcast.stations.merging import on_step
+from hybridcast.stations.schema import DIMS, interval_of
 
 FLAG = "quality_flag"
 MEANINGS = ("good", "range", "stuck", "isolated", "neighbours", "radar", "missing")

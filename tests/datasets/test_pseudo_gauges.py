@@ -10,8 +10,8 @@ from hybridcast.core.field import precipitation
 from hybridcast.datasets.pseudo_gauges import PseudoGaugeSettings, pseudo_gauges, simulated_radar_bias
 from hybridcast.errors import InputError
 from hybridcast.stations import on_step, places_on, radar_at
-from hybridcast.stations.contract import amounts
 from hybridcast.stations.quality import checked_reports
+from hybridcast.stations.schema import amounts
 
 EXACT = PseudoGaugeSettings(
     error=0.0, station_error=0.0, undercatch=(0.0, 0.0), resolution=(1e-4,), missing=0.0, broken=0.0

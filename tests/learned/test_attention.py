@@ -15,7 +15,7 @@ from hybridcast.learned import tokens as tk
 from hybridcast.learned.token_samples import draw_with_tokens, load_with_tokens, save_with_tokens
 from hybridcast.learned.training.samples import Samples, Sampling, view_of
 from hybridcast.motion.estimate import DenseFlow
-from hybridcast.nwp.contract import model_fields
+from hybridcast.nwp.schema import model_fields
 from hybridcast.predictors.radar import EVERY_NAME, NAMES, origins_of
 from hybridcast.predictors.sources import Sources
 from hybridcast.stations import station_reports

@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 
 from hybridcast.core.parallel import Workers
-from hybridcast.nightly.night import Costs, Job, run_night
+from hybridcast.nightly.verify_day import Costs, Job, run_night
 
 distributed = pytest.importorskip("distributed")
 

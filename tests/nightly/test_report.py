@@ -15,8 +15,8 @@ import xarray as xr
 from hybridcast.errors import InputError
 from hybridcast.nightly.alarm import AlarmSettings, judge
 from hybridcast.nightly.report import write_index, write_night
+from hybridcast.nightly.report.formatting import number, percent, score
 from hybridcast.nightly.report.maps import pairs
-from hybridcast.nightly.report.words import number, percent, score
 from hybridcast.verification import scores
 from hybridcast.verification.significance import paired_difference
 

@@ -19,13 +19,13 @@ import xarray as xr
 from hybridcast.core.parallel import Workers
 from hybridcast.datasets.registry import scene_path
 from hybridcast.forecasting import forecast
-from hybridcast.nightly import night as night_module
+from hybridcast.nightly import verify_day as night_module
 from hybridcast.nightly.alarm import Judgement
 from hybridcast.nightly.cases import read_case
 from hybridcast.nightly.config import nowcasters_of
-from hybridcast.nightly.night import Costs, Job, run_night
 from hybridcast.nightly.run import jobs_of, run
 from hybridcast.nightly.store import read_night
+from hybridcast.nightly.verify_day import Costs, Job, run_night
 from hybridcast.verification import scores
 
 DATE = small.DATE

@@ -11,7 +11,7 @@ import pytest
 from hybridcast.core.field import precipitation
 from hybridcast.errors import InputError
 from hybridcast.nwp import model_fields, on_radar_grid
-from hybridcast.nwp.contract import RATE
+from hybridcast.nwp.schema import RATE
 
 HOUR = np.timedelta64(1, "h")
 RUN = np.datetime64("2020-01-01T00", "ns")

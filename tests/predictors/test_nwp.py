@@ -9,7 +9,7 @@ from synthetic import rain, translation
 from hybridcast.core.field import precipitation
 from hybridcast.core.neighbourhoods import decibels, window_mean
 from hybridcast.nwp import available, model_fields, nwp_planes, on_radar_grid, plane_times
-from hybridcast.nwp.contract import CAPE, HUMIDITY, RATE
+from hybridcast.nwp.schema import CAPE, HUMIDITY, RATE
 from hybridcast.predictors.nwp import NAMES, PLANES
 
 MINUTE = np.timedelta64(1, "m")

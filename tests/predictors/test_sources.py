@@ -17,7 +17,7 @@ from hybridcast.forecasting import forecast, load_forecast, save_forecast
 from hybridcast.fusion.hybrid import trained
 from hybridcast.motion.estimate import DenseFlow
 from hybridcast.nowcasters.base import Advection
-from hybridcast.nwp.contract import model_fields
+from hybridcast.nwp.schema import model_fields
 from hybridcast.predictors.radar import EVERY_NAME, NAMES, SOURCE_NAMES, rows_of, situation_of
 from hybridcast.predictors.sources import Sources, planes_of, sources_at
 from hybridcast.stations import station_reports

@@ -17,7 +17,7 @@ import hybridcast.stations
 from hybridcast.errors import InputError, InputWarning, ReadError
 from hybridcast.radar import open_radar
 from hybridcast.stations import interval_of, open_stations, radar_at, save_stations
-from hybridcast.stations.contract import amounts
+from hybridcast.stations.schema import amounts
 
 CITY_8D = "openmrg/8d_20150722/openmrg_municp_gauge_8d.nc"
 SMHI_8D = "openmrg/8d_20150722/openmrg_smhi_gauge_8d.nc"

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from hybridcast.nightly.alarm import AlarmSettings, Judgement, band_of, enough_rain
 from hybridcast.nightly.report import svg
+from hybridcast.nightly.report.formatting import SIGNS, number
 from hybridcast.nightly.report.tables import score_words
-from hybridcast.nightly.report.words import SIGNS, number
 from hybridcast.nightly.series import SCORES, minutes_of, place_of
 from hybridcast.verification.scores import fractions_skill_score, reliability_diagram
 from hybridcast.verification.significance import LEAST_DAYS

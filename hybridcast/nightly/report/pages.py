@@ -19,9 +19,9 @@ from hybridcast.core.files import written_whole
 from hybridcast.errors import InputError
 from hybridcast.nightly.alarm import AlarmSettings, Judgement
 from hybridcast.nightly.records import RegionNight
+from hybridcast.nightly.report.formatting import SIGNS, number, percent, score
 from hybridcast.nightly.report.regions import RegionPage, region_page
 from hybridcast.nightly.report.tables import Cell, Table
-from hybridcast.nightly.report.words import SIGNS, number, percent, score
 from hybridcast.plots import colour_key
 
 #: Raised when the index's entries change.

@@ -14,7 +14,7 @@ from hybridcast.nightly.alarm import AlarmSettings, Judgement
 from hybridcast.nightly.records import RegionNight
 from hybridcast.nightly.report import figures, maps, svg, tables
 from hybridcast.nightly.report.figures import Drawing
-from hybridcast.nightly.report.words import SIGNS, percent, score
+from hybridcast.nightly.report.formatting import SIGNS, percent, score
 from hybridcast.nightly.series import nights_of, place_of
 
 

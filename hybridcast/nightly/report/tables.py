@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.nightly.alarm import AlarmSettings
-from hybridcast.nightly.report.words import SIGNS, number, percent, score
+from hybridcast.nightly.report.formatting import SIGNS, number, percent, score
 from hybridcast.nightly.series import SCORES, minutes_of
 from hybridcast.verification import scores
 from hybridcast.verification.significance import LEAST_DAYS, LOSS, TIE, UNRESOLVED, WIN, paired_difference

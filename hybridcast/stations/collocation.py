@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hybridcast.core.field import EARTH_RADIUS, crs_of, metres_per_cell, time_step
 from hybridcast.errors import InputError
-from hybridcast.stations.contract import DIMS, interval_of
+from hybridcast.stations.schema import DIMS, interval_of
 
 #: Of the time of a report this share has to be seen by the radar.
 LEAST_SEEN = 0.99

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hybridcast.nwp.sums import rates_of
+from hybridcast.nwp.accumulations import rates_of
 
 HOUR = np.timedelta64(1, "h")
 

@@ -18,8 +18,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.errors import InputError
-from hybridcast.nwp.contract import RATE, WIND, model_fields
-from hybridcast.nwp.sums import rates_of
+from hybridcast.nwp.accumulations import rates_of
+from hybridcast.nwp.schema import RATE, WIND, model_fields
 from hybridcast.nwp.wind import north_of, turned
 
 Array = NDArray[np.float32]
@@ -45,7 +45,7 @@ class Piece(NamedTuple):
     """One variable of one run at one lead time."""
 
     name: str
-    """Of `hybridcast.nwp.contract.VARIABLES`, `AMOUNT`, or of `EARTH_WIND`."""
+    """Of `hybridcast.nwp.schema.VARIABLES`, `AMOUNT`, or of `EARTH_WIND`."""
     level: str
     """``"10 m above ground"``, ``"700 hPa"``, ``"surface"``, or ``""`` where it is not stated."""
     run: np.datetime64

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hybridcast.core.field import NAME
 from hybridcast.errors import InputError
-from hybridcast.stations.contract import DIMS, INTERVAL, PLACES, VARIABLES, check_stations, interval_of
+from hybridcast.stations.schema import DIMS, INTERVAL, PLACES, VARIABLES, check_stations, interval_of
 
 
 def on_step(

@@ -7,7 +7,7 @@ import pytest
 
 from hybridcast.core.field import crs_of
 from hybridcast.errors import InputError
-from hybridcast.nwp.contract import DIMS, RATE, VARIABLES, check_nwp, model_fields
+from hybridcast.nwp.schema import DIMS, RATE, VARIABLES, check_nwp, model_fields
 
 HOUR = np.timedelta64(1, "h")
 

@@ -5,7 +5,7 @@ import pytest
 
 from hybridcast.errors import InputError
 from hybridcast.stations import check_stations, interval_of, known_at, station_reports
-from hybridcast.stations.contract import amounts
+from hybridcast.stations.schema import amounts
 
 MINUTE = np.timedelta64(1, "m")
 TIMES = np.datetime64("2020-01-01T00:00", "ns") + np.arange(1, 4) * 5 * MINUTE
