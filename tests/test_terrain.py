@@ -11,7 +11,8 @@ from synthetic import rain
 from hybridcast import fetch, open_radar, precipitation
 from hybridcast.core.field import crs_of
 from hybridcast.errors import InputError, ReadError
-from hybridcast.terrain import NAMES, open_terrain, terrain_dataset, terrain_planes
+from hybridcast.predictors.terrain import NAMES, terrain_planes
+from hybridcast.terrain import open_terrain, terrain_dataset
 
 LAEA = pyproj.CRS("EPSG:3035")
 

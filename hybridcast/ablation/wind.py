@@ -23,7 +23,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.core.field import NAME
-from hybridcast.core.neighbourhoods import decibels
+from hybridcast.core.grid import decibels
 from hybridcast.datasets.registry import fetch
 from hybridcast.motion.estimate import DenseFlow, MotionMethod
 from hybridcast.motion.wind_guidance import GuidedFlow

@@ -1,1 +1,1 @@
-"""contrib."""
+"""Bridges to other packages, imported only by those who want them."""

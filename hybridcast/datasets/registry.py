@@ -134,7 +134,7 @@ def packaged(name: str) -> Path:
     FetchError
         If the installation lacks it.
     """
-    package = Path(__file__).parent
+    package = Path(__file__).parent.parent
     for folder in (package / "data", package.parent / "data"):
         if (folder / name).exists():
             return folder / name

@@ -17,7 +17,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from hybridcast.core.neighbourhoods import decibels
+from hybridcast.core.grid import decibels
 from hybridcast.fusion.inflow import Inflow
 from hybridcast.fusion.probability_matching import Lean, falling, shares_of
 

@@ -15,7 +15,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.core.field import metres_per_cell
-from hybridcast.core.neighbourhoods import decibels, known_mean, window_mean
+from hybridcast.core.grid import decibels, known_mean, window_mean
 from hybridcast.nowcasters.base import latest_frame
 from hybridcast.nwp.regrid import on_radar_grid
 from hybridcast.nwp.schema import RATE

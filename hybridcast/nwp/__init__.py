@@ -1,7 +1,8 @@
-"""Fields of numerical weather prediction: from files of model runs to predictors on the radar's grid.
+"""Fields of numerical weather prediction: from files of model runs to the radar's grid.
 
-`open_nwp` reads, `available` keeps what was there at the issue time, `on_radar_grid` interpolates, `nwp_planes` makes
-predictors, `steering_wind` a first guess of the motion. The contract is in `hybridcast.nwp.schema`.
+`open_nwp` reads, `available` keeps the runs that were there at the issue time, `on_radar_grid` interpolates, and
+`steering_wind` is a first guess of the motion. The contract is in `hybridcast.nwp.schema`; `hybridcast.predictors.nwp`
+makes predictors of the fields.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from hybridcast.nwp.availability import available
 from hybridcast.nwp.regrid import on_radar_grid
 from hybridcast.nwp.schema import check_nwp, model_fields
 from hybridcast.nwp.steering import steering_wind
-from hybridcast.predictors.nwp import nwp_planes, plane_times
 from hybridcast.radar._files import head_of
 
 __all__ = [
@@ -28,10 +28,8 @@ __all__ = [
     "check_nwp",
     "formats",
     "model_fields",
-    "nwp_planes",
     "on_radar_grid",
     "open_nwp",
-    "plane_times",
     "steering_wind",
 ]
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from hybridcast.core.neighbourhoods import Array, Cell, decibels
+from hybridcast.core.grid import Array, Cell, decibels
 
 #: Longest shift along an axis, km.
 FARTHEST = 48.0

@@ -1,1 +1,1 @@
-"""predictors."""
+"""Predictors of the learned stage, from radar, model fields, terrain and stations."""

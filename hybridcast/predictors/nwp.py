@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from hybridcast.core.field import metres_per_cell
-from hybridcast.core.neighbourhoods import (
+from hybridcast.core.grid import (
     Array,
     Cell,
     decibels,

@@ -23,12 +23,12 @@ from scipy import ndimage
 
 from hybridcast.advection import LONGEST_STEP, advect
 from hybridcast.core.field import metres_per_cell
-from hybridcast.core.neighbourhoods import decibels, known_mean, local_correlation, window_mean, window_size
+from hybridcast.core.grid import decibels, known_mean, local_correlation, window_mean, window_size
 from hybridcast.motion.estimate import cells_per_step, usable_frames
 from hybridcast.nowcasters.scale_filter import filtered
 from hybridcast.predictors.nwp import PLANES as OF_NWP
 from hybridcast.predictors.stations import PLANES as OF_STATIONS
-from hybridcast.terrain import PLANES as OF_TERRAIN
+from hybridcast.predictors.terrain import PLANES as OF_TERRAIN
 from hybridcast_kernels.trajectories import origins, sample
 
 Array = NDArray[np.float32]

@@ -27,7 +27,8 @@ from hybridcast.stations.clock import clock_offset
 from hybridcast.stations.collocation import places_on
 from hybridcast.stations.quality import checked_reports
 from hybridcast.stations.schema import check_stations, interval_of, known_at
-from hybridcast.terrain import terrain_dataset, terrain_planes
+from hybridcast.predictors.terrain import terrain_planes
+from hybridcast.terrain import terrain_dataset
 
 Array = NDArray[np.float32]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hybridcast.core.neighbourhoods import decibels, known_mean, local_correlation, window_mean, window_size
+from hybridcast.core.grid import decibels, known_mean, local_correlation, window_mean, window_size
 
 CELL = (2.0, 1.0)  # km, so windows have twice as many columns as rows
 CENTRE = (20, 30)

@@ -7,8 +7,9 @@ import pytest
 from synthetic import rain, translation
 
 from hybridcast.core.field import precipitation
-from hybridcast.core.neighbourhoods import decibels, window_mean
-from hybridcast.nwp import available, model_fields, nwp_planes, on_radar_grid, plane_times
+from hybridcast.core.grid import decibels, window_mean
+from hybridcast.nwp import available, model_fields, on_radar_grid
+from hybridcast.predictors.nwp import nwp_planes, plane_times
 from hybridcast.nwp.schema import CAPE, HUMIDITY, RATE
 from hybridcast.predictors.nwp import NAMES, PLANES
 
