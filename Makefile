@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 # The modules that `make docs` shows, in the order of the flow.
-API := field radar stations nwp terrain sources datasets motion guidance advection nowcasters scales pseudo_nwp pysteps_adapters pysteps_interface events forecasting fusion \
-	learned.training learned.model verification.sums verification.scores verification.confidence evaluation plots settings errors
+API := core.field radar stations nwp terrain datasets.registry motion.estimate motion.wind_guidance advection nowcasters.base nowcasters.scale_filter \
+	nowcasters.pysteps datasets.events datasets.pseudo_nwp predictors.sources forecasting fusion.hybrid learned.training.train learned.trained_model \
+	verification.statistics verification.scores verification.significance verification.evaluation plots contrib.pysteps_plugin settings errors
 
 BROWSER := $(shell command -v chromium && command -v chromedriver)
 
@@ -74,7 +75,7 @@ sources: setup  ## what gauges, a model's wind and pseudo-NWP add, on the real e
 	$(BIN)/python notebooks/sources.py
 
 early-or-late: setup  ## early against late fusion on the real events, with pseudo-NWP and pseudo-gauges; 20 minutes
-	$(BIN)/python notebooks/early_or_late.py
+	$(BIN)/python notebooks/experiments/early_fusion/early_or_late.py
 
 bench: setup  ## speed and memory against pysteps, OpenCV and torch, in one run; QUICK=--quick for a minute's worth
 	$(BIN)/python notebooks/speed.py $(QUICK)

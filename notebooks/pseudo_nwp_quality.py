@@ -1,6 +1,7 @@
 """How good the pseudo-NWP is: fractions skill score by scale and CSI of its presets, on the real events.
 
-No model is behind it (see `hybridcast.datasets.pseudo_nwp`); what is shown is how the presets err. Hourly rates at lead times of
+No model is behind it (see `hybridcast.datasets.pseudo_nwp`); what is shown is how the presets err. Hourly rates at
+lead times of
 2 to 5 h are scored against hourly means of the radar; rates of 15 min at 3, 4 and 5 h, which is 60, 120 and 180 min
 after an issue time with a run two hours old, against single frames, as nowcasts are. On cells of 2 km. Writes
 pseudo_nwp_quality.json beside this file.

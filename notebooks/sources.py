@@ -13,8 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from hybridcast.ablation.gauges import gauge_lines
-from hybridcast.ablation.pseudo import pseudo_lines
+from ablation.gauges import gauge_lines
+from ablation.pseudo import pseudo_lines
 
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"

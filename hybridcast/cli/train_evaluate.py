@@ -175,9 +175,10 @@ def _evaluate_sources(
     output: Path, every: list[Event], only: list[str] | None, work: Path, cases: int, workers: int
 ) -> None:
     """Run the three ablations, and write one file of them."""
-    from hybridcast.ablation.gauges import REGIONS, gauge_ablation, gauge_lines
-    from hybridcast.ablation.pseudo import pseudo_ablation, pseudo_lines
-    from hybridcast.ablation.wind import wind_ablation, wind_lines
+    from ablation.gauges import REGIONS, gauge_ablation, gauge_lines
+    from ablation.pseudo import pseudo_ablation, pseudo_lines
+    from ablation.wind import wind_ablation, wind_lines
+
     from hybridcast.datasets.events import load_events
 
     chosen = _only(every, only)

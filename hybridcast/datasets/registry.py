@@ -375,7 +375,8 @@ def _what_to_do(entry: DatasetEntry, file: DataFile, errors: dict[str, Exception
     return (
         f"cannot fetch {file.path} of {entry.name}: {'; '.join(reasons) or 'no public address of it is known'}. "
         f"Check the network; or get the files from {entry.homepage}, put them into <folder>/{entry.folder}/ "
-        "and set HYBRIDCAST_DATA_MIRROR=<folder>; hybridcast.datasets.registry.scene_path() is a scene that needs no network"
+        "and set HYBRIDCAST_DATA_MIRROR=<folder>; hybridcast.datasets.registry.scene_path() is a scene that needs no "
+        "network"
     )
 
 

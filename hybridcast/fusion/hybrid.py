@@ -9,7 +9,8 @@
    pure advection, and as wet as lies between that frame and what the odds promise.
 
 Where there are model fields, members that look at them speak too (`hybridcast.learned.nwp_stage`). Where the air
-comes from outside the coverage only those do (`hybridcast.fusion.inflow`); without a model all of it is NaN: nobody knows.
+comes from outside the coverage only those do (`hybridcast.fusion.inflow`); without a model all of it is NaN: nobody
+knows.
 """
 
 from __future__ import annotations

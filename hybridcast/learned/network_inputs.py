@@ -15,8 +15,7 @@ from scipy import ndimage
 
 from hybridcast.advection import LONGEST_STEP
 from hybridcast.core.field import metres_per_cell, time_step
-from hybridcast.core.grid import block_size
-from hybridcast.core.grid import decibels
+from hybridcast.core.grid import block_size, decibels
 from hybridcast.motion.estimate import cells_per_step, check_motion, usable_frames
 from hybridcast.nowcasters.scale_filter import filtered
 from hybridcast.predictors.radar import frame_before

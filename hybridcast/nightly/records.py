@@ -44,8 +44,8 @@ class RegionNight:
     seconds: float
     models: tuple[str, ...]
     sums: xr.Dataset | None
-    """The day's total, named as in `hybridcast.verification.statistics`, dims ``("model", "lead_time", ...)``; None where
-    nothing was verified."""
+    """The day's total, named as in `hybridcast.verification.statistics`, dims ``("model", "lead_time", ...)``; None
+    where nothing was verified."""
     hours: xr.Dataset | None
     """The same of rain summed over whole hours (`hybridcast.verification.hours`): lead times 1 h, 2 h."""
     worst: tuple[WorstCase, ...]

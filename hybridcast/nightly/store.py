@@ -9,8 +9,8 @@
 - ``case_moments``, ``case_contingency`` and ``case_fss`` (20 km): the same of each issue time.
 
 `period` is 0 for frames as they are and 60 for rain summed over whole hours; lead times and periods are in minutes.
-Columns are named as in `hybridcast.verification.statistics`. Every file carries, as its metadata, the version of this schema
-and of the package, and the hashes of the settings and the data. ``worst.nc`` holds the maps of the worst cases.
+Columns are named as in `hybridcast.verification.statistics`. Every file carries, as its metadata, the version of this
+schema and of the package, and the hashes of the settings and the data. ``worst.nc`` holds the maps of the worst cases.
 
 A day is written into a hidden folder beside its own, which then takes its place. If the process dies between, the new
 folder is moved at the next look (`finish_move`); readers see the old day, the new one, or for an instant none.

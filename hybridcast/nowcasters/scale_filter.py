@@ -56,7 +56,8 @@ LEAST_RATIO = 1.5
 class ScaleFilter:
     """The latest frame carried along the motion, each scale fading as it becomes unpredictable: S-PROG of our own.
 
-    Seed (2003); see `hybridcast.nowcasters.scale_filter`. It takes frames of up to half an hour, and fewer do. The order of the model is
+    Seed (2003); see `hybridcast.nowcasters.scale_filter`. It takes frames of up to half an hour, and fewer do. The
+    order of the model is
     lower, or the frame plainly carried on, where too many are missing or dry; the attribute ``fallback`` of the result
     says why.
     """

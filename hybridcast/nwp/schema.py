@@ -3,8 +3,8 @@
 - dims ``("reference_time", "lead_time", "y", "x")``, float32; NaN where a run has no such lead time, or the model no
   value;
 - ``reference_time``: when a run starts, ``datetime64[ns]`` UTC; ``lead_time``: ``timedelta64[ns]``, from zero, rising;
-- ``y``, ``x`` and the CF grid mapping ``spatial_ref`` as those of a precipitation field (`hybridcast.core.field`): metres of
-  a projection, or degrees on a (rotated) grid of longitude and latitude;
+- ``y``, ``x`` and the CF grid mapping ``spatial_ref`` as those of a precipitation field (`hybridcast.core.field`):
+  metres of a projection, or degrees on a (rotated) grid of longitude and latitude;
 - variables as `VARIABLES` has them, each optional, one at least. A ``precipitation_rate`` is the mean over the step
   that ends at the valid time and starts at the run's lead time before. ``x_wind`` and ``y_wind`` point towards growing
   ``x`` and ``y``, whichever way the arrays run. The attribute ``level`` says where a variable is.

@@ -11,7 +11,7 @@ from hybridcast.nwp.schema import WIND
 
 
 def steering_wind(nwp_on_grid: xr.Dataset | None, time: np.datetime64) -> xr.Dataset | None:
-    """Give the wind of the newest run that has one at `time`, as motion for `hybridcast.motion.wind_guidance.GuidedFlow`.
+    """Return the wind of the newest run that has one at `time`, as motion for `hybridcast.motion.wind_guidance`.
 
     Cells outside the model's domain have the wind of the nearest cell inside.
 

@@ -23,11 +23,11 @@ from hybridcast.nwp.schema import RATE, WIND
 from hybridcast.nwp.steering import steering_wind
 from hybridcast.predictors.nwp import nwp_planes, plane_times
 from hybridcast.predictors.stations import station_planes
+from hybridcast.predictors.terrain import terrain_planes
 from hybridcast.stations.clock import clock_offset
 from hybridcast.stations.collocation import places_on
 from hybridcast.stations.quality import checked_reports
 from hybridcast.stations.schema import check_stations, interval_of, known_at
-from hybridcast.predictors.terrain import terrain_planes
 from hybridcast.terrain import terrain_dataset
 
 Array = NDArray[np.float32]

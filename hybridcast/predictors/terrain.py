@@ -6,9 +6,6 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from hybridcast.core.field import metres_per_cell
-from hybridcast.terrain import terrain_dataset
-
 Array = NDArray[np.float32]
 
 #: Name, units and meaning of the planes.

@@ -121,8 +121,8 @@ def evaluate(
     Returns
     -------
     Dataset
-        The sums of `hybridcast.verification.statistics`, added up over the cases of each event in the order of time, with
-        dims ``("event", "area", "model", ...)``, the `region` of each event and its first `day`.
+        The sums of `hybridcast.verification.statistics`, added up over the cases of each event in the order of time,
+        with dims ``("event", "area", "model", ...)``, the `region` of each event and its first `day`.
 
     Raises
     ------

@@ -9,9 +9,8 @@ from synthetic import rain, translation
 from hybridcast.core.field import precipitation
 from hybridcast.core.grid import decibels, window_mean
 from hybridcast.nwp import available, model_fields, on_radar_grid
-from hybridcast.predictors.nwp import nwp_planes, plane_times
 from hybridcast.nwp.schema import CAPE, HUMIDITY, RATE
-from hybridcast.predictors.nwp import NAMES, PLANES
+from hybridcast.predictors.nwp import NAMES, PLANES, nwp_planes, plane_times
 
 MINUTE = np.timedelta64(1, "m")
 LEADS = np.arange(1, 4) * 20 * MINUTE

@@ -160,7 +160,7 @@ def _together(frames: list[xr.DataArray]) -> xr.DataArray:
 
 
 def wet_shares(frames: xr.DataArray) -> NDArray[np.float64]:
-    """Give the share of what each frame sees that has 1 mm/h or more, as `hybridcast.datasets.events.issue_times` asks."""
+    """Return the fraction of the known cells of each frame that has 1 mm/h or more."""
     values = frames.values
     seen = np.isfinite(values).sum(axis=(1, 2))
     return np.asarray((values >= 1.0).sum(axis=(1, 2)) / np.maximum(seen, 1))

@@ -69,8 +69,8 @@ def archive_radar(
     Returns
     -------
     Path
-        ``events.toml``, for `hybridcast.datasets.events.load_events` and ``hybridcast train --archive``; ``manifest.json``
-        beside it says what was read, what was missing and what could not be read.
+        ``events.toml``, for `hybridcast.datasets.events.load_events` and ``hybridcast train --archive``;
+        ``manifest.json`` beside it says what was read, what was missing and what could not be read.
 
     Raises
     ------

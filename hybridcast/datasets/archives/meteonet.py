@@ -62,8 +62,8 @@ def archive_meteonet(
     Returns
     -------
     Path
-        ``events.toml``, for `hybridcast.datasets.events.load_events` and ``hybridcast train --archive``; ``manifest.json``
-        beside it says what was read, what was missing and what could not be read.
+        ``events.toml``, for `hybridcast.datasets.events.load_events` and ``hybridcast train --archive``;
+        ``manifest.json`` beside it says what was read, what was missing and what could not be read.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Later radar spoiled like a model's forecast: see `hybridcast.datasets.pseudo_nwp` for what is done and what it is not."""
+"""Later radar, degraded like the forecast of an NWP model: `hybridcast.datasets.pseudo_nwp` says how."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Early fusion as a nowcaster, for comparison with the late fusion of `hybridcast.fusion.hybrid`; no forecast uses it unasked.
+"""Early fusion as a nowcaster, for comparison with the late fusion of `hybridcast.fusion`.
 
-The network of `hybridcast.learned.attention` is asked at every second cell of about 2 km, at each lead time, at the
+The network of `early_fusion.attention` is asked at every second cell of about 2 km, at each lead time, at the
 place where the air will be. The forecast rate has the ranks of its log odds, and as values those of the advected frame
 where the radar knows the air, and of the model elsewhere. What neither knows is NaN.
 """
@@ -16,6 +16,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from early_fusion.attention import CrossAttention, load_attention
+from early_fusion.tokens import heard_of, tokens_at
 from hybridcast.advection import advect, check_lead_times
 from hybridcast.core.field import GRID_MAPPING
 from hybridcast.core.grid import coarsened
@@ -23,11 +25,9 @@ from hybridcast.datasets.events import SPACING
 from hybridcast.errors import InputError
 from hybridcast.fusion.probability_matching import falling, levels_of, matchings_of, ranking_of, shares_of, wet_values
 from hybridcast.fusion.sampling_grid import Grid
-from hybridcast.learned.attention import CrossAttention, load_attention
 from hybridcast.learned.blend import probability
 from hybridcast.learned.boosting import THRESHOLDS
 from hybridcast.learned.nwp_stage import model_rate
-from hybridcast.learned.tokens import heard_of, tokens_at
 from hybridcast.learned.training.samples import view_of
 from hybridcast.motion.estimate import DenseFlow, MotionMethod
 from hybridcast.nowcasters.base import LeadTimes, forecast_dataset, latest_frame, radar_status
@@ -136,7 +136,7 @@ class Attention:
 
 
 def early_fusion(path: str | Path) -> Attention:
-    """Load a network that `hybridcast.learned.attention.save_attention` wrote, and make a nowcaster of it."""
+    """Load a network that `early_fusion.attention.save_attention` wrote, and make a nowcaster of it."""
     return Attention(load_attention(path))
 
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import synthetic
 import xarray as xr
+from early_fusion import tokens as tk
+from early_fusion.token_samples import draw_with_tokens, load_with_tokens, save_with_tokens
 
 from hybridcast.datasets.events import load_events
 from hybridcast.errors import InputError
-from hybridcast.learned import tokens as tk
-from hybridcast.learned.token_samples import draw_with_tokens, load_with_tokens, save_with_tokens
 from hybridcast.learned.training.samples import Samples, Sampling, view_of
 from hybridcast.motion.estimate import DenseFlow
 from hybridcast.nwp.schema import model_fields
@@ -22,8 +22,8 @@ from hybridcast.stations import station_reports
 
 torch = pytest.importorskip("torch")
 
-from hybridcast.learned import attention as at  # noqa: E402
-from hybridcast.learned import attention_training as att  # noqa: E402
+from early_fusion import attention as at  # noqa: E402
+from early_fusion import attention_training as att  # noqa: E402
 
 MINUTE = np.timedelta64(1, "m")
 LEADS = (np.array([30, 60]) * 60e9).astype("timedelta64[ns]")

@@ -1,12 +1,13 @@
 """Early fusion, for comparison: one network looks at radar, stations and model fields at once, by attention.
 
 For a cell and a lead time the predictors of the radar make a query; it attends to the tokens of the nearest stations
-and to those of the model's rain around (`hybridcast.learned.tokens`), to each kind on its own, with a learned token
+and to those of the model's rain around (`early_fusion.tokens`), to each kind on its own, with a learned token
 beside them for "nothing there" (Vaswani et al. 2017, arXiv 1706.03762; tokens at any place as in MetNet-3, Andrychowicz
 et al. 2023, arXiv 2306.06079). Out come log odds of the thresholds, falling by construction. Sources are left out at
 random in training, so that one network serves every combination of them.
 
-Late fusion (`hybridcast.learned.nwp_stage`) is what forecasts use; ``notebooks/early_or_late.md`` compares both.
+Late fusion (`hybridcast.learned.nwp_stage`) is what forecasts use;
+``notebooks/experiments/early_fusion/early_or_late.md`` compares both.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from early_fusion.attention_inputs import PREDICTORS, prepared
+from early_fusion.tokens import NWP, STATION, Tokens
 from hybridcast.core.files import written_whole
 from hybridcast.errors import InputError
-from hybridcast.learned.attention_inputs import PREDICTORS, prepared
 from hybridcast.learned.boosting import THRESHOLDS
 from hybridcast.learned.network import need_torch
-from hybridcast.learned.tokens import NWP, STATION, Tokens
 from hybridcast.predictors.nwp import NAMES as NWP_NAMES
 from hybridcast.predictors.radar import NAMES
 
@@ -119,6 +120,7 @@ class CrossAttention:
 
         Parameters
         ----------
+
         rows
             Predictors, shape ``(row, feature)``, in the order of `hybridcast.predictors.radar.EVERY_NAME`, or of its first
             part, `NAMES`, where there is no source.
@@ -199,7 +201,7 @@ def odds_of(
     parameters
         Of one seed, named and shaped as `shapes` says.
     inputs
-        As `hybridcast.learned.attention_inputs.Prepared`.
+        As `early_fusion.attention_inputs.Prepared`.
     factors
         What the channels of the query are multiplied by, ``(layer, row, width)``: dropout, in training.
 

@@ -1,6 +1,7 @@
 """What pseudo-NWP adds on the real events, by its quality and by lead time to three hours.
 
-No model made these fields: they are later radar, spoiled the way a model errs (`hybridcast.datasets.pseudo_nwp`). So the tables
+No model made these fields: they are later radar, spoiled the way a model errs (`hybridcast.datasets.pseudo_nwp`). So
+the tables
 show how a method uses model fields of a given quality, not how good a model is; every storm that is not invented was
 real. The learned fusion was trained on pseudo-NWP of the same kind, from other regions.
 """
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from hybridcast.ablation.words import change, short
+from ablation.words import change, short
 from hybridcast.core.field import NAME
 from hybridcast.datasets.events import Event, load_event
 from hybridcast.datasets.pseudo_nwp import PRESETS

@@ -13,11 +13,11 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
+from early_fusion.tokens import Heard, Tokens, heard_of, joined_tokens, tokens_at
 from hybridcast.core.field import time_step
 from hybridcast.core.files import written_whole
 from hybridcast.datasets.events import Event, issue_times, load_event
 from hybridcast.datasets.pseudo_gauges import PseudoGaugeSettings, pseudo_gauges, simulated_radar_bias
-from hybridcast.learned.tokens import Heard, Tokens, heard_of, joined_tokens, tokens_at
 from hybridcast.learned.training.samples import (
     HISTORY,
     Samples,

@@ -1,6 +1,6 @@
 """What gauges add: forecasts from radar adjusted by gauges and from radar as it is, on real data, at gauges held out.
 
-How gauges are held out is in `hybridcast.ablation.held_out`. The same is scored on the grid, adjusted by all gauges,
+How gauges are held out is in `ablation.held_out`. The same is scored on the grid, adjusted by all gauges,
 against the radar as it then was. Adjusting moves rates away from the raw radar, and that has its price where the raw
 radar is the truth.
 
@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from hybridcast.ablation.held_out import LEADS, LEVELS, SOURCES, Archive, HeldOutSettings, forecasts_at
-from hybridcast.ablation.words import change, short
+from ablation.held_out import LEADS, LEVELS, SOURCES, Archive, HeldOutSettings, forecasts_at
+from ablation.words import change, short
 from hybridcast.core.field import NAME, iso_time, regular_times
 from hybridcast.datasets.events import Event, issue_times
 from hybridcast.datasets.registry import fetch

@@ -1,7 +1,8 @@
 """Early or late fusion? One network with attention against the blend of members, on the same rows and splits.
 
 Regions are left out in turn. No rain of a real model lies beside this radar: model fields are pseudo-NWP
-(`hybridcast.datasets.pseudo_nwp`), gauges are pseudo-gauges made from the radar, and in every second case the radar at the issue
+(`hybridcast.datasets.pseudo_nwp`), gauges are pseudo-gauges made from the radar, and in every second case the radar
+at the issue
 time has a simulated bias, for gauges to tell of. Weights of blends, and the calibration of the network, are fitted on
 the groups other than the one that is scored. Writes early_or_late.json and early_or_late.md beside this file; what was
 drawn is kept in the folder of ``--work``, so that a run that was stopped goes on.
@@ -19,15 +20,15 @@ from pathlib import Path
 
 import numpy as np
 
+from early_fusion.attention import AttentionSettings, CrossAttention, size
+from early_fusion.attention_training import Told, fit_attention
+from early_fusion.token_samples import WithTokens, draw_with_tokens, load_with_tokens, save_with_tokens
+from early_fusion.tokens import Tokens, joined_tokens, without
 from hybridcast.core.files import written_whole
 from hybridcast.datasets.events import Event, load_events
-from hybridcast.learned.attention import AttentionSettings, CrossAttention, size
-from hybridcast.learned.attention_training import Told, fit_attention
 from hybridcast.learned.blend import Scored, fit_blend, probability
 from hybridcast.learned.boosting import THRESHOLDS, decreasing
 from hybridcast.learned.nwp_stage import ALONE, FUSED, model_is_there, radar_is_there
-from hybridcast.learned.token_samples import WithTokens, draw_with_tokens, load_with_tokens, save_with_tokens
-from hybridcast.learned.tokens import Tokens, joined_tokens, without
 from hybridcast.learned.training.sample_store import digest
 from hybridcast.learned.training.samples import Samples, Sampling, joined
 from hybridcast.learned.training.train import (
@@ -327,7 +328,7 @@ def lines_of(found: dict[str, dict], about: dict) -> list[str]:
         "# Early or late fusion?",
         "",
         *_wrapped(
-            "Made by `notebooks/early_or_late.py`. Model fields are **pseudo-NWP**, gauges are **pseudo-gauges**: both "
+            "Made by `make early-or-late`. Model fields are **pseudo-NWP**, gauges are **pseudo-gauges**: both "
             f"are simulated from radar. {about['rows']} rows, {about['cases']} cases, {about['events']} events of "
             f"{about['regions']} regions; regions are left out in {about['folds']} groups, and all that is scored was "
             f"said of regions not trained on. The network has {about['parameters']} parameters; 'calibrated' is after "

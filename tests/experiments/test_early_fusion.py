@@ -19,9 +19,9 @@ from hybridcast.stations import station_reports
 
 torch = pytest.importorskip("torch")
 
-from hybridcast.early_fusion import EXCEEDANCE, Attention, early_fusion  # noqa: E402
-from hybridcast.learned import attention as at  # noqa: E402
-from hybridcast.learned.attention_training import initial  # noqa: E402
+from early_fusion import attention as at  # noqa: E402
+from early_fusion.attention_training import initial  # noqa: E402
+from early_fusion.nowcaster import EXCEEDANCE, Attention, early_fusion  # noqa: E402
 
 MINUTE = np.timedelta64(1, "m")
 SHAPE = (60, 66)

@@ -6,10 +6,8 @@ import json
 
 import numpy as np
 import pytest
-from stations_synthetic import moving_rain
-
-from hybridcast.ablation import wind as module
-from hybridcast.ablation.wind import (
+from ablation import wind as module
+from ablation.wind import (
     PATCHES,
     SCORES,
     forecast_scores,
@@ -20,6 +18,8 @@ from hybridcast.ablation.wind import (
     wind_lines,
     wind_scores,
 )
+from stations_synthetic import moving_rain
+
 from hybridcast.motion.estimate import DenseFlow
 from hybridcast.nwp import model_fields, on_radar_grid, steering_wind
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from early_fusion.tokens import OFFSETS, Tokens
 from hybridcast.learned.logistic import inputs_of
-from hybridcast.learned.tokens import OFFSETS, Tokens
 from hybridcast.predictors.nwp import NAMES as NWP_NAMES
 from hybridcast.predictors.radar import EVERY_NAME, NAMES
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from early_fusion.attention import AttentionSettings, CrossAttention, odds_of, shapes
+from early_fusion.attention_inputs import prepared, scaling_of
+from early_fusion.tokens import Tokens, joined_tokens
 from hybridcast.errors import InputError
-from hybridcast.learned.attention import AttentionSettings, CrossAttention, odds_of, shapes
-from hybridcast.learned.attention_inputs import prepared, scaling_of
 from hybridcast.learned.boosting import THRESHOLDS
 from hybridcast.learned.network import need_torch
-from hybridcast.learned.tokens import Tokens, joined_tokens
 from hybridcast.learned.training.optimisation import descended
 from hybridcast.learned.training.samples import Samples, joined
 

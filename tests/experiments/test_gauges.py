@@ -6,10 +6,8 @@ import json
 
 import numpy as np
 import pytest
-from stations_synthetic import MINUTE, gauges_in, moving_rain
-
-from hybridcast.ablation import gauges as module
-from hybridcast.ablation.gauges import (
+from ablation import gauges as module
+from ablation.gauges import (
     GAUGE_SETS,
     REGIONS,
     gauge_ablation,
@@ -18,7 +16,9 @@ from hybridcast.ablation.gauges import (
     opened,
     summary_of,
 )
-from hybridcast.ablation.held_out import LEADS, SOURCES, Archive, HeldOutSettings, folds_of, forecasts_at
+from ablation.held_out import LEADS, SOURCES, Archive, HeldOutSettings, folds_of, forecasts_at
+from stations_synthetic import MINUTE, gauges_in, moving_rain
+
 from hybridcast.core.field import NAME
 from hybridcast.datasets.events import load_events
 from hybridcast.datasets.pseudo_gauges import simulated_radar_bias
