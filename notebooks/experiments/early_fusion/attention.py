@@ -120,10 +120,9 @@ class CrossAttention:
 
         Parameters
         ----------
-
         rows
-            Predictors, shape ``(row, feature)``, in the order of `hybridcast.predictors.radar.EVERY_NAME`, or of its first
-            part, `NAMES`, where there is no source.
+            Predictors, shape ``(row, feature)``, in the order of `hybridcast.predictors.radar.EVERY_NAME`, or of its
+            first part, `NAMES`, where there is no source.
         tokens
             Of the same rows.
 
