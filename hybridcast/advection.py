@@ -9,6 +9,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from hybridcast.core.device import resolved
+from hybridcast.core.types import MINUTE
 from hybridcast.errors import InputError
 from hybridcast.motion.estimate import cells_per_step, check_motion
 from hybridcast.settings import AdvectionSettings
@@ -18,7 +19,6 @@ Fields = TypeVar("Fields", xr.DataArray, xr.Dataset)
 
 #: Order of each interpolation, as the kernels have it.
 ORDERS = {"nearest": 0, "linear": 1, "cubic": 3}
-_MINUTE = np.timedelta64(1, "m")
 #: Steps of the trajectories are not longer than this (min), however far apart the lead times are.
 LONGEST_STEP = 15.0
 
@@ -86,8 +86,8 @@ def advect(
     fields = fields.map(_one_frame, keep_attrs=True)
     check_motion(motion, fields)
     values: NDArray[np.float32] = np.stack([np.asarray(field.values, dtype=np.float32) for field in fields.values()])
-    minutes = (leads / _MINUTE).astype(np.float32)
-    flow = cells_per_step(motion, _MINUTE)
+    minutes = (leads / MINUTE).astype(np.float32)
+    flow = cells_per_step(motion, MINUTE)
     order = ORDERS[settings.interpolation]
     kernels = kernels_for(resolved(device))
     coefficients = _spline_coefficients(values) if settings.interpolation == "cubic" else None
@@ -102,7 +102,7 @@ def advect(
 def _fitting(
     out: NDArray[np.float32], shape: tuple[int, ...], latest: xr.DataArray | xr.Dataset
 ) -> NDArray[np.float32]:
-    """Give `out` with the shape ``(field, lead_time, y, x)``."""
+    """Return `out` with the shape ``(field, lead_time, y, x)``."""
     wanted = shape if isinstance(latest, xr.Dataset) else shape[1:]
     if out.shape != wanted or out.dtype != np.float32 or not out.flags.c_contiguous:
         raise InputError(
@@ -114,7 +114,7 @@ def _fitting(
 
 
 def check_lead_times(lead_times: ArrayLike) -> NDArray[np.timedelta64]:
-    """Give lead times as ``timedelta64[ns]``, increasing and above zero; raise `InputError` if they are not."""
+    """Return lead times as ``timedelta64[ns]``, increasing and above zero; raise `InputError` if they are not."""
     leads = np.atleast_1d(np.asarray(lead_times))
     if not np.issubdtype(leads.dtype, np.timedelta64):
         raise InputError(

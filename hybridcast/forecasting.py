@@ -18,8 +18,9 @@ import hybridcast
 from hybridcast.core.device import with_device
 from hybridcast.core.field import NAME, as_datetime64, check_precipitation, iso_time, time_step
 from hybridcast.core.files import written_whole
+from hybridcast.core.types import LeadTimes
 from hybridcast.errors import InputError
-from hybridcast.nowcasters.base import LeadTimes, Nowcaster
+from hybridcast.nowcasters.base import Nowcaster
 from hybridcast.nwp.availability import DELAY
 from hybridcast.predictors.sources import Sources, offset_of, sources_at
 from hybridcast.stations.adjustment import AdjustmentReport, adjusted
@@ -136,7 +137,7 @@ def _adjusted(recent: xr.DataArray, sources: Sources) -> tuple[xr.DataArray, Adj
 
 
 def _with_sources(nowcaster: Nowcaster, sources: Sources) -> tuple[Nowcaster, list[str]]:
-    """Give the sources to a nowcaster that takes any; name those that it does not look at."""
+    """Return the sources to a nowcaster that takes any; name those that it does not look at."""
     take = getattr(nowcaster, "with_sources", None)
     if callable(take):
         return cast(Nowcaster, take(sources)), []
@@ -212,7 +213,7 @@ def _until(radar: xr.DataArray, issue_time: datetime | str | np.datetime64 | Non
 
 
 def lead_times_of(radar: xr.DataArray, lead_time: Duration, step: Duration | None = None) -> LeadTimes:
-    """Give the lead times from one `step` to `lead_time`, ``timedelta64[ns]``."""
+    """Return the lead times from one `step` to `lead_time`, ``timedelta64[ns]``."""
     longest = _duration(lead_time, "lead_time")
     radar_step = time_step(radar["time"].values)
     if step is not None:
@@ -263,7 +264,7 @@ def _provenance(recent: xr.DataArray, nowcaster: Nowcaster) -> dict[str, Any]:
 
 
 def _settings_of(nowcaster: Nowcaster) -> dict[str, Any]:
-    """Give what a nowcaster is set to; a trained model tells it itself, for its trees are no settings."""
+    """Return what a nowcaster is set to; a trained model tells it itself, for its trees are no settings."""
     told = getattr(nowcaster, "settings_told", None)
     if callable(told):
         return cast(dict[str, Any], told())

@@ -24,7 +24,7 @@ NOT_BY_DEFAULT = ("linda", "no-network", "network")
 
 
 def motions(settings: Settings) -> dict[str, Callable[[], MotionMethod]]:
-    """Give the motion methods by name."""
+    """Return the motion methods by name."""
     return {
         "dense": lambda: DenseFlow(settings.motion),
         "dis": DIS,
@@ -37,7 +37,7 @@ def motions(settings: Settings) -> dict[str, Callable[[], MotionMethod]]:
 
 
 def models_along(motion: MotionMethod, settings: Settings) -> dict[str, Callable[[], Nowcaster]]:
-    """Give the nowcasters that need no training by name, all along one `motion`."""
+    """Return the nowcasters that need no training by name, all along one `motion`."""
     return {
         "advection": lambda: Advection(motion, settings.advection),
         "scales": lambda: ScaleFilter(motion, settings.scales),
@@ -51,7 +51,7 @@ def models_along(motion: MotionMethod, settings: Settings) -> dict[str, Callable
 
 
 def compared() -> dict[str, Callable[[], Nowcaster]]:
-    """Give the same as they are compared with each other: those of pysteps along the motion of pysteps."""
+    """Return the same as they are compared with each other: those of pysteps along the motion of pysteps."""
     settings = Settings()
     ours = models_along(motions(settings)["dense"](), settings)
     theirs = models_along(motions(settings)["lucaskanade"](), settings)
@@ -59,7 +59,7 @@ def compared() -> dict[str, Callable[[], Nowcaster]]:
 
 
 def learned(name: str, folder: str | Path) -> Nowcaster:
-    """Give the blend of a trained model, the blend as it was learned, or one of its members alone.
+    """Return the blend of a trained model, the blend as it was learned, or one of its members alone.
 
     All with the probabilities of every threshold of the model.
     """

@@ -16,6 +16,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from hybridcast.core.field import GRID_MAPPING, crs_of, metres_per_cell
+from hybridcast.core.types import Array
 from hybridcast.errors import HybridcastError, InputError, ReadError
 from hybridcast.nwp import grib
 from hybridcast.nwp.assembly import Grid
@@ -23,8 +24,6 @@ from hybridcast.radar._crs import in_metres
 from hybridcast.radar._files import head_of
 from hybridcast.radar.cf import axis_values, crs_of_variable, dimension_of, open_cf
 from hybridcast.radar.cf import recognises as is_cf
-
-Array = NDArray[np.float32]
 
 _STANDARD_NAMES = ("surface_altitude", "height_above_mean_sea_level", "geoid_height_above_reference_ellipsoid")
 _NAMES = ("elevation", "elev", "z", "altitude", "orography", "topo", "Band1")
@@ -110,7 +109,7 @@ def _on_grid(height: Array, grid: Grid, field: xr.DataArray | xr.Dataset) -> Arr
 
 
 def _transform(grid: Grid) -> Any:
-    """Give the affine map from column and row (corners of cells) to x and y."""
+    """Return the affine map from column and row (corners of cells) to x and y."""
     from affine import Affine
 
     dx, dy = (float((axis[-1] - axis[0]) / (axis.size - 1)) for axis in (grid.x, grid.y))
@@ -123,7 +122,7 @@ def _wkt(grid: Grid) -> str:
 
 
 def _metres(grid: Grid) -> float:
-    """Give the height of a cell in metres."""
+    """Return the height of a cell in metres."""
     step = abs(float(grid.y[-1] - grid.y[0])) / (grid.y.size - 1)
     return step * 111_195.0 if grid.crs is not None and grid.crs.is_geographic else step
 
@@ -132,7 +131,7 @@ def _metres(grid: Grid) -> float:
 
 
 def _read(path: Path) -> tuple[Array, Grid]:
-    """Give heights (m, NaN where unknown) and their grid."""
+    """Return heights (m, NaN where unknown) and their grid."""
     head = head_of(path)
     if head.startswith(b"PK\x03\x04"):
         return _read_npz(path)

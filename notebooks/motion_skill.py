@@ -71,7 +71,7 @@ def score_case(radar: xr.DataArray, issue: np.datetime64) -> dict[str, xr.Datase
 
 
 def scores_of(sums: xr.Dataset) -> dict[str, list[float]]:
-    """Give the shown scores, a value per lead time."""
+    """Return the shown scores, a value per lead time."""
     found = {"correlation": correlation(sums)}
     for threshold in THRESHOLDS:
         found[f"CSI {threshold:g}"] = csi(sums).sel(threshold=threshold)

@@ -37,7 +37,7 @@ CASES = 6
 
 
 def one_run(runs: xr.Dataset) -> xr.Dataset:
-    """Give the only run of several as a forecast."""
+    """Return the only run of several as a forecast."""
     return runs.isel(reference_time=0)
 
 
@@ -76,7 +76,7 @@ def evaluate_event(event: Event, settings: dict[str, PseudoNwpSettings]) -> dict
 
 
 def scores_of(sums: xr.Dataset) -> dict[str, list[float]]:
-    """Give the shown scores; hourly ones over all lead times together, the others by lead time."""
+    """Return the shown scores; hourly ones over all lead times together, the others by lead time."""
     if sums.sizes["lead_time"] != len(SHOWN):
         sums = sums.sum("lead_time").expand_dims("lead_time")
     skill, table, bias = fractions_skill_score(sums), csi(sums), frequency_bias(sums)

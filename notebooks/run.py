@@ -31,13 +31,13 @@ PATIENCE = 1200
 
 
 def notebooks(prefixes: list[str] | None = None) -> list[Path]:
-    """Give the notebooks whose names begin with one of `prefixes`; all of them without."""
+    """Return the notebooks whose names begin with one of `prefixes`; all of them without."""
     every = sorted(HERE.glob("[0-9]*.ipynb"))
     return [path for path in every if not prefixes or path.name.startswith(tuple(prefixes))]
 
 
 def datasets_of(path: Path) -> list[str]:
-    """Give the data sets that a notebook fetches."""
+    """Return the data sets that a notebook fetches."""
     cells = nbformat.read(path, as_version=4).cells
     code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
     return sorted(set(re.findall(r'fetch\("([\w-]+)"', code)))

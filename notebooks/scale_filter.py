@@ -95,7 +95,7 @@ def score_case(
 
 
 def scores_of(sums: xr.Dataset) -> dict[str, list[float]]:
-    """Give the shown scores, a value per lead time."""
+    """Return the shown scores, a value per lead time."""
     tables, biases = csi(sums), frequency_bias(sums)
     names = {"hits": "same_area_hits", "misses": "same_area_misses", "false_alarms": "same_area_false_alarms"}
     found = {f"CSI {threshold:g}": tables.sel(threshold=threshold) for threshold in THRESHOLDS}

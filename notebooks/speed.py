@@ -112,7 +112,7 @@ def _memory(key: str) -> float | None:
 def rows_of(
     what: str, times: dict[str, tuple[float, float | None]], moved: float = 0.0, copy: float = 0.0
 ) -> list[Row]:
-    """Give a row per job, with the ratio to the first one, which is ours.
+    """Return a row per job, with the ratio to the first one, which is ours.
 
     `moved` is how many bytes have to be read or written at least, `copy` how many a copy moves in a second.
     """

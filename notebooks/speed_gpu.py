@@ -32,7 +32,7 @@ LEADS = np.arange(1, 25, dtype=np.float32)
 
 
 def row(what: str, how: str, seconds: float, moved: float, copy: float) -> Row:
-    """Give a row: time, rate, and the share of the card's copy rate."""
+    """Return a row: time, rate, and the share of the card's copy rate."""
     rate = moved / seconds
     return {
         "what": what,

@@ -45,7 +45,7 @@ app = typer.Typer(
 
 
 def _nowcaster(model: str, motion: MotionMethod, settings: Settings, thresholds: str | None) -> Nowcaster:
-    """Give a nowcaster by its name, or the trained one in a folder."""
+    """Return a nowcaster by its name, or the trained one in a folder."""
     from hybridcast.registry import models_along
 
     models = models_along(motion, settings)

@@ -97,7 +97,7 @@ def _open(progress: bool) -> tuple[xr.DataArray, str]:
 
 
 def stormiest(radar: xr.DataArray, count: int) -> NDArray[np.datetime64]:
-    """Give the times with the largest area of 1 mm/h and more, the largest first, at least six hours apart.
+    """Return the times with the largest area of 1 mm/h and more, the largest first, at least six hours apart.
 
     Only times with an hour of radar before and two after them count. Fewer are given if there are no more; the
     stormiest is found on the whole record, so that the choice is not what a forecast would have known.

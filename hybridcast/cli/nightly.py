@@ -110,7 +110,7 @@ def _say(line: str) -> None:
 
 
 def _or_exit_2(make: Callable[[], T]) -> T:
-    """Give what is made; where the configuration does not allow it, say so and end with status 2."""
+    """Return what is made; where the configuration does not allow it, say so and end with status 2."""
     try:
         return make()
     except (InputError, DependencyError) as error:

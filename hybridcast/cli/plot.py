@@ -92,7 +92,7 @@ def plot(
 
 
 def _forecast_in(files: list[str]) -> xr.Dataset | None:
-    """Give the forecast that the one file holds; None if the files are radar."""
+    """Return the forecast that the one file holds; None if the files are radar."""
     from hybridcast.forecasting import load_forecast
 
     path = Path(files[0]).expanduser()
@@ -163,7 +163,7 @@ def _draw_forecast(
 
 
 def _place(at: str | None, xy: str | None) -> dict[str, float]:
-    """Give the place as `plot_meteogram` takes it."""
+    """Return the place as `plot_meteogram` takes it."""
     if (at is None) == (xy is None):
         raise InputError(f"--at {at}, --xy {xy}", "--kind place needs one place", "Give --at 60.17,24.94, or --xy X,Y")
     names = ("latitude", "longitude") if at is not None else ("x", "y")
@@ -177,7 +177,7 @@ def _place(at: str | None, xy: str | None) -> dict[str, float]:
 
 
 def _minutes(text: str | None) -> list[np.timedelta64] | None:
-    """Give lead times in minutes as timedelta64."""
+    """Return lead times in minutes as timedelta64."""
     if text is None:
         return None
     try:

@@ -22,15 +22,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from hybridcast.advection import advect
 from hybridcast.core.field import NAME, precipitation
+from hybridcast.core.types import Doubles
 from hybridcast.errors import InputError
 from hybridcast.fusion.hybrid import trained
 from hybridcast.motion.estimate import MotionMethod, cells_per_step, estimate_motion, motion_dataset
 from hybridcast.nowcasters.base import Nowcaster
-from hybridcast.nowcasters.pysteps._call import DRY_DBR, LOWEST_RATE, Array, quiet_pysteps, rate_from_dbr
+from hybridcast.nowcasters.pysteps._call import DRY_DBR, LOWEST_RATE, quiet_pysteps, rate_from_dbr
 from hybridcast.nowcasters.scale_filter import ScaleFilter
 
 Units = Literal["dBR", "mm/h"]
-Result = Array | tuple[Array, float]
+Result = Doubles | tuple[Doubles, float]
 START = np.datetime64("2000-01-01", "ns")  # frames of pysteps have no times
 
 
@@ -60,7 +61,7 @@ def register() -> list[str]:
     return list(found)
 
 
-def dense_flow(input_images: ArrayLike, *, units: Units | None = None) -> Array:
+def dense_flow(input_images: ArrayLike, *, units: Units | None = None) -> Doubles:
     """Estimate motion by our dense flow, as a motion method of pysteps.
 
     Parameters
@@ -187,7 +188,7 @@ class _Given(MotionMethod):
     name: str = "given"
 
     def estimate(self, recent: xr.DataArray) -> xr.Dataset:
-        """Give it on the grid of `recent`."""
+        """Return it on the grid of `recent`."""
         flow = np.asarray(self.velocity, dtype=np.float32)
         if flow.shape != (2, *recent.shape[1:]):
             rule = f"it is of shape {(2, *recent.shape[1:])}, x first"
@@ -212,12 +213,12 @@ def _forecast(
 
 
 def _last_two_hours(recent: xr.DataArray) -> xr.DataArray:
-    """Give the frames of the last two hours: no more is looked at."""
+    """Return the frames of the last two hours: no more is looked at."""
     return recent.sel(time=slice(recent["time"].values[-1] - np.timedelta64(2, "h"), None))
 
 
 def _field(values: ArrayLike, units: Units | None, kmperpixel: float, timestep: float) -> xr.DataArray:
-    """Give bare arrays as a precipitation field whose place is not known."""
+    """Return bare arrays as a precipitation field whose place is not known."""
     known = _units(values, units)
     filled = _filled(values)
     rate = rate_from_dbr(filled) if known == "dBR" else filled
@@ -227,8 +228,8 @@ def _field(values: ArrayLike, units: Units | None, kmperpixel: float, timestep: 
     return precipitation(frames, time=times, y=y, x=x, crs=None)
 
 
-def _filled(values: ArrayLike) -> Array:
-    filled: Array = np.ma.filled(np.ma.masked_invalid(np.ma.asarray(values, dtype=np.float64)), np.nan)
+def _filled(values: ArrayLike) -> Doubles:
+    filled: Doubles = np.ma.filled(np.ma.masked_invalid(np.ma.asarray(values, dtype=np.float64)), np.nan)
     if filled.ndim not in (2, 3):
         found = f"precip has the shape {filled.shape}"
         raise InputError(found, "it is (y, x) or (frame, y, x)", "Pass the frames of one field")
@@ -251,7 +252,7 @@ def _minutes(value: float) -> np.timedelta64:
 
 
 def _given_back(rate: NDArray[Any], units: Units, start: float | None) -> Result:
-    """Give rates in the units that came in, and the seconds since `start` if that is given."""
+    """Return rates in the units that came in, and the seconds since `start` if that is given."""
     result = np.asarray(rate, dtype=np.float64)
     if units == "dBR":
         decibels = 10.0 * np.log10(np.maximum(result, LOWEST_RATE))

@@ -26,12 +26,12 @@ def chosen(device: Device) -> Choice:
 
 
 def resolved(device: Device) -> Literal["cpu", "cuda"]:
-    """Give the hardware alone: see `chosen`."""
+    """Return the hardware alone: see `chosen`."""
     return chosen(device).device
 
 
 def with_device(method: T, device: Device) -> T:
-    """Give a method with its field `device`, and those of the methods it is made of, set to `device`.
+    """Return a method with its field `device`, and those of the methods it is made of, set to `device`.
 
     "auto" leaves it as it is: then its own setting counts.
 

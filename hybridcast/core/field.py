@@ -322,7 +322,7 @@ def _warn_of_units(field: xr.DataArray, high: float) -> None:
 
 
 def time_step(times: ArrayLike) -> np.timedelta64 | None:
-    """Give the step of regular `times` (None for one time alone); refuse irregular, doubled or unordered ones.
+    """Return the step of regular `times` (None for one time alone); refuse irregular, doubled or unordered ones.
 
     Gaps are irregular too: `regular_times` fills them first.
     """
@@ -393,7 +393,7 @@ def regular_times(field: xr.DataArray, step: np.timedelta64 | None = None) -> xr
 
 
 def usual_step(times: NDArray[np.datetime64]) -> np.timedelta64:
-    """Give the most frequent difference of two or more `times` in order; the smaller of two equally frequent ones."""
+    """Return the most frequent difference of two or more `times` in order; the smaller of two equally frequent ones."""
     lengths, counts = np.unique(np.diff(times), return_counts=True)
     return cast(np.timedelta64, lengths[np.argmax(counts)])
 
@@ -414,7 +414,7 @@ def _minutes(step: np.timedelta64) -> str:
 
 
 def as_datetime64(time: datetime | str | np.datetime64) -> np.datetime64:
-    """Give `time` as ``datetime64[ns]`` in UTC; an aware datetime is converted, a naive one is UTC."""
+    """Return `time` as ``datetime64[ns]`` in UTC; an aware datetime is converted, a naive one is UTC."""
     if isinstance(time, datetime) and time.tzinfo is not None:
         time = time.astimezone(UTC).replace(tzinfo=None)
     try:
@@ -427,7 +427,7 @@ def as_datetime64(time: datetime | str | np.datetime64) -> np.datetime64:
 
 
 def crs_of(data: xr.DataArray | xr.Dataset) -> pyproj.CRS | None:
-    """Give the CRS of a field or forecast; None on a local grid."""
+    """Return the CRS of a field or forecast; None on a local grid."""
     if GRID_MAPPING not in data.coords:
         return None
     attrs = data[GRID_MAPPING].attrs
@@ -435,7 +435,7 @@ def crs_of(data: xr.DataArray | xr.Dataset) -> pyproj.CRS | None:
 
 
 def metres_per_cell(data: xr.DataArray | xr.Dataset) -> tuple[float, NDArray[np.float32]]:
-    """Give the signed step from one cell to the next in metres: ``(dy, dx)``, dx per row, shape ``(y,)``.
+    """Return the signed step from one cell to the next in metres: ``(dy, dx)``, dx per row, shape ``(y,)``.
 
     On a grid of longitude and latitude dx shrinks with the cosine of latitude. A single row or column has step 1.
     """
@@ -543,7 +543,7 @@ def _unit_registry() -> Any:
 
 @functools.cache
 def rate_factor(units: str) -> float | None:
-    """Give the factor from `units` to mm h-1 (1 kg m-2 of water is 1 mm); None if `units` are no rain rate."""
+    """Return the factor from `units` to mm h-1 (1 kg m-2 of water is 1 mm); None if `units` are no rain rate."""
     registry = _unit_registry()
     try:
         one = registry.Quantity(1.0, registry.Unit(units))

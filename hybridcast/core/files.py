@@ -16,7 +16,7 @@ from hybridcast.errors import InputError
 
 @contextlib.contextmanager
 def written_whole(path: str | Path) -> Iterator[Path]:
-    """Give the path of a file to write, beside `path` and with its suffix; it takes the place of `path` at the end.
+    """Return the path of a file to write, beside `path` and with its suffix; it takes the place of `path` at the end.
 
     If writing fails, or the process is killed, `path` is as it was before.
 
@@ -49,14 +49,14 @@ def written_whole(path: str | Path) -> Iterator[Path]:
 
 
 def _umask() -> int:
-    """Give the process's mask of permissions (mkstemp made the file readable by its owner alone)."""
+    """Return the process's mask of permissions (mkstemp made the file readable by its owner alone)."""
     mask = os.umask(0)
     os.umask(mask)
     return mask
 
 
 def digest(*parts: Any) -> str:
-    """Give a short name of `parts` that is another one for any other parts.
+    """Return a short name of `parts` that is another one for any other parts.
 
     What has a ``fingerprint`` is known by it, all else by its repr (which a dataclass makes of all its settings),
     without addresses in memory.
@@ -66,5 +66,5 @@ def digest(*parts: Any) -> str:
 
 
 def word(name: str) -> str:
-    """Give `name` as a file name."""
+    """Return `name` as a file name."""
     return re.sub(r"[^\w.+-]+", "-", name)

@@ -8,15 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 from scipy import ndimage
 
 from hybridcast.core.field import metres_per_cell
+from hybridcast.core.types import Array, Cell
 from hybridcast_kernels.resample_cpu import block_means
-
-Array = NDArray[np.float32]
-Cell = tuple[float, float]
-"""Size of a cell, km, ``(y, x)``."""
 
 #: Rates below this (mm/h) count as dry, as in the optical flow.
 LOWEST_RATE = np.float32(0.1)
@@ -25,13 +21,13 @@ LEAST_KNOWN = 0.5
 
 
 def cell_size(field: xr.DataArray | xr.Dataset) -> float:
-    """Give the side of a square as large as a cell in the middle of the field, m."""
+    """Return the side of a square as large as a cell in the middle of the field, m."""
     dy, dx = metres_per_cell(field)
     return float(np.sqrt(abs(dy) * np.abs(dx).mean()))
 
 
 def block_size(field: xr.DataArray | xr.Dataset, spacing: float) -> int:
-    """Give how many cells along each axis make up a coarse cell closest to `spacing` (m); 1 for coarser fields."""
+    """Return how many cells along each axis make up a coarse cell closest to `spacing` (m); 1 for coarser fields."""
     return max(1, round(spacing / cell_size(field)))
 
 
@@ -84,7 +80,7 @@ def decibels(rate: Array) -> Array:
 
 
 def window_size(width: float, cell: Cell) -> tuple[int, int]:
-    """Give the odd window sizes, in cells, of a half width in km."""
+    """Return the odd window sizes, in cells, of a half width in km."""
     return 2 * round(width / cell[0]) + 1, 2 * round(width / cell[1]) + 1
 
 

@@ -35,7 +35,7 @@ F = TypeVar("F", bound=Format)
 
 
 def loaded(package: str, built_in: Sequence[str], group: str | None = None) -> dict[str, Any]:
-    """Give formats by name: the entry points of `group`, so that they can replace one of ours, then modules of ours."""
+    """Return formats by name: the entry points of `group`, so that they can replace one of ours, then modules of ours."""
     found = {entry.name: entry.load() for entry in importlib.metadata.entry_points(group=group)} if group else {}
     for module in built_in:
         reader = importlib.import_module(f"{package}.{module}")
@@ -44,7 +44,7 @@ def loaded(package: str, built_in: Sequence[str], group: str | None = None) -> d
 
 
 def expand(paths: PathLike | Iterable[PathLike]) -> list[Path]:
-    """Give the files that paths and globs name, each once; `InputError` if one names none."""
+    """Return the files that paths and globs name, each once; `InputError` if one names none."""
     given = [paths] if isinstance(paths, str | Path) else list(paths)
     files: list[Path] = []
     for item in given:
@@ -62,7 +62,7 @@ def expand(paths: PathLike | Iterable[PathLike]) -> list[Path]:
 
 
 def named(format: str | F | None, known: Mapping[str, F]) -> F | None:
-    """Give the format asked for, by its name or itself; None if none is; `InputError` if none has that name."""
+    """Return the format asked for, by its name or itself; None if none is; `InputError` if none has that name."""
     if not isinstance(format, str):
         return format
     if format not in known:
@@ -71,7 +71,7 @@ def named(format: str | F | None, known: Mapping[str, F]) -> F | None:
 
 
 def recognised(path: Path, head: bytes, known: Mapping[str, F]) -> F | None:
-    """Give the first format that recognises a file; None if none does."""
+    """Return the first format that recognises a file; None if none does."""
     return next((reader for reader in known.values() if _recognises(reader, path, head)), None)
 
 

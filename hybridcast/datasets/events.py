@@ -138,7 +138,7 @@ class _Span(NamedTuple):
 
 @lru_cache(maxsize=4)
 def _spans(radar: str | None, format_: str | None) -> tuple[_Span, ...]:
-    """Give the files of a glob with their times, told by their names; none if one of these holds no time.
+    """Return the files of a glob with their times, told by their names; none if one of these holds no time.
 
     How the time in a name and the times of the frames differ is learned from the first file that can be read.
     """

@@ -100,7 +100,7 @@ class DatasetEntry:
 
 @functools.cache
 def registry() -> dict[str, DatasetEntry]:
-    """Give all data sets by name.
+    """Return all data sets by name.
 
     Examples
     --------
@@ -113,7 +113,7 @@ def registry() -> dict[str, DatasetEntry]:
 
 
 def scene_path() -> Path:
-    """Give the path of the simulated scene that comes with the package: 48 frames of simulated rain, CF NetCDF.
+    """Return the path of the simulated scene that comes with the package: 48 frames of simulated rain, CF NetCDF.
 
     It is not an observation: 128 x 128 cells of 2 km every 5 minutes, made by ``data/make_scene.py``. Open it with
     `hybridcast.open_radar`.
@@ -225,7 +225,7 @@ def _find(name: str) -> DatasetEntry:
 
 
 def cache_folder() -> Path:
-    """Give the folder in which downloads are kept."""
+    """Return the folder in which downloads are kept."""
     import pooch
 
     return Path(os.environ.get("HYBRIDCAST_CACHE") or pooch.os_cache("hybridcast")).expanduser()

@@ -30,6 +30,7 @@ from hybridcast.advection import LONGEST_STEP, check_lead_times
 from hybridcast.core.device import resolved
 from hybridcast.core.field import GRID_MAPPING, NAME, iso_time
 from hybridcast.core.grid import cell_size, coarsened
+from hybridcast.core.types import MINUTE, Array, LeadTimes
 from hybridcast.errors import InputError
 from hybridcast.fusion.inflow import inflow_of
 from hybridcast.fusion.nwp_matching import Wetness
@@ -50,17 +51,13 @@ from hybridcast.learned.network_inputs import inputs_of
 from hybridcast.learned.nwp_stage import SourceStage, model_rate
 from hybridcast.learned.trained_model import DEFAULT, NETWORK, TrainedModel, load_model
 from hybridcast.motion.estimate import DenseFlow, MotionMethod, cells_per_step
-from hybridcast.nowcasters.base import LeadTimes, forecast_dataset, latest_frame, radar_status
+from hybridcast.nowcasters.base import forecast_dataset, latest_frame, radar_status
 from hybridcast.nowcasters.scale_filter import filtered
 from hybridcast.predictors.radar import Situation, origins_of, rows_in_moving_frame, rows_of, situation_of
 from hybridcast.predictors.sources import Sources, guided, on_cells, planes_of
 from hybridcast_kernels import scales_cpu
 from hybridcast_kernels.devices import Device, kernels_for
 
-Array = NDArray[np.float32]
-
-
-_MINUTE = np.timedelta64(1, "m")
 #: Cells much coarser than those of the training hold other weather.
 COARSEST = 2.5
 #: How far back a hindcast's own frames go.
@@ -109,7 +106,7 @@ class _Places(NamedTuple):
     def carried(self, ranking: Array, chances: Array) -> tuple[Array, Array]:
         """Interpolate to all lead times; give that, and carried to the fine grid: each ``(set, lead, y, x)``."""
         planes = between(np.concatenate([ranking[None], chances]), self.asked, self.ahead)
-        minutes = (self.ahead / _MINUTE).astype(np.float32)
+        minutes = (self.ahead / MINUTE).astype(np.float32)
         return planes, self.grid.carried(planes, self.flow, minutes, self.advected)
 
     def between(self, shares: Array) -> Array:
@@ -154,7 +151,7 @@ class Hybrid:
         return "hybridcast"
 
     def with_sources(self, sources: Sources) -> Hybrid:
-        """Give one that looks at other observations too."""
+        """Return one that looks at other observations too."""
         return replace(self, sources=sources)
 
     @property
@@ -173,8 +170,8 @@ class Hybrid:
         motion = guided(self.motion, self.sources, recent).estimate(recent)
         latest, age = latest_frame(recent)
         frame = np.ascontiguousarray(latest.values, np.float32)
-        flow = cells_per_step(motion, _MINUTE)
-        minutes = ((leads + age) / _MINUTE).astype(np.float32)
+        flow = cells_per_step(motion, MINUTE)
+        minutes = ((leads + age) / MINUTE).astype(np.float32)
         advected = kernels_for(resolved(self.device)).advect(frame[None], flow, minutes, longest_step=LONGEST_STEP)[0]
         coarse = coarsened(recent, self.model.spacing)
         reason = self._why_not(recent, frame, coarse.sel(time=latest["time"]).values)
@@ -223,7 +220,7 @@ class Hybrid:
             corrected_blend = beside.submit(self._live_blend, coarse)
             look = self.seen(coarse, _since_last(coarse, asked), cells, moving=True, sources=sources)
             blend, used = corrected_blend.result()
-        found, weight = self._odds(blend, look, asked / _MINUTE)
+        found, weight = self._odds(blend, look, asked / MINUTE)
         # each threshold has weights of its own, so what they give may cross
         chances = grid.filled(probability(decreasing(found)), cells)
         known = grid.at_asked(np.isfinite(latest_frame(coarse)[0].values))
@@ -270,7 +267,7 @@ class Hybrid:
             wet = wet_values(wetness.values(int(of_lead), fine[-1]), blend.thresholds, wanted)
             matching = matchings_of(both[None], np.concatenate([there.frame, fine[-1]]), [wet])
             carried[0, lead] = scales_cpu.matched(carried[:1, lead], matching)[0]
-        weights = np.interp(there.ahead / _MINUTE, there.asked / _MINUTE, np.nan_to_num(wetness.weight, nan=1.0))
+        weights = np.interp(there.ahead / MINUTE, there.asked / MINUTE, np.nan_to_num(wetness.weight, nan=1.0))
         return Blended(carried[0], carried[1:], blend, model_weight=weights.astype(np.float32))
 
     def _wanted(self, chances: Array) -> Array:
@@ -295,7 +292,7 @@ class Hybrid:
         return of_radar[[k for k, name in enumerate(names) if name != NETWORK]]
 
     def _chances(self, stage: SourceStage) -> Callable[[Array, float], Array]:
-        """Give what makes probabilities, ``(threshold, row)``, of rows that have a model."""
+        """Return what makes probabilities, ``(threshold, row)``, of rows that have a model."""
 
         def chances(rows: Array, lead: float) -> Array:
             of_radar = np.stack(list(self._told(rows, lead).values()))
@@ -311,7 +308,7 @@ class Hybrid:
         return f"Hybrid{told!r}"
 
     def settings_told(self) -> dict[str, object]:
-        """Give what this nowcaster is set to, as attributes of forecasts have it."""
+        """Return what this nowcaster is set to, as attributes of forecasts have it."""
         live = None if self.live is None else asdict(self.live)
         return {
             "motion": self.motion.name,
@@ -360,7 +357,7 @@ class Hybrid:
         moving: bool,
         sources: Sources | None = None,
     ) -> Look:
-        """Give all that members look at, from frames up to the last of `coarse`.
+        """Return all that members look at, from frames up to the last of `coarse`.
 
         The air is the one that is over the cells at the issue time (`moving`), or at the lead time.
         """
@@ -394,7 +391,7 @@ class Hybrid:
         result = result.assign_coords(threshold=thresholds)
         result[EXCEEDANCE] = (("threshold", "lead_time", "y", "x"), blended.chances, described)
         blend = self.speaking.blend if blended.blend is None else blended.blend
-        minutes = result["lead_time"].values / _MINUTE
+        minutes = result["lead_time"].values / MINUTE
         picked = [blend.thresholds.index(t) for t in self.thresholds]
         weights = np.stack([blend.at(m)[picked, :-1].T for m in minutes], axis=-1)
         about = {"long_name": "weight of the log odds of a member in the blend", "units": "1"}
@@ -455,11 +452,11 @@ def hindcasts_of(hybrid: Hybrid, coarse: xr.DataArray, live: LiveSettings) -> li
         recent = coarse.sel(time=slice(issue - HISTORY, issue))
         if _seen(recent).size < 2 or recent["time"].values[_seen(recent)[-1]] != issue:
             continue
-        leads = np.array([lead for lead in live.leads if lead <= back]) * _MINUTE
+        leads = np.array([lead for lead in live.leads if lead <= back]) * MINUTE
         later = coarse.reindex(time=issue + leads).values
         cells = _choose(np.isfinite(later).any(axis=0), live.rows, generator)
         look = hybrid.seen(recent, leads, cells, moving=False)
-        for of_lead, place, observed, lead in zip(look.rows, look.places, later, leads / _MINUTE, strict=True):
+        for of_lead, place, observed, lead in zip(look.rows, look.places, later, leads / MINUTE, strict=True):
             came = observed[cells[:, 0], cells[:, 1]]
             known = np.isfinite(came)
             if not known.any():
@@ -473,7 +470,7 @@ def hindcasts_of(hybrid: Hybrid, coarse: xr.DataArray, live: LiveSettings) -> li
 
 
 def _seen(recent: xr.DataArray) -> NDArray[np.int64]:
-    """Give which frames hold any value."""
+    """Return which frames hold any value."""
     return np.flatnonzero(np.isfinite(recent.values).any(axis=(1, 2)))
 
 

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 
+from hybridcast.core.types import Array
 from hybridcast.learned.nwp_stage import model_is_there, model_rate
 from hybridcast.predictors.radar import Situation, known_at, origins_of, rows_at
 
-Array = NDArray[np.float32]
 Odds = Callable[[Array, float], Array]
 """From the predictors of cells and a lead time to log odds, ``(threshold, cell)``."""
 
@@ -66,7 +66,7 @@ def _at_lead(
     wanted: NDArray[np.bool_],
     odds: Odds,
 ) -> tuple[Array, Array]:
-    """Give probabilities ``(threshold, y, x)`` and the model's rain ``(y, x)`` at one lead time."""
+    """Return probabilities ``(threshold, y, x)`` and the model's rain ``(y, x)`` at one lead time."""
     near = np.flatnonzero(binary_dilation(wanted, iterations=BESIDE))
     rows = rows_at(situation, lead, places[near], cells[near])
     there = model_is_there(rows)

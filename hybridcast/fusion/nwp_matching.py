@@ -18,10 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridcast.core.grid import decibels
+from hybridcast.core.types import Array
 from hybridcast.fusion.inflow import Inflow
 from hybridcast.fusion.probability_matching import Lean, falling, shares_of
-
-Array = NDArray[np.float32]
 
 #: What a decibel of a model that is fully trusted adds to the log odds that cells are ranked by.
 LEAN = np.float32(0.1)
@@ -70,7 +69,7 @@ class Wetness:
         return np.array(shares, np.float32)
 
     def values(self, lead: int, rate: Array) -> Array:
-        """Give the values for all cells near the lead time asked that has this number, highest first.
+        """Return the values for all cells near the lead time asked that has this number, highest first.
 
         Parameters
         ----------

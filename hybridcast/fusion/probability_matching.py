@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
+from hybridcast.core.types import Array
 from hybridcast.learned.blend import probability
 from hybridcast_kernels import scales_cpu
-
-Array = NDArray[np.float32]
 
 #: How gradually a threshold counts in the ranking, in log odds.
 SOFTNESS = np.float32(0.3)
@@ -202,7 +201,7 @@ def falling(values: Array, count: int | None = None) -> Array:
 
 
 def wet_values(highest_first: Array, thresholds: Sequence[float], shares: Array) -> Array:
-    """Give the wet ones among as many values of which given shares reach the thresholds, highest first.
+    """Return the wet ones among as many values of which given shares reach the thresholds, highest first.
 
     Between the thresholds, and above the last, they are distributed as the values given are; a threshold that none
     of these reaches, or that none is to reach, does not count.

@@ -11,22 +11,19 @@ from scipy.ndimage import maximum_filter
 
 from hybridcast.advection import LONGEST_STEP
 from hybridcast.core.grid import block_size
-from hybridcast.nowcasters.base import LeadTimes
+from hybridcast.core.types import MINUTE, Array, LeadTimes
 from hybridcast_kernels.planes_cpu import carry
 from hybridcast_kernels.resample_cpu import enlarge
 from hybridcast_kernels.workspace import workspace_of_this_thread
 
-Array = NDArray[np.float32]
-
-_MINUTE = np.timedelta64(1, "m")
 #: Members are asked at these lead times (min), and every half hour after them; in between, the moving frame is
 #: interpolated.
 ASKED = (15.0, 30.0, 45.0, 60.0)
 
 
 def asked_times(ahead: LeadTimes) -> LeadTimes:
-    """Give the lead times at which members are asked: the first and the last one, and regular ones between."""
-    minutes = ahead / _MINUTE
+    """Return the lead times at which members are asked: the first and the last one, and regular ones between."""
+    minutes = ahead / MINUTE
     regular = np.array([*ASKED, *np.arange(ASKED[-1] + 30, minutes[-1], 30.0)])
     between = regular[(regular > minutes[0]) & (regular < minutes[-1])]
     asked = np.unique([minutes[0], *between, minutes[-1]])
@@ -35,7 +32,7 @@ def asked_times(ahead: LeadTimes) -> LeadTimes:
 
 def between(values: Array, asked: LeadTimes, ahead: LeadTimes) -> Array:
     """Interpolate ``(threshold, asked, y, x)`` linearly to other lead times."""
-    place = np.interp(ahead / _MINUTE, asked / _MINUTE, np.arange(len(asked)))
+    place = np.interp(ahead / MINUTE, asked / MINUTE, np.arange(len(asked)))
     low = np.minimum(place.astype(int), len(asked) - 1)
     high = np.minimum(low + 1, len(asked) - 1)
     share = (place - low).astype(np.float32)[:, None, None]
@@ -58,7 +55,7 @@ class Grid(NamedTuple):
         return cls((coarse.sizes["y"], coarse.sizes["x"]), block_size(recent, spacing), stride)
 
     def cells(self, frame: Array) -> NDArray[np.int32]:
-        """Give the cells to ask, ``(cell, 2)``: those that air which the latest frame knows can be sampled from."""
+        """Return the cells to ask, ``(cell, 2)``: those that air which the latest frame knows can be sampled from."""
         seen = np.isfinite(frame)
         rows, columns = (size * self.block for size in self.coarse)
         whole = np.pad(seen, [(0, max(0, n - have)) for n, have in zip((rows, columns), seen.shape, strict=True)])
@@ -80,7 +77,7 @@ class Grid(NamedTuple):
         return (np.indices(self.shape).reshape(2, -1).T * self.stride).astype(np.int32)
 
     def at_asked(self, field: NDArray[Any]) -> NDArray[Any]:
-        """Give what a coarse field holds at the cells that may be asked."""
+        """Return what a coarse field holds at the cells that may be asked."""
         return field[:: self.stride, :: self.stride]
 
     def filled(self, values: Array, cells: NDArray[np.int32], elsewhere: float = 0.0) -> Array:

@@ -14,11 +14,9 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from hybridcast.core.types import Array
 from hybridcast.learned.logistic import SUREST, fit_logistic, interpolated
-
-Array = NDArray[np.float32]
 
 
 class Scored(NamedTuple):
@@ -129,7 +127,7 @@ def corrected(blend: Blend, hindcasts: Sequence[Scored], settings: LiveSettings)
 def _correction(
     blend: Blend, hindcasts: Sequence[Scored], j: int, threshold: float, settings: LiveSettings
 ) -> tuple[float, Array, float]:
-    """Give how much to stretch the blend, the shares of the members' differences from it, and the constant."""
+    """Return how much to stretch the blend, the shares of the members' differences from it, and the constant."""
     inputs, offsets, happened, weight = [], [], [], []
     for one in hindcasts:
         mixed = blend.scores(one.scores, one.lead)[j]

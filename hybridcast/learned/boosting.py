@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hybridcast.core.types import Array
 from hybridcast.errors import InputError
 from hybridcast.learned.training.samples import Samples
 from hybridcast.predictors.radar import EVERY_NAME, NAMES
 from hybridcast_kernels.trees_cpu import Forest, raw_scores
-
-Array = NDArray[np.float32]
 
 #: mm/h
 THRESHOLDS = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -72,7 +71,7 @@ class Boosting:
         return tuple(forest_of(text) for text in self.texts)
 
     def scores(self, rows: Array) -> Array:
-        """Give log odds that each threshold is reached.
+        """Return log odds that each threshold is reached.
 
         Parameters
         ----------

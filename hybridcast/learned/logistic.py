@@ -14,10 +14,8 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from threadpoolctl import threadpool_limits
 
+from hybridcast.core.types import Array, Doubles
 from hybridcast.predictors.radar import EVERY_NAME, WET, WIDTHS
-
-Array = NDArray[np.float32]
-Doubles = NDArray[np.float64]
 
 #: Log odds beyond this are certainty enough; what is surer is held here.
 SUREST = 9.0
@@ -88,7 +86,7 @@ class LinearMember:
     """Shape ``(lead, threshold, input + 1)``, the constant last."""
 
     def scores(self, rows: Array, lead: float) -> Array:
-        """Give log odds at one lead time (min), shape ``(threshold, row)``."""
+        """Return log odds at one lead time (min), shape ``(threshold, row)``."""
         at = interpolated(self.coefficients, self.leads, lead)
         inputs = inputs_of(rows, self.columns)
         scores: Array = at[:, :-1] @ inputs.T + at[:, -1:]

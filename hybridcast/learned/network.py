@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hybridcast.core.types import Array
 from hybridcast.errors import DependencyError, InputError
 from hybridcast.learned.network_inputs import (
     CONDITIONS,
@@ -45,7 +46,6 @@ from hybridcast_kernels.trajectories import sample
 if TYPE_CHECKING:
     from torch import Tensor
 
-Array = NDArray[np.float32]
 
 #: What is shown of the base: these lead times (`SHOWN_LEADS`), and these thresholds, mm/h.
 SHOWN_THRESHOLDS = (0.1, 1.0, 5.0)
@@ -98,7 +98,7 @@ class Network:
     settings: NetworkSettings
 
     def of_seeds(self) -> list[dict[str, Tensor]]:
-        """Give the parameters of each seed, as torch has them."""
+        """Return the parameters of each seed, as torch has them."""
         import torch
 
         return [
@@ -233,7 +233,7 @@ def _layers(settings: NetworkSettings) -> list[_Layer]:
 
 
 def shapes(settings: NetworkSettings) -> dict[str, tuple[int, ...]]:
-    """Give the shapes of the parameters of one seed."""
+    """Return the shapes of the parameters of one seed."""
     made: dict[str, tuple[int, ...]] = {}
     for layer in _layers(settings):
         made[f"{layer.name}.weight"] = (layer.outside, layer.inside, layer.side, layer.side)
@@ -350,7 +350,7 @@ def shown(planes: Array, odds: Array) -> Array:
 
 
 def correction_of(inputs: Inputs, network: Network) -> tuple[Array, Array]:
-    """Give the base's odds and the mean correction of all seeds, ``(lead, threshold, y, x)``, in the moving frame."""
+    """Return the base's odds and the mean correction of all seeds, ``(lead, threshold, y, x)``, in the moving frame."""
     need_torch()
     import torch
 
@@ -373,7 +373,7 @@ class Said(NamedTuple):
     """Cells of the field to a block, along each axis."""
 
     def at(self, places: NDArray[np.floating], lead: float) -> Array:
-        """Give log odds of air that is at `places` of the field at the issue time, ``(threshold, place)``.
+        """Return log odds of air that is at `places` of the field at the issue time, ``(threshold, place)``.
 
         Between its lead times (min) they are interpolated, beyond them held; so are they between blocks.
         """

@@ -16,6 +16,7 @@ from scipy import ndimage
 from hybridcast.advection import LONGEST_STEP
 from hybridcast.core.field import metres_per_cell, time_step
 from hybridcast.core.grid import block_size, decibels
+from hybridcast.core.types import MINUTE, Array
 from hybridcast.motion.estimate import cells_per_step, check_motion, usable_frames
 from hybridcast.nowcasters.scale_filter import filtered
 from hybridcast.predictors.radar import frame_before
@@ -23,7 +24,6 @@ from hybridcast_kernels.advection_cpu import LINEAR
 from hybridcast_kernels.advection_cpu import advect as advect_arrays
 from hybridcast_kernels.trajectories import origins, sample
 
-Array = NDArray[np.float32]
 Counts = NDArray[np.uint8]
 
 #: Lead times of the channels, min.
@@ -53,7 +53,6 @@ KNOWN = PLANES.index("known")
 CONDITIONS = 2 * len(LAGS) + 1
 #: Values of the scale filter without rain, dB of 1 mm/h.
 DRY = np.float32(-15)
-_MINUTE = np.timedelta64(1, "m")
 
 
 class Inputs(NamedTuple):
@@ -113,9 +112,9 @@ def inputs_of(
     check_motion(motion, recent)
     last = _latest(recent)
     block = _block(recent)
-    flow = cells_per_step(motion, _MINUTE)
+    flow = cells_per_step(motion, MINUTE)
     if smooth is None:
-        smooth = filtered(recent, motion, np.array(LEADS) * _MINUTE)["filtered_dbr"]
+        smooth = filtered(recent, motion, np.array(LEADS) * MINUTE)["filtered_dbr"]
     forward = _forward(flow, _centres(recent.shape[1:], block))
     shape = _coarse_shape(recent.shape[1:], block)
     levels = _at_leads(smooth.transpose("lead_time", "y", "x"), recent)
@@ -136,11 +135,11 @@ def _latest(recent: xr.DataArray) -> int:
 def _minutes(recent: xr.DataArray, leads: NDArray[np.timedelta64]) -> Array:
     """Lead times from the frame that moves, min."""
     age = recent["time"].values[-1] - recent["time"].values[_latest(recent)]
-    return np.asarray((leads + age) / _MINUTE, np.float32)
+    return np.asarray((leads + age) / MINUTE, np.float32)
 
 
 def _block(field: xr.DataArray) -> int:
-    """Give how many cells along each axis make up a block closest to `SPACING`; no more than there are."""
+    """Return how many cells along each axis make up a block closest to `SPACING`; no more than there are."""
     return min(block_size(field, SPACING), *field.shape[-2:])
 
 
@@ -155,7 +154,7 @@ def _coarse_shape(shape: tuple[int, ...], block: int) -> tuple[int, int]:
 
 
 def _blocks(field: NDArray[Any], block: int, fill: float = np.nan) -> NDArray[Any]:
-    """Give the cells of each block, ``(y, x, cell)``; those beyond the edge are `fill`."""
+    """Return the cells of each block, ``(y, x, cell)``; those beyond the edge are `fill`."""
     rows, columns = _coarse_shape(field.shape, block)
     padding = [(0, rows * block - field.shape[0]), (0, columns * block - field.shape[1])]
     padded = np.pad(field, padding, constant_values=fill)
@@ -214,7 +213,7 @@ def _changes(recent: xr.DataArray, last: int, flow: Array, block: int) -> tuple[
         planes[f"change_{lag}"] = mean * np.float32(0.1)
         planes[f"both_{lag}"] = share
     step = time_step(recent["time"].values)
-    conditions[-1] = 0.0 if step is None else (step / _MINUTE) / 15.0
+    conditions[-1] = 0.0 if step is None else (step / MINUTE) / 15.0
     return planes, conditions
 
 
@@ -244,7 +243,7 @@ def _forward(flow: Array, cells: NDArray[np.int32]) -> Array:
 
 
 def _carried_back(fields: Array, places: Array, shape: tuple[int, int]) -> Array:
-    """Give fields ``(lead, y, x)`` where the air of each block will be; beyond the edge the edge holds."""
+    """Return fields ``(lead, y, x)`` where the air of each block will be; beyond the edge the edge holds."""
     return np.stack(
         [sample(field[..., None], place).reshape(shape) for field, place in zip(fields, places, strict=True)]
     )
@@ -264,7 +263,7 @@ def outcome_of(later: Array, recent: xr.DataArray, motion: xr.Dataset) -> Outcom
     shape = recent.shape[1:]
     block = _block(recent)
     cells = np.argwhere(np.ones(shape, bool)).astype(np.int32)
-    flow = cells_per_step(motion, _MINUTE)
+    flow = cells_per_step(motion, MINUTE)
     places = np.rint(_forward(flow, cells)).astype(np.int64)
     known, reached = [], []
     for frame, place in zip(later, places, strict=True):

@@ -14,14 +14,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hybridcast.core.types import Array, Mask
 from hybridcast.learned.blend import Blend, Scored, fit_blend
 from hybridcast.learned.boosting import Boosting, BoostingSettings, train_boosting
 from hybridcast.learned.logistic import NWP, SUREST, LinearMember, fit_member
 from hybridcast.learned.training.samples import Samples
 from hybridcast.predictors.radar import EVERY_NAME, FEATURES
-
-Array = NDArray[np.float32]
-Mask = NDArray[np.bool_]
 
 #: Its members, besides those of the radar.
 ALONE, FUSED = "nwp", "fused"

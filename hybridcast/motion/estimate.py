@@ -121,7 +121,7 @@ class DenseFlow:
 
 
 def flow_options(settings: MotionSettings) -> FlowOptions:
-    """Give the settings as the kernels have them."""
+    """Return the settings as the kernels have them."""
     return FlowOptions(
         iterations=settings.iterations,
         window=settings.window,
@@ -173,7 +173,7 @@ class DIS:
 
 
 def no_motion(recent: xr.DataArray, method: str, reason: str) -> xr.Dataset:
-    """Give zero motion on the grid of `recent`, saying why."""
+    """Return zero motion on the grid of `recent`, saying why."""
     zero = np.zeros((2, recent.sizes["y"], recent.sizes["x"]), dtype=np.float32)
     return motion_dataset(zero, recent, np.timedelta64(1, "m"), method=method, status=f"no motion: {reason}")
 
@@ -183,7 +183,7 @@ def _times(recent: xr.DataArray, frames: NDArray[np.int64]) -> str:
 
 
 def step_of(recent: xr.DataArray) -> np.timedelta64:
-    """Give the time step of two or more frames."""
+    """Return the time step of two or more frames."""
     step = time_step(recent["time"].values)
     assert step is not None  # two frames are present, so there is a step
     return step
@@ -209,7 +209,7 @@ def motion_dataset(flow: Flow, recent: xr.DataArray, step: np.timedelta64, **att
 
 
 def cells_per_step(motion: xr.Dataset, step: np.timedelta64) -> Flow:
-    """Give motion in cells per `step`, shape ``(2, y, x)`` with x first, float32; the inverse of `motion_dataset`."""
+    """Return motion in cells per `step`, shape ``(2, y, x)`` with x first, float32; the inverse of `motion_dataset`."""
     dy, dx = metres_per_cell(motion)
     seconds = np.float32(step / np.timedelta64(1, "s"))
     flow = np.empty((2, motion.sizes["y"], motion.sizes["x"]), dtype=np.float32)

@@ -67,7 +67,7 @@ class GuidedFlow:
 
 
 def _with(motion: xr.Dataset, flow: Flow, **attrs: str) -> xr.Dataset:
-    """Give a motion with other values, ``(2, y, x)``."""
+    """Return a motion with other values, ``(2, y, x)``."""
     made = motion.assign({k: motion[k].copy(data=flow[i].astype(np.float32)) for i, k in enumerate(("u", "v"))})
     return made.assign_attrs(attrs)
 

@@ -176,7 +176,7 @@ def judge(
 
 
 def chosen_model(models: Sequence[str], wanted: str, baseline: str) -> str:
-    """Give the model that a night is judged by: the one `wanted`, or the first that is not the baseline."""
+    """Return the model that a night is judged by: the one `wanted`, or the first that is not the baseline."""
     others = [name for name in models if name != baseline]
     return wanted or (others[0] if others else baseline)
 
@@ -189,7 +189,7 @@ def enough_rain(sums: xr.Dataset, settings: AlarmSettings) -> NDArray[np.bool_]:
 
 
 def band_of(values: NDArray[np.float64], level: float) -> Band:
-    """Give the interval in which one value more is expected (a prediction interval by Student's t)."""
+    """Return the interval in which one value more is expected (a prediction interval by Student's t)."""
     n = values.size
     half = float(student.ppf(0.5 + level / 2, n - 1)) * float(values.std(ddof=1)) * math.sqrt(1 + 1 / n)
     usual = float(values.mean())

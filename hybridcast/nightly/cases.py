@@ -131,7 +131,7 @@ def read_radar_of(case: Case) -> xr.DataArray:
 
 
 def peak_memory() -> float:
-    """Give the most memory that this process ever held, MB; NaN where the system does not tell."""
+    """Return the most memory that this process ever held, MB; NaN where the system does not tell."""
     try:
         import resource
     except ImportError:  # Windows

@@ -112,7 +112,7 @@ class RegionSettings:
         return duration(self.step, "step", self.name)
 
     def issue_times(self, date: str) -> NDArray[np.datetime64]:
-        """Give the issue times of a day (UTC), ``datetime64[ns]``."""
+        """Return the issue times of a day (UTC), ``datetime64[ns]``."""
         day = np.datetime64(date, "ns")
         first, last = clock(self.first, "from", self.name), clock(self.last, "to", self.name)
         return np.arange(day + first, day + last + np.timedelta64(1, "ns"), duration(self.every, "every", self.name))

@@ -61,7 +61,7 @@ def ask(
 def score_table(
     store: str | Path, *, regions: Sequence[str] = (), since: str | None = None, until: str | None = None
 ) -> pd.DataFrame:
-    """Give scores of the sums of all days together, a row for each region, model and lead time.
+    """Return scores of the sums of all days together, a row for each region, model and lead time.
 
     CSI and frequency bias at 0.1, 1 and 5 mm/h, FSS at 1 mm/h and 20 km, mean absolute error; with the days and the
     issue times they rest on.
@@ -100,7 +100,7 @@ def _scored(sums: dict[str, xr.Dataset], days: pd.Series) -> pd.DataFrame:
 
 
 def _chosen(regions: Sequence[str], since: str | None, until: str | None) -> str:
-    """Give the condition that a view has."""
+    """Return the condition that a view has."""
     names = ", ".join("'" + region.replace("'", "''") + "'" for region in regions)
     conditions = [f"region in ({names})"] if names else []
     conditions += [f"date {sign} date '{dates_of(day)[0]}'" for sign, day in ((">=", since), ("<=", until)) if day]

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from hybridcast.core.field import iso_time, time_step
 from hybridcast.core.grid import coarsened
+from hybridcast.core.types import HOUR
 from hybridcast.datasets.registry import fetch
 from hybridcast.errors import InputError, InputWarning, NoFramesError
 from hybridcast.forecasting import HISTORY
@@ -25,7 +26,6 @@ from hybridcast.radar import open_radar
 from hybridcast.radar._files import time_in_name
 
 Times = NDArray[np.datetime64]
-_HOUR = np.timedelta64(1, "h")
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class DataState:
 
 
 def window_of(region: RegionSettings, date: str) -> tuple[np.datetime64, np.datetime64]:
-    """Give the first and last time at which frames count: two hours before the first issue time, to the last lead."""
+    """Return the first and last time at which frames count: two hours before the first issue time, to the last lead."""
     times = region.issue_times(date)
     return times[0] - HISTORY, times[-1] + region.lead_ns
 
@@ -64,7 +64,7 @@ def _around(files: list[Path], first: np.datetime64, last: np.datetime64) -> lis
     """Leave out files whose names tell that they are of another time; one may hold all up to the next one's time."""
     named = {file: time_in_name(file.name) for file in files}
     times = np.unique(np.array([time for time in named.values() if time is not None], dtype="datetime64[ns]"))
-    reach = max(_HOUR, np.median(np.diff(times))) if times.size > 1 else np.timedelta64(1, "D")
+    reach = max(HOUR, np.median(np.diff(times))) if times.size > 1 else np.timedelta64(1, "D")
     return [file for file, time in named.items() if time is None or first - reach <= time <= last + reach]
 
 
@@ -189,6 +189,6 @@ def gaps(radar: DayRadar, issue_times: Times) -> list[str]:
     needed = times >= issue_times[0]
     missing = times[needed & ~seen]
     if missing.size:
-        said = spans(missing, time_step(times) or _HOUR, str(issue_times[0])[:10])
+        said = spans(missing, time_step(times) or HOUR, str(issue_times[0])[:10])
         notes.append(f"{missing.size} of {int(needed.sum())} radar frames are missing ({said} UTC)")
     return notes

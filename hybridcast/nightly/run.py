@@ -47,7 +47,7 @@ class Outcome:
 def jobs_of(
     settings: NightlySettings, dates: Sequence[str] = (), regions: Sequence[str] = (), *, force: bool = False
 ) -> dict[str, list[Job]]:
-    """Give what is to be done, by date.
+    """Return what is to be done, by date.
 
     Parameters
     ----------

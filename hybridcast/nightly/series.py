@@ -73,7 +73,7 @@ class Headline:
         return sums
 
     def values(self, sums: xr.Dataset) -> xr.DataArray:
-        """Give the score of sums that `at` selected; NaN where it is not defined."""
+        """Return the score of sums that `at` selected; NaN where it is not defined."""
         return SCORES[self.score](sums)
 
 
@@ -89,12 +89,12 @@ def duration(text: str) -> np.timedelta64:
 
 
 def minutes_of(lead: Any) -> float:
-    """Give a lead time in minutes."""
+    """Return a lead time in minutes."""
     return float(lead / np.timedelta64(1, "m"))
 
 
 def place_of(labels: NDArray[Any], label: Any) -> int | None:
-    """Give the place of `label` among `labels`, None if it is not there."""
+    """Return the place of `label` among `labels`, None if it is not there."""
     found = np.flatnonzero(labels == label if labels.dtype.kind == "m" else np.abs(labels - label) < NEAR)
     return int(found[0]) if found.size else None
 

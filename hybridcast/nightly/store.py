@@ -81,7 +81,7 @@ class Stored:
 
 
 def day_folder(root: str | Path, region: str, date: str) -> Path:
-    """Give the folder of a day."""
+    """Return the folder of a day."""
     return Path(root) / f"region={region}" / f"date={date}"
 
 
@@ -135,7 +135,7 @@ def finish_move(root: str | Path, region: str, date: str) -> None:
 
 
 def _tables(night: RegionNight, cases: Mapping[np.datetime64, xr.Dataset]) -> dict[str, pd.DataFrame]:
-    """Give all tables of sums that have a row."""
+    """Return all tables of sums that have a row."""
     periods = {period: sums for period, sums in ((0, night.sums), (60, night.hours)) if sums is not None}
     found = {
         name: [_rows(sums, dims, sparse=name in _SPARSE).assign(period=period) for period, sums in periods.items()]
@@ -150,7 +150,7 @@ def _tables(night: RegionNight, cases: Mapping[np.datetime64, xr.Dataset]) -> di
 
 
 def _rows(sums: xr.Dataset, dims: tuple[str, ...], *, sparse: bool) -> pd.DataFrame:
-    """Give a row for each place of the variables that have just these dims beside model and lead time."""
+    """Return a row for each place of the variables that have just these dims beside model and lead time."""
     order = ("model", "lead_time", *dims)
     names = [str(name) for name, variable in sums.data_vars.items() if set(variable.dims) == set(order)]
     if not names:

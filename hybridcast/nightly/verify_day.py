@@ -177,7 +177,7 @@ def _why_again(stored: Stored | None, wanted: Provenance, job: Job, files: bool)
 def _verified(
     job: Job, files: Sequence[Path], made_for: Provenance, workers: Workers, costs: Costs, say: Say
 ) -> tuple[RegionNight, Mapping[np.datetime64, xr.Dataset]]:
-    """Give what the day gave, and the sums of each issue time."""
+    """Return what the day gave, and the sums of each issue time."""
     wanted = job.region.issue_times(job.date)
     with costs.stage("radar"):
         radar = read_radar(job.region, job.date, list(files)) if files else None
@@ -230,7 +230,7 @@ def _clear_others(folder: Path) -> None:
 
 
 def _possible(radar: DayRadar, issue_times: Times, region: RegionSettings) -> tuple[Times, list[str]]:
-    """Give the issue times at which there is something to forecast from and to compare with; and what is amiss."""
+    """Return the issue times at which there is something to forecast from and to compare with; and what is amiss."""
     times = radar.field["time"].values[radar.seen]
     recent = np.array([((times > t - HISTORY) & (times <= t)).any() for t in issue_times], bool)
     after = np.array([((times > t) & (times <= t + region.lead_ns)).any() for t in issue_times], bool)
@@ -313,7 +313,7 @@ def _count(which: np.typing.NDArray[np.bool_], what: str) -> str:
 
 
 def _worst(found: Mapping[np.datetime64, xr.Dataset], cases: Sequence[Case]) -> tuple[WorstCase, ...]:
-    """Give the cases with the lowest fractions skill score of the first nowcaster, with their maps."""
+    """Return the cases with the lowest fractions skill score of the first nowcaster, with their maps."""
     scored = []
     by_time = {case.issue_time: case for case in cases}
     for issue_time, sums in found.items():

@@ -12,11 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from hybridcast.advection import LONGEST_STEP, ORDERS, advect, check_lead_times
 from hybridcast.core.device import resolved
 from hybridcast.core.field import GRID_MAPPING, NAME, UNITS, iso_time
+from hybridcast.core.types import LeadTimes
 from hybridcast.motion.estimate import DenseFlow, MotionMethod, flow_options, step_of, usable_frames
 from hybridcast.settings import AdvectionSettings
 from hybridcast_kernels.devices import Device
-
-LeadTimes = NDArray[np.timedelta64]
 
 
 class Nowcaster(Protocol):
@@ -110,7 +109,7 @@ class Advection:
     def _moved(
         self, recent: xr.DataArray, latest: xr.DataArray, leads: LeadTimes
     ) -> tuple[NDArray[np.float32], xr.Dataset]:
-        """Give the latest frame at the lead times after it, ``(lead_time, y, x)``, and the motion."""
+        """Return the latest frame at the lead times after it, ``(lead_time, y, x)``, and the motion."""
         if resolved(self.device) == "cuda" and isinstance(self.motion, DenseFlow) and self.motion.device != "cpu":
             present, offsets = usable_frames(recent, self.motion.settings.frames)
             if present.size >= 2:
@@ -142,7 +141,7 @@ class Advection:
 
 
 def latest_frame(recent: xr.DataArray) -> tuple[xr.DataArray, np.timedelta64]:
-    """Give the last frame that holds any value, and its age at the last time (zero if it is the last one).
+    """Return the last frame that holds any value, and its age at the last time (zero if it is the last one).
 
     If no frame holds any, the last one, all missing, is given.
     """

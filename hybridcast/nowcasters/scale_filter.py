@@ -33,17 +33,15 @@ from numpy.typing import NDArray
 
 from hybridcast.advection import LONGEST_STEP, check_lead_times
 from hybridcast.core.field import GRID_MAPPING, NAME, iso_time, metres_per_cell, time_step
+from hybridcast.core.types import MINUTE, Doubles, LeadTimes
 from hybridcast.motion.estimate import DenseFlow, MotionMethod, cells_per_step, check_motion
-from hybridcast.nowcasters.base import LeadTimes, forecast_dataset, latest_frame, radar_status
+from hybridcast.nowcasters.base import forecast_dataset, latest_frame, radar_status
 from hybridcast.settings import ScaleSettings
 from hybridcast_kernels import scales_cpu as kernels
 from hybridcast_kernels.advection_cpu import LINEAR
 from hybridcast_kernels.advection_cpu import advect as advect_arrays
 from hybridcast_kernels.workspace import workspace_of_this_thread
 
-Array = NDArray[np.float64]
-
-_MINUTE = np.timedelta64(1, "m")
 #: No model steps faster than this, however fast the radar is: noise would rule its correlations.
 LEAST_STEP = np.timedelta64(5, "m")
 #: Correlations are not taken as closer to one than this.
@@ -174,26 +172,26 @@ class Plan(NamedTuple):
 class Model(NamedTuple):
     """What the levels are like, now and in the last frames."""
 
-    wavelength: Array
+    wavelength: Doubles
     """At the middle of each level, m, ``(level,)``."""
-    deviation: Array
+    deviation: Doubles
     """Standard deviation of the latest frame, dB, ``(level,)``."""
     lags: list[int]
     """As in the plan."""
-    correlation: Array
+    correlation: Doubles
     """Of the latest frame with the one a lag before, ``(level, lag)``; NaN where there is none."""
-    ratio: Array
+    ratio: Doubles
     """Standard deviation of the latest frame over that of the one before, ``(level, lag)``."""
 
 
-def band_centres(size: int, levels: int) -> Array:
+def band_centres(size: int, levels: int) -> Doubles:
     """Wavenumbers in the middle of the bands, waves in `size` cells: equal ratios from 1 to the shortest wave."""
     edges = np.exp(_width(size, levels) * np.arange(levels + 1))
-    middle: Array = 0.5 * (edges[1:] + edges[:-1])
+    middle: Doubles = 0.5 * (edges[1:] + edges[:-1])
     return middle
 
 
-def band_weights(radius: Array, size: int, levels: int) -> Array:
+def band_weights(radius: Doubles, size: int, levels: int) -> Doubles:
     """Weights of the bands of a cascade, ``(level, radius)``, that sum up to one at each wavenumber.
 
     Gaussian in the logarithm of the wavenumber, in waves in `size` cells; the first one holds the mean too. As
@@ -216,11 +214,11 @@ def _width(size: int, levels: int) -> float:
 
 
 def usable_levels(size: int, levels: int) -> int:
-    """Give how many of `levels` a grid of `size` cells can hold."""
+    """Return how many of `levels` a grid of `size` cells can hold."""
     return int(np.clip(np.log(max(0.5 * size, 1.0)) / np.log(LEAST_RATIO), 1, levels))
 
 
-def stationary(gamma_1: Array, gamma_2: Array) -> tuple[Array, Array]:
+def stationary(gamma_1: Doubles, gamma_2: Doubles) -> tuple[Doubles, Doubles]:
     """Hold correlations over one and two steps in bounds where an AR(2) model is stationary, and does not oscillate.
 
     The bound of Pulkkinen and others (2019) for the second one.
@@ -231,7 +229,7 @@ def stationary(gamma_1: Array, gamma_2: Array) -> tuple[Array, Array]:
     return first, np.clip(gamma_2, np.maximum(least, 2 * square - 1), CLOSEST)
 
 
-def parameters(gamma_1: Array, gamma_2: Array | None) -> tuple[Array, Array]:
+def parameters(gamma_1: Doubles, gamma_2: Doubles | None) -> tuple[Doubles, Doubles]:
     """Solve the Yule-Walker equations; without a second correlation, of order 1."""
     if gamma_2 is None:
         return np.clip(gamma_1, -CLOSEST, CLOSEST), np.zeros_like(gamma_1)
@@ -239,8 +237,8 @@ def parameters(gamma_1: Array, gamma_2: Array | None) -> tuple[Array, Array]:
     return first * (1 - second) / (1 - first**2), (second - first**2) / (1 - first**2)
 
 
-def iterated(phi_1: Array, phi_2: Array, steps: Array) -> tuple[Array, Array]:
-    """Give a and b of ``X_n = a(n) X_0 + b(n) X_-1`` at `steps`, linear between whole ones: each ``(step, level)``."""
+def iterated(phi_1: Doubles, phi_2: Doubles, steps: Doubles) -> tuple[Doubles, Doubles]:
+    """Return a and b of ``X_n = a(n) X_0 + b(n) X_-1`` at `steps`, linear between whole ones: each ``(step, level)``."""
     count = int(np.ceil(steps.max())) + 1
     a, b = np.zeros((2, count + 1, phi_1.size))
     a[0] = 1.0
@@ -257,7 +255,7 @@ def plan(recent: xr.DataArray, settings: ScaleSettings) -> Plan:
     """Choose the frames: the latest, and those one and two steps of each model before it, if they are there and wet."""
     radar_step = time_step(recent["time"].values) or LEAST_STEP
     least = max(1, int(-(-LEAST_STEP // radar_step)))
-    steps = [least, *range(2 * least, int(settings.longest_step * _MINUTE / radar_step) + 1, least)]
+    steps = [least, *range(2 * least, int(settings.longest_step * MINUTE / radar_step) + 1, least)]
     lags = sorted({lag for step in steps for lag in (step, 2 * step)})
     values = recent.values
     seen = np.flatnonzero(np.isfinite(values).any(axis=(1, 2)))
@@ -295,15 +293,15 @@ def _filter(recent: xr.DataArray, motion: xr.Dataset, leads: LeadTimes, settings
     chosen = plan(recent, settings)
     _, age = latest_frame(recent)
     ahead = leads + age
-    minutes = (ahead / _MINUTE).astype(np.float32)
-    flow = cells_per_step(motion, _MINUTE)
+    minutes = (ahead / MINUTE).astype(np.float32)
+    flow = cells_per_step(motion, MINUTE)
     indices = [-1] if chosen.latest is None else [chosen.latest, *(chosen.latest - lag for lag in chosen.usable)]
     rates = np.ascontiguousarray(recent.values[indices], dtype=np.float32)
     grid, metres = _grid(recent)
     levels = usable_levels(grid.size, settings.levels)
     model = _no_model(metres * grid.size / band_centres(grid.size, levels), chosen.lags)
     if chosen.steps:
-        spectra = _spectra(rates, flow, np.array(chosen.usable) * (radar_step / _MINUTE), grid, settings)
+        spectra = _spectra(rates, flow, np.array(chosen.usable) * (radar_step / MINUTE), grid, settings)
         bands = band_weights(grid.radius, grid.size, levels)
         model = _fit(spectra, chosen, bands, grid, model)
         weights = _radial_weights(model, chosen, ahead / radar_step, bands)
@@ -313,18 +311,18 @@ def _filter(recent: xr.DataArray, motion: xr.Dataset, leads: LeadTimes, settings
         dbr = kernels.decibels(rate, settings.offset)
     dbr += np.float32(10 * np.log10(settings.offset))
     used = [iso_time(time) for time in recent["time"].values[indices]] if chosen.latest is not None else []
-    steps = ", ".join(f"{step * radar_step / _MINUTE:g} min" for step in chosen.steps) or "none"
+    steps = ", ".join(f"{step * radar_step / MINUTE:g} min" for step in chosen.steps) or "none"
     attrs = {"model_steps": steps} | ({"fallback": chosen.reason} if chosen.reason else {})
     return Filtered(dbr, rate, model, used, attrs)
 
 
-def _no_model(wavelength: Array, lags: list[int]) -> Model:
+def _no_model(wavelength: Doubles, lags: list[int]) -> Model:
     unknown = np.full((wavelength.size, len(lags)), np.nan)
     return Model(wavelength, np.full(wavelength.size, np.nan), lags, unknown, unknown.copy())
 
 
 def _grid(recent: xr.DataArray) -> tuple[kernels.Wavenumbers, float]:
-    """Give the wavenumbers of the grid, and the width of its cells in metres (of a lone column their height)."""
+    """Return the wavenumbers of the grid, and the width of its cells in metres (of a lone column their height)."""
     rows, columns = recent.sizes["y"], recent.sizes["x"]
     dy, dx = metres_per_cell(recent)
     width = float(np.abs(dx).mean()) if columns > 1 else abs(dy)
@@ -335,7 +333,7 @@ def _grid(recent: xr.DataArray) -> tuple[kernels.Wavenumbers, float]:
 def _spectra(
     rates: NDArray[np.float32],
     flow: NDArray[np.float32],
-    ages: Array,
+    ages: Doubles,
     grid: kernels.Wavenumbers,
     settings: ScaleSettings,
 ) -> NDArray[np.complex64]:
@@ -352,7 +350,7 @@ def _spectra(
 
 
 def _fit(
-    spectra: NDArray[np.complex64], chosen: Plan, bands: Array, grid: kernels.Wavenumbers, unknown: Model
+    spectra: NDArray[np.complex64], chosen: Plan, bands: Doubles, grid: kernels.Wavenumbers, unknown: Model
 ) -> Model:
     """Find the variance of each level, and its correlation with itself a lag before."""
     squares = bands[:, 1:] ** 2  # the mean, the first one, does not vary
@@ -366,12 +364,12 @@ def _fit(
     return unknown._replace(deviation=np.sqrt(variance))
 
 
-def _ratio(numerator: Array, denominator: Array) -> Array:
+def _ratio(numerator: Doubles, denominator: Doubles) -> Doubles:
     """Divide, with 0 for a level that does not vary."""
     return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
 
 
-def _radial_weights(model: Model, chosen: Plan, steps: Array, bands: Array) -> NDArray[np.float32]:
+def _radial_weights(model: Model, chosen: Plan, steps: Doubles, bands: Doubles) -> NDArray[np.float32]:
     """Mean over the models of the weights of the spectra, ``(lead, frame, radial bin)``, at `steps` of the radar."""
     count = len(chosen.steps)
     weights = np.zeros((len(steps), 1 + (count if chosen.order == 2 else 0), bands.shape[1]))

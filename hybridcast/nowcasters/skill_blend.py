@@ -30,13 +30,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from hybridcast.advection import advect, check_lead_times
 from hybridcast.core.field import NAME, check_same_grid, iso_time
+from hybridcast.core.types import MINUTE, Array, Doubles, LeadTimes
 from hybridcast.errors import InputError
 from hybridcast.motion.estimate import DenseFlow, MotionMethod, usable_frames
-from hybridcast.nowcasters.base import Advection, LeadTimes, forecast_dataset, latest_frame, radar_status
+from hybridcast.nowcasters.base import Advection, forecast_dataset, latest_frame, radar_status
 from hybridcast.settings import AdvectionSettings
-
-Array = NDArray[np.float32]
-Doubles = NDArray[np.float64]
 
 DIMS = ("reference_time", "time", "y", "x")
 SOURCES = ("extrapolation", "model")
@@ -52,7 +50,6 @@ LEAST, MOST = 0.02, 0.98
 USUAL_LIFE, USUAL_MODEL = 60.0, 0.35
 #: Decibels are of the rate, of this one at least, mm h-1.
 LOWEST_RATE = 0.1
-_MINUTE = np.timedelta64(1, "m")
 
 
 class Skill(NamedTuple):
@@ -96,7 +93,7 @@ class SourceBlend:
         _, age = latest_frame(recent)
         model, runs = newest_run(self.nwp, recent, recent["time"].values[-1] + leads)
         skill = recent_skill(recent, self.nwp, self.motion, self.settings)
-        weight = skill.weights((leads + age) / _MINUTE)
+        weight = skill.weights((leads + age) / MINUTE)
         rate = blended(made[NAME].values, model, weight.astype(np.float32), salient=self.salient)
         result = forecast_dataset(
             rate,
@@ -118,7 +115,7 @@ class SourceBlend:
 
 
 def newest_run(nwp: xr.Dataset | None, recent: xr.DataArray, times: NDArray[np.datetime64]) -> tuple[Array, list[str]]:
-    """Give the rate of the newest run that has one at each time, ``(time, y, x)``, and the starts of those runs.
+    """Return the rate of the newest run that has one at each time, ``(time, y, x)``, and the starts of those runs.
 
     NaN where none has; between the times that the runs have they are interpolated.
 
@@ -178,7 +175,7 @@ def _hindcasts(recent: xr.DataArray, motion: MotionMethod, settings: AdvectionSe
         latest, _ = latest_frame(earlier)
         leads = later["time"].values - latest["time"].values
         made = advect(latest, motion.estimate(earlier), leads, settings=settings).values
-        for lead, forecast, seen in zip(leads / _MINUTE, made, later.values, strict=True):
+        for lead, forecast, seen in zip(leads / MINUTE, made, later.values, strict=True):
             value = correlation(forecast, seen)
             if value is not None:
                 minutes.append(float(lead))

@@ -39,7 +39,7 @@ BUILT_IN = ("grib", "meteonet", "cf")
 
 
 def formats() -> dict[str, NwpFormat]:
-    """Give the known formats of model files by name."""
+    """Return the known formats of model files by name."""
     return loaded("hybridcast.nwp", BUILT_IN)
 
 

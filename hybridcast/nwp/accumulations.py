@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+from hybridcast.core.types import Array
+
 Step = tuple[np.timedelta64, np.timedelta64]
 
 #: Where a sum falls by more than this (mm) it is no rounding of packed numbers.
@@ -49,7 +49,7 @@ def rates_of(sums: dict[Step, Array]) -> dict[Step, Array]:
 
 
 def _over_shortest(sums: dict[Step, Array], start: np.timedelta64, end: np.timedelta64) -> tuple[np.timedelta64, Array]:
-    """Give start and amount of the shortest step to `end` that sums from `start` tell."""
+    """Return start and amount of the shortest step to `end` that sums from `start` tell."""
     whole = sums[start, end]
     earlier = [stop for begin, stop in sums if begin == start and start < stop < end]
     if not earlier:

@@ -17,12 +17,12 @@ import pyproj
 import xarray as xr
 from numpy.typing import NDArray
 
+from hybridcast.core.types import Array
 from hybridcast.errors import InputError
 from hybridcast.nwp.accumulations import rates_of
 from hybridcast.nwp.schema import RATE, WIND, model_fields
 from hybridcast.nwp.wind import north_of, turned
 
-Array = NDArray[np.float32]
 #: Precipitation since some time, mm; a rate is made of it.
 AMOUNT = "precipitation_amount"
 EARTH_WIND = ("eastward_wind", "northward_wind")
@@ -175,7 +175,7 @@ def _rank(family: str, level: str) -> tuple[int, float]:
 
 
 def level_number(level: str, unit: str) -> float | None:
-    """Give the number of a level such as "700 hPa" in `unit`; None if it is another kind of level.
+    """Return the number of a level such as "700 hPa" in `unit`; None if it is another kind of level.
 
     Examples
     --------

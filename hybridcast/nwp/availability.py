@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from hybridcast.core.field import as_datetime64, iso_time
+from hybridcast.core.types import HOUR
 from hybridcast.errors import InputError
 from hybridcast.nwp.schema import check_nwp
 
@@ -16,7 +17,6 @@ from hybridcast.nwp.schema import check_nwp
 DELAY = np.timedelta64(3, "h")
 #: Runs of the time-lagged ensemble.
 MOST = 3
-_HOUR = np.timedelta64(1, "h")
 
 
 def available(
@@ -81,7 +81,7 @@ def available(
 def _reason_against(run: xr.Dataset, issue: np.datetime64, delay: np.timedelta64) -> str | None:
     start = run["reference_time"].values
     if start + delay > issue:
-        return f"not yet there, with a delay of {delay / _HOUR:g} h"
+        return f"not yet there, with a delay of {delay / HOUR:g} h"
     ahead = run.isel(lead_time=np.flatnonzero(start + run["lead_time"].values > issue))
     if not ahead.sizes["lead_time"]:
         return "no lead time beyond the issue time"
@@ -91,4 +91,4 @@ def _reason_against(run: xr.Dataset, issue: np.datetime64, delay: np.timedelta64
 
 
 def _aged(start: np.datetime64, issue: np.datetime64) -> str:
-    return f"{iso_time(start)} ({(issue - start) / _HOUR:.3g} h old"
+    return f"{iso_time(start)} ({(issue - start) / HOUR:.3g} h old"

@@ -125,7 +125,7 @@ def _duration(coordinate: xr.DataArray, path: Path) -> np.timedelta64:
 def _start(
     data: xr.Dataset, one: xr.DataArray, times: _Times, at: dict[Hashable, int], run: np.datetime64
 ) -> np.timedelta64:
-    """Give the start of a step by the bounds of its time; the start of the run where there are none."""
+    """Return the start of a step by the bounds of its time; the start of the run where there are none."""
     for name in (times.lead, times.valid):
         bounds = data[name].attrs.get("bounds", data[name].encoding.get("bounds")) if name in data.variables else None
         if bounds not in data.variables:

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from hybridcast.core.grid import Array, Cell, decibels
+from hybridcast.core.grid import decibels
+from hybridcast.core.types import Array, Cell
 
 #: Longest shift along an axis, km.
 FARTHEST = 48.0
@@ -73,7 +74,7 @@ def displacement(model: Array, radar: Array, cell: Cell) -> Array:
 
 
 def _match(a: Array, b: Array, sigma: tuple[float, ...]) -> Array:
-    """Give the correlation in a Gaussian window; 0 where too little is known, or nothing varies."""
+    """Return the correlation in a Gaussian window; 0 where too little is known, or nothing varies."""
     both = np.isfinite(a) & np.isfinite(b)
     a, b = np.where(both, a, np.float32(0)), np.where(both, b, np.float32(0))
     moments = (both.astype(np.float32), a, b, a * a, b * b, a * b)

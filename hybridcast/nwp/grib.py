@@ -16,15 +16,13 @@ from typing import Any
 
 import numpy as np
 import pyproj
-from numpy.typing import NDArray
 
+from hybridcast.core.types import Array
 from hybridcast.errors import ReadError
 from hybridcast.nwp.assembly import AMOUNT, EARTH_WIND, Grid, Piece
 from hybridcast.nwp.schema import CAPE, HUMIDITY, RATE, WIND
 from hybridcast.nwp.units import in_units
 from hybridcast.nwp.wind import earth_of
-
-Array = NDArray[np.float32]
 
 NAME = "grib"
 DESCRIPTION = "model fields in GRIB 1 or 2"
@@ -90,7 +88,7 @@ def _preferred(found: list[tuple[int, Piece]]) -> list[Piece]:
 
 
 def messages(path: Path) -> Iterator[Any]:
-    """Give the messages of a file, mappings of ecCodes' keys; `ReadError` if it is truncated or damaged."""
+    """Return the messages of a file, mappings of ecCodes' keys; `ReadError` if it is truncated or damaged."""
     from cfgrib import FileStream  # only now, so that pyproj, whose PROJ is another one, is there first
 
     count = 0
@@ -128,7 +126,7 @@ def _run(date: int, clock: int) -> np.datetime64:
 
 
 def field_of(message: Any, path: Path, grids: dict[tuple[Any, ...], Grid]) -> tuple[Array, Grid]:
-    """Give the values of a message, rows and columns as they run in the file, and its grid (kept in `grids`)."""
+    """Return the values of a message, rows and columns as they run in the file, and its grid (kept in `grids`)."""
     kind = str(message["gridType"])
     if kind not in ("regular_ll", "rotated_ll", "lambert", "polar_stereographic", "mercator"):
         raise ReadError(path, f"a grid of type {kind!r}; interpolate it to longitude and latitude, or a projection")
@@ -181,7 +179,7 @@ def _projected(message: Any) -> Grid:
 
 
 def _spacing(message: Any, axis: str) -> float:
-    """Give the spacing in metres: the keys differ between projections."""
+    """Return the spacing in metres: the keys differ between projections."""
     other = {"x": "Di", "y": "Dj"}[axis]
     for key in (f"D{axis}InMetres", f"{other}InMetres"):
         if (found := message.get(key)) is not None:

@@ -11,12 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from hybridcast.core.field import GRID_MAPPING, check_same_grid, crs_of
+from hybridcast.core.types import Array, Doubles
 from hybridcast.errors import InputError
 from hybridcast.nwp.schema import RATE, WIND
 from hybridcast.nwp.wind import north_of, turned
-
-Array = NDArray[np.float32]
-Doubles = NDArray[np.float64]
 
 DIMS = ("reference_time", "time", "y", "x")
 #: Lead times further apart than this are not bridged.
@@ -109,7 +107,7 @@ def _at_times(
 
 
 def _starts(ends: Doubles) -> Doubles:
-    """Give the starts of the steps that end at `ends` (s from the start of the run)."""
+    """Return the starts of the steps that end at `ends` (s from the start of the run)."""
     first = ends[0] if ends.size == 1 else min(ends[0], ends[1] - ends[0])
     return np.concatenate([[ends[0] - first], ends[:-1]])
 
@@ -152,7 +150,7 @@ def _refuse_apart(
 
 
 def _weights(places: _Places, nwp: xr.Dataset) -> Any:
-    """Give the bilinear weights of the model's cells in each place, a sparse matrix; no weights outside the model."""
+    """Return the bilinear weights of the model's cells in each place, a sparse matrix; no weights outside the model."""
     shape = nwp.sizes["y"], nwp.sizes["x"]
     rows, columns = _index(nwp["y"].values, places.y).ravel(), _index(nwp["x"].values, places.x).ravel()
     with np.errstate(invalid="ignore"):
@@ -175,7 +173,7 @@ def _index(axis: Doubles, values: Doubles) -> Doubles:
 
 
 def _neighbours(place: Doubles, count: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Doubles]:
-    """Give the cell before and after a fractional place, and the share of the one after."""
+    """Return the cell before and after a fractional place, and the share of the one after."""
     place = np.clip(place, 0, count - 1)
     before = np.minimum(place.astype(np.intp), max(count - 2, 0))
     return before, np.minimum(before + 1, count - 1), place - before

@@ -121,7 +121,7 @@ def model_fields(
 
 
 def with_crs_of(data: xr.Dataset, crs: pyproj.CRS | str | None) -> xr.Dataset:
-    """Give a Dataset the grid mapping of a CRS and the attributes of y and x that follow from it."""
+    """Return a Dataset the grid mapping of a CRS and the attributes of y and x that follow from it."""
     axes = xr.DataArray(
         np.zeros((data.sizes["y"], data.sizes["x"])), dims=("y", "x"), coords={k: data[k] for k in "yx"}
     )
@@ -130,7 +130,7 @@ def with_crs_of(data: xr.Dataset, crs: pyproj.CRS | str | None) -> xr.Dataset:
 
 
 def described(data: xr.Dataset, levels: dict[str, str]) -> xr.Dataset:
-    """Give variables and times the attributes that CF and the contract ask for."""
+    """Return variables and times the attributes that CF and the contract ask for."""
     mapping = {"grid_mapping": GRID_MAPPING} if GRID_MAPPING in data.coords else {}
     for name, variable in data.data_vars.items():
         known = VARIABLES.get(str(name))

@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hybridcast.core.field import rate_factor
+from hybridcast.core.types import Array
 from hybridcast.errors import ReadError
 from hybridcast.nwp.schema import RATE
 from hybridcast.radar.cf import MILLIMETRES
-
-Array = NDArray[np.float32]
 
 _SPEED = {
     "m s-1": 1.0,
@@ -34,7 +32,7 @@ _FACTORS = {
 
 
 def in_units(name: str, values: Array, units: str, path: Path) -> Array:
-    """Give values of a variable in the units of the contract (mm for an amount); `ReadError` for units unknown.
+    """Return values of a variable in the units of the contract (mm for an amount); `ReadError` for units unknown.
 
     Rates below zero, which packed numbers make, are dry.
     """

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pyproj
-from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
-Doubles = NDArray[np.float64]
+from hybridcast.core.types import Array, Doubles
+
 #: North is where latitude grows by this much, degrees.
 _NORTH = 1e-3
 
 
 def north_of(crs: pyproj.CRS | None, x: Doubles, y: Doubles) -> Array | None:
-    """Give the direction of north along the axes of a grid.
+    """Return the direction of north along the axes of a grid.
 
     Parameters
     ----------
@@ -49,7 +48,7 @@ def north_of(crs: pyproj.CRS | None, x: Doubles, y: Doubles) -> Array | None:
 
 
 def earth_of(crs: pyproj.CRS) -> pyproj.CRS:
-    """Give longitude and latitude on the globe of a CRS: of a rotated grid those that are not rotated."""
+    """Return longitude and latitude on the globe of a CRS: of a rotated grid those that are not rotated."""
     base = crs.source_crs if crs.is_derived else crs.geodetic_crs
     return pyproj.CRS.from_epsg(4326) if base is None else base
 

@@ -28,7 +28,7 @@ Lines = list[NDArray[np.float64]]
 
 
 def outlines(crs: pyproj.CRS | None, extent: tuple[float, float, float, float]) -> Lines:
-    """Give coastlines and borders within `extent`.
+    """Return coastlines and borders within `extent`.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def _within(line: NDArray[np.float64], box: tuple[float, float, float, float]) -
 
 @lru_cache(maxsize=8)
 def _shapes(resolution: str, category: str, name: str) -> Lines:
-    """Give shapes of Natural Earth as lines of longitude and latitude; none where they cannot be had."""
+    """Return shapes of Natural Earth as lines of longitude and latitude; none where they cannot be had."""
     try:
         from cartopy.io import shapereader
     except ImportError:
@@ -90,5 +90,5 @@ def _shapes(resolution: str, category: str, name: str) -> Lines:
 
 
 def _parts(geometry: Any) -> list[Any]:
-    """Give the lines that a geometry is made of."""
+    """Return the lines that a geometry is made of."""
     return list(getattr(geometry, "geoms", [geometry]))

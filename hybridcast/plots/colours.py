@@ -30,7 +30,7 @@ CHANCE = (
 
 
 def rain_colours(rate: NDArray[Any]) -> NDArray[np.uint8]:
-    """Give the colours of rain rates.
+    """Return the colours of rain rates.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def rain_colours(rate: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def chance_colours(probability: NDArray[Any]) -> NDArray[np.uint8]:
-    """Give the colours of probabilities (0 to 1, NaN where unknown), as `rain_colours` does.
+    """Return the colours of probabilities (0 to 1, NaN where unknown), as `rain_colours` does.
 
     Examples
     --------
@@ -62,13 +62,13 @@ def chance_colours(probability: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def colour_key() -> list[tuple[str, str]]:
-    """Give what each colour says and the colour, ``#rrggbb``: dry, the lower edges of the steps of rain, unknown."""
+    """Return what each colour says and the colour, ``#rrggbb``: dry, the lower edges of the steps of rain, unknown."""
     words = [f"dry (below {LEVELS[0]:g} mm/h)", *(f"{level:g}" for level in LEVELS), "unknown"]
     return list(zip(words, [_hex(DRY), *RAIN, _hex(UNKNOWN)], strict=True))
 
 
 def palette(steps: tuple[str, ...]) -> NDArray[np.uint8]:
-    """Give the colours of white, the `steps`, and unknown, shape ``(len(steps) + 2, 4)``."""
+    """Return the colours of white, the `steps`, and unknown, shape ``(len(steps) + 2, 4)``."""
     rgb = [(*bytes.fromhex(step[1:]), 255) for step in steps]
     return np.array([DRY, *rgb, UNKNOWN], dtype=np.uint8)
 

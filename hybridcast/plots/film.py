@@ -81,7 +81,7 @@ def animate_forecast(
 
 
 def ffmpeg_path() -> str:
-    """Give where ffmpeg is: that of the system, or of the package imageio-ffmpeg; `DependencyError` if nowhere."""
+    """Return where ffmpeg is: that of the system, or of the package imageio-ffmpeg; `DependencyError` if nowhere."""
     found = shutil.which("ffmpeg")
     if found:
         return found
@@ -144,7 +144,7 @@ def _write_gif(frames: Iterator[Frame], path: Path, frames_per_second: float) ->
 
 
 def _write_mp4(frames: Iterator[Frame], path: Path, frames_per_second: float, ffmpeg: str) -> None:
-    """Give the frames to ffmpeg one by one, as H.264 in the form that browsers and telephones play."""
+    """Return the frames to ffmpeg one by one, as H.264 in the form that browsers and telephones play."""
     first = next(frames)
     height, width = first.shape[:2]
     raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", f"{frames_per_second:g}", "-i", "-"]

@@ -126,7 +126,7 @@ def _index(grid: xr.Dataset | xr.DataArray, axis: str, value: float, name: str) 
 
 
 def minutes_of(rain: xr.DataArray) -> np.ndarray:
-    """Give the lead times in minutes."""
+    """Return the lead times in minutes."""
     return np.asarray(rain["lead_time"].values / np.timedelta64(1, "m"), dtype=np.float64)
 
 
@@ -150,7 +150,7 @@ def _draw_rates(ax: Axes, rain: xr.DataArray, observed: xr.DataArray | None, pla
 
 
 def _range_around(rain: xr.DataArray, place: Place) -> tuple[np.ndarray, np.ndarray]:
-    """Give the 10th and 90th percentile of the forecast around a place, by lead time; NaN where all is unknown."""
+    """Return the 10th and 90th percentile of the forecast around a place, by lead time; NaN where all is unknown."""
     dy, dx = metres_per_cell(rain)
     rows, columns = (max(1, round(AROUND / abs(float(d)))) for d in (dy, dx[place.row]))
     part = (

@@ -38,7 +38,7 @@ Extent = tuple[float, float, float, float]
 
 
 def new_figure(size: tuple[float, float]) -> Figure:
-    """Give an empty figure of that size in inches, which is drawn on no screen."""
+    """Return an empty figure of that size in inches, which is drawn on no screen."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -68,7 +68,7 @@ def save_figure(figure: Figure, path: str | Path, *, dpi: float = 130) -> Path:
 
 
 def size_of(field: xr.DataArray, columns: int, rows: int) -> tuple[float, float]:
-    """Give a size (inches) in which panels of the field's shape leave little white, colour bar and titles included."""
+    """Return a size (inches) in which panels of the field's shape leave little white, colour bar and titles included."""
     _, (west, east, south, north), stretch = picture(field)
     tall = float(np.clip(stretch * (north - south) / (east - west), 0.35, 2.5))
     width = {1: 5.2, 2: 4.6}.get(columns, 3.4)
@@ -106,7 +106,7 @@ def _draw_coast(ax: Axes, field: xr.DataArray, extent: Extent, unit: float) -> N
 def picture(
     field: xr.DataArray, most_cells: int = MOST_CELLS, *, chance: bool = False
 ) -> tuple[NDArray[np.uint8], Extent, float]:
-    """Give the colours of a field from south to north and west to east, their extent, and the stretch of y.
+    """Return the colours of a field from south to north and west to east, their extent, and the stretch of y.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def picture(
 
 
 def _edges(few: NDArray[Any], every: NDArray[Any]) -> tuple[float, float, bool]:
-    """Give the outer edges of cells with these centres, and whether the centres ascend."""
+    """Return the outer edges of cells with these centres, and whether the centres ascend."""
     width = abs(float(few[-1] - few[0])) / (few.size - 1) if few.size > 1 else _width(every)
     return float(few.min()) - width / 2, float(few.max()) + width / 2, bool(few[-1] >= few[0])
 
@@ -209,7 +209,7 @@ def explain(figure: Figure, panels: list[Axes], *, threshold: float | None = Non
 
 
 def check_forecast(forecast: xr.Dataset, observed: xr.DataArray | None) -> xr.DataArray:
-    """Give the rain rate of a forecast; raise `InputError` if it is none, or `observed` is on another grid."""
+    """Return the rain rate of a forecast; raise `InputError` if it is none, or `observed` is on another grid."""
     if NAME not in forecast or set(forecast[NAME].dims) != {"lead_time", "y", "x"}:
         found = f"it has {list(forecast.data_vars)} with dims {dict(forecast.sizes)}"
         rule = f"a forecast has the variable {NAME!r} with dims lead_time, y and x"
@@ -223,7 +223,7 @@ def check_forecast(forecast: xr.Dataset, observed: xr.DataArray | None) -> xr.Da
 
 
 def chosen_leads(rain: xr.DataArray, wanted: Sequence[np.timedelta64] | None) -> NDArray[Any]:
-    """Give the lead times that are asked for, by default four, evenly spaced and up to the last."""
+    """Return the lead times that are asked for, by default four, evenly spaced and up to the last."""
     known = rain["lead_time"].values
     if wanted is None:
         count = min(PANELS, known.size)
@@ -237,14 +237,14 @@ def chosen_leads(rain: xr.DataArray, wanted: Sequence[np.timedelta64] | None) ->
 
 
 def valid_time(now: xr.DataArray) -> np.datetime64:
-    """Give the valid time of one lead time."""
+    """Return the valid time of one lead time."""
     if "time" in now.coords:
         return cast(np.datetime64, now["time"].values)
     return cast(np.datetime64, now["reference_time"].values + now["lead_time"].values)
 
 
 def at_same_time(observed: xr.DataArray, now: xr.DataArray) -> xr.DataArray | None:
-    """Give what was observed at the valid time of `now`, None if nothing was."""
+    """Return what was observed at the valid time of `now`, None if nothing was."""
     found = np.flatnonzero(observed["time"].values == valid_time(now))
     return observed.isel(time=int(found[0])) if found.size else None
 
@@ -262,10 +262,10 @@ def issue_title(rain: xr.DataArray) -> str:
 
 
 def as_datetime(time: Any) -> datetime:
-    """Give a numpy time as one of Python."""
+    """Return a numpy time as one of Python."""
     return cast(datetime, np.asarray(time).astype("datetime64[s]").item())
 
 
 def minutes(lead: Any) -> str:
-    """Give a lead time in minutes."""
+    """Return a lead time in minutes."""
     return f"{lead / np.timedelta64(60, 's'):g}"

@@ -15,15 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from hybridcast.core.field import metres_per_cell
-from hybridcast.core.grid import (
-    Array,
-    Cell,
-    decibels,
-    known_mean,
-    local_correlation,
-    window_mean,
-    window_size,
-)
+from hybridcast.core.grid import decibels, known_mean, local_correlation, window_mean, window_size
+from hybridcast.core.types import Array, Cell
 from hybridcast.nwp.displacement import displacement
 from hybridcast.nwp.schema import CAPE, HUMIDITY, RATE, WIND
 
@@ -60,7 +53,7 @@ NAMES = tuple(name for name, _, _ in PLANES)
 
 
 def plane_times(recent: xr.DataArray, lead_times: ArrayLike) -> NDArray[np.datetime64]:
-    """Give the times that `nwp_planes` needs model fields at: frames of the last hour, and valid times.
+    """Return the times that `nwp_planes` needs model fields at: frames of the last hour, and valid times.
 
     Parameters
     ----------
@@ -117,12 +110,12 @@ def _newest_first(nwp: xr.Dataset) -> xr.Dataset:
 
 
 def _newest(runs: xr.Dataset, name: str, valid: NDArray[np.datetime64]) -> Array:
-    """Give a variable of the newest run that has it at each time, ``(time, y, x)``."""
+    """Return a variable of the newest run that has it at each time, ``(time, y, x)``."""
     return np.stack([_newest_at(runs, name, time)[0] for time in valid])
 
 
 def _newest_at(runs: xr.Dataset, name: str, time: np.datetime64) -> tuple[Array, float]:
-    """Give a variable of the newest run that has any value at one time, and the hours since that run's start."""
+    """Return a variable of the newest run that has any value at one time, and the hours since that run's start."""
     every = _all_at(runs, name, time)
     for k, values in enumerate(every):
         if np.isfinite(values).any():
@@ -131,7 +124,7 @@ def _newest_at(runs: xr.Dataset, name: str, time: np.datetime64) -> tuple[Array,
 
 
 def _all_at(runs: xr.Dataset, name: str, time: np.datetime64) -> Array:
-    """Give a variable of all runs at one time, ``(run, y, x)``: none if there is no such time."""
+    """Return a variable of all runs at one time, ``(run, y, x)``: none if there is no such time."""
     at = np.flatnonzero(runs["time"].values == time)
     if not at.size:
         return np.empty((0, runs.sizes["y"], runs.sizes["x"]), np.float32)
@@ -176,7 +169,7 @@ def _where_known(values: Array, share: Array) -> Array:
 
 
 def _share_of_runs(rates: Array, cell: Cell) -> Array:
-    """Give the share of the runs known at a place that have rain near it."""
+    """Return the share of the runs known at a place that have rain near it."""
     least, width = ENSEMBLE
     known = np.isfinite(rates)
     size = (1, *window_size(width, cell))

@@ -24,6 +24,7 @@ from scipy import ndimage
 from hybridcast.advection import LONGEST_STEP, advect
 from hybridcast.core.field import metres_per_cell
 from hybridcast.core.grid import decibels, known_mean, local_correlation, window_mean, window_size
+from hybridcast.core.types import MINUTE, Array
 from hybridcast.motion.estimate import cells_per_step, usable_frames
 from hybridcast.nowcasters.scale_filter import filtered
 from hybridcast.predictors.nwp import PLANES as OF_NWP
@@ -31,7 +32,6 @@ from hybridcast.predictors.stations import PLANES as OF_STATIONS
 from hybridcast.predictors.terrain import PLANES as OF_TERRAIN
 from hybridcast_kernels.trajectories import origins, sample
 
-Array = NDArray[np.float32]
 Group = Literal["radar", "station", "nwp", "terrain", "time"]
 
 #: Half widths of neighbourhoods, km.
@@ -45,7 +45,6 @@ TENDENCY_WIDTHS = (8, 32)
 SKILL_WIDTH = 48
 #: How far along and across the track is looked, km.
 ASIDE = 10.0
-_MINUTE = np.timedelta64(1, "m")
 
 
 @dataclass(frozen=True)
@@ -189,7 +188,7 @@ def situation_of(
     indices, _ = usable_frames(recent, 1)
     last = int(indices[0]) if indices.size else recent.sizes["time"] - 1
     latest = np.ascontiguousarray(recent.values[last])
-    flow = cells_per_step(motion, _MINUTE)
+    flow = cells_per_step(motion, MINUTE)
     age = recent["time"].values[-1] - recent["time"].values[last]
     found = _neighbourhoods(latest, cell)
     found |= _past(recent.isel(time=slice(None, last + 1)), motion, found, cell)
@@ -197,7 +196,7 @@ def situation_of(
     planes = np.stack([found[name] for name in _PLANES], axis=-1)
     if smooth is None:
         smooth = filtered(recent, motion, lead_times)["filtered_dbr"]
-    minutes = ((np.asarray(lead_times) + age) / _MINUTE).astype(np.float32)
+    minutes = ((np.asarray(lead_times) + age) / MINUTE).astype(np.float32)
     ahead = None if sources is None else _stacked(sources, (minutes.size, *latest.shape))
     return Situation(planes, _with_mean(smooth.values, 8, cell), minutes, flow, cell, ahead)
 
@@ -277,8 +276,8 @@ def _past(
 
 
 def frame_before(recent: xr.DataArray, lag: float) -> tuple[xr.DataArray | None, float]:
-    """Give the frame closest to `lag` min before the last one that holds any value, and how long before it is."""
-    ages = (recent["time"].values[-1] - recent["time"].values) / _MINUTE
+    """Return the frame closest to `lag` min before the last one that holds any value, and how long before it is."""
+    ages = (recent["time"].values[-1] - recent["time"].values) / MINUTE
     order = np.argsort(np.abs(ages - lag), kind="stable")
     for k in order:
         if 0.5 * lag <= ages[k] <= 1.6 * lag and np.isfinite(recent.values[k]).any():
@@ -299,7 +298,7 @@ def _motion_planes(motion: xr.Dataset, cell: tuple[float, float]) -> dict[str, A
 
 
 def rows_of(situation: Situation, cells: NDArray[np.int32]) -> Array:
-    """Give the predictors of some cells at all lead times of the situation.
+    """Return the predictors of some cells at all lead times of the situation.
 
     Parameters
     ----------
@@ -321,7 +320,7 @@ def rows_of(situation: Situation, cells: NDArray[np.int32]) -> Array:
 
 
 def rows_at(situation: Situation, lead: int, places: Array, cells: NDArray[np.int32]) -> Array:
-    """Give the predictors of some cells at one lead time, by its number, whose air comes from `places`."""
+    """Return the predictors of some cells at one lead time, by its number, whose air comes from `places`."""
     rows: Array = _empty_rows(situation, len(cells))[0]
     _fill_at(rows, situation, lead, places, cells)
     return rows
@@ -343,12 +342,12 @@ def known_at(situation: Situation, places: Array) -> NDArray[np.bool_]:
 
 
 def origins_of(situation: Situation, cells: NDArray[np.int32]) -> Array:
-    """Give row and column of where the air over some cells at each lead time comes from, ``(lead, cell, 2)``."""
+    """Return row and column of where the air over some cells at each lead time comes from, ``(lead, cell, 2)``."""
     return origins(situation.flow, situation.minutes, cells, LONGEST_STEP)
 
 
 def rows_in_moving_frame(situation: Situation, cells: NDArray[np.int32]) -> Array:
-    """Give the predictors of the air that is over some cells at the issue time, at all lead times.
+    """Return the predictors of the air that is over some cells at the issue time, at all lead times.
 
     As `rows_of`, but for where the air of `cells` will be; nothing has to be interpolated in the moving frame then.
     """

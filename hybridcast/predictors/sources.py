@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hybridcast.core.field import NAME, check_same_grid, crs_of
 from hybridcast.core.grid import coarsened
+from hybridcast.core.types import MINUTE, Array
 from hybridcast.errors import InputError
 from hybridcast.motion.estimate import MotionMethod
 from hybridcast.motion.wind_guidance import GuidedFlow
@@ -30,13 +31,10 @@ from hybridcast.stations.quality import checked_reports
 from hybridcast.stations.schema import check_stations, interval_of, known_at
 from hybridcast.terrain import terrain_dataset
 
-Array = NDArray[np.float32]
-
 #: Reports older than this, or than two of their intervals, tell nothing of now.
 STALE = np.timedelta64(60, "m")
 #: Attribute of station reports: by how many minutes rain is later there than the radar's stamps say.
 OFFSET = "clock_offset_minutes"
-_MINUTE = np.timedelta64(1, "m")
 
 
 @dataclass(frozen=True)
@@ -173,16 +171,16 @@ def _reports_at(stations: xr.Dataset | None, recent: xr.DataArray) -> _Found:
     reported = np.isfinite(reports[NAME].values).any(axis=0)
     if not reported.any():
         return _Found(None, left_out=[f"stations ({quality}; no report is left)"])
-    age = (issue - reports["time"].values[reported][-1]) / _MINUTE
-    if age > max(STALE / _MINUTE, 2 * interval_of(reports) / _MINUTE):
+    age = (issue - reports["time"].values[reported][-1]) / MINUTE
+    if age > max(STALE / MINUTE, 2 * interval_of(reports) / MINUTE):
         return _Found(None, left_out=[f"stations (the last report is {age:g} min old)"])
     count = int(np.isfinite(reports[NAME].values).any(axis=1).sum())
-    clock = f", rain {later / _MINUTE:g} min later than by the radar's clock" if later else ""
-    return _Found(reports.assign_attrs({OFFSET: later / _MINUTE}), [f"{count} stations ({age:g} min old{clock})"])
+    clock = f", rain {later / MINUTE:g} min later than by the radar's clock" if later else ""
+    return _Found(reports.assign_attrs({OFFSET: later / MINUTE}), [f"{count} stations ({age:g} min old{clock})"])
 
 
 def offset_of(stations: xr.Dataset, recent: xr.DataArray) -> np.timedelta64:
-    """Give how much later rain is at the stations than the radar's stamps say.
+    """Return how much later rain is at the stations than the radar's stamps say.
 
     It is what ``attrs["clock_offset_minutes"]`` of the reports says, which is best found once, over days of radar, by
     `hybridcast.stations.clock.clock_offset`; or else what the frames at hand tell, if there is enough rain at stations.
@@ -241,7 +239,7 @@ def planes_of(
 
 
 def wind_at(sources: Sources, recent: xr.DataArray) -> xr.Dataset | None:
-    """Give the model's wind at the issue time on the grid of `recent`; None where there is none."""
+    """Return the model's wind at the issue time on the grid of `recent`; None where there is none."""
     if sources.nwp is None or not set(WIND) <= set(sources.nwp.data_vars):
         return None
     issue = recent["time"].values[-1]

@@ -78,7 +78,7 @@ def station_planes(
     offset: np.timedelta64 = NO_OFFSET,
     settings: PlaneSettings = PlaneSettings(),
 ) -> dict[str, Floats]:
-    """Give what stations say, on the grid of the radar.
+    """Return what stations say, on the grid of the radar.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ def spoken_of(
     offset: np.timedelta64 = NO_OFFSET,
     settings: PlaneSettings = PlaneSettings(),
 ) -> Spoken | None:
-    """Give what stations on the grid have said lately, one by one; None if none has. Arguments as `station_planes`."""
+    """Return what stations on the grid have said lately, one by one; None if none has. Arguments as `station_planes`."""
     now, interval = recent["time"].values[-1], interval_of(stations)
     longest = max(settings.stale, settings.recent, 2 * settings.halves, 2 * _minutes(interval))
     ages = (now - stations["time"].values) / np.timedelta64(1, "m")
@@ -179,7 +179,7 @@ def spoken_of(
 
 
 def _decibels(rates: Floats, chosen: NDArray[np.bool_], settings: PlaneSettings) -> Floats:
-    """Give the mean over the chosen times in dB of mm h-1, not below the floor; NaN where nothing is known."""
+    """Return the mean over the chosen times in dB of mm h-1, not below the floor; NaN where nothing is known."""
     known = np.isfinite(rates) & chosen
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.where(known, rates, 0).sum(axis=1, dtype=np.float32) / known.sum(axis=1)

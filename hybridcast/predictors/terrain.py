@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Array = NDArray[np.float32]
+from hybridcast.core.types import Array
 
 #: Name, units and meaning of the planes.
 PLANES = (

@@ -74,7 +74,7 @@ class RadarFormat(Protocol):
 
 @functools.cache
 def formats() -> dict[str, RadarFormat]:
-    """Give all known formats by name, those of other packages first, so that they can replace one of ours."""
+    """Return all known formats by name, those of other packages first, so that they can replace one of ours."""
     return loaded("hybridcast.radar", BUILT_IN, "hybridcast.radar_formats")
 
 
@@ -161,7 +161,7 @@ def _read(
     times: tuple[np.datetime64, np.datetime64] | None,
     each: Callable[[xr.DataArray], xr.DataArray] | None,
 ) -> tuple[NDArray[np.datetime64], xr.DataArray]:
-    """Give the times of all frames of a file, and those frames that are wanted."""
+    """Return the times of all frames of a file, and those frames that are wanted."""
     reader = _reader_for(path, format)
     with reading(path, reader.NAME):
         field = reader.read(path)
@@ -258,7 +258,7 @@ def _with_lost_frames(field: xr.DataArray, read: dict[Path, np.datetime64], lost
 
 
 def _times_of_lost(read: dict[Path, np.datetime64], lost: Sequence[Path]) -> NDArray[np.datetime64]:
-    """Give the times in the names of `lost`, if the names of good files differ from their times by one offset."""
+    """Return the times in the names of `lost`, if the names of good files differ from their times by one offset."""
     offsets = {None if (stated := time_in_name(path.name)) is None else stated - stamp for path, stamp in read.items()}
     offset = offsets.pop()
     if offsets or offset is None:

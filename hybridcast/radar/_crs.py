@@ -32,7 +32,7 @@ def _hashable(value: Any) -> Any:
 
 
 def metres_per_unit(crs: pyproj.CRS) -> float:
-    """Give the length of the unit of a projection's axes in metres; 1 if they are degrees or not stated."""
+    """Return the length of the unit of a projection's axes in metres; 1 if they are degrees or not stated."""
     if crs.is_geographic or not crs.axis_info:
         return 1.0
     return float(crs.axis_info[0].unit_conversion_factor or 1.0)
@@ -40,7 +40,7 @@ def metres_per_unit(crs: pyproj.CRS) -> float:
 
 @functools.lru_cache(maxsize=64)
 def in_metres(crs: pyproj.CRS) -> pyproj.CRS:
-    """Give the same projection with axes in metres."""
+    """Return the same projection with axes in metres."""
     if metres_per_unit(crs) == 1.0:
         return crs
     with warnings.catch_warnings():

@@ -29,7 +29,7 @@ def is_netcdf(head: bytes) -> bool:
 
 
 def contents(path: Path, head: bytes) -> tuple[dict[str, str], frozenset[str]]:
-    """Give the global attributes (as text) and variables of a NetCDF 4 file; nothing if it is none, or damaged."""
+    """Return the global attributes (as text) and variables of a NetCDF 4 file; nothing if it is none, or damaged."""
     if not head.startswith(HDF5_MAGIC) or path.is_dir():
         return {}, frozenset()
     status = path.stat()
@@ -103,7 +103,7 @@ def checked(field: xr.DataArray, path: Path) -> xr.DataArray:
 
 
 def check_rates(values: NDArray[Any], path: Path) -> NDArray[Any]:
-    """Give `values` (mm h-1) back; raise `ReadError` if they hold codes or units mistaken."""
+    """Return `values` (mm h-1) back; raise `ReadError` if they hold codes or units mistaken."""
     if values.size == 0:
         return values
     low, high = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
@@ -120,7 +120,7 @@ def check_rates(values: NDArray[Any], path: Path) -> NDArray[Any]:
 
 
 def common_attributes(data: xr.Dataset) -> dict[str, str]:
-    """Give the global attributes that a field keeps: source, institution, license, title and references."""
+    """Return the global attributes that a field keeps: source, institution, license, title and references."""
     kept = {name: str(data.attrs[name]) for name in ("source", "institution", "title") if name in data.attrs}
     for name, spellings in {
         "license": ("license", "licence"),

@@ -133,7 +133,7 @@ def _refuse_forecast(data: xr.Dataset, path: Path) -> None:
 
 
 def _axes_named(variable: xr.DataArray, path: Path) -> xr.DataArray:
-    """Give the variable with the dims time, y and x, whatever they are called in the file."""
+    """Return the variable with the dims time, y and x, whatever they are called in the file."""
     import cf_xarray  # noqa: F401 (adds .cf to xarray objects)
 
     guessed = variable.cf.guess_coord_axis()
@@ -180,7 +180,7 @@ def dimension_of(variable: xr.DataArray, axis: str, coordinate: str, path: Path)
 
 
 def axis_values(axis: xr.DataArray, crs: pyproj.CRS | None, path: Path) -> Any:
-    """Give the values of x or y in metres, or degrees where the CRS is geographic."""
+    """Return the values of x or y in metres, or degrees where the CRS is geographic."""
     values = np.asarray(axis.values, dtype=np.float64)
     if crs is not None and crs.is_geographic:
         return _around_greenwich(values) if axis.name == "x" else values
@@ -200,7 +200,7 @@ def _around_greenwich(longitude: Any) -> Any:
 
 
 def crs_of_variable(data: xr.Dataset, variable: xr.DataArray, path: Path) -> pyproj.CRS | None:
-    """Give the CRS of a variable with axes x and y; None, with a warning, where its grid mapping is not there."""
+    """Return the CRS of a variable with axes x and y; None, with a warning, where its grid mapping is not there."""
     mapping = str(variable.attrs.get("grid_mapping", ""))
     name = mapping.split(":")[0].strip()
     if name in data.variables:
@@ -220,7 +220,7 @@ def _in_degrees(axis: xr.DataArray) -> bool:
 
 
 def _rate(data: xr.Dataset, variable: xr.DataArray, path: Path) -> tuple[xr.DataArray, Any, dict[str, Any]]:
-    """Give the rate in mm h-1, its times, and attributes that say where it comes from."""
+    """Return the rate in mm h-1, its times, and attributes that say where it comes from."""
     units = str(variable.attrs.get("units", ""))
     if not units:
         raise ReadError(path, f"{variable.name!r} has no units. Set them, e.g. to 'mm h-1'")
@@ -272,7 +272,7 @@ def _with_time(variable: xr.DataArray, path: Path) -> tuple[xr.DataArray, Any]:
 
 
 def _interval(data: xr.Dataset, variable: xr.DataArray, path: Path) -> tuple[np.timedelta64, Any]:
-    """Give the time in which an amount fell, and the ends of the intervals.
+    """Return the time in which an amount fell, and the ends of the intervals.
 
     The bounds of time tell. Without them the stamps are taken as ends; what cell_methods call "interval" is, by
     CF, that of the data that went in, so it stands only if the time step does not contradict it. Where nothing is

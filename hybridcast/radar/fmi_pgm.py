@@ -84,7 +84,7 @@ def _numbers(path: Path, comments: dict[str, list[str]], key: str) -> list[float
 def _grid(
     path: Path, comments: dict[str, list[str]], height: int, width: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], pyproj.CRS]:
-    """Give x and y of the cell centres (rows run from north to south) and the CRS."""
+    """Return x and y of the cell centres (rows run from north to south) and the CRS."""
     if comments.get("type") != ["stereographic"]:
         raise ReadError(path, f"the projection is {comments.get('type')}, only stereographic is known")
     sizes = np.array([_numbers(path, comments, f"metersperpixel_{axis}")[0] for axis in "xy"])

@@ -71,7 +71,7 @@ def _read(file: Any, path: Path) -> xr.DataArray:
 
 
 def _crs(file: Any) -> tuple[pyproj.CRS | None, float]:
-    """Give the CRS, with axes in metres, and the factor from the file's coordinates to it."""
+    """Return the CRS, with axes in metres, and the factor from the file's coordinates to it."""
     if file.crs is None:
         return None, 1.0
     crs = pyproj.CRS.from_wkt(file.crs.to_wkt())

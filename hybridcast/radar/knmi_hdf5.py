@@ -118,7 +118,7 @@ def _time(path: Path, stamp: str) -> np.datetime64:
 def _grid(
     path: Path, geographic: Any, shape: tuple[int, ...]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], pyproj.CRS]:
-    """Give x and y of the cell centres in metres (rows run from north to south) and the CRS."""
+    """Return x and y of the cell centres in metres (rows run from north to south) and the CRS."""
     attrs = geographic.attrs
     stated = int(attrs["geo_number_rows"][0]), int(attrs["geo_number_columns"][0])
     if stated != shape:
@@ -137,7 +137,7 @@ def _grid(
 
 
 def _in_metres(proj: str) -> pyproj.CRS:
-    """Give the CRS in metres of a PROJ string whose ellipsoid and offsets are in km. Some lack a plus sign."""
+    """Return the CRS in metres of a PROJ string whose ellipsoid and offsets are in km. Some lack a plus sign."""
     words = dict(word.lstrip("+").partition("=")[::2] for word in proj.split())
     kilometres = float(words.get("a", words.get("R", "6378137"))) < 10_000
     if kilometres:

@@ -61,7 +61,7 @@ def read(path: Path) -> xr.DataArray:
 
 
 def _image(path: Path) -> tuple[NDArray[np.uint8], dict[str, str]]:
-    """Give the colour indices, rows from north, and the ``KEY=value`` pairs of the comment."""
+    """Return the colour indices, rows from north, and the ``KEY=value`` pairs of the comment."""
     from PIL import Image, UnidentifiedImageError
 
     data = read_bytes(path)
@@ -81,7 +81,7 @@ def _image(path: Path) -> tuple[NDArray[np.uint8], dict[str, str]]:
 
 
 def _amounts() -> NDArray[np.float32]:
-    """Give the amount (mm) of each colour index: 0 and 1 are dry, those above 250 no amounts."""
+    """Return the amount (mm) of each colour index: 0 and 1 are dry, those above 250 no amounts."""
     index = np.arange(256)
     amount = (10.0 ** ((index - 71.5) / 20.0) / 316.0) ** (1.0 / 1.5)
     amount[:2] = 0.0

@@ -163,7 +163,7 @@ def _dates(path: Path) -> list[datetime]:
 
 
 def _coordinates(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give latitudes and longitudes of the centres of cells, from the file that every zone comes with."""
+    """Return latitudes and longitudes of the centres of cells, from the file that every zone comes with."""
     match = COMPOSITE.match(path.name)
     name = f"radar_coords_{match[1] if match else 'NW'}.npz"
     folders = list(path.absolute().parents)[: _FOLDERS_ABOVE + 1]
@@ -209,7 +209,7 @@ def _read_patch(path: Path) -> xr.DataArray:
 
 
 def patch_axes(shape: tuple[int, ...]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give y and x of the cells of a patch, m; rows run from north to south, as in the composite."""
+    """Return y and x of the cells of a patch, m; rows run from north to south, as in the composite."""
     dy = np.deg2rad(0.01) * EARTH_RADIUS
     dx = dy * np.cos(np.deg2rad(_PATCH_LATITUDE))
     return (np.arange(shape[0])[::-1] + 0.5) * dy, (np.arange(shape[1]) + 0.5) * dx

@@ -101,7 +101,7 @@ def _decode(
 
 
 def _grid(path: Path, eccodes: Any, handle: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give latitude (as it runs in the file, from north) and longitude (-180 to 180), both of cell centres."""
+    """Return latitude (as it runs in the file, from north) and longitude (-180 to 180), both of cell centres."""
     kind = eccodes.codes_get_string(handle, "gridType")
     if kind != "regular_ll" or eccodes.codes_get_long(handle, "jPointsAreConsecutive"):
         raise ReadError(path, f"a grid of type {kind!r} or by columns, not rows of longitude and latitude")

@@ -162,7 +162,7 @@ def _time(layer: _Layer, date: str, time: str) -> np.datetime64 | None:
 
 
 def _times(path: Path, layers: list[_Layer]) -> NDArray[np.datetime64]:
-    """Give the time of each frame: nominal for one frame of a rate, otherwise the end of its interval."""
+    """Return the time of each frame: nominal for one frame of a rate, otherwise the end of its interval."""
     nominal = len(layers) == 1 and layers[0].quantity != "ACRR"
     keys = ("date", "time") if nominal else ("enddate", "endtime")
     times = [_time(layer, *keys) for layer in layers]
@@ -209,7 +209,7 @@ def _interval(path: Path, layer: _Layer, attrs: dict[str, Any]) -> np.timedelta6
 def _grid(
     path: Path, layer: _Layer, shape: tuple[int, ...]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], pyproj.CRS]:
-    """Give x and y of the cell centres (rows run from north to south) and the CRS."""
+    """Return x and y of the cell centres (rows run from north to south) and the CRS."""
     stated = _number(layer, "where", "ysize", shape[0]), _number(layer, "where", "xsize", shape[1])
     if len(shape) != 2 or stated != shape:
         raise ReadError(path, f"the data are {shape}, but {stated} cells are stated (ysize, xsize)")

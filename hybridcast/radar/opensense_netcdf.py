@@ -107,7 +107,7 @@ def _openmrg_rate(data: xr.Dataset, path: Path) -> tuple[xr.DataArray, dict[str,
 
 
 def _openmrg_y(data: xr.Dataset, crs: pyproj.CRS, path: Path) -> NDArray[np.float64]:
-    """Give y from south to north or north to south, as the latitudes in the file demand."""
+    """Return y from south to north or north to south, as the latitudes in the file demand."""
     x, y = data["x"].values, data["y"].values
     names = {"lat", "latitudes"} & set(data.variables)
     if not names:

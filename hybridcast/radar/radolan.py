@@ -120,7 +120,7 @@ def _time(path: Path, stamp: str) -> np.datetime64:
 
 
 def _grid(header: _Header) -> tuple[NDArray[np.float64], NDArray[np.float64], pyproj.CRS]:
-    """Give x and y of the cell centres (rows run from south to north) and the CRS."""
+    """Return x and y of the cell centres (rows run from south to north) and the CRS."""
     crs = pyproj.CRS(_PROJECTION + ("+ellps=WGS84" if header.version >= 5 else "+R=6370040"))
     x_reference, y_reference = pyproj.Proj(crs)(*REFERENCE)
     west, south = GRIDS[header.shape]

@@ -67,7 +67,7 @@ class StationFormat(Protocol):
 
 @functools.cache
 def formats() -> dict[str, StationFormat]:
-    """Give all known formats by name, those of other packages first, so that they can replace one of ours."""
+    """Return all known formats by name, those of other packages first, so that they can replace one of ours."""
     return loaded("hybridcast.stations", BUILT_IN, "hybridcast.station_formats")
 
 

@@ -21,7 +21,7 @@ PARQUET_MAGIC = b"PAR1"
 
 
 def first_line(head: bytes, separator: str = ",") -> list[str]:
-    """Give the fields of the first line of a CSV file."""
+    """Return the fields of the first line of a CSV file."""
     line = head.removeprefix(codecs.BOM_UTF8).split(b"\n", 1)[0].decode("latin-1")
     return [field.strip().strip('"') for field in line.split(separator)]
 

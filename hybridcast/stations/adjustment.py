@@ -171,7 +171,7 @@ def paired(
 def window_sums(
     recent: xr.DataArray, stations: xr.Dataset, *, offset: np.timedelta64 = NO_OFFSET
 ) -> tuple[Floats, Floats, Floats]:
-    """Give gauge and radar sums (mm) at all stations over the reports within the frames' time, and their hours."""
+    """Return gauge and radar sums (mm) at all stations over the reports within the frames' time, and their hours."""
     times, interval = recent["time"].values, interval_of(stations)
     begin = times[0] + offset - (time_step(times) or interval)
     ends = stations["time"].values
@@ -186,7 +186,7 @@ def window_sums(
 def factors_at(
     places: Floats, field: xr.DataArray, pairs: Pairs, settings: AdjustmentSettings = AdjustmentSettings()
 ) -> tuple[float, Floats]:
-    """Give the mean field bias, and the whole factor at `places` (rows and columns), from pairs of sums."""
+    """Return the mean field bias, and the whole factor at `places` (rows and columns), from pairs of sums."""
     if not pairs.gauge.size:
         return 1.0, np.ones(len(places), np.float32)
     count = pairs.gauge.size

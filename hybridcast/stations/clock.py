@@ -114,7 +114,7 @@ def clock_offset(
 
 
 def compared_step(stations: xr.Dataset, least: np.timedelta64 = COMPARED) -> np.timedelta64:
-    """Give the shortest multiple of the interval of the reports that is at least `least`."""
+    """Return the shortest multiple of the interval of the reports that is at least `least`."""
     interval = interval_of(stations)
     return interval * int(-(-least // interval))
 

@@ -20,7 +20,7 @@ NO_OFFSET = np.timedelta64(0, "m")
 
 
 def places_on(stations: xr.Dataset, field: xr.DataArray | xr.Dataset) -> NDArray[np.float32]:
-    """Give the places of stations on a field's grid, in rows and columns.
+    """Return the places of stations on a field's grid, in rows and columns.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def _fraction(axis: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.
 
 
 def kilometres(places: NDArray[np.float32], field: xr.DataArray | xr.Dataset) -> NDArray[np.float32]:
-    """Give places (rows and columns) in kilometres from the first cell, shape ``(..., 2)``; NaN stays.
+    """Return places (rows and columns) in kilometres from the first cell, shape ``(..., 2)``; NaN stays.
 
     On a grid of longitude and latitude a column is as wide as in the middle row.
     """
@@ -91,7 +91,7 @@ def kilometres(places: NDArray[np.float32], field: xr.DataArray | xr.Dataset) ->
 
 
 def series_at(field: xr.DataArray, places: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Give the values of the cells that `places` lie in, shape ``(place, time)``; NaN outside."""
+    """Return the values of the cells that `places` lie in, shape ``(place, time)``; NaN outside."""
     inside = np.isfinite(places).all(axis=-1)
     rows, columns = (
         np.clip(np.rint(np.where(inside, places[:, axis], 0)).astype(int), 0, size - 1)
@@ -106,7 +106,7 @@ def series_at(field: xr.DataArray, places: NDArray[np.float32]) -> NDArray[np.fl
 
 
 def radar_at(stations: xr.Dataset, field: xr.DataArray, *, offset: np.timedelta64 = NO_OFFSET) -> xr.DataArray:
-    """Give what the radar says at stations, as the mean over the time of each report.
+    """Return what the radar says at stations, as the mean over the time of each report.
 
     A frame stands for the time step that ends with it. Each counts as far as it lies in the interval of the report,
     so that steps of 5 and of 6 min go together.
@@ -134,7 +134,7 @@ def radar_at(stations: xr.Dataset, field: xr.DataArray, *, offset: np.timedelta6
 def radar_values(
     stations: xr.Dataset, field: xr.DataArray, places: NDArray[np.float32], offset: np.timedelta64
 ) -> NDArray[np.float32]:
-    """Give what `radar_at` gives, as an array, for stations whose places are known."""
+    """Return what `radar_at` gives, as an array, for stations whose places are known."""
     series = series_at(field, places)
     seen = np.isfinite(series)
     interval, ends = interval_of(stations), stations["time"].values - offset
@@ -167,7 +167,7 @@ def _between(values: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np
 
 
 def plane_kilometres(stations: xr.Dataset) -> NDArray[np.float64]:
-    """Give where stations lie to each other, km, shape ``(station, 2)``: exact enough for neighbours up to 100 km."""
+    """Return where stations lie to each other, km, shape ``(station, 2)``: exact enough for neighbours up to 100 km."""
     if {"x", "y"} <= set(stations.coords):
         return np.stack([stations["y"].values, stations["x"].values], axis=-1).astype(np.float64) / 1000
     latitude = stations["latitude"].values.astype(np.float64)

@@ -55,7 +55,7 @@ def read(path: Path) -> xr.Dataset:
 
 
 def _dims_named(data: xr.Dataset, path: Path) -> xr.Dataset:
-    """Give the dataset with dims station and time, and the names of stations as its coordinate."""
+    """Return the dataset with dims station and time, and the names of stations as its coordinate."""
     times = [name for name in data.dims if name in data.coords and np.issubdtype(data[name].dtype, np.datetime64)]
     names = [name for name, of in data.variables.items() if of.attrs.get("cf_role") == "timeseries_id"]
     if len(times) != 1 or len(names) != 1 or data[names[0]].ndim > 1:
@@ -121,7 +121,7 @@ def _places(data: xr.Dataset, path: Path) -> dict[str, Any]:
 
 
 def _others(data: xr.Dataset) -> dict[str, Any]:
-    """Give the other variables that are in the contract's units; percent is made a share, Celsius Kelvin, hPa Pa."""
+    """Return the other variables that are in the contract's units; percent is made a share, Celsius Kelvin, hPa Pa."""
     scales = {"%": (0.01, 0.0), "degC": (1.0, 273.15), "hPa": (100.0, 0.0)}
     found: dict[str, Any] = {}
     for of in data.data_vars.values():
@@ -134,5 +134,5 @@ def _others(data: xr.Dataset) -> dict[str, Any]:
 
 
 def _flags(data: xr.Dataset) -> dict[str, str]:
-    """Give the attributes that say what quality control has done already."""
+    """Return the attributes that say what quality control has done already."""
     return {name: str(value) for name, value in data.attrs.items() if str(name).startswith("quality_")}

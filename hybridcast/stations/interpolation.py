@@ -23,7 +23,7 @@ class Nearest(NamedTuple):
     """Which point, shape ``(target, k)``; 0 where the distance is infinite."""
 
     def weights(self, length: float) -> Floats:
-        """Give exp(-(d / length)^2), 0 where there is no point."""
+        """Return exp(-(d / length)^2), 0 where there is no point."""
         return np.asarray(np.exp(-((self.distance / np.float32(length)) ** 2)), np.float32)
 
 
@@ -56,10 +56,10 @@ def weighted_mean(values: Floats, near: Nearest, weights: Floats, prior: float =
 
 
 def cells(field: xr.DataArray) -> Floats:
-    """Give the rows and columns of all cells of a field, shape ``(y * x, 2)``."""
+    """Return the rows and columns of all cells of a field, shape ``(y * x, 2)``."""
     return np.moveaxis(np.indices(field.shape[-2:], dtype=np.float32), 0, -1).reshape(-1, 2)
 
 
 def cell_kilometres(field: xr.DataArray) -> Floats:
-    """Give where all cells are, as `kilometres` gives it of places, shape ``(y * x, 2)``."""
+    """Return where all cells are, as `kilometres` gives it of places, shape ``(y * x, 2)``."""
     return kilometres(cells(field), field)

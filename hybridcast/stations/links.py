@@ -101,7 +101,7 @@ class LinkSettings:
 
 
 def specific_attenuation(frequency: ArrayLike, vertical: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give k and alpha of Recommendation ITU-R P.838-3: rain of R mm/h takes k R^alpha dB per kilometre.
+    """Return k and alpha of Recommendation ITU-R P.838-3: rain of R mm/h takes k R^alpha dB per kilometre.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ def rain_of_levels(
     vertical: NDArray[Any],
     settings: LinkSettings = LinkSettings(),
 ) -> NDArray[np.float32]:
-    """Give the rain rate along links (mm h-1).
+    """Return the rain rate along links (mm h-1).
 
     Parameters
     ----------
@@ -175,7 +175,7 @@ def rain_of_levels(
 
 
 def _wet_antennas(excess: NDArray[np.float64], minutes: float, settings: LinkSettings) -> NDArray[np.float64]:
-    """Give the loss by wet antennas: it nears its limit while it rains, and is never more than the whole excess."""
+    """Return the loss by wet antennas: it nears its limit while it rains, and is never more than the whole excess."""
     share = min(1.0, 3.0 * minutes / settings.antenna_minutes)
     water = np.zeros_like(excess)
     before = np.zeros(len(excess))

@@ -78,7 +78,7 @@ def on_step(
 def _steps(
     values: NDArray[np.float32], times: NDArray[np.datetime64], step: np.timedelta64, ending: np.datetime64 | None
 ) -> Any:
-    """Give pandas' resampler of values of the shape ``(station, time)``."""
+    """Return pandas' resampler of values of the shape ``(station, time)``."""
     origin: Any = "epoch" if ending is None else pd.Timestamp(ending)
     table = pd.DataFrame(values.T, index=pd.DatetimeIndex(times))
     return table.resample(pd.Timedelta(step), closed="right", label="right", origin=origin)
@@ -151,7 +151,7 @@ def _joined_places(parts: Sequence[xr.Dataset], rows: dict[Any, int]) -> dict[st
 
 
 def _joined_attributes(parts: Sequence[xr.Dataset]) -> dict[str, Any]:
-    """Give the attributes that all parts share; those that differ, in words, one after the other."""
+    """Return the attributes that all parts share; those that differ, in words, one after the other."""
     names = dict.fromkeys(name for part in parts for name in part.attrs)
     found: dict[str, Any] = {}
     for name in names:

@@ -102,7 +102,7 @@ def _sublink(data: xr.Dataset) -> str:
 
 
 def _gigahertz(frequency: NDArray[Any]) -> NDArray[np.float64]:
-    """Give GHz; links are between 1 and 100 GHz, which tells Hz, MHz and GHz apart."""
+    """Return GHz; links are between 1 and 100 GHz, which tells Hz, MHz and GHz apart."""
     scale = 1e-9 if np.nanmax(frequency) > 1e6 else 1e-3 if np.nanmax(frequency) > 1e3 else 1.0
     return np.asarray(frequency * scale, np.float64)
 

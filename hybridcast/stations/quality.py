@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from hybridcast.core.field import NAME
+from hybridcast.core.types import Mask
 from hybridcast.stations.clock import compared_step
 from hybridcast.stations.collocation import NO_OFFSET, plane_kilometres, radar_at
 from hybridcast.stations.merging import on_step
@@ -41,7 +42,6 @@ FLAG = "quality_flag"
 MEANINGS = ("good", "range", "stuck", "isolated", "neighbours", "radar", "missing")
 RECORDS = 422.0, 0.475  # mm in an hour, power of the hours
 
-Mask = NDArray[np.bool_]
 Rates = NDArray[np.float32]
 
 
@@ -151,7 +151,7 @@ def checked_reports(
 
 
 def highest_rate(interval: np.timedelta64, settings: QualitySettings = QualitySettings()) -> float:
-    """Give the highest rate (mm h-1) over `interval` that is believed.
+    """Return the highest rate (mm h-1) over `interval` that is believed.
 
     Examples
     --------
@@ -202,7 +202,7 @@ def _compared(
     settings: QualitySettings,
     not_done: list[str],
 ) -> dict[str, Mask]:
-    """Give what neighbours and radar find wrong, by the name of the check."""
+    """Return what neighbours and radar find wrong, by the name of the check."""
     nothing = np.zeros(stations[NAME].shape, bool)
     if not nothing.size:
         return {}

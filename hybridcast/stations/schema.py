@@ -153,7 +153,7 @@ def _as_times(time: ArrayLike) -> NDArray[np.datetime64]:
 
 
 def _possible(name: str, values: ArrayLike, impossible: dict[str, int]) -> NDArray[np.float32]:
-    """Give `values` as float32, NaN where they are none of what `name` means; count these."""
+    """Return `values` as float32, NaN where they are none of what `name` means; count these."""
     given = np.array(values, dtype=np.float32)
     low, high = VARIABLES[name][1] if name in VARIABLES else (-np.inf, np.inf)
     given[(given < 0) & (given > -1e-4) & (low == 0)] = 0.0  # rounding
@@ -214,7 +214,7 @@ def _check_dims(stations: xr.Dataset) -> None:
 
 
 def interval_of(stations: xr.Dataset) -> np.timedelta64:
-    """Give the interval that each value is the mean over."""
+    """Return the interval that each value is the mean over."""
     minutes = stations.attrs.get(INTERVAL)
     if minutes is None or not 0 < float(minutes) <= 1440:
         raise InputError(
@@ -274,7 +274,7 @@ def _check_values(values: xr.DataArray) -> None:
 
 
 def known_at(stations: xr.Dataset, time: str | np.datetime64, delay: np.timedelta64 = NO_DELAY) -> xr.Dataset:
-    """Give the reports that are there at `time`: those whose interval had ended `delay` before, or earlier.
+    """Return the reports that are there at `time`: those whose interval had ended `delay` before, or earlier.
 
     Examples
     --------
@@ -287,6 +287,6 @@ def known_at(stations: xr.Dataset, time: str | np.datetime64, delay: np.timedelt
 
 
 def amounts(stations: xr.Dataset) -> xr.DataArray:
-    """Give the amount of rain (mm) that fell in each interval."""
+    """Return the amount of rain (mm) that fell in each interval."""
     hours = np.float32(interval_of(stations) / np.timedelta64(1, "h"))
     return (stations[NAME] * hours).rename("precipitation_amount").assign_attrs(units="mm")

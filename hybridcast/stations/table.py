@@ -74,7 +74,7 @@ def _separator(head: bytes) -> str:
 
 
 def _names(path: Path, head: bytes) -> list[str]:
-    """Give the names of the columns as they are written."""
+    """Return the names of the columns as they are written."""
     if not head.startswith(PARQUET_MAGIC):
         return first_line(head, _separator(head))
     import pyarrow.parquet
@@ -83,7 +83,7 @@ def _names(path: Path, head: bytes) -> list[str]:
 
 
 def _columns(names: Iterable[str]) -> dict[str, str]:
-    """Give the column of each thing that is known, by our name for it."""
+    """Return the column of each thing that is known, by our name for it."""
     by_lower = {name.lower(): name for name in names}
     found = {ours: [by_lower[s] for s in spellings if s in by_lower] for ours, spellings in _SPELLINGS.items()}
     return {ours: columns[0] for ours, columns in found.items() if columns}

@@ -20,7 +20,7 @@ FALLBACK = "persistence"
 
 
 def complete(models: Mapping[str, Nowcaster]) -> dict[str, Nowcaster]:
-    """Give the nowcasters with persistence and advection first."""
+    """Return the nowcasters with persistence and advection first."""
     return {FALLBACK: Persistence(), REFERENCE: Advection(), **models}
 
 

@@ -153,7 +153,7 @@ def evaluate(
 
 
 def cases_of(event: Event, settings: EvaluationSettings, work: Path) -> list[Case]:
-    """Give the cases of an event; its radar is looked through once, and then remembered in the work folder."""
+    """Return the cases of an event; its radar is looked through once, and then remembered in the work folder."""
     path = work / "cases" / f"{word(event.name)}.json"
     made_for = digest(_radar_of(event), event.history, event.longest, settings.spacing, settings.cases)
     if path.is_file():
@@ -266,7 +266,7 @@ def _write_forecast(case: Case, model: Nowcaster, settings: EvaluationSettings, 
 
 
 def _kept(result: xr.Dataset, settings: EvaluationSettings) -> xr.Dataset:
-    """Give what is needed of a forecast; members are rounded, but their exceedances are counted before."""
+    """Return what is needed of a forecast; members are rounded, but their exceedances are counted before."""
     kept = result[[name for name in (NAME, PROBABILITY, ENSEMBLE) if name in result]]
     if ENSEMBLE in kept:
         members = kept[ENSEMBLE].transpose("realization", "lead_time", "y", "x")
@@ -322,7 +322,7 @@ def _counting(progress: Progress | None, count: int) -> Done:
 
 
 def _radar_of(event: Event) -> tuple[Any, ...]:
-    """Give what says which radar an event has."""
+    """Return what says which radar an event has."""
     return event.dataset, event.radar, event.format, event.day, event.x, event.y
 
 

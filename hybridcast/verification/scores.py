@@ -11,7 +11,7 @@ import xarray as xr
 
 
 def support(sums: xr.Dataset) -> xr.Dataset:
-    """Give what scores rest on: `cases` and valid `points` by lead time, observed `events` by threshold too."""
+    """Return what scores rest on: `cases` and valid `points` by lead time, observed `events` by threshold too."""
     return xr.Dataset({"cases": sums["cases"], "points": sums["count"], "events": sums["hits"] + sums["misses"]})
 
 
@@ -129,7 +129,7 @@ def brier_parts(sums: xr.Dataset) -> xr.Dataset:
 
 
 def reliability_diagram(sums: xr.Dataset) -> xr.Dataset:
-    """Give the mean `probability`, the observed `frequency` and the `points` of each bin of probability."""
+    """Return the mean `probability`, the observed `frequency` and the `points` of each bin of probability."""
     bins = _of_bins(sums)
     return xr.Dataset(
         {

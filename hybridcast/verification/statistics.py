@@ -160,7 +160,7 @@ def common_mask(forecasts: Iterable[xr.Dataset], observed: xr.DataArray) -> xr.D
 
 
 def window_reaches(grid: xr.Dataset | xr.DataArray, scales: Sequence[float]) -> list[tuple[int, int]]:
-    """Give how many cells the windows of `scales` (km) reach from their centre, ``(y, x)`` each.
+    """Return how many cells the windows of `scales` (km) reach from their centre, ``(y, x)`` each.
 
     On a grid of longitude and latitude the mean width of the cells counts.
     """
@@ -351,7 +351,7 @@ def _labelled(
 
 
 def _same_places(forecast: xr.Dataset, observed: xr.DataArray) -> tuple[str, ...]:
-    """Give the dims of space, after making sure that both have the same places along them."""
+    """Return the dims of space, after making sure that both have the same places along them."""
     if "station" not in forecast[NAME].dims:
         check_same_grid(forecast, observed, "forecast and observation")
         return ("y", "x")
@@ -376,7 +376,7 @@ def _values(rate: xr.DataArray, dims: tuple[str, ...]) -> NDArray[np.float32]:
 
 
 def _at_valid_times(forecast: xr.Dataset, observed: xr.DataArray, space: tuple[str, ...]) -> NDArray[np.float32]:
-    """Give what was observed at the valid times, NaN where there is no frame."""
+    """Return what was observed at the valid times, NaN where there is no frame."""
     frames = observed.transpose("time", *space).reindex(time=forecast["time"].values)
     return np.ascontiguousarray(frames.values, dtype=np.float32)
 
@@ -388,7 +388,7 @@ def _members(forecast: xr.Dataset, dims: tuple[str, ...]) -> NDArray[np.float32]
 def _probabilities(
     forecast: xr.Dataset, levels: NDArray[np.float64], dims: tuple[str, ...]
 ) -> NDArray[np.float32] | None:
-    """Give the probabilities at `levels`, ``(threshold, ...)``; None where the forecast has none."""
+    """Return the probabilities at `levels`, ``(threshold, ...)``; None where the forecast has none."""
     if PROBABILITY in forecast:
         own = forecast[PROBABILITY]["threshold"].values.astype(np.float64)
         places = [int(np.argmin(np.abs(own - level))) for level in levels]
@@ -405,7 +405,7 @@ def _probabilities(
 
 
 def exceedance(members: NDArray[np.float32], levels: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Give the share of the members ``(realization, ...)`` at each level or above, NaN where one is unknown."""
+    """Return the share of the members ``(realization, ...)`` at each level or above, NaN where one is unknown."""
     unknown = np.isnan(members).any(axis=0)
     shares = np.empty((levels.size, *members.shape[1:]), np.float32)
     for k, level in enumerate(levels.astype(np.float32)):

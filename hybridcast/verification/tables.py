@@ -43,7 +43,7 @@ def _own_share(sums: xr.Dataset) -> xr.DataArray:
 
 
 def columns() -> tuple[Column, ...]:
-    """Give the scores of `hybridcast evaluate`."""
+    """Return the scores of `hybridcast evaluate`."""
     found: list[Column] = []
     for level in (0.1, 1.0, 5.0):
         found.append(Column(f"CSI {level:g}", "higher", _at(scores.csi, threshold=level)))
@@ -75,7 +75,7 @@ def columns() -> tuple[Column, ...]:
 
 
 def event_scores(sums: xr.Dataset) -> xr.Dataset:
-    """Give every score of every event, dims ``("event", "area", "model", "lead_time")``.
+    """Return every score of every event, dims ``("event", "area", "model", "lead_time")``.
 
     A score that one of the models has not at an event (no rain forecast and none observed) is NaN for all there, so
     that means over events compare the same events.

@@ -63,7 +63,7 @@ def locate(w, cells, share, x, y, rows, columns, width):
 
 @finite
 def bounds_of(w, x, y, width):
-    """Give the first and last column, and row, of the cells at the displacement, wherever they are."""
+    """Return the first and last column, and row, of the cells at the displacement, wherever they are."""
     left, right, top, bottom = INT_MAX, INT_MIN, INT_MAX, INT_MIN
     for i in range(ZERO, width):
         column = np.int32(np.int32(np.floor(min(max(w[DX + i], -FARTHEST), FARTHEST))) + np.int32(i))
@@ -439,7 +439,7 @@ def _tiles(fields: NDArray[np.float32], work: Workspace) -> NDArray[np.uint8]:
 
 
 def steps_to(leads: NDArray[np.float32], longest: float) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Give the duration of each step of the trajectories, and the lead it ends at (-1 if at none)."""
+    """Return the duration of each step of the trajectories, and the lead it ends at (-1 if at none)."""
     gaps = np.diff(leads, prepend=np.float32(0))
     counts = np.maximum(np.ceil(gaps / longest - 1e-6), 1).astype(np.int64)
     ends = np.full(counts.sum(), -1, dtype=np.int32)

@@ -92,7 +92,7 @@ def filter_splines(source, along, target):
 
 
 def spline_coefficients(fields: DeviceArray) -> DeviceArray:
-    """Give the B-spline coefficients of fields, ``(field, y, x)``, missing cells taken as zero."""
+    """Return the B-spline coefficients of fields, ``(field, y, x)``, missing cells taken as zero."""
     along_rows, result = empty(fields.shape), empty(fields.shape)
     filter_splines[launch_over(fields.shape)](fields, 0, along_rows)
     filter_splines[launch_over(fields.shape)](along_rows, 1, result)
@@ -176,7 +176,7 @@ def tiles(
 
 
 def _largest_part(shape: tuple[int, ...], leads: int) -> DeviceArray:
-    """Give memory for the result at as many lead times as fit: all, half of them, a quarter ..."""
+    """Return memory for the result at as many lead times as fit: all, half of them, a quarter ..."""
     while True:
         try:
             return empty((shape[0], leads, *shape[1:]))

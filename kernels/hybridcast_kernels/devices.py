@@ -76,7 +76,7 @@ def choose(device: Device = "auto") -> Choice:
 
 
 def kernels_for(device: Literal["cpu", "cuda"]) -> Kernels:
-    """Give the kernels of a device: the module `cpu`, or `gpu`, which is loaded now."""
+    """Return the kernels of a device: the module `cpu`, or `gpu`, which is loaded now."""
     name = {"cpu": "cpu", "cuda": "gpu"}[device]
     return cast(Kernels, importlib.import_module(f"hybridcast_kernels.{name}"))
 

@@ -332,7 +332,7 @@ def estimate(
 
 
 def levels(rows: int, columns: int, finest: int | None) -> tuple[int, int]:
-    """Give the finest level worked on (as a power of two) and how many levels there are from it on."""
+    """Return the finest level worked on (as a power of two) and how many levels there are from it on."""
     shorter = min(rows, columns)
     if finest is None:
         finest = 2 if shorter >= 400 else 1 if shorter >= 100 else 0
@@ -343,7 +343,7 @@ def levels(rows: int, columns: int, finest: int | None) -> tuple[int, int]:
 
 
 def half(size: int) -> int:
-    """Give the cells of an axis at half the resolution."""
+    """Return the cells of an axis at half the resolution."""
     return (size + 1) // 2
 
 

@@ -28,7 +28,7 @@ class DeviceMemoryError(MemoryError):
 
 
 def empty(shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> DeviceArray:
-    """Give an array on the device, its content undefined; raise `DeviceMemoryError` if it does not fit."""
+    """Return an array on the device, its content undefined; raise `DeviceMemoryError` if it does not fit."""
     try:
         return cuda.device_array(shape, dtype=dtype)
     except CudaAPIError as error:
@@ -46,7 +46,7 @@ def upload(array: NDArray[Any]) -> DeviceArray:
 
 
 def on_device(array: DeviceArray) -> DeviceArray:
-    """Give an array that is on the device already as numba has it, without a copy."""
+    """Return an array that is on the device already as numba has it, without a copy."""
     if is_cuda_ndarray(array):
         return array
     if not hasattr(array, "__cuda_array_interface__"):
@@ -65,7 +65,7 @@ _of_threads = threading.local()
 
 
 def device_workspace() -> Workspace:
-    """Give the scratch memory on the device that calls from this thread share."""
+    """Return the scratch memory on the device that calls from this thread share."""
     if not hasattr(_of_threads, "workspace"):
         _of_threads.workspace = Workspace(empty)
     workspace: Workspace = _of_threads.workspace

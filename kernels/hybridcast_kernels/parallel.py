@@ -28,7 +28,7 @@ def _processors() -> int:
 
 
 def threads() -> int:
-    """Give the number of threads in use: ``HYBRIDCAST_NUM_THREADS``, or the processors this process may use."""
+    """Return the number of threads in use: ``HYBRIDCAST_NUM_THREADS``, or the processors this process may use."""
     global _threads
     if _threads is None:
         _threads = max(1, int(os.environ.get("HYBRIDCAST_NUM_THREADS", "0")) or _processors())

@@ -159,7 +159,7 @@ def sample_cubic(fields, coefficients, field, x, y):
 
 @point
 def cell_of(start, displacement, size):
-    """Give the cell reached from `start` along one axis, and the place within it, held at the edge.
+    """Return the cell reached from `start` along one axis, and the place within it, held at the edge.
 
     The cell is at most the last but one, so that it has a neighbour wherever the axis has two cells.
     """

@@ -53,7 +53,7 @@ def enlarge(planes: Array, factor: int, offset: float, out: Array) -> Array:
 
 
 def _places(coarse: int, fine: int, factor: int, offset: float) -> tuple[NDArray[np.uint32], NDArray[np.uint32], Array]:
-    """Give for each fine cell the coarse ones before and after it, and how far it is from the first."""
+    """Return for each fine cell the coarse ones before and after it, and how far it is from the first."""
     place = np.clip((np.arange(fine) - offset) / factor, 0, coarse - 1)
     before = np.minimum(place.astype(np.uint32), coarse - 1).astype(np.uint32)
     after = np.minimum(before + 1, coarse - 1).astype(np.uint32)

@@ -120,7 +120,7 @@ def weighted_sum(spectra, weights, bins, out):
 
 @plain
 def range_of(values, seen):
-    """Give the lowest and highest of the values that are seen (where `seen` is not NaN)."""
+    """Return the lowest and highest of the values that are seen (where `seen` is not NaN)."""
     low, high = np.float32(np.inf), np.float32(-np.inf)
     for y in range(seen.shape[0]):
         for x in range(seen.shape[1]):
@@ -181,7 +181,7 @@ def spectrum(field: Array, fallback: Array, grid: Wavenumbers, *, workspace: Wor
 
 
 def radial_covariance(a: Spectrum, b: Spectrum, grid: Wavenumbers) -> NDArray[np.float64]:
-    """Give the covariance of two fields by radial bin, ``(bin,)``; the sum over all but the first is the whole."""
+    """Return the covariance of two fields by radial bin, ``(bin,)``; the sum over all but the first is the whole."""
     found = np.zeros(grid.radius.size)
     radial_products(a, b, grid.bins, grid.padded[1] % 2 == 0, found)
     return found / float(np.prod(grid.padded)) ** 2

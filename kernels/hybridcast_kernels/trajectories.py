@@ -44,7 +44,7 @@ def trace_cells(flow, durations, lead_of_step, cells, out, first, last):
 
 
 def origins(flow: Array, leads: Array, cells: NDArray[np.int32], longest_step: float = np.inf) -> Array:
-    """Give where the air at `cells` was before each lead time, by the scheme of `advection_cpu.advect`.
+    """Return where the air at `cells` was before each lead time, by the scheme of `advection_cpu.advect`.
 
     Parameters
     ----------

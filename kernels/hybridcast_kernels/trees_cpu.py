@@ -69,7 +69,7 @@ def sum_rows(rows, roots, depths, feature, threshold, missing_right, children, v
 
 
 def raw_scores(rows: NDArray[np.float32], forest: Forest) -> NDArray[np.float32]:
-    """Give the sum over trees of each row.
+    """Return the sum over trees of each row.
 
     Parameters
     ----------

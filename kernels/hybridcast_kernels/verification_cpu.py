@@ -35,7 +35,7 @@ def classes(rate, valid, thresholds, out):
 
 @counting
 def pair_sums(forecast, observed, valid):
-    """Give `MOMENTS` over the valid points of flat arrays, summed in blocks to keep rounding small."""
+    """Return `MOMENTS` over the valid points of flat arrays, summed in blocks to keep rounding small."""
     total = np.zeros(7)
     for start in range(0, forecast.size, BLOCK):
         n, f1, o1, f2, o2, fo, error = 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
@@ -105,7 +105,7 @@ def probability_sums(probability, event_class, threshold_index, valid, bins):
 
 @counting
 def ensemble_sums(members, observed, valid):
-    """Give the sums of an ensemble, shape ``(member, point)``, and its rank histogram.
+    """Return the sums of an ensemble, shape ``(member, point)``, and its rank histogram.
 
     First ``(2,)``: over the valid points, the mean distance of the members to the observation and half the mean
     distance between any two of them, whose difference is the CRPS; then the counts by rank ``(member + 1,)``, a point

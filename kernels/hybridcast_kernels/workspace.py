@@ -21,7 +21,7 @@ class Workspace:
         self._arrays: dict[str, Any] = {}
 
     def array(self, name: str, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> Any:
-        """Give the array of this name, its content undefined."""
+        """Return the array of this name, its content undefined."""
         array = self._arrays.get(name)
         if array is None or array.shape != shape or array.dtype != dtype:
             array = self._arrays[name] = self._allocate(shape, dtype)
@@ -36,7 +36,7 @@ _of_threads = threading.local()
 
 
 def workspace_of_this_thread() -> Workspace:
-    """Give the workspace that calls from this thread share; `forget` frees its memory."""
+    """Return the workspace that calls from this thread share; `forget` frees its memory."""
     if not hasattr(_of_threads, "workspace"):
         _of_threads.workspace = Workspace()
     workspace: Workspace = _of_threads.workspace

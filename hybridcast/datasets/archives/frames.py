@@ -34,7 +34,7 @@ class Named(NamedTuple):
 
 
 def chunk_frames(shape: tuple[int, ...]) -> int:
-    """Give the number of frames of a chunk, for images of that shape."""
+    """Return the number of frames of a chunk, for images of that shape."""
     return max(1, min(CHUNK_FRAMES, CHUNK_BYTES // (4 * int(np.prod(shape)))))
 
 
@@ -77,7 +77,7 @@ def write_stores(blocks: Iterable[Named], folder: Path, part: str, packing: dict
 
 
 def _take_place(new: Path, old: Path) -> None:
-    """Give a folder the name of another one, which is gone then."""
+    """Return a folder the name of another one, which is gone then."""
     gone = new.with_suffix(".gone")
     if old.exists():
         old.replace(gone)
@@ -167,7 +167,7 @@ def wet_shares(frames: xr.DataArray) -> NDArray[np.float64]:
 
 
 def blocks_of(field: xr.DataArray) -> Iterable[xr.DataArray]:
-    """Give a field, lazy or not, by parts of a chunk in memory."""
+    """Return a field, lazy or not, by parts of a chunk in memory."""
     count = chunk_frames(field.shape[1:])
     for first in range(0, field.sizes["time"], count):
         try:

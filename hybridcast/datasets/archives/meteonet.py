@@ -108,7 +108,7 @@ def _of_zone(path: Path, zone: str) -> bool:
 
 
 def _radar_of(files: Iterable[Path], zone: str) -> list[Path]:
-    """Give the radar files of a zone, each name once, in the order of time."""
+    """Return the radar files of a zone, each name once, in the order of time."""
     found = {path.name: path for path in files if (match := COMPOSITE.match(path.name)) and match[1] == zone}
     return [found[name] for name in sorted(found)]
 

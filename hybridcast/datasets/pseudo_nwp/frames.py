@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 
 from hybridcast.core.field import time_step
 from hybridcast.core.grid import coarsened
+from hybridcast.core.types import HOUR, Array
 
-Array = NDArray[np.float32]
 Times = NDArray[np.datetime64]
 
-_HOUR = np.timedelta64(1, "h")
 _NOTHING = np.timedelta64(0, "s")
 #: A step is known if this share of it lies in the archive.
 LEAST_KNOWN = 0.5
@@ -67,14 +66,14 @@ class Archive:
 
     @property
     def _step(self) -> np.timedelta64:
-        return time_step(self.times) or _HOUR
+        return time_step(self.times) or HOUR
 
 
 def steps_of(lead_times: NDArray[np.timedelta64]) -> NDArray[np.timedelta64]:
-    """Give the length of the step that ends at each lead time.
+    """Return the length of the step that ends at each lead time.
 
     That of the first is like the second's, or an hour if there is only one, but does not begin before the run.
     """
     steps = np.diff(lead_times)
-    first = np.minimum(lead_times[:1], steps[:1] if steps.size else _HOUR)
+    first = np.minimum(lead_times[:1], steps[:1] if steps.size else HOUR)
     return np.concatenate([first, steps]).astype("timedelta64[ns]")

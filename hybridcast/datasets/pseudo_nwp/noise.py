@@ -11,9 +11,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+from hybridcast.core.types import Array
 
 #: Bumps beyond the grid, so that a pattern does not meet itself at the other edge.
 BEYOND = 6
@@ -50,7 +49,7 @@ class Noise(NamedTuple):
     """Hours."""
 
     def pattern(self, kind: int, scale: float, at: Moment, count: int = 1) -> Array:
-        """Give `count` independent patterns of a kind (a number), shape ``(count, y, x)``."""
+        """Return `count` independent patterns of a kind (a number), shape ``(count, y, x)``."""
         sizes = [int(np.ceil(n * self.cell / scale)) + BEYOND for n in self.shape]
         weights = self.weights(kind, at, (count, *sizes))
         rows, columns = (

@@ -5,11 +5,9 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from hybridcast.core.types import HOUR, MINUTE
 from hybridcast.datasets.pseudo_nwp.settings import TYPICAL, PseudoNwpSettings
 from hybridcast.datasets.pseudo_nwp.simulate import pseudo_nwp
-
-_HOUR = np.timedelta64(1, "h")
-_MINUTE = np.timedelta64(1, "m")
 
 
 def runs_before(
@@ -50,8 +48,8 @@ def runs_before(
     starts = np.array([issue_time.astype("datetime64[h]") - age for age in sorted(ages)], "datetime64[ns]")
     runs = []
     for start in starts:
-        first = int((issue_time - start) / _HOUR)
-        leads = np.arange(60 * max(0, first - 2) + step, 60 * (first + ahead + 1) + 1, step) * _MINUTE
+        first = int((issue_time - start) / HOUR)
+        leads = np.arange(60 * max(0, first - 2) + step, 60 * (first + ahead + 1) + 1, step) * MINUTE
         runs.append(pseudo_nwp(radar, [start], leads.astype("timedelta64[ns]"), settings, seed=seed))
     joined = xr.concat([run.drop_vars("time") for run in runs], "reference_time", join="outer")
     return joined.assign_attrs(runs[0].attrs)

@@ -13,15 +13,13 @@ from numpy.typing import ArrayLike, NDArray
 from hybridcast.advection import check_lead_times
 from hybridcast.core.field import GRID_MAPPING, NAME, UNITS, check_precipitation, metres_per_cell
 from hybridcast.core.grid import coarsened
+from hybridcast.core.types import HOUR, Array
 from hybridcast.datasets.pseudo_nwp.frames import Archive, steps_of
 from hybridcast.datasets.pseudo_nwp.noise import Moment, Noise
 from hybridcast.datasets.pseudo_nwp.settings import TYPICAL, PseudoNwpSettings
 from hybridcast.errors import InputError
 from hybridcast.motion.estimate import DenseFlow, cells_per_step
 
-Array = NDArray[np.float32]
-
-_HOUR = np.timedelta64(1, "h")
 _SECOND = np.timedelta64(1, "s")
 #: Kinds of patterns, by number, as they are part of the seeds.
 DISPLACEMENT, TIMING, MISSED, INVENTED, INTENSITY, DONOR = range(6)
@@ -110,7 +108,7 @@ class _Simulator(NamedTuple):
         """Rate at one lead time of one run, mm h-1, shape ``(y, x)``."""
         if not self.archive.holds(run + lead, step):
             return np.full(self.noise.shape, np.nan, np.float32)
-        at = Moment(int((run - np.datetime64(0, "s")) / _SECOND), float(lead / _HOUR))
+        at = Moment(int((run - np.datetime64(0, "s")) / _SECOND), float(lead / HOUR))
         rate = self.archive.mean(run + lead, step, self._timing(at))
         rate = self._displaced(rate, at)
         rate = self._with_other_storms(rate, run + lead, step, at)
@@ -169,7 +167,7 @@ class _Simulator(NamedTuple):
         return np.roll(np.nan_to_num(rate), (down, along), (0, 1))
 
     def _intensity(self, at: Moment) -> Array | np.float32:
-        """Give a log-normal factor whose mean is 1."""
+        """Return a log-normal factor whose mean is 1."""
         spread = self.settings.intensity * self.settings.growth(at.lead)
         if not spread:
             return np.float32(1)
@@ -227,7 +225,7 @@ def _blurred(rate: Array, deviation: float) -> Array:
 
 
 def _ranked(smooth: Array, rate: Array) -> Array:
-    """Give `smooth` the values of `rate`, rank by rank; NaN stays."""
+    """Return `smooth` the values of `rate`, rank by rank; NaN stays."""
     wet = np.flatnonzero(smooth > 1e-3)
     result = smooth.copy()
     if wet.size:
@@ -254,7 +252,7 @@ def _noise(radar: xr.DataArray, grid: xr.DataArray, settings: PseudoNwpSettings,
 
 
 def _mean_motion(radar: xr.DataArray, cell: float) -> tuple[float, float]:
-    """Give the mean motion of the rain down the rows and along the columns, km an hour; zero where there is none."""
+    """Return the mean motion of the rain down the rows and along the columns, km an hour; zero where there is none."""
     frames = 3
     starts = np.unique(np.linspace(0, max(0, radar.sizes["time"] - frames), MOTION_TIMES).astype(int))
     found = []
@@ -264,7 +262,7 @@ def _mean_motion(radar: xr.DataArray, cell: float) -> tuple[float, float]:
         rain = np.nan_to_num(recent.values).sum(axis=0)
         if rain.any():
             block = float(np.prod(radar.shape[1:]) / np.prod(recent.shape[1:])) ** 0.5
-            flow = (cells_per_step(motion, _HOUR) * rain).sum(axis=(1, 2)) / rain.sum()
+            flow = (cells_per_step(motion, HOUR) * rain).sum(axis=(1, 2)) / rain.sum()
             found.append(flow[::-1] * block)
     if not found:
         return 0.0, 0.0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hybridcast.core.types import Array
 from hybridcast.errors import InputError
 from hybridcast.learned.training.optimisation import descended
 from hybridcast.learned.network import (
@@ -26,7 +27,6 @@ from hybridcast.learned.network_inputs import KNOWN, PLANES, Case, Counts, Outco
 if TYPE_CHECKING:
     from torch import Tensor
 
-Array = NDArray[np.float32]
 
 _U, _V = PLANES.index("u"), PLANES.index("v")
 _WET = PLANES.index("wet")

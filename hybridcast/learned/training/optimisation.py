@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from hybridcast.core.types import Array
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Array = NDArray[np.float32]
 
 
 class DescentSettings(Protocol):
@@ -57,7 +57,7 @@ def descended(
     look: Callable[[int, float], None],
     best_loss: float = np.inf,
 ) -> dict[str, Array]:
-    """Give the running mean of the parameters where the events kept out liked it best.
+    """Return the running mean of the parameters where the events kept out liked it best.
 
     Parameters
     ----------
@@ -108,6 +108,6 @@ def _copied(parameters: Mapping[str, Tensor]) -> dict[str, Array]:
 
 
 def learning_rate_at(step: int, steps: int) -> float:
-    """Give the share of the learning rate at a step: rising over the first twentieth, then falling along a cosine."""
+    """Return the share of the learning rate at a step: rising over the first twentieth, then falling along a cosine."""
     place = step / steps
     return min(1.0, place / 0.05) * (0.5 + 0.5 * math.cos(math.pi * place))

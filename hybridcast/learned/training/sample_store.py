@@ -32,7 +32,7 @@ _INPUTS = (inputs.PLANES, inputs.LEADS, inputs.THRESHOLDS, inputs.SPACING)
 
 
 def digest(*parts: object) -> str:
-    """Give a short word for all that something depends on."""
+    """Return a short word for all that something depends on."""
     told = json.dumps([parts, EVERY_NAME, SPACING, _INPUTS], default=_plain)
     return hashlib.sha256(told.encode()).hexdigest()[:12]
 

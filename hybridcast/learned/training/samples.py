@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from hybridcast.core.types import Array, MINUTE
 from hybridcast.datasets.events import Event, issue_times, load_event
 from hybridcast.datasets.pseudo_nwp import PRESETS
 from hybridcast.datasets.pseudo_nwp.runs import runs_before
@@ -23,11 +24,9 @@ from hybridcast.predictors.sources import Sources, planes_of, sources_at
 from hybridcast.stations import open_stations
 from hybridcast.terrain import open_terrain
 
-Array = NDArray[np.float32]
 
 #: What a forecast looks back on, at most.
 HISTORY = np.timedelta64(60, "m")
-_MINUTE = np.timedelta64(1, "m")
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,7 @@ def _nothing() -> Samples:
 
 
 def _sources(event: Event, radar: xr.DataArray, issue: np.datetime64, sampling: Sampling) -> Sources:
-    """Give what there would have been at an issue time; pseudo-NWP where the event has no files of a model."""
+    """Return what there would have been at an issue time; pseudo-NWP where the event has no files of a model."""
     recent = radar.sel(time=slice(None, issue))
     nwp = None
     if event.nwp is not None:
@@ -152,11 +151,11 @@ def sample_case(
     sources: Sources | None = None,
 ) -> tuple[Samples, Case]:
     """Draw one issue time: predictors and inputs from what was there, observations after it."""
-    leads = np.array(sampling.leads) * _MINUTE
+    leads = np.array(sampling.leads) * MINUTE
     view = view_of(radar.sel(time=slice(issue - HISTORY, issue)), leads, motion, sources or Sources())
     samples = samples_of(view, targets_of(radar, view, sampling, generator))
     recent = view.recent
-    came = radar.reindex(time=latest_frame(recent)[0]["time"].values + np.array(LEADS) * _MINUTE).values
+    came = radar.reindex(time=latest_frame(recent)[0]["time"].values + np.array(LEADS) * MINUTE).values
     return samples, Case(inputs_of(recent, view.motion, smooth=view.smooth), outcome_of(came, recent, view.motion))
 
 
@@ -209,7 +208,7 @@ def samples_of(view: View, targets: Targets) -> Samples:
         predictors=_with_sources(rows_of(view.situation, targets.cells)[seen]),
         observed=targets.observed[seen],
         weight=np.broadcast_to(targets.weight, shape)[seen],
-        lead=np.broadcast_to((view.leads / _MINUTE).astype(np.float32)[:, None], shape)[seen],
+        lead=np.broadcast_to((view.leads / MINUTE).astype(np.float32)[:, None], shape)[seen],
         case=np.zeros(int(seen.sum()), np.int32),
         place=origins_of(view.situation, targets.cells)[seen],
     )

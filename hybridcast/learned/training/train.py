@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hybridcast.core.types import Array
 from hybridcast.datasets.events import SPACING, Event
 from hybridcast.errors import InputError
 from hybridcast.learned.blend import Blend, Scored, fit_blend, probability
@@ -42,7 +43,6 @@ from hybridcast.learned.nwp_stage import (
 )
 from hybridcast.predictors.radar import NAMES
 
-Array = NDArray[np.float32]
 
 #: Members in the order of the blend; the linear ones first, and the network last, where there is one.
 LINEAR = {"neighbourhood": NEIGHBOURHOOD, "scales": SCALES}
@@ -255,7 +255,7 @@ def draw(
 
 
 def weighted(drawn: Sequence[tuple[Event, Samples]]) -> list[EventSamples]:
-    """Give events their weights: more cases count more, but ever less; many events of a region too."""
+    """Return events their weights: more cases count more, but ever less; many events of a region too."""
     cases = np.array([np.unique(samples.case).size for _, samples in drawn], np.float64)
     regions = np.array([event.region for event, _ in drawn])
     of_region = np.array([cases[regions == region].sum() for region in regions])

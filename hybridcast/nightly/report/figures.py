@@ -41,14 +41,14 @@ class Drawing:
 
 
 def thresholds(sums: xr.Dataset) -> list[float]:
-    """Give the thresholds that figures are drawn of: three of the sums' own."""
+    """Return the thresholds that figures are drawn of: three of the sums' own."""
     own = sums["threshold"].values
     usual = [level for level in SHOWN if place_of(own, level) is not None]
     return usual or [float(level) for level in own[:3]]
 
 
 def styles_of(models: Sequence[str], chosen: str, baseline: str) -> dict[str, dict[str, Any]]:
-    """Give each model its line: the chosen one first and strong, the baseline dashed and black."""
+    """Return each model its line: the chosen one first and strong, the baseline dashed and black."""
     others = [name for name in models if name not in (chosen, baseline)]
     found = {} if chosen == baseline else {chosen: svg.style_of(0)}
     found |= {name: svg.style_of(place) for place, name in enumerate(others, 1)}
@@ -142,7 +142,7 @@ def _useful(sums: xr.Dataset) -> float:
 
 
 def probabilistic(sums: xr.Dataset) -> list[str]:
-    """Give the models whose probabilities are not all 0 or 1."""
+    """Return the models whose probabilities are not all 0 or 1."""
     if "bin_count" not in sums:
         return []
     between = sums["bin_count"].isel(probability_bin=slice(1, -1))

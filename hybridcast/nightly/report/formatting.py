@@ -27,7 +27,7 @@ SIGNS = {
 
 
 def number(value: Any) -> str:
-    """Give a count in three digits at most: 12, 3.4 k, 1.2 M.
+    """Return a count in three digits at most: 12, 3.4 k, 1.2 M.
 
     Examples
     --------
@@ -43,12 +43,12 @@ def number(value: Any) -> str:
 
 
 def score(value: Any) -> str:
-    """Give a score in two digits after the point, and a dash where it is not defined."""
+    """Return a score in two digits after the point, and a dash where it is not defined."""
     return f"{float(value):.2f}" if math.isfinite(float(value)) else "–"
 
 
 def percent(share: Any) -> str:
-    """Give a difference in per cent, with its sign.
+    """Return a difference in per cent, with its sign.
 
     Examples
     --------

@@ -19,7 +19,7 @@ _numbers = count(1)
 
 
 def figure(width: float, height: float) -> Figure:
-    """Give an empty figure, inches, with room for the words around one axes: looking for it takes half the time."""
+    """Return an empty figure, inches, with room for the words around one axes: looking for it takes half the time."""
     drawn = Figure(figsize=(width, height))
     room = {"left": 0.55 / width, "right": 1 - 0.12 / width, "bottom": 0.47 / height, "top": 1 - 0.26 / height}
     drawn.subplots_adjust(**room, hspace=0.12)
@@ -27,7 +27,7 @@ def figure(width: float, height: float) -> Figure:
 
 
 def inline(drawn: Figure, label: str) -> Markup:
-    """Give a figure as an ``<svg>`` to put into a page.
+    """Return a figure as an ``<svg>`` to put into a page.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def _smaller(svg: str, number: int) -> str:
 
 
 def style_of(place: int, *, baseline: bool = False) -> dict[str, object]:
-    """Give how lines of a model look: no two share both colour and marker."""
+    """Return how lines of a model look: no two share both colour and marker."""
     if baseline:
         return {"color": "#000000", "marker": "s", "linestyle": (0, (4, 2)), "linewidth": 1.4, "markersize": 4}
     line = {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[(place + place // len(COLOURS)) % len(MARKERS)]}

@@ -80,7 +80,7 @@ def differences(series: xr.Dataset, wet: NDArray[np.bool_], settings: AlarmSetti
 
 
 def score_of(sums: xr.Dataset, settings: AlarmSettings) -> xr.DataArray:
-    """Give the night's score by lead time and threshold; one that knows no threshold has a single one, NaN."""
+    """Return the night's score by lead time and threshold; one that knows no threshold has a single one, NaN."""
     at_scale = sums.sel(scale=settings.scale, drop=True) if settings.score == "FSS" else sums
     values = SCORES[settings.score](at_scale)
     return values if "threshold" in values.dims else values.expand_dims(threshold=[np.nan])

@@ -23,14 +23,14 @@ from numpy.typing import NDArray
 
 from hybridcast.advection import check_lead_times
 from hybridcast.core.field import NAME, check_same_grid, iso_time, metres_per_cell, time_step
+from hybridcast.core.types import Doubles, LeadTimes
 from hybridcast.errors import InputError
 from hybridcast.motion.estimate import MotionMethod, cells_per_step
-from hybridcast.nowcasters.base import LeadTimes, forecast_dataset, latest_frame, radar_status
+from hybridcast.nowcasters.base import forecast_dataset, latest_frame, radar_status
 from hybridcast.nowcasters.pysteps._call import (
     LONE_STEP,
     LOWEST_DBR,
     LOWEST_RATE,
-    Array,
     failures,
     log,
     quiet_pysteps,
@@ -47,11 +47,11 @@ DIMS = ("reference_time", "time", "y", "x")
 class Case(NamedTuple):
     """What a blending method of pysteps is given."""
 
-    rates: Array
+    rates: Doubles
     """Radar, mm h-1, shape ``(frame, y, x)``, NaN where it does not see."""
-    models: Array
+    models: Doubles
     """Runs at the last frame and after each step, mm h-1, shape ``(run, step, y, x)``, dry where unknown."""
-    flow: Array
+    flow: Doubles
     """Motion, cells per step, shape ``(2, y, x)``, x first."""
     steps: int | list[float]
     """The number of steps, or the steps themselves."""
@@ -99,7 +99,7 @@ class StepsBlending:
         """Forecast from a checked field of recent frames; see `Nowcaster`."""
         return _forecast(self, recent, lead_times, self._run, self.members)
 
-    def _run(self, case: Case) -> Array:
+    def _run(self, case: Case) -> Doubles:
         from pysteps.blending import steps
 
         order = min(self.ar_order, len(case.rates) - 1)
@@ -160,7 +160,7 @@ class LinearBlending:
         """Forecast from a checked field of recent frames; see `Nowcaster`."""
         return _forecast(self, recent, lead_times, self._run, 0)
 
-    def _run(self, case: Case) -> Array:
+    def _run(self, case: Case) -> Doubles:
         from pysteps.blending import linear_blending
 
         if not isinstance(case.steps, int):
@@ -200,7 +200,7 @@ def _forecast(
     model: StepsBlending | LinearBlending,
     recent: xr.DataArray,
     lead_times: LeadTimes,
-    run: Callable[[Case], Array],
+    run: Callable[[Case], Doubles],
     members: int,
 ) -> xr.Dataset:
     recent, leads = recent.compute(), check_lead_times(lead_times)
@@ -240,7 +240,7 @@ def _forecast(
     return result.assign({name: motion[name] for name in ("u", "v")})
 
 
-def _steps(steps: Array) -> Steps:
+def _steps(steps: Doubles) -> Steps:
     whole = np.rint(steps).astype(int)
     if (np.abs(steps - whole) < WHOLE).all() and whole[0] > 0:
         return Steps(int(whole[-1]), whole - 1, int(whole[-1]))
@@ -249,8 +249,8 @@ def _steps(steps: Array) -> Steps:
 
 def _models(
     nwp: xr.Dataset | None, recent: xr.DataArray, times: NDArray[np.datetime64]
-) -> tuple[Array, list[str], NDArray[np.bool_]]:
-    """Give the runs that know anything at `times`: rates, dry where unknown, their starts, and what is known."""
+) -> tuple[Doubles, list[str], NDArray[np.bool_]]:
+    """Return the runs that know anything at `times`: rates, dry where unknown, their starts, and what is known."""
     shape = (len(times), *recent.shape[1:])
     if nwp is None or NAME not in nwp or not nwp.sizes.get("reference_time"):
         return np.zeros((0, *shape)), [], np.zeros((0, *shape), bool)
@@ -264,15 +264,15 @@ def _models(
     return np.nan_to_num(values[kept]), runs, np.isfinite(values[kept])
 
 
-def _unbroken(rates: Array) -> Array:
-    """Give the last frames up to the one before which a frame is missing."""
+def _unbroken(rates: Doubles) -> Doubles:
+    """Return the last frames up to the one before which a frame is missing."""
     missing = np.flatnonzero(np.isnan(rates).all(axis=(1, 2)))
     last = missing[missing < len(rates) - 1]
     return rates[last[-1] + 1 :] if last.size else rates
 
 
 def _rates(
-    case: Case, known: NDArray[np.bool_], steps: Steps, leads: Array, run: Callable[[Case], Array]
+    case: Case, known: NDArray[np.bool_], steps: Steps, leads: Doubles, run: Callable[[Case], Doubles]
 ) -> tuple[NDArray[np.float32], str]:
     """Rates ``([member], lead, y, x)``, and the reason if they are not what `run` was to give."""
     advected = _advect(case.rates[-1], case.flow, steps.asked)[steps.picked]
@@ -294,15 +294,15 @@ def _rates(
 
 
 def _failures() -> tuple[type[Exception], ...]:
-    """Give what the blending raises beyond what other methods do, above all where everything is dry."""
+    """Return what the blending raises beyond what other methods do, above all where everything is dry."""
     return (*failures(), KeyError, TypeError, AttributeError)
 
 
-def _at(fields: Array, steps: Array) -> Array:
+def _at(fields: Doubles, steps: Doubles) -> Doubles:
     """Interpolate fields at steps 0, 1, ... linearly, ``(lead, y, x)``."""
     before = np.minimum(np.floor(steps + WHOLE).astype(int), len(fields) - 2)
     share = (steps - before)[:, None, None]
     mixed = (1 - share) * fields[before] + share * fields[before + 1]
     whole = np.where(share > 0.5, fields[before + 1], fields[before])
-    at: Array = np.where(np.isclose(share, np.rint(share)), whole, mixed)  # what has no weight has no say, NaN or not
+    at: Doubles = np.where(np.isclose(share, np.rint(share)), whole, mixed)  # what has no weight has no say, NaN or not
     return at

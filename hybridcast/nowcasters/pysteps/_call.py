@@ -9,11 +9,9 @@ import warnings
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
+from hybridcast.core.types import Doubles
 from hybridcast.errors import DependencyError
-
-Array = NDArray[np.float64]
 
 log = logging.getLogger("hybridcast.nowcasters.pysteps")
 
@@ -58,23 +56,23 @@ def _import_pysteps() -> type[Exception]:
 
 
 def failures() -> tuple[type[Exception], ...]:
-    """Give what pysteps raises where the data do not suit a method."""
+    """Return what pysteps raises where the data do not suit a method."""
     import cv2
 
     return ValueError, RuntimeError, IndexError, ZeroDivisionError, FloatingPointError, np.linalg.LinAlgError, cv2.error
 
 
-def to_dbr(rate: Array) -> Array:
+def to_dbr(rate: Doubles) -> Doubles:
     """Decibels of a rain rate (mm h-1); NaN stays."""
     dbr = 10 * np.log10(np.maximum(rate, LOWEST_RATE))
     return np.where(rate < LOWEST_RATE, DRY_DBR, dbr)
 
 
-def rate_from_dbr(dbr: Array) -> Array:
+def rate_from_dbr(dbr: Doubles) -> Doubles:
     """Rain rate (mm h-1) from decibels, dry below the threshold; NaN stays."""
     return np.where(dbr < LOWEST_DBR, 0.0, 10 ** (dbr / 10))
 
 
-def thresholded(rate: Array) -> Array:
+def thresholded(rate: Doubles) -> Doubles:
     """Rain rate (mm h-1), dry below the threshold; NaN stays."""
     return np.where(rate < LOWEST_RATE, 0.0, rate)

@@ -11,13 +11,13 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.core.field import iso_time, time_step
+from hybridcast.core.types import Doubles
 from hybridcast.errors import InputError
 from hybridcast.motion.estimate import motion_dataset
 from hybridcast.nowcasters.pysteps._call import (
     DRY_DBR,
     LONE_STEP,
     LOWEST_RATE,
-    Array,
     failures,
     log,
     quiet_pysteps,
@@ -110,7 +110,7 @@ def _wet_frames(recent: xr.DataArray, count: int) -> tuple[NDArray[np.intp], int
     return even[: gaps[0] if gaps.size else None][::-1], spacing
 
 
-def _solved(solver: _Motion, rates: Array) -> tuple[Array | None, str]:
+def _solved(solver: _Motion, rates: Doubles) -> tuple[Doubles | None, str]:
     """Run a motion method: ``(flow, status)``, no flow where there is none to be found."""
     if min(rates.shape[1:]) < SMALLEST_GRID:
         return None, f"no motion: the grid has fewer than {SMALLEST_GRID} rows or columns"
@@ -126,7 +126,7 @@ def _solved(solver: _Motion, rates: Array) -> tuple[Array | None, str]:
     return _nearest_finite(flow), "estimated"
 
 
-def _nearest_finite(flow: Array) -> Array:
+def _nearest_finite(flow: Doubles) -> Doubles:
     """Replace vectors that are not finite by the nearest one that is."""
     from scipy.ndimage import distance_transform_edt
 
@@ -137,52 +137,52 @@ def _nearest_finite(flow: Array) -> Array:
     return flow[:, rows, columns]
 
 
-def _lucaskanade(dbr: Array) -> Array:
+def _lucaskanade(dbr: Doubles) -> Doubles:
     from pysteps.motion.lucaskanade import dense_lucaskanade
 
-    flow: Array = dense_lucaskanade(np.ma.masked_invalid(dbr))
+    flow: Doubles = dense_lucaskanade(np.ma.masked_invalid(dbr))
     return flow
 
 
-def _vet(dbr: Array) -> Array:
+def _vet(dbr: Doubles) -> Doubles:
     from pysteps.motion.vet import vet
 
     fits = [n for n in (2, 4, 16, 32) if 2 * n <= min(dbr.shape[1:])] or [1]  # sectors of at least two pixels
-    flow: Array = vet(np.ma.masked_invalid(dbr), sectors=(fits, fits), verbose=False)
+    flow: Doubles = vet(np.ma.masked_invalid(dbr), sectors=(fits, fits), verbose=False)
     return flow
 
 
-def _darts(dbr: Array) -> Array:
+def _darts(dbr: Doubles) -> Doubles:
     from pysteps.motion.darts import DARTS
 
     waves = {f"N_{axis}": max(1, min(50, n // 2 - 3)) for axis, n in (("y", dbr.shape[1]), ("x", dbr.shape[2]))}
-    flow: Array = DARTS(_dry_where_nan(dbr), verbose=False, **waves)
+    flow: Doubles = DARTS(_dry_where_nan(dbr), verbose=False, **waves)
     return flow
 
 
-def _proesmans(dbr: Array) -> Array:
+def _proesmans(dbr: Doubles) -> Doubles:
     from pysteps.motion.proesmans import proesmans
 
     levels = max(1, min(6, int(np.log2(min(dbr.shape[1:]))) - 1))  # the coarsest of four pixels or more
-    flow: Array = proesmans(_dry_where_nan(dbr), num_levels=levels)
+    flow: Doubles = proesmans(_dry_where_nan(dbr), num_levels=levels)
     return flow
 
 
-def _farneback(dbr: Array) -> Array:
+def _farneback(dbr: Doubles) -> Doubles:
     from pysteps.motion.farneback import farneback
 
-    flow: Array = farneback(_dry_where_nan(dbr))
+    flow: Doubles = farneback(_dry_where_nan(dbr))
     return flow
 
 
-def _dry_where_nan(dbr: Array) -> Array:
+def _dry_where_nan(dbr: Doubles) -> Doubles:
     return np.where(np.isnan(dbr), DRY_DBR, dbr)
 
 
 class _Motion(NamedTuple):
     """A motion method: from frames in dBR with NaN to the flow in cells per frame, and how many frames it takes."""
 
-    solve: Callable[[Array], Array]
+    solve: Callable[[Doubles], Doubles]
     fewest: int
     usual: int
     most: int

@@ -7,10 +7,10 @@ from typing import Literal
 
 import xarray as xr
 
+from hybridcast.core.types import Doubles, LeadTimes
 from hybridcast.errors import InputError
 from hybridcast.motion.estimate import MotionMethod
-from hybridcast.nowcasters.base import LeadTimes
-from hybridcast.nowcasters.pysteps._call import LOWEST_DBR, Array, rate_from_dbr, thresholded, to_dbr
+from hybridcast.nowcasters.pysteps._call import LOWEST_DBR, rate_from_dbr, thresholded, to_dbr
 from hybridcast.nowcasters.pysteps._motion import PystepsMotion
 from hybridcast.nowcasters.pysteps._run import Case, Run, nowcast
 
@@ -57,7 +57,7 @@ class SProg:
         """Forecast from a checked field of recent frames; see `Nowcaster`."""
         return nowcast(self, recent, lead_times, Run(self._run, order=self.ar_order, beyond_order=1))
 
-    def _run(self, case: Case, order: int) -> Array:
+    def _run(self, case: Case, order: int) -> Doubles:
         from pysteps.nowcasts import sprog
 
         dbr = sprog.forecast(
@@ -98,7 +98,7 @@ class Anvil:
         """Forecast from a checked field of recent frames; see `Nowcaster`."""
         return nowcast(self, recent, lead_times, Run(self._run, order=self.ar_order, beyond_order=2))
 
-    def _run(self, case: Case, order: int) -> Array:
+    def _run(self, case: Case, order: int) -> Doubles:
         from pysteps.nowcasts import anvil
 
         rate = anvil.forecast(
@@ -139,7 +139,7 @@ class Linda:
         """Forecast from a checked field of recent frames; see `Nowcaster`."""
         return nowcast(self, recent, lead_times, Run(self._run, order=self.ar_order, beyond_order=2))
 
-    def _run(self, case: Case, order: int) -> Array:
+    def _run(self, case: Case, order: int) -> Doubles:
         from pysteps.nowcasts import linda
 
         rate = linda.forecast(
@@ -195,7 +195,7 @@ class Steps:
         run = Run(self._run, order=self.ar_order, beyond_order=1, members=self.members)
         return nowcast(self, recent, lead_times, run)
 
-    def _run(self, case: Case, order: int) -> Array:
+    def _run(self, case: Case, order: int) -> Doubles:
         from pysteps.nowcasts import steps
 
         dbr = steps.forecast(

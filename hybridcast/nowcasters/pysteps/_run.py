@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from hybridcast.advection import check_lead_times
 from hybridcast.core.field import NAME, iso_time, metres_per_cell, time_step
+from hybridcast.core.types import Doubles, LeadTimes
 from hybridcast.motion.estimate import MotionMethod, cells_per_step
-from hybridcast.nowcasters.base import LeadTimes, forecast_dataset, latest_frame, radar_status
-from hybridcast.nowcasters.pysteps._call import LONE_STEP, LOWEST_RATE, Array, failures, log, quiet_pysteps
+from hybridcast.nowcasters.base import forecast_dataset, latest_frame, radar_status
+from hybridcast.nowcasters.pysteps._call import LONE_STEP, LOWEST_RATE, failures, log, quiet_pysteps
 
 #: Leads within this share of a step are at the step.
 WHOLE = 1e-6
@@ -23,9 +24,9 @@ ENSEMBLE = f"{NAME}_ensemble"
 class Case(NamedTuple):
     """What a method of pysteps is given."""
 
-    rates: Array
+    rates: Doubles
     """mm h-1, shape ``(frame, y, x)``: consecutive frames with rain, as many as the order needs, NaN filled."""
-    flow: Array
+    flow: Doubles
     """Cells per step, shape ``(2, y, x)``, x first."""
     steps: int | list[float]
     """The number of steps, or the steps themselves."""
@@ -38,7 +39,7 @@ class Case(NamedTuple):
 class Run(NamedTuple):
     """How to run an autoregressive method of pysteps."""
 
-    function: Callable[[Case, int], Array]
+    function: Callable[[Case, int], Doubles]
     """From a case and the order of the model to rates, mm h-1, ``([member], step, y, x)``."""
     order: int
     """The order wanted."""
@@ -92,7 +93,7 @@ def nowcast(model: Model, recent: xr.DataArray, lead_times: LeadTimes, run: Run 
 
 
 def _rates(
-    recent: xr.DataArray, flow: Array, steps: Array, step: np.timedelta64, run: Run | None
+    recent: xr.DataArray, flow: Doubles, steps: Doubles, step: np.timedelta64, run: Run | None
 ) -> tuple[NDArray[np.float32], str, int]:
     """Rates at `steps` after the last frame, ``([member], step, y, x)``.
 
@@ -141,20 +142,20 @@ def _order(recent: xr.DataArray, run: Run) -> tuple[int, str]:
     return (order, f"model of order {order}: {what}") if order > 0 else (0, f"extrapolated: {what}")
 
 
-def _advect(rate: Array, flow: Array, steps: int | list[float]) -> Array:
+def _advect(rate: Doubles, flow: Doubles, steps: int | list[float]) -> Doubles:
     """Extrapolate one frame along the flow, ``(step, y, x)``; NaN where most of what arrives is unknown."""
     from pysteps.extrapolation.semilagrangian import extrapolate
 
     known = np.isfinite(rate)
     if known.all():
-        advected: Array = extrapolate(rate, flow, steps)
+        advected: Doubles = extrapolate(rate, flow, steps)
         return advected
     arriving = extrapolate(known.astype(np.float64), flow, steps, outval=0.0)
     total = extrapolate(np.where(known, rate, 0.0), flow, steps, outval=0.0)
     return np.where(arriving >= 0.5, total / np.maximum(arriving, 0.5), np.nan)
 
 
-def _filled(rates: Array, flow: Array) -> Array:
+def _filled(rates: Doubles, flow: Doubles) -> Doubles:
     """Fill NaN in consecutive frames along the flow, from the frame before, else from the one after, else as dry."""
     filled = rates.copy()
     for frames, towards in ((range(1, len(filled)), 1), (range(len(filled) - 2, -1, -1), -1)):
@@ -166,7 +167,7 @@ def _filled(rates: Array, flow: Array) -> Array:
 
 
 def _completed(rate: NDArray[np.float32], advected: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Give `rate` the mask of `advected`, and its values where there are none."""
+    """Return `rate` the mask of `advected`, and its values where there are none."""
     return np.where(np.isfinite(rate) | np.isnan(advected), np.where(np.isnan(advected), np.nan, rate), advected)
 
 

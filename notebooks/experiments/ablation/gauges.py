@@ -21,6 +21,7 @@ import xarray as xr
 from ablation.held_out import LEADS, LEVELS, SOURCES, Archive, HeldOutSettings, forecasts_at
 from ablation.words import change, short
 from hybridcast.core.field import NAME, iso_time, regular_times
+from hybridcast.core.types import MINUTE
 from hybridcast.datasets.events import Event, issue_times
 from hybridcast.datasets.registry import fetch
 from hybridcast.errors import InputError
@@ -38,7 +39,6 @@ from hybridcast.verification.evaluation import Progress
 from hybridcast.verification.significance import LEAST_DAYS, paired_difference
 from hybridcast.verification.statistics import PROBABILITY, common_mask, sums_of
 
-_MINUTE = np.timedelta64(1, "m")
 PLACES = ("gauges", "grid")
 #: Scores by name, and whether more of it is better; the mean error is neither.
 BETTER = {"MAE": "lower", "RMSE": "lower", "bias": "", "CSI 1": "higher"} | {f"Brier {t:g}": "lower" for t in LEVELS}
@@ -92,7 +92,7 @@ def gauge_ablation(models: Mapping[str, Path], *, cases: int = 40, progress: Pro
         If a data set is not there.
     """
     settings = HeldOutSettings(cases=cases)
-    found: dict[str, Any] = {"lead_times_min": (LEADS / _MINUTE).tolist(), "folds": settings.folds, "sets": {}}
+    found: dict[str, Any] = {"lead_times_min": (LEADS / MINUTE).tolist(), "folds": settings.folds, "sets": {}}
     parts = []
     for one in GAUGE_SETS:
         archive, told = opened(one)
@@ -113,8 +113,8 @@ def opened(one: GaugeSet) -> tuple[Archive, dict[str, Any]]:
     quality = checked_reports(stations, radar, offset=archive.offset)[1]
     return archive, {
         "gauge_count": stations.sizes["station"],
-        "interval_min": float(interval_of(stations) / _MINUTE),
-        "clock_offset_min": float(archive.offset / _MINUTE),
+        "interval_min": float(interval_of(stations) / MINUTE),
+        "clock_offset_min": float(archive.offset / MINUTE),
         "clock": _said_of(clock),
         "quality": str(quality),
     }
@@ -149,7 +149,7 @@ def held_out_scores(
         If no issue time has rain.
     """
     settings = settings or HeldOutSettings()
-    event = Event(archive.name, archive.name, dataset=archive.name, longest=f"{int(LEADS[-1] / _MINUTE)}min")
+    event = Event(archive.name, archive.name, dataset=archive.name, longest=f"{int(LEADS[-1] / MINUTE)}min")
     issues = issue_times(archive.radar, event, most=settings.cases)
     if not issues.size:
         raise InputError(

@@ -19,11 +19,12 @@ import xarray as xr
 
 from ablation.words import change, short
 from hybridcast.core.field import NAME
+from hybridcast.core.types import LeadTimes
 from hybridcast.datasets.events import Event, load_event
 from hybridcast.datasets.pseudo_nwp import PRESETS
 from hybridcast.datasets.pseudo_nwp.runs import runs_before
 from hybridcast.fusion.hybrid import Hybrid, trained
-from hybridcast.nowcasters.base import LeadTimes, Nowcaster, forecast_dataset
+from hybridcast.nowcasters.base import Nowcaster, forecast_dataset
 from hybridcast.nowcasters.pysteps import LinearBlending
 from hybridcast.nowcasters.skill_blend import SourceBlend
 from hybridcast.nwp import available, on_radar_grid
@@ -52,12 +53,12 @@ class Simulated:
     seed: int = 0
 
     def runs(self, recent: xr.DataArray) -> xr.Dataset:
-        """Give the runs that would have been there at the last time of `recent`."""
+        """Return the runs that would have been there at the last time of `recent`."""
         issue = recent["time"].values[-1]
         return available(_runs(self, issue), issue)
 
     def on_grid(self, recent: xr.DataArray, leads: LeadTimes) -> xr.Dataset:
-        """Give the same on the radar's grid, at the times of the last hour and the valid times."""
+        """Return the same on the radar's grid, at the times of the last hour and the valid times."""
         return on_radar_grid(self.runs(recent), recent, plane_times(recent, leads))
 
 
@@ -134,7 +135,7 @@ class Fused:
 
 
 def compared(event: Event, quality: str, hybrid: Hybrid) -> dict[str, Nowcaster]:
-    """Give what is compared on an event with pseudo-NWP of one quality, by name; its names say which it has."""
+    """Return what is compared on an event with pseudo-NWP of one quality, by name; its names say which it has."""
     simulated = Simulated(event, quality)
     return {
         f"pseudo-NWP {quality}": PseudoNwpAlone(simulated),

@@ -109,7 +109,7 @@ def wind_scores(rain: xr.DataArray, winds: xr.Dataset) -> dict[str, Any]:
 
 
 def nowcasters(wind: xr.Dataset | None) -> dict[str, tuple[Nowcaster, int]]:
-    """Give what is compared, by name, and how many of the last frames it may see."""
+    """Return what is compared, by name, and how many of the last frames it may see."""
     return {
         "persistence": (Persistence(), FRAMES),
         "flow": (Advection(DenseFlow()), FRAMES),
@@ -121,7 +121,7 @@ def nowcasters(wind: xr.Dataset | None) -> dict[str, tuple[Nowcaster, int]]:
 
 
 def motions(wind: xr.Dataset) -> dict[str, MotionMethod]:
-    """Give the motion methods that are compared, by name."""
+    """Return the motion methods that are compared, by name."""
     return {
         "flow": DenseFlow(),
         "wind as it is": GuidedFlow(wind=wind, calibrated=False),
@@ -130,7 +130,7 @@ def motions(wind: xr.Dataset) -> dict[str, MotionMethod]:
 
 
 def forecast_scores(made: Mapping[str, Floats], truth: Floats) -> dict[str, list[float]]:
-    """Give `SCORES` by method, over the cells that all know; fields ``(y, x)``, mm h-1."""
+    """Return `SCORES` by method, over the cells that all know; fields ``(y, x)``, mm h-1."""
     known = np.isfinite(truth) & np.all([np.isfinite(rate) for rate in made.values()], axis=0)
     found = {}
     for name, rate in made.items():
@@ -141,7 +141,7 @@ def forecast_scores(made: Mapping[str, Floats], truth: Floats) -> dict[str, list
 
 
 def motion_errors(recent: xr.DataArray, later: xr.DataArray, wind: xr.Dataset) -> dict[str, float]:
-    """Give RMS differences (m s-1) from the flow of the frames that follow, at their echo."""
+    """Return RMS differences (m s-1) from the flow of the frames that follow, at their echo."""
     truth = DenseFlow().estimate(later)
     echo = later.values[-1] >= ECHO
     found = {name: method.estimate(recent) for name, method in motions(wind).items()}
@@ -164,7 +164,7 @@ def hidden_errors(recent: xr.DataArray, half: dict[str, slice], value: float, wi
 
 
 def rms(motion: xr.Dataset, truth: xr.Dataset, where: NDArray[np.bool_]) -> float:
-    """Give the root mean square of the length of the difference between two motions (m s-1)."""
+    """Return the root mean square of the length of the difference between two motions (m s-1)."""
     squares = (motion["u"] - truth["u"]) ** 2 + (motion["v"] - truth["v"]) ** 2
     return float(np.sqrt(squares.transpose("y", "x").values[where].mean()))
 

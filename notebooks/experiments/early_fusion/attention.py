@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from early_fusion.attention_inputs import PREDICTORS, prepared
 from early_fusion.tokens import NWP, STATION, Tokens
 from hybridcast.core.files import written_whole
+from hybridcast.core.types import Array
 from hybridcast.errors import InputError
 from hybridcast.learned.boosting import THRESHOLDS
 from hybridcast.learned.network import need_torch
@@ -36,7 +36,6 @@ from hybridcast.predictors.radar import NAMES
 if TYPE_CHECKING:
     from torch import Tensor
 
-Array = NDArray[np.float32]
 
 #: No network may have more parameters.
 MOST_PARAMETERS = 500_000
@@ -116,7 +115,7 @@ class CrossAttention:
                 )
 
     def scores(self, rows: Array, tokens: Tokens) -> Array:
-        """Give log odds that each threshold is reached.
+        """Return log odds that each threshold is reached.
 
         Parameters
         ----------
@@ -153,7 +152,7 @@ class CrossAttention:
 
 
 def shapes(settings: AttentionSettings) -> dict[str, tuple[int, ...]]:
-    """Give the shapes of the parameters of one seed."""
+    """Return the shapes of the parameters of one seed."""
     width, heads = settings.width, settings.heads
     made: dict[str, tuple[int, ...]] = {}
 

@@ -8,11 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from early_fusion.tokens import OFFSETS, Tokens
+from hybridcast.core.types import Array
 from hybridcast.learned.logistic import inputs_of
 from hybridcast.predictors.nwp import NAMES as NWP_NAMES
 from hybridcast.predictors.radar import EVERY_NAME, NAMES
-
-Array = NDArray[np.float32]
 
 #: Typical sizes of what tokens hold.
 _STATION_SIZE = np.array([5, 10, 5, 30, 20, 20, 20], np.float32)
@@ -50,7 +49,7 @@ def scaling_of(rows: Array, weight: Array) -> Array:
 
 
 def _values(rows: Array) -> tuple[Array, NDArray[np.bool_]]:
-    """Give the predictors looked at, 0 where missing, and which are; shares as the logarithm of their odds."""
+    """Return the predictors looked at, 0 where missing, and which are; shares as the logarithm of their odds."""
     if rows.shape[1] < len(EVERY_NAME):
         rows = np.pad(rows, [(0, 0), (0, len(EVERY_NAME) - rows.shape[1])], constant_values=np.nan)
     missing = ~np.isfinite(rows[:, [EVERY_NAME.index(name) for name in PREDICTORS]])

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from early_fusion.attention import AttentionSettings, CrossAttention, odds_of, shapes
 from early_fusion.attention_inputs import prepared, scaling_of
 from early_fusion.tokens import Tokens, joined_tokens
+from hybridcast.core.types import Array
 from hybridcast.errors import InputError
 from hybridcast.learned.boosting import THRESHOLDS
 from hybridcast.learned.network import need_torch
@@ -19,8 +20,6 @@ from hybridcast.learned.training.samples import Samples, joined
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-Array = NDArray[np.float32]
 
 
 class Told(NamedTuple):

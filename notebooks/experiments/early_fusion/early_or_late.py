@@ -212,7 +212,7 @@ def blended(whole: Everything, members: Sequence[np.ndarray], area: np.ndarray) 
 
 
 def forecasts(whole: Everything, given: str, area: np.ndarray, inside: bool) -> dict[str, np.ndarray]:
-    """Give the chances of all that is compared, ``(threshold shown, row)``."""
+    """Return the chances of all that is compared, ``(threshold shown, row)``."""
     late = list(whole.said[f"late, {given}"][:, PICKED])
     found = {}
     if given in WITH_MODEL:

@@ -21,6 +21,7 @@ from early_fusion.tokens import heard_of, tokens_at
 from hybridcast.advection import advect, check_lead_times
 from hybridcast.core.field import GRID_MAPPING
 from hybridcast.core.grid import coarsened
+from hybridcast.core.types import Array, LeadTimes
 from hybridcast.datasets.events import SPACING
 from hybridcast.errors import InputError
 from hybridcast.fusion.probability_matching import falling, levels_of, matchings_of, ranking_of, shares_of, wet_values
@@ -30,12 +31,10 @@ from hybridcast.learned.boosting import THRESHOLDS
 from hybridcast.learned.nwp_stage import model_rate
 from hybridcast.learned.training.samples import view_of
 from hybridcast.motion.estimate import DenseFlow, MotionMethod
-from hybridcast.nowcasters.base import LeadTimes, forecast_dataset, latest_frame, radar_status
+from hybridcast.nowcasters.base import forecast_dataset, latest_frame, radar_status
 from hybridcast.predictors.radar import EVERY_NAME, known_at, origins_of, rows_at
 from hybridcast.predictors.sources import Sources, guided, on_cells
 from hybridcast_kernels import scales_cpu
-
-Array = NDArray[np.float32]
 
 EXCEEDANCE = "probability_of_exceedance"
 
@@ -87,7 +86,7 @@ class Attention:
         return f"Attention{told!r}"
 
     def with_sources(self, sources: Sources) -> Attention:
-        """Give one that looks at other observations too."""
+        """Return one that looks at other observations too."""
         return replace(self, sources=sources)
 
     def forecast(self, recent: xr.DataArray, lead_times: LeadTimes) -> xr.Dataset:
@@ -164,7 +163,7 @@ def _carried(said: _Said, grid: Grid, advected: Array) -> tuple[Array, Array]:
 
 
 def _matched(ranking: Array, values: Array, shares: Array) -> Array:
-    """Give the values of a field, as wet as shares say, in the order of the ranks; NaN where it has none."""
+    """Return the values of a field, as wet as shares say, in the order of the ranks; NaN where it has none."""
     wet = wet_values(falling(values), THRESHOLDS, shares)
     matching = matchings_of(ranking[None].copy(), values, [wet])
     rate = scales_cpu.matched(ranking[None], matching)[0]

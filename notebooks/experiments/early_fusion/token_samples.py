@@ -16,6 +16,7 @@ import xarray as xr
 from early_fusion.tokens import Heard, Tokens, heard_of, joined_tokens, tokens_at
 from hybridcast.core.field import time_step
 from hybridcast.core.files import written_whole
+from hybridcast.core.types import MINUTE
 from hybridcast.datasets.events import Event, issue_times, load_event
 from hybridcast.datasets.pseudo_gauges import PseudoGaugeSettings, pseudo_gauges, simulated_radar_bias
 from hybridcast.learned.training.samples import (
@@ -34,7 +35,6 @@ from hybridcast.predictors.sources import sources_at
 from hybridcast.stations import open_stations
 
 _INTERVAL = np.timedelta64(15, "m")
-_MINUTE = np.timedelta64(1, "m")
 
 
 class WithTokens(NamedTuple):
@@ -68,11 +68,11 @@ def draw_with_tokens(event: Event, sampling: Sampling) -> WithTokens:
 
 
 def _gauges(event: Event, radar: xr.DataArray, seed: int) -> xr.Dataset:
-    """Give the event's own gauges, or pseudo-gauges of 15 min or the next longer interval that fits the radar."""
+    """Return the event's own gauges, or pseudo-gauges of 15 min or the next longer interval that fits the radar."""
     if event.stations is not None:
         return open_stations(event.stations)
     step = time_step(radar["time"].values) or _INTERVAL
-    minutes = int(-(-_INTERVAL // step) * (step / _MINUTE))
+    minutes = int(-(-_INTERVAL // step) * (step / MINUTE))
     return pseudo_gauges(radar, seed=seed, settings=PseudoGaugeSettings(interval_minutes=minutes))
 
 
@@ -91,7 +91,7 @@ def draw_case(
     if biased:
         recent = _with_bias(recent, generator)
     sources = sources_at(recent, nwp=pseudo_runs(name, radar, issue, sampling.seed), stations=gauges)
-    view = view_of(recent, np.array(sampling.leads) * _MINUTE, DenseFlow(), sources)
+    view = view_of(recent, np.array(sampling.leads) * MINUTE, DenseFlow(), sources)
     targets = targets_of(radar, view, sampling, generator)
     samples = samples_of(view, targets)
     heard = heard_of(recent, view.situation, sources)

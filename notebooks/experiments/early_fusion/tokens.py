@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from hybridcast.core.field import metres_per_cell
 from hybridcast.core.grid import decibels, known_mean, window_mean
+from hybridcast.core.types import Array
 from hybridcast.nowcasters.base import latest_frame
 from hybridcast.nwp.regrid import on_radar_grid
 from hybridcast.nwp.schema import RATE
@@ -25,8 +26,6 @@ from hybridcast.predictors.stations import Spoken, spoken_of
 from hybridcast.stations.collocation import kilometres
 from hybridcast.stations.interpolation import nearest
 from hybridcast_kernels.trajectories import sample
-
-Array = NDArray[np.float32]
 
 #: So many stations, at most so far from where the air comes from, km.
 NEAREST, RADIUS = 6, 60.0
@@ -102,7 +101,7 @@ def _mean_around(rate: Array, cell: tuple[float, float]) -> Array:
 
 
 def tokens_at(heard: Heard, lead: int, places: Array, cells: NDArray[np.int32]) -> Tokens:
-    """Give the tokens of some cells at one lead time.
+    """Return the tokens of some cells at one lead time.
 
     Parameters
     ----------
