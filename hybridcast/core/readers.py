@@ -35,7 +35,7 @@ F = TypeVar("F", bound=Format)
 
 
 def loaded(package: str, built_in: Sequence[str], group: str | None = None) -> dict[str, Any]:
-    """Return formats by name: the entry points of `group`, so that they can replace one of ours, then modules of ours."""
+    """Return formats by name: first the entry points of `group`, which can replace one of ours, then our modules."""
     found = {entry.name: entry.load() for entry in importlib.metadata.entry_points(group=group)} if group else {}
     for module in built_in:
         reader = importlib.import_module(f"{package}.{module}")

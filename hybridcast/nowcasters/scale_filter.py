@@ -238,7 +238,7 @@ def parameters(gamma_1: Doubles, gamma_2: Doubles | None) -> tuple[Doubles, Doub
 
 
 def iterated(phi_1: Doubles, phi_2: Doubles, steps: Doubles) -> tuple[Doubles, Doubles]:
-    """Return a and b of ``X_n = a(n) X_0 + b(n) X_-1`` at `steps`, linear between whole ones: each ``(step, level)``."""
+    """Return a, b of ``X_n = a(n) X_0 + b(n) X_-1`` at `steps`, linear between whole ones: each ``(step, level)``."""
     count = int(np.ceil(steps.max())) + 1
     a, b = np.zeros((2, count + 1, phi_1.size))
     a[0] = 1.0

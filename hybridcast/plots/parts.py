@@ -68,7 +68,7 @@ def save_figure(figure: Figure, path: str | Path, *, dpi: float = 130) -> Path:
 
 
 def size_of(field: xr.DataArray, columns: int, rows: int) -> tuple[float, float]:
-    """Return a size (inches) in which panels of the field's shape leave little white, colour bar and titles included."""
+    """Return a figure size (inches) that fits panels of the field's shape, colour bar and titles included."""
     _, (west, east, south, north), stretch = picture(field)
     tall = float(np.clip(stretch * (north - south) / (east - west), 0.35, 2.5))
     width = {1: 5.2, 2: 4.6}.get(columns, 3.4)

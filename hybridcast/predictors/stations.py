@@ -148,7 +148,7 @@ def spoken_of(
     offset: np.timedelta64 = NO_OFFSET,
     settings: PlaneSettings = PlaneSettings(),
 ) -> Spoken | None:
-    """Return what stations on the grid have said lately, one by one; None if none has. Arguments as `station_planes`."""
+    """Return the recent reports of each station on the grid; None without any. Arguments as in `station_planes`."""
     now, interval = recent["time"].values[-1], interval_of(stations)
     longest = max(settings.stale, settings.recent, 2 * settings.halves, 2 * _minutes(interval))
     ages = (now - stations["time"].values) / np.timedelta64(1, "m")
