@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from helpers.paths import REAL_DATA
+
 if TYPE_CHECKING:
     from hybridcast.learned.trained_model import TrainedModel
 
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
 settings.register_profile("steady", deadline=None, derandomize=True)
 settings.load_profile("steady")
 
-ROOT = Path(__file__).parent.parent
-REAL_DATA = Path(os.environ.get("HYBRIDCAST_DATA_MIRROR", ROOT.parent / "shared" / "realdata"))
 if REAL_DATA.is_dir():
     os.environ["HYBRIDCAST_DATA_MIRROR"] = str(REAL_DATA)  # what tests fetch is taken from there too
 
@@ -55,7 +55,7 @@ def small_training():
 @pytest.fixture(scope="session")
 def archive(tmp_path_factory):
     """Six events of simulated rain in three regions: the path of their list."""
-    from synthetic import write_archive
+    from helpers.synthetic import write_archive
 
     return write_archive(tmp_path_factory.mktemp("archive"))
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import reference
-import synthetic
 import xarray as xr
 
+from helpers import reference, synthetic
 from hybridcast.advection import advect, check_lead_times
 from hybridcast.errors import InputError
 from hybridcast.motion.estimate import cells_per_step, estimate_motion, motion_dataset

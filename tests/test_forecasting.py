@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta, timezone
 import numpy as np
 import pandas as pd
 import pytest
-import synthetic
 import xarray as xr
 
+from helpers import synthetic
 from hybridcast import forecasting
 from hybridcast.core.field import iso_time, precipitation
 from hybridcast.errors import InputError

@@ -7,7 +7,8 @@ import sys
 
 import nbformat
 import pytest
-from conftest import ROOT
+
+from helpers.paths import ROOT
 
 spec = importlib.util.spec_from_file_location("run_notebooks", ROOT / "notebooks" / "run.py")
 runner = importlib.util.module_from_spec(spec)

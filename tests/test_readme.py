@@ -15,9 +15,9 @@ import pyproj
 import pytest
 import typer
 import xarray as xr
-from conftest import ROOT
-from test_cli import field
 
+from helpers.paths import ROOT
+from helpers.synthetic import moving_block
 from hybridcast.cli.app import app as cli
 from hybridcast.datasets.registry import fetch
 from hybridcast.errors import FetchError
@@ -70,7 +70,7 @@ def files_of_ones_own(folder: Path) -> None:
     """Write the files that the README calls odd.nc and mine/*.pgm."""
     from PIL import Image
 
-    rain = field(4)
+    rain = moving_block(4)
     rain.drop_attrs().rename("rain").to_netcdf(folder / "odd.nc")
     (folder / "mine").mkdir()
     for k, frame in enumerate(rain.values):
@@ -79,7 +79,7 @@ def files_of_ones_own(folder: Path) -> None:
 
 def sources_of_ones_own(folder: Path) -> None:
     """Write the files that the README calls radar.nc, model.nc and gauges.csv."""
-    radar = field(12)
+    radar = moving_block(12)
     radar.to_netcdf(folder / "radar.nc")
     south, west = pyproj.Transformer.from_crs("EPSG:3035", "EPSG:4326").transform(24e3, 28e3)
     start = radar.time.values[0].astype("datetime64[h]") - np.timedelta64(5, "h")
@@ -125,7 +125,7 @@ def test_commands_are_understood(words):
 def test_the_first_commands_run_one_after_the_other(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_radar").mkdir()
-    for k, frame in enumerate(field(6)):
+    for k, frame in enumerate(moving_block(6)):
         frame.expand_dims("time").to_netcdf(
             tmp_path / "my_radar" / f"radar_20240601_12{5 * k:02d}.h5", engine="h5netcdf"
         )
@@ -146,7 +146,7 @@ def test_toml_blocks_load(tmp_path):
     (tmp_path / "north" / "2023").mkdir(parents=True)
     for day in ("01", "02"):
         hours = np.datetime64(f"2023-06-{day}T06:00", "ns") + np.arange(12) * np.timedelta64(1, "h")
-        field(12, time=hours).to_netcdf(tmp_path / "north" / "2023" / f"{day}.h5", engine="h5netcdf")
+        moving_block(12, time=hours).to_netcdf(tmp_path / "north" / "2023" / f"{day}.h5", engine="h5netcdf")
     (tmp_path / "events.toml").write_text(events)
     assert [event.region for event in load_events(tmp_path / "events.toml")] == ["north", "north"]
     (tmp_path / "regions.toml").write_text(regions)

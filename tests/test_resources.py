@@ -8,8 +8,8 @@ import tracemalloc
 import dask
 import numpy as np
 import pytest
-import synthetic
 
+from helpers import synthetic
 from hybridcast import Advection, advect, estimate_motion, forecast
 from hybridcast.errors import InputError
 from hybridcast_kernels import parallel

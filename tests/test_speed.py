@@ -7,8 +7,9 @@ import sys
 
 import numpy as np
 import pytest
-import synthetic
-from conftest import ROOT
+
+from helpers import synthetic
+from helpers.paths import ROOT
 
 SMALL = (64, 70)
 

@@ -6,8 +6,8 @@ import numpy as np
 import pyproj
 import pytest
 import xarray as xr
-from synthetic import rain
 
+from helpers.synthetic import rain
 from hybridcast import fetch, open_radar, precipitation
 from hybridcast.core.field import crs_of
 from hybridcast.errors import InputError, ReadError

@@ -7,7 +7,8 @@ import sys
 import zipfile
 
 import pytest
-from conftest import ROOT
+
+from helpers.paths import ROOT
 
 
 @pytest.fixture(scope="module")

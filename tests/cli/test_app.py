@@ -10,21 +10,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from hybridcast import precipitation
+from helpers.synthetic import moving_block
 from hybridcast.cli.app import app as cli
-
-
-def field(frames: int = 4, **changes) -> xr.DataArray:
-    rate = np.zeros((frames, 48, 56), dtype="float32")
-    for k in range(frames):
-        rate[k, 20:30, 15 + k : 28 + k] = 5.0
-    options = {
-        "time": np.datetime64("2024-06-01T12:00", "ns") + np.arange(frames) * np.timedelta64(5, "m"),
-        "y": np.arange(48) * 1000.0,
-        "x": np.arange(56) * 1000.0,
-        "crs": "EPSG:3035",
-    }
-    return precipitation(rate, **{**options, **changes})
 
 
 def test_forecast_says_which_sources_it_used_and_why_not(run, rain, tmp_path):
@@ -49,7 +36,7 @@ def test_forecast_says_which_sources_it_used_and_why_not(run, rain, tmp_path):
 @pytest.fixture
 def rain(tmp_path) -> Path:
     path = tmp_path / "rain.nc"
-    field().to_netcdf(path)
+    moving_block().to_netcdf(path)
     return path
 
 
@@ -79,7 +66,7 @@ def test_forecast_takes_settings_from_toml(run, rain, tmp_path):
 
 
 def test_a_model_that_fell_back_says_so(run, tmp_path):
-    field(1).to_netcdf(tmp_path / "rain.nc")
+    moving_block(1).to_netcdf(tmp_path / "rain.nc")
     arguments = ("-o", tmp_path / "f.nc", "--model", "s-prog", "--lead-time", "10min")
     code, _, err = run("forecast", tmp_path / "rain.nc", *arguments)
     assert code == 0
@@ -89,11 +76,11 @@ def test_a_model_that_fell_back_says_so(run, tmp_path):
 def test_persistence_by_name_stays_where_it_is(run, rain, tmp_path):
     assert run("forecast", rain, "-o", tmp_path / "f.nc", "--model", "persistence")[0] == 0
     with xr.open_dataset(tmp_path / "f.nc") as result:
-        np.testing.assert_array_equal(result.precipitation_rate[-1], field()[-1])
+        np.testing.assert_array_equal(result.precipitation_rate[-1], moving_block()[-1])
 
 
 def test_an_unreadable_file_among_good_ones_is_a_note_and_a_missing_frame(run, tmp_path):
-    for k, frame in enumerate(field(5)):
+    for k, frame in enumerate(moving_block(5)):
         frame.expand_dims("time").to_netcdf(tmp_path / f"rain_20240601_12{5 * k:02d}.nc")
     (tmp_path / "rain_20240601_1210.nc").write_bytes(b"CDF\x01 nonsense")
     code, _, err = run("forecast", tmp_path / "rain_*.nc", "-o", tmp_path / "f.nc")
@@ -111,14 +98,14 @@ def bad_inputs(folder: Path) -> dict[str, tuple[list[object], str]]:
         data.to_netcdf(folder / name)
         return folder / name
 
-    good = write("good.nc", field())
-    kelvin = field().rename("t").assign_attrs(units="K", standard_name="air_temperature", long_name="")
-    km = field()
+    good = write("good.nc", moving_block())
+    kelvin = moving_block().rename("t").assign_attrs(units="K", standard_name="air_temperature", long_name="")
+    km = moving_block()
     km = km.assign_coords(x=("x", km.x.values / 1000, {**km.x.attrs, "units": "m"}))
-    doubled = xr.concat([field(2), field(2)], "time")
-    twice = [write("a.nc", field(2)), write("b.nc", doubled.isel(time=[1, 2]).sortby("time"))]
-    negative = field() - 1.0
-    negative.attrs = field().attrs
+    doubled = xr.concat([moving_block(2), moving_block(2)], "time")
+    twice = [write("a.nc", moving_block(2)), write("b.nc", doubled.isel(time=[1, 2]).sortby("time"))]
+    negative = moving_block() - 1.0
+    negative.attrs = moving_block().attrs
     empty = folder / "empty.h5"
     empty.write_bytes(b"")
     foreign = folder / "notes.txt"
@@ -126,7 +113,8 @@ def bad_inputs(folder: Path) -> dict[str, tuple[list[object], str]]:
     truncated = folder / "cut.nc"
     truncated.write_bytes(good.read_bytes()[:3000])
     shifted = write(
-        "shifted.nc", field(y=np.arange(48) * 1000.0 + 500, time=field().time.values + np.timedelta64(20, "m"))
+        "shifted.nc",
+        moving_block(y=np.arange(48) * 1000.0 + 500, time=moving_block().time.values + np.timedelta64(20, "m")),
     )
     toml = folder / "bad.toml"
     toml.write_text("[motion]\niteratons = 3\n")

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import xarray as xr
 from PIL import Image
-from test_cli import field
 
+from helpers.synthetic import moving_block
 from hybridcast import Advection, forecast, load_forecast, save_forecast
 
 
 @pytest.fixture
 def made(tmp_path):
     """A forecast with chances, the radar before it, and that after it."""
-    rain = field(12)
+    rain = moving_block(12)
     rain.isel(time=slice(0, 6)).to_netcdf(tmp_path / "before.nc")
     rain.isel(time=slice(6, None)).to_netcdf(tmp_path / "after.nc")
     result = forecast(rain.isel(time=slice(0, 6)), lead_time="30min", model=Advection())

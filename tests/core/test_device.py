@@ -9,9 +9,9 @@ import sys
 
 import numpy as np
 import pytest
-import synthetic
 import xarray as xr
 
+from helpers import synthetic
 from hybridcast import Advection, Persistence, advect, estimate_motion, forecast
 from hybridcast.core.device import chosen, with_device
 from hybridcast.errors import InputError

@@ -7,13 +7,13 @@ import shutil
 import zipfile
 from dataclasses import replace
 
-import archives_synthetic as made
 import numpy as np
 import pytest
-import synthetic
 from hybridcast.datasets.registry.archives import frames as frames_module
 from hybridcast.datasets.registry.archives import records as records_module
 
+from helpers import archives_synthetic as made
+from helpers import synthetic
 from hybridcast.datasets.archives import archive_meteonet, archive_radar
 from hybridcast.datasets.archives.others import months_of
 from hybridcast.datasets.events import load_event, load_events

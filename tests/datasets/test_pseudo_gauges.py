@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from stations_synthetic import steady_rain
 
+from helpers.stations_synthetic import steady_rain
 from hybridcast.core.field import precipitation
 from hybridcast.datasets.pseudo_gauges import PseudoGaugeSettings, pseudo_gauges, simulated_radar_bias
 from hybridcast.errors import InputError

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import xarray as xr
-from synthetic import START, disc, rain, translation
 
+from helpers.synthetic import START, disc, rain, translation
 from hybridcast.core.field import NAME
 from hybridcast.core.grid import coarsened
 from hybridcast.datasets.pseudo_nwp import PERFECT, PRESETS, TYPICAL, PseudoNwpSettings, pseudo_nwp

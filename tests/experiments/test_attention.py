@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import synthetic
 import xarray as xr
 from early_fusion import tokens as tk
 from early_fusion.token_samples import draw_with_tokens, load_with_tokens, save_with_tokens
 
+from helpers import synthetic
 from hybridcast.datasets.events import load_events
 from hybridcast.errors import InputError
 from hybridcast.learned.training.samples import Samples, Sampling, view_of

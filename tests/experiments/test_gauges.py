@@ -17,8 +17,8 @@ from ablation.gauges import (
     summary_of,
 )
 from ablation.held_out import LEADS, SOURCES, Archive, HeldOutSettings, folds_of, forecasts_at
-from stations_synthetic import MINUTE, gauges_in, moving_rain
 
+from helpers.stations_synthetic import MINUTE, gauges_in, moving_rain
 from hybridcast.core.field import NAME
 from hybridcast.datasets.events import load_events
 from hybridcast.datasets.pseudo_gauges import simulated_radar_bias

@@ -18,8 +18,8 @@ from ablation.wind import (
     wind_lines,
     wind_scores,
 )
-from stations_synthetic import moving_rain
 
+from helpers.stations_synthetic import moving_rain
 from hybridcast.motion.estimate import DenseFlow
 from hybridcast.nwp import model_fields, on_radar_grid, steering_wind
 

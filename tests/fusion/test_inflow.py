@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-import synthetic
 
+from helpers import synthetic
 from hybridcast.fusion.inflow import inflow_of
 from hybridcast.fusion.sampling_grid import Grid
 from hybridcast.motion.estimate import DenseFlow

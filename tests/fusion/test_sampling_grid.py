@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-import synthetic
 
+from helpers import synthetic
 from hybridcast.core.grid import coarsened
 from hybridcast.fusion.sampling_grid import Grid, asked_times, between
 

@@ -6,12 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-import reference
-import synthetic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter, spline_filter
 
+from helpers import reference, synthetic
 from hybridcast_kernels.advection_cpu import advect
 from hybridcast_kernels.workspace import Workspace
 

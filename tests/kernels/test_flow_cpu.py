@@ -6,9 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-import reference
-import synthetic
 
+from helpers import reference, synthetic
 from hybridcast_kernels import flow_cpu
 from hybridcast_kernels.flow_cpu import FlowOptions, estimate
 from hybridcast_kernels.workspace import Workspace

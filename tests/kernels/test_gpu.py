@@ -10,10 +10,9 @@ import importlib.util
 
 import numpy as np
 import pytest
-import reference
-import synthetic
-from conftest import ROOT
 
+from helpers import reference, synthetic
+from helpers.paths import ROOT
 from hybridcast_kernels import advection_cpu, devices, flow_cpu
 from hybridcast_kernels.flow_cpu import FlowOptions
 

@@ -8,8 +8,8 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
 
+from helpers.paths import ROOT
 from hybridcast_kernels import devices
 
 MODULES = ["tests/kernels/test_gpu.py", "tests/core/test_device.py"]

@@ -7,8 +7,8 @@ import re
 import numba
 import numpy as np
 import pytest
-import reference
 
+from helpers import reference
 from hybridcast_kernels import points as pt
 
 f4 = np.float32

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import synthetic
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers import synthetic
 from hybridcast_kernels import scales_cpu as kernels
 
 SHAPES = [(64, 64), (45, 77), (50, 63), (1, 40), (40, 1), (2, 3), (1, 1)]

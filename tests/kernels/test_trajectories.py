@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import reference
-import synthetic
 from scipy.ndimage import map_coordinates
 
+from helpers import reference, synthetic
 from hybridcast_kernels.advection_cpu import LINEAR, advect
 from hybridcast_kernels.trajectories import origins, sample
 

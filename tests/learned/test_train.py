@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import synthetic
 import xarray as xr
 
+from helpers import synthetic
 from hybridcast.datasets.events import Event, load_event, load_events
 from hybridcast.errors import DependencyError, InputError
 from hybridcast.learned.blend import Blend, Scored

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pyproj
 import pytest
-import synthetic
 import xarray as xr
 
+from helpers import synthetic
 from hybridcast.core.field import precipitation
 from hybridcast.errors import InputError
 from hybridcast.motion.estimate import (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from synthetic import rain, translation
 
+from helpers.synthetic import rain, translation
 from hybridcast import Advection, estimate_motion, fetch, open_radar
 from hybridcast.errors import InputError
 from hybridcast.motion.estimate import DIS, DenseFlow, motion_dataset

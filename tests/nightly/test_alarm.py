@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import math
 
-import nightly_synthetic as nights
 import numpy as np
 import pytest
 import xarray as xr
 from scipy.stats import t as student
 
+from helpers import nightly_synthetic as nights
 from hybridcast.errors import InputError
 from hybridcast.nightly.alarm import AlarmSettings, band_of, judge, write_alarms
 from hybridcast.nightly.series import Headline, nights_of

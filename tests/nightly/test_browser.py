@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import shutil
 
-import nightly_synthetic as nights
 import numpy as np
 import pytest
 from PIL import Image
 
+from helpers import nightly_synthetic as nights
 from hybridcast.nightly.alarm import AlarmSettings, judge
 from hybridcast.nightly.report import write_night
 

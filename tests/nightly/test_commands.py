@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 
-import nightly_radar as small
 import numpy as np
 import pytest
 
+from helpers import nightly_radar as small
 from hybridcast.cli.app import app as cli
 from hybridcast.nightly.config import load_config
 

@@ -7,10 +7,10 @@ import signal
 import threading
 import time
 
-import nightly_radar as small
 import pytest
 import xarray as xr
 
+from helpers import nightly_radar as small
 from hybridcast.core.parallel import Workers
 from hybridcast.nightly.verify_day import Costs, Job, run_night
 

@@ -6,12 +6,12 @@ import json
 import re
 from html.parser import HTMLParser
 
-import nightly_synthetic as nights
 import numpy as np
 import pytest
-import synthetic
 import xarray as xr
 
+from helpers import nightly_synthetic as nights
+from helpers import synthetic
 from hybridcast.errors import InputError
 from hybridcast.nightly.alarm import AlarmSettings, judge
 from hybridcast.nightly.report import write_index, write_night

@@ -11,11 +11,11 @@ import signal
 import time
 from dataclasses import replace
 
-import nightly_radar as small
 import numpy as np
 import pytest
 import xarray as xr
 
+from helpers import nightly_radar as small
 from hybridcast.core.parallel import Workers
 from hybridcast.datasets.registry import scene_path
 from hybridcast.forecasting import forecast

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-import synthetic
 import xarray as xr
 
+from helpers import synthetic
 from hybridcast.advection import advect
 from hybridcast.errors import InputError
 from hybridcast.motion.estimate import DIS, DenseFlow, estimate_motion, no_motion

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray as xr
-from synthetic import disc, rain, translation
 
+from helpers.synthetic import disc, rain, translation
 from hybridcast.core.field import NAME
 from hybridcast.errors import InputError
 from hybridcast.motion.estimate import DenseFlow

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import synthetic
 import xarray as xr
 
+from helpers import synthetic
 from hybridcast.advection import advect
 from hybridcast.datasets.registry import fetch
 from hybridcast.errors import FetchError, InputError

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import ndimage
-from synthetic import texture
 
+from helpers.synthetic import texture
 from hybridcast import fetch, open_radar
 from hybridcast.core.grid import coarsened
 from hybridcast.nwp.displacement import FARTHEST, displacement

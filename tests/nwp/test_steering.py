@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from synthetic import rain
 
+from helpers.synthetic import rain
 from hybridcast.motion.estimate import check_motion
 from hybridcast.nwp import model_fields, on_radar_grid, steering_wind
 

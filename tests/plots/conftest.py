@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray as xr
-from drawing import ISSUED, MINUTE, field_of
+
+from helpers.drawing import ISSUED, MINUTE, field_of
 
 
 @pytest.fixture

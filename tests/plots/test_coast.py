@@ -8,8 +8,8 @@ from urllib.error import URLError
 import numpy as np
 import pyproj
 import pytest
-from drawing import field_of
 
+from helpers.drawing import field_of
 from hybridcast.plots import coast, plot_precipitation
 
 CRS = pyproj.CRS("EPSG:3067")

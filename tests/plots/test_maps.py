@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from drawing import MINUTE, field_of, pixel, titles
 from PIL import Image
 
+from helpers.drawing import MINUTE, field_of, pixel, titles
 from hybridcast.errors import InputError
 from hybridcast.plots import (
     DRY,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from drawing import ISSUED, field_of
 
+from helpers.drawing import ISSUED, field_of
 from hybridcast.errors import InputError
 from hybridcast.plots import plot_meteogram
 from hybridcast.plots.meteogram import place_of

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from synthetic import rain, translation
 
+from helpers.synthetic import rain, translation
 from hybridcast.core.field import precipitation
 from hybridcast.core.grid import decibels, window_mean
 from hybridcast.nwp import available, model_fields, on_radar_grid

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import synthetic
 
+from helpers import synthetic
 from hybridcast.core.field import precipitation
 from hybridcast.motion.estimate import DenseFlow, motion_dataset
 from hybridcast.predictors.radar import (

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import synthetic
 import xarray as xr
 
+from helpers import synthetic
 from hybridcast.core.field import with_crs
 from hybridcast.datasets.pseudo_nwp.runs import runs_before
 from hybridcast.errors import InputError

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from stations_synthetic import MINUTE, START, gauges_in, steady_rain
 
+from helpers.stations_synthetic import MINUTE, START, gauges_in, steady_rain
 from hybridcast.core.field import precipitation
 from hybridcast.errors import InputError
 from hybridcast.predictors.stations import PLANES, PlaneSettings, station_planes

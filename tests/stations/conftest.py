@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from stations_synthetic import gauges_in, moving_rain
 
+from helpers.stations_synthetic import gauges_in, moving_rain
 from hybridcast.radar import open_radar
 from hybridcast.stations import open_stations
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from stations_synthetic import MINUTE, gauges_in, steady_rain
 
+from helpers.stations_synthetic import MINUTE, gauges_in, steady_rain
 from hybridcast.core.field import precipitation
 from hybridcast.datasets.pseudo_gauges import simulated_radar_bias
 from hybridcast.stations import station_reports

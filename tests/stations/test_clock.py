@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from stations_synthetic import MINUTE, gauges_in, moving_rain
 
+from helpers.stations_synthetic import MINUTE, gauges_in, moving_rain
 from hybridcast.stations.clock import clock_offset
 
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from stations_synthetic import MINUTE, gauges_in
 
+from helpers.stations_synthetic import MINUTE, gauges_in
 from hybridcast.core.field import precipitation
 from hybridcast.errors import InputError
 from hybridcast.stations import on_step, places_on, radar_at, station_reports

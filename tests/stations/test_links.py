@@ -5,8 +5,8 @@ import warnings
 import netCDF4
 import numpy as np
 import pytest
-from stations_synthetic import MINUTE
 
+from helpers.stations_synthetic import MINUTE
 from hybridcast.datasets.registry import fetch
 from hybridcast.errors import FetchError, InputError
 from hybridcast.stations import interval_of, on_step, open_stations

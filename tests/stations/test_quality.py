@@ -4,8 +4,8 @@ import sys
 
 import numpy as np
 import pytest
-from stations_synthetic import MINUTE, gauges_in, steady_rain
 
+from helpers.stations_synthetic import MINUTE, gauges_in, steady_rain
 from hybridcast.stations.clock import clock_offset
 from hybridcast.stations.quality import FLAG, MEANINGS, QualitySettings, checked_reports, highest_rate
 

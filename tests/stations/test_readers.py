@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from stations_synthetic import MINUTE
 
 import hybridcast.stations
+from helpers.stations_synthetic import MINUTE
 from hybridcast.errors import InputError, InputWarning, ReadError
 from hybridcast.radar import open_radar
 from hybridcast.stations import interval_of, open_stations, radar_at, save_stations

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import synthetic
 import xarray as xr
 from typer.testing import CliRunner
 
+from helpers import synthetic
 from hybridcast.cli.app import app
 from hybridcast.core.field import NAME
 from hybridcast.datasets.events import Event

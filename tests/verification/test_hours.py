@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import synthetic
 import xarray as xr
 
+from helpers import synthetic
 from hybridcast.errors import InputError
 from hybridcast.nowcasters.base import forecast_dataset
 from hybridcast.verification.hours import over_hours

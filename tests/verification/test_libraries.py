@@ -6,7 +6,6 @@ import nowcast_bench.metrics
 import numpy as np
 import pytest
 import scores
-import synthetic
 import xarray as xr
 from pysteps.verification import spatialscores
 from pysteps.verification.detcatscores import det_cat_fct
@@ -14,6 +13,7 @@ from pysteps.verification.detcontscores import det_cont_fct
 from scores.categorical import ThresholdEventOperator
 from scores.spatial import fss_2d
 
+from helpers import synthetic
 from hybridcast.nowcasters.base import Advection, forecast_dataset
 from hybridcast.radar import open_radar
 from hybridcast.verification import scores as ours

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import reference
-import synthetic
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers import reference, synthetic
 from hybridcast.errors import InputError
 from hybridcast.nowcasters.base import forecast_dataset
 from hybridcast.verification import scores

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import synthetic
 import xarray as xr
 from scipy.stats import pearsonr
 
+from helpers import synthetic
 from hybridcast.nowcasters.base import forecast_dataset
 from hybridcast.verification.scores import (
     correlation,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import reference
-import synthetic
 import xarray as xr
 
+from helpers import reference, synthetic
 from hybridcast.errors import InputError
 from hybridcast.nowcasters.base import forecast_dataset
 from hybridcast.verification.statistics import THRESHOLDS, sums_of

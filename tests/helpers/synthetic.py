@@ -112,6 +112,20 @@ def rain(
     )
 
 
+def moving_block(frames: int = 4, **changes) -> xr.DataArray:
+    """Return a block of 5 mm/h on 48 x 56 cells that moves by one cell east in each 5 min; `changes` go to the axes."""
+    rate = np.zeros((frames, 48, 56), dtype="float32")
+    for k in range(frames):
+        rate[k, 20:30, 15 + k : 28 + k] = 5.0
+    options = {
+        "time": np.datetime64("2024-06-01T12:00", "ns") + np.arange(frames) * np.timedelta64(5, "m"),
+        "y": np.arange(48) * 1000.0,
+        "x": np.arange(56) * 1000.0,
+        "crs": "EPSG:3035",
+    }
+    return precipitation(rate, **{**options, **changes})
+
+
 def disc(shape, share: float = 0.45) -> np.ndarray:
     """Coverage of one radar in the middle, its range a `share` of the shorter side."""
     y, x = np.mgrid[: shape[0], : shape[1]]

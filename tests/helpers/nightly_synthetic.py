@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-import synthetic
 import xarray as xr
 from scipy.ndimage import gaussian_filter
 
+from helpers import synthetic
 from hybridcast.nightly.records import RegionNight, WorstCase
 from hybridcast.nowcasters.base import forecast_dataset
 from hybridcast.verification.statistics import PROBABILITY, SCALES, THRESHOLDS, sums_of

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import synthetic
 
+from helpers import synthetic
 from hybridcast.nwp import model_fields
 from hybridcast.nwp.writing import save_nwp
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pyproj
-import synthetic
 import xarray as xr
 
+from helpers import synthetic
 from hybridcast.nightly.config import NightlySettings, RegionSettings
 
 DATE = "2020-06-01"

@@ -1,0 +1,1 @@
+"""Modules that several test modules share: simulated data with known truth, and the oracle of the kernels."""
