@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from hybridcast.core.types import Array
 from hybridcast.errors import InputError
-from hybridcast.learned.training.optimisation import descended
 from hybridcast.learned.network import (
     Network,
     NetworkSettings,
@@ -23,6 +22,7 @@ from hybridcast.learned.network import (
     shown,
 )
 from hybridcast.learned.network_inputs import KNOWN, PLANES, Case, Counts, Outcome
+from hybridcast.learned.training.optimisation import descended
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,12 +7,11 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+
 from hybridcast.core.types import Array
 
 if TYPE_CHECKING:
     from torch import Tensor
-
 
 
 class DescentSettings(Protocol):

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.core.types import Array, MINUTE
+from hybridcast.core.types import MINUTE, Array
 from hybridcast.datasets.events import Event, issue_times, load_event
 from hybridcast.datasets.pseudo_nwp import PRESETS
 from hybridcast.datasets.pseudo_nwp.runs import runs_before
@@ -23,7 +23,6 @@ from hybridcast.predictors.radar import EVERY_NAME, Situation, origins_of, rows_
 from hybridcast.predictors.sources import Sources, planes_of, sources_at
 from hybridcast.stations import open_stations
 from hybridcast.terrain import open_terrain
-
 
 #: What a forecast looks back on, at most.
 HISTORY = np.timedelta64(60, "m")

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hybridcast.core.types import Array
 from hybridcast.datasets.events import SPACING, Event
@@ -26,13 +25,8 @@ from hybridcast.errors import InputError
 from hybridcast.learned.blend import Blend, Scored, fit_blend, probability
 from hybridcast.learned.boosting import THRESHOLDS, Boosting, BoostingSettings, train_boosting
 from hybridcast.learned.logistic import NEIGHBOURHOOD, SCALES, LinearMember, fit_member
-from hybridcast.learned.trained_model import MANIFEST, NETWORK, TrainedModel, save_model
 from hybridcast.learned.network import Network, NetworkSettings, need_torch, said_of
 from hybridcast.learned.network_inputs import THRESHOLDS as NETWORK_THRESHOLDS
-from hybridcast.learned.training.network import fit as fit_network
-from hybridcast.learned.training.network import window_of
-from hybridcast.learned.training.samples import Samples, Sampling, joined
-from hybridcast.learned.training.sample_store import Report, digest, draw_missing, load_cases, load_samples, rows_in
 from hybridcast.learned.nwp_stage import (
     SourceAnswers,
     SourceMembers,
@@ -41,8 +35,12 @@ from hybridcast.learned.nwp_stage import (
     source_answers,
     train_source_members,
 )
+from hybridcast.learned.trained_model import MANIFEST, NETWORK, TrainedModel, save_model
+from hybridcast.learned.training.network import fit as fit_network
+from hybridcast.learned.training.network import window_of
+from hybridcast.learned.training.sample_store import Report, digest, draw_missing, load_cases, load_samples, rows_in
+from hybridcast.learned.training.samples import Samples, Sampling, joined
 from hybridcast.predictors.radar import NAMES
-
 
 #: Members in the order of the blend; the linear ones first, and the network last, where there is one.
 LINEAR = {"neighbourhood": NEIGHBOURHOOD, "scales": SCALES}
