@@ -22,7 +22,7 @@ from hybridcast.core.types import LeadTimes
 from hybridcast.errors import InputError
 from hybridcast.nowcasters.base import Nowcaster
 from hybridcast.nwp.availability import DELAY
-from hybridcast.predictors.sources import Sources, offset_of, sources_at
+from hybridcast.predictors.sources import Sources, determine_clock_offset, select_sources
 from hybridcast.stations.adjustment import AdjustmentReport, adjusted
 from hybridcast_kernels.devices import Device
 
@@ -113,7 +113,9 @@ def forecast(
     recent = check_precipitation(recent.compute())
     leads = lead_times_of(radar, lead_time, step)
     nowcaster = with_device(_nowcaster(model, thresholds), device)
-    sources = sources_at(recent, nwp=nwp, terrain=terrain, stations=stations, delay=_duration(nwp_delay, "nwp_delay"))
+    sources = select_sources(
+        recent, nwp=nwp, terrain=terrain, stations=stations, delay=_duration(nwp_delay, "nwp_delay")
+    )
     recent, adjustment = _adjusted(recent, sources)
     nowcaster, ignored = _with_sources(nowcaster, sources)
     result = nowcaster.forecast(recent, leads)
@@ -133,7 +135,7 @@ def _adjusted(recent: xr.DataArray, sources: Sources) -> tuple[xr.DataArray, Adj
     """Scale the radar to what gauges say."""
     if sources.stations is None:
         return adjusted(recent, None)
-    return adjusted(recent, sources.stations, offset=offset_of(sources.stations, recent))
+    return adjusted(recent, sources.stations, offset=determine_clock_offset(sources.stations, recent))
 
 
 def _with_sources(nowcaster: Nowcaster, sources: Sources) -> tuple[Nowcaster, list[str]]:

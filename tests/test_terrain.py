@@ -11,7 +11,7 @@ from helpers.synthetic import rain
 from hybridcast import fetch, open_radar, precipitation
 from hybridcast.core.field import crs_of
 from hybridcast.errors import InputError, ReadError
-from hybridcast.predictors.terrain import NAMES, terrain_planes
+from hybridcast.predictors.terrain import TERRAIN_PREDICTORS, compute_terrain_predictors
 from hybridcast.terrain import open_terrain, terrain_dataset
 
 LAEA = pyproj.CRS("EPSG:3035")
@@ -69,16 +69,16 @@ def test_slopes_point_to_growing_x_and_y_whichever_way_rows_run(down):
     terrain = terrain_dataset(heights(*np.meshgrid(field.x.values, field.y.values)), field)
     np.testing.assert_allclose(terrain.slope_x, 0.02, rtol=1e-3)
     np.testing.assert_allclose(terrain.slope_y, 0.01, rtol=1e-3)
-    planes = terrain_planes(terrain, np.full(field.shape[1:], 10), np.full(field.shape[1:], -5))
-    assert tuple(planes) == NAMES
+    planes = compute_terrain_predictors(terrain, np.full(field.shape[1:], 10), np.full(field.shape[1:], -5))
+    assert tuple(planes) == TERRAIN_PREDICTORS
     np.testing.assert_allclose(planes["terrain_upslope"], 0.2 - 0.05, rtol=1e-3)
     np.testing.assert_allclose(planes["terrain_slope"], np.hypot(20, 10), rtol=1e-3)
     assert all(plane.dtype == np.float32 for plane in planes.values())
 
 
 def test_without_terrain_all_is_nan():
-    planes = terrain_planes(None, np.ones((3, 4)), np.ones((3, 4)))
-    assert tuple(planes) == NAMES
+    planes = compute_terrain_predictors(None, np.ones((3, 4)), np.ones((3, 4)))
+    assert tuple(planes) == TERRAIN_PREDICTORS
     assert all(plane.shape == (3, 4) and np.isnan(plane).all() for plane in planes.values())
 
 
@@ -207,7 +207,7 @@ def test_heights_of_finland_are_those_of_the_map(finland):
 def test_the_fells_rise_and_the_sea_is_flat(finland):
     radar, terrain = finland
     assert terrain.surface_altitude.shape == radar.shape[1:]
-    still = terrain_planes(terrain, *np.zeros((2, *radar.shape[1:])))
+    still = compute_terrain_predictors(terrain, *np.zeros((2, *radar.shape[1:])))
     assert (still["terrain_upslope"][np.isfinite(still["terrain_upslope"])] == 0).all()
     assert 1000 < np.nanmax(still["terrain_height"]) < 1800
     # beyond 59 to 72 N and 19 to 32 E nothing is known, and only there

@@ -53,8 +53,14 @@ from hybridcast.learned.trained_model import DEFAULT, NETWORK, TrainedModel, loa
 from hybridcast.motion.estimate import DenseFlow, MotionMethod, cells_per_step
 from hybridcast.nowcasters.base import forecast_dataset, latest_frame, radar_status
 from hybridcast.nowcasters.scale_filter import filtered
-from hybridcast.predictors.radar import Situation, origins_of, rows_in_moving_frame, rows_of, situation_of
-from hybridcast.predictors.sources import Sources, guided, on_cells, planes_of
+from hybridcast.predictors.radar import (
+    PredictorState,
+    build_predictor_state,
+    departure_points,
+    predictors_eulerian,
+    predictors_lagrangian,
+)
+from hybridcast.predictors.sources import Sources, add_wind_guidance, coarsen_sources, compute_source_predictors
 from hybridcast_kernels import scales_cpu
 from hybridcast_kernels.devices import Device, kernels_for
 
@@ -83,9 +89,9 @@ class Blended(NamedTuple):
 class Look(NamedTuple):
     """All that members look at."""
 
-    situation: Situation
+    state: PredictorState
     rows: Array
-    """Predictors of cells at each lead time, ``(lead, cell, feature)``."""
+    """Predictors of cells at each lead time, ``(lead, cell, predictor)``."""
     places: NDArray[Any]
     """Row and column of where their air is in the frame that moves, ``(lead, cell, 2)``."""
     said: Said | None
@@ -167,7 +173,7 @@ class Hybrid:
         "lead_time")``, and the motion `u` and `v` too.
         """
         leads = check_lead_times(lead_times)
-        motion = guided(self.motion, self.sources, recent).estimate(recent)
+        motion = add_wind_guidance(self.motion, self.sources, recent).estimate(recent)
         latest, age = latest_frame(recent)
         frame = np.ascontiguousarray(latest.values, np.float32)
         flow = cells_per_step(motion, MINUTE)
@@ -215,7 +221,7 @@ class Hybrid:
         grid = Grid.of(recent, coarse, self.model.spacing, self.stride)
         asked = asked_times(ahead)
         cells = grid.cells(frame)
-        sources = Sources() if self.stage is None else on_cells(self.sources, recent, coarse, self.model.spacing)
+        sources = Sources() if self.stage is None else coarsen_sources(self.sources, recent, coarse, self.model.spacing)
         with ThreadPoolExecutor(1) as beside:  # hindcasts and the forecast itself do not wait for each other
             corrected_blend = beside.submit(self._live_blend, coarse)
             look = self.seen(coarse, _since_last(coarse, asked), cells, moving=True, sources=sources)
@@ -227,7 +233,7 @@ class Hybrid:
         there = _Places(grid, asked, ahead, flow, advected, frame, known)
         if self.stage is None:
             return self._of_radar(chances, there, blend)._replace(hindcasts=used)
-        inflow = inflow_of(look.situation, grid.every_cell, grid.shape, self._chances(self.stage))
+        inflow = inflow_of(look.state, grid.every_cell, grid.shape, self._chances(self.stage))
         rain = np.stack([model_rate(rows) for rows in look.rows])
         wetness = Wetness(frame, known, grid.filled(rain[None], cells, np.nan)[0], weight, inflow)
         return self._with_model(chances, there, blend, wetness)._replace(hindcasts=used)
@@ -330,7 +336,7 @@ class Hybrid:
         Parameters
         ----------
         rows
-            Predictors, shape ``(row, feature)``.
+            Predictors, shape ``(row, predictor)``.
         lead
             min, from the frame that moves.
         said
@@ -362,15 +368,17 @@ class Hybrid:
         The air is the one that is over the cells at the issue time (`moving`), or at the lead time.
         """
         others = Sources() if sources is None else sources
-        motion = guided(DenseFlow(), others, coarse).estimate(coarse)
+        motion = add_wind_guidance(DenseFlow(), others, coarse).estimate(coarse)
         smooth = filtered(coarse, motion, leads)["filtered_dbr"]
-        situation = situation_of(coarse, motion, leads, smooth, planes_of(others, coarse, motion, leads))
+        state = build_predictor_state(
+            coarse, motion, leads, smooth, compute_source_predictors(others, coarse, motion, leads)
+        )
         network = self.speaking.network
         said = None if network is None else said_of(inputs_of(coarse, motion, smooth=smooth), network)
         if moving:
             places = np.broadcast_to(cells, (len(leads), *cells.shape))
-            return Look(situation, rows_in_moving_frame(situation, cells), places, said)
-        return Look(situation, rows_of(situation, cells), origins_of(situation, cells), said)
+            return Look(state, predictors_lagrangian(state, cells), places, said)
+        return Look(state, predictors_eulerian(state, cells), departure_points(state, cells), said)
 
     def _live_blend(self, coarse: xr.DataArray) -> tuple[Blend, int]:
         """Correct the learned weights by hindcasts; give them, and how many hindcasts there were."""

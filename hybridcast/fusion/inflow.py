@@ -15,7 +15,7 @@ from scipy.ndimage import binary_dilation
 
 from hybridcast.core.types import Array
 from hybridcast.learned.nwp_stage import model_is_there, model_rate
-from hybridcast.predictors.radar import Situation, known_at, origins_of, rows_at
+from hybridcast.predictors.radar import PredictorState, departure_known, departure_points, predictors_at_lead
 
 Odds = Callable[[Array, float], Array]
 """From the predictors of cells and a lead time to log odds, ``(threshold, cell)``."""
@@ -35,12 +35,12 @@ class Inflow(NamedTuple):
     """Cells that the radar tells nothing of, and the model does, ``(lead, y, x)``."""
 
 
-def inflow_of(situation: Situation, cells: NDArray[np.int32], shape: tuple[int, int], odds: Odds) -> Inflow:
+def inflow_of(state: PredictorState, cells: NDArray[np.int32], shape: tuple[int, int], odds: Odds) -> Inflow:
     """Ask for what comes from outside.
 
     Parameters
     ----------
-    situation
+    state
         With sources; its lead times are those asked.
     cells
         Every second coarse cell: row and column, ``(cell, 2)``, in the order of a grid of `shape`.
@@ -49,17 +49,17 @@ def inflow_of(situation: Situation, cells: NDArray[np.int32], shape: tuple[int, 
     odds
         What members say.
     """
-    places = origins_of(situation, cells)
-    unknown = np.stack([~known_at(situation, p).reshape(shape) for p in places])
+    places = departure_points(state, cells)
+    unknown = np.stack([~departure_known(state, p).reshape(shape) for p in places])
     # lead times between two that were asked are interpolated: what is unknown at one of them is asked at both
     wanted = [np.asarray(unknown[max(0, k - 1) : k + 2].any(axis=0)) for k in range(len(places))]
-    made = [_at_lead(situation, k, places[k], cells, wanted[k], odds) for k in range(len(places))]
+    made = [_at_lead(state, k, places[k], cells, wanted[k], odds) for k in range(len(places))]
     chances = np.stack([one[0] for one in made], axis=1)
     return Inflow(chances, np.stack([one[1] for one in made]), unknown & np.isfinite(chances[0]))
 
 
 def _at_lead(
-    situation: Situation,
+    state: PredictorState,
     lead: int,
     places: Array,
     cells: NDArray[np.int32],
@@ -68,9 +68,9 @@ def _at_lead(
 ) -> tuple[Array, Array]:
     """Return probabilities ``(threshold, y, x)`` and the model's rain ``(y, x)`` at one lead time."""
     near = np.flatnonzero(binary_dilation(wanted, iterations=BESIDE))
-    rows = rows_at(situation, lead, places[near], cells[near])
+    rows = predictors_at_lead(state, lead, places[near], cells[near])
     there = model_is_there(rows)
-    found = odds(rows[there], float(situation.minutes[lead]))
+    found = odds(rows[there], float(state.minutes[lead]))
     chances = np.full((len(found), wanted.size), np.nan, np.float32)
     chances[:, near[there]] = found
     rate = np.full(wanted.size, np.nan, np.float32)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hybridcast.core.types import Array
 from hybridcast.errors import InputError
 from hybridcast.learned.training.samples import Samples
-from hybridcast.predictors.radar import EVERY_NAME, NAMES
+from hybridcast.predictors.radar import ALL_PREDICTORS, RADAR_PREDICTORS
 from hybridcast_kernels.trees_cpu import Forest, raw_scores
 
 #: mm/h
@@ -46,15 +46,15 @@ class BoostingSettings:
 class Boosting:
     """Trained trees; `scores` gives the logarithm of the odds of each threshold.
 
-    `features` are the predictors that it looks at: of the radar alone, of all sources, or, if the model is older, fewer
-    and in another order.
+    `predictors` names its inputs: those of the radar alone, those of all sources, or, in an older model, fewer and in
+    another order.
     """
 
     texts: tuple[str, ...]
     """LightGBM's own text of each model."""
     thresholds: tuple[float, ...] = THRESHOLDS
     """mm h-1, increasing."""
-    features: tuple[str, ...] = NAMES
+    predictors: tuple[str, ...] = RADAR_PREDICTORS
 
     def __post_init__(self) -> None:
         """Refuse models that do not fit together."""
@@ -76,17 +76,17 @@ class Boosting:
         Parameters
         ----------
         rows
-            Predictors, shape ``(row, feature)``, in the order of `hybridcast.predictors.radar.EVERY_NAME`.
+            Predictors, shape ``(row, predictor)``, in the order of `hybridcast.predictors.radar.ALL_PREDICTORS`.
 
         Returns
         -------
         ndarray
             float32, shape ``(threshold, row)``, decreasing along the thresholds.
         """
-        if self.features == EVERY_NAME[: len(self.features)]:
-            rows = rows[:, : len(self.features)]
+        if self.predictors == ALL_PREDICTORS[: len(self.predictors)]:
+            rows = rows[:, : len(self.predictors)]
         else:
-            rows = rows[:, [EVERY_NAME.index(name) for name in self.features]]
+            rows = rows[:, [ALL_PREDICTORS.index(name) for name in self.predictors]]
         rows = np.ascontiguousarray(rows, np.float32)
         return decreasing(np.stack([raw_scores(rows, forest) for forest in self.forests]))
 
@@ -107,7 +107,7 @@ def train_boosting(
     weight: Array,
     settings: BoostingSettings | None = None,
     thresholds: Sequence[float] = THRESHOLDS,
-    features: tuple[str, ...] = NAMES,
+    predictors: tuple[str, ...] = RADAR_PREDICTORS,
 ) -> Boosting:
     """Train a model for each threshold.
 
@@ -117,8 +117,8 @@ def train_boosting(
         Predictors and observations.
     weight
         How much each row counts, shape ``(row,)``, instead of the samples' own.
-    features
-        Predictors to look at, the first ones of `hybridcast.predictors.radar.EVERY_NAME`.
+    predictors
+        Predictors to look at, the first ones of `hybridcast.predictors.radar.ALL_PREDICTORS`.
     """
     import lightgbm
 
@@ -142,10 +142,10 @@ def train_boosting(
         "verbosity": -1,
     }
     data = lightgbm.Dataset(
-        np.ascontiguousarray(samples.predictors[:, : len(features)]),
+        np.ascontiguousarray(samples.predictors[:, : len(predictors)]),
         np.zeros(len(weight), np.float32),
         weight=weight / weight.mean(),
-        feature_name=list(features),
+        feature_name=list(predictors),
         params=parameters,
         free_raw_data=False,
     )
@@ -154,7 +154,7 @@ def train_boosting(
         data.set_label((samples.observed >= np.float32(threshold)).astype(np.float32))
         booster = lightgbm.train(parameters, data, num_boost_round=settings.trees)
         texts.append(booster.model_to_string())
-    return Boosting(tuple(texts), tuple(map(float, thresholds)), features)
+    return Boosting(tuple(texts), tuple(map(float, thresholds)), predictors)
 
 
 # --- from LightGBM's text to arrays ---------------------------------------------------------------------------

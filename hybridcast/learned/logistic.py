@@ -15,7 +15,7 @@ from scipy.special import expit
 from threadpoolctl import threadpool_limits
 
 from hybridcast.core.types import Array, Doubles
-from hybridcast.predictors.radar import EVERY_NAME, WET, WIDTHS
+from hybridcast.predictors.radar import ALL_PREDICTORS, WET, WIDTHS
 
 #: Log odds beyond this are certainty enough; what is surer is held here.
 SUREST = 9.0
@@ -105,7 +105,7 @@ def interpolated(values: Array, leads: Sequence[float], lead: float) -> Array:
 
 def inputs_of(rows: Array, columns: Sequence[str]) -> Array:
     """Take columns of predictors, missing ones 0; shares as the logarithm of their odds."""
-    taken = rows[:, [EVERY_NAME.index(name) for name in columns]]
+    taken = rows[:, [ALL_PREDICTORS.index(name) for name in columns]]
     for k, name in enumerate(columns):
         if "wet_" in name:
             share = np.clip(taken[:, k], 0, 1)
@@ -140,7 +140,7 @@ def fit_member(
     Parameters
     ----------
     rows
-        Predictors, shape ``(row, feature)``.
+        Predictors, shape ``(row, predictor)``.
     observed, weight, lead
         Rate (mm h-1), number of observations it stands for, and lead time (min), shape ``(row,)``.
     strength

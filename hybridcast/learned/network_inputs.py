@@ -19,7 +19,7 @@ from hybridcast.core.grid import block_size, decibels
 from hybridcast.core.types import MINUTE, Array
 from hybridcast.motion.estimate import cells_per_step, check_motion, usable_frames
 from hybridcast.nowcasters.scale_filter import filtered
-from hybridcast.predictors.radar import frame_before
+from hybridcast.predictors.radar import earlier_frame
 from hybridcast_kernels.advection_cpu import LINEAR
 from hybridcast_kernels.advection_cpu import advect as advect_arrays
 from hybridcast_kernels.trajectories import origins, sample
@@ -201,7 +201,7 @@ def _changes(recent: xr.DataArray, last: int, flow: Array, block: int) -> tuple[
     planes: dict[str, Array] = {}
     conditions = np.zeros(CONDITIONS, np.float32)
     for k, lag in enumerate(LAGS):
-        earlier, minutes = frame_before(until, lag)
+        earlier, minutes = earlier_frame(until, lag)
         if earlier is None:
             change = np.full_like(now, np.nan)
         else:

@@ -19,7 +19,7 @@ from hybridcast.learned.blend import Blend, Scored, fit_blend
 from hybridcast.learned.boosting import Boosting, BoostingSettings, train_boosting
 from hybridcast.learned.logistic import NWP, SUREST, LinearMember, fit_member
 from hybridcast.learned.training.samples import Samples
-from hybridcast.predictors.radar import EVERY_NAME, FEATURES
+from hybridcast.predictors.radar import ALL_PREDICTORS, PREDICTORS
 
 #: Its members, besides those of the radar.
 ALONE, FUSED = "nwp", "fused"
@@ -30,7 +30,7 @@ DROPPED = 0.3
 #: Rows that weights need at a lead time, at least.
 LEAST_ROWS = 50
 
-_RATE, _NWP_RATE = EVERY_NAME.index("rate"), EVERY_NAME.index("nwp_rate")
+_RATE, _NWP_RATE = ALL_PREDICTORS.index("rate"), ALL_PREDICTORS.index("nwp_rate")
 
 
 class SourceMembers(NamedTuple):
@@ -64,7 +64,7 @@ class SourceStage:
         of_radar
             What its members say, in the order of `inside`, shape ``(member, threshold, row)``.
         rows
-            Predictors of all sources, shape ``(row, feature)``.
+            Predictors of all sources, shape ``(row, predictor)``.
         lead
             min.
 
@@ -125,7 +125,7 @@ def train_source_members(
     data = (kept.predictors, kept.observed, of_row, kept.lead, thresholds)
     alone = fit_member(ALONE, NWP, *data)
     thinned = kept._replace(predictors=_with_gaps(kept.predictors, kept.case, settings.seed))
-    return SourceMembers(alone, train_boosting(thinned, of_row, settings, thresholds, EVERY_NAME))
+    return SourceMembers(alone, train_boosting(thinned, of_row, settings, thresholds, ALL_PREDICTORS))
 
 
 def _with_gaps(predictors: Array, case: NDArray[np.int32], seed: int) -> Array:
@@ -134,7 +134,7 @@ def _with_gaps(predictors: Array, case: NDArray[np.int32], seed: int) -> Array:
     generator = np.random.default_rng(seed)
     count = int(case.max(initial=0)) + 1
     for group in OPTIONAL:
-        columns = [EVERY_NAME.index(feature.name) for feature in FEATURES if feature.group == group]
+        columns = [ALL_PREDICTORS.index(predictor.name) for predictor in PREDICTORS if predictor.group == group]
         gone = (generator.random(count) < DROPPED)[case]
         for column in columns:
             out[gone, column] = np.nan

@@ -29,7 +29,7 @@ from hybridcast.learned.boosting import Boosting
 from hybridcast.learned.logistic import LinearMember
 from hybridcast.learned.network import Network, NetworkSettings
 from hybridcast.learned.nwp_stage import SourceMembers, SourceStage
-from hybridcast.predictors.radar import EVERY_NAME, FEATURES
+from hybridcast.predictors.radar import ALL_PREDICTORS, PREDICTORS
 
 FORMAT = 2
 MANIFEST = "manifest.json"
@@ -127,12 +127,12 @@ def _part_of(forest: str, threshold: float) -> str:
 
 
 def _manifest(model: TrainedModel, sums: dict[str, str]) -> dict[str, Any]:
-    units = {feature.name: feature.units for feature in FEATURES}
+    units = {predictor.name: predictor.units for predictor in PREDICTORS}
     return {
         "format": FORMAT,
         "spacing_m": model.spacing,
         "thresholds_mm_per_h": list(model.boosting.thresholds),
-        "features": [{"name": name, "units": units[name]} for name in model.boosting.features],
+        "features": [{"name": name, "units": units[name]} for name in model.boosting.predictors],
         "linear": [_linear_told(member) for member in model.linear],
         "blend": _blend_told(model.blend),
         "network": None if model.network is None else asdict(model.network.settings),
@@ -152,7 +152,7 @@ def _blend_told(blend: Blend) -> dict[str, Any]:
 
 def _sources_told(stage: SourceStage, units: dict[str, str]) -> dict[str, Any]:
     return {
-        "features": [{"name": name, "units": units[name]} for name in stage.members.fused.features],
+        "features": [{"name": name, "units": units[name]} for name in stage.members.fused.predictors],
         "nwp": _linear_told(stage.members.alone),
         "inside": _blend_told(stage.inside),
         "outside": _blend_told(stage.outside),
@@ -189,7 +189,7 @@ def _check_predictors(manifest: dict[str, Any], folder: Path) -> None:
     if manifest["sources"] is not None:
         asked += [entry["name"] for entry in manifest["sources"]["features"]]
         asked += manifest["sources"]["nwp"]["columns"]
-    unknown = [name for name in asked if name not in EVERY_NAME]
+    unknown = [name for name in asked if name not in ALL_PREDICTORS]
     if unknown:
         raise InputError(
             f"{folder} asks for the predictors {', '.join(unknown)}",
@@ -220,7 +220,7 @@ def _checked(model: TrainedModel, folder: Path) -> TrainedModel:
 
 
 def _assembled(manifest: dict[str, Any], parts: dict[str, bytes]) -> TrainedModel:
-    features = tuple(entry["name"] for entry in manifest["features"])
+    predictors = tuple(entry["name"] for entry in manifest["features"])
     thresholds = tuple(map(float, manifest["thresholds_mm_per_h"]))
     tensors = load_tensors(parts[WEIGHTS])
     linear = tuple(_linear(entry, tensors) for entry in manifest["linear"])
@@ -231,7 +231,7 @@ def _assembled(manifest: dict[str, Any], parts: dict[str, bytes]) -> TrainedMode
     if network is not None:
         plain = Blend(tuple(name for name in members if name != NETWORK), thresholds, leads, tensors["plain"])
     return TrainedModel(
-        boosting=_forests("boosting", parts, thresholds, features),
+        boosting=_forests("boosting", parts, thresholds, predictors),
         linear=linear,
         blend=Blend(members, thresholds, leads, tensors["blend"]),
         spacing=float(manifest["spacing_m"]),
@@ -246,15 +246,17 @@ def _linear(entry: dict[str, Any], tensors: dict[str, Any]) -> LinearMember:
     return LinearMember(entry["name"], tuple(entry["columns"]), tuple(entry["leads_min"]), tensors[entry["name"]])
 
 
-def _forests(name: str, parts: dict[str, bytes], thresholds: tuple[float, ...], features: tuple[str, ...]) -> Boosting:
-    return Boosting(tuple(parts[_part_of(name, t)].decode() for t in thresholds), thresholds, features)
+def _forests(
+    name: str, parts: dict[str, bytes], thresholds: tuple[float, ...], predictors: tuple[str, ...]
+) -> Boosting:
+    return Boosting(tuple(parts[_part_of(name, t)].decode() for t in thresholds), thresholds, predictors)
 
 
 def _stage(
     told: dict[str, Any], parts: dict[str, bytes], tensors: dict[str, Any], thresholds: tuple[float, ...]
 ) -> SourceStage:
-    features = tuple(entry["name"] for entry in told["features"])
-    members = SourceMembers(_linear(told["nwp"], tensors), _forests("fused", parts, thresholds, features))
+    predictors = tuple(entry["name"] for entry in told["features"])
+    members = SourceMembers(_linear(told["nwp"], tensors), _forests("fused", parts, thresholds, predictors))
     blends = (
         Blend(tuple(told[k]["members"]), thresholds, tuple(told[k]["leads_min"]), tensors[k])
         for k in ("inside", "outside")

@@ -49,11 +49,11 @@ PLANES = (
     ("nwp_humidity", "1", "relative humidity"),
     ("nwp_cape", "J kg-1", "convective available potential energy"),
 )
-NAMES = tuple(name for name, _, _ in PLANES)
+NWP_PREDICTORS = tuple(name for name, _, _ in PLANES)
 
 
-def plane_times(recent: xr.DataArray, lead_times: ArrayLike) -> NDArray[np.datetime64]:
-    """Return the times that `nwp_planes` needs model fields at: frames of the last hour, and valid times.
+def nwp_field_times(recent: xr.DataArray, lead_times: ArrayLike) -> NDArray[np.datetime64]:
+    """Return the times that `compute_nwp_predictors` needs model fields at: frames of the last hour, and valid times.
 
     Parameters
     ----------
@@ -67,13 +67,15 @@ def plane_times(recent: xr.DataArray, lead_times: ArrayLike) -> NDArray[np.datet
     return np.union1d(past, times[-1] + np.asarray(lead_times, "timedelta64[ns]"))
 
 
-def nwp_planes(nwp_on_grid: xr.Dataset | None, recent: xr.DataArray, lead_times: ArrayLike) -> dict[str, Array]:
+def compute_nwp_predictors(
+    nwp_on_grid: xr.Dataset | None, recent: xr.DataArray, lead_times: ArrayLike
+) -> dict[str, Array]:
     """Make the planes of the model.
 
     Parameters
     ----------
     nwp_on_grid
-        What `hybridcast.nwp.on_radar_grid` gave at `plane_times`, from runs that were `available`; or None.
+        What `hybridcast.nwp.on_radar_grid` gave at `nwp_field_times`, from runs that were `available`; or None.
     recent
         Precipitation field up to the issue time, its last time, on cells of about 2 km.
     lead_times
@@ -87,7 +89,7 @@ def nwp_planes(nwp_on_grid: xr.Dataset | None, recent: xr.DataArray, lead_times:
     issue = recent["time"].values[-1]
     valid = issue + np.asarray(lead_times, "timedelta64[ns]")
     shape = (valid.size, recent.sizes["y"], recent.sizes["x"])
-    planes = {name: np.full(shape, np.nan, np.float32) for name in NAMES}
+    planes = {name: np.full(shape, np.nan, np.float32) for name in NWP_PREDICTORS}
     if nwp_on_grid is None or not nwp_on_grid.sizes["reference_time"]:
         return planes
     runs = _newest_first(nwp_on_grid)

@@ -7,8 +7,8 @@ a cell is.
 Large neighbourhoods hold on to the edge: air from beyond it is like the air at the edge, which is better than nothing
 known. What lies outside the coverage at the place itself is NaN.
 
-Rows are as wide as `NAMES`, what the radar tells; with other sources, as `EVERY_NAME`: model fields, the ground and
-stations are looked at where the air will be. What a source does not tell is NaN.
+Rows have the columns `RADAR_PREDICTORS`, or `ALL_PREDICTORS` if there are other sources: NWP, terrain and stations, all
+taken at the target cell. Values that a source does not have are NaN.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from hybridcast.core.grid import decibels, known_mean, local_correlation, window
 from hybridcast.core.types import MINUTE, Array
 from hybridcast.motion.estimate import cells_per_step, usable_frames
 from hybridcast.nowcasters.scale_filter import filtered
-from hybridcast.predictors.nwp import PLANES as OF_NWP
-from hybridcast.predictors.stations import PLANES as OF_STATIONS
-from hybridcast.predictors.terrain import PLANES as OF_TERRAIN
+from hybridcast.predictors.nwp import PLANES as _NWP_PLANES
+from hybridcast.predictors.stations import PLANES as _STATION_PLANES
+from hybridcast.predictors.terrain import PLANES as _TERRAIN_PLANES
 from hybridcast_kernels.trajectories import origins, sample
 
 Group = Literal["radar", "station", "nwp", "terrain", "time"]
@@ -48,7 +48,7 @@ ASIDE = 10.0
 
 
 @dataclass(frozen=True)
-class Feature:
+class Predictor:
     """One predictor."""
 
     name: str
@@ -57,21 +57,21 @@ class Feature:
     meaning: str
 
 
-def _radar_features() -> list[Feature]:
-    made = [Feature("rate", "dB", "radar", "advected rate, decibels above 0.1 mm/h, NaN where unknown")]
+def _radar_predictors() -> list[Predictor]:
+    made = [Predictor("rate", "dB", "radar", "advected rate, decibels above 0.1 mm/h, NaN where unknown")]
     for width in WIDTHS:
-        made.append(Feature(f"mean_{width}", "dB", "radar", f"mean within {width} km of the origin"))
+        made.append(Predictor(f"mean_{width}", "dB", "radar", f"mean within {width} km of the origin"))
         for wet in WET:
             made.append(
-                Feature(f"wet_{wet:g}_{width}", "1", "radar", f"share at or above {wet:g} mm/h within {width} km")
+                Predictor(f"wet_{wet:g}_{width}", "1", "radar", f"share at or above {wet:g} mm/h within {width} km")
             )
-    made += [Feature(f"max_{width}", "dB", "radar", f"maximum within {width} km of the origin") for width in MAXIMA]
+    made += [Predictor(f"max_{width}", "dB", "radar", f"maximum within {width} km of the origin") for width in MAXIMA]
     for lag in LAGS:
         for width in TENDENCY_WIDTHS:
             meaning = f"change of the mean within {width} km in the moving frame over the last {lag} min"
-            made.append(Feature(f"tendency_{lag}_{width}", "dB per 10 min", "radar", meaning))
+            made.append(Predictor(f"tendency_{lag}_{width}", "dB per 10 min", "radar", meaning))
         made.append(
-            Feature(
+            Predictor(
                 f"skill_{lag}",
                 "1",
                 "radar",
@@ -79,19 +79,19 @@ def _radar_features() -> list[Feature]:
             )
         )
     made += [
-        Feature("known_16", "1", "radar", "share of cells within 16 km of the origin that the radar sees"),
-        Feature("known_64", "1", "radar", "the same within 64 km"),
-        Feature(
+        Predictor("known_16", "1", "radar", "share of cells within 16 km of the origin that the radar sees"),
+        Predictor("known_64", "1", "radar", "the same within 64 km"),
+        Predictor(
             "inflow",
             "km",
             "radar",
             "distance from the origin to the nearest unknown cell, negative outside the coverage",
         ),
-        Feature("speed", "m s-1", "radar", "speed of the motion at the origin"),
-        Feature("divergence", "h-1", "radar", "divergence of the motion at the origin"),
+        Predictor("speed", "m s-1", "radar", "speed of the motion at the origin"),
+        Predictor("divergence", "h-1", "radar", "divergence of the motion at the origin"),
     ]
     made += [
-        Feature(f"{side}_4", "dB", "radar", f"mean within 4 km, {ASIDE:g} km {words}")
+        Predictor(f"{side}_4", "dB", "radar", f"mean within 4 km, {ASIDE:g} km {words}")
         for side, words in (
             ("ahead", "ahead of the origin"),
             ("behind", "behind it"),
@@ -100,39 +100,39 @@ def _radar_features() -> list[Feature]:
         )
     ]
     made += [
-        Feature("here_mean_8", "dB", "radar", "mean within 8 km of the place itself at the issue time"),
-        Feature("here_mean_32", "dB", "radar", "the same within 32 km"),
-        Feature("here_wet_1_16", "1", "radar", "share at or above 1 mm/h within 16 km of the place itself"),
-        Feature("filter", "dB", "radar", "value of the scale filter at the lead time, dB of 1 mm/h"),
-        Feature("filter_8", "dB", "radar", "its mean within 8 km"),
-        Feature("displacement", "km", "radar", "how far the air has come"),
-        Feature("lead_time", "min", "time", "lead time"),
+        Predictor("here_mean_8", "dB", "radar", "mean within 8 km of the place itself at the issue time"),
+        Predictor("here_mean_32", "dB", "radar", "the same within 32 km"),
+        Predictor("here_wet_1_16", "1", "radar", "share at or above 1 mm/h within 16 km of the place itself"),
+        Predictor("filter", "dB", "radar", "value of the scale filter at the lead time, dB of 1 mm/h"),
+        Predictor("filter_8", "dB", "radar", "its mean within 8 km"),
+        Predictor("displacement", "km", "radar", "how far the air has come"),
+        Predictor("lead_time", "min", "time", "lead time"),
     ]
     return made
 
 
-def _source_features() -> list[Feature]:
+def _source_predictors() -> list[Predictor]:
     groups: tuple[tuple[Group, tuple[tuple[str, str, str], ...]], ...] = (
-        ("nwp", OF_NWP),
-        ("terrain", OF_TERRAIN),
-        ("station", OF_STATIONS),
+        ("nwp", _NWP_PLANES),
+        ("terrain", _TERRAIN_PLANES),
+        ("station", _STATION_PLANES),
     )
-    return [Feature(name, units, group, meaning) for group, planes in groups for name, units, meaning in planes]
+    return [Predictor(name, units, group, meaning) for group, planes in groups for name, units, meaning in planes]
 
 
-_OF_RADAR = _radar_features()
-FEATURES: tuple[Feature, ...] = (*_OF_RADAR, *_source_features())
+_OF_RADAR = _radar_predictors()
+PREDICTORS: tuple[Predictor, ...] = (*_OF_RADAR, *_source_predictors())
 #: What the radar tells, with the lead time.
-NAMES = tuple(feature.name for feature in _OF_RADAR)
+RADAR_PREDICTORS = tuple(predictor.name for predictor in _OF_RADAR)
 #: The same, and what other sources tell.
-EVERY_NAME = tuple(feature.name for feature in FEATURES)
-SOURCE_NAMES = EVERY_NAME[len(NAMES) :]
+ALL_PREDICTORS = tuple(predictor.name for predictor in PREDICTORS)
+SOURCE_PREDICTORS = ALL_PREDICTORS[len(RADAR_PREDICTORS) :]
 _ASIDE_NAMES = ("ahead_4", "behind_4", "left_4", "right_4")
 _HERE = {"here_mean_8": "mean_8", "here_mean_32": "mean_32", "here_wet_1_16": "wet_1_16"}
 _FILTER = ("filter", "filter_8")
 #: Those that are planes around the issue time.
-_PLANES = tuple(n for n in NAMES if n not in (*_ASIDE_NAMES, *_HERE, *_FILTER, "displacement", "lead_time"))
-_INDEX = {name: k for k, name in enumerate(NAMES)}
+_PLANES = tuple(n for n in RADAR_PREDICTORS if n not in (*_ASIDE_NAMES, *_HERE, *_FILTER, "displacement", "lead_time"))
+_INDEX = {name: k for k, name in enumerate(RADAR_PREDICTORS)}
 _AT = {
     kind: [_INDEX[name] for name in names]
     for kind, names in {"planes": _PLANES, "here": tuple(_HERE), "aside": _ASIDE_NAMES, "filter": _FILTER}.items()
@@ -140,7 +140,7 @@ _AT = {
 _HERE_PLANES = [_PLANES.index(name) for name in _HERE.values()]
 
 
-class Situation(NamedTuple):
+class PredictorState(NamedTuple):
     """What is known at the issue time, from which the predictors of all cells are taken."""
 
     planes: Array
@@ -160,13 +160,13 @@ class Situation(NamedTuple):
 # --- planes ---------------------------------------------------------------------------------------------------
 
 
-def situation_of(
+def build_predictor_state(
     recent: xr.DataArray,
     motion: xr.Dataset,
     lead_times: NDArray[np.timedelta64],
     smooth: xr.DataArray | None = None,
     sources: dict[str, Array] | None = None,
-) -> Situation:
+) -> PredictorState:
     """Make what predictors are taken from, from the frames up to the issue time and their motion.
 
     Parameters
@@ -181,7 +181,7 @@ def situation_of(
         `filtered_dbr` of `hybridcast.nowcasters.scale_filter.filtered` at these lead times, where it is there already.
     sources
         Planes of other sources by name, ``(lead, y, x)`` or, where they do not change, ``(y, x)``; see
-        `hybridcast.predictors.sources.planes_of`. None: rows are as wide as `NAMES`.
+        `hybridcast.predictors.sources.compute_source_predictors`. None: rows are as wide as `RADAR_PREDICTORS`.
     """
     dy, dx = metres_per_cell(recent)
     cell = abs(dy) / 1e3, float(np.abs(dx).mean()) / 1e3
@@ -198,14 +198,14 @@ def situation_of(
         smooth = filtered(recent, motion, lead_times)["filtered_dbr"]
     minutes = ((np.asarray(lead_times) + age) / MINUTE).astype(np.float32)
     ahead = None if sources is None else _stacked(sources, (minutes.size, *latest.shape))
-    return Situation(planes, _with_mean(smooth.values, 8, cell), minutes, flow, cell, ahead)
+    return PredictorState(planes, _with_mean(smooth.values, 8, cell), minutes, flow, cell, ahead)
 
 
 def _stacked(sources: dict[str, Array], shape: tuple[int, ...]) -> Array:
     """Put the planes of sources side by side, ``(lead, y, x, plane)``; NaN where a plane is not there."""
-    out = np.full((*shape, len(SOURCE_NAMES)), np.nan, np.float32)
+    out = np.full((*shape, len(SOURCE_PREDICTORS)), np.nan, np.float32)
     for name, plane in sources.items():
-        out[..., SOURCE_NAMES.index(name)] = plane
+        out[..., SOURCE_PREDICTORS.index(name)] = plane
     return out
 
 
@@ -257,7 +257,7 @@ def _past(
     shape = now.shape
     made: dict[str, Array] = {}
     for lag in LAGS:
-        earlier, minutes = frame_before(recent, lag)
+        earlier, minutes = earlier_frame(recent, lag)
         if earlier is None:
             nothing = np.full(shape, np.nan, np.float32)
             made |= {f"tendency_{lag}_{width}": nothing for width in TENDENCY_WIDTHS} | {f"skill_{lag}": nothing}
@@ -275,7 +275,7 @@ def _past(
     return made
 
 
-def frame_before(recent: xr.DataArray, lag: float) -> tuple[xr.DataArray | None, float]:
+def earlier_frame(recent: xr.DataArray, lag: float) -> tuple[xr.DataArray | None, float]:
     """Return the frame closest to `lag` min before the last one that holds any value, and how long before it is."""
     ages = (recent["time"].values[-1] - recent["time"].values) / MINUTE
     order = np.argsort(np.abs(ages - lag), kind="stable")
@@ -297,102 +297,103 @@ def _motion_planes(motion: xr.Dataset, cell: tuple[float, float]) -> dict[str, A
 # --- rows -----------------------------------------------------------------------------------------------------
 
 
-def rows_of(situation: Situation, cells: NDArray[np.int32]) -> Array:
-    """Return the predictors of some cells at all lead times of the situation.
+def predictors_eulerian(state: PredictorState, cells: NDArray[np.int32]) -> Array:
+    """Return the predictors of some cells at all lead times of the state.
 
     Parameters
     ----------
-    situation
-        What `situation_of` made.
+    state
+        What `build_predictor_state` made.
     cells
         Row and column, shape ``(cell, 2)``.
 
     Returns
     -------
     ndarray
-        float32, shape ``(lead, cell, feature)``, features as `NAMES` has them, or `EVERY_NAME`.
+        float32, shape ``(lead, cell, predictor)``, predictors as `RADAR_PREDICTORS` has them, or `ALL_PREDICTORS`.
     """
-    places = origins_of(situation, cells)
-    rows = _empty_rows(situation, len(cells))
-    for k in range(situation.minutes.size):
-        _fill_at(rows[k], situation, k, places[k], cells)
+    places = departure_points(state, cells)
+    rows = _empty_rows(state, len(cells))
+    for k in range(state.minutes.size):
+        _fill_at(rows[k], state, k, places[k], cells)
     return rows
 
 
-def rows_at(situation: Situation, lead: int, places: Array, cells: NDArray[np.int32]) -> Array:
+def predictors_at_lead(state: PredictorState, lead: int, places: Array, cells: NDArray[np.int32]) -> Array:
     """Return the predictors of some cells at one lead time, by its number, whose air comes from `places`."""
-    rows: Array = _empty_rows(situation, len(cells))[0]
-    _fill_at(rows, situation, lead, places, cells)
+    rows: Array = _empty_rows(state, len(cells))[0]
+    _fill_at(rows, state, lead, places, cells)
     return rows
 
 
-def _fill_at(rows: Array, situation: Situation, lead: int, places: Array, cells: NDArray[np.int32]) -> None:
+def _fill_at(rows: Array, state: PredictorState, lead: int, places: Array, cells: NDArray[np.int32]) -> None:
     there = cells.astype(np.float32)
-    here = sample(situation.planes, there)
-    _fill(rows, situation, lead, sample(situation.planes, places), here, places, there)
+    here = sample(state.planes, there)
+    _fill(rows, state, lead, sample(state.planes, places), here, places, there)
 
 
-def known_at(situation: Situation, places: Array) -> NDArray[np.bool_]:
+def departure_known(state: PredictorState, places: Array) -> NDArray[np.bool_]:
     """Tell for which places, ``(place, 2)``, the frame that moves knows the air: inside the grid, and seen."""
-    rate = np.ascontiguousarray(situation.planes[..., :1])
+    rate = np.ascontiguousarray(state.planes[..., :1])
     edge = np.array(rate.shape[:2], np.float32) - 1
     inside = ((places >= 0) & (places <= edge)).all(axis=1)
     known: NDArray[np.bool_] = inside & np.isfinite(sample(rate, places)[:, 0])
     return known
 
 
-def origins_of(situation: Situation, cells: NDArray[np.int32]) -> Array:
+def departure_points(state: PredictorState, cells: NDArray[np.int32]) -> Array:
     """Return row and column of where the air over some cells at each lead time comes from, ``(lead, cell, 2)``."""
-    return origins(situation.flow, situation.minutes, cells, LONGEST_STEP)
+    return origins(state.flow, state.minutes, cells, LONGEST_STEP)
 
 
-def rows_in_moving_frame(situation: Situation, cells: NDArray[np.int32]) -> Array:
+def predictors_lagrangian(state: PredictorState, cells: NDArray[np.int32]) -> Array:
     """Return the predictors of the air that is over some cells at the issue time, at all lead times.
 
-    As `rows_of`, but for where the air of `cells` will be; nothing has to be interpolated in the moving frame then.
+    As `predictors_eulerian`, but for the points that the air over `cells` moves to, so that fields at the issue time
+    need no interpolation.
     """
-    there = origins(-situation.flow, situation.minutes, cells, LONGEST_STEP)
+    there = origins(-state.flow, state.minutes, cells, LONGEST_STEP)
     places = cells.astype(np.float32)
-    sampled = situation.planes[cells[:, 0], cells[:, 1]]
-    rows = _empty_rows(situation, len(cells))
-    for k in range(situation.minutes.size):
-        here = sample(situation.planes, there[k])
-        _fill(rows[k], situation, k, sampled, here, places, there[k])
+    sampled = state.planes[cells[:, 0], cells[:, 1]]
+    rows = _empty_rows(state, len(cells))
+    for k in range(state.minutes.size):
+        here = sample(state.planes, there[k])
+        _fill(rows[k], state, k, sampled, here, places, there[k])
     return rows
 
 
-def _empty_rows(situation: Situation, cells: int) -> Array:
-    width = len(NAMES) if situation.ahead is None else len(EVERY_NAME)
-    return np.empty((situation.minutes.size, cells, width), np.float32)
+def _empty_rows(state: PredictorState, cells: int) -> Array:
+    width = len(RADAR_PREDICTORS) if state.ahead is None else len(ALL_PREDICTORS)
+    return np.empty((state.minutes.size, cells, width), np.float32)
 
 
 def _fill(
-    rows: Array, situation: Situation, lead: int, sampled: Array, here: Array, places: Array, there: Array
+    rows: Array, state: PredictorState, lead: int, sampled: Array, here: Array, places: Array, there: Array
 ) -> None:
     """Put together the predictors of air that comes from `places`, whose planes are `sampled`, and goes `there`."""
-    cell = np.array(situation.cell, np.float32)
-    edge = np.array(situation.planes.shape[:2], np.float32) - 1
+    cell = np.array(state.cell, np.float32)
+    edge = np.array(state.planes.shape[:2], np.float32) - 1
     beyond = np.maximum(np.maximum(-places, places - edge), 0) * cell
     rows[:, _AT["planes"]] = sampled
     rows[(beyond > 0).any(axis=1), _INDEX["rate"]] = np.nan
     rows[:, _INDEX["inflow"]] -= np.hypot(beyond[:, 0], beyond[:, 1])
     rows[:, _AT["here"]] = here[:, _HERE_PLANES]
-    rows[:, _AT["aside"]] = _aside(situation, places)
-    rows[:, _AT["filter"]] = sample(situation.filtered[lead], there)
+    rows[:, _AT["aside"]] = _aside(state, places)
+    rows[:, _AT["filter"]] = sample(state.filtered[lead], there)
     moved = (places - there) * cell
     rows[:, _INDEX["displacement"]] = np.hypot(moved[:, 0], moved[:, 1])
-    rows[:, _INDEX["lead_time"]] = situation.minutes[lead]
-    if situation.ahead is not None:
-        rows[:, len(NAMES) :] = sample(situation.ahead[lead], there)
+    rows[:, _INDEX["lead_time"]] = state.minutes[lead]
+    if state.ahead is not None:
+        rows[:, len(RADAR_PREDICTORS) :] = sample(state.ahead[lead], there)
 
 
-def _aside(situation: Situation, places: Array) -> Array:
+def _aside(state: PredictorState, places: Array) -> Array:
     """Mean within 4 km, ahead of the places, behind, left and right, shape ``(place, 4)``."""
-    cell = np.array(situation.cell, np.float32)
-    flow = sample(np.ascontiguousarray(np.moveaxis(situation.flow, 0, -1)), places)
+    cell = np.array(state.cell, np.float32)
+    flow = sample(np.ascontiguousarray(np.moveaxis(state.flow, 0, -1)), places)
     way = flow[:, ::-1] * cell
     ahead = way / np.maximum(np.hypot(way[:, 0], way[:, 1]), np.float32(1e-6))[:, None] * np.float32(ASIDE)
     across = np.stack([ahead[:, 1], -ahead[:, 0]], axis=1)
     plane = _PLANES.index("mean_4")
-    field = np.ascontiguousarray(situation.planes[..., plane : plane + 1])
+    field = np.ascontiguousarray(state.planes[..., plane : plane + 1])
     return np.concatenate([sample(field, places + d / cell) for d in (ahead, -ahead, across, -across)], axis=1)

@@ -1,7 +1,7 @@
-"""Other observations at an issue time: those that were there, and what they tell at the cells of the radar.
+"""Data besides radar at an issue time: selection of what was available, and predictors computed from it.
 
-A `Sources` holds what remains of model runs, heights and the like once everything is left out that was not there at
-the issue time. It is made by `sources_at`, which names what it leaves out and why; `planes_of` makes predictors of it.
+`Sources` holds the NWP runs, terrain and station reports that were available at the issue time. `select_sources` builds
+it and records what was left out and why; `compute_source_predictors` computes predictors from it.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from hybridcast.nwp.availability import DELAY, available
 from hybridcast.nwp.regrid import on_radar_grid
 from hybridcast.nwp.schema import RATE, WIND
 from hybridcast.nwp.steering import steering_wind
-from hybridcast.predictors.nwp import nwp_planes, plane_times
-from hybridcast.predictors.stations import station_planes
-from hybridcast.predictors.terrain import terrain_planes
+from hybridcast.predictors.nwp import compute_nwp_predictors, nwp_field_times
+from hybridcast.predictors.stations import compute_station_predictors
+from hybridcast.predictors.terrain import compute_terrain_predictors
 from hybridcast.stations.clock import clock_offset
 from hybridcast.stations.collocation import places_on
 from hybridcast.stations.quality import checked_reports
@@ -71,7 +71,7 @@ class _Found:
     left_out: list[str] = field(default_factory=list)
 
 
-def sources_at(
+def select_sources(
     recent: xr.DataArray,
     *,
     nwp: xr.Dataset | None = None,
@@ -91,7 +91,7 @@ def sources_at(
         Heights, as `hybridcast.open_terrain` gives them, on the grid of `recent`.
     stations
         Reports, as `hybridcast.open_stations` gives them. They are checked, against each other and the radar, whose
-        clock may be another one: see `offset_of`.
+        clock may be another one: see `determine_clock_offset`.
     delay
         From the start of a model run until it is there.
 
@@ -166,7 +166,7 @@ def _reports_at(stations: xr.Dataset | None, recent: xr.DataArray) -> _Found:
     if not inside.any():
         return _Found(None, left_out=[f"stations ({known.sizes['station']}, none of them on the radar's grid)"])
     known = known.isel(station=inside)
-    later = offset_of(known, recent)
+    later = determine_clock_offset(known, recent)
     reports, quality = checked_reports(known, recent, offset=later)
     reported = np.isfinite(reports[NAME].values).any(axis=0)
     if not reported.any():
@@ -179,7 +179,7 @@ def _reports_at(stations: xr.Dataset | None, recent: xr.DataArray) -> _Found:
     return _Found(reports.assign_attrs({OFFSET: later / MINUTE}), [f"{count} stations ({age:g} min old{clock})"])
 
 
-def offset_of(stations: xr.Dataset, recent: xr.DataArray) -> np.timedelta64:
+def determine_clock_offset(stations: xr.Dataset, recent: xr.DataArray) -> np.timedelta64:
     """Return how much later rain is at the stations than the radar's stamps say.
 
     It is what ``attrs["clock_offset_minutes"]`` of the reports says, which is best found once, over days of radar, by
@@ -191,7 +191,7 @@ def offset_of(stations: xr.Dataset, recent: xr.DataArray) -> np.timedelta64:
     return np.timedelta64(0, "s") if found is None else found.offset
 
 
-def on_cells(sources: Sources, recent: xr.DataArray, coarse: xr.DataArray, spacing: float) -> Sources:
+def coarsen_sources(sources: Sources, recent: xr.DataArray, coarse: xr.DataArray, spacing: float) -> Sources:
     """Put what lies on the radar's grid onto the coarser cells of `coarse`; other model fields have their own grid."""
     if coarse.shape[-2:] == recent.shape[-2:]:
         return sources
@@ -203,7 +203,7 @@ def on_cells(sources: Sources, recent: xr.DataArray, coarse: xr.DataArray, spaci
     return replace(sources, terrain=terrain, nwp=nwp)
 
 
-def planes_of(
+def compute_source_predictors(
     sources: Sources, recent: xr.DataArray, motion: xr.Dataset, lead_times: NDArray[np.timedelta64]
 ) -> dict[str, Array] | None:
     """Make predictors of all there is; None if there is nothing.
@@ -222,23 +222,25 @@ def planes_of(
     Returns
     -------
     dict
-        By the names in `hybridcast.predictors.radar.SOURCE_NAMES`: float32, shape ``(lead, y, x)`` or ``(y, x)``.
+        By the names in `hybridcast.predictors.radar.SOURCE_PREDICTORS`: float32, shape ``(lead, y, x)`` or ``(y, x)``.
     """
     if not sources:
         return None
     planes: dict[str, Array] = {}
     if sources.nwp is not None:
-        there = on_radar_grid(sources.nwp, recent, plane_times(recent, lead_times))
-        planes |= nwp_planes(there, recent, lead_times)
+        there = on_radar_grid(sources.nwp, recent, nwp_field_times(recent, lead_times))
+        planes |= compute_nwp_predictors(there, recent, lead_times)
     if sources.terrain is not None:
         u, v = (motion[name].transpose("y", "x").values for name in ("u", "v"))
-        planes |= terrain_planes(sources.terrain, u, v)
+        planes |= compute_terrain_predictors(sources.terrain, u, v)
     if sources.stations is not None:
-        planes |= station_planes(sources.stations, recent, offset=offset_of(sources.stations, recent))
+        planes |= compute_station_predictors(
+            sources.stations, recent, offset=determine_clock_offset(sources.stations, recent)
+        )
     return planes
 
 
-def wind_at(sources: Sources, recent: xr.DataArray) -> xr.Dataset | None:
+def compute_guidance_wind(sources: Sources, recent: xr.DataArray) -> xr.Dataset | None:
     """Return the model's wind at the issue time on the grid of `recent`; None where there is none."""
     if sources.nwp is None or not set(WIND) <= set(sources.nwp.data_vars):
         return None
@@ -246,10 +248,19 @@ def wind_at(sources: Sources, recent: xr.DataArray) -> xr.Dataset | None:
     return steering_wind(on_radar_grid(sources.nwp[list(WIND)], recent, [issue]), issue)
 
 
-def guided(method: MotionMethod, sources: Sources, recent: xr.DataArray) -> MotionMethod:
+def add_wind_guidance(method: MotionMethod, sources: Sources, recent: xr.DataArray) -> MotionMethod:
     """Let the model's wind, where there is one, fill in where there is no echo."""
-    wind = wind_at(sources, recent)
+    wind = compute_guidance_wind(sources, recent)
     return method if wind is None else GuidedFlow(method, wind)
 
 
-__all__ = ["OFFSET", "Sources", "guided", "offset_of", "on_cells", "planes_of", "sources_at", "wind_at"]
+__all__ = [
+    "OFFSET",
+    "Sources",
+    "add_wind_guidance",
+    "coarsen_sources",
+    "compute_guidance_wind",
+    "compute_source_predictors",
+    "determine_clock_offset",
+    "select_sources",
+]

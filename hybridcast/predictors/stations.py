@@ -30,7 +30,7 @@ PLANES = (
 
 
 @dataclass(frozen=True)
-class PlaneSettings:
+class StationPredictorSettings:
     """Settings of the planes."""
 
     radius: float = 40.0
@@ -56,7 +56,7 @@ class PlaneSettings:
 
 
 @dataclass(frozen=True)
-class Spoken:
+class RecentReports:
     """What the reporting stations have said lately, shape ``(station,)``; NaN where one has not."""
 
     at: Floats
@@ -71,12 +71,12 @@ class Spoken:
     """min since its last report."""
 
 
-def station_planes(
+def compute_station_predictors(
     stations: xr.Dataset | None,
     recent: xr.DataArray,
     *,
     offset: np.timedelta64 = NO_OFFSET,
-    settings: PlaneSettings = PlaneSettings(),
+    settings: StationPredictorSettings = StationPredictorSettings(),
 ) -> dict[str, Floats]:
     """Return what stations say, on the grid of the radar.
 
@@ -109,16 +109,16 @@ def station_planes(
     >>> radar = precipitation(np.ones((7, 3, 4)), time=times, y=np.arange(3) * 2e3, x=np.arange(4) * 2e3, crs=None)
     >>> gauge = station_reports(np.full((1, 7), 10.0), station=["A"], time=times, interval=np.timedelta64(5, "m"),
     ...                         places={"x": [0.0], "y": [0.0]})
-    >>> planes = station_planes(gauge, radar)
+    >>> planes = compute_station_predictors(gauge, radar)
     >>> planes["station_rate"].shape, round(float(planes["station_rate"][0, 0]), 3)
     ((3, 4), 10.0)
     >>> round(float(planes["station_distance"][0, 1]), 3)
     2.0
-    >>> bool(np.isnan(station_planes(None, radar)["station_rate"]).all())
+    >>> bool(np.isnan(compute_station_predictors(None, radar)["station_rate"]).all())
     True
     """
     shape = recent.shape[-2:]
-    spoken = None if stations is None else spoken_of(stations, recent, offset=offset, settings=settings)
+    spoken = None if stations is None else recent_reports(stations, recent, offset=offset, settings=settings)
     if spoken is None:
         return {name: np.full(shape, np.nan, np.float32) for name, _, _ in PLANES}
     near = nearest(spoken.at, cell_kilometres(recent), settings.neighbours, settings.radius)
@@ -132,7 +132,7 @@ def station_planes(
     return {name: plane.reshape(shape) for name, plane in planes.items()}
 
 
-def _of_the_nearest(near: Nearest, age: Floats, settings: PlaneSettings) -> dict[str, Floats]:
+def _of_the_nearest(near: Nearest, age: Floats, settings: StationPredictorSettings) -> dict[str, Floats]:
     there = np.isfinite(near.distance[:, 0])
     nan = np.float32(np.nan)
     return {
@@ -141,14 +141,17 @@ def _of_the_nearest(near: Nearest, age: Floats, settings: PlaneSettings) -> dict
     }
 
 
-def spoken_of(
+def recent_reports(
     stations: xr.Dataset,
     recent: xr.DataArray,
     *,
     offset: np.timedelta64 = NO_OFFSET,
-    settings: PlaneSettings = PlaneSettings(),
-) -> Spoken | None:
-    """Return the recent reports of each station on the grid; None without any. Arguments as in `station_planes`."""
+    settings: StationPredictorSettings = StationPredictorSettings(),
+) -> RecentReports | None:
+    """Return the recent reports of each station on the grid; None without any.
+
+    Arguments are those of `compute_station_predictors`.
+    """
     now, interval = recent["time"].values[-1], interval_of(stations)
     longest = max(settings.stale, settings.recent, 2 * settings.halves, 2 * _minutes(interval))
     ages = (now - stations["time"].values) / np.timedelta64(1, "m")
@@ -169,7 +172,7 @@ def spoken_of(
     both = np.where(np.isfinite(rates) & np.isfinite(seen), np.float32(1), np.float32(np.nan))
     gauge, radar, rate = (_decibels(values, window, settings) for values in (rates * both, seen * both, rates))
     last, before = (_decibels(rates, of, settings) for of in (ages < half, (ages >= half) & (ages < 2 * half)))
-    return Spoken(
+    return RecentReports(
         at=kilometres(places, recent),
         residual=gauge - radar,
         rate=rate,
@@ -178,7 +181,7 @@ def spoken_of(
     )
 
 
-def _decibels(rates: Floats, chosen: NDArray[np.bool_], settings: PlaneSettings) -> Floats:
+def _decibels(rates: Floats, chosen: NDArray[np.bool_], settings: StationPredictorSettings) -> Floats:
     """Return the mean over the chosen times in dB of mm h-1, not below the floor; NaN where nothing is known."""
     known = np.isfinite(rates) & chosen
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -14,10 +14,10 @@ PLANES = (
     ("terrain_slope", "m km-1", "its steepest slope"),
     ("terrain_upslope", "m s-1", "upward velocity of air that moves with the rain along the ground"),
 )
-NAMES = tuple(name for name, _, _ in PLANES)
+TERRAIN_PREDICTORS = tuple(name for name, _, _ in PLANES)
 
 
-def terrain_planes(terrain: xr.Dataset | None, u: ArrayLike, v: ArrayLike) -> dict[str, Array]:
+def compute_terrain_predictors(terrain: xr.Dataset | None, u: ArrayLike, v: ArrayLike) -> dict[str, Array]:
     """Make the planes of the terrain.
 
     Parameters
@@ -40,13 +40,13 @@ def terrain_planes(terrain: xr.Dataset | None, u: ArrayLike, v: ArrayLike) -> di
     >>> field = precipitation(np.zeros((2, 3)), time=[np.datetime64("2020-01-01")], y=[0, 1000], x=[0, 1000, 2000],
     ...                       crs="EPSG:3035")
     >>> terrain = terrain_dataset([[0, 20, 40], [0, 20, 40]], field)
-    >>> planes = terrain_planes(terrain, np.full((2, 3), 10), np.zeros((2, 3)))
+    >>> planes = compute_terrain_predictors(terrain, np.full((2, 3), 10), np.zeros((2, 3)))
     >>> [round(float(planes[name][0, 0]), 2) for name in ("terrain_slope", "terrain_upslope")]
     [20.0, 0.2]
     """
     u, v = np.asarray(u, np.float32), np.asarray(v, np.float32)
     if terrain is None:
-        return {name: np.full(u.shape, np.nan, np.float32) for name in NAMES}
+        return {name: np.full(u.shape, np.nan, np.float32) for name in TERRAIN_PREDICTORS}
     slope_x, slope_y = terrain["slope_x"].values, terrain["slope_y"].values
     return {
         "terrain_height": np.asarray(terrain["surface_altitude"].values, np.float32),

@@ -23,7 +23,7 @@ from hybridcast.learned.training.samples import Sampling, sample_event
 from hybridcast.learned.training.train import TrainingSettings, train
 from hybridcast.learned.training.train import samples as samples_module
 from hybridcast.nwp import open_nwp
-from hybridcast.predictors.radar import EVERY_NAME
+from hybridcast.predictors.radar import ALL_PREDICTORS
 from hybridcast.radar import meteonet_npz, open_radar
 from hybridcast.stations import open_stations
 
@@ -337,10 +337,10 @@ def test_samples_take_the_model_and_the_stations_of_the_archive(laid_out, monkey
     event = replace(load_events(laid_out[0])[0], longest="1h")
     rows = sample_event(event, SMALL).samples.predictors
     # 1.5 mm/h everywhere in the model, in decibels over 0.1 mm/h
-    rain = rows[:, EVERY_NAME.index("nwp_rate")]
+    rain = rows[:, ALL_PREDICTORS.index("nwp_rate")]
     assert np.isfinite(rain).all()
     assert np.allclose(rain, 10 * np.log10(15.0), atol=0.01)
-    stations = [EVERY_NAME.index(name) for name in EVERY_NAME if name.startswith("station")]
+    stations = [ALL_PREDICTORS.index(name) for name in ALL_PREDICTORS if name.startswith("station")]
     assert np.isfinite(rows[:, stations]).any(axis=0).any()
     without = sample_event(replace(event, stations=None), SMALL).samples.predictors
     assert np.isnan(without[:, stations]).all()

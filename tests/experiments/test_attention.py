@@ -16,7 +16,7 @@ from hybridcast.errors import InputError
 from hybridcast.learned.training.samples import Samples, Sampling, view_of
 from hybridcast.motion.estimate import DenseFlow
 from hybridcast.nwp.schema import model_fields
-from hybridcast.predictors.radar import EVERY_NAME, NAMES, origins_of
+from hybridcast.predictors.radar import ALL_PREDICTORS, RADAR_PREDICTORS, departure_points
 from hybridcast.predictors.sources import Sources
 from hybridcast.stations import station_reports
 
@@ -59,7 +59,7 @@ class Fixed:
 
 def heard(recent, flow, sources):
     view = view_of(recent, LEADS, Fixed(flow), sources)
-    return view, tk.heard_of(recent, view.situation, sources)
+    return view, tk.heard_of(recent, view.state, sources)
 
 
 def gauges(recent, at):
@@ -91,7 +91,7 @@ def model(recent, rate):
 def test_stations_lie_along_and_across_the_track_from_where_the_air_comes(recent, flow):
     """At 30 min the air is 12 cells further along the columns: a gauge there lies 24 km behind where it will be."""
     view, known = heard(recent, flow, Sources(stations=gauges(recent, [[30, 22], [30, 32], [40, 22]])))
-    places = origins_of(view.situation, CELLS[:1])[0]
+    places = departure_points(view.state, CELLS[:1])[0]
     found = tk.tokens_at(known, 0, places, CELLS[:1]).stations[0]
     column = {name: found[:3, k] for k, name in enumerate(tk.STATION)}
     np.testing.assert_allclose(places, [[30, 22]], atol=0.05)
@@ -106,7 +106,7 @@ def test_model_tokens_are_around_the_target_then_and_around_the_origin_now(recen
     rate = np.zeros(recent.shape[1:], np.float32)
     rate[26:35, 30:39] = 10.0  # 9 cells wide: all of the mean within 8 km around the first target
     view, known = heard(recent, flow, Sources(nwp=model(recent, rate)))
-    places = origins_of(view.situation, CELLS)[0]
+    places = departure_points(view.state, CELLS)[0]
     found = tk.tokens_at(known, 0, places, CELLS).nwp[0]
     middle = tk.OFFSETS.tolist().index([0, 0])
     ahead = tk.OFFSETS.tolist().index([16, 0])
@@ -124,7 +124,7 @@ def test_model_tokens_are_around_the_target_then_and_around_the_origin_now(recen
 
 def test_without_sources_there_are_no_tokens_and_beyond_the_grid_neither(recent, flow):
     view, known = heard(recent, flow, Sources())
-    places = origins_of(view.situation, CELLS)[1]
+    places = departure_points(view.state, CELLS)[1]
     assert all(np.isnan(part).all() for part in tk.tokens_at(known, 1, places, CELLS))
     corner = np.array([[0, 0]], np.int32)
     _, known = heard(recent, flow, Sources(nwp=model(recent, np.ones(recent.shape[1:], np.float32))))
@@ -139,7 +139,7 @@ def test_tokens_see_nothing_after_the_issue_time(recent, flow):
     later = later.assign(precipitation_rate=later.precipitation_rate.copy(data=9 * later.precipitation_rate.values))
     both = xr.concat([reports, later], "time", combine_attrs="override")
     made = [
-        tk.tokens_at(known, 0, origins_of(view.situation, CELLS)[0], CELLS).stations
+        tk.tokens_at(known, 0, departure_points(view.state, CELLS)[0], CELLS).stations
         for view, known in (heard(recent, flow, Sources(stations=one)) for one in (reports, both))
     ]
     np.testing.assert_array_equal(*made)
@@ -161,7 +161,7 @@ def untrained(settings=SMALL, seed=0):
 
 def rows_and_tokens(count=200, seed=0):
     generator = np.random.default_rng(seed)
-    rows = generator.normal(0, 1, (count, len(EVERY_NAME))).astype(np.float32)
+    rows = generator.normal(0, 1, (count, len(ALL_PREDICTORS))).astype(np.float32)
     rows[generator.random(rows.shape) < 0.1] = np.nan
     stations = generator.normal(0, 5, (count, tk.NEAREST, len(tk.STATION))).astype(np.float32)
     nwp = generator.normal(0, 5, (count, tk.SIDE**2, len(tk.NWP))).astype(np.float32)
@@ -244,8 +244,10 @@ def test_rows_of_the_radar_alone_are_like_rows_whose_sources_are_missing():
     rows, tokens = rows_and_tokens()
     nothing = tk.without(tokens, stations=True, nwp=True)
     missing = rows.copy()
-    missing[:, len(NAMES) :] = np.nan
-    np.testing.assert_array_equal(network.scores(rows[:, : len(NAMES)], nothing), network.scores(missing, nothing))
+    missing[:, len(RADAR_PREDICTORS) :] = np.nan
+    np.testing.assert_array_equal(
+        network.scores(rows[:, : len(RADAR_PREDICTORS)], nothing), network.scores(missing, nothing)
+    )
 
 
 def test_a_network_comes_back_from_disk_without_pickle(tmp_path):
@@ -276,7 +278,7 @@ def told(seed, count=1500):
     """Rows whose outcome depends on one predictor and on what the stations around say together."""
     rows, tokens = rows_and_tokens(count, seed)
     generator = np.random.default_rng(seed)
-    level = np.nan_to_num(rows[:, NAMES.index("mean_8")]) + tokens.stations[..., 0].mean(axis=1) / 2
+    level = np.nan_to_num(rows[:, RADAR_PREDICTORS.index("mean_8")]) + tokens.stations[..., 0].mean(axis=1) / 2
     observed = (10 ** ((level + generator.normal(0, 0.3, count)) / 2 - 0.5)).astype(np.float32)
     ones = np.ones(count, np.float32)
     case = np.zeros(count, np.int32)
@@ -330,7 +332,7 @@ def test_samples_have_tokens_row_by_row_and_come_back_from_disk(archive, tmp_pat
     assert rows == drawn.tokens.stations.shape[0] == drawn.tokens.nwp.shape[0] == drawn.biased.size > 200
     # the middle model token at the valid time is the plane that late fusion has, at the same row
     middle = tk.OFFSETS.tolist().index([0, 0])
-    plane = drawn.samples.predictors[:, EVERY_NAME.index("nwp_mean_8")]
+    plane = drawn.samples.predictors[:, ALL_PREDICTORS.index("nwp_mean_8")]
     np.testing.assert_allclose(drawn.tokens.nwp[:, middle, 0], plane, atol=1e-3)
     assert np.isfinite(drawn.tokens.stations[..., -1]).any()
     assert set(np.unique(drawn.samples.case[drawn.biased])) == {1}

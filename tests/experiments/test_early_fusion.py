@@ -14,7 +14,7 @@ from hybridcast.core.field import with_crs
 from hybridcast.datasets.pseudo_nwp.runs import runs_before
 from hybridcast.errors import InputError
 from hybridcast.forecasting import forecast
-from hybridcast.predictors.sources import Sources, sources_at
+from hybridcast.predictors.sources import Sources, select_sources
 from hybridcast.stations import station_reports
 
 torch = pytest.importorskip("torch")
@@ -75,7 +75,7 @@ def attention():
 
 
 def make(attention, recent, **given):
-    return attention.with_sources(sources_at(recent, **given)).forecast(recent, LEADS)
+    return attention.with_sources(select_sources(recent, **given)).forecast(recent, LEADS)
 
 
 @pytest.mark.parametrize("given", list(itertools.product((False, True), repeat=2)))

@@ -7,7 +7,7 @@ from helpers import synthetic
 from hybridcast.fusion.inflow import inflow_of
 from hybridcast.fusion.sampling_grid import Grid
 from hybridcast.motion.estimate import DenseFlow
-from hybridcast.predictors.radar import EVERY_NAME, SOURCE_NAMES, origins_of, situation_of
+from hybridcast.predictors.radar import ALL_PREDICTORS, SOURCE_PREDICTORS, build_predictor_state, departure_points
 
 SHAPE = (48, 60)
 LEADS = (np.array([15, 30, 60]) * 60e9).astype("timedelta64[ns]")
@@ -19,9 +19,9 @@ def rain():
     return synthetic.rain(SHAPE, synthetic.translation(1.5, 0.0), frames=8, spacing=2000.0)
 
 
-def situation(rain, model):
+def state(rain, model):
     motion = DenseFlow().estimate(rain)
-    return situation_of(rain, motion, LEADS, sources={"nwp_rate": model})
+    return build_predictor_state(rain, motion, LEADS, sources={"nwp_rate": model})
 
 
 def asked(rain, model):
@@ -29,17 +29,17 @@ def asked(rain, model):
     grid = Grid(SHAPE, 1, 2)
 
     def odds(rows, lead):
-        assert np.isfinite(rows[:, EVERY_NAME.index("nwp_rate")]).all()
+        assert np.isfinite(rows[:, ALL_PREDICTORS.index("nwp_rate")]).all()
         return np.stack([np.full(len(rows), 0.6, np.float32), np.full(len(rows), lead / 1000, np.float32)])
 
-    here = situation(rain, model)
+    here = state(rain, model)
     return inflow_of(here, grid.every_cell, grid.shape, odds), here, grid
 
 
 def test_it_is_what_comes_from_beyond_the_edge(rain):
     model = np.full((3, *SHAPE), 10.0, np.float32)
     found, here, grid = asked(rain, model)
-    origins = origins_of(here, grid.every_cell).reshape(3, *grid.shape, 2)
+    origins = departure_points(here, grid.every_cell).reshape(3, *grid.shape, 2)
     beyond = ((origins < 0) | (origins > np.array(SHAPE) - 1)).any(axis=-1)
     np.testing.assert_array_equal(found.unknown, beyond)
     assert beyond[2, :, :8].all()  # 18 cells an hour
@@ -70,4 +70,4 @@ def test_without_the_model_it_stays_unknown(rain):
 
 
 def test_names_of_sources_are_those_of_the_planes():
-    assert "nwp_rate" in SOURCE_NAMES
+    assert "nwp_rate" in SOURCE_PREDICTORS

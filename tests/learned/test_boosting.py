@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as of_numpy
 from hybridcast.errors import InputError
 from hybridcast.learned.boosting import Boosting, BoostingSettings, decreasing, train_boosting
 from hybridcast.learned.training.samples import Samples
-from hybridcast.predictors.radar import NAMES
+from hybridcast.predictors.radar import RADAR_PREDICTORS
 
 SETTINGS = BoostingSettings(trees=6, leaves=8, threads=1)
 THRESHOLDS = (0.1, 1.0, 5.0)
@@ -23,7 +23,7 @@ ANY = of_numpy.arrays(
 
 def samples(rows=3000, seed=0):
     generator = np.random.default_rng(seed)
-    predictors = generator.standard_normal((rows, len(NAMES))).astype(np.float32)
+    predictors = generator.standard_normal((rows, len(RADAR_PREDICTORS))).astype(np.float32)
     predictors[generator.random(predictors.shape) < 0.05] = np.nan
     observed = np.exp(1.5 * np.nan_to_num(predictors[:, 0]) + generator.standard_normal(rows)).astype(np.float32)
     ones = np.ones(rows, np.float32)
@@ -89,10 +89,10 @@ def test_a_threshold_never_reached_is_no_trouble():
     assert scores[1].max() < -9
 
 
-def test_fewer_features_in_another_order_are_taken_by_name(boosting):
+def test_fewer_predictors_in_another_order_are_taken_by_name(boosting):
     names = ("lead_time", "rate", "mean_4")
     drawn = samples()
-    columns = [NAMES.index(name) for name in names]
+    columns = [RADAR_PREDICTORS.index(name) for name in names]
     data = lightgbm.Dataset(drawn.predictors[:, columns], (drawn.observed > 1).astype(np.float32))
     booster = lightgbm.train({"objective": "binary", "verbosity": -1, "num_threads": 1}, data, num_boost_round=3)
     small = Boosting((booster.model_to_string(),), (1.0,), names)

@@ -15,7 +15,7 @@ from hybridcast.learned.logistic import (
     inputs_of,
     interpolated,
 )
-from hybridcast.predictors.radar import NAMES
+from hybridcast.predictors.radar import RADAR_PREDICTORS
 
 TRUTH = np.array([1.5, -0.8, 0.3])  # the constant last
 
@@ -103,10 +103,10 @@ def test_interpolation_between_lead_times_and_the_ends_hold():
 
 
 def test_inputs_are_finite_and_shares_are_spread():
-    rows = np.full((4, len(NAMES)), np.nan, np.float32)
-    share = NAMES.index("wet_1_8")
+    rows = np.full((4, len(RADAR_PREDICTORS)), np.nan, np.float32)
+    share = RADAR_PREDICTORS.index("wet_1_8")
     rows[:, share] = [0, 0.5, 1, np.nan]
-    rows[:, NAMES.index("filter")] = 7
+    rows[:, RADAR_PREDICTORS.index("filter")] = 7
     kept = rows.copy()
     found = inputs_of(rows, ("filter", "wet_1_8", "mean_8"))
     np.testing.assert_allclose(found[:, 0], 7)
@@ -115,15 +115,15 @@ def test_inputs_are_finite_and_shares_are_spread():
     np.testing.assert_array_equal(rows, kept)
 
 
-def test_columns_of_members_are_features():
-    assert set(NEIGHBOURHOOD) | set(SCALES) <= set(NAMES)
+def test_columns_of_members_are_predictors():
+    assert set(NEIGHBOURHOOD) | set(SCALES) <= set(RADAR_PREDICTORS)
 
 
 def test_a_member_is_fitted_lead_by_lead_and_is_never_too_sure():
     generator = np.random.default_rng(0)
-    rows = np.zeros((6000, len(NAMES)), np.float32)
+    rows = np.zeros((6000, len(RADAR_PREDICTORS)), np.float32)
     value = generator.standard_normal(6000).astype(np.float32)
-    rows[:, NAMES.index("filter")] = value
+    rows[:, RADAR_PREDICTORS.index("filter")] = value
     lead = np.repeat(np.array([15, 60], np.float32), 3000)
     skill = np.where(lead == 15, 3.0, 1.0)
     observed = (generator.random(6000) < 1 / (1 + np.exp(-skill * value))).astype(np.float32)
@@ -133,6 +133,6 @@ def test_a_member_is_fitted_lead_by_lead_and_is_never_too_sure():
     np.testing.assert_allclose(member.coefficients[:, 0, 0], [3, 1], rtol=0.15)
     middle = member.scores(rows[:5], 37.5)
     np.testing.assert_allclose(middle, (member.scores(rows[:5], 15) + member.scores(rows[:5], 60)) / 2, atol=1e-3)
-    rows[:, NAMES.index("filter")] = 1e4
+    rows[:, RADAR_PREDICTORS.index("filter")] = 1e4
     assert member.scores(rows, 15).max() == SUREST
     assert isinstance(member, LinearMember)

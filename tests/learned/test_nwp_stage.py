@@ -21,20 +21,20 @@ from hybridcast.learned.nwp_stage import (
     train_source_members,
 )
 from hybridcast.learned.training.samples import Samples
-from hybridcast.predictors.radar import EVERY_NAME, FEATURES
+from hybridcast.predictors.radar import ALL_PREDICTORS, PREDICTORS
 
 THRESHOLDS = (0.5, 1.0)
-RATE, MODEL, LEAD = (EVERY_NAME.index(name) for name in ("rate", "nwp_rate", "lead_time"))
+RATE, MODEL, LEAD = (ALL_PREDICTORS.index(name) for name in ("rate", "nwp_rate", "lead_time"))
 
 
 def drawn(count=6000, *, truth="nwp", seed=0, case_size=100):
     """Rows on which rain follows the model, or the radar; half of the air is unknown to the radar."""
     generator = np.random.default_rng(seed)
-    rows = generator.normal(size=(count, len(EVERY_NAME))).astype(np.float32)
+    rows = generator.normal(size=(count, len(ALL_PREDICTORS))).astype(np.float32)
     level = {"nwp": generator.uniform(0, 20, count), "radar": generator.uniform(0, 20, count)}
     rows[:, RATE] = level["radar"]
     for name in ("nwp_rate", "nwp_mean_8", "nwp_mean_32", "nwp_max_16", "nwp_shifted"):
-        rows[:, EVERY_NAME.index(name)] = level["nwp"]
+        rows[:, ALL_PREDICTORS.index(name)] = level["nwp"]
     rows[::2, RATE] = np.nan
     lead = np.where(generator.random(count) < 0.5, 30.0, 120.0).astype(np.float32)
     rows[:, LEAD] = lead
@@ -110,12 +110,12 @@ def test_groups_are_left_out_of_whole_issue_times():
     samples = drawn()
     out = _with_gaps(samples.predictors, samples.case, 0)
     for group in OPTIONAL:
-        columns = [k for k, feature in enumerate(FEATURES) if feature.group == group]
+        columns = [k for k, predictor in enumerate(PREDICTORS) if predictor.group == group]
         gone = np.isnan(out[:, columns]).all(axis=1)
         assert 0.1 < gone.mean() < 0.5
         for case in np.unique(samples.case):
             assert len(set(gone[samples.case == case])) == 1
-    others = [k for k, feature in enumerate(FEATURES) if feature.group not in OPTIONAL]
+    others = [k for k, predictor in enumerate(PREDICTORS) if predictor.group not in OPTIONAL]
     np.testing.assert_array_equal(out[:, others], samples.predictors[:, others])
 
 
@@ -128,7 +128,7 @@ def test_too_few_rows_make_no_stage():
 
 
 def test_rain_of_the_model_from_rows():
-    rows = np.full((3, len(EVERY_NAME)), np.nan, np.float32)
+    rows = np.full((3, len(ALL_PREDICTORS)), np.nan, np.float32)
     rows[:, MODEL] = [np.nan, 0, 10]
     np.testing.assert_allclose(model_rate(rows), [np.nan, 0, 1])
     assert model_is_there(rows).tolist() == [False, True, True]

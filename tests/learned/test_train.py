@@ -19,7 +19,7 @@ from hybridcast.learned.training.train import MEMBERS, EventSamples, brier_score
 from hybridcast.learned.training.train import sample_store as stored
 from hybridcast.learned.training.train import train as module
 from hybridcast.motion.estimate import DenseFlow
-from hybridcast.predictors.radar import EVERY_NAME
+from hybridcast.predictors.radar import ALL_PREDICTORS
 
 MINUTE = np.timedelta64(1, "m")
 LEADS = (15, 30, 60)
@@ -33,7 +33,7 @@ def samples_of(cases=1, rows=10, wetness=1.0):
     case = np.repeat(np.arange(cases, dtype=np.int32), rows)
     ones = np.ones(case.size, np.float32)
     places = np.zeros((case.size, 2), np.float32)
-    return Samples(np.zeros((case.size, len(EVERY_NAME)), np.float32), wetness * ones, ones, ones, case, places)
+    return Samples(np.zeros((case.size, len(ALL_PREDICTORS)), np.float32), wetness * ones, ones, ones, case, places)
 
 
 # --- the whole training ---------------------------------------------------------------------------------------
@@ -248,8 +248,8 @@ def test_observations_are_those_of_the_lead_time_at_the_cell(radar):
     issue = radar.time.values[8]
     drawn = case(radar.copy(data=np.broadcast_to(np.arange(27.0, dtype=np.float32)[:, None, None], radar.shape)), issue)
     np.testing.assert_array_equal(drawn.observed, 8 + drawn.lead / 5)
-    assert drawn.predictors.shape == (600, len(EVERY_NAME))
-    np.testing.assert_array_equal(drawn.predictors[:, EVERY_NAME.index("lead_time")], drawn.lead)
+    assert drawn.predictors.shape == (600, len(ALL_PREDICTORS))
+    np.testing.assert_array_equal(drawn.predictors[:, ALL_PREDICTORS.index("lead_time")], drawn.lead)
 
 
 def test_what_comes_after_the_issue_time_is_no_predictor(radar):
@@ -299,7 +299,7 @@ def test_drawn_samples_are_plain_zarr(training):
     assert len(stores) == 6
     with xr.open_zarr(stores[0]) as data:
         assert data.predictors.dtype == np.float32
-        assert data.sizes == {"row": 1080, "feature": len(EVERY_NAME), "axis": 2}
+        assert data.sizes == {"row": 1080, "predictor": len(ALL_PREDICTORS), "axis": 2}
 
 
 def test_issue_times_are_read_as_they_were_written(archive, tmp_path):

@@ -14,7 +14,7 @@ import pytest
 from hybridcast.errors import InputError
 from hybridcast.learned.boosting import Boosting
 from hybridcast.learned.trained_model import MANIFEST, NETWORK_PART, WEIGHTS, load_model, save_model
-from hybridcast.predictors.radar import NAMES
+from hybridcast.predictors.radar import RADAR_PREDICTORS
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def folder(with_network, tmp_path):
 
 
 def rows(count=200):
-    made = np.random.default_rng(0).standard_normal((count, len(NAMES))).astype(np.float32)
+    made = np.random.default_rng(0).standard_normal((count, len(RADAR_PREDICTORS))).astype(np.float32)
     made[::7, ::3] = np.nan
     return made
 
@@ -149,16 +149,16 @@ def test_a_folder_without_a_manifest_or_a_file_or_nothing_is_no_model(tmp_path):
             load_model(path)
 
 
-def test_fewer_features_in_another_order_are_loaded(training, tmp_path):
+def test_fewer_predictors_in_another_order_are_loaded(training, tmp_path):
     """As an older model has them."""
     names = ("lead_time", "filter", "rate")
-    columns = [NAMES.index(name) for name in names]
+    columns = [RADAR_PREDICTORS.index(name) for name in names]
     data = lightgbm.Dataset(rows()[:, columns], (rows()[:, 0] > 0).astype(np.float32))
     text = lightgbm.train({"objective": "binary", "verbosity": -1, "num_threads": 1}, data, 3).model_to_string()
     thresholds = training.model.boosting.thresholds
     older = replace(training.model, boosting=Boosting((text,) * len(thresholds), thresholds, names))
     loaded = load_model(save_model(older, tmp_path / "older"))
-    assert loaded.boosting.features == names
+    assert loaded.boosting.predictors == names
     expected = lightgbm.Booster(model_str=text).predict(rows()[:, columns], raw_score=True)
     np.testing.assert_allclose(loaded.boosting.scores(rows())[0], expected, atol=1e-5)
 

@@ -10,7 +10,7 @@ from hybridcast.core.field import precipitation
 from hybridcast.core.grid import decibels, window_mean
 from hybridcast.nwp import available, model_fields, on_radar_grid
 from hybridcast.nwp.schema import CAPE, HUMIDITY, RATE
-from hybridcast.predictors.nwp import NAMES, PLANES, nwp_planes, plane_times
+from hybridcast.predictors.nwp import NWP_PREDICTORS, PLANES, compute_nwp_predictors, nwp_field_times
 
 MINUTE = np.timedelta64(1, "m")
 LEADS = np.arange(1, 4) * 20 * MINUTE
@@ -51,7 +51,7 @@ def instants(truth, shift=(0.0, 0.0), *, scale=1.0):
 
 
 def planes_of(nwp, recent, leads=LEADS):
-    return nwp_planes(on_radar_grid(nwp, recent, plane_times(recent, leads)), recent, leads)
+    return compute_nwp_predictors(on_radar_grid(nwp, recent, nwp_field_times(recent, leads)), recent, leads)
 
 
 def inner(plane, margin=40):
@@ -67,8 +67,8 @@ def correlation(a, b):
 
 def test_every_plane_is_there_with_units_and_a_meaning(truth, recent):
     planes = planes_of(instants(truth), recent)
-    assert tuple(planes) == NAMES
-    assert len({meaning for _, _, meaning in PLANES}) == len(NAMES)
+    assert tuple(planes) == NWP_PREDICTORS
+    assert len({meaning for _, _, meaning in PLANES}) == len(NWP_PREDICTORS)
     for name, plane in planes.items():
         assert plane.shape == (3, 150, 150), name
         assert plane.dtype == np.float32, name
@@ -164,7 +164,7 @@ def test_wind_humidity_and_cape_are_of_the_newest_run(truth, recent):
 def test_the_order_of_the_runs_does_not_matter(truth, recent):
     nwp = three_runs(truth, recent, (0,))
     planes, other = planes_of(nwp, recent), planes_of(nwp.isel(reference_time=[1, 2, 0]), recent)
-    for name in NAMES:
+    for name in NWP_PREDICTORS:
         np.testing.assert_array_equal(planes[name], other[name])
 
 
@@ -184,8 +184,8 @@ def test_without_a_model_all_is_nan(truth, recent, none):
     given = None
     if none:
         nwp = three_runs(truth, recent, ()).isel(reference_time=[])
-        given = on_radar_grid(nwp, recent, plane_times(recent, LEADS))
-    for plane in nwp_planes(given, recent, LEADS).values():
+        given = on_radar_grid(nwp, recent, nwp_field_times(recent, LEADS))
+    for plane in compute_nwp_predictors(given, recent, LEADS).values():
         assert plane.shape == (3, 150, 150)
         assert np.isnan(plane).all()
 
@@ -196,7 +196,7 @@ def test_variables_that_are_not_there_leave_nan(truth, recent):
         assert np.isnan(planes[name]).all()
     wind = planes_of(three_runs(truth, recent, ())[["x_wind", "y_wind"]], recent)
     assert np.isfinite(wind["nwp_wind_speed"]).all()
-    for name in NAMES:
+    for name in NWP_PREDICTORS:
         assert name == "nwp_wind_speed" or np.isnan(wind[name]).all(), name
 
 
@@ -255,5 +255,5 @@ def test_only_the_last_hour_of_radar_counts(truth, recent):
 
     longer = xr.concat([before, recent], dim="time", coords="minimal", compat="override", join="override")
     planes, other = planes_of(instants(truth), recent), planes_of(instants(truth), longer)
-    for name in NAMES:
+    for name in NWP_PREDICTORS:
         np.testing.assert_array_equal(planes[name], other[name])

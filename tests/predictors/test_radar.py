@@ -9,14 +9,14 @@ from helpers import synthetic
 from hybridcast.core.field import precipitation
 from hybridcast.motion.estimate import DenseFlow, motion_dataset
 from hybridcast.predictors.radar import (
-    EVERY_NAME,
-    FEATURES,
-    NAMES,
-    SOURCE_NAMES,
+    ALL_PREDICTORS,
+    PREDICTORS,
+    RADAR_PREDICTORS,
+    SOURCE_PREDICTORS,
+    build_predictor_state,
     decibels,
-    rows_in_moving_frame,
-    rows_of,
-    situation_of,
+    predictors_eulerian,
+    predictors_lagrangian,
 )
 
 MINUTE = np.timedelta64(1, "m")
@@ -34,13 +34,13 @@ def field(values, spacing=1000.0):
     return precipitation(values, time=times, y=spacing * np.arange(rows), x=spacing * np.arange(columns), crs=None)
 
 
-def rows_at(rain, cells, motion=STILL, leads=LEADS, take=rows_of):
+def predictors_by_name(rain, cells, motion=STILL, leads=LEADS, take=predictors_eulerian):
     """Rows of predictors as a function of their names, ``(lead, cell)`` each."""
     flow = motion_dataset(motion.flow(rain.shape[1:]), rain, STEP, method="truth", status="known")
-    found = take(situation_of(rain, flow, leads), np.asarray(cells, np.int32))
-    assert found.shape == (len(leads), len(cells), len(NAMES))
+    found = take(build_predictor_state(rain, flow, leads), np.asarray(cells, np.int32))
+    assert found.shape == (len(leads), len(cells), len(RADAR_PREDICTORS))
     assert found.dtype == np.float32
-    return lambda name: found[..., NAMES.index(name)]
+    return lambda name: found[..., RADAR_PREDICTORS.index(name)]
 
 
 def wet_disc(radius=10, rate=10.0, centre=(32, 32), frames=1):
@@ -58,19 +58,19 @@ def window(values, cell, width):
 # --- what is declared -----------------------------------------------------------------------------------------
 
 
-def test_every_feature_says_what_it_is():
-    assert len(set(EVERY_NAME)) == len(EVERY_NAME) == len(FEATURES)
-    assert (*NAMES, *SOURCE_NAMES) == EVERY_NAME
-    assert len({(feature.group, feature.meaning) for feature in FEATURES}) == len(FEATURES)
-    for feature in FEATURES:
-        assert feature.name.isidentifier() or feature.name.replace(".", "_").isidentifier()
-        assert feature.units
-        assert feature.meaning
-        assert feature.group in {"radar", "station", "nwp", "terrain", "time"}
+def test_every_predictor_says_what_it_is():
+    assert len(set(ALL_PREDICTORS)) == len(ALL_PREDICTORS) == len(PREDICTORS)
+    assert (*RADAR_PREDICTORS, *SOURCE_PREDICTORS) == ALL_PREDICTORS
+    assert len({(predictor.group, predictor.meaning) for predictor in PREDICTORS}) == len(PREDICTORS)
+    for predictor in PREDICTORS:
+        assert predictor.name.isidentifier() or predictor.name.replace(".", "_").isidentifier()
+        assert predictor.units
+        assert predictor.meaning
+        assert predictor.group in {"radar", "station", "nwp", "terrain", "time"}
 
 
-def test_no_feature_tells_where_on_earth_it_is():
-    words = {word for feature in FEATURES for word in feature.name.split("_")}
+def test_no_predictor_tells_where_on_earth_it_is():
+    words = {word for predictor in PREDICTORS for word in predictor.name.split("_")}
     assert not words & {"lat", "lon", "latitude", "longitude", "x", "y", "row", "column", "easting", "northing"}
 
 
@@ -78,7 +78,9 @@ def test_predictors_do_not_depend_on_where_the_grid_lies():
     rain = synthetic.rain((40, 50), frames=4)
     elsewhere = rain.assign_coords(x=rain.x + 7e6, y=rain.y - 3e6)
     cells = np.argwhere(np.ones((40, 50), bool)).astype(np.int32)
-    found = [rows_of(situation_of(r, DenseFlow().estimate(r), LEADS), cells) for r in (rain, elsewhere)]
+    found = [
+        predictors_eulerian(build_predictor_state(r, DenseFlow().estimate(r), LEADS), cells) for r in (rain, elsewhere)
+    ]
     np.testing.assert_array_equal(*found)
 
 
@@ -92,7 +94,7 @@ def test_decibels():
 
 def test_in_a_wet_disc_and_beside_it():
     disc = wet_disc()
-    of = rows_at(field(disc), [(32, 32), (32, 55), (5, 75)])
+    of = predictors_by_name(field(disc), [(32, 32), (32, 55), (5, 75)])
     np.testing.assert_allclose(of("rate")[0], [20, 0, 0], atol=1e-4)
     np.testing.assert_allclose(of("max_4")[0], [20, 0, 0], atol=1e-4)
     np.testing.assert_allclose(of("max_16")[0], [20, 20, 0], atol=1e-4)
@@ -106,7 +108,7 @@ def test_in_a_wet_disc_and_beside_it():
 def test_neighbourhoods_are_those_of_brute_force(cell, spacing):
     rates = synthetic.texture(SHAPE, seed=2)
     rates[:, 50:60] = np.nan
-    of = rows_at(field(rates[None], spacing), [cell])
+    of = predictors_by_name(field(rates[None], spacing), [cell])
     for width in (4, 8, 16, 32):
         near = window(rates, cell, round(width * 1000 / spacing))
         known = near[np.isfinite(near)]
@@ -124,7 +126,7 @@ def test_neighbourhoods_are_those_of_brute_force(cell, spacing):
 def test_unknown_is_not_dry():
     rates = np.full(SHAPE, 10.0)
     rates[:, :30] = np.nan
-    of = rows_at(field(rates[None]), [(32, 31), (32, 10), (32, 2)])
+    of = predictors_by_name(field(rates[None]), [(32, 31), (32, 10), (32, 2)])
     np.testing.assert_allclose(of("mean_4")[0], [20, np.nan, np.nan], atol=1e-4)
     np.testing.assert_allclose(of("wet_5_32")[0], 1, atol=1e-4)
     assert np.isnan(of("rate")[0]).tolist() == [False, True, True]
@@ -133,13 +135,15 @@ def test_unknown_is_not_dry():
 def test_the_distance_to_the_unknown_has_a_sign():
     rates = np.ones(SHAPE)
     rates[:, :20] = np.nan
-    of = rows_at(field(rates[None], spacing=2000.0), [(32, 20), (32, 24), (32, 19), (32, 15), (32, 79), (0, 50)])
+    of = predictors_by_name(
+        field(rates[None], spacing=2000.0), [(32, 20), (32, 24), (32, 19), (32, 15), (32, 79), (0, 50)]
+    )
     np.testing.assert_allclose(of("inflow")[0], [2, 10, -2, -10, 2, 2], atol=1e-4)
 
 
 def test_air_from_beyond_the_edge_is_unknown_and_the_further_the_more():
     rates = np.full((1, *SHAPE), 10.0)
-    of = rows_at(field(rates), [(32, 2), (32, 40)], synthetic.translation(2, 0))
+    of = predictors_by_name(field(rates), [(32, 2), (32, 40)], synthetic.translation(2, 0))
     assert np.isnan(of("rate")).tolist() == [[True, False], [True, False]]
     np.testing.assert_allclose(of("inflow")[:, 0], [1 - 4, 1 - 22], atol=1e-3)
     np.testing.assert_allclose(of("mean_8"), 20, atol=1e-4)  # the edge holds
@@ -147,7 +151,7 @@ def test_air_from_beyond_the_edge_is_unknown_and_the_further_the_more():
 
 def test_everything_comes_from_where_the_air_comes_from():
     """The disc is 2 cells per step along x and 1 along y from where it will be."""
-    of = rows_at(
+    of = predictors_by_name(
         field(wet_disc(radius=4, centre=(20, 20))), [(23, 26), (20, 20), (32, 44)], synthetic.translation(2, 1)
     )
     np.testing.assert_allclose(of("rate"), [[20, 0, 0], [0, np.nan, 20]], atol=1e-2)
@@ -158,14 +162,14 @@ def test_everything_comes_from_where_the_air_comes_from():
 
 
 def test_displacement_is_in_kilometres():
-    of = rows_at(field(wet_disc(), spacing=2000.0), [(32, 32)], synthetic.translation(1, 0))
+    of = predictors_by_name(field(wet_disc(), spacing=2000.0), [(32, 32)], synthetic.translation(1, 0))
     np.testing.assert_allclose(of("displacement")[:, 0], [6, 24], rtol=1e-4)
 
 
 def test_divergence_of_a_known_flow():
     """Motion that grows by 0.02 cells per 5 min from cell to cell diverges by 0.24 per hour."""
     diverging = synthetic.Motion(lambda x, y: (0.02 * (x - 40), 0.0 * y), None)
-    of = rows_at(field(wet_disc()), [(32, 40), (20, 30)], diverging)
+    of = predictors_by_name(field(wet_disc()), [(32, 40), (20, 30)], diverging)
     np.testing.assert_allclose(of("divergence"), 0.24, rtol=1e-3)
 
 
@@ -175,17 +179,17 @@ def test_ahead_behind_left_and_right(y_down):
     rain = synthetic.rain(SHAPE, frames=1, y_down=y_down)
     rain.values[0] = wet_disc(radius=4, centre=(22, 40))[0]
     side = "right_4"
-    of = rows_at(rain, [(32, 40)], synthetic.translation(1e-4, 0))
+    of = predictors_by_name(rain, [(32, 40)], synthetic.translation(1e-4, 0))
     values = {name: of(name)[0, 0] for name in ("ahead_4", "behind_4", "left_4", "right_4")}
     assert max(values, key=values.get) == side
     assert values[side] > 10
-    of = rows_at(rain, [(22, 30), (22, 50)], synthetic.translation(1e-4, 0))
+    of = predictors_by_name(rain, [(22, 30), (22, 50)], synthetic.translation(1e-4, 0))
     np.testing.assert_allclose([of("ahead_4")[0], of("behind_4")[0]], [[values[side], 0], [0, values[side]]], atol=1e-4)
 
 
 def test_tendency_of_rain_that_grows_everywhere_alike():
     rates = 2.0 * 1.2 ** np.arange(8)[:, None, None] * np.ones((8, *SHAPE))
-    of = rows_at(field(rates), [(32, 40), (0, 0)])
+    of = predictors_by_name(field(rates), [(32, 40), (0, 0)])
     for name in ("tendency_10_8", "tendency_10_32", "tendency_30_8", "tendency_30_32"):
         np.testing.assert_allclose(of(name), 20 * np.log10(1.2), rtol=1e-3)
 
@@ -194,7 +198,7 @@ def test_tendency_and_skill_of_rain_that_moves():
     motion = synthetic.translation(2, 1)
     cells = [(30, 40), (40, 50)]
     moving, growing, decaying = (
-        rows_at(synthetic.rain(SHAPE, motion, frames=8, growth=g), cells, motion) for g in (1.0, 1.15, 0.85)
+        predictors_by_name(synthetic.rain(SHAPE, motion, frames=8, growth=g), cells, motion) for g in (1.0, 1.15, 0.85)
     )
     for name in ("tendency_10_32", "tendency_30_32"):
         assert (np.abs(moving(name)) < 0.05).all()
@@ -205,13 +209,13 @@ def test_tendency_and_skill_of_rain_that_moves():
     other = synthetic.rain(SHAPE, frames=8, seed=9)
     unlike = synthetic.rain(SHAPE, motion, frames=8)
     unlike.values[:-1] = other.values[:-1]
-    assert (rows_at(unlike, cells, motion)("skill_10") < 0.5).all()
+    assert (predictors_by_name(unlike, cells, motion)("skill_10") < 0.5).all()
 
 
 def test_without_earlier_frames_tendency_and_skill_are_missing():
-    names = [name for name in NAMES if name.startswith(("tendency", "skill"))]
-    one = rows_at(field(wet_disc()), [(32, 32)])
-    three = rows_at(field(wet_disc(frames=3)), [(32, 32)])
+    names = [name for name in RADAR_PREDICTORS if name.startswith(("tendency", "skill"))]
+    one = predictors_by_name(field(wet_disc()), [(32, 32)])
+    three = predictors_by_name(field(wet_disc(frames=3)), [(32, 32)])
     assert all(np.isnan(one(name)).all() for name in names)
     assert [np.isfinite(three(name)).all() for name in names] == ["_10" in name for name in names]
 
@@ -222,10 +226,10 @@ def test_a_late_radar_counts_lead_times_from_its_latest_frame():
     late = rain.copy(deep=True)
     late.values[-2:] = np.nan
     cells = [(30, 40), (20, 60)]
-    found = rows_at(late, cells, motion, LEADS)
-    expected = rows_at(rain[:-2], cells, motion, LEADS + 10 * MINUTE)
+    found = predictors_by_name(late, cells, motion, LEADS)
+    expected = predictors_by_name(rain[:-2], cells, motion, LEADS + 10 * MINUTE)
     assert found("lead_time")[0, 0] == 25
-    for name in NAMES:
+    for name in RADAR_PREDICTORS:
         np.testing.assert_array_equal(found(name), expected(name), err_msg=name)
 
 
@@ -238,10 +242,10 @@ def test_in_the_moving_frame_they_are_those_of_where_the_air_will_be():
     rain = synthetic.rain((80, 100), motion, frames=8, seen=synthetic.disc((80, 100), 0.6))
     cells = np.array([(20, 30), (33, 41), (40, 50), (25, 60)])
     leads = np.array([15, 30]) * MINUTE
-    moving = rows_at(rain, cells, motion, leads, rows_in_moving_frame)
+    moving = predictors_by_name(rain, cells, motion, leads, predictors_lagrangian)
     for k, shift in enumerate([(3, 6), (6, 12)]):
-        there = rows_at(rain, cells + shift, motion, leads)
-        for name in NAMES:
+        there = predictors_by_name(rain, cells + shift, motion, leads)
+        for name in RADAR_PREDICTORS:
             np.testing.assert_allclose(moving(name)[k], there(name)[k], atol=0.02, err_msg=name)
 
 
@@ -265,26 +269,26 @@ def test_in_the_moving_frame_they_are_those_of_where_the_air_will_be():
 )
 def test_whatever_is_missing_predictors_are_finite_or_nan(shape, change):
     rain = change(synthetic.rain(shape, frames=4)).assign_attrs(units="mm h-1").astype(np.float32)
-    situation = situation_of(rain, DenseFlow().estimate(rain), LEADS)
+    state = build_predictor_state(rain, DenseFlow().estimate(rain), LEADS)
     cells = np.argwhere(np.ones(shape, bool)).astype(np.int32)
-    for found in (rows_of(situation, cells), rows_in_moving_frame(situation, cells)):
+    for found in (predictors_eulerian(state, cells), predictors_lagrangian(state, cells)):
         assert not np.isinf(found).any()
         for name in ("lead_time", "displacement", "inflow", "speed", "known_16", "max_8"):
-            assert np.isfinite(found[..., NAMES.index(name)]).all(), name
+            assert np.isfinite(found[..., RADAR_PREDICTORS.index(name)]).all(), name
         if not np.isfinite(rain).any():
-            assert np.isnan(found[..., NAMES.index("rate")]).all()
-            assert np.isnan(found[..., NAMES.index("mean_8")]).all()
-    assert rows_of(situation, cells[:0]).shape == (2, 0, len(NAMES))
+            assert np.isnan(found[..., RADAR_PREDICTORS.index("rate")]).all()
+            assert np.isnan(found[..., RADAR_PREDICTORS.index("mean_8")]).all()
+    assert predictors_eulerian(state, cells[:0]).shape == (2, 0, len(RADAR_PREDICTORS))
 
 
 def test_inputs_are_left_as_they_are():
     rain = synthetic.rain((40, 50), seen=synthetic.disc((40, 50)))
     motion = DenseFlow().estimate(rain)
     before, flow = rain.copy(deep=True), motion.copy(deep=True)
-    situation = situation_of(rain, motion, LEADS)
-    planes = situation.planes.copy()
-    rows_of(situation, np.array([[3, 4]], np.int32))
-    rows_in_moving_frame(situation, np.array([[3, 4]], np.int32))
+    state = build_predictor_state(rain, motion, LEADS)
+    planes = state.planes.copy()
+    predictors_eulerian(state, np.array([[3, 4]], np.int32))
+    predictors_lagrangian(state, np.array([[3, 4]], np.int32))
     assert rain.identical(before)
     assert motion.identical(flow)
-    np.testing.assert_array_equal(situation.planes, planes)
+    np.testing.assert_array_equal(state.planes, planes)

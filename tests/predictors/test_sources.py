@@ -18,8 +18,14 @@ from hybridcast.fusion.hybrid import trained
 from hybridcast.motion.estimate import DenseFlow
 from hybridcast.nowcasters.base import Advection
 from hybridcast.nwp.schema import model_fields
-from hybridcast.predictors.radar import EVERY_NAME, NAMES, SOURCE_NAMES, rows_of, situation_of
-from hybridcast.predictors.sources import Sources, planes_of, sources_at
+from hybridcast.predictors.radar import (
+    ALL_PREDICTORS,
+    RADAR_PREDICTORS,
+    SOURCE_PREDICTORS,
+    build_predictor_state,
+    predictors_eulerian,
+)
+from hybridcast.predictors.sources import Sources, compute_source_predictors, select_sources
 from hybridcast.stations import station_reports
 from hybridcast.terrain import terrain_dataset
 
@@ -92,14 +98,14 @@ def shifted(nwp, by):
 
 
 def test_nothing_given_is_nothing(recent):
-    sources = sources_at(recent)
+    sources = select_sources(recent)
     assert not sources
     assert (sources.used, sources.left_out) == ((), ())
-    assert planes_of(sources, recent, DenseFlow().estimate(recent), LEADS) is None
+    assert compute_source_predictors(sources, recent, DenseFlow().estimate(recent), LEADS) is None
 
 
 def test_what_is_there_is_named_with_its_age(recent, everywhere, gauges, hills):
-    sources = sources_at(recent, nwp=everywhere, stations=gauges, terrain=hills)
+    sources = select_sources(recent, nwp=everywhere, stations=gauges, terrain=hills)
     assert sources.has_rain
     assert [word.split(" ")[0] for word in sources.used] == ["nwp", "nwp", "terrain", "56"]
     assert "h old" in sources.used[0]
@@ -115,7 +121,7 @@ def test_what_is_there_is_named_with_its_age(recent, everywhere, gauges, hills):
     ],
 )
 def test_model_runs_that_tell_nothing_are_left_out(recent, everywhere, change, reason):
-    sources = sources_at(recent, nwp=change(everywhere.isel(reference_time=[0]), recent))
+    sources = select_sources(recent, nwp=change(everywhere.isel(reference_time=[0]), recent))
     assert sources.nwp is None
     assert reason in " ".join(sources.left_out)
 
@@ -132,18 +138,18 @@ def test_model_runs_that_tell_nothing_are_left_out(recent, everywhere, change, r
 def test_stations_that_tell_nothing_are_left_out(recent, gauges, change, reason):
     import re
 
-    sources = sources_at(recent, stations=change(gauges))
+    sources = select_sources(recent, stations=change(gauges))
     assert sources.stations is None
     assert re.search(reason, " ".join(sources.left_out))
 
 
 def test_wrong_sources_are_errors(recent, everywhere, hills):
     with pytest.raises(InputError, match="surface_altitude"):
-        sources_at(recent, terrain=hills[["slope_x"]])
+        select_sources(recent, terrain=hills[["slope_x"]])
     with pytest.raises(InputError, match="terrain and radar"):
-        sources_at(recent, terrain=hills.isel(x=slice(5, None)))
+        select_sources(recent, terrain=hills.isel(x=slice(5, None)))
     with pytest.raises(InputError):
-        sources_at(recent, nwp=everywhere.rename({RATE: "rain"}))
+        select_sources(recent, nwp=everywhere.rename({RATE: "rain"}))
 
 
 # --- predictors -----------------------------------------------------------------------------------------------
@@ -152,13 +158,16 @@ def test_wrong_sources_are_errors(recent, everywhere, hills):
 def test_rows_are_wider_with_sources_and_else_the_same(recent, everywhere, gauges, hills):
     motion = DenseFlow().estimate(recent)
     cells = np.argwhere(np.isfinite(recent.values[-1]))[::40].astype(np.int32)
-    sources = sources_at(recent, nwp=everywhere, stations=gauges, terrain=hills)
-    plain = rows_of(situation_of(recent, motion, LEADS), cells)
-    wide = rows_of(situation_of(recent, motion, LEADS, sources=planes_of(sources, recent, motion, LEADS)), cells)
-    assert plain.shape[-1] == len(NAMES)
-    assert wide.shape[-1] == len(EVERY_NAME)
-    np.testing.assert_array_equal(wide[..., : len(NAMES)], plain)
-    there = dict(zip(SOURCE_NAMES, np.isfinite(wide[..., len(NAMES) :]).mean(axis=(0, 1)), strict=True))
+    sources = select_sources(recent, nwp=everywhere, stations=gauges, terrain=hills)
+    plain = predictors_eulerian(build_predictor_state(recent, motion, LEADS), cells)
+    wide = predictors_eulerian(
+        build_predictor_state(recent, motion, LEADS, sources=compute_source_predictors(sources, recent, motion, LEADS)),
+        cells,
+    )
+    assert plain.shape[-1] == len(RADAR_PREDICTORS)
+    assert wide.shape[-1] == len(ALL_PREDICTORS)
+    np.testing.assert_array_equal(wide[..., : len(RADAR_PREDICTORS)], plain)
+    there = dict(zip(SOURCE_PREDICTORS, np.isfinite(wide[..., len(RADAR_PREDICTORS) :]).mean(axis=(0, 1)), strict=True))
     absent = {"nwp_wind_speed", "nwp_humidity", "nwp_cape"}
     assert all((share == 0) == (name in absent) for name, share in there.items() if name != "nwp_skill_64"), there
 

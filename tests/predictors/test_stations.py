@@ -6,7 +6,7 @@ import pytest
 from helpers.stations_synthetic import MINUTE, START, gauges_in, steady_rain
 from hybridcast.core.field import precipitation
 from hybridcast.errors import InputError
-from hybridcast.predictors.stations import PLANES, PlaneSettings, station_planes
+from hybridcast.predictors.stations import PLANES, StationPredictorSettings, compute_station_predictors
 from hybridcast.stations import known_at, station_reports
 
 
@@ -31,7 +31,7 @@ def one(rates, at=(20, 20), interval=5, end=None, field=None):
 
 
 def test_planes_of_one_gauge():
-    planes = station_planes(one(np.full(12, 20.0)), flat())
+    planes = compute_station_predictors(one(np.full(12, 20.0)), flat())
     assert set(planes) == {name for name, _, _ in PLANES}
     assert all(plane.dtype == np.float32 and plane.shape == (80, 80) for plane in planes.values())
     at = {name: float(plane[20, 20]) for name, plane in planes.items()}
@@ -46,15 +46,15 @@ def test_planes_of_one_gauge():
 
 
 def test_all_are_nan_beyond_the_radius():
-    planes = station_planes(one(np.full(12, 20.0)), flat())
+    planes = compute_station_predictors(one(np.full(12, 20.0)), flat())
     rows, columns = np.indices((80, 80))
-    near = np.hypot(rows - 20, columns - 20) * 2 < PlaneSettings().radius
+    near = np.hypot(rows - 20, columns - 20) * 2 < StationPredictorSettings().radius
     for plane in planes.values():
         np.testing.assert_array_equal(np.isfinite(plane), near)
 
 
 def test_tendency_is_the_change_of_a_quarter_of_an_hour():
-    planes = station_planes(one([1.0, 1, 1, 1, 1, 1, 10, 10, 10]), flat())
+    planes = compute_station_predictors(one([1.0, 1, 1, 1, 1, 1, 10, 10, 10]), flat())
     assert float(planes["station_tendency"][20, 20]) == pytest.approx(10 * 10 / 15 / 1.1, abs=0.02)
 
 
@@ -62,17 +62,17 @@ def test_age_and_staleness():
     rates = np.full(24, 5.0)
     for missing in (3, 10):
         late = one(np.where(np.arange(24) < 24 - missing, rates, np.nan))
-        planes = station_planes(late, flat())
+        planes = compute_station_predictors(late, flat())
         assert float(planes["station_age"][20, 20]) == 5.0 * missing
     assert np.isfinite(planes["station_distance"][20, 20])
     assert np.isnan(planes["station_rate"][20, 20])  # nothing said in the last half hour
     stale = one(np.where(np.arange(24) < 10, rates, np.nan))
-    assert all(np.isnan(plane).all() for plane in station_planes(stale, flat()).values())
+    assert all(np.isnan(plane).all() for plane in compute_station_predictors(stale, flat()).values())
 
 
 def test_an_older_report_counts_less():
     fresh, old = one(np.full(24, 20.0)), one(np.where(np.arange(24) < 20, 20.0, np.nan))
-    residuals = [float(station_planes(gauge, flat())["station_residual"][20, 26]) for gauge in (fresh, old)]
+    residuals = [float(compute_station_predictors(gauge, flat())["station_residual"][20, 26]) for gauge in (fresh, old)]
     assert residuals[1] < residuals[0]
 
 
@@ -88,7 +88,7 @@ def test_without_stations_all_is_nan(case):
         "yesterday": gauge.assign_coords(time=gauge.time - 1440 * MINUTE),
         "tomorrow": gauge.assign_coords(time=gauge.time + 1440 * MINUTE),
     }[case]
-    planes = station_planes(given, flat())
+    planes = compute_station_predictors(given, flat())
     assert set(planes) == {name for name, _, _ in PLANES}
     assert all(np.isnan(plane).all() for plane in planes.values())
 
@@ -96,7 +96,7 @@ def test_without_stations_all_is_nan(case):
 def test_where_the_radar_sees_nothing_there_is_no_residual():
     radar = flat()
     radar[:] = np.nan
-    planes = station_planes(one(np.full(12, 20.0)), radar)
+    planes = compute_station_predictors(one(np.full(12, 20.0)), radar)
     assert np.isnan(planes["station_residual"]).all()
     assert np.isfinite(planes["station_rate"][20, 20])
 
@@ -104,9 +104,9 @@ def test_where_the_radar_sees_nothing_there_is_no_residual():
 def test_exact_gauges_have_no_residual_and_a_bias_has_its_own():
     rain = steady_rain(frames=13)
     gauges = gauges_in(rain, count=30)
-    residual = station_planes(gauges, rain)["station_residual"]
+    residual = compute_station_predictors(gauges, rain)["station_residual"]
     assert np.nanmax(np.abs(residual)) < 1e-3
-    half = station_planes(gauges, rain * np.float32(0.5))["station_residual"]
+    half = compute_station_predictors(gauges, rain * np.float32(0.5))["station_residual"]
     assert np.nanmedian(half) == pytest.approx(3.0, abs=0.5)
 
 
@@ -116,16 +116,16 @@ def test_nothing_after_the_last_frame_is_used():
     recent = rain.isel(time=slice(12))
     changed = gauges.copy(deep=True)
     changed.precipitation_rate[:, 12:] = 77.0
-    expected = station_planes(known_at(gauges, recent.time.values[-1]), recent)
+    expected = compute_station_predictors(known_at(gauges, recent.time.values[-1]), recent)
     for given in (gauges, changed):
-        for name, plane in station_planes(given, recent).items():
+        for name, plane in compute_station_predictors(given, recent).items():
             np.testing.assert_array_equal(plane, expected[name])
 
 
 @pytest.mark.parametrize("interval", [1, 6, 10, 15, 60])
 def test_intervals_of_all_lengths(interval):
     radar = flat(frames=25)
-    planes = station_planes(one(np.full(180 // interval, 20.0), interval=interval, field=radar), radar)
+    planes = compute_station_predictors(one(np.full(180 // interval, 20.0), interval=interval, field=radar), radar)
     assert float(planes["station_rate"][20, 20]) == pytest.approx(13.01, abs=0.01)
     assert float(planes["station_residual"][20, 20]) == pytest.approx(10 / 1.1, abs=0.02)
     assert float(planes["station_tendency"][20, 20]) == pytest.approx(0.0, abs=1e-4)
@@ -134,16 +134,16 @@ def test_intervals_of_all_lengths(interval):
 def test_the_offset_of_the_clocks_is_taken_into_account():
     rain = steady_rain(frames=24)
     late = gauges_in(rain, count=30, delay=10)
-    residual = station_planes(late, rain, offset=10 * MINUTE)["station_residual"]
+    residual = compute_station_predictors(late, rain, offset=10 * MINUTE)["station_residual"]
     assert np.nanmax(np.abs(residual)) < 1e-3
-    assert np.nanmax(np.abs(station_planes(late, rain)["station_residual"])) > 0.1
+    assert np.nanmax(np.abs(compute_station_predictors(late, rain)["station_residual"])) > 0.1
 
 
 def test_degrees_need_a_known_place():
     gauge = one(np.full(12, 20.0))
     degrees = gauge.drop_vars(["x", "y"]).assign_coords(latitude=("station", [57.7]), longitude=("station", [12.0]))
     with pytest.raises(InputError, match="no CRS"):
-        station_planes(degrees, flat())
+        compute_station_predictors(degrees, flat())
 
 
 @pytest.mark.parametrize("count", [1, 1000, 10_000])
@@ -157,7 +157,7 @@ def test_few_and_many_stations_fill_the_planes(count):
         interval=5 * MINUTE,
         places={"x": generator.uniform(0, 8e5, count), "y": generator.uniform(0, 8e5, count)},
     )
-    planes = station_planes(gauges, radar)
+    planes = compute_station_predictors(gauges, radar)
     assert np.isfinite(planes["station_rate"]).mean() > (0.99 if count > 1 else 0.0)
 
 
@@ -165,7 +165,7 @@ def test_real_gauges(eight_days):
     radar, stations = eight_days
     wettest = int(radar.mean(("y", "x")).argmax("time"))
     recent = radar.isel(time=slice(wettest - 8, wettest + 1))
-    planes = station_planes(stations, recent, offset=10 * MINUTE)
+    planes = compute_station_predictors(stations, recent, offset=10 * MINUTE)
     known = np.isfinite(planes["station_rate"])
     assert 0.5 < known.mean() <= 1.0
     assert np.nanmax(planes["station_distance"]) <= 40.0
@@ -178,7 +178,7 @@ def test_distances_on_a_grid_of_degrees(openrainer):
 
     radar, stations = openrainer
     recent, gauge = radar.isel(time=slice(4, 8)), stations.isel(station=[150])
-    distance = station_planes(gauge, recent)["station_distance"]
+    distance = compute_station_predictors(gauge, recent)["station_distance"]
     rows, columns = np.nonzero(np.isfinite(distance))
     assert 2500 < rows.size < 6500  # a disc of 40 km on cells of about 1 km2
     geod = pyproj.Geod(ellps="WGS84")
@@ -197,6 +197,9 @@ def test_the_same_whichever_way_rows_run():
     gauges = gauges_in(rain, count=30)
     aside = np.random.default_rng(0).uniform(-900, 900, (2, 30))  # or cells would be equally far from two of them
     gauges = gauges.assign_coords(x=gauges.x + aside[0], y=gauges.y + aside[1])
-    planes, flipped = station_planes(gauges, rain), station_planes(gauges, rain.isel(y=slice(None, None, -1)))
+    planes, flipped = (
+        compute_station_predictors(gauges, rain),
+        compute_station_predictors(gauges, rain.isel(y=slice(None, None, -1))),
+    )
     for name, plane in planes.items():
         np.testing.assert_allclose(flipped[name][::-1], plane, rtol=1e-4, atol=1e-4)

@@ -21,7 +21,7 @@ from hybridcast.datasets.events import SPACING, Event
 from hybridcast.learned import network_inputs as inputs
 from hybridcast.learned.network_inputs import Case, Inputs, Outcome
 from hybridcast.learned.training.samples import Drawn, Samples, Sampling, sample_event
-from hybridcast.predictors.radar import EVERY_NAME
+from hybridcast.predictors.radar import ALL_PREDICTORS
 
 Report = Callable[[str], None]
 
@@ -33,7 +33,7 @@ _INPUTS = (inputs.PLANES, inputs.LEADS, inputs.THRESHOLDS, inputs.SPACING)
 
 def digest(*parts: object) -> str:
     """Return a short word for all that something depends on."""
-    told = json.dumps([parts, EVERY_NAME, SPACING, _INPUTS], default=_plain)
+    told = json.dumps([parts, ALL_PREDICTORS, SPACING, _INPUTS], default=_plain)
     return hashlib.sha256(told.encode()).hexdigest()[:12]
 
 
@@ -72,9 +72,9 @@ def write(drawn: Drawn, store: Path) -> None:
     """Write what was drawn of an event."""
     samples = drawn.samples
     data = xr.Dataset({name: ("row", getattr(samples, name)) for name in _COLUMNS})
-    data["predictors"] = (("row", "feature"), samples.predictors)
+    data["predictors"] = (("row", "predictor"), samples.predictors)
     data["place"] = (("row", "axis"), samples.place)
-    data.chunk(row=max(1, min(65_536, samples.lead.size)), feature=-1).to_zarr(store, zarr_format=2)
+    data.chunk(row=max(1, min(65_536, samples.lead.size)), predictor=-1).to_zarr(store, zarr_format=2)
     if drawn.cases:
         fields = _fields(drawn.cases)
         fields.chunk(case=1).to_zarr(store, group=_FIELDS, mode="a", zarr_format=2)
@@ -109,7 +109,7 @@ def load_samples(store: Path, share: float) -> Samples:
         kept = np.sort(np.random.default_rng(0).permutation(count)[: round(share * count)])
         loaded = data.isel(row=kept).load()
     columns = {name: loaded[name].values for name in _COLUMNS}
-    rows = loaded["predictors"].values.reshape(-1, len(EVERY_NAME))
+    rows = loaded["predictors"].values.reshape(-1, len(ALL_PREDICTORS))
     return Samples(predictors=rows, place=loaded["place"].values.reshape(-1, 2), **columns)
 
 

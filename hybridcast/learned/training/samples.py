@@ -19,8 +19,14 @@ from hybridcast.motion.estimate import DenseFlow, MotionMethod
 from hybridcast.nowcasters.base import latest_frame
 from hybridcast.nowcasters.scale_filter import filtered
 from hybridcast.nwp import open_nwp
-from hybridcast.predictors.radar import EVERY_NAME, Situation, origins_of, rows_of, situation_of
-from hybridcast.predictors.sources import Sources, planes_of, sources_at
+from hybridcast.predictors.radar import (
+    ALL_PREDICTORS,
+    PredictorState,
+    build_predictor_state,
+    departure_points,
+    predictors_eulerian,
+)
+from hybridcast.predictors.sources import Sources, compute_source_predictors, select_sources
 from hybridcast.stations import open_stations
 from hybridcast.terrain import open_terrain
 
@@ -51,7 +57,7 @@ class Samples(NamedTuple):
     """Rows of predictors and what was observed; one event's, or several one after the other."""
 
     predictors: Array
-    """Shape ``(row, feature)``, features as `hybridcast.predictors.radar.EVERY_NAME` has them."""
+    """Shape ``(row, predictor)``, predictors as `hybridcast.predictors.radar.ALL_PREDICTORS` has them."""
     observed: Array
     """Rain rate, mm h-1, shape ``(row,)``."""
     weight: Array
@@ -104,7 +110,7 @@ def sample_event(event: Event, sampling: Sampling, motion: MotionMethod | None =
 
 def _nothing() -> Samples:
     empty = np.empty(0, np.float32)
-    rows, places = np.empty((0, len(EVERY_NAME)), np.float32), np.empty((0, 2), np.float32)
+    rows, places = np.empty((0, len(ALL_PREDICTORS)), np.float32), np.empty((0, 2), np.float32)
     return Samples(rows, empty, empty, empty, np.empty(0, np.int32), places)
 
 
@@ -118,7 +124,7 @@ def _sources(event: Event, radar: xr.DataArray, issue: np.datetime64, sampling: 
         nwp = pseudo_runs(event.name, radar, issue, sampling.seed)
     terrain = None if event.terrain is None else open_terrain(event.terrain, radar)
     stations = None if event.stations is None else _reports_of(event.stations)
-    return sources_at(recent, nwp=nwp, terrain=terrain, stations=stations)
+    return select_sources(recent, nwp=nwp, terrain=terrain, stations=stations)
 
 
 @lru_cache(maxsize=1)
@@ -166,15 +172,15 @@ class View(NamedTuple):
     motion: xr.Dataset
     smooth: xr.DataArray
     """What the scale filter gives."""
-    situation: Situation
+    state: PredictorState
 
 
 def view_of(recent: xr.DataArray, leads: NDArray[np.timedelta64], motion: MotionMethod, sources: Sources) -> View:
     """Make what predictors are taken from."""
     flow = motion.estimate(recent)
     smooth = filtered(recent, flow, leads)["filtered_dbr"]
-    found = planes_of(sources, recent, flow, leads)
-    return View(recent, leads, flow, smooth, situation_of(recent, flow, leads, smooth, found))
+    found = compute_source_predictors(sources, recent, flow, leads)
+    return View(recent, leads, flow, smooth, build_predictor_state(recent, flow, leads, smooth, found))
 
 
 class Targets(NamedTuple):
@@ -204,18 +210,18 @@ def samples_of(view: View, targets: Targets) -> Samples:
     """Make the rows of one issue time."""
     seen, shape = targets.seen, targets.observed.shape
     return Samples(
-        predictors=_with_sources(rows_of(view.situation, targets.cells)[seen]),
+        predictors=_with_sources(predictors_eulerian(view.state, targets.cells)[seen]),
         observed=targets.observed[seen],
         weight=np.broadcast_to(targets.weight, shape)[seen],
         lead=np.broadcast_to((view.leads / MINUTE).astype(np.float32)[:, None], shape)[seen],
         case=np.zeros(int(seen.sum()), np.int32),
-        place=origins_of(view.situation, targets.cells)[seen],
+        place=departure_points(view.state, targets.cells)[seen],
     )
 
 
 def _with_sources(rows: Array) -> Array:
     """Make rows as wide as with all sources, NaN for those that were not there."""
-    missing = len(EVERY_NAME) - rows.shape[1]
+    missing = len(ALL_PREDICTORS) - rows.shape[1]
     return np.pad(rows, [(0, 0), (0, missing)], constant_values=np.nan) if missing else rows
 
 

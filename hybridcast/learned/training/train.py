@@ -40,14 +40,14 @@ from hybridcast.learned.training.network import fit as fit_network
 from hybridcast.learned.training.network import window_of
 from hybridcast.learned.training.sample_store import Report, digest, draw_missing, load_cases, load_samples, rows_in
 from hybridcast.learned.training.samples import Samples, Sampling, joined
-from hybridcast.predictors.radar import NAMES
+from hybridcast.predictors.radar import RADAR_PREDICTORS
 
 #: Members in the order of the blend; the linear ones first, and the network last, where there is one.
 LINEAR = {"neighbourhood": NEIGHBOURHOOD, "scales": SCALES}
 MEMBERS = (*LINEAR, "boosting")
 #: By how much the network has to lower the Brier score of the blend, as a share, to be kept.
 LEAST_GAIN = 0.002
-_LEAD_TIME = NAMES.index("lead_time")
+_LEAD_TIME = RADAR_PREDICTORS.index("lead_time")
 
 
 @dataclass(frozen=True)

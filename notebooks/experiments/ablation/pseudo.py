@@ -28,8 +28,8 @@ from hybridcast.nowcasters.base import Nowcaster, forecast_dataset
 from hybridcast.nowcasters.pysteps import LinearBlending
 from hybridcast.nowcasters.skill_blend import SourceBlend
 from hybridcast.nwp import available, on_radar_grid
-from hybridcast.predictors.nwp import plane_times
-from hybridcast.predictors.sources import sources_at
+from hybridcast.predictors.nwp import nwp_field_times
+from hybridcast.predictors.sources import select_sources
 from hybridcast.verification.evaluation import EvaluationSettings, Progress, evaluate
 from hybridcast.verification.tables import summary
 
@@ -59,7 +59,7 @@ class Simulated:
 
     def on_grid(self, recent: xr.DataArray, leads: LeadTimes) -> xr.Dataset:
         """Return the same on the radar's grid, at the times of the last hour and the valid times."""
-        return on_radar_grid(self.runs(recent), recent, plane_times(recent, leads))
+        return on_radar_grid(self.runs(recent), recent, nwp_field_times(recent, leads))
 
 
 @lru_cache(maxsize=2)
@@ -130,7 +130,7 @@ class Fused:
 
     def forecast(self, recent: xr.DataArray, lead_times: LeadTimes) -> xr.Dataset:
         """See `hybridcast.nowcasters.base.Nowcaster`."""
-        sources = sources_at(recent, nwp=self.simulated.runs(recent))
+        sources = select_sources(recent, nwp=self.simulated.runs(recent))
         return self.hybrid.with_sources(sources).forecast(recent, lead_times)
 
 

@@ -30,8 +30,8 @@ from hybridcast.core.types import Array
 from hybridcast.errors import InputError
 from hybridcast.learned.boosting import THRESHOLDS
 from hybridcast.learned.network import need_torch
-from hybridcast.predictors.nwp import NAMES as NWP_NAMES
-from hybridcast.predictors.radar import NAMES
+from hybridcast.predictors.nwp import NWP_PREDICTORS
+from hybridcast.predictors.radar import RADAR_PREDICTORS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -120,8 +120,8 @@ class CrossAttention:
         Parameters
         ----------
         rows
-            Predictors, shape ``(row, feature)``, in the order of `hybridcast.predictors.radar.EVERY_NAME`, or of its
-            first part, `NAMES`, where there is no source.
+            Predictors, shape ``(row, predictor)``, in the order of `hybridcast.predictors.radar.ALL_PREDICTORS`, or
+            `RADAR_PREDICTORS` without other sources.
         tokens
             Of the same rows.
 
@@ -159,9 +159,9 @@ def shapes(settings: AttentionSettings) -> dict[str, tuple[int, ...]]:
     def linear(name: str, inside: int, outside: int) -> None:
         made[f"{name}.weight"], made[f"{name}.bias"] = (outside, inside), (outside,)
 
-    entering = {"query": 2 * len(NAMES), "station": 2 * len(STATION), "nwp": 2 * len(NWP) + 2}
+    entering = {"query": 2 * len(RADAR_PREDICTORS), "station": 2 * len(STATION), "nwp": 2 * len(NWP) + 2}
     if settings.summary:
-        entering["summary"] = 2 * len(NWP_NAMES)
+        entering["summary"] = 2 * len(NWP_PREDICTORS)
     for name, inside in entering.items():
         linear(f"{name}.a", inside, width)
         linear(f"{name}.b", width, width)

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from early_fusion.tokens import OFFSETS, Tokens
 from hybridcast.core.types import Array
 from hybridcast.learned.logistic import inputs_of
-from hybridcast.predictors.nwp import NAMES as NWP_NAMES
-from hybridcast.predictors.radar import EVERY_NAME, NAMES
+from hybridcast.predictors.nwp import NWP_PREDICTORS
+from hybridcast.predictors.radar import ALL_PREDICTORS, RADAR_PREDICTORS
 
 #: Typical sizes of what tokens hold.
 _STATION_SIZE = np.array([5, 10, 5, 30, 20, 20, 20], np.float32)
@@ -19,7 +19,7 @@ _LEVEL_SIZE, _OFFSET_SIZE = np.float32(10), np.float32(20)
 #: Predictors are cut at so many standard deviations.
 _FARTHEST = 5.0
 #: Predictors that are looked at: those of the radar make the query, those of the model a token.
-PREDICTORS = (*NAMES, *NWP_NAMES)
+PREDICTORS = (*RADAR_PREDICTORS, *NWP_PREDICTORS)
 
 
 class Prepared(NamedTuple):
@@ -50,9 +50,9 @@ def scaling_of(rows: Array, weight: Array) -> Array:
 
 def _values(rows: Array) -> tuple[Array, NDArray[np.bool_]]:
     """Return the predictors looked at, 0 where missing, and which are; shares as the logarithm of their odds."""
-    if rows.shape[1] < len(EVERY_NAME):
-        rows = np.pad(rows, [(0, 0), (0, len(EVERY_NAME) - rows.shape[1])], constant_values=np.nan)
-    missing = ~np.isfinite(rows[:, [EVERY_NAME.index(name) for name in PREDICTORS]])
+    if rows.shape[1] < len(ALL_PREDICTORS):
+        rows = np.pad(rows, [(0, 0), (0, len(ALL_PREDICTORS) - rows.shape[1])], constant_values=np.nan)
+    missing = ~np.isfinite(rows[:, [ALL_PREDICTORS.index(name) for name in PREDICTORS]])
     return inputs_of(rows, PREDICTORS), missing
 
 
@@ -61,8 +61,8 @@ def prepared(rows: Array, tokens: Tokens, scaling: Array) -> Prepared:
     values, missing = _values(rows)
     scaled = np.clip((values - scaling[0]) / scaling[1], -_FARTHEST, _FARTHEST)
     scaled[missing] = 0
-    own = slice(None, len(NAMES))
-    nwp = slice(len(NAMES), None)
+    own = slice(None, len(RADAR_PREDICTORS))
+    nwp = slice(len(RADAR_PREDICTORS), None)
     station, nwp_tokens = _flagged(tokens.stations / _STATION_SIZE), _flagged(tokens.nwp / _LEVEL_SIZE)
     places = np.broadcast_to(OFFSETS / _OFFSET_SIZE, (*nwp_tokens.shape[:2], 2))
     told = np.asarray((~missing[:, nwp]).any(axis=1))

@@ -32,8 +32,8 @@ from hybridcast.learned.nwp_stage import model_rate
 from hybridcast.learned.training.samples import view_of
 from hybridcast.motion.estimate import DenseFlow, MotionMethod
 from hybridcast.nowcasters.base import forecast_dataset, latest_frame, radar_status
-from hybridcast.predictors.radar import EVERY_NAME, known_at, origins_of, rows_at
-from hybridcast.predictors.sources import Sources, guided, on_cells
+from hybridcast.predictors.radar import ALL_PREDICTORS, departure_known, departure_points, predictors_at_lead
+from hybridcast.predictors.sources import Sources, add_wind_guidance, coarsen_sources
 from hybridcast_kernels import scales_cpu
 
 EXCEEDANCE = "probability_of_exceedance"
@@ -96,12 +96,12 @@ class Attention:
         `u` and `v` too.
         """
         leads = check_lead_times(lead_times)
-        motion = guided(self.motion, self.sources, recent).estimate(recent)
+        motion = add_wind_guidance(self.motion, self.sources, recent).estimate(recent)
         latest, age = latest_frame(recent)
         advected = advect(latest, motion, leads + age).values
         coarse = coarsened(recent, SPACING)
         grid = Grid.of(recent, coarse, SPACING, self.stride)
-        said = self._said(coarse, grid, leads, on_cells(self.sources, recent, coarse, SPACING))
+        said = self._said(coarse, grid, leads, coarsen_sources(self.sources, recent, coarse, SPACING))
         rate, chances = _carried(said, grid, advected)
         result = forecast_dataset(rate, recent, leads, model=self.name, status=radar_status(recent, age))
         result = result.assign_coords(threshold=("threshold", np.array(self.thresholds), {"units": "mm h-1"}))
@@ -116,16 +116,16 @@ class Attention:
 
     def _said(self, coarse: xr.DataArray, grid: Grid, leads: LeadTimes, sources: Sources) -> _Said:
         """Ask the network on the coarse grid."""
-        view = view_of(coarse, leads, guided(self.motion, sources, coarse), sources)
-        heard = heard_of(coarse, view.situation, sources)
+        view = view_of(coarse, leads, add_wind_guidance(self.motion, sources, coarse), sources)
+        heard = heard_of(coarse, view.state, sources)
         cells = grid.every_cell
         odds, known, model = [], [], []
-        for lead, places in enumerate(origins_of(view.situation, cells)):
-            rows = rows_at(view.situation, lead, places, cells)
+        for lead, places in enumerate(departure_points(view.state, cells)):
+            rows = predictors_at_lead(view.state, lead, places, cells)
             odds.append(self.network.scores(rows, tokens_at(heard, lead, places, cells)))
             rain = _model_rate(rows)
             model.append(rain)
-            known.append(known_at(view.situation, places) | np.isfinite(rain))
+            known.append(departure_known(view.state, places) | np.isfinite(rain))
         shape = (len(leads), *grid.shape)
         return _Said(
             probability(np.stack(odds, axis=1)).reshape(-1, *shape),
@@ -141,7 +141,7 @@ def early_fusion(path: str | Path) -> Attention:
 
 def _model_rate(rows: Array) -> Array:
     """Rain of the model, mm h-1; NaN where there is none, as everywhere without one."""
-    if rows.shape[1] < len(EVERY_NAME):
+    if rows.shape[1] < len(ALL_PREDICTORS):
         return np.full(len(rows), np.nan, np.float32)
     return model_rate(rows)
 

@@ -30,8 +30,8 @@ from hybridcast.learned.training.samples import (
     view_of,
 )
 from hybridcast.motion.estimate import DenseFlow
-from hybridcast.predictors.radar import origins_of
-from hybridcast.predictors.sources import sources_at
+from hybridcast.predictors.radar import departure_points
+from hybridcast.predictors.sources import select_sources
 from hybridcast.stations import open_stations
 
 _INTERVAL = np.timedelta64(15, "m")
@@ -90,12 +90,12 @@ def draw_case(
     recent = radar.sel(time=slice(issue - HISTORY, issue))
     if biased:
         recent = _with_bias(recent, generator)
-    sources = sources_at(recent, nwp=pseudo_runs(name, radar, issue, sampling.seed), stations=gauges)
+    sources = select_sources(recent, nwp=pseudo_runs(name, radar, issue, sampling.seed), stations=gauges)
     view = view_of(recent, np.array(sampling.leads) * MINUTE, DenseFlow(), sources)
     targets = targets_of(radar, view, sampling, generator)
     samples = samples_of(view, targets)
-    heard = heard_of(recent, view.situation, sources)
-    places = origins_of(view.situation, targets.cells)
+    heard = heard_of(recent, view.state, sources)
+    places = departure_points(view.state, targets.cells)
     parts = [
         _some(tokens_at(heard, k, places[k], targets.cells), seen) for k, seen in enumerate(targets.seen) if seen.any()
     ]

@@ -20,9 +20,9 @@ from hybridcast.core.types import Array
 from hybridcast.nowcasters.base import latest_frame
 from hybridcast.nwp.regrid import on_radar_grid
 from hybridcast.nwp.schema import RATE
-from hybridcast.predictors.radar import SOURCE_NAMES, Situation
+from hybridcast.predictors.radar import SOURCE_PREDICTORS, PredictorState
 from hybridcast.predictors.sources import Sources
-from hybridcast.predictors.stations import Spoken, spoken_of
+from hybridcast.predictors.stations import RecentReports, recent_reports
 from hybridcast.stations.collocation import kilometres
 from hybridcast.stations.interpolation import nearest
 from hybridcast_kernels.trajectories import sample
@@ -61,21 +61,21 @@ class Heard(NamedTuple):
     """What the tokens of an issue time are taken from."""
 
     recent: xr.DataArray
-    situation: Situation
+    state: PredictorState
     at_issue: Array
     """Means within `HALF` of the model's rain and the radar's at the latest frame, dB, shape ``(y, x, 2)``."""
-    spoken: Spoken | None
+    spoken: RecentReports | None
 
 
-def heard_of(recent: xr.DataArray, situation: Situation, sources: Sources) -> Heard:
+def heard_of(recent: xr.DataArray, state: PredictorState, sources: Sources) -> Heard:
     """Take from the sources of an issue time what tokens are made of.
 
     Parameters
     ----------
     recent
         Precipitation field up to the issue time.
-    situation
-        What `hybridcast.predictors.radar.situation_of` made of it and of the same sources.
+    state
+        What `hybridcast.predictors.radar.build_predictor_state` made of it and of the same sources.
     sources
         On the cells of `recent`.
     """
@@ -88,8 +88,8 @@ def heard_of(recent: xr.DataArray, situation: Situation, sources: Sources) -> He
     dy, dx = metres_per_cell(recent)
     cell = abs(dy) / 1e3, float(np.abs(dx).mean()) / 1e3
     at_issue = np.stack([_mean_around(rate, cell) for rate in (model, latest.values)], axis=-1)
-    spoken = None if sources.stations is None else spoken_of(sources.stations, recent)
-    return Heard(recent, situation, at_issue, spoken)
+    spoken = None if sources.stations is None else recent_reports(sources.stations, recent)
+    return Heard(recent, state, at_issue, spoken)
 
 
 def _mean_around(rate: Array, cell: tuple[float, float]) -> Array:
@@ -106,20 +106,20 @@ def tokens_at(heard: Heard, lead: int, places: Array, cells: NDArray[np.int32]) 
     Parameters
     ----------
     lead
-        Number of the lead time in the situation.
+        Number of the lead time in the state.
     places
         Row and column of where the air comes from, shape ``(cell, 2)``.
     cells
         Row and column of where it will be, shape ``(cell, 2)``.
     """
-    ahead = _ahead(heard.situation, places)
+    ahead = _ahead(heard.state, places)
     return Tokens(_of_stations(heard, places, ahead), _of_nwp(heard, lead, places, cells, ahead))
 
 
-def _ahead(situation: Situation, places: Array) -> Array:
+def _ahead(state: PredictorState, places: Array) -> Array:
     """Unit vectors along the track, down the rows and along the columns, ``(place, 2)``; along columns if it stands."""
-    flow = sample(np.ascontiguousarray(np.moveaxis(situation.flow, 0, -1)), places)
-    way = flow[:, ::-1] * np.array(situation.cell, np.float32)
+    flow = sample(np.ascontiguousarray(np.moveaxis(state.flow, 0, -1)), places)
+    way = flow[:, ::-1] * np.array(state.cell, np.float32)
     speed = np.hypot(way[:, 0], way[:, 1])[:, None]
     there = np.where(speed > 1e-6, way, np.array([0, 1], np.float32))
     return np.asarray(there / np.where(speed > 1e-6, speed, np.float32(1)), np.float32)
@@ -146,16 +146,16 @@ def _of_stations(heard: Heard, places: Array, ahead: Array) -> Array:
 
 
 def _of_nwp(heard: Heard, lead: int, places: Array, cells: NDArray[np.int32], ahead: Array) -> Array:
-    situation = heard.situation
+    state = heard.state
     out = np.full((len(places), len(OFFSETS), len(NWP)), np.nan, np.float32)
-    if situation.ahead is None:
+    if state.ahead is None:
         return out
-    plane = SOURCE_NAMES.index("nwp_mean_8")
-    valid = np.ascontiguousarray(situation.ahead[lead][..., plane : plane + 1])
+    plane = SOURCE_PREDICTORS.index("nwp_mean_8")
+    valid = np.ascontiguousarray(state.ahead[lead][..., plane : plane + 1])
     if not np.isfinite(valid).any() and not np.isfinite(heard.at_issue[..., 0]).any():
         return out
     shift = OFFSETS[:, :1] * ahead[:, None] + OFFSETS[:, 1:] * _across(ahead)[:, None]
-    shift /= np.array(situation.cell, np.float32)
+    shift /= np.array(state.cell, np.float32)
     out[..., :1] = _inside(valid, cells[:, None].astype(np.float32) + shift)
     out[..., 1:] = _inside(heard.at_issue, places[:, None] + shift)
     return out
