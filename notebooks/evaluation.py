@@ -18,7 +18,7 @@ from typing import Any
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
 REGIONS = ("dwd", "fmi", "mch", "knmi", "bom", "opera")
-MODELS = (
+NOWCASTERS = (
     "persistence",
     "advection",
     "extrapolation",
@@ -45,10 +45,19 @@ NAMES = {
 }
 
 
-def evaluate(models: tuple[str, ...], cases: int, work: str, output: Path, workers: int) -> dict[str, Any]:
+def evaluate(nowcasters: tuple[str, ...], cases: int, work: str, output: Path, workers: int) -> dict[str, Any]:
     """Run the command and give what it wrote."""
     command = [sys.executable, "-c", "from hybridcast.cli.app import main; main()", "evaluate", "--work", work]
-    command += ["--models", ",".join(models), "--cases", str(cases), "--workers", str(workers), "-o", str(output)]
+    command += [
+        "--nowcasters",
+        ",".join(nowcasters),
+        "--cases",
+        str(cases),
+        "--workers",
+        str(workers),
+        "-o",
+        str(output),
+    ]
     for region in REGIONS:
         command += ["--only", region]
     subprocess.run(command, check=True)
@@ -56,12 +65,12 @@ def evaluate(models: tuple[str, ...], cases: int, work: str, output: Path, worke
 
 
 def short_table(found: dict[str, Any], shown: tuple[str, ...], only: tuple[str, ...] | None = None) -> list[str]:
-    """Write the means as Markdown, a row for each model."""
+    """Write the means as Markdown, a row for each nowcaster."""
     mean = found["mean"]["source"]
     rows = ["| nowcaster | " + " | ".join(shown) + " |", "|---" * (len(shown) + 1) + "|"]
-    for model in only or tuple(mean):
-        cells = [" / ".join(_short(value) for value in mean[model][name]) for name in shown]
-        rows.append(f"| {NAMES.get(model, model)} | " + " | ".join(cells) + " |")
+    for nowcaster in only or tuple(mean):
+        cells = [" / ".join(_short(value) for value in mean[nowcaster][name]) for name in shown]
+        rows.append(f"| {NAMES.get(nowcaster, nowcaster)} | " + " | ".join(cells) + " |")
     return rows
 
 
@@ -69,9 +78,9 @@ def _short(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}".replace("0.", ".", 1)
 
 
-def differences(found: dict[str, Any], model: str, name: str) -> str:
-    """Say by how much a model differs from the baseline, with intervals."""
-    here = found["difference"]["source"][model][name]
+def differences(found: dict[str, Any], nowcaster: str, name: str) -> str:
+    """Say by how much a nowcaster differs from the baseline, with intervals."""
+    here = found["difference"]["source"][nowcaster][name]
     shown = []
     for change, low, high in zip(here["relative"], here["relative_low"], here["relative_high"], strict=True):
         interval = "" if low is None else f" [{100 * low:+.0f}, {100 * high:+.0f}]"
@@ -114,7 +123,7 @@ def main() -> None:
     parser.add_argument("--steps-cases", type=int, default=1, help="the same for STEPS; 0 leaves it out")
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
-    found = evaluate(MODELS, options.cases, options.work, HERE / "evaluation.json", options.workers)
+    found = evaluate(NOWCASTERS, options.cases, options.work, HERE / "evaluation.json", options.workers)
     steps = None
     if options.steps_cases:
         output = HERE / "evaluation_steps.json"

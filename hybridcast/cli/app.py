@@ -44,24 +44,24 @@ app = typer.Typer(
 # --- what options name ----------------------------------------------------------------------------------------
 
 
-def _nowcaster(model: str, motion: MotionMethod, settings: Settings, thresholds: str | None) -> Nowcaster:
+def _nowcaster(name: str, motion: MotionMethod, settings: Settings, thresholds: str | None) -> Nowcaster:
     """Return a nowcaster by its name, or the trained one in a folder."""
     from hybridcast.registry import models_along
 
-    models = models_along(motion, settings)
-    if model != "default" and not Path(model).is_dir():
-        check_known({"default": None, **models}, model, "model")
-    if model in models:
+    untrained = models_along(motion, settings)
+    if name != "default" and not Path(name).is_dir():
+        check_known({"default": None, **untrained}, name, "nowcaster")
+    if name in untrained:
         if thresholds is not None:
             raise InputError(
-                f"--thresholds for {model}", "only a trained model gives probabilities", "Leave it out, or --model"
+                f"--thresholds for {name}", "only a trained model gives probabilities", "Leave it out, or --nowcaster"
             )
-        return models[model]()
+        return untrained[name]()
     from dataclasses import replace
 
     from hybridcast.fusion.hybrid import trained
 
-    return replace(trained(model, _numbers(thresholds)), motion=motion)
+    return replace(trained(name, _numbers(thresholds)), motion=motion)
 
 
 def _numbers(text: str | None) -> list[float] | None:
@@ -136,7 +136,7 @@ def forecast(
     format_: Annotated[
         str | None, typer.Option("--format", help="Format of the files; by default told from their content.")
     ] = None,
-    model: Annotated[
+    nowcaster: Annotated[
         str,
         typer.Option(
             help="default (trained, comes with the package), the folder of a model made by 'hybridcast train', "
@@ -187,7 +187,7 @@ def forecast(
     if plot is not None:
         check_suffix(plot, {".png", ".pdf", ".svg", ".gif", ".mp4"}, "--plot")
     chosen = load_settings(settings) if settings else Settings()
-    nowcaster = _nowcaster(model, _choose(motions(chosen), motion, "motion"), chosen, thresholds)
+    maker = _nowcaster(nowcaster, _choose(motions(chosen), motion, "motion"), chosen, thresholds)
     with doing("reading radar"):
         radar = open_radar(files, format_, strict=strict)
     with doing("reading other sources"):
@@ -200,7 +200,7 @@ def forecast(
             lead_time=lead_time,
             step=step,
             issue_time=issue_time,
-            model=nowcaster,
+            model=maker,
             device=_device(device),
             stations=reports,
             nwp=runs,
@@ -299,12 +299,12 @@ def _report_demo(result: DemoResult) -> None:
     what = f"{count} forecast{'s' * (count > 1)} on {days} day{'s' * (days > 1)}"
     out.print(f"{what}, against what then was observed:", highlight=False)
     table = Table("", "lead", "correlation", "mean absolute error", "CSI at 1 mm/h")
-    for model in result.scores["model"].values:
+    for nowcaster in result.scores["nowcaster"].values:
         for lead in result.scores["lead_time"].values:
-            at = result.scores.sel(model=model, lead_time=lead)
+            at = result.scores.sel(nowcaster=nowcaster, lead_time=lead)
             minutes = lead.astype("timedelta64[m]").astype(int)
             table.add_row(
-                str(model).partition(" (")[0],
+                str(nowcaster).partition(" (")[0],
                 f"{minutes} min",
                 f"{float(at.correlation):.2f}",
                 f"{float(at.mean_absolute_error):.2f} mm/h",
@@ -361,7 +361,7 @@ def _formats() -> dict[str, list[tuple[str, str]]]:
     known: dict[str, Mapping[str, Any]] = {
         "radar formats": radar.formats(),
         "station formats": stations.formats(),
-        "model formats": nwp.formats(),
+        "NWP formats": nwp.formats(),
     }
     return {title: [(name, one.DESCRIPTION) for name, one in found.items()] for title, found in known.items()}
 

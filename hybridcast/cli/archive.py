@@ -25,7 +25,7 @@ def meteonet(
     zone: Annotated[
         list[str] | None, typer.Option(help="NW or SE; by default those of which there is radar. May be given twice.")
     ] = None,
-    model: Annotated[str, typer.Option(help="arome (2.5 km) or arpege (10 km): an archive has one of them.")] = "arome",
+    nwp: Annotated[str, typer.Option(help="arome (2.5 km) or arpege (10 km): an archive has one of them.")] = "arome",
 ) -> None:
     """Lay out Météo-France's MeteoNet.
 
@@ -42,7 +42,7 @@ def meteonet(
     """
     from hybridcast.datasets.archives import archive_meteonet
 
-    _told(archive_meteonet(root, output, zones=[name.upper() for name in zone or ()], model=model, report=say))
+    _told(archive_meteonet(root, output, zones=[name.upper() for name in zone or ()], model=nwp, report=say))
 
 
 @archive.command()

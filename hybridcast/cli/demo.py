@@ -35,7 +35,7 @@ class DemoResult:
     """Where the rain comes from, for people."""
     issue_times: list[np.datetime64]
     scores: xr.Dataset
-    """`correlation`, `mean_absolute_error` and `csi`, dims ``(model, lead_time)``."""
+    """`correlation`, `mean_absolute_error` and `csi`, dims ``(nowcaster, lead_time)``."""
     forecast_path: Path
     animation_path: Path
 
@@ -58,18 +58,18 @@ def run_demo(folder: Path, *, cases: int = 8, progress: bool = True, step: Step 
 
 def _forecast_and_score(radar: xr.DataArray, source: str, folder: Path, cases: int) -> DemoResult:
     times = stormiest(radar, cases)
-    models: list[Nowcaster] = [Advection(), Persistence()]
+    nowcasters: list[Nowcaster] = [Advection(), Persistence()]
     totals: dict[str, xr.Dataset] = {}
     for number, time in enumerate(times):
         window = radar.sel(time=slice(time - np.timedelta64(2, "h"), time + SHOWN[-1])).compute()
-        made = {model.name: forecast(window, issue_time=time, model=model) for model in models}
+        made = {nowcaster.name: forecast(window, issue_time=time, model=nowcaster) for nowcaster in nowcasters}
         known = np.logical_and.reduce([result[NAME].notnull() for result in made.values()])
         valid = xr.DataArray(known, dims=("lead_time", "y", "x"))
         for name, result in made.items():
             sums = sums_of(result, window, thresholds=(WET, 1.0), valid=valid)
             totals[name] = totals[name] + sums if name in totals else sums
         if number == 0:
-            stormiest_result = made[models[0].name]
+            stormiest_result = made[nowcasters[0].name]
             forecast_path = save_forecast(stormiest_result, folder / "forecast.nc")
             animation_path = animate_forecast(stormiest_result, folder / "forecast.gif", window)
     return DemoResult(source, list(times), _scores(totals), forecast_path, animation_path)
@@ -115,7 +115,7 @@ def stormiest(radar: xr.DataArray, count: int) -> NDArray[np.datetime64]:
 
 
 def _scores(totals: dict[str, xr.Dataset]) -> xr.Dataset:
-    sums = xr.concat(list(totals.values()), dim=xr.Variable("model", list(totals))).sel(lead_time=SHOWN)
+    sums = xr.concat(list(totals.values()), dim=xr.Variable("nowcaster", list(totals))).sel(lead_time=SHOWN)
     return xr.Dataset(
         {
             "correlation": correlation(sums),

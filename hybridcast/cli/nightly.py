@@ -88,9 +88,9 @@ def scores(
     since: Annotated[str | None, typer.Option(help="First day, such as 2018-05-10.")] = None,
     until: Annotated[str | None, typer.Option(help="Last day.")] = None,
 ) -> None:
-    """Show scores of the nightly store: sums added up over days, by model and lead time; or ask it in SQL.
+    """Show scores of the nightly store: sums added up over days, by nowcaster and lead time; or ask it in SQL.
 
-    Example: hybridcast scores --since 2018-05-10 --query "select date, model, sum(hits) / sum(hits + misses +
+    Example: hybridcast scores --since 2018-05-10 --query "select date, nowcaster, sum(hits) / sum(hits + misses +
     false_alarms) as csi from contingency where period = 0 and lead_time = 60 and threshold = 1 group by all
     order by all"
     """
@@ -146,9 +146,9 @@ def _tell(outcome: Outcome) -> None:
     costs = outcome.costs
     for message in (*outcome.broken, *outcome.alarms):
         _say(message)
-    if costs.models:
-        each = ", ".join(f"{name} {mean(times):.2f}" for name, times in costs.models.items())
-        _say(f"seconds for each issue time and nowcaster: {each} (of {len(costs.models['sums'])} issue times)")
+    if costs.nowcasters:
+        each = ", ".join(f"{name} {mean(times):.2f}" for name, times in costs.nowcasters.items())
+        _say(f"seconds for each issue time and nowcaster: {each} (of {len(costs.nowcasters['sums'])} issue times)")
     stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in costs.stages.items())
     memory = f"; most memory of a process {costs.memory:.0f} MB" if costs.memory > 0 else ""
     _say(f"seconds by stage: {stages}{memory}")

@@ -31,16 +31,16 @@ def evaluate(
     only: Annotated[
         list[str] | None, typer.Option(help="Only this event or region; may be given several times.")
     ] = None,
-    models: Annotated[
+    nowcasters: Annotated[
         str | None,
         typer.Option(
-            help="What to compare, with commas, of those of 'forecast --model', and of hybridcast (trained without the "
-            "region it is scored on), no-hindcasts (the same, its weights as learned), no-network (the same without "
-            "its network), network (alone; where the model has one), boosting and neighbourhood (members of it alone). "
-            "By default all but linda, which is slow, no-network and network. Those of pysteps use its motion."
+            help="What to compare, with commas, of those of 'forecast --nowcaster', and of hybridcast (trained without "
+            "the region it is scored on), no-hindcasts (the same, its weights as learned), no-network (the same "
+            "without its network), network (alone; where the model has one), boosting and neighbourhood (members of it "
+            "alone). By default all but linda, which is slow, no-network and network. Those of pysteps use its motion."
         ),
     ] = None,
-    baseline: Annotated[str, typer.Option(help="The model that the others are compared with.")] = "s-prog",
+    baseline: Annotated[str, typer.Option(help="The nowcaster that the others are compared with.")] = "s-prog",
     cases: Annotated[int, typer.Option(min=1, help="At most so many issue times of an event.")] = 12,
     workers: Annotated[
         int, typer.Option(min=1, help="Processes; one holds about 1 GB with steps, half of it without.")
@@ -61,10 +61,10 @@ def evaluate(
     95 % interval over event days.
 
     Trained models are made first, one without each region, from all other events of the list: about 5 min each.
-    A run that was stopped goes on where it was when the same command is given again. One more model costs its own
+    A run that was stopped goes on where it was when the same command is given again. One more nowcaster costs its own
     forecasts only. steps takes about a minute for each case, all others together ten seconds.
 
-    Example: hybridcast evaluate --only fmi --models advection,s-prog --work scratch -o fmi.json
+    Example: hybridcast evaluate --only fmi --nowcasters advection,s-prog --work scratch -o fmi.json
     """
     from hybridcast.datasets.events import load_events
     from hybridcast.registry import LEARNED, NOT_BY_DEFAULT, compared, learned
@@ -74,18 +74,18 @@ def evaluate(
 
     check_suffix(output, {".json"}, "--output")
     if sources:
-        if models is not None:
-            raise InputError("--models with --sources", "what is compared is given then", "Leave out --models")
+        if nowcasters is not None:
+            raise InputError("--nowcasters with --sources", "what is compared is given then", "Leave out --nowcasters")
         _evaluate_sources(output, load_events(events), only, work, cases, workers)
         return
     known: dict[str, Callable[[], Nowcaster] | None] = {**compared(), **dict.fromkeys(LEARNED)}
     names = (
-        [name.strip() for name in models.split(",")]
-        if models
+        [name.strip() for name in nowcasters.split(",")]
+        if nowcasters
         else [name for name in known if name not in NOT_BY_DEFAULT]
     )
     for name in {*names, baseline}:
-        check_known(known, name, "model")
+        check_known(known, name, "nowcaster")
     names += [baseline] * (baseline not in names)
     every = load_events(events)
     chosen = _only(every, only)
@@ -93,13 +93,13 @@ def evaluate(
         _trained_without(every, {event.region for event in chosen}, work, workers) if set(names) & set(LEARNED) else {}
     )
 
-    def nowcasters(event: Event) -> dict[str, Nowcaster]:
+    def make_nowcasters(event: Event) -> dict[str, Nowcaster]:
         made = {name: known[name] for name in names}
         return {name: make() if make else learned(name, folders[event.region]) for name, make in made.items()}
 
     sums = run(
         chosen,
-        nowcasters,
+        make_nowcasters,
         work=work,
         settings=EvaluationSettings(cases=cases),
         workers=workers,
@@ -138,7 +138,7 @@ def train(
     'hybridcast forecast' reads. With split = "day" each day of a long archive is an event. Events of one region are
     kept together when weights are fitted on events that the members have not seen: two regions are better than one.
 
-    Use the model with: hybridcast forecast --model MODEL ...
+    Use the model with: hybridcast forecast --nowcaster MODEL ...
 
     Example: hybridcast train --archive events.toml --out mymodel --leave-out north
     """
@@ -241,9 +241,9 @@ def _say_case(what: str, done: int, count: int) -> None:
 
 def _report_evaluation(found: dict[str, Any], output: Path) -> None:
     leads = " / ".join(f"{minutes:g}" for minutes in found["lead_times_min"])
-    table = Table("", *found["models"], title=f"mean over events at {leads} min", title_justify="left")
+    table = Table("", *found["nowcasters"], title=f"mean over events at {leads} min", title_justify="left")
     for name in ("CSI 1", "CSI 1, equal area", "FSS 20 km", "Brier 1"):
-        scored = [found["mean"]["source"][model][name] for model in found["models"]]
+        scored = [found["mean"]["source"][nowcaster][name] for nowcaster in found["nowcasters"]]
         table.add_row(name, *("\n".join("-" if v is None else f"{v:.3f}" for v in values) for values in scored))
         table.add_section()
     out.print(table)

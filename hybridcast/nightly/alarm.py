@@ -45,7 +45,7 @@ from hybridcast.nightly.series import Headline, nights_of
 Verdict = Literal["alarm", "good", "not judged"]
 NEVER_BELOW_ZERO = ("FSS", "CSI")
 #: Raised when the file for machines changes.
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class AlarmSettings:
 
     score: str = "FSS"
     """FSS, CSI, ETS or correlation."""
-    model: str = ""
-    """Whose; by default the first of the night's models that is not the baseline."""
+    nowcaster: str = ""
+    """Whose; by default the first of the night's nowcasters that is not the baseline."""
     threshold: float = 1.0
     """mm h-1."""
     scale: float = 20.0
@@ -106,7 +106,7 @@ class Judgement:
     """Why, in plain words."""
     score: str
     """Which score, in plain words."""
-    model: str
+    nowcaster: str
     value: float = math.nan
     """Tonight's score; NaN where there is none, as in all numbers here."""
     line: float = math.nan
@@ -164,7 +164,7 @@ def judge(
     settings
         Of the rule.
     baseline
-        The model that is judged beside the chosen one.
+        The nowcaster that is judged beside the chosen one.
 
     Returns
     -------
@@ -175,9 +175,9 @@ def judge(
     return [_judge(night, history, settings, baseline) for night in nights]
 
 
-def chosen_model(models: Sequence[str], wanted: str, baseline: str) -> str:
-    """Return the model that a night is judged by: the one `wanted`, or the first that is not the baseline."""
-    others = [name for name in models if name != baseline]
+def chosen_nowcaster(nowcasters: Sequence[str], wanted: str, baseline: str) -> str:
+    """Return the nowcaster that a night is judged by: the one `wanted`, or the first that is not the baseline."""
+    others = [name for name in nowcasters if name != baseline]
     return wanted or (others[0] if others else baseline)
 
 
@@ -213,12 +213,12 @@ def write_alarms(path: str | Path, judged: Sequence[Judgement]) -> Path:
 
 def _judge(night: RegionNight, history: xr.Dataset, settings: AlarmSettings, baseline: str) -> Judgement:
     headline = settings.headline
-    model = chosen_model(night.models, settings.model, baseline)
+    nowcaster = chosen_nowcaster(night.nowcasters, settings.nowcaster, baseline)
     about: dict[str, Any] = {
         "region": night.region,
         "date": night.date,
         "score": headline.words,
-        "model": model,
+        "nowcaster": nowcaster,
         "baseline": baseline,
     }
 
@@ -228,13 +228,13 @@ def _judge(night: RegionNight, history: xr.Dataset, settings: AlarmSettings, bas
     series = nights_of(night, history, settings.nights)
     if night.sums is None or series is None or series["date"].values[-1] != night.date:
         return not_judged("nothing was verified")
-    if model not in night.sums["model"].values:
-        return not_judged(f"{model} was not run")
+    if nowcaster not in night.sums["nowcaster"].values:
+        return not_judged(f"{nowcaster} was not run")
     here = headline.at(series)
     if here is None:
         return not_judged(f"the night has no {headline.words}")
-    scored = _numbers(here, model, baseline, headline, settings)
-    if not enough_rain(here.sel(model=model), settings)[-1] or not math.isfinite(scored["value"]):
+    scored = _numbers(here, nowcaster, baseline, headline, settings)
+    if not enough_rain(here.sel(nowcaster=nowcaster), settings)[-1] or not math.isfinite(scored["value"]):
         return not_judged(_too_little(scored, settings), **scored)
     if scored["nights"] < settings.least_nights:
         reason = f"{scored['nights']} earlier nights with enough rain, {settings.least_nights} are needed"
@@ -247,10 +247,10 @@ def _judge(night: RegionNight, history: xr.Dataset, settings: AlarmSettings, bas
 
 
 def _numbers(
-    here: xr.Dataset, model: str, baseline: str, headline: Headline, settings: AlarmSettings
+    here: xr.Dataset, nowcaster: str, baseline: str, headline: Headline, settings: AlarmSettings
 ) -> dict[str, Any]:
     """Numbers of a judgement, from the sums of the nights at the score's lead time, threshold and scale."""
-    mine = here.sel(model=model)
+    mine = here.sel(nowcaster=nowcaster)
     values = headline.values(mine).transpose("date").values.astype(np.float64)
     wet = enough_rain(mine, settings) & np.isfinite(values)
     tonight = mine.isel(date=-1)
@@ -266,8 +266,8 @@ def _numbers(
     if judged:
         band = band_of(values[:-1][wet[:-1]], settings.level)
         found |= {"line": band.low, "top": band.high, "usual": band.usual}
-    if baseline in here["model"].values:
-        other = headline.values(here.sel(model=baseline)).transpose("date").values.astype(np.float64)
+    if baseline in here["nowcaster"].values:
+        other = headline.values(here.sel(nowcaster=baseline)).transpose("date").values.astype(np.float64)
         found["baseline_value"] = float(other[-1])
         both = wet & np.isfinite(other)
         if judged and both[-1] and both[:-1].sum() >= settings.least_nights:
@@ -289,16 +289,16 @@ def _reason(fell: bool, about: dict[str, str], scored: dict[str, Any]) -> str:
     nights = f"of the last {scored['nights']} nights with rain"
     if not fell:
         return (
-            f"{about['score']} of {about['model']} is {scored['value']:.2f}, above the alarm line {scored['line']:.2f} "
-            f"{nights}"
+            f"{about['score']} of {about['nowcaster']} is {scored['value']:.2f}, above the alarm line "
+            f"{scored['line']:.2f} {nights}"
         )
     also = {
         True: f"; {about['baseline']} fell too, so look at the radar or the weather first",
-        False: f"; {about['baseline']} did not fall, so look at {about['model']} first",
+        False: f"; {about['baseline']} did not fall, so look at {about['nowcaster']} first",
         None: "",
-    }[None if about["model"] == about["baseline"] else scored.get("baseline_fell")]
+    }[None if about["nowcaster"] == about["baseline"] else scored.get("baseline_fell")]
     return (
-        f"skill alarm: {about['score']} of {about['model']} is {scored['value']:.2f}, below the alarm line "
+        f"skill alarm: {about['score']} of {about['nowcaster']} is {scored['value']:.2f}, below the alarm line "
         f"{scored['line']:.2f} {nights} (usually {scored['usual']:.2f}){also}"
     )
 

@@ -19,7 +19,7 @@ from hybridcast.core.files import written_whole
 from hybridcast.forecasting import HISTORY, forecast
 from hybridcast.nightly.config import RegionSettings, nowcasters_of
 from hybridcast.nowcasters.base import Nowcaster
-from hybridcast.verification.cases import read_sums, sums_of_models, write_sums
+from hybridcast.verification.cases import read_sums, sums_of_nowcasters, write_sums
 from hybridcast.verification.hours import over_hours
 from hybridcast.verification.statistics import ENSEMBLE, PROBABILITY, SCALES, THRESHOLDS, common_mask
 
@@ -62,9 +62,9 @@ def run_case(case: Case) -> CaseDone:
     radar = read_radar_of(case)
     forecasts: dict[str, xr.Dataset] = {}
     seconds: dict[str, float] = {}
-    for name, model in nowcasters_of(case.region).items():
+    for name, nowcaster in nowcasters_of(case.region).items():
         started = time.perf_counter()
-        forecasts[name] = forecast_of(case, model, radar)
+        forecasts[name] = forecast_of(case, nowcaster, radar)
         seconds[name] = time.perf_counter() - started
     started = time.perf_counter()
     write_sums(case_sums(case.region, forecasts, radar), case.path)
@@ -72,7 +72,7 @@ def run_case(case: Case) -> CaseDone:
     return CaseDone(case.issue_time, seconds, peak_memory())
 
 
-def forecast_of(case: Case, model: Nowcaster, radar: xr.DataArray) -> xr.Dataset:
+def forecast_of(case: Case, nowcaster: Nowcaster, radar: xr.DataArray) -> xr.Dataset:
     """Forecast with one nowcaster; what verification needs of it."""
     try:
         result = forecast(
@@ -80,10 +80,10 @@ def forecast_of(case: Case, model: Nowcaster, radar: xr.DataArray) -> xr.Dataset
             lead_time=case.region.lead_time,
             step=case.region.step,
             issue_time=case.issue_time,
-            model=model,
+            model=nowcaster,
         )
     except Exception as error:
-        error.add_note(f"while forecasting {case.region.name} {iso_time(case.issue_time)} with {model.name}")
+        error.add_note(f"while forecasting {case.region.name} {iso_time(case.issue_time)} with {nowcaster.name}")
         raise
     return result[[name for name in (NAME, PROBABILITY, ENSEMBLE) if name in result]]
 
@@ -91,14 +91,14 @@ def forecast_of(case: Case, model: Nowcaster, radar: xr.DataArray) -> xr.Dataset
 def case_sums(region: RegionSettings, forecasts: dict[str, xr.Dataset], radar: xr.DataArray) -> xr.Dataset:
     """Sum up over the points known to all nowcasters and the radar; rain over whole hours under names of their own."""
     valid = common_mask(forecasts.values(), radar)
-    sums = sums_of_models(forecasts, radar, valid=valid, thresholds=THRESHOLDS, scales=SCALES, spectra=True)
+    sums = sums_of_nowcasters(forecasts, radar, valid=valid, thresholds=THRESHOLDS, scales=SCALES, spectra=True)
     if not region.has_hours:
         return sums
     hourly = {name: over_hours(found, radar) for name, found in forecasts.items()}
     seen = next(iter(hourly.values()))[1]
     of_hours = {name: found for name, (found, _) in hourly.items()}
     valid = common_mask(of_hours.values(), seen)
-    made = sums_of_models(of_hours, seen, valid=valid, thresholds=THRESHOLDS, scales=SCALES, spectra=True)
+    made = sums_of_nowcasters(of_hours, seen, valid=valid, thresholds=THRESHOLDS, scales=SCALES, spectra=True)
     return sums.merge(made.rename({name: f"{_HOURS}{name}" for name in made.data_vars} | {"lead_time": _HOUR}))
 
 

@@ -62,7 +62,7 @@ class RegionSettings:
     """The longest lead time."""
     step: str = "15min"
     """From one lead time to the next; a whole number of the radar's steps."""
-    models: tuple[str, ...] = ("hybridcast", "scales")
+    nowcasters: tuple[str, ...] = ("hybridcast", "scales")
     """What is compared, beside advection and persistence, which always are."""
     model: str = "default"
     """Folder of the trained model that `hybridcast` is; "default" comes with the package."""
@@ -86,15 +86,15 @@ class RegionSettings:
         )
         first, last = clock(self.first, "from", where), clock(self.last, "to", where)
         _refuse(first > last, f"{where}: from {self.first} to {self.last}", "the first comes first", "Swap them")
-        for name in self.models:
-            check_known(name, (*compared(), *LEARNED), f"{where}: model")
+        for name in self.nowcasters:
+            check_known(name, (*compared(), *LEARNED), f"{where}: nowcaster")
         if self.dates is not None:
             dates_of(self.dates)
 
     @property
-    def all_models(self) -> tuple[str, ...]:
+    def all_nowcasters(self) -> tuple[str, ...]:
         """Everything compared, in the order of the configuration, persistence and advection last if not named."""
-        return tuple(dict.fromkeys((*self.models, REFERENCE, FALLBACK)))
+        return tuple(dict.fromkeys((*self.nowcasters, REFERENCE, FALLBACK)))
 
     @property
     def has_hours(self) -> bool:
@@ -126,8 +126,8 @@ class RegionSettings:
         """Tell what its numbers depend on, apart from the radar."""
         place = (self.x, self.y, self.spacing)
         times = (self.every, self.first, self.last, self.lead_time, self.step)
-        models = nowcasters_of(self)
-        return digest(SUMS, THRESHOLDS, SCALES, place, times, list(models), *models.values())
+        nowcasters = nowcasters_of(self)
+        return digest(SUMS, THRESHOLDS, SCALES, place, times, list(nowcasters), *nowcasters.values())
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class NightlySettings:
     workers: int = 1
     """Processes that work on issue times."""
     baseline: str = REFERENCE
-    """The model that others are compared with in the report."""
+    """The nowcaster that others are compared with in the report."""
     alarm: AlarmSettings = field(default_factory=AlarmSettings)
 
     def __post_init__(self) -> None:
@@ -153,9 +153,9 @@ class NightlySettings:
         )
         _refuse(self.workers < 1, f"workers = {self.workers}", "there is one at least", "Correct it")
         for region in self.region:
-            check_known(self.baseline, region.all_models, f"baseline of region {region.name!r}")
-            if self.alarm.model:
-                check_known(self.alarm.model, region.all_models, f"alarm, model of region {region.name!r}")
+            check_known(self.baseline, region.all_nowcasters, f"baseline of region {region.name!r}")
+            if self.alarm.nowcaster:
+                check_known(self.alarm.nowcaster, region.all_nowcasters, f"alarm, nowcaster of region {region.name!r}")
 
 
 HOUR = np.timedelta64(1, "h").astype("timedelta64[ns]")
@@ -207,7 +207,7 @@ def _resolved(settings: NightlySettings, base: Path) -> NightlySettings:
 def nowcasters_of(region: RegionSettings) -> dict[str, Nowcaster]:
     """Make the nowcasters of a region, by name."""
     known: dict[str, Callable[[], Nowcaster]] = compared()
-    names = region.all_models
+    names = region.all_nowcasters
     made = {name: learned(name, region.model) if name in LEARNED else known[name]() for name in names}
     every = complete(made)
     return {name: every[name] for name in names}

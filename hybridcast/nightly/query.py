@@ -61,12 +61,12 @@ def ask(
 def score_table(
     store: str | Path, *, regions: Sequence[str] = (), since: str | None = None, until: str | None = None
 ) -> pd.DataFrame:
-    """Return scores of the sums of all days together, a row for each region, model and lead time.
+    """Return scores of the sums of all days together, a row for each region, nowcaster and lead time.
 
     CSI and frequency bias at 0.1, 1 and 5 mm/h, FSS at 1 mm/h and 20 km, mean absolute error; with the days and the
     issue times they rest on.
     """
-    keys = "region, model, lead_time"
+    keys = "region, nowcaster, lead_time"
     tables = {
         "moments": f"select {keys}, sum(count) as count, sum(absolute_error) as absolute_error, sum(cases) as cases "
         f"from moments where period = 0 group by {keys}",
@@ -77,7 +77,7 @@ def score_table(
         f"group by {keys}, scale, threshold",
     }
     found = {name: ask(store, text, regions=regions, since=since, until=until) for name, text in tables.items()}
-    sums = {name: placed(rows, ("region", "model", "lead_time", *TABLES[name])) for name, rows in found.items()}
+    sums = {name: placed(rows, ("region", "nowcaster", "lead_time", *TABLES[name])) for name, rows in found.items()}
     days = "select region, count(*) as days from nights where done > 0 group by region"
     counted = ask(store, days, regions=regions, since=since, until=until).set_index("region")["days"]
     return _scored(sums, counted)

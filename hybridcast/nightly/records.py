@@ -18,7 +18,7 @@ class WorstCase:
 
     issue_time: np.datetime64
     lead_time: np.timedelta64
-    model: str
+    nowcaster: str
     score: float
     """Fractions skill score at 1 mm/h and 20 km of that case."""
     forecast: xr.DataArray
@@ -42,9 +42,9 @@ class RegionNight:
     done: int
     """Issue times verified."""
     seconds: float
-    models: tuple[str, ...]
+    nowcasters: tuple[str, ...]
     sums: xr.Dataset | None
-    """The day's total, named as in `hybridcast.verification.statistics`, dims ``("model", "lead_time", ...)``; None
+    """The day's total, named as in `hybridcast.verification.statistics`, dims ``("nowcaster", "lead_time", ...)``; None
     where nothing was verified."""
     hours: xr.Dataset | None
     """The same of rain summed over whole hours (`hybridcast.verification.hours`): lead times 1 h, 2 h."""

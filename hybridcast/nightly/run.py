@@ -121,7 +121,7 @@ def _one(job: Job, workers: Workers, costs: Costs, say: Say) -> RegionNight:
             expected=job.region.issue_times(job.date).size,
             done=0,
             seconds=0.0,
-            models=job.region.all_models,
+            nowcasters=job.region.all_nowcasters,
             sums=None,
             hours=None,
             worst=(),

@@ -114,8 +114,8 @@ def nights_of(night: RegionNight, history: xr.Dataset, days: int) -> xr.Dataset 
     Returns
     -------
     Dataset or None
-        Dims ``("date", "model", "lead_time", ...)``, dates rising; models, lead times and thresholds are those of
-        tonight, with sums of zero where another night lacks one. None if no night has any case.
+        Dims ``("date", "nowcaster", "lead_time", ...)``, dates rising; nowcasters, lead times and thresholds are those
+        of tonight, with sums of zero where another night lacks one. None if no night has any case.
     """
     past = _past(night, history, days)
     tonight = None if night.sums is None or not _any_case(night.sums) else night.sums.drop_attrs()

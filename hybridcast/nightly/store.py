@@ -2,9 +2,9 @@
 
 ``region=NAME/date=2018-05-12/`` holds a file for each table, small and tidy, one row for each place in the sums:
 
-- ``nights``: one row: state, notes, issue times expected and done, seconds, models, hashes;
-- ``moments`` by model and lead time, ``contingency`` by threshold too, ``fss`` by threshold and scale, ``windows`` by
-  scale, ``reliability`` by threshold and bin of probability (bins that are empty are left out), ``spectra`` by
+- ``nights``: one row: state, notes, issue times expected and done, seconds, nowcasters, hashes;
+- ``moments`` by nowcaster and lead time, ``contingency`` by threshold too, ``fss`` by threshold and scale, ``windows``
+  by scale, ``reliability`` by threshold and bin of probability (bins that are empty are left out), ``spectra`` by
   wavelength, ``ranks`` by rank: the totals of the day;
 - ``case_moments``, ``case_contingency`` and ``case_fss`` (20 km): the same of each issue time.
 
@@ -38,8 +38,8 @@ from hybridcast.nightly.records import RegionNight, State, WorstCase
 from hybridcast.verification.statistics import BINS
 
 #: Raised when tables change.
-SCHEMA = 1
-#: Tables by the dims of the sums beside model and lead time.
+SCHEMA = 2
+#: Tables by the dims of the sums beside nowcaster and lead time.
 TABLES: dict[str, tuple[str, ...]] = {
     "moments": (),
     "contingency": ("threshold",),
@@ -146,12 +146,12 @@ def _tables(night: RegionNight, cases: Mapping[np.datetime64, xr.Dataset]) -> di
             _rows(sums.sel(kept), TABLES[name], sparse=False).assign(issue_time=time) for time, sums in cases.items()
         ]
     joined = {name: pd.concat(full) for name, parts in found.items() if (full := [p for p in parts if len(p)])}
-    return {name: table.astype({"model": "category"}) for name, table in joined.items()}
+    return {name: table.astype({"nowcaster": "category"}) for name, table in joined.items()}
 
 
 def _rows(sums: xr.Dataset, dims: tuple[str, ...], *, sparse: bool) -> pd.DataFrame:
-    """Return a row for each place of the variables that have just these dims beside model and lead time."""
-    order = ("model", "lead_time", *dims)
+    """Return a row for each place of the variables that have just these dims beside nowcaster and lead time."""
+    order = ("nowcaster", "lead_time", *dims)
     names = [str(name) for name, variable in sums.data_vars.items() if set(variable.dims) == set(order)]
     if not names:
         return pd.DataFrame()
@@ -171,7 +171,7 @@ def _night_row(night: RegionNight, provenance: Provenance) -> pd.DataFrame:
         "expected": night.expected,
         "done": night.done,
         "seconds": night.seconds,
-        "models": list(night.models),
+        "nowcasters": list(night.nowcasters),
         **asdict(provenance),
     }
     return pd.DataFrame([row])
@@ -193,7 +193,8 @@ def _write_worst(worst: Sequence[WorstCase], path: Path) -> None:
         }
     )  # fmt: skip
     labels = {
-        key: ("case", [getattr(case, key) for case in worst]) for key in ("issue_time", "lead_time", "model", "score")
+        key: ("case", [getattr(case, key) for case in worst])
+        for key in ("issue_time", "lead_time", "nowcaster", "score")
     }
     maps = maps.drop_vars("time", errors="ignore").assign_coords(labels)
     if GRID_MAPPING in worst[0].observed.coords:
@@ -214,8 +215,8 @@ def read_night(root: str | Path, region: str, date: str) -> Stored | None:
     (row,) = pq.read_table(path, partitioning=None).to_pylist()
     if row["schema_version"] != SCHEMA:
         return None
-    models = tuple(row["models"])
-    sums = {period: _read_sums([(folder, {})], period, models) for period in (0, 60)}
+    nowcasters = tuple(row["nowcasters"])
+    sums = {period: _read_sums([(folder, {})], period, nowcasters) for period in (0, 60)}
     night = RegionNight(
         region=region,
         date=date,
@@ -224,7 +225,7 @@ def read_night(root: str | Path, region: str, date: str) -> Stored | None:
         expected=row["expected"],
         done=row["done"],
         seconds=row["seconds"],
-        models=models,
+        nowcasters=nowcasters,
         sums=sums[0],
         hours=sums[60],
         worst=_read_worst(folder / "worst.nc"),
@@ -251,9 +252,9 @@ def history(
     Returns
     -------
     Dataset
-        The sums of frames as they are, dims ``("region", "date", "model", "lead_time", ...)``; without any dim if there
-        is no day at all. A day (or model) without data in a region where others have some has sums of zero, `cases`
-        among them.
+        The sums of frames as they are, dims ``("region", "date", "nowcaster", "lead_time", ...)``; without any dim if
+        there is no day at all. A day (or nowcaster) without data in a region where others have some has sums of zero,
+        `cases` among them.
     """
     wanted = None if regions is None else {f"region={region}" for region in regions}
     folders = [
@@ -271,16 +272,18 @@ def history(
 
 
 def _read_sums(
-    folders: Sequence[tuple[Path, Mapping[str, str]]], period: int, models: Sequence[str] = ()
+    folders: Sequence[tuple[Path, Mapping[str, str]]], period: int, nowcasters: Sequence[str] = ()
 ) -> xr.Dataset | None:
     """Read all tables of some days into one Dataset; None if there is nothing in them."""
     labels = tuple(folders[0][1]) if folders else ()
-    parts = [part for name in TABLES if (part := _read_table(name, folders, labels, period, models)) is not None]
+    parts = [part for name in TABLES if (part := _read_table(name, folders, labels, period, nowcasters)) is not None]
     if not parts:
         return None
     found = xr.merge(parts, join="outer", fill_value=0.0, compat="no_conflicts")
-    order = list(models) or list(dict.fromkeys(model for part in parts for model in part["model"].values.tolist()))
-    return found.sel(model=[model for model in order if model in found["model"].values])
+    order = list(nowcasters) or list(
+        dict.fromkeys(nowcaster for part in parts for nowcaster in part["nowcaster"].values.tolist())
+    )
+    return found.sel(nowcaster=[nowcaster for nowcaster in order if nowcaster in found["nowcaster"].values])
 
 
 def _read_table(
@@ -288,7 +291,7 @@ def _read_table(
     folders: Sequence[tuple[Path, Mapping[str, str]]],
     labels: tuple[str, ...],
     period: int,
-    models: Sequence[str],
+    nowcasters: Sequence[str],
 ) -> xr.Dataset | None:
     tables = []
     for folder, place in folders:
@@ -301,7 +304,9 @@ def _read_table(
     if not tables:
         return None
     rows = pa.concat_tables(tables, promote_options="default").to_pandas()
-    return placed(rows.drop(columns="period"), (*labels, "model", "lead_time", *TABLES[name])) if len(rows) else None
+    return (
+        placed(rows.drop(columns="period"), (*labels, "nowcaster", "lead_time", *TABLES[name])) if len(rows) else None
+    )
 
 
 def placed(rows: pd.DataFrame, dims: tuple[str, ...]) -> xr.Dataset:
@@ -310,7 +315,7 @@ def placed(rows: pd.DataFrame, dims: tuple[str, ...]) -> xr.Dataset:
     places = []
     for dim in dims:
         column = rows[dim].to_numpy()
-        column = column.astype(str).astype(object) if dim in {"region", "date", "model"} else column
+        column = column.astype(str).astype(object) if dim in {"region", "date", "nowcaster"} else column
         labels, place = np.unique(column, return_inverse=True)
         if dim == "probability_bin":
             labels = np.linspace(0, 1, BINS).round(6)
@@ -342,7 +347,7 @@ def _read_worst(path: Path) -> tuple[WorstCase, ...]:
         WorstCase(
             issue_time=maps["issue_time"].values.astype("datetime64[ns]")[k],
             lead_time=maps["lead_time"].values.astype("timedelta64[ns]")[k],
-            model=str(case["model"].values),
+            nowcaster=str(case["nowcaster"].values),
             score=float(case["score"].values),
             **{name: _map(case, name) for name in ("forecast", "observed")},
         )
@@ -352,4 +357,4 @@ def _read_worst(path: Path) -> tuple[WorstCase, ...]:
 
 def _map(case: xr.Dataset, name: str) -> xr.DataArray:
     described = {"units": "mm h-1", "long_name": f"{name} precipitation rate"}
-    return case[name].drop_vars(["issue_time", "lead_time", "model", "score"]).rename(NAME).assign_attrs(described)
+    return case[name].drop_vars(["issue_time", "lead_time", "nowcaster", "score"]).rename(NAME).assign_attrs(described)

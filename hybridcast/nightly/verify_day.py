@@ -66,7 +66,7 @@ class Costs:
 
     stages: dict[str, float] = field(default_factory=dict)
     """Seconds."""
-    models: dict[str, list[float]] = field(default_factory=dict)
+    nowcasters: dict[str, list[float]] = field(default_factory=dict)
     """Seconds of each forecast, by nowcaster, and of the "sums" of all of them."""
     memory: float = 0.0
     """The most that one process held, MB."""
@@ -83,7 +83,7 @@ class Costs:
     def case(self, done: CaseDone) -> None:
         """Count an issue time."""
         for name, seconds in done.seconds.items():
-            self.models.setdefault(name, []).append(seconds)
+            self.nowcasters.setdefault(name, []).append(seconds)
         self.memory = float(np.fmax(self.memory, np.fmax(done.memory, peak_memory())))
 
 
@@ -215,7 +215,7 @@ def _night(job: Job, state: State, notes: tuple[str, ...], expected: int) -> Reg
         expected=expected,
         done=0,
         seconds=0.0,
-        models=job.region.all_models,
+        nowcasters=job.region.all_nowcasters,
         sums=None,
         hours=None,
         worst=(),
@@ -319,22 +319,24 @@ def _worst(found: Mapping[np.datetime64, xr.Dataset], cases: Sequence[Case]) -> 
     for issue_time, sums in found.items():
         leads = sums["lead_time"].values
         lead = leads[np.argmin(np.abs(leads - WORST_LEAD))]
-        model = by_time[issue_time].region.all_models[0]
-        here = sums.sel({"model": model, "lead_time": lead, **WORST_AT})
+        nowcaster = by_time[issue_time].region.all_nowcasters[0]
+        here = sums.sel({"nowcaster": nowcaster, "lead_time": lead, **WORST_AT})
         score = float(fractions_skill_score(here))
         wet = float(here["hits"] + here["misses"])
         if np.isfinite(score) and wet > LEAST_WET * float(here["count"]):
-            scored.append((score, issue_time, lead, model))
-    return tuple(_with_maps(by_time[time], score, lead, model) for score, time, lead, model in sorted(scored)[:WORST])
+            scored.append((score, issue_time, lead, nowcaster))
+    return tuple(
+        _with_maps(by_time[time], score, lead, nowcaster) for score, time, lead, nowcaster in sorted(scored)[:WORST]
+    )
 
 
-def _with_maps(case: Case, score: float, lead: np.timedelta64, model: str) -> WorstCase:
+def _with_maps(case: Case, score: float, lead: np.timedelta64, nowcaster: str) -> WorstCase:
     radar = read_radar_of(case)
-    made = forecast_of(case, nowcasters_of(case.region)[model], radar)
+    made = forecast_of(case, nowcasters_of(case.region)[nowcaster], radar)
     return WorstCase(
         issue_time=case.issue_time,
         lead_time=lead,
-        model=model,
+        nowcaster=nowcaster,
         score=score,
         forecast=made[NAME].sel(lead_time=lead).reset_coords(drop=True),
         observed=radar.sel(time=case.issue_time + lead).reset_coords(drop=True),

@@ -19,12 +19,12 @@ REFERENCE = "advection"
 FALLBACK = "persistence"
 
 
-def complete(models: Mapping[str, Nowcaster]) -> dict[str, Nowcaster]:
+def complete(nowcasters: Mapping[str, Nowcaster]) -> dict[str, Nowcaster]:
     """Return the nowcasters with persistence and advection first."""
-    return {FALLBACK: Persistence(), REFERENCE: Advection(), **models}
+    return {FALLBACK: Persistence(), REFERENCE: Advection(), **nowcasters}
 
 
-def sums_of_models(
+def sums_of_nowcasters(
     forecasts: Mapping[str, xr.Dataset],
     observed: xr.DataArray,
     *,
@@ -48,11 +48,11 @@ def sums_of_models(
     Returns
     -------
     Dataset
-        The sums with a dim `model` before the others; zero where a kind of forecast has none.
+        The sums with a dim `nowcaster` before the others; zero where a kind of forecast has none.
     """
     reference = forecasts[REFERENCE][NAME] if reference is None else reference
     made = [sums_of(found, observed, valid=valid, reference=reference, **options) for found in forecasts.values()]
-    return xr.concat(made, xr.Variable("model", list(forecasts)), join="outer", fill_value=0.0)
+    return xr.concat(made, xr.Variable("nowcaster", list(forecasts)), join="outer", fill_value=0.0)
 
 
 def write_sums(sums: xr.Dataset, path: Path) -> None:

@@ -40,7 +40,7 @@ from hybridcast.datasets.events import SPACING, Event, issue_times, load_event
 from hybridcast.errors import InputError
 from hybridcast.forecasting import forecast, save_forecast
 from hybridcast.nowcasters.base import Nowcaster
-from hybridcast.verification.cases import FALLBACK, REFERENCE, complete, read_sums, sums_of_models, write_sums
+from hybridcast.verification.cases import FALLBACK, REFERENCE, complete, read_sums, sums_of_nowcasters, write_sums
 from hybridcast.verification.statistics import (
     ENSEMBLE,
     PROBABILITY,
@@ -50,7 +50,7 @@ from hybridcast.verification.statistics import (
     exceedance,
 )
 
-Nowcasters = Callable[[Event], Mapping[str, Nowcaster]]
+NowcasterFactory = Callable[[Event], Mapping[str, Nowcaster]]
 """From an event to what is compared on it, by name; a learned nowcaster is another one for each region left out."""
 Progress = Callable[[str, int, int], None]
 """Called with what was done, how many cases are done, and how many there are."""
@@ -94,7 +94,7 @@ class Case:
 
 def evaluate(
     events: Sequence[Event],
-    nowcasters: Nowcasters,
+    make_nowcasters: NowcasterFactory,
     *,
     work: str | Path,
     settings: EvaluationSettings | None = None,
@@ -107,7 +107,7 @@ def evaluate(
     ----------
     events
         As `load_events` gives them.
-    nowcasters
+    make_nowcasters
         What to compare on an event, by name. `Advection()` as "advection" and `Persistence()` as "persistence" are
         always among them.
     work
@@ -122,7 +122,7 @@ def evaluate(
     -------
     Dataset
         The sums of `hybridcast.verification.statistics`, added up over the cases of each event in the order of time,
-        with dims ``("event", "area", "model", ...)``, the `region` of each event and its first `day`.
+        with dims ``("event", "area", "nowcaster", ...)``, the `region` of each event and its first `day`.
 
     Raises
     ------
@@ -139,17 +139,17 @@ def evaluate(
             "an event has an issue time with rain, frames before and lead times after it",
             "Choose other events",
         )
-    names = list(complete(nowcasters(cases[0].event)))
-    _check_words([*names], "models")
+    names = list(complete(make_nowcasters(cases[0].event)))
+    _check_words([*names], "nowcasters")
     _check_words([event.name for event in events], "events")
     comparison = folder / "sums" / digest(SUMS, sorted(names), settings)
     tasks = [
-        dask.delayed(_run_case)(case, nowcasters, settings, folder, comparison, dask_key_name=f"case-{number:06d}")
+        dask.delayed(_run_case)(case, make_nowcasters, settings, folder, comparison, dask_key_name=f"case-{number:06d}")
         for number, case in enumerate(cases)
     ]
     with Workers(workers) as run:
         run.run(tasks, _counting(progress, len(tasks)))
-    return event_sums(cases, comparison).sel(model=names)
+    return event_sums(cases, comparison).sel(nowcaster=names)
 
 
 def cases_of(event: Event, settings: EvaluationSettings, work: Path) -> list[Case]:
@@ -186,22 +186,24 @@ def event_sums(cases: Sequence[Case], folder: Path) -> xr.Dataset:
 # --- one case -------------------------------------------------------------------------------------------------
 
 
-def _run_case(case: Case, nowcasters: Nowcasters, settings: EvaluationSettings, work: Path, comparison: Path) -> str:
+def _run_case(
+    case: Case, make_nowcasters: NowcasterFactory, settings: EvaluationSettings, work: Path, comparison: Path
+) -> str:
     """Make the forecasts that are not there yet, then the sums; say what was done."""
-    models = complete(nowcasters(case.event))
+    nowcasters = complete(make_nowcasters(case.event))
     of_forecast = (settings.longest, settings.step, settings.spacing, settings.thresholds)
-    made_for = {name: digest(_radar_of(case.event), of_forecast, model) for name, model in models.items()}
+    made_for = {name: digest(_radar_of(case.event), of_forecast, nowcaster) for name, nowcaster in nowcasters.items()}
     sums_path = comparison / case.file
     everything = json.dumps(made_for, sort_keys=True)
     if sums_path.is_file() and read_sums(sums_path).attrs["made_for"] == everything:
         return f"{case}: there already"
     made = []
-    for name, model in models.items():
+    for name, nowcaster in nowcasters.items():
         path = work / "forecasts" / word(name) / case.file
         if _made_for(path) != made_for[name]:
-            _write_forecast(case, model, settings, path, made_for[name])
+            _write_forecast(case, nowcaster, settings, path, made_for[name])
             made.append(name)
-    forecasts = {name: _read(work / "forecasts" / word(name) / case.file) for name in models}
+    forecasts = {name: _read(work / "forecasts" / word(name) / case.file) for name in nowcasters}
     sums = case_sums(forecasts, _radar(case.event, settings.spacing), settings)
     write_sums(sums.assign_attrs(made_for=everything), sums_path)
     return f"{case}: {', '.join(made) or 'sums only'}"
@@ -210,7 +212,7 @@ def _run_case(case: Case, nowcasters: Nowcasters, settings: EvaluationSettings, 
 def case_sums(
     forecasts: Mapping[str, xr.Dataset], radar: xr.DataArray, settings: EvaluationSettings | None = None
 ) -> xr.Dataset:
-    """Sums of all nowcasters of one case over both areas, dims ``("area", "model", ...)``."""
+    """Sums of all nowcasters of one case over both areas, dims ``("area", "nowcaster", ...)``."""
     settings = settings or EvaluationSettings()
     advected, still = forecasts[REFERENCE][NAME], forecasts[FALLBACK][NAME]
     base = advected.fillna(still)
@@ -222,7 +224,7 @@ def case_sums(
     for area in AREAS:
         wet_like = base if area == "all" else advected
         judged = {name: _filled(found, base) if area == "all" else found for name, found in forecasts.items()}
-        sums = sums_of_models(
+        sums = sums_of_nowcasters(
             judged,
             radar,
             thresholds=settings.thresholds,
@@ -232,7 +234,7 @@ def case_sums(
             reference=wet_like,
         )
         own = [(found[NAME].notnull() & valid[area]).sum(("y", "x")).values for found in forecasts.values()]
-        sums["own_count"] = (("model", "lead_time"), np.array(own, np.float64))
+        sums["own_count"] = (("nowcaster", "lead_time"), np.array(own, np.float64))
         parts.append(sums)
     return xr.concat(parts, xr.Variable("area", list(AREAS)), join="outer", fill_value=0.0)
 
@@ -248,17 +250,17 @@ def _filled(found: xr.Dataset, base: xr.DataArray) -> xr.Dataset:
     return filled
 
 
-def _write_forecast(case: Case, model: Nowcaster, settings: EvaluationSettings, path: Path, made_for: str) -> None:
+def _write_forecast(case: Case, nowcaster: Nowcaster, settings: EvaluationSettings, path: Path, made_for: str) -> None:
     try:
         result = forecast(
             _radar(case.event, settings.spacing),
             lead_time=settings.longest,
             step=settings.step,
             issue_time=case.issue_time,
-            model=model,
+            model=nowcaster,
         )
     except Exception as error:
-        error.add_note(f"while forecasting {case} with {model.name}")
+        error.add_note(f"while forecasting {case} with {nowcaster.name}")
         raise
     path.parent.mkdir(parents=True, exist_ok=True)
     kept = _kept(result, settings).assign_attrs(made_for=made_for)

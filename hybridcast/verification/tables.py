@@ -75,15 +75,15 @@ def columns() -> tuple[Column, ...]:
 
 
 def event_scores(sums: xr.Dataset) -> xr.Dataset:
-    """Return every score of every event, dims ``("event", "area", "model", "lead_time")``.
+    """Return every score of every event, dims ``("event", "area", "nowcaster", "lead_time")``.
 
-    A score that one of the models has not at an event (no rain forecast and none observed) is NaN for all there, so
+    A score that one of the nowcasters has not at an event (no rain forecast and none observed) is NaN for all there, so
     that means over events compare the same events.
     """
     found = {}
     for column in columns():
-        values = column.of(sums).transpose("event", "area", "model", "lead_time")
-        found[column.name] = values.where(values.notnull().all("model")).drop_attrs()
+        values = column.of(sums).transpose("event", "area", "nowcaster", "lead_time")
+        found[column.name] = values.where(values.notnull().all("nowcaster")).drop_attrs()
     return xr.Dataset(found)
 
 
@@ -95,37 +95,39 @@ def summary(sums: xr.Dataset, *, baseline: str) -> dict[str, Any]:
     sums
         As `hybridcast.verification.evaluation.evaluate` gives them.
     baseline
-        The model that all others are compared with.
+        The nowcaster that all others are compared with.
 
     Raises
     ------
     InputError
-        If there is no such model.
+        If there is no such nowcaster.
     """
-    models = [str(name) for name in sums["model"].values]
-    if baseline not in models:
-        raise InputError(f"baseline {baseline!r}", "it is one of the models", f"Choose one of {', '.join(models)}")
+    nowcasters = [str(name) for name in sums["nowcaster"].values]
+    if baseline not in nowcasters:
+        raise InputError(
+            f"baseline {baseline!r}", "it is one of the nowcasters", f"Choose one of {', '.join(nowcasters)}"
+        )
     found = event_scores(sums)
     regions = found.groupby("region").mean("event")
     minutes = (sums["lead_time"].values / np.timedelta64(1, "m")).tolist()
     return {
         "lead_times_min": minutes,
-        "models": models,
+        "nowcasters": nowcasters,
         "areas": sums["area"].values.tolist(),
         "baseline": baseline,
         "better": {column.name: column.better for column in columns()},
         "support": _support(sums),
-        "events_of_mean": _by_area(found.notnull().all("model").sum("event")),
-        "mean": _by_model(found.mean("event")),
+        "events_of_mean": _by_area(found.notnull().all("nowcaster").sum("event")),
+        "mean": _by_nowcaster(found.mean("event")),
         "difference": _differences(found, baseline),
-        "regions": {str(name): _by_model(regions.sel(region=name)) for name in regions["region"].values},
-        "events": {str(name): _by_model(found.sel(event=name)) for name in found["event"].values},
+        "regions": {str(name): _by_nowcaster(regions.sel(region=name)) for name in regions["region"].values},
+        "events": {str(name): _by_nowcaster(found.sel(event=name)) for name in found["event"].values},
     }
 
 
 def _support(sums: xr.Dataset) -> dict[str, Any]:
-    """Cases, points and events of rain at each event, by lead time and area (they are the same for all models)."""
-    support = scores.support(sums).isel(model=0)
+    """Cases, points and events of rain at each event, by lead time and area (they are the same for all nowcasters)."""
+    support = scores.support(sums).isel(nowcaster=0)
     result: dict[str, Any] = {}
     for name in sums["event"].values:
         here = support.sel(event=name)
@@ -146,30 +148,34 @@ def _support(sums: xr.Dataset) -> dict[str, Any]:
 
 
 def _differences(found: xr.Dataset, baseline: str) -> dict[str, Any]:
-    """Difference of each model to the baseline, with its interval, by area, model and score."""
+    """Difference of each nowcaster to the baseline, with its interval, by area, nowcaster and score."""
     # the parts of one evening are one draw
     days = [f"{r} {d}" for r, d in zip(found["region"].values, found["day"].values, strict=True)]
-    result: dict[str, Any] = {str(area): {str(m): {} for m in found["model"].values} for area in found["area"].values}
+    result: dict[str, Any] = {
+        str(area): {str(m): {} for m in found["nowcaster"].values} for area in found["area"].values
+    }
     for column in columns():
         if column.better not in {"higher", "lower"}:
             continue
         score = found[column.name]
         made = paired_difference(
             score,
-            score.sel(model=baseline, drop=True),
+            score.sel(nowcaster=baseline, drop=True),
             days=days,
             better=column.better,
         )
         for area in found["area"].values:
-            for model in found["model"].values:
-                here = made.sel(area=area, model=model)
-                result[str(area)][str(model)][column.name] = {str(name): _numbers(here[name]) for name in here}
+            for nowcaster in found["nowcaster"].values:
+                here = made.sel(area=area, nowcaster=nowcaster)
+                result[str(area)][str(nowcaster)][column.name] = {str(name): _numbers(here[name]) for name in here}
     return result
 
 
-def _by_model(values: xr.Dataset) -> dict[str, Any]:
-    return {str(area): {str(model): _scores(values.sel(area=area, model=model)) for model in values["model"].values}
-            for area in values["area"].values}  # fmt: skip
+def _by_nowcaster(values: xr.Dataset) -> dict[str, Any]:
+    return {
+        str(area): {str(name): _scores(values.sel(area=area, nowcaster=name)) for name in values["nowcaster"].values}
+        for area in values["area"].values
+    }
 
 
 def _by_area(values: xr.Dataset) -> dict[str, Any]:
@@ -243,12 +249,12 @@ def _score_table(
 def _difference_table(found: dict[str, Any], area: str, names: Sequence[str]) -> list[str]:
     leads = found["lead_times_min"]
     rows = []
-    for model, scored in found["difference"][area].items():
-        if model != found["baseline"]:
+    for nowcaster, scored in found["difference"][area].items():
+        if nowcaster != found["baseline"]:
             for name in names:
                 here = scored[name]
                 cells = [_difference({key: values[k] for key, values in here.items()}) for k in range(len(leads))]
-                rows.append([model, name, *cells])
+                rows.append([nowcaster, name, *cells])
     return _table(["", "", *(f"{minutes:g} min" for minutes in leads)], rows)
 
 

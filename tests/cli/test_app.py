@@ -59,22 +59,22 @@ def test_forecast_draws_a_picture_or_a_film(run, rain, tmp_path, name):
 def test_forecast_takes_settings_from_toml(run, rain, tmp_path):
     (tmp_path / "s.toml").write_text('[motion]\nframes = 3\n[advection]\ninterpolation = "nearest"\n')
     code, out, _ = run(
-        "forecast", rain, "-o", tmp_path / "f.nc", "--settings", tmp_path / "s.toml", "--model", "advection"
+        "forecast", rain, "-o", tmp_path / "f.nc", "--settings", tmp_path / "s.toml", "--nowcaster", "advection"
     )
     assert code == 0
     assert "nearest" in out
 
 
-def test_a_model_that_fell_back_says_so(run, tmp_path):
+def test_a_nowcaster_that_fell_back_says_so(run, tmp_path):
     moving_block(1).to_netcdf(tmp_path / "rain.nc")
-    arguments = ("-o", tmp_path / "f.nc", "--model", "s-prog", "--lead-time", "10min")
+    arguments = ("-o", tmp_path / "f.nc", "--nowcaster", "s-prog", "--lead-time", "10min")
     code, _, err = run("forecast", tmp_path / "rain.nc", *arguments)
     assert code == 0
     assert "note: extrapolated: 1 consecutive frames" in err
 
 
 def test_persistence_by_name_stays_where_it_is(run, rain, tmp_path):
-    assert run("forecast", rain, "-o", tmp_path / "f.nc", "--model", "persistence")[0] == 0
+    assert run("forecast", rain, "-o", tmp_path / "f.nc", "--nowcaster", "persistence")[0] == 0
     with xr.open_dataset(tmp_path / "f.nc") as result:
         np.testing.assert_array_equal(result.precipitation_rate[-1], moving_block()[-1])
 
@@ -134,7 +134,7 @@ def bad_inputs(folder: Path) -> dict[str, tuple[list[object], str]]:
         "a lead time that is none": (["forecast", good, "--lead-time", "soon"], "'2h'"),
         "a step longer than the lead time": (["forecast", good, "--step", "3h"], "shorter step"),
         "an issue time without frames": (["forecast", good, "--issue-time", "2030-01-01"], "recent frames"),
-        "an unknown model": (["forecast", good, "--model", "crystal-ball"], "persistence"),
+        "an unknown nowcaster": (["forecast", good, "--nowcaster", "crystal-ball"], "persistence"),
         "a folder that does not exist": (["forecast", good, "-o", other_place], "Create"),
         "an output that is no NetCDF": (["forecast", good, "-o", folder / "f.xlsx"], ".nc"),
         "a folder as output": (["forecast", good, "-o", "."], "Write forecast.nc"),

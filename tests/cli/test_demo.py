@@ -32,7 +32,7 @@ def test_it_writes_the_forecast_and_the_film(result):
 
 
 def test_it_scores_advection_and_persistence_at_four_lead_times(result):
-    assert result.scores.sizes == {"model": 2, "lead_time": 4}
+    assert result.scores.sizes == {"nowcaster": 2, "lead_time": 4}
     assert np.isfinite(result.scores["mean_absolute_error"]).all()
     advection, persistence = result.scores["correlation"].isel(lead_time=0).values
     assert advection > persistence

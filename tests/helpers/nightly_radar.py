@@ -69,7 +69,7 @@ def region(folder: Path, name: str = "here", **changes) -> RegionSettings:
         "last": "13:30",
         "lead_time": "1h",
         "step": "30min",
-        "models": ("scales",),
+        "nowcasters": ("scales",),
     }
     return RegionSettings(name=name, **(given | changes))
 
@@ -85,7 +85,7 @@ def as_toml(*regions: RegionSettings, **top: object) -> str:
     lines = [f"{key} = {_value(value)}" for key, value in top.items()]
     for one in regions:
         lines.append("[[region]]")
-        for key in ("name", "radar", "every", "first", "last", "lead_time", "step", "models"):
+        for key in ("name", "radar", "every", "first", "last", "lead_time", "step", "nowcasters"):
             lines.append(f"{keys.get(key, key)} = {_value(getattr(one, key))}")
     return "\n".join(lines) + "\n"
 

@@ -15,7 +15,7 @@ from hybridcast.verification.statistics import PROBABILITY, SCALES, THRESHOLDS, 
 
 SHAPE = (48, 60)
 LEADS = np.array([15, 30, 60], "timedelta64[m]").astype("timedelta64[ns]")
-#: How far each model's rain is off, cells per lead time.
+#: How far each nowcaster's rain is off, cells per lead time.
 MODELS = {"blend": 2.0, "advection": 5.0, "persistence": 9.0}
 PROBABILISTIC = "blend"
 
@@ -28,7 +28,7 @@ def date(number: int) -> str:
 def forecasts(
     seed: int, off: dict[str, float], *, rain: float = 1.0, seen=None
 ) -> tuple[dict[str, xr.Dataset], xr.DataArray]:
-    """Make a forecast of each model, and what then came: the same rain, moved by what each is off."""
+    """Make a forecast of each nowcaster, and what then came: the same rain, moved by what each is off."""
     observed = synthetic.rain(SHAPE, frames=1, later=12, seed=seed, wet=0.3, seen=seen, spacing=2000.0) * rain
     made = {}
     for name, cells in off.items():
@@ -54,7 +54,7 @@ def probabilities(rate) -> xr.DataArray:
 
 @cache
 def day_sums(number: int, region: int = 0, *, rain: float = 1.0, worse: float = 0.0, cases: int = 4) -> xr.Dataset:
-    """Sums of a day, dims ``("model", ...)``; `worse` puts the first model's rain further off."""
+    """Sums of a day, dims ``("nowcaster", ...)``; `worse` puts the first nowcaster's rain further off."""
     total = None
     for case in range(cases):
         seed = 1000 * region + 20 * number + case
@@ -62,7 +62,7 @@ def day_sums(number: int, region: int = 0, *, rain: float = 1.0, worse: float = 
         off = {name: cells + jitter + (worse if name == PROBABILISTIC else 0.0) for name, cells in MODELS.items()}
         made, observed = forecasts(seed, off, rain=rain)
         sums = [sums_of(one, observed, scales=SCALES) for one in made.values()]
-        both = xr.concat(sums, xr.Variable("model", list(made)))
+        both = xr.concat(sums, xr.Variable("nowcaster", list(made)))
         total = both if total is None else total + both
     return total
 
@@ -88,7 +88,7 @@ def worst(number: int) -> tuple[WorstCase, ...]:
             WorstCase(
                 issue_time=observed.time.values[0],
                 lead_time=LEADS[-1],
-                model="blend",
+                nowcaster="blend",
                 score=0.1 + 0.1 * case,
                 forecast=rate,
                 observed=observed.isel(time=-1),
@@ -107,7 +107,7 @@ def night(number: int, region: str = "north", sums: xr.Dataset | None = None, **
         "expected": 4,
         "done": 4 if sums is not None else 0,
         "seconds": 12.3,
-        "models": tuple(MODELS),
+        "nowcasters": tuple(MODELS),
         "sums": sums,
         "hours": None,
         "worst": (),

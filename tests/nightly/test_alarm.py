@@ -49,7 +49,7 @@ def test_a_fall_of_the_skill_raises_the_alarm_and_says_that_the_baseline_did_not
 def test_where_the_baseline_fell_too_the_radar_or_the_weather_is_named(history):
     sums = nights.day_sums(TONIGHT)
     all_bad = sums.assign(fraction_difference=0.99 * sums.fraction_squares)
-    steady = history.sel(model=["blend"] * 3).assign_coords(model=sums.model.values)
+    steady = history.sel(nowcaster=["blend"] * 3).assign_coords(nowcaster=sums.nowcaster.values)
     found = judged(nights.night(TONIGHT, "north", all_bad), steady)
     assert found.baseline_fell is True
     assert "look at the radar or the weather first" in found.message
@@ -57,7 +57,7 @@ def test_where_the_baseline_fell_too_the_radar_or_the_weather_is_named(history):
 
 def test_the_line_is_students_prediction_interval_of_the_earlier_nights(history):
     found = judged(nights.night(TONIGHT, "north", nights.day_sums(TONIGHT)), history)
-    at = {"region": "north", "model": "blend", "lead_time": nights.LEADS[2], "threshold": 1.0, "scale": 20.0}
+    at = {"region": "north", "nowcaster": "blend", "lead_time": nights.LEADS[2], "threshold": 1.0, "scale": 20.0}
     earlier = fractions_skill_score(history.sel(at)).values
     low, high = student.interval(0.95, len(earlier) - 1, earlier.mean(), earlier.std(ddof=1) * np.sqrt(1 + 1 / TONIGHT))
     assert found.line == pytest.approx(low)
@@ -114,7 +114,7 @@ def test_a_night_with_few_issue_times_is_not_judged(history, number):
 
 def test_what_the_night_has_not_is_not_judged(history):
     night = nights.night(TONIGHT, "north", nights.day_sums(TONIGHT))
-    assert "STEPS was not run" in judged(night, history, AlarmSettings(model="STEPS")).reason
+    assert "STEPS was not run" in judged(night, history, AlarmSettings(nowcaster="STEPS")).reason
     assert "no FSS at 3 mm/h" in judged(night, history, AlarmSettings(threshold=3.0)).reason
     assert "and 90 min" in judged(night, history, AlarmSettings(lead_time="90min")).reason
     assert judged(nights.night(TONIGHT, "elsewhere", night.sums), history).nights == 0
@@ -130,9 +130,11 @@ def test_only_the_days_looked_back_to_count_and_tonight_never_counts_twice(histo
     assert not any(series[name].isnull().any() for name in series)
 
 
-def test_other_models_and_lead_times_of_earlier_nights_do_not_disturb(history):
-    sums = nights.day_sums(TONIGHT).isel(model=[0, 1], lead_time=[2])
-    found = judged(nights.night(TONIGHT, "north", sums, models=("blend", "advection")), history.isel(model=[0, 2]))
+def test_other_nowcasters_and_lead_times_of_earlier_nights_do_not_disturb(history):
+    sums = nights.day_sums(TONIGHT).isel(nowcaster=[0, 1], lead_time=[2])
+    found = judged(
+        nights.night(TONIGHT, "north", sums, nowcasters=("blend", "advection")), history.isel(nowcaster=[0, 2])
+    )
     assert found.verdict == "good"
     assert found.baseline_fell is None
 

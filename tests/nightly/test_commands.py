@@ -36,7 +36,9 @@ def config(tmp_path):
     small.write_frames(tmp_path / "radar", small.rain())
     path = tmp_path / "regions.toml"
     path.write_text(
-        small.as_toml(replace(small.region(tmp_path / "radar", models=()), radar="radar/*.pgm"), store="s", report="r")
+        small.as_toml(
+            replace(small.region(tmp_path / "radar", nowcasters=()), radar="radar/*.pgm"), store="s", report="r"
+        )
     )
     return path
 
@@ -53,7 +55,7 @@ def test_a_night_and_its_scores(run, config, tmp_path):
     assert (code, "done already (good)" in err) == (0, True)
     code, out, _ = run("scores", "--store", tmp_path / "s")
     assert code == 0
-    assert out.splitlines()[0].split("\t")[:6] == ["region", "days", "model", "lead (min)", "cases", "CSI 0.1"]
+    assert out.splitlines()[0].split("\t")[:6] == ["region", "days", "nowcaster", "lead (min)", "cases", "CSI 0.1"]
     assert len(out.splitlines()) == 1 + 2 * 2
     code, out, _ = run("scores", "--store", tmp_path / "s", "--query", "select state from nights")
     assert (code, out) == (0, "state\ngood\n")
@@ -65,7 +67,7 @@ def test_a_region_that_fails_is_exit_1(run, config, tmp_path):
     good = load_config(config).region[0]
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "202006011200.pgm").write_bytes(b"no radar")
-    bad = small.region(tmp_path / "bad", "bad", models=())
+    bad = small.region(tmp_path / "bad", "bad", nowcasters=())
     config.write_text(small.as_toml(bad, good, store="s2", report="r"))
     code, out, err = run("nightly", "--config", config, "--date", small.DATE)
     assert code == 1
@@ -111,7 +113,7 @@ def test_init_writes_a_configuration_that_is_one_and_overwrites_nothing(run, tmp
 
 
 def test_a_real_night_of_the_shipped_configuration(run, real, tmp_path, monkeypatch):
-    """The FMI archive, one issue time: the whole way with the models that are shipped."""
+    """The FMI archive, one issue time: the whole way with the nowcasters that are shipped."""
     real("fmi/20170509/*.pgm.gz")
     text = load_config("shipped")
     fmi = next(region for region in text.region if region.name == "fmi")

@@ -52,7 +52,7 @@ def test_the_alarm_has_a_table(load):
         (TEXT + TEXT, "each comes once"),
         ("stroe = 'a'\n" + TEXT, r"regions\.toml: unknown key 'stroe'.*Did you mean 'store'"),
         (TEXT + "evry = '1h'\n", r"region north: unknown key 'evry'.*Did you mean 'every'"),
-        ("[defaults]\nmodls = []\n" + TEXT, "Did you mean 'models'"),
+        ("[defaults]\nnowcastrs = []\n" + TEXT, "Did you mean 'nowcasters'"),
         ("[alarm]\nnigths = 3\n" + TEXT, r"alarm: unknown key 'nigths'.*Did you mean 'nights'"),
         ("[alarm]\nnights = 0\n" + TEXT, "nights is from 1"),
         ("defaults = 3\n" + TEXT, "defaults = 3"),
@@ -61,15 +61,15 @@ def test_the_alarm_has_a_table(load):
         ("workers = 0\n" + TEXT, "workers = 0"),
         ("workers = '2'\n" + TEXT, "it is of type int"),
         ("baseline = 's-prog'\n" + TEXT, "baseline of region 'north' 's-prog'"),
-        ("[alarm]\nmodel = 'steps'\n" + TEXT, "alarm, model"),
+        ("[alarm]\nnowcaster = 'steps'\n" + TEXT, "alarm, nowcaster"),
         ('[[region]]\nradar = "a"\n', "has no 'name'"),
         ('[[region]]\nname = "a"\n', "a region has one source"),
         ('[[region]]\nname = "a/b"\nradar = "a"\n', "a name has letters"),
         ('[[region]]\nname = "a"\ndataset = "fmi-20170508"\n', "Did you mean 'fmi-20170509'"),
         (TEXT + "format = 'odim-hdf'\n", "Did you mean 'odim-hdf5'"),
         (TEXT.replace("rain/", "{day}/"), r"radar has \{day\}"),
-        (TEXT + "models = ['hybrid']\n", "Did you mean 'hybridcast'"),
-        (TEXT + "models = 'scales'\n", "it is an array"),
+        (TEXT + "nowcasters = ['hybrid']\n", "Did you mean 'hybridcast'"),
+        (TEXT + "nowcasters = 'scales'\n", "it is an array"),
         (TEXT + "every = 30\n", "it is of type str"),
         (TEXT + "every = '30'\n", "it is a duration"),
         (TEXT + "every = '1s'\n", "a minute at least"),
@@ -105,15 +105,15 @@ def test_dates():
 
 
 def test_advection_and_persistence_are_always_compared():
-    region = RegionSettings(name="a", radar="a", models=("scales", "persistence"))
-    assert region.all_models == ("scales", "persistence", "advection")
+    region = RegionSettings(name="a", radar="a", nowcasters=("scales", "persistence"))
+    assert region.all_nowcasters == ("scales", "persistence", "advection")
     assert list(nowcasters_of(region)) == ["scales", "persistence", "advection"]
 
 
 def test_the_fingerprint_is_of_what_numbers_depend_on():
-    region = RegionSettings(name="a", radar="a", models=("scales",))
+    region = RegionSettings(name="a", radar="a", nowcasters=("scales",))
     assert replace(region, name="b", radar="c", dates="2020-01-01").fingerprint == region.fingerprint
-    for change in ({"spacing": 1000.0}, {"step": "30min"}, {"first": "01:00"}, {"models": ()}, {"x": (0.0, 1.0)}):
+    for change in ({"spacing": 1000.0}, {"step": "30min"}, {"first": "01:00"}, {"nowcasters": ()}, {"x": (0.0, 1.0)}):
         assert replace(region, **change).fingerprint != region.fingerprint
 
 

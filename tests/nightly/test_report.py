@@ -148,7 +148,7 @@ def test_the_overview_has_the_numbers_of_the_sums(page, written):
     sums = nights.day_sums(TONIGHT, 1).sel(at)
     fss = scores.fractions_skill_score(sums)
     row = page.row(ODD)
-    assert f"{float(fss.sel(model='blend')):.2f} {float(fss.sel(model='advection')):.2f}" in row
+    assert f"{float(fss.sel(nowcaster='blend')):.2f} {float(fss.sel(nowcaster='advection')):.2f}" in row
     assert f"{judged.line:.2f} 7 11.5" in row
     assert page.row("west").startswith("west ✖\ufe0e failed ? not judged 0 of 4 – –")
     assert page.row("south").startswith("south ○ dry ? not judged 4 of 4 0 % –")
@@ -162,7 +162,7 @@ def test_the_scorecard_is_the_paired_difference_over_the_days(written, page, his
     at = {"lead_time": nights.LEADS[2], "threshold": 5.0, "scale": 20.0}
     fss = scores.fractions_skill_score(both.sel(at)).rename(date="event")
     days = fss["event"].values.tolist()
-    mine, base = (fss.sel(model=name).drop_vars("event") for name in ("blend", "advection"))
+    mine, base = (fss.sel(nowcaster=name).drop_vars("event") for name in ("blend", "advection"))
     found = paired_difference(mine, base, days=days)
     relative, low, high = (percent(found[name]) for name in ("relative", "relative_low", "relative_high"))
     rows = [row for row in page.rows if row[:3] == ["blend", "60 min", "5 mm/h"] and relative in row]
@@ -204,17 +204,17 @@ def test_every_figure_says_what_it_rests_on(page):
 
 
 def test_without_probabilities_the_page_says_so(history, tmp_path):
-    plain = nights.day_sums(TONIGHT).sel(model=["advection", "persistence"])
-    tonight = [nights.night(TONIGHT, "north", plain, models=("persistence", "advection"))]
+    plain = nights.day_sums(TONIGHT).sel(nowcaster=["advection", "persistence"])
+    tonight = [nights.night(TONIGHT, "north", plain, nowcasters=("persistence", "advection"))]
     judged = judge(tonight, history, FEW, baseline="advection")
     page = Page(write_night(tonight, history, tmp_path, baseline="advection", judged=judged, settings=FEW).read_text())
-    assert judged[0].model == "persistence"
+    assert judged[0].nowcaster == "persistence"
     assert "No forecast of this night gives probabilities other than 0 and 1." in page.words
 
 
 @pytest.mark.parametrize("only", ["advection", "blend"])
-def test_a_single_model_is_no_hindrance(history, tmp_path, only):
-    tonight = [nights.night(TONIGHT, "north", nights.day_sums(TONIGHT).sel(model=[only]), models=(only,))]
+def test_a_single_nowcaster_is_no_hindrance(history, tmp_path, only):
+    tonight = [nights.night(TONIGHT, "north", nights.day_sums(TONIGHT).sel(nowcaster=[only]), nowcasters=(only,))]
     judged = judge(tonight, history, FEW, baseline="advection")
     page = Page(write_night(tonight, history, tmp_path, baseline="advection", judged=judged, settings=FEW).read_text())
     assert "1 of 1 region verified" in page.words
@@ -222,7 +222,7 @@ def test_a_single_model_is_no_hindrance(history, tmp_path, only):
 
 
 def test_another_score_leads_the_page(history, tmp_path):
-    settings = AlarmSettings(score="correlation", least_nights=5, model="persistence", lead_time="30min")
+    settings = AlarmSettings(score="correlation", least_nights=5, nowcaster="persistence", lead_time="30min")
     tonight = [nights.night(TONIGHT, "north", nights.day_sums(TONIGHT))]
     judged = judge(tonight, history, settings, baseline="advection")
     path = write_night(tonight, history, tmp_path, baseline="advection", judged=judged, settings=settings)

@@ -66,14 +66,14 @@ def test_a_complete_day_is_good(undisturbed):
     night, store = undisturbed
     assert (night.state, night.notes) == ("good", ())
     assert (night.expected, night.done) == (4, 4)
-    assert night.models == ("scales", "advection", "persistence")
-    assert night.sums["model"].values.tolist() == list(night.models)
+    assert night.nowcasters == ("scales", "advection", "persistence")
+    assert night.sums["nowcaster"].values.tolist() == list(night.nowcasters)
     assert (night.sums["lead_time"].values / np.timedelta64(1, "m")).tolist() == [30, 60]
     assert (night.hours["lead_time"].values / np.timedelta64(1, "m")).tolist() == [60]
     assert (night.sums["cases"] == 4).all()
     assert float(night.sums["hits"].sum()) > 0
     counts = night.sums["count"]
-    assert (counts == counts.isel(model=0)).all()
+    assert (counts == counts.isel(nowcaster=0)).all()
     assert 1 <= len(night.worst) <= 3
     scored = [case.score for case in night.worst]
     assert scored == sorted(scored)
@@ -89,11 +89,11 @@ def test_numbers_are_those_that_scores_finds_in_the_forecasts(undisturbed, archi
 
     region = small.region(archive)
     radar = open_radar(str(archive / "*.pgm"))
-    pairs = {name: ([], []) for name in region.all_models}
+    pairs = {name: ([], []) for name in region.all_nowcasters}
     for issue in region.issue_times(DATE):
         made = {
-            name: forecast(radar, lead_time="1h", step="30min", issue_time=issue, model=model).precipitation_rate
-            for name, model in nowcasters_of(region).items()
+            name: forecast(radar, lead_time="1h", step="30min", issue_time=issue, model=nowcaster).precipitation_rate
+            for name, nowcaster in nowcasters_of(region).items()
         }
         observed = radar.sel(time=made["advection"].time)  # by lead time now
         known = observed.notnull()
@@ -106,11 +106,11 @@ def test_numbers_are_those_that_scores_finds_in_the_forecasts(undisturbed, archi
     for name, both in pairs.items():
         fcst, obs = (xr.concat(part, "case") for part in both)
         mae = other.continuous.mae(fcst, obs, preserve_dims="lead_time")
-        np.testing.assert_allclose(scores.mean_absolute_error(stored).sel(model=name), mae, rtol=1e-5)
+        np.testing.assert_allclose(scores.mean_absolute_error(stored).sel(nowcaster=name), mae, rtol=1e-5)
         for level in (0.1, 1.0, 5.0):
             operator = other.categorical.ThresholdEventOperator(default_event_threshold=np.float32(level))
             table = operator.make_contingency_manager(fcst, obs).transform(preserve_dims="lead_time")
-            csi = scores.csi(stored).sel(model=name, threshold=level)
+            csi = scores.csi(stored).sel(nowcaster=name, threshold=level)
             np.testing.assert_allclose(csi, table.critical_success_index(), rtol=1e-6)
 
 
@@ -123,14 +123,14 @@ def test_a_day_that_is_done_is_skipped(undisturbed, archive, monkeypatch):
     same(again, night)
     assert "done already (good)" in said[0]
     for one, other in zip(again.worst, night.worst, strict=True):
-        assert (one.issue_time, one.lead_time, one.model) == (other.issue_time, other.lead_time, other.model)
+        assert (one.issue_time, one.lead_time, one.nowcaster) == (other.issue_time, other.lead_time, other.nowcaster)
         xr.testing.assert_allclose(one.forecast.drop_attrs(), other.forecast.drop_attrs(), atol=0.0501)
 
 
 def test_force_and_other_settings_and_other_files_do_it_again(archive, tmp_path):
     folder = tmp_path / "radar"
     shutil.copytree(archive, folder)
-    region = small.region(folder, models=())
+    region = small.region(folder, nowcasters=())
     said = []
     first = night_of(region, tmp_path / "s", said=said)
     forced = night_of(region, tmp_path / "s", said=said, force=True)
@@ -154,7 +154,7 @@ def test_force_and_other_settings_and_other_files_do_it_again(archive, tmp_path)
 def test_a_day_whose_radar_was_cleared_away_is_kept(archive, tmp_path):
     folder = tmp_path / "radar"
     shutil.copytree(archive, folder)
-    region = small.region(folder, models=())
+    region = small.region(folder, nowcasters=())
     night = night_of(region, tmp_path / "s")
     files = sorted(folder.glob("*.pgm"))
     for file in files[12:]:
@@ -254,7 +254,7 @@ def test_late_data_after_midnight_makes_the_day_whole_the_next_time(archive, tmp
     late = {file: file.read_bytes() for file in files[-4:]}
     for file in late:
         file.unlink()
-    region = small.region(folder, models=())
+    region = small.region(folder, nowcasters=())
     night = night_of(region, tmp_path / "s")
     assert night.state == "partial"
     assert any("4 of 16 radar frames are missing (14:00 to 14:30 UTC)" in note for note in night.notes)
@@ -361,7 +361,7 @@ def test_two_runs_at_once_wait_for_each_other(archive, undisturbed, tmp_path):
 
 
 def test_the_lock_of_a_killed_run_is_free(archive, tmp_path):
-    region, store = small.region(archive, models=()), tmp_path / "store"
+    region, store = small.region(archive, nowcasters=()), tmp_path / "store"
     held = FORK.Event()
 
     def hold():
@@ -400,10 +400,10 @@ def test_a_region_that_fails_does_not_stop_the_others(archive, tmp_path):
     for k in range(3):
         (broken / f"20200601120{k}_rain.pgm").write_bytes(b"nothing of use")
     regions = (
-        small.region(archive, "one", models=()),
-        small.region(broken, "two", models=()),
-        small.region(archive, "three", models=(), step="15min"),
-        small.region(tmp_path / "none", "four", models=()),
+        small.region(archive, "one", nowcasters=()),
+        small.region(broken, "two", nowcasters=()),
+        small.region(archive, "three", nowcasters=(), step="15min"),
+        small.region(tmp_path / "none", "four", nowcasters=()),
     )
     settings = small.settings(tmp_path, *regions)
     said = []
@@ -416,11 +416,11 @@ def test_a_region_that_fails_does_not_stop_the_others(archive, tmp_path):
     assert all(region.name in page for region in regions)
     assert read_night(settings.store, "two", DATE) is None  # it is tried again
     assert set(outcome.costs.stages) >= {"radar", "forecasts and sums", "add up", "store", "report"}
-    assert set(outcome.costs.models) == {"advection", "persistence", "sums"}
+    assert set(outcome.costs.nowcasters) == {"advection", "persistence", "sums"}
 
 
 def test_an_error_of_a_nowcaster_fails_its_region_and_names_the_case(archive, tmp_path, monkeypatch):
-    settings = small.settings(tmp_path, small.region(archive, models=()))
+    settings = small.settings(tmp_path, small.region(archive, nowcasters=()))
 
     def broken(*arguments, **options):
         raise ZeroDivisionError("no")
@@ -435,7 +435,7 @@ def test_an_error_of_a_nowcaster_fails_its_region_and_names_the_case(archive, tm
 
 
 def test_a_report_that_cannot_be_written_is_said(archive, tmp_path, monkeypatch):
-    settings = small.settings(tmp_path, small.region(archive, models=()))
+    settings = small.settings(tmp_path, small.region(archive, nowcasters=()))
     monkeypatch.setattr("hybridcast.nightly.run.write_night", None)
     outcome = run(settings, jobs_of(settings, [DATE]), Workers(), print)
     assert (outcome.status, outcome.nights[0].state) == (1, "good")
@@ -446,11 +446,11 @@ def test_a_skill_alarm_is_exit_status_3_and_a_failure_comes_first(archive, tmp_p
     """The rule itself is tested with the alarm."""
 
     def fallen(nights, history, settings, *, baseline):
-        about = {"verdict": "alarm", "reason": "skill alarm: fell", "score": "FSS", "model": "advection"}
+        about = {"verdict": "alarm", "reason": "skill alarm: fell", "score": "FSS", "nowcaster": "advection"}
         return [Judgement(region=night.region, date=night.date, **about) for night in nights]
 
     monkeypatch.setattr("hybridcast.nightly.run.judge", fallen)
-    good, bad = small.region(archive, models=()), small.region(archive, "bad", step="15min")
+    good, bad = small.region(archive, nowcasters=()), small.region(archive, "bad", step="15min")
     settings = small.settings(tmp_path, good)
     outcome = run(settings, jobs_of(settings, [DATE]), Workers(), print)
     assert (outcome.status, outcome.alarms) == (3, [f"here, {DATE}: skill alarm: fell"])
@@ -460,7 +460,7 @@ def test_a_skill_alarm_is_exit_status_3_and_a_failure_comes_first(archive, tmp_p
 
 
 def test_the_page_keeps_regions_that_were_not_run_this_time(archive, tmp_path):
-    settings = small.settings(tmp_path, *(small.region(archive, name, models=()) for name in ("first", "second")))
+    settings = small.settings(tmp_path, *(small.region(archive, name, nowcasters=()) for name in ("first", "second")))
     run(settings, jobs_of(settings, [DATE]), Workers(), print)
     outcome = run(settings, jobs_of(settings, [DATE], ["second"]), Workers(), print)
     assert [night.region for night in outcome.nights] == ["second"]

@@ -16,7 +16,7 @@ from hybridcast.nightly.records import RegionNight, WorstCase
 from hybridcast.nightly.store import Provenance, day_folder, history, read_night, write_night
 from hybridcast.nowcasters.base import forecast_dataset
 from hybridcast.verification import scores
-from hybridcast.verification.cases import sums_of_models
+from hybridcast.verification.cases import sums_of_nowcasters
 from hybridcast.verification.statistics import ENSEMBLE, SCALES, common_mask
 
 MADE = Provenance("settings", "data", "quick")
@@ -38,7 +38,7 @@ def sums(seed: int, members: bool = False) -> xr.Dataset:
     if members:
         made["zeta"][ENSEMBLE] = (("realization", "lead_time", "y", "x"), draw.gamma(0.3, 3.0, (4, 2, 24, 24)))
     mask = common_mask(made.values(), radar)
-    return sums_of_models(made, radar, valid=mask, scales=SCALES, spectra=True).drop_attrs()
+    return sums_of_nowcasters(made, radar, valid=mask, scales=SCALES, spectra=True).drop_attrs()
 
 
 def night(date: str = "2020-06-01", region: str = "here", **changes) -> RegionNight:
@@ -50,7 +50,7 @@ def night(date: str = "2020-06-01", region: str = "here", **changes) -> RegionNi
         "expected": 2,
         "done": 2,
         "seconds": 1.5,
-        "models": ("zeta", "advection"),
+        "nowcasters": ("zeta", "advection"),
         "sums": sums(1) + sums(2),
         "hours": None,
         "worst": (),
@@ -67,7 +67,7 @@ def assert_same(one: xr.Dataset, other: xr.Dataset) -> None:
     assert set(one.data_vars) == set(other.data_vars)
     for name in one.data_vars:
         a, b = one[name].transpose(*sorted(one[name].dims)), other[name].transpose(*sorted(other[name].dims))
-        xr.testing.assert_equal(a.sel(model=b["model"]), b)
+        xr.testing.assert_equal(a.sel(nowcaster=b["nowcaster"]), b)
 
 
 @pytest.mark.parametrize("members", [False, True])
@@ -78,7 +78,7 @@ def test_what_is_written_is_read_again(tmp_path, members):
     found = stored(tmp_path, one)
     assert_same(found.night.sums, total)
     assert_same(found.night.hours, hours)
-    assert found.night.sums["model"].values.tolist() == ["zeta", "advection"]
+    assert found.night.sums["nowcaster"].values.tolist() == ["zeta", "advection"]
     assert replace(found.night, sums=None, hours=None) == replace(one, sums=None, hours=None)
     assert found.provenance.settings_hash == "settings"
     assert found.provenance.made.startswith("20")
@@ -93,7 +93,7 @@ def test_worst_cases_are_kept_with_their_maps(tmp_path):
     shown = field[0].where(field[0].x > 0).drop_vars("time")
     case = WorstCase(START, np.timedelta64(3600, "s").astype("timedelta64[ns]"), "zeta", 0.25, shown, shown * 2)
     (found,) = stored(tmp_path, night(worst=(case,))).night.worst
-    assert (found.issue_time, found.lead_time, found.model, found.score) == (START, case.lead_time, "zeta", 0.25)
+    assert (found.issue_time, found.lead_time, found.nowcaster, found.score) == (START, case.lead_time, "zeta", 0.25)
     np.testing.assert_allclose(found.forecast, shown, atol=0.0501)
     np.testing.assert_allclose(found.observed, shown * 2, atol=0.0501)
     assert "spatial_ref" in found.forecast.coords
@@ -127,7 +127,7 @@ def test_history_has_every_day_and_region(tmp_path):
     found = history(tmp_path, until="2020-06-03", days=30)
     assert found["region"].values.tolist() == ["a", "b"]
     assert found["date"].values.tolist() == ["2020-06-01", "2020-06-02", "2020-06-03"]
-    assert found["count"].dims[:3] == ("region", "date", "model")
+    assert found["count"].dims[:3] == ("region", "date", "nowcaster")
     assert_same(found.sel(region="b", date="2020-06-02", drop=True), sums(3))
     assert (found.sel(region="a", date="2020-06-02")["cases"] == 0).all()
     assert not found.isnull().any().to_array().any()
@@ -141,20 +141,20 @@ def test_sql_finds_what_the_sums_say(tmp_path):
         stored(tmp_path, night(date, region, sums=sums(seed), hours=sums(9)))
     both = sums(1) + sums(2)
     text = (
-        "select model, lead_time, sum(hits) / sum(hits + misses + false_alarms) as csi from contingency "
+        "select nowcaster, lead_time, sum(hits) / sum(hits + misses + false_alarms) as csi from contingency "
         "where period = 0 and threshold = 1 and region = 'a' group by all order by all"
     )
     rows = ask(tmp_path, text)
     expected = scores.csi(both).sel(threshold=1.0)
-    assert rows["model"].tolist() == ["advection", "advection", "zeta", "zeta"]
-    assert rows["csi"].tolist() == [float(expected.sel(model=m)[k]) for m in ("advection", "zeta") for k in (0, 1)]
+    assert rows["nowcaster"].tolist() == ["advection", "advection", "zeta", "zeta"]
+    assert rows["csi"].tolist() == [float(expected.sel(nowcaster=m)[k]) for m in ("advection", "zeta") for k in (0, 1)]
     assert ask(tmp_path, "select count(*) as n from nights", since="2020-06-02")["n"].tolist() == [2]
     assert ask(tmp_path, "select region from nights", regions=["b"])["region"].tolist() == ["b"]
     assert (
         ask(tmp_path, "select min(date) as d from nights", until="2020-06-02")["d"].astype(str)[0][:10] == "2020-06-01"
     )
     per_case = ask(tmp_path, "select issue_time, count from case_moments where date = '2020-06-01' and lead_time = 30 "
-                             "and model = 'zeta' order by all")  # fmt: skip
+                             "and nowcaster = 'zeta' order by all")  # fmt: skip
     assert per_case["issue_time"].dt.strftime("%H:%M").tolist() == ["00:00", "00:30"]
     assert set(ask(tmp_path, "select distinct scale from case_fss")["scale"]) == {20.0}
 
@@ -162,10 +162,10 @@ def test_sql_finds_what_the_sums_say(tmp_path):
 def test_the_table_of_scores_adds_up_days(tmp_path):
     for date, seed in (("2020-06-01", 1), ("2020-06-03", 2)):
         stored(tmp_path, night(date, sums=sums(seed), hours=sums(9)))
-    rows = score_table(tmp_path).set_index(["model", "lead (min)"])
+    rows = score_table(tmp_path).set_index(["nowcaster", "lead (min)"])
     both = sums(1) + sums(2)
     row = rows.loc[("zeta", 60)]
-    at = both.sel(model="zeta").isel(lead_time=1)
+    at = both.sel(nowcaster="zeta").isel(lead_time=1)
     assert (row["days"], row["cases"]) == (2, 2)
     assert row["CSI 1"] == float(scores.csi(at.sel(threshold=1.0)))
     assert row["bias 5"] == float(scores.frequency_bias(at.sel(threshold=5.0)))

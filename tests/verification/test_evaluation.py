@@ -74,20 +74,22 @@ def run(tmp_path_factory):
     return sums, work, said
 
 
-def test_sums_have_every_event_area_and_model(run):
+def test_sums_have_every_event_area_and_nowcaster(run):
     sums, _, said = run
     assert sums["event"].values.tolist() == ["one", "two"]
     assert sums["region"].values.tolist() == ["o", "t"]
-    assert sums["model"].values.tolist() == ["persistence", "advection", "damped"]
+    assert sums["nowcaster"].values.tolist() == ["persistence", "advection", "damped"]
     assert (sums["cases"] == 2).all()
     assert [what[1:] for what in said] == [(k, 4) for k in range(1, 5)]
     counts = sums["count"]
-    assert (counts == counts.isel(model=0)).all()
+    assert (counts == counts.isel(nowcaster=0)).all()
     assert (counts.sel(area="source") < counts.sel(area="all")).all()
     assert (sums["own_count"].sel(area="source") == counts.sel(area="source")).all()
-    assert (sums["own_count"].sel(model="advection", area="all") < counts.sel(model="advection", area="all")).all()
-    assert (sums["rank_count"].sel(model="advection") == 0).all()
-    np.testing.assert_allclose(sums["rank_count"].sel(model="damped").sum("rank"), counts.sel(model="damped"))
+    assert (
+        sums["own_count"].sel(nowcaster="advection", area="all") < counts.sel(nowcaster="advection", area="all")
+    ).all()
+    assert (sums["rank_count"].sel(nowcaster="advection") == 0).all()
+    np.testing.assert_allclose(sums["rank_count"].sel(nowcaster="damped").sum("rank"), counts.sel(nowcaster="damped"))
 
 
 def test_what_was_made_is_used_again(run, monkeypatch):
@@ -100,22 +102,22 @@ def test_what_was_made_is_used_again(run, monkeypatch):
     assert files(work) == before
 
 
-def test_another_model_costs_its_own_forecasts_only(run, monkeypatch, tmp_path):
+def test_another_nowcaster_costs_its_own_forecasts_only(run, monkeypatch, tmp_path):
     sums, work, _ = run
     made = []
     monkeypatch.setattr(evaluation, "forecast", lambda *a, **k: made.append(k["model"].name) or forecast(*a, **k))
     both = {"damped": Damped(), "weak": Damped(factor=0.1)}
     more = evaluate(scene_events("one", "two"), lambda event: both, work=work, settings=SETTINGS)
     assert made == ["damped"] * 4  # the name of the weak one
-    assert more["model"].values.tolist() == ["persistence", "advection", "damped", "weak"]
-    xr.testing.assert_allclose(more["hits"].sel(model="damped"), sums["hits"].sel(model="damped"))
-    assert (more["forecast"].sel(model="weak") < more["forecast"].sel(model="damped")).all()
+    assert more["nowcaster"].values.tolist() == ["persistence", "advection", "damped", "weak"]
+    xr.testing.assert_allclose(more["hits"].sel(nowcaster="damped"), sums["hits"].sel(nowcaster="damped"))
+    assert (more["forecast"].sel(nowcaster="weak") < more["forecast"].sel(nowcaster="damped")).all()
 
 
-def test_a_model_with_other_settings_is_run_again(run):
+def test_a_nowcaster_with_other_settings_is_run_again(run):
     sums, work, _ = run
     changed = evaluate(scene_events("one"), lambda event: {"damped": Damped(factor=0.2)}, work=work, settings=SETTINGS)
-    assert (changed["forecast"].sel(model="damped") < sums["forecast"].sel(model="damped", event=["one"])).all()
+    assert (changed["forecast"].sel(nowcaster="damped") < sums["forecast"].sel(nowcaster="damped", event=["one"])).all()
     back = evaluate(scene_events("one"), lambda event: {"damped": Damped()}, work=work, settings=SETTINGS)
     xr.testing.assert_identical(back["hits"], sums["hits"].sel(event=["one"]))
 
@@ -136,37 +138,37 @@ def test_unknown_points_are_judged_with_advection_or_persistence():
     radar = synthetic.rain((40, 50), frames=3, later=12, wet=0.6)
     radar = radar.where(radar.x > 3000)
     issue = radar.time.values[2]
-    made = {name: forecast(radar, issue_time=issue, lead_time="1h", step="30min", model=model)
-            for name, model in {"persistence": Persistence(), "advection": Advection()}.items()}  # fmt: skip
+    made = {name: forecast(radar, issue_time=issue, lead_time="1h", step="30min", model=nowcaster)
+            for name, nowcaster in {"persistence": Persistence(), "advection": Advection()}.items()}  # fmt: skip
     silent = made["advection"].assign({NAME: made["advection"][NAME] * np.nan})
     half = made["advection"].assign({NAME: made["advection"][NAME].where(radar.y.values[None, :, None] > 20_000)})
     sums = case_sums({**made, "half": half}, radar)
     everywhere = sums.sel(area="all")
     xr.testing.assert_identical(
-        everywhere["hits"].sel(model="half", drop=True), everywhere["hits"].sel(model="advection", drop=True)
+        everywhere["hits"].sel(nowcaster="half", drop=True), everywhere["hits"].sel(nowcaster="advection", drop=True)
     )
-    assert (everywhere["own_count"].sel(model="half") < everywhere["own_count"].sel(model="advection")).all()
-    assert (everywhere["own_count"].sel(model="advection") < everywhere["count"].sel(model="advection")).all()
+    assert (everywhere["own_count"].sel(nowcaster="half") < everywhere["own_count"].sel(nowcaster="advection")).all()
+    assert (everywhere["own_count"].sel(nowcaster="advection") < everywhere["count"].sel(nowcaster="advection")).all()
     seen = int(np.isfinite(radar.values[8]).sum())
     assert (everywhere["count"] == seen).all()
     none = case_sums({**made, "silent": silent}, radar)
     assert (none.sel(area="source")["count"] == 0).all()
-    assert (none.sel(area="all", model="silent")["count"] == seen).all()
-    table = scores.csi_equal_area(everywhere.sel(model="advection"))
-    np.testing.assert_allclose(table, scores.csi(everywhere.sel(model="advection")))
+    assert (none.sel(area="all", nowcaster="silent")["count"] == seen).all()
+    table = scores.csi_equal_area(everywhere.sel(nowcaster="advection"))
+    np.testing.assert_allclose(table, scores.csi(everywhere.sel(nowcaster="advection")))
 
 
 def test_probabilities_are_filled_with_certainty():
     radar = synthetic.rain((20, 20), frames=3, later=6, wet=0.6)
     issue = radar.time.values[2]
-    made = {name: forecast(radar, issue_time=issue, lead_time="30min", step="30min", model=model)
-            for name, model in {"persistence": Persistence(), "advection": Advection()}.items()}  # fmt: skip
+    made = {name: forecast(radar, issue_time=issue, lead_time="30min", step="30min", model=nowcaster)
+            for name, nowcaster in {"persistence": Persistence(), "advection": Advection()}.items()}  # fmt: skip
     unknown = np.full((6, 1, 20, 20), np.nan, np.float32)
-    model = made["advection"].assign({PROBABILITY: (("threshold", "lead_time", "y", "x"), unknown)})
-    model = model.assign_coords(threshold=np.float32(evaluation.THRESHOLDS))
-    sums = case_sums({**made, "model": model}, radar).sel(area="all")
+    unknowing = made["advection"].assign({PROBABILITY: (("threshold", "lead_time", "y", "x"), unknown)})
+    unknowing = unknowing.assign_coords(threshold=np.float32(evaluation.THRESHOLDS))
+    sums = case_sums({**made, "unknowing": unknowing}, radar).sel(area="all")
     np.testing.assert_allclose(
-        scores.brier_score(sums.sel(model="model")), scores.brier_score(sums.sel(model="advection"))
+        scores.brier_score(sums.sel(nowcaster="unknowing")), scores.brier_score(sums.sel(nowcaster="advection"))
     )
 
 
@@ -196,7 +198,7 @@ def test_events_without_a_case_are_refused(tmp_path):
 # --- tables ---------------------------------------------------------------------------------------------------
 
 
-def test_the_summary_has_each_score_of_each_model(run):
+def test_the_summary_has_each_score_of_each_nowcaster(run):
     sums, _, _ = run
     found = json.loads(json.dumps(summary(sums, baseline="advection"), allow_nan=False))
     assert found["lead_times_min"] == [30, 60]
@@ -204,9 +206,9 @@ def test_the_summary_has_each_score_of_each_model(run):
     assert found["events_of_mean"]["all"]["MAE"] == [2, 2]
     names = [column.name for column in columns()]
     for area in ("all", "source"):
-        for model in ("persistence", "advection", "damped"):
-            assert list(found["mean"][area][model]) == names
-    mean = np.mean([float(scores.csi(sums.sel(event=name, area="source", model="damped", threshold=1.0))[0])
+        for nowcaster in ("persistence", "advection", "damped"):
+            assert list(found["mean"][area][nowcaster]) == names
+    mean = np.mean([float(scores.csi(sums.sel(event=name, area="source", nowcaster="damped", threshold=1.0))[0])
                     for name in ("one", "two")])  # fmt: skip
     assert found["mean"]["source"]["damped"]["CSI 1"][0] == pytest.approx(mean, rel=1e-4)
     gap = found["difference"]["all"]["damped"]["MAE"]
@@ -222,7 +224,7 @@ def test_the_summary_has_each_score_of_each_model(run):
 def test_means_compare_the_same_events(run):
     sums = run[0].copy(deep=True)
     for name in ("hits", "misses", "false_alarms"):
-        sums[name].loc[{"event": "one", "model": "damped", "threshold": 5.0}] = 0.0
+        sums[name].loc[{"event": "one", "nowcaster": "damped", "threshold": 5.0}] = 0.0
     found = event_scores(sums)["CSI 5"]
     assert np.isnan(found.sel(event="one")).all()
     assert found.sel(event="two").notnull().all()
@@ -252,7 +254,7 @@ def listed(tmp_path):
 def arguments(listed, work, *more):
     return [
         "evaluate", "--events", str(listed), "--work", str(work), "--output", str(work.parent / "found.json"),
-        "--models", "advection", "--baseline", "persistence", "--cases", "2", *more,
+        "--nowcasters", "advection", "--baseline", "persistence", "--cases", "2", *more,
     ]  # fmt: skip
 
 
@@ -261,13 +263,13 @@ def test_the_command_writes_json_and_markdown(listed, tmp_path):
     assert result.exit_code == 0, result.output
     found = json.loads((tmp_path / "found.json").read_text())
     assert list(found["events"]) == ["two"]
-    assert found["models"] == ["persistence", "advection"]
+    assert found["nowcasters"] == ["persistence", "advection"]
     assert "# Evaluation" in (tmp_path / "found.md").read_text()
 
 
 @pytest.mark.parametrize(
     ("option", "message"),
-    [(("--only", "three"), "it is an event or a region"), (("--models", "magic"), "the model is a known one")],
+    [(("--only", "three"), "it is an event or a region"), (("--nowcasters", "magic"), "the nowcaster is a known one")],
 )
 def test_the_command_refuses_what_it_does_not_know(listed, tmp_path, option, message):
     result = CliRunner().invoke(app, arguments(listed, tmp_path / "work", *option))

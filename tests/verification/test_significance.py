@@ -97,10 +97,10 @@ def test_events_without_a_score_are_left_out_of_both():
 
 def test_the_same_seed_gives_the_same_interval_and_more_dims_are_kept():
     base, days = events()
-    score = (base + noise(20, 0.05)).expand_dims(lead_time=[30, 60], model=["a"])
+    score = (base + noise(20, 0.05)).expand_dims(lead_time=[30, 60], nowcaster=["a"])
     one, two = (paired_difference(score, base, days=days) for _ in range(2))
     xr.testing.assert_identical(one, two)
-    assert one.difference.dims == ("lead_time", "model")
+    assert one.difference.dims == ("lead_time", "nowcaster")
     assert one.lead_time.values.tolist() == [30, 60]
     assert (one.low < paired_difference(score, base, days=days, level=0.5).low).all()
 

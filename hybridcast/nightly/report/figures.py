@@ -47,12 +47,12 @@ def thresholds(sums: xr.Dataset) -> list[float]:
     return usual or [float(level) for level in own[:3]]
 
 
-def styles_of(models: Sequence[str], chosen: str, baseline: str) -> dict[str, dict[str, Any]]:
-    """Return each model its line: the chosen one first and strong, the baseline dashed and black."""
-    others = [name for name in models if name not in (chosen, baseline)]
+def styles_of(nowcasters: Sequence[str], chosen: str, baseline: str) -> dict[str, dict[str, Any]]:
+    """Return each nowcaster its line: the chosen one first and strong, the baseline dashed and black."""
+    others = [name for name in nowcasters if name not in (chosen, baseline)]
     found = {} if chosen == baseline else {chosen: svg.style_of(0)}
     found |= {name: svg.style_of(place) for place, name in enumerate(others, 1)}
-    if baseline in models:
+    if baseline in nowcasters:
         found[baseline] = svg.style_of(0, baseline=True)
     return found
 
@@ -73,13 +73,13 @@ def skill(
         here = _at(score, threshold=level) if "threshold" in score.dims else score
         drawn, axes = _axes("lead time (min)", headline.score)
         title = f"{score_words(settings)} and {level:g} mm/h" if np.isfinite(level) else headline.score
-        caption = [_support(series, headline.lead, level, judged.model)]
+        caption = [_support(series, headline.lead, level, judged.nowcaster)]
         if not _any(here.isel(date=-1)):
             drawings.append(Drawing(title, Markup(), "Not defined tonight: too little rain at this threshold."))
             continue
-        caption.insert(0, _band(axes, here.sel(model=judged.model), minutes, wet, settings.level))
+        caption.insert(0, _band(axes, here.sel(nowcaster=judged.nowcaster), minutes, wet, settings.level))
         for name, style in styles.items():
-            axes.plot(minutes, here.isel(date=-1).sel(model=name), **style)
+            axes.plot(minutes, here.isel(date=-1).sel(nowcaster=name), **style)
         _unit_scale(axes, here.isel(date=-1))
         axes.set_xticks(*_few_ticks(minutes))
         drawings.append(Drawing(title, svg.inline(drawn, f"{title} by lead time"), " ".join(caption)))
@@ -105,7 +105,7 @@ def _band(axes: Axes, mine: xr.DataArray, minutes: NDArray[Any], wet: NDArray[np
 # --- scale ----------------------------------------------------------------------------------------------------
 
 
-def scales(tonight: xr.Dataset, settings: AlarmSettings, styles: Styles, model: str) -> list[Drawing]:
+def scales(tonight: xr.Dataset, settings: AlarmSettings, styles: Styles, nowcaster: str) -> list[Drawing]:
     """Draw FSS by scale at three thresholds, at the lead time of the night's score."""
     if "scale" not in tonight.dims or place_of(tonight["lead_time"].values, settings.headline.lead) is None:
         return []
@@ -119,8 +119,8 @@ def scales(tonight: xr.Dataset, settings: AlarmSettings, styles: Styles, model: 
             continue
         drawn, axes = _axes("side of the windows (km)", "FSS")
         for name, style in styles.items():
-            axes.plot(here["scale"].values, _at(score, threshold=level).sel(model=name), **style)
-        useful = _useful(_at(here, threshold=level).sel(model=model))
+            axes.plot(here["scale"].values, _at(score, threshold=level).sel(nowcaster=name), **style)
+        useful = _useful(_at(here, threshold=level).sel(nowcaster=nowcaster))
         axes.axhline(useful, color=svg.GREY, linewidth=0.9, linestyle="-.")
         axes.annotate("useful", (0.01, useful), xycoords=("axes fraction", "data"), **_note("left"))
         axes.set_xscale("log")
@@ -128,7 +128,7 @@ def scales(tonight: xr.Dataset, settings: AlarmSettings, styles: Styles, model: 
         axes.set_xticks(here["scale"].values, [f"{scale:g}" for scale in here["scale"].values])
         axes.minorticks_off()
         caption = "Useful: half way from a random forecast to a perfect one (0.5 + half the wet share). " + _support(
-            tonight, settings.headline.lead, level, model
+            tonight, settings.headline.lead, level, nowcaster
         )
         drawings.append(Drawing(title, svg.inline(drawn, f"{title} by scale"), caption))
     return drawings
@@ -142,32 +142,32 @@ def _useful(sums: xr.Dataset) -> float:
 
 
 def probabilistic(sums: xr.Dataset) -> list[str]:
-    """Return the models whose probabilities are not all 0 or 1."""
+    """Return the nowcasters whose probabilities are not all 0 or 1."""
     if "bin_count" not in sums:
         return []
     between = sums["bin_count"].isel(probability_bin=slice(1, -1))
-    total = between.sum([dim for dim in between.dims if dim != "model"])
-    return [str(name) for name in total["model"].values[total.values > 0]]
+    total = between.sum([dim for dim in between.dims if dim != "nowcaster"])
+    return [str(name) for name in total["nowcaster"].values[total.values > 0]]
 
 
-def reliability(series: xr.Dataset, settings: AlarmSettings, styles: Styles, model: str) -> list[Drawing]:
+def reliability(series: xr.Dataset, settings: AlarmSettings, styles: Styles, nowcaster: str) -> list[Drawing]:
     """Draw how often it rained for each probability, over all nights, and how often each probability was given."""
-    models = [name for name in styles if name in probabilistic(series)]
-    if not models or place_of(series["lead_time"].values, settings.headline.lead) is None:
+    nowcasters = [name for name in styles if name in probabilistic(series)]
+    if not nowcasters or place_of(series["lead_time"].values, settings.headline.lead) is None:
         return []
-    first = model if model in models else models[0]
+    first = nowcaster if nowcaster in nowcasters else nowcasters[0]
     pooled = series.sel(lead_time=settings.headline.lead).sum("date")
     nights = series.sizes["date"]
     drawings = []
     for level in thresholds(series):
         diagram = reliability_diagram(_at(pooled, threshold=level))
         title = f"Reliability at {level:g} mm/h"
-        points = diagram["points"].sel(model=first)
+        points = diagram["points"].sel(nowcaster=first)
         drawn = svg.figure(SIZE[0], 3.9)
         above, below = drawn.subplots(2, 1, sharex=True, height_ratios=[3, 1])
         above.plot([0, 1], [0, 1], color=svg.GREY, linewidth=0.9, linestyle="-.")
-        for name in models:
-            mine = diagram.sel(model=name)
+        for name in nowcasters:
+            mine = diagram.sel(nowcaster=name)
             line = mine.where(mine["points"] >= LEAST_POINTS)
             above.plot(line["probability"], line["frequency"], **styles[name])
         above.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel="observed frequency")
@@ -203,8 +203,10 @@ def trend(
     """Draw the night's score over the last nights with the alarm line."""
     headline = settings.headline
     here = headline.at(series)
-    shown = [name for name in (judged.model, judged.baseline) if name in styles and name in series["model"].values]
-    if here is None or not shown or not _any(headline.values(here.sel(model=shown))):
+    shown = [
+        name for name in (judged.nowcaster, judged.baseline) if name in styles and name in series["nowcaster"].values
+    ]
+    if here is None or not shown or not _any(headline.values(here.sel(nowcaster=shown))):
         return None
     drawn = svg.figure(4.8, 2.9)
     axes = drawn.add_subplot()
@@ -214,10 +216,10 @@ def trend(
     if np.isfinite(judged.line):
         _alarm_line(axes, judged)
     for name in dict.fromkeys(shown):
-        _nights_line(axes, days, values.sel(model=name).values, wet, styles[name])
+        _nights_line(axes, days, values.sel(nowcaster=name).values, wet, styles[name])
     _mark_tonight(axes, judged, days)
     axes.set(xlim=(-settings.nights - 0.8, 1.5), ylabel=headline.score)
-    _unit_scale(axes, values.sel(model=shown), also=judged.line)
+    _unit_scale(axes, values.sel(nowcaster=shown), also=judged.line)
     ticks = np.arange(0, -settings.nights - 1, -max(1, round(settings.nights / 5)))
     axes.set_xticks(ticks, [(tonight + int(day)).item().strftime("%-d %b") for day in ticks])
     _plain(axes)
@@ -262,13 +264,13 @@ def _line(judged: Judgement) -> str:
 def wet_nights(series: xr.Dataset, judged: Judgement, settings: AlarmSettings) -> NDArray[np.bool_]:
     """Say which nights have enough rain to count, all of them where the night's score cannot be made."""
     here = settings.headline.at(series)
-    if here is None or judged.model not in series["model"].values:
+    if here is None or judged.nowcaster not in series["nowcaster"].values:
         return np.ones(series.sizes["date"], dtype=bool)
-    return enough_rain(here.sel(model=judged.model), settings)
+    return enough_rain(here.sel(nowcaster=judged.nowcaster), settings)
 
 
 def _of_nights(series: xr.Dataset, settings: AlarmSettings) -> xr.DataArray:
-    """The night's score of every night, model, lead time and threshold."""
+    """The night's score of every night, nowcaster, lead time and threshold."""
     at_scale = series.sel(scale=settings.scale) if settings.score == "FSS" else series
     return SCORES[settings.score](at_scale)
 
@@ -321,11 +323,11 @@ def _nights(count: int) -> str:
     return f"{count} night{'' if count == 1 else 's'}"
 
 
-def _support(sums: xr.Dataset, lead: np.timedelta64, level: float, model: str) -> str:
+def _support(sums: xr.Dataset, lead: np.timedelta64, level: float, nowcaster: str) -> str:
     """Say what tonight's values rest on at the lead time of the night's score."""
     tonight = sums.isel(date=-1) if "date" in sums.dims else sums
     place = place_of(tonight["lead_time"].values, lead)
-    here = tonight.sel(model=model).isel(lead_time=-1 if place is None else place)
+    here = tonight.sel(nowcaster=nowcaster).isel(lead_time=-1 if place is None else place)
     words = f"{number(here['cases'])} issue times, {number(here['count'])} points"
     if np.isfinite(level):
         here = _at(here, threshold=level)

@@ -53,7 +53,7 @@ def _pair(case: WorstCase) -> Pair:
     _, (west, east, south, north), stretch = picture(case.observed, MOST_CELLS)
     unit = " km" if stretch == 1.0 else "°"
     return Pair(
-        title=f"{case.model}, issued {_time(case.issue_time)}, {lead:g} min ahead, valid {_time(valid)}",
+        title=f"{case.nowcaster}, issued {_time(case.issue_time)}, {lead:g} min ahead, valid {_time(valid)}",
         score=f"{case.score:.2f}" if np.isfinite(case.score) else "–",
         extent=f"{_short(east - west)}{unit} by {_short(north - south)}{unit}, north is up",
         forecast=_map(case.forecast, "forecast"),

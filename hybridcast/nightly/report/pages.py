@@ -25,7 +25,7 @@ from hybridcast.nightly.report.tables import Cell, Table
 from hybridcast.plots import colour_key
 
 #: Raised when the index's entries change.
-SCHEMA = 1
+SCHEMA = 2
 #: Name of a night's entry; the alarms' file beside it has another form.
 ENTRIES = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9].json"
 BROKEN = ("failed", "no data")
@@ -51,7 +51,7 @@ def write_night(
     folder
         Where ``<date>.html``, ``<date>.json`` and ``index.html`` go; each is written whole or not at all.
     baseline
-        The model that the others are compared with.
+        The nowcaster that the others are compared with.
     judged
         As `hybridcast.nightly.alarm.judge` gives them, one for each of `nights`.
     settings
@@ -84,7 +84,7 @@ def write_night(
         regions=regions,
         colours=colour_key(),
         baseline=baseline,
-        model=" / ".join(dict.fromkeys(one.model for one in judged)),
+        nowcaster=" / ".join(dict.fromkeys(one.nowcaster for one in judged)),
         nights=settings.nights,
         least=settings.least_nights,
         percent=f"{100 * settings.level:g} %",
@@ -144,7 +144,7 @@ def _status(regions: Sequence[RegionPage]) -> dict[str, str]:
 
 
 def _summary(regions: Sequence[RegionPage], settings: AlarmSettings, baseline: str) -> list[str]:
-    scored = [one.judged for one in regions if np.isfinite(one.judged.value) and one.judged.model != baseline]
+    scored = [one.judged for one in regions if np.isfinite(one.judged.value) and one.judged.nowcaster != baseline]
     both = [one for one in scored if np.isfinite(one.baseline_value)]
     verified = sum(region.verified for region in regions)
     lines = [f"{verified} of {_regions(len(regions))} verified, "
@@ -152,9 +152,9 @@ def _summary(regions: Sequence[RegionPage], settings: AlarmSettings, baseline: s
     if both:
         better = sum(one.value > one.baseline_value for one in both)
         mine, other = (np.mean([getattr(one, name) for one in both]) for name in ("value", "baseline_value"))
-        model = " / ".join(dict.fromkeys(one.model for one in both))
+        nowcaster = " / ".join(dict.fromkeys(one.nowcaster for one in both))
         lines.append(
-            f"{settings.headline.words}: {model} {score(mine)}, {baseline} {score(other)} "
+            f"{settings.headline.words}: {nowcaster} {score(mine)}, {baseline} {score(other)} "
             f"({percent(mine / other - 1)}; mean of {_regions(len(both))}); "
             f"above {baseline} in {better} of {_regions(len(both))}."
         )
@@ -191,8 +191,8 @@ def _overview(regions: Sequence[RegionPage], settings: AlarmSettings, baseline: 
                 Cell(f"{one.seconds:.0f} s", one.seconds),
             ]
         )
-    model = " / ".join(dict.fromkeys(one.judged.model for one in regions))
-    return Table(f"Regions. Score: {settings.headline.words} of {model}", heads, rows, words=3)
+    nowcaster = " / ".join(dict.fromkeys(one.judged.nowcaster for one in regions))
+    return Table(f"Regions. Score: {settings.headline.words} of {nowcaster}", heads, rows, words=3)
 
 
 def _sign(judged: Judgement) -> str:
@@ -246,7 +246,7 @@ def _entry(date: str, status: dict[str, str], regions: Sequence[RegionPage], set
             {
                 "region": one.name,
                 "state": one.state,
-                "model": one.judged.model,
+                "nowcaster": one.judged.nowcaster,
                 "value": _plain(one.judged.value),
                 "baseline": one.judged.baseline,
                 "baseline_value": _plain(one.judged.baseline_value),

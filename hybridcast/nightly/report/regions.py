@@ -62,24 +62,24 @@ def region_page(
         return RegionPage(sentence=_without(night, judged), **about)
     if not verified:
         trend = _trend_alone(series, judged, settings)
-        legend = [] if trend is None else _legend(_models(series, judged), judged)
+        legend = [] if trend is None else _legend(_nowcasters(series, judged), judged)
         return RegionPage(sentence=_without(night, judged), trend=trend, legend=legend, **about)
     return RegionPage(verified=True, **about, **_verified(night, judged, series, settings))
 
 
 def _verified(night: RegionNight, judged: Judgement, series: xr.Dataset, settings: AlarmSettings) -> dict[str, Any]:
     """Everything that needs tonight's sums."""
-    models = _models(series, judged)
-    model = judged.model if judged.model in models else models[0]
-    baseline = judged.baseline if judged.baseline in models else models[0]
-    mine = replace(judged, model=model, baseline=baseline)
+    nowcasters = _nowcasters(series, judged)
+    nowcaster = judged.nowcaster if judged.nowcaster in nowcasters else nowcasters[0]
+    baseline = judged.baseline if judged.baseline in nowcasters else nowcasters[0]
+    mine = replace(judged, nowcaster=nowcaster, baseline=baseline)
     wet, tonight = figures.wet_nights(series, mine, settings), series.isel(date=-1, drop=True)
-    styles = figures.styles_of(models, model, baseline)
+    styles = figures.styles_of(nowcasters, nowcaster, baseline)
     scored = settings.score != "FSS" or place_of(tonight["scale"].values, settings.scale) is not None
     compared = tables.differences(series, wet, settings, baseline) if scored and wet.any() else None
     card = None
-    if compared is not None and model != baseline:
-        card = tables.scorecard(compared, tonight, settings, model, baseline)
+    if compared is not None and nowcaster != baseline:
+        card = tables.scorecard(compared, tonight, settings, nowcaster, baseline)
     sure = figures.probabilistic(tonight)
     made = [
         tables.by_threshold(tonight, compared, settings, baseline),
@@ -92,34 +92,40 @@ def _verified(night: RegionNight, judged: Judgement, series: xr.Dataset, setting
         "share": mine.wet_points / mine.points if mine.points else math.nan,
         "card": card,
         "lead_cells": _at_threshold(card, settings),
-        "legend": _legend(models, mine),
+        "legend": _legend(nowcasters, mine),
         "skill": figures.skill(series, mine, settings, styles, wet) if scored else [],
         "trend": figures.trend(series, mine, settings, styles, wet),
-        "reliability": figures.reliability(series, settings, styles, model),
-        "scales": figures.scales(tonight, settings, styles, model),
+        "reliability": figures.reliability(series, settings, styles, nowcaster),
+        "scales": figures.scales(tonight, settings, styles, nowcaster),
         "worst": maps.pairs(night.worst),
         "tables": [table for table in made if table is not None],
     }
 
 
-def _models(series: xr.Dataset, judged: Judgement) -> list[str]:
-    """The models, the chosen one first and the baseline last."""
-    own = [str(name) for name in series["model"].values]
-    ordered = [judged.model, *(name for name in own if name not in (judged.model, judged.baseline)), judged.baseline]
+def _nowcasters(series: xr.Dataset, judged: Judgement) -> list[str]:
+    """The nowcasters, the chosen one first and the baseline last."""
+    own = [str(name) for name in series["nowcaster"].values]
+    ordered = [
+        judged.nowcaster,
+        *(name for name in own if name not in (judged.nowcaster, judged.baseline)),
+        judged.baseline,
+    ]
     return [name for name in dict.fromkeys(ordered) if name in own]
 
 
 def _trend_alone(series: xr.Dataset, judged: Judgement, settings: AlarmSettings) -> Drawing | None:
-    models = _models(series, judged)
-    if judged.model not in models:
+    nowcasters = _nowcasters(series, judged)
+    if judged.nowcaster not in nowcasters:
         return None
     wet = figures.wet_nights(series, judged, settings)
-    return figures.trend(series, judged, settings, figures.styles_of(models, judged.model, judged.baseline), wet)
+    return figures.trend(
+        series, judged, settings, figures.styles_of(nowcasters, judged.nowcaster, judged.baseline), wet
+    )
 
 
-def _legend(models: list[str], judged: Judgement) -> list[tuple[Markup, str]]:
+def _legend(nowcasters: list[str], judged: Judgement) -> list[tuple[Markup, str]]:
     roles = {judged.baseline: " (baseline)"}
-    styles = figures.styles_of(models, judged.model, judged.baseline)
+    styles = figures.styles_of(nowcasters, judged.nowcaster, judged.baseline)
     return [(svg.key(style, name), name + roles.get(name, "")) for name, style in styles.items()]
 
 
@@ -150,8 +156,8 @@ def _sentence(judged: Judgement, card: tables.Scorecard | None) -> str:
     """Say how good the night was, against the baseline and the nights before."""
     if not np.isfinite(judged.value):
         return f"{judged.score}: {judged.reason.removeprefix('not judged: ')}." if judged.reason else ""
-    parts = [f"{judged.score}: {judged.model} {score(judged.value)}"]
-    if np.isfinite(judged.baseline_value) and judged.model != judged.baseline:
+    parts = [f"{judged.score}: {judged.nowcaster} {score(judged.value)}"]
+    if np.isfinite(judged.baseline_value) and judged.nowcaster != judged.baseline:
         change = judged.value / judged.baseline_value - 1 if judged.baseline_value > 0 else math.nan
         parts[0] += f", {judged.baseline} {score(judged.baseline_value)} ({percent(change)} tonight)"
     if np.isfinite(judged.usual):

@@ -60,7 +60,7 @@ def _smaller(svg: str, number: int) -> str:
 
 
 def style_of(place: int, *, baseline: bool = False) -> dict[str, object]:
-    """Return how lines of a model look: no two share both colour and marker."""
+    """Return how lines of a nowcaster look: no two share both colour and marker."""
     if baseline:
         return {"color": "#000000", "marker": "s", "linestyle": (0, (4, 2)), "linewidth": 1.4, "markersize": 4}
     line = {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[(place + place // len(COLOURS)) % len(MARKERS)]}

@@ -54,9 +54,9 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Scorecard:
-    """Lead time by threshold: the chosen model against the baseline."""
+    """Lead time by threshold: the chosen nowcaster against the baseline."""
 
-    model: str
+    nowcaster: str
     baseline: str
     score: str
     thresholds: Sequence[str]
@@ -68,14 +68,14 @@ class Scorecard:
 
 
 def differences(series: xr.Dataset, wet: NDArray[np.bool_], settings: AlarmSettings, baseline: str) -> xr.Dataset:
-    """Compare the night's score of every model with that of the baseline over the nights with enough rain.
+    """Compare the night's score of every nowcaster with that of the baseline over the nights with enough rain.
 
-    Dims ``("model", "lead_time", "threshold")``, named as `paired_difference` names them.
+    Dims ``("nowcaster", "lead_time", "threshold")``, named as `paired_difference` names them.
     """
     values = score_of(series.isel(date=np.flatnonzero(wet)), settings).rename(date="event")
     days = values["event"].values.tolist()
     return paired_difference(
-        values.drop_vars("event"), values.sel(model=baseline, drop=True).drop_vars("event"), days=days
+        values.drop_vars("event"), values.sel(nowcaster=baseline, drop=True).drop_vars("event"), days=days
     )
 
 
@@ -90,13 +90,15 @@ def score_of(sums: xr.Dataset, settings: AlarmSettings) -> xr.DataArray:
 
 
 def scorecard(
-    compared: xr.Dataset, tonight: xr.Dataset, settings: AlarmSettings, model: str, baseline: str
+    compared: xr.Dataset, tonight: xr.Dataset, settings: AlarmSettings, nowcaster: str, baseline: str
 ) -> Scorecard:
-    """Lay out the comparison of one model; `compared` as of `differences`."""
-    values, mine = score_of(tonight, settings), compared.sel(model=model)
-    ours, theirs = (values.sel(model=name).transpose("lead_time", "threshold").values for name in (model, baseline))
+    """Lay out the comparison of one nowcaster; `compared` as of `differences`."""
+    values, mine = score_of(tonight, settings), compared.sel(nowcaster=nowcaster)
+    ours, theirs = (
+        values.sel(nowcaster=name).transpose("lead_time", "threshold").values for name in (nowcaster, baseline)
+    )
     found = {str(name): mine[name].transpose("lead_time", "threshold").values for name in mine}
-    cases, points, wet = (one[tonight["model"].values.tolist().index(model)] for one in _supports(tonight))
+    cases, points, wet = (one[tonight["nowcaster"].values.tolist().index(nowcaster)] for one in _supports(tonight))
     rows = []
     for k, lead in enumerate(tonight["lead_time"].values):
         verdicts = [
@@ -113,7 +115,7 @@ def scorecard(
     thresholds = [f"{level:g} mm/h" if np.isfinite(level) else "all rates" for level in values["threshold"].values]
     counts = {name: int((found["verdict"] == name).sum()) for name in (WIN, TIE, LOSS, UNRESOLVED)}
     few = bool((found["days"] < LEAST_DAYS).all())
-    return Scorecard(model, baseline, score_words(settings), thresholds, rows, few, counts)
+    return Scorecard(nowcaster, baseline, score_words(settings), thresholds, rows, few, counts)
 
 
 def _verdict(found: Mapping[str, Any], **tonight: str) -> Verdict:
@@ -137,26 +139,39 @@ def score_words(settings: AlarmSettings) -> str:
 
 
 def by_threshold(tonight: xr.Dataset, compared: xr.Dataset | None, settings: AlarmSettings, baseline: str) -> Table:
-    """Every model, lead time and threshold of tonight, with the comparison of the last nights."""
+    """Every nowcaster, lead time and threshold of tonight, with the comparison of the last nights."""
     made = {"CSI": scores.csi, "bias": scores.frequency_bias, "POD": scores.probability_of_detection}
     made |= {"FAR": scores.false_alarm_ratio, "ETS": scores.equitable_threat_score}
     values = {name: of(tonight) for name, of in made.items()}
     if "scale" in tonight.dims and settings.score == "FSS":
         values = {score_words(settings): score_of(tonight, settings)} | values
-    heads = ["model", "lead time", "threshold", *values, f"against {baseline}", "95 % interval", "verdict", "nights"]
+    heads = [
+        "nowcaster",
+        "lead time",
+        "threshold",
+        *values,
+        f"against {baseline}",
+        "95 % interval",
+        "verdict",
+        "nights",
+    ]
     numbers, supports = [_by_label(value) for value in values.values()], _supports(tonight)
     found = {} if compared is None else {str(name): _by_label(compared[name]) for name in compared}
     rows = []
     for i, k, j in np.ndindex(numbers[0].shape):
-        model, lead, level = tonight["model"].values[i], tonight["lead_time"].values[k], tonight["threshold"].values[j]
+        nowcaster, lead, level = (
+            tonight["nowcaster"].values[i],
+            tonight["lead_time"].values[k],
+            tonight["threshold"].values[j],
+        )
         here = {name: value[i, k, j] for name, value in found.items() if j < value.shape[2]}
         rows.append(
             [
-                Cell(str(model), str(model)),
+                Cell(str(nowcaster), str(nowcaster)),
                 Cell(f"{minutes_of(lead):g} min", minutes_of(lead)),
                 Cell(f"{level:g} mm/h", float(level)),
                 *(Cell(score(value[i, k, j]), float(value[i, k, j])) for value in numbers),
-                *_compared(here, is_baseline=model == baseline),
+                *_compared(here, is_baseline=nowcaster == baseline),
                 *_support(supports, i, k, j),
             ]
         )
@@ -178,13 +193,13 @@ def _compared(found: Mapping[str, Any], *, is_baseline: bool) -> list[Cell]:
 
 
 def _by_label(values: xr.DataArray) -> NDArray[Any]:
-    """Plain numbers, ``(model, lead_time, threshold)``: tables have thousands of cells."""
-    return np.asarray(values.transpose("model", "lead_time", "threshold").values)
+    """Plain numbers, ``(nowcaster, lead_time, threshold)``: tables have thousands of cells."""
+    return np.asarray(values.transpose("nowcaster", "lead_time", "threshold").values)
 
 
 def _supports(sums: xr.Dataset) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Cases and points, ``(model, lead_time)``, and wet points, ``(model, lead_time, threshold)``."""
-    cases, points = (sums[name].transpose("model", "lead_time").values for name in ("cases", "count"))
+    """Cases and points, ``(nowcaster, lead_time)``, and wet points, ``(nowcaster, lead_time, threshold)``."""
+    cases, points = (sums[name].transpose("nowcaster", "lead_time").values for name in ("cases", "count"))
     return cases, points, _by_label(sums["hits"] + sums["misses"])
 
 
@@ -194,7 +209,7 @@ def _support(supports: tuple[NDArray[Any], NDArray[Any], NDArray[Any]], i: int, 
 
 
 def of_rates(tonight: xr.Dataset) -> Table:
-    """Scores that know no threshold, by model and lead time."""
+    """Scores that know no threshold, by nowcaster and lead time."""
     made = {
         "ME (mm/h)": scores.mean_error,
         "MAE (mm/h)": scores.mean_absolute_error,
@@ -203,30 +218,30 @@ def of_rates(tonight: xr.Dataset) -> Table:
     }
     if "bin_count" in tonight:
         made["CRPS (mm/h)"] = scores.crps
-    numbers = [of(tonight).transpose("model", "lead_time").values for of in made.values()]
+    numbers = [of(tonight).transpose("nowcaster", "lead_time").values for of in made.values()]
     cases, points, _ = _supports(tonight)
     rows = []
     for i, k in np.ndindex(cases.shape):
-        model, lead = str(tonight["model"].values[i]), minutes_of(tonight["lead_time"].values[k])
+        nowcaster, lead = str(tonight["nowcaster"].values[i]), minutes_of(tonight["lead_time"].values[k])
         rows.append(
             [
-                Cell(model, model),
+                Cell(nowcaster, nowcaster),
                 Cell(f"{lead:g} min", lead),
                 *(Cell(_digits(value[i, k]), float(value[i, k])) for value in numbers),
                 *(Cell(number(count[i, k]), float(count[i, k])) for count in (cases, points)),
             ]
         )
-    return Table("Rates, by lead time", ["model", "lead time", *made, "cases", "points"], rows)
+    return Table("Rates, by lead time", ["nowcaster", "lead time", *made, "cases", "points"], rows)
 
 
 def _digits(value: Any) -> str:
     return f"{value:.3g}" if np.isfinite(value) else "–"
 
 
-def of_probabilities(tonight: xr.Dataset, settings: AlarmSettings, models: Sequence[str]) -> Table | None:
+def of_probabilities(tonight: xr.Dataset, settings: AlarmSettings, nowcasters: Sequence[str]) -> Table | None:
     """Brier score with its parts, and the area under the ROC curve, at the lead time of the night's score."""
     lead = settings.headline.lead
-    if not models or lead not in tonight["lead_time"].values:
+    if not nowcasters or lead not in tonight["lead_time"].values:
         return None
     here = tonight.sel(lead_time=[lead])
     parts = scores.brier_parts(here)
@@ -236,21 +251,21 @@ def of_probabilities(tonight: xr.Dataset, settings: AlarmSettings, models: Seque
     numbers, supports = [_by_label(value) for value in values.values()], _supports(here)
     rows = []
     for i, k, j in np.ndindex(numbers[0].shape):
-        model, level = str(here["model"].values[i]), float(here["threshold"].values[j])
+        nowcaster, level = str(here["nowcaster"].values[i]), float(here["threshold"].values[j])
         rows.append(
             [
-                Cell(model, model),
+                Cell(nowcaster, nowcaster),
                 Cell(f"{level:g} mm/h", level),
                 *(Cell(_digits(value[i, k, j]), float(value[i, k, j])) for value in numbers),
                 *_support(supports, i, k, j),
             ]
         )
-    heads = ["model", "threshold", *values, "cases", "points", "wet points"]
+    heads = ["nowcaster", "threshold", *values, "cases", "points", "wet points"]
     return Table(f"Probabilities at {minutes_of(lead):g} min (a forecast without any says 0 or 1)", heads, rows)
 
 
 def of_hours(hours: xr.Dataset | None) -> Table | None:
-    """Rain of whole hours, by model, hour and threshold."""
+    """Rain of whole hours, by nowcaster, hour and threshold."""
     if hours is None or not bool((hours["cases"] > 0).any()):
         return None
     values = {
@@ -261,15 +276,17 @@ def of_hours(hours: xr.Dataset | None) -> Table | None:
     numbers, supports = [_by_label(value) for value in values.values()], _supports(hours)
     rows = []
     for i, k, j in np.ndindex(numbers[0].shape):
-        model, hour = str(hours["model"].values[i]), minutes_of(hours["lead_time"].values[k]) / 60
+        nowcaster, hour = str(hours["nowcaster"].values[i]), minutes_of(hours["lead_time"].values[k]) / 60
         level = float(hours["threshold"].values[j])
         rows.append(
             [
-                Cell(model, model),
+                Cell(nowcaster, nowcaster),
                 Cell(f"hour {hour:g}", hour),
                 Cell(f"{level:g} mm", level),
                 *(Cell(score(value[i, k, j]), float(value[i, k, j])) for value in numbers),
                 *_support(supports, i, k, j),
             ]
         )
-    return Table("Rain of whole hours", ["model", "hour", "threshold", *values, "cases", "points", "wet points"], rows)
+    return Table(
+        "Rain of whole hours", ["nowcaster", "hour", "threshold", *values, "cases", "points", "wet points"], rows
+    )

@@ -205,7 +205,7 @@ def pseudo_lines(found: Mapping[str, Any]) -> list[str]:
             "| | all points | with a source in the radar | FSS 20 km, all | Brier 1, all |",
             "|---|---|---|---|---|",
         ]
-        for model in one["models"]:
+        for model in one["nowcasters"]:
             cells = [
                 *(short(one["mean"][area][model][SCORE]) for area in ("all", "source")),
                 *(short(one["mean"]["all"][model][name]) for name in ("FSS 20 km", "Brier 1")),
