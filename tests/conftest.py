@@ -123,17 +123,17 @@ def run(monkeypatch, capsys):
     """Run the command line in this process; give exit status, output and errors."""
     from rich.console import Console
 
-    from hybridcast.cli.app import app as cli
+    from hybridcast.cli.app import main
 
     def call(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["hybridcast", *map(str, arguments)])
         consoles = {"out": Console(width=400), "err": Console(stderr=True, width=400)}
-        for module in [module for name, module in sys.modules.items() if name.startswith("hybridcast.cli.app")]:
+        for module in [module for name, module in sys.modules.items() if name.startswith("hybridcast.cli")]:
             for name in consoles.keys() & vars(module).keys():
                 monkeypatch.setattr(module, name, consoles[name])
         code = 0
         try:
-            cli.main()
+            main()
         except SystemExit as stop:
             code = int(stop.code or 0)
         captured = capsys.readouterr()
