@@ -39,7 +39,7 @@ def forecast(
     lead_time: Duration = "2h",
     step: Duration | None = None,
     issue_time: datetime | str | np.datetime64 | None = None,
-    model: Nowcaster | str | Path = "default",
+    nowcaster: Nowcaster | str | Path = "default",
     thresholds: Sequence[float] | None = None,
     device: Device = "auto",
     stations: xr.Dataset | None = None,
@@ -62,13 +62,13 @@ def forecast(
     issue_time
         Nothing after it is used; by default the time of the last frame. Where the radar is late, its last frame is
         carried on that much longer, and ``attrs["status"]`` says so.
-    model
-        ``"default"``: the trained model that comes with the package, which blends advection, scale filter and boosted
+    nowcaster
+        ``"default"``: the trained model that comes with the package, a blend of advection, scale filter and boosted
         trees; or the folder of a model made by ``hybridcast train``; or any nowcaster, such as `Advection()`.
     thresholds
         Rates (mm h-1) whose probabilities a trained model gives, of those it was trained for; by default 0.1, 1 and 5.
     device
-        "cpu", "cuda", or "auto": what `model` has set, and a GPU if one works.
+        "cpu", "cuda", or "auto": the setting of `nowcaster`, and a GPU if one works.
     stations
         Reports of gauges and weather stations, as `open_stations` gives them. Those that had ended by the issue time
         and pass quality control adjust the radar. ``attrs["clock_offset_minutes"]`` of the reports says how much later
@@ -88,7 +88,7 @@ def forecast(
     Dataset
         `precipitation_rate`, dims ``("lead_time", "y", "x")``, mm h-1, NaN where unknown;
         `unknown_fraction`, dims ``("lead_time",)``, the share of the grid that is unknown;
-        the motion `u` and `v`, m s-1, where the model has one. From a trained model too: `probability_of_exceedance`,
+        the motion `u` and `v`, m s-1, where the nowcaster has one. From a trained model too: `probability_of_exceedance`,
         dims ``("threshold", "lead_time", "y", "x")``; `precipitation_rate_advected`, the advection alone;
         `member_weight`; and `source_weight`, dims ``("source", "lead_time")``, how far radar and model are trusted
         where both are known. What flows in from outside the radar's reach is the model's. Attributes say how it was
@@ -98,7 +98,7 @@ def forecast(
     ------
     InputError
         If the field does not keep the contract, times do not fit, or `device` is "cuda" and no GPU works or the
-        model knows none; the message says what to do.
+        nowcaster knows none; the message says what to do.
 
     Examples
     --------
@@ -112,13 +112,13 @@ def forecast(
     recent = _until(radar, issue_time)
     recent = check_precipitation(recent.compute())
     leads = lead_times_of(radar, lead_time, step)
-    nowcaster = with_device(_nowcaster(model, thresholds), device)
+    chosen = with_device(_nowcaster(nowcaster, thresholds), device)
     sources = select_sources(
         recent, nwp=nwp, terrain=terrain, stations=stations, delay=_duration(nwp_delay, "nwp_delay")
     )
     recent, adjustment = _adjusted(recent, sources)
-    nowcaster, ignored = _with_sources(nowcaster, sources)
-    result = nowcaster.forecast(recent, leads)
+    chosen, ignored = _with_sources(chosen, sources)
+    result = chosen.forecast(recent, leads)
     # frame by frame: a mask of the whole result would take a quarter of its memory
     unknown = np.array([np.isnan(frame).mean() for frame in result[NAME].values], dtype=np.float32)
     result["unknown_fraction"] = (
@@ -128,7 +128,7 @@ def forecast(
     )
     if sources.stations is not None:
         result.attrs["radar_adjustment"] = str(adjustment)
-    return result.assign_attrs(_provenance(recent, nowcaster) | _told(recent, sources, ignored) | result.attrs)
+    return result.assign_attrs(_provenance(recent, chosen) | _told(recent, sources, ignored) | result.attrs)
 
 
 def _adjusted(recent: xr.DataArray, sources: Sources) -> tuple[xr.DataArray, AdjustmentReport]:
@@ -163,25 +163,25 @@ def _told(recent: xr.DataArray, sources: Sources, ignored: list[str]) -> dict[st
     return told
 
 
-def _nowcaster(model: Nowcaster | str | Path, thresholds: Sequence[float] | None) -> Nowcaster:
+def _nowcaster(given: Nowcaster | str | Path, thresholds: Sequence[float] | None) -> Nowcaster:
     """Load a trained model, or take a nowcaster as it is."""
-    if isinstance(model, str | Path):
+    if isinstance(given, str | Path):
         from hybridcast.fusion.hybrid import trained
 
-        return trained(model, thresholds)
-    if isinstance(model, type) or not callable(getattr(model, "forecast", None)):
+        return trained(given, thresholds)
+    if isinstance(given, type) or not callable(getattr(given, "forecast", None)):
         raise InputError(
-            f"model is {model!r}",
+            f"nowcaster is {given!r}",
             "it is a nowcaster, an object, or the folder of a trained model",
-            "Pass, for example, hybridcast.Advection(), or leave it out for the default model",
+            "Pass, for example, hybridcast.Advection(), or leave it out for the trained model of the package",
         )
     if thresholds is not None:
         raise InputError(
-            f"thresholds = {thresholds!r} for {model.name}",
+            f"thresholds = {thresholds!r} for {given.name}",
             "only a trained model gives probabilities",
-            "Leave out thresholds, or model",
+            "Leave out thresholds, or nowcaster",
         )
-    return model
+    return given
 
 
 def _until(radar: xr.DataArray, issue_time: datetime | str | np.datetime64 | None) -> xr.DataArray:

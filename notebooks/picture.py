@@ -25,7 +25,7 @@ def main() -> None:
     """Forecast, draw, and say how large it became."""
     radar = coarsened(open_radar(fetch("fmi-20160928")).load(), 2000.0)
     radar = radar.isel(y=slice(100, 560)) if radar.sizes["y"] > 560 else radar
-    result = forecast(radar, issue_time=ISSUED, model=ScaleFilter())
+    result = forecast(radar, issue_time=ISSUED, nowcaster=ScaleFilter())
     animate_forecast(result, OUTPUT, radar, frames_per_second=5, dpi=62)
     with Image.open(OUTPUT) as film:
         size = OUTPUT.stat().st_size

@@ -296,7 +296,7 @@ def forecasts(radar: xr.DataArray, size: Size) -> list[Row]:
             models.append(SProg())
         lead_time = f"{5 * count}min"
         jobs: Jobs = {
-            model.name: lambda model=model, lead_time=lead_time: forecast(radar, lead_time=lead_time, model=model)
+            model.name: lambda model=model, lead_time=lead_time: forecast(radar, lead_time=lead_time, nowcaster=model)
             for model in models
         }
         found = rows_of(f"forecast, {count} leads of {rows} x {columns}", in_turn(jobs, size))

@@ -103,9 +103,9 @@ def wholes(radar: xr.DataArray, copy: float, repeats: int) -> list[Row]:
         table.append(row(what, f"{name}, device to device", seconds, 4 * cells * (3 + LEADS.size), copy))
     for device in ("cuda", "cpu"):
         model = Advection(device=device)
-        forecast(radar, model=model)
+        forecast(radar, nowcaster=model)
         begin = time.perf_counter()
-        result = forecast(radar, model=model)
+        result = forecast(radar, nowcaster=model)
         seconds = time.perf_counter() - begin
         moved = radar.nbytes + result.precipitation_rate.nbytes
         table.append(row(f"forecast, {result.sizes['lead_time']} leads of {size}", device, seconds, moved, copy))

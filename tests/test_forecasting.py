@@ -28,9 +28,9 @@ def scene(**options):
     return synthetic.rain(options.pop("shape", SHAPE), synthetic.translation(3, -2), **options)
 
 
-def forecast(rain, *, model=None, **options):
+def forecast(rain, *, nowcaster=None, **options):
     """By plain advection unless said otherwise; the trained model has tests of its own."""
-    return forecasting.forecast(rain, model=Advection() if model is None else model, **options)
+    return forecasting.forecast(rain, nowcaster=Advection() if nowcaster is None else nowcaster, **options)
 
 
 def same(one: xr.Dataset, other: xr.Dataset) -> None:
@@ -67,7 +67,7 @@ def test_attributes_say_how_it_was_made():
     assert attrs["frames_used"] == "2020-06-01T12:00:00Z, 2020-06-01T12:10:00Z, 2020-06-01T12:15:00Z"
     assert attrs["sources_used"] == "radar"
     assert attrs["sources_left_out"] == "radar frame 2020-06-01T12:05:00Z (missing); unreadable: a.h5 (damaged)"
-    assert attrs["model"] == Advection().name
+    assert attrs["nowcaster"] == Advection().name
     assert attrs["status"] == "ok"
     assert json.loads(attrs["settings"])["settings"] == {"interpolation": "linear"}
     assert forecast(scene()).attrs["sources_left_out"] == "none"
@@ -75,8 +75,8 @@ def test_attributes_say_how_it_was_made():
 
 def test_the_model_is_the_one_given():
     rain = scene()
-    result = forecast(rain, model=Persistence())
-    assert result.attrs["model"] == "persistence"
+    result = forecast(rain, nowcaster=Persistence())
+    assert result.attrs["nowcaster"] == "persistence"
     assert "u" not in result
     np.testing.assert_array_equal(result.precipitation_rate[-1], rain[-1])
 
@@ -126,7 +126,7 @@ def test_the_frames_used_are_those_that_the_motion_used():
     result = forecast(radar, lead_time="10min")
     assert result.attrs["frames_used"].count("Z") == 4
     assert iso_time(radar.time.values[-1]) in result.attrs["frames_used"]
-    still = forecast(radar, lead_time="10min", model=Persistence())
+    still = forecast(radar, lead_time="10min", nowcaster=Persistence())
     assert still.attrs["frames_used"] == iso_time(radar.time.values[-1])
 
 
@@ -139,8 +139,8 @@ def test_the_step_is_the_radars_at_its_first_frame_too():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"model": "persistence"}, "a model is a folder"),
-        ({"model": Advection}, "an object"),
+        ({"nowcaster": "persistence"}, "a model is a folder"),
+        ({"nowcaster": Advection}, "an object"),
         ({"lead_time": 2}, "unit"),
         ({"lead_time": "120"}, "unit"),
     ],
@@ -203,13 +203,13 @@ def test_fields_that_break_the_contract_are_refused(change, message, issue_time)
 def test_nothing_after_the_issue_time_is_used(model):
     rain = scene(frames=4, later=4)
     issue = rain.time.values[3]
-    result = forecast(rain, issue_time=issue, model=model)
+    result = forecast(rain, issue_time=issue, nowcaster=model)
     changed = rain.copy()
     changed[4:] = 2000.0
-    same(forecast(changed, issue_time=issue, model=model), result)
+    same(forecast(changed, issue_time=issue, nowcaster=model), result)
     changed[4:] = np.nan
-    same(forecast(changed, issue_time=issue, model=model), result)
-    same(forecast(rain.isel(time=slice(None, 4)), model=model), result)
+    same(forecast(changed, issue_time=issue, nowcaster=model), result)
+    same(forecast(rain.isel(time=slice(None, 4)), nowcaster=model), result)
 
 
 @pytest.mark.parametrize(
@@ -292,7 +292,7 @@ def test_whatever_is_missing_there_is_a_forecast_and_unknown_is_not_dry(shape, c
     seen = np.ones(shape, bool)
     seen[:, : shape[1] // 3] = False
     rain = change(scene(shape=shape, seen=seen)).assign_attrs(units="mm h-1")
-    result = forecast(rain, lead_time="15min", model=Advection())
+    result = forecast(rain, lead_time="15min", nowcaster=Advection())
     rate = result.precipitation_rate.values
     assert rate.shape == (3, *shape)
     assert np.nanmin(rate, initial=0) >= 0
@@ -324,7 +324,7 @@ def test_what_is_saved_is_read_again(tmp_path, crs):
 
 
 def test_persistence_is_saved_too(tmp_path):
-    result = forecast(scene(), model=Persistence())
+    result = forecast(scene(), nowcaster=Persistence())
     with xr.open_dataset(save_forecast(result, str(tmp_path / "p.nc")), decode_timedelta=True) as read:
         xr.testing.assert_equal(read.load(), result)
 
@@ -387,7 +387,7 @@ def test_the_file_keeps_the_cf_conventions(tmp_path, rain, model):
     checker = pytest.importorskip("compliance_checker.runner")
     checker.CheckSuite.load_all_available_checkers()
     rain = rain.assign_attrs(units="mm h-1")
-    path = save_forecast(forecast(rain, lead_time="15min", model=model), tmp_path / "forecast.nc")
+    path = save_forecast(forecast(rain, lead_time="15min", nowcaster=model), tmp_path / "forecast.nc")
     report = tmp_path / "report.json"
     passed, errors = checker.ComplianceChecker.run_checker(
         str(path), ["cf:1.10"], 0, "strict", output_filename=str(report), output_format="json"
@@ -412,7 +412,7 @@ def test_advection_beats_persistence_on_moving_rain(motion):
     issue = rain.time.values[3]
     sums = {}
     for model in (Advection(), Persistence()):
-        result = forecast(rain, issue_time=issue, lead_time="1h", model=model)
+        result = forecast(rain, issue_time=issue, lead_time="1h", nowcaster=model)
         sums[model.name] = sums_of(result, rain, valid=result.precipitation_rate.notnull()).isel(lead_time=[5, 11])
     ours, theirs = sums.values()
     assert (scores.mean_absolute_error(ours) < 0.35 * scores.mean_absolute_error(theirs)).all()
@@ -429,7 +429,7 @@ def test_advection_beats_persistence_on_real_rain(real):
     rain = rain.isel(y=slice(300, 900), x=slice(150, 650)).compute()
     issue = np.datetime64("2017-05-09T12:00")
     results = [
-        forecast(rain, issue_time=issue, lead_time="30min", model=model) for model in (Advection(), Persistence())
+        forecast(rain, issue_time=issue, lead_time="30min", nowcaster=model) for model in (Advection(), Persistence())
     ]
     valid = results[0].precipitation_rate.notnull() & results[1].precipitation_rate.notnull()
     sums = [sums_of(result, rain, valid=valid).isel(lead_time=5) for result in results]

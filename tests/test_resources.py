@@ -36,9 +36,9 @@ def test_dask_workers_get_what_each_gets_alone_and_share_one_pool(set_threads):
 
 def test_a_forecast_of_24_leads_takes_at_most_twice_its_output():
     radar = synthetic.rain((500, 400), frames=4)
-    forecast(radar, lead_time="10min", device="cpu", model=Advection())
+    forecast(radar, lead_time="10min", device="cpu", nowcaster=Advection())
     tracemalloc.start()
-    result = forecast(radar, lead_time="2h", device="cpu", model=Advection())
+    result = forecast(radar, lead_time="2h", device="cpu", nowcaster=Advection())
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert result.sizes["lead_time"] == 24

@@ -268,7 +268,7 @@ def _report(result: Any, output: Path, plot: Path | None) -> None:
     longest = leads[-1].astype("timedelta64[m]").astype(int)
     unknown = float(result["unknown_fraction"][-1])
     out.print(
-        f"issued {issued} UTC by {result.attrs['model']}: {leads.size} lead times to +{longest} min, "
+        f"issued {issued} UTC by {result.attrs['nowcaster']}: {leads.size} lead times to +{longest} min, "
         f"{unknown:.0%} of the grid unknown at the last",
         highlight=False,
         soft_wrap=True,

@@ -62,7 +62,7 @@ def _forecast_and_score(radar: xr.DataArray, source: str, folder: Path, cases: i
     totals: dict[str, xr.Dataset] = {}
     for number, time in enumerate(times):
         window = radar.sel(time=slice(time - np.timedelta64(2, "h"), time + SHOWN[-1])).compute()
-        made = {nowcaster.name: forecast(window, issue_time=time, model=nowcaster) for nowcaster in nowcasters}
+        made = {nowcaster.name: forecast(window, issue_time=time, nowcaster=nowcaster) for nowcaster in nowcasters}
         known = np.logical_and.reduce([result[NAME].notnull() for result in made.values()])
         valid = xr.DataArray(known, dims=("lead_time", "y", "x"))
         for name, result in made.items():

@@ -185,7 +185,7 @@ class Hybrid:
             blended = Blended(advected, _exceeded(advected, self.thresholds), None)
         else:
             blended = self._blended(recent, coarse, flow, leads + age, advected)
-        result = forecast_dataset(blended.rate, recent, leads, model=self.name, status=radar_status(recent, age))
+        result = forecast_dataset(blended.rate, recent, leads, nowcaster=self.name, status=radar_status(recent, age))
         described = {**result[NAME].attrs, "long_name": "precipitation rate, advection alone"}
         result[f"{NAME}_advected"] = (("lead_time", "y", "x"), advected, described)
         result = self._with_probabilities(result, blended)

@@ -80,7 +80,7 @@ def forecast_of(case: Case, nowcaster: Nowcaster, radar: xr.DataArray) -> xr.Dat
             lead_time=case.region.lead_time,
             step=case.region.step,
             issue_time=case.issue_time,
-            model=nowcaster,
+            nowcaster=nowcaster,
         )
     except Exception as error:
         error.add_note(f"while forecasting {case.region.name} {iso_time(case.issue_time)} with {nowcaster.name}")

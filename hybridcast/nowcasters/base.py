@@ -19,7 +19,7 @@ from hybridcast_kernels.devices import Device
 
 
 class Nowcaster(Protocol):
-    """What makes a forecast; `forecast(model=...)` takes any object like this one."""
+    """What makes a forecast; `forecast(nowcaster=...)` takes any object like this one."""
 
     @property
     def name(self) -> str:
@@ -77,7 +77,7 @@ class Persistence:
         rate = np.repeat(latest.values[None], len(lead_times), axis=0)  # its own memory, not that of the radar field
         used = iso_time(recent["time"].values[-1] - age) if np.isfinite(latest.values).any() else "none"
         return forecast_dataset(
-            rate, recent, lead_times, model=self.name, status=radar_status(recent, age), frames_used=used
+            rate, recent, lead_times, nowcaster=self.name, status=radar_status(recent, age), frames_used=used
         )
 
 
@@ -99,7 +99,7 @@ class Advection:
         leads = check_lead_times(lead_times)
         latest, age = latest_frame(recent)
         rate, motion = self._moved(recent, latest, leads + age)  # a late radar is carried on that much longer
-        result = forecast_dataset(rate, recent, leads, model=self.name, status=radar_status(recent, age))
+        result = forecast_dataset(rate, recent, leads, nowcaster=self.name, status=radar_status(recent, age))
         for name in ("u", "v"):
             result[name] = motion[name]
         if "frames_used" in motion.attrs:

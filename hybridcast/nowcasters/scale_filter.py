@@ -74,7 +74,7 @@ class ScaleFilter:
         motion = self.motion.estimate(recent)
         made = _filter(recent, motion, leads, self.settings)
         _, age = latest_frame(recent)
-        result = forecast_dataset(made.rate, recent, leads, model=self.name, status=radar_status(recent, age))
+        result = forecast_dataset(made.rate, recent, leads, nowcaster=self.name, status=radar_status(recent, age))
         for name in ("u", "v"):
             result[name] = motion[name]
         of_motion = set(str(motion.attrs.get("frames_used", "")).split(", "))

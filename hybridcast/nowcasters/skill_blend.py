@@ -99,7 +99,7 @@ class SourceBlend:
             rate,
             recent,
             leads,
-            model=self.name,
+            nowcaster=self.name,
             status=radar_status(recent, age),
             nwp_runs_used=", ".join(runs) or "none",
             extrapolation_life_minutes=round(skill.life, 1),

@@ -210,7 +210,7 @@ def chances_of(forecast: xr.Dataset, threshold: float) -> xr.DataArray:
     """Return the probability of one threshold (mm h-1), dims ``(lead_time, y, x)``; `InputError` if it has none."""
     if EXCEEDANCE not in forecast:
         found = f"the forecast has {list(forecast.data_vars)}"
-        raise InputError(found, f"{EXCEEDANCE} comes from a trained model", "Forecast with model='default'")
+        raise InputError(found, f"{EXCEEDANCE} comes from a trained model", "Forecast with nowcaster='default'")
     known = forecast["threshold"].values
     near = np.flatnonzero(np.isclose(known, threshold))
     if not near.size:

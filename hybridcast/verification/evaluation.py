@@ -257,7 +257,7 @@ def _write_forecast(case: Case, nowcaster: Nowcaster, settings: EvaluationSettin
             lead_time=settings.longest,
             step=settings.step,
             issue_time=case.issue_time,
-            model=nowcaster,
+            nowcaster=nowcaster,
         )
     except Exception as error:
         error.add_note(f"while forecasting {case} with {nowcaster.name}")

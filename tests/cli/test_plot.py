@@ -17,7 +17,7 @@ def made(tmp_path):
     rain = moving_block(12)
     rain.isel(time=slice(0, 6)).to_netcdf(tmp_path / "before.nc")
     rain.isel(time=slice(6, None)).to_netcdf(tmp_path / "after.nc")
-    result = forecast(rain.isel(time=slice(0, 6)), lead_time="30min", model=Advection())
+    result = forecast(rain.isel(time=slice(0, 6)), lead_time="30min", nowcaster=Advection())
     rate = result.precipitation_rate
     chance = xr.concat([(rate >= level).where(rate.notnull()) for level in (0.1, 1.0)], "threshold")
     result["probability_of_exceedance"] = chance.assign_coords(threshold=[0.1, 1.0]).astype(np.float32)

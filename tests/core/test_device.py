@@ -53,7 +53,7 @@ def test_a_gpu_that_is_not_there_is_refused_with_the_reason(no_gpu):
     for call in (
         lambda: chosen("cuda"),
         lambda: forecast(rain, device="cuda"),
-        lambda: forecast(rain, model=Advection(device="cuda")),
+        lambda: forecast(rain, nowcaster=Advection(device="cuda")),
         lambda: estimate_motion(rain, device="cuda"),
         lambda: estimate_motion(rain, method=DenseFlow(device="cuda")),
         lambda: advect(rain[-1], motion, LEADS, device="cuda"),
@@ -117,7 +117,9 @@ def test_methods_that_know_no_gpu_are_refused_on_one(a_gpu):
 
 
 def test_the_device_is_in_the_settings_of_a_forecast():
-    assert '"device": "cpu"' in forecast(synthetic.rain((20, 20)), device="cpu", model=Advection()).attrs["settings"]
+    assert (
+        '"device": "cpu"' in forecast(synthetic.rain((20, 20)), device="cpu", nowcaster=Advection()).attrs["settings"]
+    )
 
 
 # --- importing ------------------------------------------------------------------------------------------------
@@ -175,7 +177,7 @@ def same(ours: xr.Dataset, theirs: xr.Dataset, at_most: float) -> None:
 def test_a_forecast_on_the_gpu_is_that_on_the_cpu(seen):
     rain = synthetic.rain((7, 6), synthetic.translation(0.7, -0.3), frames=3, cell=2.0, seen=seen)
     model = Advection(SMALL)
-    on_cpu, on_gpu = (forecast(rain, lead_time="15min", model=model, device=device) for device in ("cpu", "cuda"))
+    on_cpu, on_gpu = (forecast(rain, lead_time="15min", nowcaster=model, device=device) for device in ("cpu", "cuda"))
     same(on_gpu, on_cpu, 2e-3)
 
 
@@ -185,7 +187,9 @@ def test_a_late_radar_is_carried_on_on_the_gpu_too():
     rain = synthetic.rain((7, 6), synthetic.translation(0.7, -0.3), frames=3, cell=2.0)
     rain[-1] = np.nan
     model = Advection(SMALL, AdvectionSettings("nearest"))
-    on_cpu, on_gpu = (forecast(rain, lead_time="40min", step="20min", model=model, device=d) for d in ("cpu", "cuda"))
+    on_cpu, on_gpu = (
+        forecast(rain, lead_time="40min", step="20min", nowcaster=model, device=d) for d in ("cpu", "cuda")
+    )
     assert on_gpu.attrs["status"] == "radar is late: latest frame is 5 min old"
     same(on_gpu, on_cpu, 2e-3)
 
@@ -212,7 +216,7 @@ def test_a_real_event_is_forecast_alike_by_both(real, interpolation):
 
     rain = open_radar(real("fmi/20170509/*.pgm.gz")[:5])
     model = Advection(settings=AdvectionSettings(interpolation))
-    ours, theirs = (forecast(rain, model=model, device=device) for device in ("cuda", "cpu"))
+    ours, theirs = (forecast(rain, nowcaster=model, device=device) for device in ("cuda", "cpu"))
     apart = np.abs(ours.precipitation_rate.values - theirs.precipitation_rate.values)
     assert np.nanmean(apart > 0.05) < (5e-3 if interpolation == "nearest" else 1e-3)
     unknown = np.isnan(ours.precipitation_rate.values) != np.isnan(theirs.precipitation_rate.values)

@@ -84,7 +84,7 @@ def test_every_combination_makes_a_forecast(attention, recent, runs, gauges, giv
     names = [name for name, there in zip(every, given, strict=True) if there]
     result = make(attention, recent, **{name: every[name] for name in names})
     rate, chance = result[RATE].values, result[EXCEEDANCE].values
-    assert result.attrs["model"] == "early fusion by attention"
+    assert result.attrs["nowcaster"] == "early fusion by attention"
     assert chance.shape == (3, 4, *SHAPE)
     assert np.nanmin(rate) >= 0
     assert np.nanmin(chance) >= 0
@@ -108,14 +108,14 @@ def test_each_source_changes_the_chances(attention, recent, runs, gauges):
 
 def test_nothing_after_the_issue_time_counts(attention, day, recent, runs, gauges):
     """Later radar, later reports, and runs that are not there yet."""
-    first = forecast(recent, model=attention, lead_time="2h", step="30min", nwp=runs)
+    first = forecast(recent, nowcaster=attention, lead_time="2h", step="30min", nwp=runs)
     assert [word in first.attrs["sources_used"] for word in ("radar", "nwp", "stations")] == [True, True, False]
     late = runs.isel(reference_time=[0]) * 0 + 50
     late = late.assign_coords(reference_time=late["reference_time"] + 24 * 60 * MINUTE)
     more = xr.concat([runs, late], "reference_time")
     more = more.assign({RATE: more[RATE].assign_attrs(runs[RATE].attrs)})
     issue = recent["time"].values[-1]
-    second = forecast(day, model=attention, lead_time="2h", step="30min", nwp=more, issue_time=issue)
+    second = forecast(day, nowcaster=attention, lead_time="2h", step="30min", nwp=more, issue_time=issue)
     np.testing.assert_array_equal(first[RATE], second[RATE])
     np.testing.assert_array_equal(first[EXCEEDANCE], second[EXCEEDANCE])
     later = gauges.assign_coords(time=gauges.time + 125 * MINUTE) * 0 + 99

@@ -79,7 +79,7 @@ def issue(rain):
 
 @pytest.fixture(scope="module")
 def result(rain, issue, model_folder):
-    return forecast(rain, issue_time=issue, lead_time="1h", model=model_folder)
+    return forecast(rain, issue_time=issue, lead_time="1h", nowcaster=model_folder)
 
 
 # --- what comes out -------------------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ def test_it_holds_what_it_promises(result, rain, issue):
     assert result.member_name.values.tolist() == ["neighbourhood", "scales", "boosting", "network"]
     assert {"u", "v", "unknown_fraction"} <= set(result)
     assert result.reference_time.values == issue
-    assert result.attrs["model"] == "hybridcast"
+    assert result.attrs["nowcaster"] == "hybridcast"
     assert result.attrs["status"] == "ok"
     assert result.attrs["hindcasts"] == 3
     assert "fallback" not in result.attrs
@@ -113,7 +113,7 @@ def test_attributes_tell_the_model(result, model):
 
 
 def test_advection_within_is_the_advection(result, rain, issue):
-    alone = forecast(rain, issue_time=issue, lead_time="1h", model=Advection())
+    alone = forecast(rain, issue_time=issue, lead_time="1h", nowcaster=Advection())
     np.testing.assert_allclose(result[f"{RATE}_advected"], alone[RATE], atol=1e-5)
     xr.testing.assert_identical(result[["u", "v"]].drop_attrs(), alone[["u", "v"]].drop_attrs())
 
@@ -142,13 +142,13 @@ def test_probabilities_are_high_where_it_rains(result, rain):
 
 
 def test_it_is_the_same_each_time(rain, issue, model_folder, result):
-    same(forecast(rain, issue_time=issue, lead_time="1h", model=str(model_folder)), result)
+    same(forecast(rain, issue_time=issue, lead_time="1h", nowcaster=str(model_folder)), result)
 
 
 def test_the_input_is_left_as_it_is(rain, issue, model_folder):
     short = rain[:25]
     before = short.copy(deep=True)
-    forecast(short, lead_time="15min", model=model_folder)
+    forecast(short, lead_time="15min", nowcaster=model_folder)
     xr.testing.assert_identical(short, before)
 
 
@@ -161,7 +161,7 @@ def test_what_is_saved_is_read_again(result, tmp_path):
 
 
 def test_a_projected_grid_is_kept(model_folder, tmp_path):
-    result = forecast(scene(crs="EPSG:3035"), lead_time="10min", model=model_folder)
+    result = forecast(scene(crs="EPSG:3035"), lead_time="10min", nowcaster=model_folder)
     assert result[CHANCE].attrs["grid_mapping"] == "spatial_ref"
     with xr.open_dataset(save_forecast(result, tmp_path / "a.nc"), decode_timedelta=True, decode_coords="all") as read:
         assert "spatial_ref" in read[CHANCE].coords
@@ -174,7 +174,7 @@ def test_a_projected_grid_is_kept(model_folder, tmp_path):
 def test_nothing_after_the_issue_time_is_used(rain, issue, model_folder, result, later):
     values = rain.values.copy()
     values[25:] = later
-    same(forecast(changed(rain, values), issue_time=issue, lead_time="1h", model=model_folder), result)
+    same(forecast(changed(rain, values), issue_time=issue, lead_time="1h", nowcaster=model_folder), result)
 
 
 def test_hindcasts_use_frames_up_to_the_issue_time_only(rain, model):
@@ -196,14 +196,14 @@ def test_hindcasts_use_frames_up_to_the_issue_time_only(rain, model):
 
 @pytest.mark.parametrize(("frames", "count"), [(25, 3), (14, 3), (8, 1), (6, 0), (1, 0)])
 def test_hindcasts_are_those_that_the_frames_reach_back_for(frames, count, model_folder):
-    result = forecast(scene(frames=frames), lead_time="15min", model=model_folder)
+    result = forecast(scene(frames=frames), lead_time="15min", nowcaster=model_folder)
     assert result.attrs["hindcasts"] == count
     check(result, scene())
 
 
 def test_hindcasts_without_anything_to_score_do_not_count(model_folder):
     """Frames every 7 min: none lies 30 or 60 min before another."""
-    result = forecast(scene(frames=17, minutes=7), lead_time="14min", model=model_folder)
+    result = forecast(scene(frames=17, minutes=7), lead_time="14min", nowcaster=model_folder)
     assert result.attrs["hindcasts"] == 0
 
 
@@ -211,19 +211,19 @@ def test_hindcasts_of_a_frame_that_is_missing_do_not_count(rain, model_folder):
     """Without the frame of 30 min ago there is neither the hindcast from it nor the one for it."""
     values = rain.values[:25].copy()
     values[18] = np.nan
-    assert forecast(changed(rain[:25], values), lead_time="15min", model=model_folder).attrs["hindcasts"] == 1
+    assert forecast(changed(rain[:25], values), lead_time="15min", nowcaster=model_folder).attrs["hindcasts"] == 1
 
 
 def test_without_hindcasts_the_weights_are_those_learned(rain, model):
     hybrid = Hybrid(model, live=None)
-    result = forecast(rain[:25], lead_time="30min", model=hybrid)
+    result = forecast(rain[:25], lead_time="30min", nowcaster=hybrid)
     assert result.attrs["hindcasts"] == 0
     assert json.loads(result.attrs["settings"])["live"] is None
     picked = [model.blend.thresholds.index(t) for t in hybrid.thresholds]
     for k, minutes in enumerate(range(5, 35, 5)):
         expected = model.blend.at(minutes)[picked, :-1].T
         np.testing.assert_allclose(result.member_weight[..., k], expected, atol=1e-6)
-    corrected = forecast(rain[:25], lead_time="30min", model=Hybrid(model))
+    corrected = forecast(rain[:25], lead_time="30min", nowcaster=Hybrid(model))
     assert (corrected.member_weight != result.member_weight).any()
     assert (corrected[CHANCE] != result[CHANCE]).any()
 
@@ -232,8 +232,8 @@ def test_without_hindcasts_the_weights_are_those_learned(rain, model):
 
 
 def test_the_network_says_something(rain, model):
-    with_it = forecast(rain[:25], lead_time="30min", model=Hybrid(model, live=None))
-    without = forecast(rain[:25], lead_time="30min", model=Hybrid(model.without_network, live=None))
+    with_it = forecast(rain[:25], lead_time="30min", nowcaster=Hybrid(model, live=None))
+    without = forecast(rain[:25], lead_time="30min", nowcaster=Hybrid(model.without_network, live=None))
     assert without.member_name.values.tolist() == ["neighbourhood", "scales", "boosting"]
     assert np.nanmax(abs(with_it[CHANCE] - without[CHANCE])) > 0.01
     assert "members_left_out" not in with_it.attrs
@@ -241,9 +241,9 @@ def test_the_network_says_something(rain, model):
 
 
 def test_without_torch_the_others_speak_and_it_is_said(rain, model, monkeypatch):
-    expected = forecast(rain[:25], lead_time="15min", model=Hybrid(model.without_network))
+    expected = forecast(rain[:25], lead_time="15min", nowcaster=Hybrid(model.without_network))
     monkeypatch.setattr("hybridcast.fusion.hybrid.torch_is_there", lambda: False)
-    result = forecast(rain[:25], lead_time="15min", model=Hybrid(model))
+    result = forecast(rain[:25], lead_time="15min", nowcaster=Hybrid(model))
     assert result.attrs["members_left_out"].startswith("network: torch is not installed")
     np.testing.assert_array_equal(result[CHANCE], expected[CHANCE])
     np.testing.assert_array_equal(result[RATE], expected[RATE])
@@ -252,7 +252,7 @@ def test_without_torch_the_others_speak_and_it_is_said(rain, model, monkeypatch)
 
 @pytest.mark.parametrize("member", ["network", "boosting"])
 def test_one_member_alone(rain, model, member):
-    result = forecast(rain[:25], lead_time="15min", model=only(Hybrid(model), member))
+    result = forecast(rain[:25], lead_time="15min", nowcaster=only(Hybrid(model), member))
     check(result, rain)
     weights = result.member_weight.assign_coords(member=result.member_name.values)
     assert (weights.sel(member=member) == 1).all()
@@ -268,7 +268,7 @@ def test_a_member_that_the_model_has_not_is_refused(model):
 
 
 def test_thresholds_are_those_asked_for(rain, issue, model_folder, result):
-    some = forecast(rain, issue_time=issue, lead_time="1h", model=model_folder, thresholds=[1, 10])
+    some = forecast(rain, issue_time=issue, lead_time="1h", nowcaster=model_folder, thresholds=[1, 10])
     assert some.threshold.values.tolist() == [1.0, 10.0]
     np.testing.assert_array_equal(some[CHANCE].sel(threshold=1), result[CHANCE].sel(threshold=1))
     np.testing.assert_array_equal(some[RATE], result[RATE])
@@ -277,28 +277,28 @@ def test_thresholds_are_those_asked_for(rain, issue, model_folder, result):
 @pytest.mark.parametrize("thresholds", [[3.0], [0.1, 3.0], [1.0, 0.1], [1.0, 1.0]])
 def test_thresholds_the_model_does_not_know_are_refused(thresholds, model_folder):
     with pytest.raises(InputError, match=r"they increase and are among \(0.1, 0.5, 1.0, 2.0, 5.0, 10.0\)"):
-        forecast(scene(), model=model_folder, thresholds=thresholds)
+        forecast(scene(), nowcaster=model_folder, thresholds=thresholds)
 
 
 def test_only_a_trained_model_has_thresholds(model):
     for nowcaster in (Advection(), Hybrid(model)):
-        with pytest.raises(InputError, match="Leave out thresholds, or model"):
-            forecast(scene(), model=nowcaster, thresholds=[1.0])
+        with pytest.raises(InputError, match="Leave out thresholds, or nowcaster"):
+            forecast(scene(), nowcaster=nowcaster, thresholds=[1.0])
 
 
 def test_a_folder_that_is_no_model_is_refused(tmp_path):
     with pytest.raises(InputError, match="hybridcast train"):
-        forecast(scene(), model=tmp_path)
+        forecast(scene(), nowcaster=tmp_path)
 
 
 def test_a_loaded_nowcaster_is_the_same_as_its_folder(model_folder):
     rain = scene()
-    same(forecast(rain, model=trained(model_folder)), forecast(rain, model=model_folder))
+    same(forecast(rain, nowcaster=trained(model_folder)), forecast(rain, nowcaster=model_folder))
 
 
 def test_another_motion_may_carry_it(model):
     rain = scene()
-    result = forecast(rain, lead_time="15min", model=Hybrid(model, motion=DIS()))
+    result = forecast(rain, lead_time="15min", nowcaster=Hybrid(model, motion=DIS()))
     check(result, rain)
     assert "DIS" in result.attrs["motion_method"]
 
@@ -325,7 +325,7 @@ def test_the_frame_is_advected_where_it_is_wished(device, model, monkeypatch):
 )
 def test_any_grid_near_that_of_the_model(shape, spacing, model_folder):
     rain = scene(shape, spacing=spacing)
-    result = forecast(rain, lead_time="30min", model=model_folder)
+    result = forecast(rain, lead_time="30min", nowcaster=model_folder)
     rate = check(result, rain)
     assert "fallback" not in result.attrs
     assert np.nanmax(rate) > 0.5
@@ -334,7 +334,7 @@ def test_any_grid_near_that_of_the_model(shape, spacing, model_folder):
 
 def test_cells_much_coarser_than_those_of_the_model_are_advected(model_folder):
     rain = scene((40, 40), spacing=10_000.0)
-    result = forecast(rain, lead_time="30min", model=model_folder)
+    result = forecast(rain, lead_time="30min", nowcaster=model_folder)
     rate = check(result, rain)
     assert result.attrs["fallback"] == "advection alone: cells of 10.0 km, the model is made for 2.0 km"
     assert result.attrs["hindcasts"] == 0
@@ -345,20 +345,20 @@ def test_cells_much_coarser_than_those_of_the_model_are_advected(model_folder):
 @pytest.mark.parametrize(("minutes", "frames"), [(15, 8), (10, 8), (2, 30), (1, 30)])
 def test_any_step_of_the_radar(minutes, frames, model_folder):
     rain = scene(frames=frames, minutes=minutes)
-    check(forecast(rain, lead_time="1h", model=model_folder), rain)
+    check(forecast(rain, lead_time="1h", nowcaster=model_folder), rain)
 
 
 @pytest.mark.parametrize(("lead_time", "step"), [("35min", "7min"), ("5min", "5min"), ("3min", "1min"), ("3h", "1h")])
 def test_any_lead_times(lead_time, step, model_folder):
     rain = scene()
-    result = forecast(rain, lead_time=lead_time, step=step, model=model_folder)
+    result = forecast(rain, lead_time=lead_time, step=step, nowcaster=model_folder)
     check(result, rain)
 
 
 def test_lead_times_asked_for_do_not_change_what_is_forecast(rain, model_folder):
     """Members are asked every 15 min: at these the others make no difference."""
-    many = forecast(rain[:25], lead_time="1h", step="15min", model=model_folder)
-    few = forecast(rain[:25], lead_time="1h", step="30min", model=model_folder)
+    many = forecast(rain[:25], lead_time="1h", step="15min", nowcaster=model_folder)
+    few = forecast(rain[:25], lead_time="1h", step="30min", nowcaster=model_folder)
     np.testing.assert_allclose(few[CHANCE], many[CHANCE][:, 1::2], atol=2e-3)
 
 
@@ -373,7 +373,7 @@ def test_a_grid_of_longitude_and_latitude(y_down, model_folder):
         x=7 + 0.014 * np.arange(SHAPE[1]),
         crs="EPSG:4326",
     )
-    result = forecast(rain, lead_time="30min", model=model_folder)
+    result = forecast(rain, lead_time="30min", nowcaster=model_folder)
     check(result, rain)
     assert "fallback" not in result.attrs
 
@@ -384,7 +384,7 @@ def test_a_grid_of_longitude_and_latitude(y_down, model_folder):
 def test_dry_stays_dry_and_unlikely(model_folder):
     rain = scene(frames=20)
     rain = changed(rain, rain.values * 0)
-    result = forecast(rain, lead_time="1h", model=model_folder)
+    result = forecast(rain, lead_time="1h", nowcaster=model_folder)
     rate = check(result, rain)
     assert np.nanmax(rate) == 0
     assert np.isfinite(rate).any()
@@ -393,7 +393,7 @@ def test_dry_stays_dry_and_unlikely(model_folder):
 
 def test_nothing_seen_is_all_unknown_and_said(model_folder):
     rain = scene()
-    result = forecast(changed(rain, rain.values * np.nan), lead_time="30min", model=model_folder)
+    result = forecast(changed(rain, rain.values * np.nan), lead_time="30min", nowcaster=model_folder)
     assert np.isnan(result[RATE]).all()
     assert np.isnan(result[CHANCE]).all()
     assert result.attrs["fallback"] == "advection alone: no radar data"
@@ -403,7 +403,7 @@ def test_nothing_seen_is_all_unknown_and_said(model_folder):
 
 def test_one_frame_is_forecast_to_stay(model_folder):
     rain = scene(frames=1)
-    result = forecast(rain, lead_time="15min", model=model_folder)
+    result = forecast(rain, lead_time="15min", nowcaster=model_folder)
     check(result, rain)
     np.testing.assert_array_equal(result[f"{RATE}_advected"][0], rain[0])
     assert result.attrs["hindcasts"] == 0
@@ -415,7 +415,7 @@ def test_late_and_missing_frames(missing, model_folder):
     values = rain.values.copy()
     values[missing] = np.nan
     rain = changed(rain, values)
-    result = forecast(rain, lead_time="30min", model=model_folder)
+    result = forecast(rain, lead_time="30min", nowcaster=model_folder)
     rate = check(result, rain)
     assert "fallback" not in result.attrs
     assert np.isfinite(rate[0]).mean() > 0.3
@@ -425,8 +425,8 @@ def test_late_and_missing_frames(missing, model_folder):
 
 def test_a_late_radar_is_forecast_from_its_latest_frame(model_folder):
     rain = scene(frames=16)
-    late = forecast(rain, issue_time=rain.time.values[-1] + 15 * MINUTE, lead_time="30min", model=model_folder)
-    in_time = forecast(rain, lead_time="45min", model=model_folder)
+    late = forecast(rain, issue_time=rain.time.values[-1] + 15 * MINUTE, lead_time="30min", nowcaster=model_folder)
+    in_time = forecast(rain, lead_time="45min", nowcaster=model_folder)
     assert late.attrs["status"] == "radar is late: latest frame is 15 min old"
     assert late.attrs["hindcasts"] == in_time.attrs["hindcasts"] == 3
     np.testing.assert_allclose(late[f"{RATE}_advected"], in_time[f"{RATE}_advected"][3:], atol=1e-2)
@@ -453,17 +453,17 @@ def test_coverage_in_shreds(seen, when, model_folder):
     frames = slice(None) if when == "always" else slice(-1, None)
     values[frames] = np.where(seen(SHAPE), values[frames], np.nan)
     rain = changed(rain, values)
-    check(forecast(rain, lead_time="30min", model=model_folder), rain)
+    check(forecast(rain, lead_time="30min", nowcaster=model_folder), rain)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 40), (40, 1), (2, 3), (7, 9)])
 @pytest.mark.parametrize("frames", [1, 8])
 def test_narrow_fields(shape, frames, model_folder):
     rain = scene(shape, frames=frames, seen=None)
-    check(forecast(rain, lead_time="15min", model=model_folder), rain)
+    check(forecast(rain, lead_time="15min", nowcaster=model_folder), rain)
 
 
 @pytest.mark.parametrize("stride", [1, 2, 5])
 def test_any_stride(stride, model):
     rain = scene()
-    check(forecast(rain, lead_time="15min", model=replace(Hybrid(model), stride=stride)), rain)
+    check(forecast(rain, lead_time="15min", nowcaster=replace(Hybrid(model), stride=stride)), rain)

@@ -92,7 +92,9 @@ def test_numbers_are_those_that_scores_finds_in_the_forecasts(undisturbed, archi
     pairs = {name: ([], []) for name in region.all_nowcasters}
     for issue in region.issue_times(DATE):
         made = {
-            name: forecast(radar, lead_time="1h", step="30min", issue_time=issue, model=nowcaster).precipitation_rate
+            name: forecast(
+                radar, lead_time="1h", step="30min", issue_time=issue, nowcaster=nowcaster
+            ).precipitation_rate
             for name, nowcaster in nowcasters_of(region).items()
         }
         observed = radar.sel(time=made["advection"].time)  # by lead time now

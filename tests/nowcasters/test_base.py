@@ -36,13 +36,13 @@ def late(rain: xr.DataArray, frames: int) -> xr.DataArray:
 @pytest.mark.parametrize("crs", [None, "EPSG:3035"])
 def test_a_forecast_is_labelled(crs):
     rain = scene(crs=crs)
-    result = forecast_dataset(np.zeros((6, 64, 72)), rain, LEADS, model="test", status="ok")
+    result = forecast_dataset(np.zeros((6, 64, 72)), rain, LEADS, nowcaster="test", status="ok")
     rate = result.precipitation_rate
     assert rate.dims == ("lead_time", "y", "x")
     assert rate.dtype == np.float32
     assert rate.attrs["units"] == "mm h-1"
     assert rate.attrs["standard_name"] == "lwe_precipitation_rate"
-    assert result.attrs == {"model": "test", "status": "ok"}
+    assert result.attrs == {"nowcaster": "test", "status": "ok"}
     assert result.reference_time.values == rain.time.values[-1]
     assert result.reference_time.dims == ()
     np.testing.assert_array_equal(result.lead_time, LEADS)
@@ -63,7 +63,7 @@ def test_lead_times_are_checked():
 def test_every_nowcaster_names_itself_and_labels_alike(nowcaster):
     rain = scene(crs="EPSG:3035")
     result = nowcaster.forecast(rain, LEADS)
-    assert result.attrs["model"] == nowcaster.name
+    assert result.attrs["nowcaster"] == nowcaster.name
     assert result.attrs["status"] == "ok"
     expected = forecast_dataset(np.zeros((6, 64, 72)), rain, LEADS)
     xr.testing.assert_identical(result.precipitation_rate * 0 == 1, expected.precipitation_rate == 1)

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 import xarray as xr
-from hybridcast.nowcasters.base.pysteps import _motion
+from hybridcast.nowcasters.pysteps import _motion
 
 from hybridcast.core.field import precipitation
 from hybridcast.errors import DependencyError, InputError
@@ -197,7 +197,7 @@ def test_a_nowcast_beats_persistence(nowcaster, descending):
     truth = field(np.stack([rain(lead / STEP) for lead in LEADS]), descending=descending).values
     forecast = nowcaster.forecast(recent, LEADS)
     assert "fallback" not in forecast.attrs
-    assert forecast.attrs["model"] == nowcaster.name
+    assert forecast.attrs["nowcaster"] == nowcaster.name
     assert forecast["precipitation_rate"].dims == ("lead_time", "y", "x")
     assert forecast["precipitation_rate"].dtype == np.float32
     persistence = Persistence().forecast(recent, LEADS)

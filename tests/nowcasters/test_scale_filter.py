@@ -16,7 +16,7 @@ from hybridcast.errors import FetchError, InputError
 from hybridcast.forecasting import forecast, save_forecast
 from hybridcast.motion.estimate import estimate_motion, motion_dataset
 from hybridcast.nowcasters.base import Advection
-from hybridcast.nowcasters.base import scale_filter as scales
+from hybridcast.nowcasters import scale_filter as scales
 from hybridcast.nowcasters.scale_filter import ScaleFilter, filtered
 from hybridcast.radar import open_radar
 from hybridcast.settings import ScaleSettings
@@ -328,7 +328,7 @@ def test_the_result_is_labelled_as_that_of_advection_and_has_its_mask(crs):
     assert found.precipitation_rate.attrs == expected.precipitation_rate.attrs
     for name in ("status", "motion_method", "motion_status"):
         assert found.attrs[name] == expected.attrs[name]
-    assert found.attrs["model"] == "scale filter (dense flow)"
+    assert found.attrs["nowcaster"] == "scale filter (dense flow)"
     assert found.attrs["model_steps"] == "5 min, 10 min, 15 min"
     assert "fallback" not in found.attrs
     assert len(found.attrs["frames_used"].split(", ")) == 6
@@ -389,11 +389,11 @@ def test_bad_arguments_are_refused():
 
 
 def test_with_forecast_and_on_disk(tmp_path):
-    result = forecast(scene(frames=2), lead_time="30min", model=ScaleFilter())
+    result = forecast(scene(frames=2), lead_time="30min", nowcaster=ScaleFilter())
     path = save_forecast(result, tmp_path / "scales.nc")
     with xr.open_dataset(path) as stored:
         assert stored.attrs["fallback"].startswith("model of order 1")
-        assert stored.attrs["model"] == "scale filter (dense flow)"
+        assert stored.attrs["nowcaster"] == "scale filter (dense flow)"
         assert json.loads(stored.attrs["settings"])["settings"]["levels"] == 8
 
 

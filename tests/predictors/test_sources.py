@@ -87,7 +87,7 @@ def hybrid(model_folder):
 
 
 def make(recent, hybrid, **given):
-    return forecast(recent, model=hybrid, lead_time="2h", step="30min", **given)
+    return forecast(recent, nowcaster=hybrid, lead_time="2h", step="30min", **given)
 
 
 def shifted(nwp, by):
@@ -283,11 +283,11 @@ def test_simulated_model_fields_are_named_in_the_result(recent, hybrid, everywhe
     simulated = everywhere.assign_attrs(simulated="pseudo-NWP: no model was run")
     assert make(recent, hybrid, nwp=simulated).attrs["simulated"] == "pseudo-NWP: no model was run"
     assert "simulated" not in make(recent, hybrid, nwp=everywhere.assign_attrs(simulated="")).attrs
-    assert "simulated" not in forecast(recent, model=Advection(), lead_time="30min", nwp=simulated).attrs
+    assert "simulated" not in forecast(recent, nowcaster=Advection(), lead_time="30min", nwp=simulated).attrs
 
 
 def test_a_nowcaster_that_takes_no_model_says_so(recent, everywhere, gauges):
-    result = forecast(recent, model=Advection(), lead_time="30min", nwp=everywhere, stations=gauges)
+    result = forecast(recent, nowcaster=Advection(), lead_time="30min", nwp=everywhere, stations=gauges)
     assert "nwp (advection (dense flow, linear) takes none)" in result.attrs["sources_left_out"]
     assert "nwp" not in result.attrs["sources_used"]
     assert "radar adjusted by" in result.attrs["radar_adjustment"]

@@ -45,7 +45,7 @@ class Damped:
 
     def forecast(self, recent, lead_times):
         rate = self.factor * Persistence().forecast(recent, lead_times)[NAME]
-        result = forecast_dataset(rate.values, recent, lead_times, model=self.name)
+        result = forecast_dataset(rate.values, recent, lead_times, nowcaster=self.name)
         steps = np.linspace(0.5, 1.5, self.members, dtype=np.float32)
         result[ENSEMBLE] = (("realization", *rate.dims), np.stack([rate.values * step for step in steps]))
         return result
@@ -105,7 +105,7 @@ def test_what_was_made_is_used_again(run, monkeypatch):
 def test_another_nowcaster_costs_its_own_forecasts_only(run, monkeypatch, tmp_path):
     sums, work, _ = run
     made = []
-    monkeypatch.setattr(evaluation, "forecast", lambda *a, **k: made.append(k["model"].name) or forecast(*a, **k))
+    monkeypatch.setattr(evaluation, "forecast", lambda *a, **k: made.append(k["nowcaster"].name) or forecast(*a, **k))
     both = {"damped": Damped(), "weak": Damped(factor=0.1)}
     more = evaluate(scene_events("one", "two"), lambda event: both, work=work, settings=SETTINGS)
     assert made == ["damped"] * 4  # the name of the weak one
@@ -138,7 +138,7 @@ def test_unknown_points_are_judged_with_advection_or_persistence():
     radar = synthetic.rain((40, 50), frames=3, later=12, wet=0.6)
     radar = radar.where(radar.x > 3000)
     issue = radar.time.values[2]
-    made = {name: forecast(radar, issue_time=issue, lead_time="1h", step="30min", model=nowcaster)
+    made = {name: forecast(radar, issue_time=issue, lead_time="1h", step="30min", nowcaster=nowcaster)
             for name, nowcaster in {"persistence": Persistence(), "advection": Advection()}.items()}  # fmt: skip
     silent = made["advection"].assign({NAME: made["advection"][NAME] * np.nan})
     half = made["advection"].assign({NAME: made["advection"][NAME].where(radar.y.values[None, :, None] > 20_000)})
@@ -161,7 +161,7 @@ def test_unknown_points_are_judged_with_advection_or_persistence():
 def test_probabilities_are_filled_with_certainty():
     radar = synthetic.rain((20, 20), frames=3, later=6, wet=0.6)
     issue = radar.time.values[2]
-    made = {name: forecast(radar, issue_time=issue, lead_time="30min", step="30min", model=nowcaster)
+    made = {name: forecast(radar, issue_time=issue, lead_time="30min", step="30min", nowcaster=nowcaster)
             for name, nowcaster in {"persistence": Persistence(), "advection": Advection()}.items()}  # fmt: skip
     unknown = np.full((6, 1, 20, 20), np.nan, np.float32)
     unknowing = made["advection"].assign({PROBABILITY: (("threshold", "lead_time", "y", "x"), unknown)})

@@ -224,7 +224,7 @@ def _forecast(
     with quiet_pysteps():
         rate, reason = _rates(case, known, steps, (leads + late) / step, run)
     attrs: dict[str, Any] = {
-        "model": model.name,
+        "nowcaster": model.name,
         "status": radar_status(recent, late),
         "motion_method": model.motion.name,
         "motion_status": str(motion.attrs.get("status", "")),

@@ -67,7 +67,7 @@ def nowcast(model: Model, recent: xr.DataArray, lead_times: LeadTimes, run: Run 
     motion = model.motion.estimate(recent)
     latest, late = latest_frame(recent)
     attrs: dict[str, Any] = {
-        "model": model.name,
+        "nowcaster": model.name,
         "status": radar_status(recent, late),
         "motion_method": model.motion.name,
         "motion_status": str(motion.attrs.get("status", "")),

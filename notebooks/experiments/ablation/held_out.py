@@ -107,7 +107,7 @@ def _adjusted(
 
 def _told(recent: xr.DataArray, nowcaster: Nowcaster) -> xr.Dataset:
     """Return the frames and what is forecast from them in one row of times, with chances if there are any."""
-    result = forecast(recent, lead_time=LEADS[-1], model=nowcaster)
+    result = forecast(recent, lead_time=LEADS[-1], nowcaster=nowcaster)
     coords = {name: recent.coords[name] for name in ("y", "x", GRID_MAPPING) if name in recent.coords}
     times = np.concatenate([recent["time"].values, result["time"].values])
     dims = ("time", "y", "x")

@@ -89,7 +89,7 @@ class PseudoNwpAlone:
         """See `hybridcast.nowcasters.base.Nowcaster`."""
         there = self.simulated.on_grid(recent, lead_times).sel(time=recent["time"].values[-1] + lead_times)
         newest = there[NAME].bfill("reference_time").isel(reference_time=0)
-        return forecast_dataset(newest.values, recent, lead_times, model=self.name)
+        return forecast_dataset(newest.values, recent, lead_times, nowcaster=self.name)
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ class Attention:
         grid = Grid.of(recent, coarse, SPACING, self.stride)
         said = self._said(coarse, grid, leads, coarsen_sources(self.sources, recent, coarse, SPACING))
         rate, chances = _carried(said, grid, advected)
-        result = forecast_dataset(rate, recent, leads, model=self.name, status=radar_status(recent, age))
+        result = forecast_dataset(rate, recent, leads, nowcaster=self.name, status=radar_status(recent, age))
         result = result.assign_coords(threshold=("threshold", np.array(self.thresholds), {"units": "mm h-1"}))
         described = {"long_name": "probability that the precipitation rate is at or above the threshold", "units": "1"}
         if GRID_MAPPING in result.coords:
