@@ -47,58 +47,59 @@ def forecast(
     nwp_delay: Duration = DELAY,
     terrain: xr.Dataset | None = None,
 ) -> xr.Dataset:
-    """Forecast precipitation from recent radar frames, and from what other observations there are.
+    """Forecast precipitation from recent radar frames and, where given, from other observations.
 
     Parameters
     ----------
     radar
-        Precipitation field, as `open_radar` gives it: mm h-1, dims ``(time, y, x)``, NaN outside coverage. Missing
-        frames are skipped; one frame alone is forecast to stay where it is.
+        Precipitation field, as `open_radar` returns it: mm h-1, dims ``(time, y, x)``, NaN outside coverage. Missing
+        frames are skipped; a single frame is forecast to stay where it is.
     lead_time
-        How far ahead, such as ``"2h"`` or ``"90min"``.
+        Longest lead time, such as ``"2h"`` or ``"90min"``.
     step
-        From one lead time to the next; by default the time step of the radar, or as many of them as make at least
-        5 min (5 min for a single frame).
+        Interval between lead times. By default the time step of the radar or the smallest multiple of it that is at
+        least 5 min (5 min for a single frame).
     issue_time
-        Nothing after it is used; by default the time of the last frame. Where the radar is late, its last frame is
-        carried on that much longer, and ``attrs["status"]`` says so.
+        Time of issue; nothing after it is used. By default the time of the last frame. If the radar is late, its last
+        frame is advected for that much longer, and ``attrs["status"]`` records it.
     nowcaster
         ``"default"``: the trained model that comes with the package, a blend of advection, scale filter and boosted
         trees; or the folder of a model made by ``hybridcast train``; or any nowcaster, such as `Advection()`.
     thresholds
-        Rates (mm h-1) whose probabilities a trained model gives, of those it was trained for; by default 0.1, 1 and 5.
+        Rates (mm h-1) at which a trained model returns exceedance probabilities, a subset of those it was trained for;
+        by default 0.1, 1 and 5.
     device
         "cpu", "cuda", or "auto": the setting of `nowcaster`, and a GPU if one works.
     stations
-        Reports of gauges and weather stations, as `open_stations` gives them. Those that had ended by the issue time
-        and pass quality control adjust the radar. ``attrs["clock_offset_minutes"]`` of the reports says how much later
-        rain is there than by the radar's clock (`hybridcast.stations.clock`).
+        Reports of gauges and weather stations, as `open_stations` returns them. Reports that had ended by the issue
+        time and pass quality control adjust the radar. ``attrs["clock_offset_minutes"]`` of the reports is the time by
+        which the stations record rain later than the radar (see `hybridcast.stations.clock`).
     nwp
-        Fields of a model, as `open_nwp` gives them. The newest runs that were there at the issue time count; their
-        wind carries rain where there is no echo.
+        Fields of numerical weather prediction, as `open_nwp` returns them. The newest runs available at the issue time
+        are used; their wind moves the rain where there is no echo.
     nwp_delay
-        How long after its start a run is there.
+        Time from the start of an NWP run until it is available.
     terrain
-        Heights, as `open_terrain` gives them.
+        Heights, as `open_terrain` returns them.
 
-        Sources that are late, stale, or elsewhere are left out, and ``attrs["sources_left_out"]`` says why.
+        Sources that are late, stale, or elsewhere are left out, and ``attrs["sources_left_out"]`` states the reason.
 
     Returns
     -------
     Dataset
-        `precipitation_rate`, dims ``("lead_time", "y", "x")``, mm h-1, NaN where unknown;
-        `unknown_fraction`, dims ``("lead_time",)``, the share of the grid that is unknown;
-        the motion `u` and `v`, m s-1, where the nowcaster has one. From a trained model too: `probability_of_exceedance`,
-        dims ``("threshold", "lead_time", "y", "x")``; `precipitation_rate_advected`, the advection alone;
-        `member_weight`; and `source_weight`, dims ``("source", "lead_time")``, how far radar and model are trusted
-        where both are known. What flows in from outside the radar's reach is the model's. Attributes say how it was
-        made.
+        `precipitation_rate`, dims ``("lead_time", "y", "x")``, mm h-1, NaN where unknown; `unknown_fraction`, dims
+        ``("lead_time",)``, the fraction of the grid that is unknown; and the motion `u` and `v`, m s-1, of nowcasters
+        that use one. A trained model adds `probability_of_exceedance`, dims ``("threshold", "lead_time", "y", "x")``;
+        `precipitation_rate_advected`, the result of advection alone; `member_weight`, dims
+        ``("member", "threshold", "lead_time")``; and `source_weight`, dims ``("source", "lead_time")``, the weights of
+        radar and NWP where both are known. Rain advected in from outside radar coverage is taken from NWP. Attributes
+        record how the forecast was made.
 
     Raises
     ------
     InputError
-        If the field does not keep the contract, times do not fit, or `device` is "cuda" and no GPU works or the
-        nowcaster knows none; the message says what to do.
+        If the field violates the contract, times do not fit, or `device` is "cuda" and either no GPU works or the
+        nowcaster cannot use one. The message states the remedy.
 
     Examples
     --------

@@ -9,13 +9,12 @@ import sys
 import numpy as np
 import pytest
 import xarray as xr
-from hybridcast.nowcasters.pysteps import _motion
 
 from hybridcast.core.field import precipitation
 from hybridcast.errors import DependencyError, InputError
 from hybridcast.motion.estimate import motion_dataset
 from hybridcast.nowcasters.base import Persistence
-from hybridcast.nowcasters.pysteps import Anvil, Linda, PystepsExtrapolation, PystepsMotion, SProg, Steps
+from hybridcast.nowcasters.pysteps import Anvil, Linda, PystepsExtrapolation, PystepsMotion, SProg, Steps, _motion
 
 pytest.importorskip("pysteps")
 

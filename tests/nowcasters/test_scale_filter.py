@@ -15,8 +15,8 @@ from hybridcast.datasets.registry import fetch
 from hybridcast.errors import FetchError, InputError
 from hybridcast.forecasting import forecast, save_forecast
 from hybridcast.motion.estimate import estimate_motion, motion_dataset
-from hybridcast.nowcasters.base import Advection
 from hybridcast.nowcasters import scale_filter as scales
+from hybridcast.nowcasters.base import Advection
 from hybridcast.nowcasters.scale_filter import ScaleFilter, filtered
 from hybridcast.radar import open_radar
 from hybridcast.settings import ScaleSettings
