@@ -18,7 +18,7 @@ import xarray as xr
 
 from helpers.paths import ROOT
 from helpers.synthetic import moving_block
-from hybridcast.cli.app import app as cli
+from hybridcast.cli import app as cli
 from hybridcast.datasets.registry import fetch
 from hybridcast.errors import FetchError
 from hybridcast.radar import formats

@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 
 from helpers.synthetic import moving_block
-from hybridcast.cli.app import app as cli
+from hybridcast.cli import app as cli
 
 
 def test_forecast_says_which_sources_it_used_and_why_not(run, rain, tmp_path):

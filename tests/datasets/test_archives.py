@@ -9,19 +9,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hybridcast.datasets.registry.archives import frames as frames_module
-from hybridcast.datasets.registry.archives import records as records_module
 
 from helpers import archives_synthetic as made
 from helpers import synthetic
 from hybridcast.datasets.archives import archive_meteonet, archive_radar
+from hybridcast.datasets.archives import frames as frames_module
+from hybridcast.datasets.archives import records as records_module
 from hybridcast.datasets.archives.others import months_of
 from hybridcast.datasets.events import load_event, load_events
 from hybridcast.errors import InputError, ReadError
 from hybridcast.learned.boosting import BoostingSettings
+from hybridcast.learned.training import samples as samples_module
 from hybridcast.learned.training.samples import Sampling, sample_event
 from hybridcast.learned.training.train import TrainingSettings, train
-from hybridcast.learned.training.train import samples as samples_module
 from hybridcast.nwp import open_nwp
 from hybridcast.predictors.radar import ALL_PREDICTORS
 from hybridcast.radar import meteonet_npz, open_radar

@@ -14,7 +14,7 @@ from hybridcast import estimate_motion, precipitation
 from hybridcast.errors import InputError
 from hybridcast.learned import network as nw
 from hybridcast.learned import network_inputs as ni
-from hybridcast.learned.training.train import network as nt
+from hybridcast.learned.training import network as nt
 from hybridcast.motion.estimate import motion_dataset
 
 torch = pytest.importorskip("torch")

@@ -14,10 +14,10 @@ from hybridcast.datasets.events import Event, load_event, load_events
 from hybridcast.errors import DependencyError, InputError
 from hybridcast.learned.blend import Blend, Scored
 from hybridcast.learned.network_inputs import LEADS as NETWORK_LEADS
+from hybridcast.learned.training import sample_store as stored
+from hybridcast.learned.training import train as module
 from hybridcast.learned.training.samples import Samples, Sampling, joined, sample_case, sample_event
 from hybridcast.learned.training.train import MEMBERS, EventSamples, brier_scores, groups_of, train, weighted
-from hybridcast.learned.training.train import sample_store as stored
-from hybridcast.learned.training.train import train as module
 from hybridcast.motion.estimate import DenseFlow
 from hybridcast.predictors.radar import ALL_PREDICTORS
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from helpers import nightly_radar as small
-from hybridcast.cli.app import app as cli
+from hybridcast.cli import app as cli
 from hybridcast.nightly.config import load_config
 
 
