@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hybridcast.cli.app import demo
+from hybridcast.cli import demo
 from hybridcast.errors import FetchError, InputError
 
 
