@@ -200,7 +200,7 @@ def forecast(
             lead_time=lead_time,
             step=step,
             issue_time=issue_time,
-            model=maker,
+            nowcaster=maker,
             device=_device(device),
             stations=reports,
             nwp=runs,

@@ -463,7 +463,7 @@ def test_a_late_radar_fades_and_moves_on_that_much_longer():
 
 
 def test_the_table_is_that_of_the_program():
-    table = json.loads((Path(__file__).parent.parent / "notebooks" / "scale_filter.json").read_text())
+    table = json.loads((Path(__file__).parents[2] / "notebooks" / "scale_filter.json").read_text())
     ours, theirs = table["mean"]["scale filter"], table["mean"]["S-PROG, our motion"]
     score = "CSI 1, equal area"
     assert all(a >= b for a, b in zip(ours[score], theirs[score], strict=True))
