@@ -19,8 +19,8 @@ import pytest
 import xarray as xr
 
 from hybridcast.core.field import check_precipitation
+from hybridcast.datasets import registry as datasets
 from hybridcast.datasets.registry import DataFile, DatasetEntry, PypiSource, fetch, registry, scene_path
-from hybridcast.datasets.registry import registry as datasets
 from hybridcast.errors import FetchError
 
 CONTENT = {"a_0000.dat": os.urandom(300_000), "a_0005.dat": b"small", "a_0010.dat": os.urandom(70_000)}
