@@ -167,9 +167,9 @@ def _told(recent: xr.DataArray, sources: Sources, ignored: list[str]) -> dict[st
 def _nowcaster(given: Nowcaster | str | Path, thresholds: Sequence[float] | None) -> Nowcaster:
     """Load a trained model, or take a nowcaster as it is."""
     if isinstance(given, str | Path):
-        from hybridcast.fusion.hybrid import trained
+        from hybridcast.fusion.hybrid import load_hybrid
 
-        return trained(given, thresholds)
+        return load_hybrid(given, thresholds)
     if isinstance(given, type) or not callable(getattr(given, "forecast", None)):
         raise InputError(
             f"nowcaster is {given!r}",

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from hybridcast.fusion.hybrid import only, trained
+from hybridcast.fusion.hybrid import load_hybrid, single_member
 from hybridcast.motion.estimate import DIS, DenseFlow, MotionMethod
 from hybridcast.nowcasters.base import Advection, Nowcaster, Persistence
 from hybridcast.nowcasters.pysteps import Anvil, Linda, PystepsExtrapolation, PystepsMotion, SProg, Steps
@@ -63,13 +63,13 @@ def learned(name: str, folder: str | Path) -> Nowcaster:
 
     All with the probabilities of every threshold of the model.
     """
-    hybrid = trained(folder)
+    hybrid = load_hybrid(folder)
     hybrid = replace(hybrid, thresholds=hybrid.model.blend.thresholds)
     if name == "hybridcast":
         return hybrid
     if name == "no-network":
         return replace(hybrid, model=hybrid.model.without_network)
-    return replace(hybrid, live=None) if name == "no-hindcasts" else only(hybrid, name)
+    return replace(hybrid, hindcasts=None) if name == "no-hindcasts" else single_member(hybrid, name)
 
 
 __all__ = ["LEARNED", "NOT_BY_DEFAULT", "OF_PYSTEPS", "compared", "learned", "models_along", "motions"]

@@ -59,9 +59,9 @@ def _nowcaster(name: str, motion: MotionMethod, settings: Settings, thresholds: 
         return untrained[name]()
     from dataclasses import replace
 
-    from hybridcast.fusion.hybrid import trained
+    from hybridcast.fusion.hybrid import load_hybrid
 
-    return replace(trained(name, _numbers(thresholds)), motion=motion)
+    return replace(load_hybrid(name, _numbers(thresholds)), motion=motion)
 
 
 def _numbers(text: str | None) -> list[float] | None:

@@ -24,7 +24,7 @@ from hybridcast.advection import advect
 from hybridcast.core.field import NAME, precipitation
 from hybridcast.core.types import Doubles
 from hybridcast.errors import InputError
-from hybridcast.fusion.hybrid import trained
+from hybridcast.fusion.hybrid import load_hybrid
 from hybridcast.motion.estimate import MotionMethod, cells_per_step, estimate_motion, motion_dataset
 from hybridcast.nowcasters.base import Nowcaster
 from hybridcast.nowcasters.pysteps._call import DRY_DBR, LOWEST_RATE, quiet_pysteps, rate_from_dbr
@@ -172,7 +172,7 @@ def fused(
     model
         The folder of a model made by ``hybridcast train``; by default the one of the package.
     """
-    hybrid = replace(trained(model), motion=_Given(velocity, timestep))
+    hybrid = replace(load_hybrid(model), motion=_Given(velocity, timestep))
     return _forecast(precip, hybrid, timesteps, kmperpixel, timestep, units, measure_time)
 
 

@@ -32,23 +32,23 @@ from hybridcast.core.field import GRID_MAPPING, NAME, iso_time
 from hybridcast.core.grid import cell_size, coarsened
 from hybridcast.core.types import MINUTE, Array, LeadTimes
 from hybridcast.errors import InputError
-from hybridcast.fusion.inflow import inflow_of
-from hybridcast.fusion.nwp_matching import Wetness
+from hybridcast.fusion.inflow import compute_inflow
+from hybridcast.fusion.nwp_matching import NwpInformedTarget
 from hybridcast.fusion.probability_matching import (
-    falling,
-    levels_of,
+    coverage_targets,
+    exceedance_fraction,
     log_odds,
-    matchings_of,
-    ranking_of,
-    shares_of,
-    wet_values,
+    rank_cells,
+    rank_transforms,
+    sorted_descending,
+    target_values,
 )
-from hybridcast.fusion.sampling_grid import Grid, asked_times, between
-from hybridcast.learned.blend import Blend, LiveSettings, Scored, corrected, probability
+from hybridcast.fusion.sampling_grid import Grid, between, node_lead_times
+from hybridcast.learned.blend import Blend, HindcastSettings, Scored, corrected, probability
 from hybridcast.learned.boosting import decreasing
 from hybridcast.learned.network import Said, said_of, torch_is_there
 from hybridcast.learned.network_inputs import inputs_of
-from hybridcast.learned.nwp_stage import SourceStage, model_rate
+from hybridcast.learned.nwp_stage import NwpStage, nwp_rain_rate
 from hybridcast.learned.trained_model import DEFAULT, NETWORK, TrainedModel, load_model
 from hybridcast.motion.estimate import DenseFlow, MotionMethod, cells_per_step
 from hybridcast.nowcasters.base import forecast_dataset, latest_frame, radar_status
@@ -132,7 +132,7 @@ class Hybrid:
     motion: MotionMethod = field(default_factory=DenseFlow)
     thresholds: tuple[float, ...] = (0.1, 1.0, 5.0)
     """Rates (mm h-1) whose probabilities are given; any of the model's."""
-    live: LiveSettings | None = field(default_factory=LiveSettings)
+    hindcasts: HindcastSettings | None = field(default_factory=HindcastSettings)
     """How hindcasts correct the weights; None leaves them as they were learned."""
     stride: int = 2
     """Members are asked at every so many cells of the model's grid."""
@@ -161,7 +161,7 @@ class Hybrid:
         return replace(self, sources=sources)
 
     @property
-    def stage(self) -> SourceStage | None:
+    def stage(self) -> NwpStage | None:
         """What is asked where there is a model's rain; None where there is none, or nothing was trained for it."""
         return self.model.sources if self.sources.has_rain else None
 
@@ -219,7 +219,7 @@ class Hybrid:
         """Blend on coarse cells in the moving frame; carry what comes out to the fine grid."""
         frame = latest_frame(recent)[0].values
         grid = Grid.of(recent, coarse, self.model.spacing, self.stride)
-        asked = asked_times(ahead)
+        asked = node_lead_times(ahead)
         cells = grid.cells(frame)
         sources = Sources() if self.stage is None else coarsen_sources(self.sources, recent, coarse, self.model.spacing)
         with ThreadPoolExecutor(1) as beside:  # hindcasts and the forecast itself do not wait for each other
@@ -233,34 +233,36 @@ class Hybrid:
         there = _Places(grid, asked, ahead, flow, advected, frame, known)
         if self.stage is None:
             return self._of_radar(chances, there, blend)._replace(hindcasts=used)
-        inflow = inflow_of(look.state, grid.every_cell, grid.shape, self._chances(self.stage))
-        rain = np.stack([model_rate(rows) for rows in look.rows])
-        wetness = Wetness(frame, known, grid.filled(rain[None], cells, np.nan)[0], weight, inflow)
+        inflow = compute_inflow(look.state, grid.every_cell, grid.shape, self._chances(self.stage))
+        rain = np.stack([nwp_rain_rate(rows) for rows in look.rows])
+        wetness = NwpInformedTarget(frame, known, grid.filled(rain[None], cells, np.nan)[0], weight, inflow)
         return self._with_model(chances, there, blend, wetness)._replace(hindcasts=used)
 
     def _of_radar(self, chances: Array, there: _Places, blend: Blend) -> Blended:
         """Carry on what the air of the latest frame is to become, with the values of that frame."""
-        shares = shares_of(there.frame, blend.thresholds)
-        levels = levels_of([of_lead[:, there.known] for of_lead in chances.swapaxes(0, 1)], shares, blend.thresholds)
-        planes, carried = there.carried(ranking_of(chances, there.known, levels), self._wanted(chances))
-        values = falling(there.frame)
-        wet = [wet_values(values, blend.thresholds, wanted) for wanted in there.between(levels.shares)]
-        matchings = matchings_of(there.grid.enlarged(planes[0], there.frame.shape), there.frame, wet)
+        shares = exceedance_fraction(there.frame, blend.thresholds)
+        levels = coverage_targets(
+            [of_lead[:, there.known] for of_lead in chances.swapaxes(0, 1)], shares, blend.thresholds
+        )
+        planes, carried = there.carried(rank_cells(chances, there.known, levels), self._wanted(chances))
+        values = sorted_descending(there.frame)
+        wet = [target_values(values, blend.thresholds, wanted) for wanted in there.between(levels.shares)]
+        matchings = rank_transforms(there.grid.enlarged(planes[0], there.frame.shape), there.frame, wet)
         return Blended(scales_cpu.matched(carried[0], matchings, out=carried[0]), carried[1:], blend)
 
-    def _with_model(self, chances: Array, there: _Places, blend: Blend, wetness: Wetness) -> Blended:
+    def _with_model(self, chances: Array, there: _Places, blend: Blend, wetness: NwpInformedTarget) -> Blended:
         """The same with a model's rain, and with what flows in from outside the radar's reach."""
         inflow = wetness.inflow
         known, outside = wetness.lean(wetness.model), wetness.lean(inflow.rate)
         ranked = log_odds(chances) + known.odds, log_odds(inflow.chances) + outside.odds
-        levels = levels_of(
+        levels = coverage_targets(
             wetness.together(chances, inflow.chances),
             wetness.shares(blend.thresholds),
             blend.thresholds,
             wetness.together(*ranked),
         )
-        planes, carried = there.carried(ranking_of(chances, there.known, levels, known), self._wanted(chances))
-        coming = ranking_of(np.nan_to_num(inflow.chances), inflow.unknown, levels, outside)
+        planes, carried = there.carried(rank_cells(chances, there.known, levels, known), self._wanted(chances))
+        coming = rank_cells(np.nan_to_num(inflow.chances), inflow.unknown, levels, outside)
         flowing_in = np.concatenate([coming[None], self._wanted(inflow.chances), inflow.rate[None]])
         flowing_in = between(flowing_in, there.asked, there.ahead)
         nearest = np.abs(there.asked[:, None] - there.ahead).argmin(axis=0)
@@ -270,8 +272,8 @@ class Hybrid:
             flowing = np.isfinite(fine[-1])
             carried[:, lead, flowing] = fine[:-1, flowing]
             both = np.concatenate([there.fine(planes[:1, lead])[0], fine[0]])
-            wet = wet_values(wetness.values(int(of_lead), fine[-1]), blend.thresholds, wanted)
-            matching = matchings_of(both[None], np.concatenate([there.frame, fine[-1]]), [wet])
+            wet = target_values(wetness.values(int(of_lead), fine[-1]), blend.thresholds, wanted)
+            matching = rank_transforms(both[None], np.concatenate([there.frame, fine[-1]]), [wet])
             carried[0, lead] = scales_cpu.matched(carried[:1, lead], matching)[0]
         weights = np.interp(there.ahead / MINUTE, there.asked / MINUTE, np.nan_to_num(wetness.weight, nan=1.0))
         return Blended(carried[0], carried[1:], blend, model_weight=weights.astype(np.float32))
@@ -297,7 +299,7 @@ class Hybrid:
         names = self.speaking.blend.members
         return of_radar[[k for k, name in enumerate(names) if name != NETWORK]]
 
-    def _chances(self, stage: SourceStage) -> Callable[[Array, float], Array]:
+    def _chances(self, stage: NwpStage) -> Callable[[Array, float], Array]:
         """Return what makes probabilities, ``(threshold, row)``, of rows that have a model."""
 
         def chances(rows: Array, lead: float) -> Array:
@@ -310,16 +312,16 @@ class Hybrid:
     @property
     def fingerprint(self) -> str:
         """Tell it from all others: what its forecasts depend on."""
-        told = (self.model.fingerprint, self.motion, self.thresholds, self.live, self.stride, self.sources.used)
+        told = (self.model.fingerprint, self.motion, self.thresholds, self.hindcasts, self.stride, self.sources.used)
         return f"Hybrid{told!r}"
 
     def settings_told(self) -> dict[str, object]:
         """Return what this nowcaster is set to, as attributes of forecasts have it."""
-        live = None if self.live is None else asdict(self.live)
+        live = None if self.hindcasts is None else asdict(self.hindcasts)
         return {
             "motion": self.motion.name,
             "thresholds": self.thresholds,
-            "live": live,
+            "hindcasts": live,
             "stride": self.stride,
             "model": self.model.fingerprint,
             "regions_left_out": self.model.about.get("regions_left_out"),
@@ -383,10 +385,10 @@ class Hybrid:
     def _live_blend(self, coarse: xr.DataArray) -> tuple[Blend, int]:
         """Correct the learned weights by hindcasts; give them, and how many hindcasts there were."""
         blend = self.speaking.blend
-        if self.live is None:
+        if self.hindcasts is None:
             return blend, 0
-        hindcasts = hindcasts_of(self, coarse, self.live)
-        return corrected(blend, hindcasts, self.live), len(hindcasts)
+        hindcasts = hindcasts_of(self, coarse, self.hindcasts)
+        return corrected(blend, hindcasts, self.hindcasts), len(hindcasts)
 
     def _with_probabilities(self, result: xr.Dataset, blended: Blended) -> xr.Dataset:
         described = {
@@ -418,7 +420,7 @@ class Hybrid:
         return result.assign_coords(source_name=("source", ["radar", "nwp"], {"long_name": "source"}))
 
 
-def trained(path: str | Path, thresholds: Sequence[float] | None = None) -> Hybrid:
+def load_hybrid(path: str | Path, thresholds: Sequence[float] | None = None) -> Hybrid:
     """Load a model and make a nowcaster of it; ``"default"`` is the one that comes with the package."""
     model = _default_model() if path == DEFAULT else load_model(path)
     return Hybrid(model) if thresholds is None else Hybrid(model, thresholds=tuple(map(float, thresholds)))
@@ -429,7 +431,7 @@ def _default_model() -> TrainedModel:
     return load_model(DEFAULT)
 
 
-def only(hybrid: Hybrid, member: str) -> Hybrid:
+def single_member(hybrid: Hybrid, member: str) -> Hybrid:
     """Let one member alone speak, calibrated as it is: to see what each is worth."""
     model = hybrid.model if member == NETWORK else hybrid.model.without_network
     blend = model.blend
@@ -441,10 +443,10 @@ def only(hybrid: Hybrid, member: str) -> Hybrid:
         )
     weights = np.zeros_like(blend.weights)
     weights[..., blend.members.index(member)] = 1.0
-    return replace(hybrid, model=replace(model, blend=replace(blend, weights=weights)), live=None)
+    return replace(hybrid, model=replace(model, blend=replace(blend, weights=weights)), hindcasts=None)
 
 
-def hindcasts_of(hybrid: Hybrid, coarse: xr.DataArray, live: LiveSettings) -> list[Scored]:
+def hindcasts_of(hybrid: Hybrid, coarse: xr.DataArray, live: HindcastSettings) -> list[Scored]:
     """Forecast again what has come since, from what was known then.
 
     For each lead time of `live` there is an issue time that long ago, if the frames reach back far enough; its

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 
 from hybridcast.core.types import Array
-from hybridcast.learned.nwp_stage import model_is_there, model_rate
+from hybridcast.learned.nwp_stage import has_nwp, nwp_rain_rate
 from hybridcast.predictors.radar import PredictorState, departure_known, departure_points, predictors_at_lead
 
 Odds = Callable[[Array, float], Array]
@@ -35,7 +35,7 @@ class Inflow(NamedTuple):
     """Cells that the radar tells nothing of, and the model does, ``(lead, y, x)``."""
 
 
-def inflow_of(state: PredictorState, cells: NDArray[np.int32], shape: tuple[int, int], odds: Odds) -> Inflow:
+def compute_inflow(state: PredictorState, cells: NDArray[np.int32], shape: tuple[int, int], odds: Odds) -> Inflow:
     """Ask for what comes from outside.
 
     Parameters
@@ -69,10 +69,10 @@ def _at_lead(
     """Return probabilities ``(threshold, y, x)`` and the model's rain ``(y, x)`` at one lead time."""
     near = np.flatnonzero(binary_dilation(wanted, iterations=BESIDE))
     rows = predictors_at_lead(state, lead, places[near], cells[near])
-    there = model_is_there(rows)
+    there = has_nwp(rows)
     found = odds(rows[there], float(state.minutes[lead]))
     chances = np.full((len(found), wanted.size), np.nan, np.float32)
     chances[:, near[there]] = found
     rate = np.full(wanted.size, np.nan, np.float32)
-    rate[near[there]] = model_rate(rows[there])
+    rate[near[there]] = nwp_rain_rate(rows[there])
     return chances.reshape(-1, *wanted.shape), rate.reshape(wanted.shape)

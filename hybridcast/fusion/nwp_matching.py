@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 from hybridcast.core.grid import decibels
 from hybridcast.core.types import Array
 from hybridcast.fusion.inflow import Inflow
-from hybridcast.fusion.probability_matching import Lean, falling, shares_of
+from hybridcast.fusion.probability_matching import Lean, exceedance_fraction, sorted_descending
 
 #: What a decibel of a model that is fully trusted adds to the log odds that cells are ranked by.
 LEAN = np.float32(0.1)
 
 
 @dataclass(frozen=True, eq=False)
-class Wetness:
+class NwpInformedTarget:
     """What it depends on, for each lead time at which members were asked."""
 
     frame: Array
@@ -58,13 +58,13 @@ class Wetness:
 
     def shares(self, thresholds: Sequence[float]) -> Array:
         """Share of the cells of these values that reaches each threshold, ``(lead, threshold)``."""
-        of_frame, inside = shares_of(self.frame, thresholds), int(self.known.sum())
+        of_frame, inside = exceedance_fraction(self.frame, thresholds), int(self.known.sum())
         shares = []
         for k, unknown in enumerate(self.inflow.unknown):
             weight = self.trust[k]
-            of_known = (1 - weight) * of_frame + weight * shares_of(self.model[k], thresholds)
+            of_known = (1 - weight) * of_frame + weight * exceedance_fraction(self.model[k], thresholds)
             outside = int(unknown.sum())
-            of_inflow = shares_of(self.inflow.rate[k][unknown], thresholds)
+            of_inflow = exceedance_fraction(self.inflow.rate[k][unknown], thresholds)
             shares.append((inside * of_known + outside * of_inflow) / max(inside + outside, 1))
         return np.array(shares, np.float32)
 
@@ -77,14 +77,14 @@ class Wetness:
             The model's rain where it flows in, mm h-1, on the fine grid, ``(y, x)``; NaN elsewhere.
         """
         inside = self._of_frame.size
-        of_model = falling(self.model[lead], round(self.trust[lead] * inside))
-        of_frame = falling(self._of_frame, inside - of_model.size)
-        return falling(np.concatenate([of_frame, of_model, rate[np.isfinite(rate)]]))
+        of_model = sorted_descending(self.model[lead], round(self.trust[lead] * inside))
+        of_frame = sorted_descending(self._of_frame, inside - of_model.size)
+        return sorted_descending(np.concatenate([of_frame, of_model, rate[np.isfinite(rate)]]))
 
     @cached_property
     def _of_frame(self) -> Array:
         """Values of the latest frame, highest first: every lead time takes of them."""
-        return falling(self.frame)
+        return sorted_descending(self.frame)
 
     @cached_property
     def trust(self) -> list[float]:

@@ -42,7 +42,7 @@ class Levels(NamedTuple):
     """Share over mean probability: what promises are scaled by; 0 where nothing is to be wet."""
 
 
-def levels_of(
+def coverage_targets(
     chances: Sequence[Array], shares: Array, thresholds: Sequence[float], odds: Sequence[Array] | None = None
 ) -> Levels:
     """Find the levels of each lead time: between how wet the latest frame is, and how wet the probabilities promise.
@@ -85,7 +85,7 @@ class Lean(NamedTuple):
     """How much neighbourhoods count, from 0 (one cut for all cells) to 1, ``(lead,)``."""
 
 
-def ranking_of(chances: Array, known: NDArray[np.bool_], levels: Levels, lean: Lean | None = None) -> Array:
+def rank_cells(chances: Array, known: NDArray[np.bool_], levels: Levels, lean: Lean | None = None) -> Array:
     """Make one field to rank cells by, ``(lead, y, x)``, from probabilities ``(threshold, lead, y, x)``.
 
     Around the share of cells that are to be wet at a threshold, cells are ranked by the probability of that threshold:
@@ -102,7 +102,7 @@ def ranking_of(chances: Array, known: NDArray[np.bool_], levels: Levels, lean: L
     known
         Cells that count, ``(y, x)`` or ``(lead, y, x)``.
     levels
-        What `levels_of` found, for the same lean.
+        What `coverage_targets` found, for the same lean.
     lean
         None: the probabilities alone.
     """
@@ -173,7 +173,7 @@ def log_odds(chance: Array) -> Array:
     return odds
 
 
-def shares_of(values: Array, thresholds: Sequence[float]) -> Array:
+def exceedance_fraction(values: Array, thresholds: Sequence[float]) -> Array:
     """Share of the known values that reach each threshold; 0 where none is known."""
     known = values[np.isfinite(values)]
     return np.array([(known >= np.float32(t)).sum() / max(known.size, 1) for t in thresholds], np.float32)
@@ -182,13 +182,15 @@ def shares_of(values: Array, thresholds: Sequence[float]) -> Array:
 # --- values ---------------------------------------------------------------------------------------------------
 
 
-def falling(values: Array, count: int | None = None) -> Array:
+def sorted_descending(values: Array, count: int | None = None) -> Array:
     """Sort the known values, highest first; give `count` of them that are distributed as all are.
 
     Examples
     --------
-    >>> falling(np.array([0, 3, np.nan, 1], np.float32)).tolist(), falling(np.arange(6.0), 3).tolist()
-    ([3.0, 1.0, 0.0], [4.0, 2.0, 0.0])
+    >>> sorted_descending(np.array([0, 3, np.nan, 1], np.float32)).tolist()
+    [3.0, 1.0, 0.0]
+    >>> sorted_descending(np.arange(6.0), 3).tolist()
+    [4.0, 2.0, 0.0]
     """
     known = np.sort(values[np.isfinite(values)], kind="stable")[::-1]  # it merges what is in order already
     if count is None or known.size == count:
@@ -200,7 +202,7 @@ def falling(values: Array, count: int | None = None) -> Array:
     return taken
 
 
-def wet_values(highest_first: Array, thresholds: Sequence[float], shares: Array) -> Array:
+def target_values(highest_first: Array, thresholds: Sequence[float], shares: Array) -> Array:
     """Return the wet ones among as many values of which given shares reach the thresholds, highest first.
 
     Between the thresholds, and above the last, they are distributed as the values given are; a threshold that none
@@ -217,7 +219,7 @@ def wet_values(highest_first: Array, thresholds: Sequence[float], shares: Array)
 
     Examples
     --------
-    >>> wet_values(np.array([8, 4, 0, 0, 0, 0, 0, 0], np.float32), [1.0], np.array([0.5], np.float32)).tolist()
+    >>> target_values(np.array([8, 4, 0, 0, 0, 0, 0, 0], np.float32), [1.0], np.array([0.5], np.float32)).tolist()
     [8.0, 8.0, 4.0, 4.0]
     """
     count = highest_first.size
@@ -233,13 +235,13 @@ def wet_values(highest_first: Array, thresholds: Sequence[float], shares: Array)
     return taken
 
 
-def matchings_of(ranking: Array, frame: Array, wet: Sequence[Array]) -> list[scales_cpu.Matching]:
+def rank_transforms(ranking: Array, frame: Array, wet: Sequence[Array]) -> list[scales_cpu.Matching]:
     """Find how the ranks of `ranking`, ``(lead, y, x)``, where `frame` is known get values, for each lead time.
 
     Parameters
     ----------
     wet
-        Wet values of each lead time, highest first: what `wet_values` gives, for as many cells as are known.
+        Wet values of each lead time, highest first: what `target_values` gives, for as many cells as are known.
     """
     nothing = np.zeros(1, np.float32)  # a value that is none: all cells are dry
     return scales_cpu.matchings(ranking, frame, [values if values.size else nothing for values in wet])

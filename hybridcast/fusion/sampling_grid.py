@@ -21,7 +21,7 @@ from hybridcast_kernels.workspace import workspace_of_this_thread
 ASKED = (15.0, 30.0, 45.0, 60.0)
 
 
-def asked_times(ahead: LeadTimes) -> LeadTimes:
+def node_lead_times(ahead: LeadTimes) -> LeadTimes:
     """Return the lead times at which members are asked: the first and the last one, and regular ones between."""
     minutes = ahead / MINUTE
     regular = np.array([*ASKED, *np.arange(ASKED[-1] + 30, minutes[-1], 30.0)])

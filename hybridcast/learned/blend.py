@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hybridcast.core.types import Array
-from hybridcast.learned.logistic import SUREST, fit_logistic, interpolated
+from hybridcast.learned.logistic import MAX_LOG_ODDS, fit_logistic, interpolated
 
 
 class Scored(NamedTuple):
@@ -33,7 +33,7 @@ class Scored(NamedTuple):
 
 
 @dataclass(frozen=True)
-class LiveSettings:
+class HindcastSettings:
     """How far hindcasts may change the weights."""
 
     rows: int = 3000
@@ -105,7 +105,7 @@ def smoothed(weights: Array, leads: Sequence[float]) -> Array:
     return np.asarray(line, np.float32)
 
 
-def corrected(blend: Blend, hindcasts: Sequence[Scored], settings: LiveSettings) -> Blend:
+def corrected(blend: Blend, hindcasts: Sequence[Scored], settings: HindcastSettings) -> Blend:
     """Correct the weights by hindcasts of this very event.
 
     For each threshold a correction is fitted to all hindcasts together: the blend stretched, each member's difference
@@ -125,7 +125,7 @@ def corrected(blend: Blend, hindcasts: Sequence[Scored], settings: LiveSettings)
 
 
 def _correction(
-    blend: Blend, hindcasts: Sequence[Scored], j: int, threshold: float, settings: LiveSettings
+    blend: Blend, hindcasts: Sequence[Scored], j: int, threshold: float, settings: HindcastSettings
 ) -> tuple[float, Array, float]:
     """Return how much to stretch the blend, the shares of the members' differences from it, and the constant."""
     inputs, offsets, happened, weight = [], [], [], []
@@ -147,4 +147,4 @@ def _correction(
 
 def probability(scores: Array) -> Array:
     """Probability from log odds; NaN stays."""
-    return np.float32(1) / (np.float32(1) + np.exp(-np.clip(scores, -SUREST, SUREST)))
+    return np.float32(1) / (np.float32(1) + np.exp(-np.clip(scores, -MAX_LOG_ODDS, MAX_LOG_ODDS)))

@@ -68,7 +68,7 @@ class Boosting:
     @cached_property
     def forests(self) -> tuple[Forest, ...]:
         """The trees as arrays."""
-        return tuple(forest_of(text) for text in self.texts)
+        return tuple(parse_forest(text) for text in self.texts)
 
     def scores(self, rows: Array) -> Array:
         """Return log odds that each threshold is reached.
@@ -163,7 +163,7 @@ def train_boosting(
 _LEFT, _MISSING, _NAN = 2, 12, 8
 
 
-def forest_of(text: str) -> Forest:
+def parse_forest(text: str) -> Forest:
     """Read the trees out of LightGBM's model text.
 
     Raises

@@ -18,7 +18,7 @@ from hybridcast.core.types import Array, Doubles
 from hybridcast.predictors.radar import ALL_PREDICTORS, WET, WIDTHS
 
 #: Log odds beyond this are certainty enough; what is surer is held here.
-SUREST = 9.0
+MAX_LOG_ODDS = 9.0
 
 
 def fit_logistic(
@@ -74,7 +74,7 @@ def fit_logistic(
 
 
 @dataclass(frozen=True)
-class LinearMember:
+class LogisticMember:
     """Log odds of each threshold, linear in some of the predictors."""
 
     name: str
@@ -90,7 +90,7 @@ class LinearMember:
         at = interpolated(self.coefficients, self.leads, lead)
         inputs = inputs_of(rows, self.columns)
         scores: Array = at[:, :-1] @ inputs.T + at[:, -1:]
-        return np.clip(scores, -SUREST, SUREST)
+        return np.clip(scores, -MAX_LOG_ODDS, MAX_LOG_ODDS)
 
 
 def interpolated(values: Array, leads: Sequence[float], lead: float) -> Array:
@@ -125,7 +125,7 @@ NWP = (
 )
 
 
-def fit_member(
+def fit_logistic_member(
     name: str,
     columns: tuple[str, ...],
     rows: Array,
@@ -134,7 +134,7 @@ def fit_member(
     lead: Array,
     thresholds: Sequence[float],
     strength: float = 20.0,
-) -> LinearMember:
+) -> LogisticMember:
     """Fit a member at each lead time that occurs.
 
     Parameters
@@ -154,4 +154,4 @@ def fit_member(
         for j, threshold in enumerate(thresholds):
             happened = observed[at] >= np.float32(threshold)
             found[i, j] = fit_logistic(inputs[at], happened, weight[at], strength=strength)
-    return LinearMember(name, columns, tuple(map(float, leads)), found)
+    return LogisticMember(name, columns, tuple(map(float, leads)), found)

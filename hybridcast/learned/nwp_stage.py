@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hybridcast.core.types import Array, Mask
 from hybridcast.learned.blend import Blend, Scored, fit_blend
 from hybridcast.learned.boosting import Boosting, BoostingSettings, train_boosting
-from hybridcast.learned.logistic import NWP, SUREST, LinearMember, fit_member
+from hybridcast.learned.logistic import MAX_LOG_ODDS, NWP, LogisticMember, fit_logistic_member
 from hybridcast.learned.training.samples import Samples
 from hybridcast.predictors.radar import ALL_PREDICTORS, PREDICTORS
 
@@ -36,7 +36,7 @@ _RATE, _NWP_RATE = ALL_PREDICTORS.index("rate"), ALL_PREDICTORS.index("nwp_rate"
 class SourceMembers(NamedTuple):
     """Trained members that look at other sources."""
 
-    alone: LinearMember
+    alone: LogisticMember
     fused: Boosting
 
     def scores(self, rows: Array, lead: float) -> list[Array]:
@@ -45,7 +45,7 @@ class SourceMembers(NamedTuple):
 
 
 @dataclass(frozen=True)
-class SourceStage:
+class NwpStage:
     """Members and weights."""
 
     members: SourceMembers
@@ -74,12 +74,12 @@ class SourceStage:
             Log odds, and the weight of the model in them where radar is known too: least squares of what comes out
             against the model alone and the radar alone; NaN where there are no such rows.
         """
-        there = np.flatnonzero(model_is_there(rows))
+        there = np.flatnonzero(has_nwp(rows))
         out = odds.copy()
         if not there.size:
             return out, np.nan
         asked = np.stack(self.members.scores(rows[there], lead))
-        known = radar_is_there(rows[there])
+        known = has_radar(rows[there])
         inside = there[known]
         out[:, there[~known]] = self.outside.scores(asked[..., ~known], lead)
         out[:, inside] = self.inside.scores(np.concatenate([of_radar[..., inside], asked[..., known]]), lead)
@@ -88,26 +88,26 @@ class SourceStage:
 
 def _weight(fused: Array, radar: Array, model: Array) -> float:
     """Weight of the model with which a mean of model and radar comes closest to what was fused."""
-    apart = np.clip(model, -SUREST, SUREST) - np.clip(radar, -SUREST, SUREST)
-    moved = np.clip(fused, -SUREST, SUREST) - np.clip(radar, -SUREST, SUREST)
+    apart = np.clip(model, -MAX_LOG_ODDS, MAX_LOG_ODDS) - np.clip(radar, -MAX_LOG_ODDS, MAX_LOG_ODDS)
+    moved = np.clip(fused, -MAX_LOG_ODDS, MAX_LOG_ODDS) - np.clip(radar, -MAX_LOG_ODDS, MAX_LOG_ODDS)
     total = float((apart * apart).sum())
     return float(np.clip((moved * apart).sum() / total, 0.0, 1.0)) if total > 0 else np.nan
 
 
-def model_is_there(rows: Array) -> Mask:
+def has_nwp(rows: Array) -> Mask:
     """Tell for which rows the model has rain, wet or dry."""
     known: Mask = np.isfinite(rows[:, _NWP_RATE])
     return known
 
 
-def model_rate(rows: Array) -> Array:
+def nwp_rain_rate(rows: Array) -> Array:
     """Rain of the model, mm h-1, as far as rows tell it: what is below 0.1 mm/h is dry."""
     level = rows[:, _NWP_RATE]
     rate: Array = np.where(level > 0, np.float32(0.1) * np.float32(10) ** (level / np.float32(10)), np.float32(0))
     return np.where(np.isnan(level), level, rate)
 
 
-def radar_is_there(rows: Array) -> Mask:
+def has_radar(rows: Array) -> Mask:
     """Tell for which rows the radar knows the air."""
     known: Mask = np.isfinite(rows[:, _RATE])
     return known
@@ -117,13 +117,13 @@ def train_source_members(
     samples: Samples, weight: Array, settings: BoostingSettings, thresholds: Sequence[float]
 ) -> SourceMembers | None:
     """Train the members on the rows for which there is a model; None if there are too few."""
-    there = model_is_there(samples.predictors)
+    there = has_nwp(samples.predictors)
     if there.sum() < LEAST_ROWS * len(thresholds):
         return None
     kept = samples._replace(**{name: getattr(samples, name)[there] for name in samples._fields})
     of_row = weight[there]
     data = (kept.predictors, kept.observed, of_row, kept.lead, thresholds)
-    alone = fit_member(ALONE, NWP, *data)
+    alone = fit_logistic_member(ALONE, NWP, *data)
     thinned = kept._replace(predictors=_with_gaps(kept.predictors, kept.case, settings.seed))
     return SourceMembers(alone, train_boosting(thinned, of_row, settings, thresholds, ALL_PREDICTORS))
 
@@ -167,8 +167,8 @@ def source_answers(
     """
     inside: list[Scored] = []
     outside: list[Scored] = []
-    there = model_is_there(samples.predictors)
-    known = radar_is_there(samples.predictors)
+    there = has_nwp(samples.predictors)
+    known = has_radar(samples.predictors)
     for lead in np.unique(samples.lead):
         for answers, at in ((inside, there & known), (outside, there & ~known)):
             rows = np.flatnonzero(at & (samples.lead == lead))
@@ -183,12 +183,12 @@ def source_answers(
 
 def fit_stage(
     members: SourceMembers, names: Sequence[str], answers: SourceAnswers, thresholds: Sequence[float]
-) -> SourceStage | None:
+) -> NwpStage | None:
     """Fit the weights; None where either kind of place has too few rows at every lead time."""
     inside, outside = ([one for one in part if one.observed.size >= LEAST_ROWS] for part in answers)
     if not inside or not outside:
         return None
-    return SourceStage(
+    return NwpStage(
         members,
         fit_blend((*names, ALONE, FUSED), thresholds, inside),
         fit_blend((ALONE, FUSED), thresholds, outside),

@@ -26,9 +26,9 @@ from hybridcast.datasets.registry import packaged
 from hybridcast.errors import InputError
 from hybridcast.learned.blend import Blend
 from hybridcast.learned.boosting import Boosting
-from hybridcast.learned.logistic import LinearMember
+from hybridcast.learned.logistic import LogisticMember
 from hybridcast.learned.network import Network, NetworkSettings
-from hybridcast.learned.nwp_stage import SourceMembers, SourceStage
+from hybridcast.learned.nwp_stage import NwpStage, SourceMembers
 from hybridcast.predictors.radar import ALL_PREDICTORS, PREDICTORS
 
 FORMAT = 2
@@ -46,7 +46,7 @@ class TrainedModel:
     """Members and their weights, and where they come from."""
 
     boosting: Boosting
-    linear: tuple[LinearMember, ...]
+    linear: tuple[LogisticMember, ...]
     blend: Blend
     spacing: float
     """Size of the cells it was trained on, m."""
@@ -55,7 +55,7 @@ class TrainedModel:
     network: Network | None = None
     plain: Blend | None = None
     """The blend for where the network cannot be asked; there is one if there is a network."""
-    sources: SourceStage | None = None
+    sources: NwpStage | None = None
     """What is asked where there is a model's rain, if samples of the training had any."""
 
     @property
@@ -142,7 +142,7 @@ def _manifest(model: TrainedModel, sums: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def _linear_told(member: LinearMember) -> dict[str, Any]:
+def _linear_told(member: LogisticMember) -> dict[str, Any]:
     return {"name": member.name, "columns": list(member.columns), "leads_min": list(member.leads)}
 
 
@@ -150,7 +150,7 @@ def _blend_told(blend: Blend) -> dict[str, Any]:
     return {"members": list(blend.members), "leads_min": list(blend.leads)}
 
 
-def _sources_told(stage: SourceStage, units: dict[str, str]) -> dict[str, Any]:
+def _sources_told(stage: NwpStage, units: dict[str, str]) -> dict[str, Any]:
     return {
         "features": [{"name": name, "units": units[name]} for name in stage.members.fused.predictors],
         "nwp": _linear_told(stage.members.alone),
@@ -242,8 +242,8 @@ def _assembled(manifest: dict[str, Any], parts: dict[str, bytes]) -> TrainedMode
     )
 
 
-def _linear(entry: dict[str, Any], tensors: dict[str, Any]) -> LinearMember:
-    return LinearMember(entry["name"], tuple(entry["columns"]), tuple(entry["leads_min"]), tensors[entry["name"]])
+def _linear(entry: dict[str, Any], tensors: dict[str, Any]) -> LogisticMember:
+    return LogisticMember(entry["name"], tuple(entry["columns"]), tuple(entry["leads_min"]), tensors[entry["name"]])
 
 
 def _forests(
@@ -254,14 +254,14 @@ def _forests(
 
 def _stage(
     told: dict[str, Any], parts: dict[str, bytes], tensors: dict[str, Any], thresholds: tuple[float, ...]
-) -> SourceStage:
+) -> NwpStage:
     predictors = tuple(entry["name"] for entry in told["features"])
     members = SourceMembers(_linear(told["nwp"], tensors), _forests("fused", parts, thresholds, predictors))
     blends = (
         Blend(tuple(told[k]["members"]), thresholds, tuple(told[k]["leads_min"]), tensors[k])
         for k in ("inside", "outside")
     )
-    return SourceStage(members, *blends)
+    return NwpStage(members, *blends)
 
 
 def _network(manifest: dict[str, Any], parts: dict[str, bytes]) -> Network | None:

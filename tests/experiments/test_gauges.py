@@ -23,7 +23,7 @@ from hybridcast.core.field import NAME
 from hybridcast.datasets.events import load_events
 from hybridcast.datasets.pseudo_gauges import simulated_radar_bias
 from hybridcast.errors import InputError
-from hybridcast.fusion.hybrid import trained
+from hybridcast.fusion.hybrid import load_hybrid
 from hybridcast.nowcasters.base import Advection
 
 ALONE, TOGETHER = SOURCES
@@ -119,7 +119,7 @@ def test_without_gauges_that_report_nothing_changes(gauged, issue):
 
 
 def test_chances_of_a_trained_model_are_scored(gauged, model_folder):
-    hybrid = trained(model_folder, (0.1, 1.0, 5.0))
+    hybrid = load_hybrid(model_folder, (0.1, 1.0, 5.0))
     found = summary_of(held_out_scores(gauged, hybrid, HeldOutSettings(cases=1)))
     brier = found["gauges"]["mean"][TOGETHER]["Brier 1"]
     assert all(0 <= value < 0.25 for value in brier)

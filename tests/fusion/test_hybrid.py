@@ -14,8 +14,8 @@ from hybridcast.core.field import precipitation
 from hybridcast.core.grid import coarsened
 from hybridcast.errors import InputError
 from hybridcast.forecasting import forecast, save_forecast
-from hybridcast.fusion.hybrid import Hybrid, hindcasts_of, only, trained
-from hybridcast.learned.blend import LiveSettings
+from hybridcast.fusion.hybrid import Hybrid, hindcasts_of, load_hybrid, single_member
+from hybridcast.learned.blend import HindcastSettings
 from hybridcast.learned.trained_model import load_model, save_model
 from hybridcast.motion.estimate import DIS
 from hybridcast.nowcasters.base import Advection
@@ -109,7 +109,7 @@ def test_attributes_tell_the_model(result, model):
     settings = json.loads(result.attrs["settings"])
     assert settings["model"] == model.fingerprint
     assert settings["regions_left_out"] == []
-    assert settings["live"]["leads"] == [30, 60]
+    assert settings["hindcasts"]["leads"] == [30, 60]
 
 
 def test_advection_within_is_the_advection(result, rain, issue):
@@ -180,7 +180,7 @@ def test_nothing_after_the_issue_time_is_used(rain, issue, model_folder, result,
 def test_hindcasts_use_frames_up_to_the_issue_time_only(rain, model):
     """And the members of a hindcast see nothing later than the time it is for."""
     hybrid = Hybrid(model)
-    live = LiveSettings(rows=200)
+    live = HindcastSettings(rows=200)
     known = coarsened(rain[:25], model.spacing)
     found = hindcasts_of(hybrid, known, live)
     assert [one.lead for one in found] == [30, 30, 60]
@@ -215,10 +215,10 @@ def test_hindcasts_of_a_frame_that_is_missing_do_not_count(rain, model_folder):
 
 
 def test_without_hindcasts_the_weights_are_those_learned(rain, model):
-    hybrid = Hybrid(model, live=None)
+    hybrid = Hybrid(model, hindcasts=None)
     result = forecast(rain[:25], lead_time="30min", nowcaster=hybrid)
     assert result.attrs["hindcasts"] == 0
-    assert json.loads(result.attrs["settings"])["live"] is None
+    assert json.loads(result.attrs["settings"])["hindcasts"] is None
     picked = [model.blend.thresholds.index(t) for t in hybrid.thresholds]
     for k, minutes in enumerate(range(5, 35, 5)):
         expected = model.blend.at(minutes)[picked, :-1].T
@@ -232,8 +232,8 @@ def test_without_hindcasts_the_weights_are_those_learned(rain, model):
 
 
 def test_the_network_says_something(rain, model):
-    with_it = forecast(rain[:25], lead_time="30min", nowcaster=Hybrid(model, live=None))
-    without = forecast(rain[:25], lead_time="30min", nowcaster=Hybrid(model.without_network, live=None))
+    with_it = forecast(rain[:25], lead_time="30min", nowcaster=Hybrid(model, hindcasts=None))
+    without = forecast(rain[:25], lead_time="30min", nowcaster=Hybrid(model.without_network, hindcasts=None))
     assert without.member_name.values.tolist() == ["neighbourhood", "scales", "boosting"]
     assert np.nanmax(abs(with_it[CHANCE] - without[CHANCE])) > 0.01
     assert "members_left_out" not in with_it.attrs
@@ -252,7 +252,7 @@ def test_without_torch_the_others_speak_and_it_is_said(rain, model, monkeypatch)
 
 @pytest.mark.parametrize("member", ["network", "boosting"])
 def test_one_member_alone(rain, model, member):
-    result = forecast(rain[:25], lead_time="15min", nowcaster=only(Hybrid(model), member))
+    result = forecast(rain[:25], lead_time="15min", nowcaster=single_member(Hybrid(model), member))
     check(result, rain)
     weights = result.member_weight.assign_coords(member=result.member_name.values)
     assert (weights.sel(member=member) == 1).all()
@@ -261,7 +261,7 @@ def test_one_member_alone(rain, model, member):
 
 def test_a_member_that_the_model_has_not_is_refused(model):
     with pytest.raises(InputError, match="neighbourhood, scales, boosting"):
-        only(Hybrid(model.without_network), "network")
+        single_member(Hybrid(model.without_network), "network")
 
 
 # --- thresholds and models ------------------------------------------------------------------------------------
@@ -293,7 +293,7 @@ def test_a_folder_that_is_no_model_is_refused(tmp_path):
 
 def test_a_loaded_nowcaster_is_the_same_as_its_folder(model_folder):
     rain = scene()
-    same(forecast(rain, nowcaster=trained(model_folder)), forecast(rain, nowcaster=model_folder))
+    same(forecast(rain, nowcaster=load_hybrid(model_folder)), forecast(rain, nowcaster=model_folder))
 
 
 def test_another_motion_may_carry_it(model):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from helpers import synthetic
-from hybridcast.fusion.inflow import inflow_of
+from hybridcast.fusion.inflow import compute_inflow
 from hybridcast.fusion.sampling_grid import Grid
 from hybridcast.motion.estimate import DenseFlow
 from hybridcast.predictors.radar import ALL_PREDICTORS, SOURCE_PREDICTORS, build_predictor_state, departure_points
@@ -33,7 +33,7 @@ def asked(rain, model):
         return np.stack([np.full(len(rows), 0.6, np.float32), np.full(len(rows), lead / 1000, np.float32)])
 
     here = state(rain, model)
-    return inflow_of(here, grid.every_cell, grid.shape, odds), here, grid
+    return compute_inflow(here, grid.every_cell, grid.shape, odds), here, grid
 
 
 def test_it_is_what_comes_from_beyond_the_edge(rain):

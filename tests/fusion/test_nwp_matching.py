@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hybridcast.fusion.inflow import Inflow
-from hybridcast.fusion.nwp_matching import LEAN, Wetness
+from hybridcast.fusion.nwp_matching import LEAN, NwpInformedTarget
 
 SHAPE, LEADS = (20, 30), 2
 THRESHOLDS = (0.5, 2.0)
@@ -22,7 +22,7 @@ def made(*, weight=0.25, frame_rate=1.0, model_rate=4.0, inflow_rate=8.0, outsid
     rate = np.where(unknown, np.float32(inflow_rate), np.float32(np.nan))
     model = np.full((LEADS, *SHAPE), model_rate, np.float32)
     weights = np.full(LEADS, weight, np.float32)
-    return Wetness(frame, np.ones(SHAPE, bool), model, weights, Inflow(chances, rate, unknown))
+    return NwpInformedTarget(frame, np.ones(SHAPE, bool), model, weights, Inflow(chances, rate, unknown))
 
 
 def test_shares_are_those_of_frame_and_model_as_far_as_it_is_trusted():

@@ -5,7 +5,7 @@ import pytest
 
 from helpers import synthetic
 from hybridcast.core.grid import coarsened
-from hybridcast.fusion.sampling_grid import Grid, asked_times, between
+from hybridcast.fusion.sampling_grid import Grid, between, node_lead_times
 
 MINUTE = np.timedelta64(1, "m")
 
@@ -24,7 +24,7 @@ def leads(*minutes):
     ],
 )
 def test_members_are_asked_at_the_ends_and_now_and_then(ahead, asked):
-    np.testing.assert_array_equal(asked_times(ahead) / MINUTE, asked)
+    np.testing.assert_array_equal(node_lead_times(ahead) / MINUTE, asked)
 
 
 def test_values_between_are_linear_and_those_asked_are_kept():

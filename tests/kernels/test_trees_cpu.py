@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hybridcast.errors import InputError
-from hybridcast.learned.boosting import forest_of
+from hybridcast.learned.boosting import parse_forest
 from hybridcast_kernels.trees_cpu import BLOCK, raw_scores
 
 COLUMNS = 6
@@ -31,7 +31,7 @@ def trained(rows, *, rounds=5, labels=None, **options):
 
 
 def same(booster, rows):
-    found = raw_scores(rows, forest_of(booster.model_to_string()))
+    found = raw_scores(rows, parse_forest(booster.model_to_string()))
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, booster.predict(rows, raw_score=True, num_threads=1), atol=1e-5)
     return found
@@ -53,7 +53,7 @@ def test_scores_are_lightgbms_with_values_missing(options):
 
 
 def test_deep_trees_are_deep():
-    forest = forest_of(trained(rows_of(2000), num_leaves=200, min_data_in_leaf=1).model_to_string())
+    forest = parse_forest(trained(rows_of(2000), num_leaves=200, min_data_in_leaf=1).model_to_string())
     assert forest.depths.max() > 10
 
 
@@ -66,7 +66,7 @@ def test_a_predictor_missing_for_the_first_time_goes_where_lightgbm_sends_it(shi
 
 def test_values_at_the_thresholds_go_the_same_way():
     booster = trained(rows_of(2000), rounds=3)
-    forest = forest_of(booster.model_to_string())
+    forest = parse_forest(booster.model_to_string())
     at = np.unique(forest.threshold[np.abs(forest.threshold) > 1e-30])  # LightGBM rounds what is smaller to zero
     near = np.concatenate([at, np.nextafter(at, np.float32(-np.inf)), np.nextafter(at, np.float32(np.inf))])
     same(booster, np.ascontiguousarray(np.repeat(near[:, None], COLUMNS, axis=1)))
@@ -83,7 +83,7 @@ def test_trees_of_one_leaf_give_their_constant():
 def test_any_number_of_rows_by_any_number_of_threads(set_threads, count):
     booster = trained(rows_of(500))
     rows = rows_of(count, seed=2)
-    forest = forest_of(booster.model_to_string())
+    forest = parse_forest(booster.model_to_string())
     set_threads(2)
     shared = raw_scores(rows, forest)
     set_threads(1)
@@ -94,7 +94,7 @@ def test_any_number_of_rows_by_any_number_of_threads(set_threads, count):
 
 @pytest.mark.parametrize("rows", [np.zeros((4, 3), np.float32), np.zeros(6, np.float32)])
 def test_too_few_columns_are_refused(rows):
-    forest = forest_of(trained(rows_of(500)).model_to_string())
+    forest = parse_forest(trained(rows_of(500)).model_to_string())
     with pytest.raises(ValueError, match="the trees ask for 6 columns"):
         raw_scores(rows, forest)
 
@@ -113,10 +113,10 @@ def test_text_that_is_no_plain_forest_is_refused(change, message):
     changed = change(text)
     assert changed != text
     with pytest.raises(InputError, match=message):
-        forest_of(changed)
+        parse_forest(changed)
 
 
 def test_zero_as_missing_is_refused():
     booster = trained(np.nan_to_num(rows_of(2000)), zero_as_missing=True)
     with pytest.raises(InputError, match="only NaN is missing"):
-        forest_of(booster.model_to_string())
+        parse_forest(booster.model_to_string())

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybridcast.learned.blend import Blend, LiveSettings, Scored, corrected, fit_blend, probability
+from hybridcast.learned.blend import Blend, HindcastSettings, Scored, corrected, fit_blend, probability
 
 THRESHOLDS = (0.5, 1.0)
-LIVE = LiveSettings()
+LIVE = HindcastSettings()
 
 
 def made(rows=4000, lead=30.0, seed=0, good=1.0, weight=1.0):

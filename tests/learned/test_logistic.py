@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from hybridcast.learned.logistic import (
+    MAX_LOG_ODDS,
     NEIGHBOURHOOD,
     SCALES,
-    SUREST,
-    LinearMember,
+    LogisticMember,
     fit_logistic,
-    fit_member,
+    fit_logistic_member,
     inputs_of,
     interpolated,
 )
@@ -127,12 +127,12 @@ def test_a_member_is_fitted_lead_by_lead_and_is_never_too_sure():
     lead = np.repeat(np.array([15, 60], np.float32), 3000)
     skill = np.where(lead == 15, 3.0, 1.0)
     observed = (generator.random(6000) < 1 / (1 + np.exp(-skill * value))).astype(np.float32)
-    member = fit_member("m", ("filter",), rows, observed, np.full(6000, 10, np.float32), lead, (0.5, 2.0))
+    member = fit_logistic_member("m", ("filter",), rows, observed, np.full(6000, 10, np.float32), lead, (0.5, 2.0))
     assert member.leads == (15.0, 60.0)
     assert member.coefficients.shape == (2, 2, 2)
     np.testing.assert_allclose(member.coefficients[:, 0, 0], [3, 1], rtol=0.15)
     middle = member.scores(rows[:5], 37.5)
     np.testing.assert_allclose(middle, (member.scores(rows[:5], 15) + member.scores(rows[:5], 60)) / 2, atol=1e-3)
     rows[:, RADAR_PREDICTORS.index("filter")] = 1e4
-    assert member.scores(rows, 15).max() == SUREST
-    assert isinstance(member, LinearMember)
+    assert member.scores(rows, 15).max() == MAX_LOG_ODDS
+    assert isinstance(member, LogisticMember)

@@ -11,12 +11,12 @@ from hybridcast.learned.nwp_stage import (
     ALONE,
     FUSED,
     OPTIONAL,
-    SourceStage,
+    NwpStage,
     _with_gaps,
     fit_stage,
-    model_is_there,
-    model_rate,
-    radar_is_there,
+    has_nwp,
+    has_radar,
+    nwp_rain_rate,
     source_answers,
     train_source_members,
 )
@@ -76,7 +76,7 @@ def test_it_is_good_on_what_was_left_out(stage):
     happened = left_out.observed[left_out.lead == 30] >= 1
     odds = np.concatenate(radar_scores(rows, 30.0))
     chance = probability(made.instead(odds, odds[None], rows, 30.0)[0])[1]
-    known = radar_is_there(rows)
+    known = has_radar(rows)
     inside = np.mean((chance[known] - happened[known]) ** 2)
     outside = np.mean((chance[~known] - happened[~known]) ** 2)
     assert inside < 0.05
@@ -130,12 +130,12 @@ def test_too_few_rows_make_no_stage():
 def test_rain_of_the_model_from_rows():
     rows = np.full((3, len(ALL_PREDICTORS)), np.nan, np.float32)
     rows[:, MODEL] = [np.nan, 0, 10]
-    np.testing.assert_allclose(model_rate(rows), [np.nan, 0, 1])
-    assert model_is_there(rows).tolist() == [False, True, True]
+    np.testing.assert_allclose(nwp_rain_rate(rows), [np.nan, 0, 1])
+    assert has_nwp(rows).tolist() == [False, True, True]
 
 
 def test_blends_are_those_of_a_stage(stage):
     _, made, _ = stage
-    assert isinstance(made, SourceStage)
+    assert isinstance(made, NwpStage)
     assert all(isinstance(blend, Blend) for blend in (made.inside, made.outside))
     assert all((blend.weights[..., :-1] >= 0).all() for blend in (made.inside, made.outside))

@@ -17,7 +17,14 @@ from hybridcast.learned.network_inputs import LEADS as NETWORK_LEADS
 from hybridcast.learned.training import sample_store as stored
 from hybridcast.learned.training import train as module
 from hybridcast.learned.training.samples import Samples, Sampling, joined, sample_case, sample_event
-from hybridcast.learned.training.train import MEMBERS, EventSamples, brier_scores, groups_of, train, weighted
+from hybridcast.learned.training.train import (
+    MEMBERS,
+    EventSamples,
+    assign_groups,
+    compute_brier_scores,
+    train,
+    weighted,
+)
 from hybridcast.motion.estimate import DenseFlow
 from hybridcast.predictors.radar import ALL_PREDICTORS
 
@@ -189,18 +196,18 @@ def test_two_events_are_too_few_if_one_is_dry(archive, small_training, tmp_path)
 
 def test_a_region_is_never_parted_where_there_are_enough():
     regions = list("aaaaabbbccdde")
-    groups = groups_of(events_of(*regions), 3)
+    groups = assign_groups(events_of(*regions), 3)
     assert set(groups) == {0, 1, 2}
     for region in set(regions):
         assert len({g for g, r in zip(groups, regions, strict=True) if r == region}) == 1
     sizes = np.bincount(groups)
     assert sizes.max() - sizes.min() <= 1
-    assert groups_of(events_of(*regions), 3) == groups
+    assert assign_groups(events_of(*regions), 3) == groups
 
 
 def test_few_regions_are_parted_by_event():
-    assert sorted(groups_of(events_of("a", "a", "a", "b"), 3)) == [0, 0, 1, 2]
-    assert sorted(groups_of(events_of("a", "a"), 3)) == [0, 1]
+    assert sorted(assign_groups(events_of("a", "a", "a", "b"), 3)) == [0, 0, 1, 2]
+    assert sorted(assign_groups(events_of("a", "a"), 3)) == [0, 1]
 
 
 def test_weights_sum_to_the_rows_and_more_cases_count_more_but_less_than_in_proportion():
@@ -224,7 +231,7 @@ def test_brier_scores_of_certain_members():
     right = np.where(observed >= 1, 9, -9).astype(np.float32)
     scored = Scored(15.0, np.stack([right, -right])[:, None], observed, np.ones(4, np.float32))
     blend = Blend(("right", "wrong"), (1.0,), (15.0,), np.array([[[1, 0, 0]]], np.float32))
-    assert brier_scores(blend, [scored]) == {
+    assert compute_brier_scores(blend, [scored]) == {
         "right": {"15": {"1": 0.0}},
         "wrong": {"15": {"1": pytest.approx(1, abs=1e-3)}},
         "blend without network": {"15": {"1": 0.0}},

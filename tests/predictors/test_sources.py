@@ -14,7 +14,7 @@ from hybridcast.core.field import with_crs
 from hybridcast.datasets.pseudo_nwp.runs import runs_before
 from hybridcast.errors import InputError
 from hybridcast.forecasting import forecast, load_forecast, save_forecast
-from hybridcast.fusion.hybrid import trained
+from hybridcast.fusion.hybrid import load_hybrid
 from hybridcast.motion.estimate import DenseFlow
 from hybridcast.nowcasters.base import Advection
 from hybridcast.nwp.schema import model_fields
@@ -83,7 +83,7 @@ def hills(recent):
 
 @pytest.fixture(scope="module")
 def hybrid(model_folder):
-    return trained(model_folder)
+    return load_hybrid(model_folder)
 
 
 def make(recent, hybrid, **given):

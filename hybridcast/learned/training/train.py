@@ -24,13 +24,13 @@ from hybridcast.datasets.events import SPACING, Event
 from hybridcast.errors import InputError
 from hybridcast.learned.blend import Blend, Scored, fit_blend, probability
 from hybridcast.learned.boosting import THRESHOLDS, Boosting, BoostingSettings, train_boosting
-from hybridcast.learned.logistic import NEIGHBOURHOOD, SCALES, LinearMember, fit_member
+from hybridcast.learned.logistic import NEIGHBOURHOOD, SCALES, LogisticMember, fit_logistic_member
 from hybridcast.learned.network import Network, NetworkSettings, need_torch, said_of
 from hybridcast.learned.network_inputs import THRESHOLDS as NETWORK_THRESHOLDS
 from hybridcast.learned.nwp_stage import (
+    NwpStage,
     SourceAnswers,
     SourceMembers,
-    SourceStage,
     fit_stage,
     source_answers,
     train_source_members,
@@ -136,7 +136,7 @@ def train(
             "a model is trained on two events at least",
             "Add events, or check their files with: hybridcast forecast",
         )
-    groups = groups_of([one.event for one in drawn], settings.folds)
+    groups = assign_groups([one.event for one in drawn], settings.folds)
     scored, with_sources = [], []
     for group in sorted(set(groups)):
         members = train_members([one for one, g in zip(drawn, groups, strict=True) if g != group], settings)
@@ -146,7 +146,7 @@ def train(
         report(f"group {group + 1} of {len(set(groups))} left out: {', '.join(one.event.name for one in left_out)}")
     by_lead = _joined_answers(scored)
     blends = fit_blends(by_lead, settings.thresholds, len(scored[0][0].scores) > len(MEMBERS))
-    scores = {name: value for blend in blends for name, value in brier_scores(blend, by_lead).items()}
+    scores = {name: value for blend in blends for name, value in compute_brier_scores(blend, by_lead).items()}
     for line in score_lines(scores):
         report(line)
     keep = _network_earns_its_place(blends, scores, report)
@@ -168,7 +168,7 @@ def train(
 
 def _stage(
     members: Members, answered: Sequence[SourceAnswers | None], thresholds: Sequence[float], report: Report
-) -> tuple[SourceStage | None, dict[str, Any]]:
+) -> tuple[NwpStage | None, dict[str, Any]]:
     """Fit the stage with other sources on events left out; with its Brier scores there."""
     known = [one for one in answered if one is not None]
     if members.sources is None or not known:
@@ -185,7 +185,7 @@ def _stage(
             ("with a model, radar known", stage.inside, joined_answers.inside),
             ("with a model, radar unknown", stage.outside, joined_answers.outside),
         )
-        for name, value in brier_scores(blend, scored).items()
+        for name, value in compute_brier_scores(blend, scored).items()
     }
     for line in score_lines(scores):
         report(line)
@@ -266,7 +266,7 @@ def weighted(drawn: Sequence[tuple[Event, Samples]]) -> list[EventSamples]:
     return [one._replace(weight=one.weight * np.float32(rows / total)) for one in made]
 
 
-def groups_of(events: Sequence[Event], folds: int) -> list[int]:
+def assign_groups(events: Sequence[Event], folds: int) -> list[int]:
     """Part events into groups of like size, a region never in two of them; by event if regions are few."""
     keys = [event.region for event in events]
     if len(set(keys)) < folds:
@@ -286,7 +286,7 @@ def groups_of(events: Sequence[Event], folds: int) -> list[int]:
 class Members(NamedTuple):
     """Trained members."""
 
-    linear: tuple[LinearMember, ...]
+    linear: tuple[LogisticMember, ...]
     boosting: Boosting
     network: Network | None = None
     sources: SourceMembers | None = None
@@ -301,7 +301,7 @@ def train_members(drawn: Sequence[EventSamples], settings: TrainingSettings) -> 
     samples = joined([one.samples for one in drawn])
     weight = np.concatenate([one.weight for one in drawn])
     data = (samples.predictors, samples.observed, weight, samples.lead, settings.thresholds)
-    linear = tuple(fit_member(name, columns, *data) for name, columns in LINEAR.items())
+    linear = tuple(fit_logistic_member(name, columns, *data) for name, columns in LINEAR.items())
     boosting = train_boosting(samples, weight, settings.boosting, settings.thresholds)
     sources = train_source_members(samples, weight, settings.boosting, settings.thresholds)
     return Members(linear, boosting, train_network(drawn, settings), sources)
@@ -387,7 +387,7 @@ def _name_of(blend: Blend) -> str:
     return "blend" if NETWORK in blend.members else "blend without network"
 
 
-def brier_scores(blend: Blend, scored: Sequence[Scored]) -> dict[str, Any]:
+def compute_brier_scores(blend: Blend, scored: Sequence[Scored]) -> dict[str, Any]:
     """Brier scores of members and blend on events left out, by lead time (min) and threshold (mm/h)."""
     found: dict[str, Any] = {name: {} for name in (*blend.members, _name_of(blend))}
     for one in scored:

@@ -25,7 +25,7 @@ from hybridcast.core.types import MINUTE
 from hybridcast.datasets.events import Event, issue_times
 from hybridcast.datasets.registry import fetch
 from hybridcast.errors import InputError
-from hybridcast.fusion.hybrid import trained
+from hybridcast.fusion.hybrid import load_hybrid
 from hybridcast.learned.trained_model import DEFAULT
 from hybridcast.nowcasters.base import Nowcaster
 from hybridcast.radar import open_radar
@@ -96,7 +96,7 @@ def gauge_ablation(models: Mapping[str, Path], *, cases: int = 40, progress: Pro
     parts = []
     for one in GAUGE_SETS:
         archive, told = opened(one)
-        nowcaster = trained(models[one.trained_on] if one.trained_on else DEFAULT, LEVELS)
+        nowcaster = load_hybrid(models[one.trained_on] if one.trained_on else DEFAULT, LEVELS)
         events = held_out_scores(archive, nowcaster, settings, progress)
         found["sets"][one.name] = told | {"trained_without": one.trained_on} | summary_of(events)
         parts.append(events)

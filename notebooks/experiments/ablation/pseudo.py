@@ -23,7 +23,7 @@ from hybridcast.core.types import LeadTimes
 from hybridcast.datasets.events import Event, load_event
 from hybridcast.datasets.pseudo_nwp import PRESETS
 from hybridcast.datasets.pseudo_nwp.runs import runs_before
-from hybridcast.fusion.hybrid import Hybrid, trained
+from hybridcast.fusion.hybrid import Hybrid, load_hybrid
 from hybridcast.nowcasters.base import Nowcaster, forecast_dataset
 from hybridcast.nowcasters.pysteps import LinearBlending
 from hybridcast.nowcasters.skill_blend import SourceBlend
@@ -177,7 +177,7 @@ def pseudo_ablation(
         Quality -> what `hybridcast.verification.tables.summary` gives, with the linear blend as the baseline.
     """
     settings = EvaluationSettings(longest=f"{LONGEST}h", cases=cases)
-    loaded = {region: trained(folder) for region, folder in models.items()}
+    loaded = {region: load_hybrid(folder) for region, folder in models.items()}
     hybrids = {region: replace(one, thresholds=one.model.blend.thresholds) for region, one in loaded.items()}
     found = {}
     for quality in qualities:

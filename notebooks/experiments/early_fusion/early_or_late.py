@@ -28,7 +28,7 @@ from hybridcast.core.files import written_whole
 from hybridcast.datasets.events import Event, load_events
 from hybridcast.learned.blend import Scored, fit_blend, probability
 from hybridcast.learned.boosting import THRESHOLDS, decreasing
-from hybridcast.learned.nwp_stage import ALONE, FUSED, model_is_there, radar_is_there
+from hybridcast.learned.nwp_stage import ALONE, FUSED, has_nwp, has_radar
 from hybridcast.learned.training.sample_store import digest
 from hybridcast.learned.training.samples import Samples, Sampling, joined
 from hybridcast.learned.training.train import (
@@ -36,7 +36,7 @@ from hybridcast.learned.training.train import (
     EventSamples,
     Members,
     TrainingSettings,
-    groups_of,
+    assign_groups,
     train_members,
     weighted,
 )
@@ -94,7 +94,7 @@ def gathered(events: Sequence[Event], work: Path, folds: int) -> tuple[Everythin
     found = list(drawn(events, work))
     made = weighted([(event, one.samples) for event, one in found])
     counts = [one.samples.lead.size for one in made]
-    groups = groups_of([one.event for one in made], folds)
+    groups = assign_groups([one.event for one in made], folds)
     whole = Everything(
         events=[one.event for one in made],
         samples=joined([one.samples for one in made]),
@@ -290,7 +290,7 @@ def difference(whole: Everything, early: np.ndarray, late: np.ndarray, at: np.nd
 def compared(whole: Everything) -> dict[str, dict]:
     """Score all that is compared, where the radar knows the air and where it does not, with and without a bias."""
     rows = whole.samples.predictors
-    there, seen = model_is_there(rows), radar_is_there(rows)
+    there, seen = has_nwp(rows), has_radar(rows)
     found: dict[str, dict] = {}
     for place, area in (("inside", there & seen), ("outside", there & ~seen)):
         said = {g: forecasts(whole, g, area, place == "inside") for g in GIVEN if place == "inside" or g in WITH_MODEL}

@@ -24,11 +24,18 @@ from hybridcast.core.grid import coarsened
 from hybridcast.core.types import Array, LeadTimes
 from hybridcast.datasets.events import SPACING
 from hybridcast.errors import InputError
-from hybridcast.fusion.probability_matching import falling, levels_of, matchings_of, ranking_of, shares_of, wet_values
+from hybridcast.fusion.probability_matching import (
+    coverage_targets,
+    exceedance_fraction,
+    rank_cells,
+    rank_transforms,
+    sorted_descending,
+    target_values,
+)
 from hybridcast.fusion.sampling_grid import Grid
 from hybridcast.learned.blend import probability
 from hybridcast.learned.boosting import THRESHOLDS
-from hybridcast.learned.nwp_stage import model_rate
+from hybridcast.learned.nwp_stage import nwp_rain_rate
 from hybridcast.learned.training.samples import view_of
 from hybridcast.motion.estimate import DenseFlow, MotionMethod
 from hybridcast.nowcasters.base import forecast_dataset, latest_frame, radar_status
@@ -143,7 +150,7 @@ def _model_rate(rows: Array) -> Array:
     """Rain of the model, mm h-1; NaN where there is none, as everywhere without one."""
     if rows.shape[1] < len(ALL_PREDICTORS):
         return np.full(len(rows), np.nan, np.float32)
-    return model_rate(rows)
+    return nwp_rain_rate(rows)
 
 
 def _carried(said: _Said, grid: Grid, advected: Array) -> tuple[Array, Array]:
@@ -154,17 +161,17 @@ def _carried(said: _Said, grid: Grid, advected: Array) -> tuple[Array, Array]:
     known = np.isfinite(values)
     chances = np.stack([grid.enlarged(of_threshold, fine).copy() for of_threshold in said.chances])
     chances[:, ~known] = np.nan
-    shares = np.stack([shares_of(frame, THRESHOLDS) for frame in values])
-    levels = levels_of(
+    shares = np.stack([exceedance_fraction(frame, THRESHOLDS) for frame in values])
+    levels = coverage_targets(
         [of_lead[:, k] for of_lead, k in zip(said.chances.swapaxes(0, 1), said.known, strict=True)], shares, THRESHOLDS
     )
-    ranking = grid.enlarged(ranking_of(said.chances, said.known, levels), fine).copy()
+    ranking = grid.enlarged(rank_cells(said.chances, said.known, levels), fine).copy()
     return np.stack([_matched(*one) for one in zip(ranking, values, levels.shares, strict=True)]), chances
 
 
 def _matched(ranking: Array, values: Array, shares: Array) -> Array:
     """Return the values of a field, as wet as shares say, in the order of the ranks; NaN where it has none."""
-    wet = wet_values(falling(values), THRESHOLDS, shares)
-    matching = matchings_of(ranking[None].copy(), values, [wet])
+    wet = target_values(sorted_descending(values), THRESHOLDS, shares)
+    matching = rank_transforms(ranking[None].copy(), values, [wet])
     rate = scales_cpu.matched(ranking[None], matching)[0]
     return np.where(np.isfinite(values), rate, np.float32(np.nan))
