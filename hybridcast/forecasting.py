@@ -23,7 +23,7 @@ from hybridcast.errors import InputError
 from hybridcast.nowcasters.base import Nowcaster
 from hybridcast.nwp.availability import DELAY
 from hybridcast.predictors.sources import Sources, determine_clock_offset, select_sources
-from hybridcast.stations.adjustment import AdjustmentReport, adjusted
+from hybridcast.stations.adjustment import AdjustmentReport, adjust_radar
 from hybridcast_kernels.devices import Device
 
 Duration: TypeAlias = str | np.timedelta64 | pd.Timedelta
@@ -135,8 +135,8 @@ def forecast(
 def _adjusted(recent: xr.DataArray, sources: Sources) -> tuple[xr.DataArray, AdjustmentReport]:
     """Scale the radar to what gauges say."""
     if sources.stations is None:
-        return adjusted(recent, None)
-    return adjusted(recent, sources.stations, offset=determine_clock_offset(sources.stations, recent))
+        return adjust_radar(recent, None)
+    return adjust_radar(recent, sources.stations, offset=determine_clock_offset(sources.stations, recent))
 
 
 def _with_sources(nowcaster: Nowcaster, sources: Sources) -> tuple[Nowcaster, list[str]]:

@@ -19,10 +19,10 @@ from hybridcast.core.field import GRID_MAPPING, crs_of, metres_per_cell
 from hybridcast.core.types import Array
 from hybridcast.errors import HybridcastError, InputError, ReadError
 from hybridcast.nwp import grib
-from hybridcast.nwp.assembly import Grid
-from hybridcast.radar._crs import in_metres
-from hybridcast.radar._files import head_of
-from hybridcast.radar.cf import axis_values, crs_of_variable, dimension_of, open_cf
+from hybridcast.nwp.assembly import FileGrid
+from hybridcast.radar._crs import to_metres
+from hybridcast.radar._files import read_head
+from hybridcast.radar.cf import find_dimension, open_cf, read_axis, read_crs
 from hybridcast.radar.cf import recognises as is_cf
 
 _STANDARD_NAMES = ("surface_altitude", "height_above_mean_sea_level", "geoid_height_above_reference_ellipsoid")
@@ -88,12 +88,12 @@ def terrain_dataset(height: ArrayLike, field: xr.DataArray | xr.Dataset) -> xr.D
     return xr.Dataset({k: (("y", "x"), v, {**a, **mapping}) for k, (v, a) in described.items()}, coords)
 
 
-def _on_grid(height: Array, grid: Grid, field: xr.DataArray | xr.Dataset) -> Array:
+def _on_grid(height: Array, grid: FileGrid, field: xr.DataArray | xr.Dataset) -> Array:
     """Warp heights to the grid of a field: means of the cells where they are finer, else linear."""
     from rasterio.warp import Resampling, reproject
 
     out = np.full((field.sizes["y"], field.sizes["x"]), np.nan, np.float32)
-    target = Grid(field["y"].values, field["x"].values, crs_of(field))
+    target = FileGrid(field["y"].values, field["x"].values, crs_of(field))
     reproject(
         np.ascontiguousarray(height, np.float32),
         out,
@@ -108,7 +108,7 @@ def _on_grid(height: Array, grid: Grid, field: xr.DataArray | xr.Dataset) -> Arr
     return out
 
 
-def _transform(grid: Grid) -> Any:
+def _transform(grid: FileGrid) -> Any:
     """Return the affine map from column and row (corners of cells) to x and y."""
     from affine import Affine
 
@@ -116,12 +116,12 @@ def _transform(grid: Grid) -> Any:
     return Affine(dx, 0.0, float(grid.x[0]) - dx / 2, 0.0, dy, float(grid.y[0]) - dy / 2)
 
 
-def _wkt(grid: Grid) -> str:
+def _wkt(grid: FileGrid) -> str:
     assert grid.crs is not None  # readers give one, and a field without one was refused
     return str(grid.crs.to_wkt())
 
 
-def _metres(grid: Grid) -> float:
+def _metres(grid: FileGrid) -> float:
     """Return the height of a cell in metres."""
     step = abs(float(grid.y[-1] - grid.y[0])) / (grid.y.size - 1)
     return step * 111_195.0 if grid.crs is not None and grid.crs.is_geographic else step
@@ -130,9 +130,9 @@ def _metres(grid: Grid) -> float:
 # --- reading --------------------------------------------------------------------------------------------------
 
 
-def _read(path: Path) -> tuple[Array, Grid]:
+def _read(path: Path) -> tuple[Array, FileGrid]:
     """Return heights (m, NaN where unknown) and their grid."""
-    head = head_of(path)
+    head = read_head(path)
     if head.startswith(b"PK\x03\x04"):
         return _read_npz(path)
     if head.startswith(_TIFF_MAGICS):
@@ -144,7 +144,7 @@ def _read(path: Path) -> tuple[Array, Grid]:
     raise ReadError(path, f"no known format of heights (starts with {head[:8]!r}); GeoTIFF, NetCDF, GRIB and npz are")
 
 
-def _read_npz(path: Path) -> tuple[Array, Grid]:
+def _read_npz(path: Path) -> tuple[Array, FileGrid]:
     """Read a grid of longitude and latitude; what is missing in it are whole tiles of open sea, at height 0."""
     needed = ("elev", "lat_top", "lon_left", "dlat", "dlon")
     try:
@@ -156,10 +156,10 @@ def _read_npz(path: Path) -> tuple[Array, Grid]:
     height[found["elev"] == np.iinfo(np.int16).min] = 0
     rows, columns = height.shape
     top, left, dlat, dlon = (float(found[name]) for name in needed[1:])
-    return height, Grid(_centres(top, rows, -dlat), _centres(left, columns, dlon), pyproj.CRS.from_epsg(4326))
+    return height, FileGrid(_centres(top, rows, -dlat), _centres(left, columns, dlon), pyproj.CRS.from_epsg(4326))
 
 
-def _read_geotiff(path: Path) -> tuple[Array, Grid]:
+def _read_geotiff(path: Path) -> tuple[Array, FileGrid]:
     import rasterio
 
     with rasterio.open(path) as file:
@@ -172,35 +172,35 @@ def _read_geotiff(path: Path) -> tuple[Array, Grid]:
         rows, columns = height.shape
         y = _centres(file.transform.f, rows, file.transform.e)
         x = _centres(file.transform.c, columns, file.transform.a)
-        return height, Grid(y, x, pyproj.CRS.from_wkt(file.crs.to_wkt()))
+        return height, FileGrid(y, x, pyproj.CRS.from_wkt(file.crs.to_wkt()))
 
 
 def _centres(edge: float, count: int, step: float) -> NDArray[np.float64]:
     return np.asarray(edge + (np.arange(count) + 0.5) * step, np.float64)
 
 
-def _read_grib(path: Path) -> tuple[Array, Grid]:
-    for message in grib.messages(path):
+def _read_grib(path: Path) -> tuple[Array, FileGrid]:
+    for message in grib.read_messages(path):
         short = str(message["shortName"])
         if short in _RELIEF and str(message["typeOfLevel"]) in ("surface", "meanSea"):
-            height, grid = grib.field_of(message, path, {})
+            height, grid = grib.read_field(message, path, {})
             return (height / np.float32(_GRAVITY) if short == "z" else height), grid
     raise ReadError(path, f"no message is a height of the ground ({', '.join(_RELIEF)} at the surface)")
 
 
-def _read_cf(path: Path) -> tuple[Array, Grid]:
+def _read_cf(path: Path) -> tuple[Array, FileGrid]:
     import cf_xarray  # noqa: F401 (adds .cf to xarray objects)
 
     with open_cf(path) as data:
         variable = _height_variable(data, path)
         guessed = variable.cf.guess_coord_axis()
-        axes = {dimension_of(guessed, key, other, path): ours for key, other, ours in _AXES}
+        axes = {find_dimension(guessed, key, other, path): ours for key, other, ours in _AXES}
         variable = variable.rename({old: new for old, new in axes.items() if old != new}).squeeze(drop=True)
-        crs = crs_of_variable(data, variable, path)
+        crs = read_crs(data, variable, path)
         if crs is None:
             raise ReadError(path, "states no place: neither a grid mapping nor degrees")
-        y, x = (np.asarray(axis_values(variable[axis], crs, path), np.float64) for axis in ("y", "x"))
-        return np.asarray(variable.transpose("y", "x").values, np.float32), Grid(y, x, in_metres(crs))
+        y, x = (np.asarray(read_axis(variable[axis], crs, path), np.float64) for axis in ("y", "x"))
+        return np.asarray(variable.transpose("y", "x").values, np.float32), FileGrid(y, x, to_metres(crs))
 
 
 _AXES = (("X", "longitude", "x"), ("Y", "latitude", "y"))

@@ -22,7 +22,7 @@ from hybridcast.core.grid import coarsened
 from hybridcast.datasets.registry import fetch, packaged, registry
 from hybridcast.errors import InputError, ReadError
 from hybridcast.radar import open_radar
-from hybridcast.radar._files import time_in_name
+from hybridcast.radar._files import parse_time_in_name
 from hybridcast.settings import from_table, read_toml
 
 #: Cells of the learned stage and of the evaluation, m: finer detail is gone after half an hour.
@@ -143,7 +143,7 @@ def _spans(radar: str | None, format_: str | None) -> tuple[_Span, ...]:
     How the time in a name and the times of the frames differ is learned from the first file that can be read.
     """
     files = [] if radar is None else sorted(glob.glob(radar))
-    named = [time_in_name(Path(file).name) for file in files]
+    named = [parse_time_in_name(Path(file).name) for file in files]
     if len(files) < 2 or any(time is None for time in named):
         return ()
     for file, name in zip(files, named, strict=True):

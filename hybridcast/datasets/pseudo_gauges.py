@@ -19,8 +19,8 @@ from scipy import ndimage
 
 from hybridcast.core.field import crs_of, metres_per_cell, time_step
 from hybridcast.errors import InputError
-from hybridcast.stations.collocation import NO_OFFSET, radar_values
-from hybridcast.stations.interpolation import cell_kilometres
+from hybridcast.stations.collocation import NO_OFFSET, sample_radar_at
+from hybridcast.stations.interpolation import cells_in_kilometres
 from hybridcast.stations.schema import station_reports
 
 Floats = NDArray[np.float32]
@@ -93,7 +93,7 @@ def pseudo_gauges(
     resolution = generator.choice(settings.resolution, count)
     fault = np.where(generator.random(count) < settings.broken, generator.integers(1, len(BROKEN), count), 0)
     empty = _reports(np.full((count, ends.size), np.nan), ends, interval, truth, places, {})
-    rates = radar_values(empty, truth, places, NO_OFFSET)
+    rates = sample_radar_at(empty, truth, places, NO_OFFSET)
     rates = _with_errors(rates, resolution, settings, generator)
     rates = _with_faults(rates, fault, generator)
     rates[generator.random(rates.shape) < settings.missing] = np.nan
@@ -204,7 +204,7 @@ def simulated_radar_bias(
         The biased field, whose attributes say that its bias is simulated, and the factor, float32, shape ``(y, x)``.
     """
     shape = radar.shape[-2:]
-    at = cell_kilometres(radar).reshape(*shape, 2)
+    at = cells_in_kilometres(radar).reshape(*shape, 2)
     middle = at[shape[0] // 2, shape[1] // 2]
     away = np.sum((at - middle) ** 2, axis=-1)
     spacing = max(float(at[min(1, shape[0] - 1), 0, 0]), 1e-3)

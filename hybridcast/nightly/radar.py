@@ -23,7 +23,7 @@ from hybridcast.errors import InputError, InputWarning, NoFramesError
 from hybridcast.forecasting import HISTORY
 from hybridcast.nightly.config import RegionSettings
 from hybridcast.radar import open_radar
-from hybridcast.radar._files import time_in_name
+from hybridcast.radar._files import parse_time_in_name
 
 Times = NDArray[np.datetime64]
 
@@ -62,7 +62,7 @@ def find_files(region: RegionSettings, date: str) -> list[Path]:
 
 def _around(files: list[Path], first: np.datetime64, last: np.datetime64) -> list[Path]:
     """Leave out files whose names tell that they are of another time; one may hold all up to the next one's time."""
-    named = {file: time_in_name(file.name) for file in files}
+    named = {file: parse_time_in_name(file.name) for file in files}
     times = np.unique(np.array([time for time in named.values() if time is not None], dtype="datetime64[ns]"))
     reach = max(HOUR, np.median(np.diff(times))) if times.size > 1 else np.timedelta64(1, "D")
     return [file for file, time in named.items() if time is None or first - reach <= time <= last + reach]

@@ -1,8 +1,8 @@
 """Fields of numerical weather prediction: from files of model runs to the radar's grid.
 
-`open_nwp` reads, `available` keeps the runs that were there at the issue time, `on_radar_grid` interpolates, and
-`steering_wind` is a first guess of the motion. The contract is in `hybridcast.nwp.schema`; `hybridcast.predictors.nwp`
-makes predictors of the fields.
+`open_nwp` reads files, `select_available_runs` keeps the runs that were available at the issue time, `regrid_to_radar`
+interpolates them, and `steering_wind` is a first guess of the motion. The schema of the fields is described in
+`hybridcast.nwp.schema`; `hybridcast.predictors.nwp` computes predictors from them.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ import xarray as xr
 
 from hybridcast.core.readers import PathLike, expand, loaded, named, reading, recognised
 from hybridcast.errors import InputWarning, ReadError
-from hybridcast.nwp.assembly import NwpFormat, Piece, assembled
-from hybridcast.nwp.availability import available
-from hybridcast.nwp.regrid import on_radar_grid
-from hybridcast.nwp.schema import check_nwp, model_fields
+from hybridcast.nwp.assembly import NwpFormat, Piece, assemble
+from hybridcast.nwp.availability import select_available_runs
+from hybridcast.nwp.regrid import regrid_to_radar
+from hybridcast.nwp.schema import check_nwp, nwp_fields
 from hybridcast.nwp.steering import steering_wind
-from hybridcast.radar._files import head_of
+from hybridcast.radar._files import read_head
 
 __all__ = [
     "NwpFormat",
-    "available",
     "check_nwp",
     "formats",
-    "model_fields",
-    "on_radar_grid",
+    "nwp_fields",
     "open_nwp",
+    "regrid_to_radar",
+    "select_available_runs",
     "steering_wind",
 ]
 
@@ -95,7 +95,7 @@ def open_nwp(
         attrs["unreadable_files"] = "; ".join(str(lost) for lost in bad)
     for lost in bad:
         warnings.warn(f"left out, what it holds is missing: {lost}", InputWarning, stacklevel=2)
-    return assembled(pieces, attrs)
+    return assemble(pieces, attrs)
 
 
 def _read(path: Path, format: str | NwpFormat | None) -> tuple[str, list[Piece]]:
@@ -109,12 +109,12 @@ def _reader_for(path: Path, format: str | NwpFormat | None) -> NwpFormat:
     chosen = named(format, known)
     if chosen is not None:
         return chosen
-    head = head_of(path)
+    head = read_head(path)
     reader = recognised(path, head, known)
     if reader is not None:
         return reader
     raise ReadError(
         path,
         f"no known format of model fields (starts with {head[:12]!r}); known are {', '.join(known)}. Give arrays to "
-        "hybridcast.nwp.model_fields",
+        "hybridcast.nwp.nwp_fields",
     )

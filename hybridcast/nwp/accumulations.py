@@ -14,7 +14,7 @@ ROUNDING = 0.02
 RESET = 0.5
 
 
-def rates_of(sums: dict[Step, Array]) -> dict[Step, Array]:
+def rates_from_accumulations(sums: dict[Step, Array]) -> dict[Step, Array]:
     """Make rates of sums of one run.
 
     For each end of a step the sum over the shortest time is taken: one of the file, or the difference to the sum from
@@ -35,7 +35,7 @@ def rates_of(sums: dict[Step, Array]) -> dict[Step, Array]:
     --------
     >>> hours = [np.timedelta64(k, "h") for k in range(3)]
     >>> since_start = {(hours[0], hours[1]): np.float32([2]), (hours[0], hours[2]): np.float32([5])}
-    >>> [rate.tolist() for rate in rates_of(since_start).values()]
+    >>> [rate.tolist() for rate in rates_from_accumulations(since_start).values()]
     [[2.0], [3.0]]
     """
     rates: dict[Step, Array] = {}

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from hybridcast.core.types import Array
 from hybridcast.errors import InputError
-from hybridcast.nwp.accumulations import rates_of
-from hybridcast.nwp.schema import RATE, WIND, model_fields
-from hybridcast.nwp.wind import north_of, turned
+from hybridcast.nwp.accumulations import rates_from_accumulations
+from hybridcast.nwp.schema import RATE, WIND, nwp_fields
+from hybridcast.nwp.wind import north_direction, rotate_wind
 
 #: Precipitation since some time, mm; a rate is made of it.
 AMOUNT = "precipitation_amount"
@@ -33,7 +33,7 @@ HIGHEST = 3000.0
 _SAME_GRID = 1e-3  # of a cell
 
 
-class Grid(NamedTuple):
+class FileGrid(NamedTuple):
     """Where the cells of a file are: rows and columns as the arrays run."""
 
     y: NDArray[np.float64]
@@ -55,7 +55,7 @@ class Piece(NamedTuple):
     """The lead time."""
     values: Array
     """``(y, x)``, in the units of the contract; mm for an amount."""
-    grid: Grid
+    grid: FileGrid
 
 
 @runtime_checkable
@@ -75,7 +75,7 @@ class NwpFormat(Protocol):
         ...
 
 
-def assembled(pieces: Sequence[Piece], attrs: dict[str, str]) -> xr.Dataset:
+def assemble(pieces: Sequence[Piece], attrs: dict[str, str]) -> xr.Dataset:
     """Put the pieces of one model together.
 
     Parameters
@@ -105,7 +105,7 @@ def assembled(pieces: Sequence[Piece], attrs: dict[str, str]) -> xr.Dataset:
     levels[RATE] = "surface"
     if left_out:
         attrs = attrs | {"left_out": "; ".join(left_out)}
-    return model_fields(
+    return nwp_fields(
         variables, reference_time=runs, lead_time=leads, y=grid.y, x=grid.x, crs=grid.crs, levels=levels, attrs=attrs
     )
 
@@ -117,10 +117,10 @@ def _stacked(pieces: list[Piece], runs: NDArray[np.datetime64], leads: NDArray[n
     return values
 
 
-def _one_grid(pieces: Sequence[Piece]) -> Grid:
+def _one_grid(pieces: Sequence[Piece]) -> FileGrid:
     first = pieces[0].grid
     for piece in pieces:
-        if piece.grid is not first and not same_grid(piece.grid, first):
+        if piece.grid is not first and not is_same_grid(piece.grid, first):
             raise InputError(
                 f"{pieces[0].name} has {_size(first)}, {piece.name} {_size(piece.grid)}",
                 "one Dataset is of one model on one grid",
@@ -129,11 +129,11 @@ def _one_grid(pieces: Sequence[Piece]) -> Grid:
     return first
 
 
-def _size(grid: Grid) -> str:
+def _size(grid: FileGrid) -> str:
     return f"{grid.y.size} x {grid.x.size} cells from ({grid.y[0]:g}, {grid.x[0]:g})"
 
 
-def same_grid(a: Grid, b: Grid) -> bool:
+def is_same_grid(a: FileGrid, b: FileGrid) -> bool:
     """Tell whether two grids have the same cells."""
     for va, vb in ((a.y, b.y), (a.x, b.x)):
         if va.size != vb.size or np.abs(va - vb).max() > _SAME_GRID * max(abs(float(np.diff(va).mean())), 1e-9):
@@ -166,7 +166,7 @@ def _family(name: str) -> str:
 
 def _rank(family: str, level: str) -> tuple[int, float]:
     """Order levels: of the wind those close to 700 hPa, then the highest; of all else those close to the ground."""
-    pressure, height = level_number(level, "hPa"), level_number(level, "m above ground")
+    pressure, height = parse_level(level, "hPa"), parse_level(level, "m above ground")
     if family == "wind":
         if pressure is not None:
             return 0, abs(pressure - STEERING)
@@ -174,12 +174,12 @@ def _rank(family: str, level: str) -> tuple[int, float]:
     return (1, -pressure) if pressure is not None else (0, height or 0.0)
 
 
-def level_number(level: str, unit: str) -> float | None:
+def parse_level(level: str, unit: str) -> float | None:
     """Return the number of a level such as "700 hPa" in `unit`; None if it is another kind of level.
 
     Examples
     --------
-    >>> level_number("10 m above ground", "m above ground"), level_number("surface", "hPa")
+    >>> parse_level("10 m above ground", "m above ground"), parse_level("surface", "hPa")
     (10.0, None)
     """
     match = re.fullmatch(rf"([\d.]+) {unit}", level)
@@ -189,7 +189,7 @@ def level_number(level: str, unit: str) -> float | None:
 # --- wind and rates -------------------------------------------------------------------------------------------
 
 
-def _along_grid(pieces: list[Piece], grid: Grid) -> list[Piece]:
+def _along_grid(pieces: list[Piece], grid: FileGrid) -> list[Piece]:
     """Turn winds given towards east and north to the axes of the grid."""
     parts: dict[tuple[np.datetime64, np.timedelta64], dict[str, Piece]] = defaultdict(dict)
     for piece in pieces:
@@ -201,9 +201,9 @@ def _along_grid(pieces: list[Piece], grid: Grid) -> list[Piece]:
         if len(both) < 2:
             continue  # one part alone has no direction
         if north is None:
-            north = north_of(grid.crs, *np.meshgrid(grid.x, grid.y))
+            north = north_direction(grid.crs, *np.meshgrid(grid.x, grid.y))
         east, northward = (both[name] for name in EARTH_WIND)
-        u, v = turned(east.values, northward.values, None, north)
+        u, v = rotate_wind(east.values, northward.values, None, north)
         turned_pieces += [east._replace(name="x_wind", values=u), northward._replace(name="y_wind", values=v)]
     return [piece for piece in pieces if piece.name not in EARTH_WIND] + turned_pieces
 
@@ -218,6 +218,6 @@ def _as_rates(pieces: Iterable[Piece]) -> list[Piece]:
     made: list[Piece] = []
     for group in amounts.values():
         sums = {(piece.start, piece.end): piece.values for piece in group}
-        for (start, end), rate in rates_of(sums).items():
+        for (start, end), rate in rates_from_accumulations(sums).items():
             made.append(group[0]._replace(name=RATE, start=start, end=end, values=rate))
     return made + [piece for piece in pieces if piece.name != AMOUNT]

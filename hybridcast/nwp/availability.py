@@ -19,7 +19,7 @@ DELAY = np.timedelta64(3, "h")
 MOST = 3
 
 
-def available(
+def select_available_runs(
     nwp: xr.Dataset, issue_time: datetime | str | np.datetime64, delay: np.timedelta64 = DELAY, *, most: int = MOST
 ) -> xr.Dataset:
     """Keep the runs that were available at the issue time and still look beyond it, newest first.
@@ -48,12 +48,12 @@ def available(
 
     Examples
     --------
-    >>> from hybridcast.nwp.schema import model_fields
+    >>> from hybridcast.nwp.schema import nwp_fields
     >>> runs = np.datetime64("2020-01-01T00") + np.arange(4) * np.timedelta64(3, "h")
     >>> wind = np.zeros((4, 12, 2, 2), np.float32)
-    >>> nwp = model_fields({"x_wind": wind, "y_wind": wind}, reference_time=runs, y=[0, 1000], x=[0, 1000], crs=None,
+    >>> nwp = nwp_fields({"x_wind": wind, "y_wind": wind}, reference_time=runs, y=[0, 1000], x=[0, 1000], crs=None,
     ...                    lead_time=np.arange(12) * np.timedelta64(1, "h"))
-    >>> kept = available(nwp, "2020-01-01T11:30", np.timedelta64(2, "h"))
+    >>> kept = select_available_runs(nwp, "2020-01-01T11:30", np.timedelta64(2, "h"))
     >>> kept.attrs["runs"]
     '2020-01-01T09:00:00Z (2.5 h old); 2020-01-01T06:00:00Z (5.5 h old); 2020-01-01T03:00:00Z (8.5 h old)'
     >>> kept.attrs["left_out_runs"]

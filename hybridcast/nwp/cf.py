@@ -16,11 +16,11 @@ import numpy as np
 import xarray as xr
 
 from hybridcast.errors import ReadError
-from hybridcast.nwp.assembly import AMOUNT, EARTH_WIND, Grid, Piece
+from hybridcast.nwp.assembly import AMOUNT, EARTH_WIND, FileGrid, Piece
 from hybridcast.nwp.schema import CAPE, RATE, VARIABLES
-from hybridcast.nwp.units import in_units
-from hybridcast.radar._crs import in_metres
-from hybridcast.radar.cf import AMOUNTS, RATES, axis_values, crs_of_variable, dimension_of, open_cf
+from hybridcast.nwp.units import convert_units
+from hybridcast.radar._crs import to_metres
+from hybridcast.radar.cf import AMOUNTS, RATES, find_dimension, open_cf, read_axis, read_crs
 from hybridcast.radar.cf import recognises as recognises
 
 NAME = "cf"
@@ -52,7 +52,7 @@ def read(path: Path) -> list[Piece]:
             raise ReadError(
                 path,
                 f"no variable with a standard_name of {', '.join(_NAMES)}; it holds {listed}. Set standard_name and "
-                "units of what you have, or give arrays to hybridcast.nwp.model_fields",
+                "units of what you have, or give arrays to hybridcast.nwp.nwp_fields",
             )
         return pieces
 
@@ -61,13 +61,13 @@ def _pieces(data: xr.Dataset, variable: xr.DataArray, name: str, path: Path) -> 
     import cf_xarray  # noqa: F401 (adds .cf to xarray objects)
 
     guessed = variable.cf.guess_coord_axis()
-    axes = {dimension_of(guessed, key, other, path): ours for key, other, ours in _AXES}
+    axes = {find_dimension(guessed, key, other, path): ours for key, other, ours in _AXES}
     variable = variable.rename({old: new for old, new in axes.items() if old != new})
-    crs = crs_of_variable(data, variable, path)
-    grid = Grid(
-        np.asarray(axis_values(variable["y"], crs, path)),
-        np.asarray(axis_values(variable["x"], crs, path)),
-        None if crs is None else in_metres(crs),
+    crs = read_crs(data, variable, path)
+    grid = FileGrid(
+        np.asarray(read_axis(variable["y"], crs, path)),
+        np.asarray(read_axis(variable["x"], crs, path)),
+        None if crs is None else to_metres(crs),
     )
     times, units = _times(variable, path), str(variable.attrs.get("units", ""))
     others = [dim for dim in variable.dims if dim not in ("y", "x")]
@@ -76,7 +76,7 @@ def _pieces(data: xr.Dataset, variable: xr.DataArray, name: str, path: Path) -> 
         one = variable.isel(at)
         run, end = _run_and_lead(one, times, path)
         start = _start(data, one, times, at, run) if name in (AMOUNT, RATE) else end
-        values = in_units(name, np.asarray(one.transpose("y", "x").values, np.float32), units, path)
+        values = convert_units(name, np.asarray(one.transpose("y", "x").values, np.float32), units, path)
         yield Piece(name, _level(one, path), run, start, end, values, grid)
 
 

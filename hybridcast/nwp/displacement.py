@@ -33,7 +33,7 @@ _LEAST_KNOWN = 0.2
 _LEAST_VARIANCE = 0.05
 
 
-def displacement(model: Array, radar: Array, cell: Cell) -> Array:
+def estimate_displacement(model: Array, radar: Array, cell: Cell) -> Array:
     """Find where the model's rain has to be moved to lie on the radar's.
 
     Parameters
@@ -52,7 +52,7 @@ def displacement(model: Array, radar: Array, cell: Cell) -> Array:
     --------
     >>> rain = np.zeros((64, 64), np.float32)
     >>> rain[24:30, 20:28] = 5
-    >>> found = displacement(rain, np.roll(rain, 8, axis=1), (2.0, 2.0))
+    >>> found = estimate_displacement(rain, np.roll(rain, 8, axis=1), (2.0, 2.0))
     >>> bool(abs(found[0, 27, 24] - 16) < 3), bool(abs(found[1, 27, 24]) < 1)
     (True, True)
     """

@@ -19,10 +19,10 @@ import pyproj
 
 from hybridcast.core.types import Array
 from hybridcast.errors import ReadError
-from hybridcast.nwp.assembly import AMOUNT, EARTH_WIND, Grid, Piece
+from hybridcast.nwp.assembly import AMOUNT, EARTH_WIND, FileGrid, Piece
 from hybridcast.nwp.schema import CAPE, HUMIDITY, RATE, WIND
-from hybridcast.nwp.units import in_units
-from hybridcast.nwp.wind import earth_of
+from hybridcast.nwp.units import convert_units
+from hybridcast.nwp.wind import geodetic_crs
 
 NAME = "grib"
 DESCRIPTION = "model fields in GRIB 1 or 2"
@@ -66,14 +66,14 @@ def recognises(path: Path, head: bytes) -> bool:
 def read(path: Path) -> list[Piece]:
     """Read all messages that the contract knows."""
     found: list[tuple[int, Piece]] = []
-    grids: dict[tuple[Any, ...], Grid] = {}
-    for message in messages(path):
+    grids: dict[tuple[Any, ...], FileGrid] = {}
+    for message in read_messages(path):
         relative = bool(message.get("uvRelativeToGrid", 0))
         short = str(message["shortName"])
         name = _name(short, relative)
         if name is None or message.get("stepType") in ("min", "diff"):
             continue
-        values, grid = field_of(message, path, grids)
+        values, grid = read_field(message, path, grids)
         found.append((_ORDER.get(short, 0), _piece(message, name, values, grid, path)))
     return _preferred(found)
 
@@ -87,7 +87,7 @@ def _preferred(found: list[tuple[int, Piece]]) -> list[Piece]:
     return [piece for order, piece in found if order == first[piece.name, piece.level]]
 
 
-def messages(path: Path) -> Iterator[Any]:
+def read_messages(path: Path) -> Iterator[Any]:
     """Return the messages of a file, mappings of ecCodes' keys; `ReadError` if it is truncated or damaged."""
     from cfgrib import FileStream  # only now, so that pyproj, whose PROJ is another one, is there first
 
@@ -108,13 +108,13 @@ def _name(short: str, relative: bool) -> str | None:
     return _NAMES.get(short)
 
 
-def _piece(message: Any, name: str, values: Array, grid: Grid, path: Path) -> Piece:
+def _piece(message: Any, name: str, values: Array, grid: FileGrid, path: Path) -> Piece:
     level = _LEVELS.get(str(message["typeOfLevel"]), str(message["typeOfLevel"])).format(float(message["level"]))
     run = _run(int(message["dataDate"]), int(message["dataTime"]))
     message["stepUnits"] = "s"
     start, end = (np.timedelta64(int(message[f"{which}Step:int"]), "s").astype("m8[ns]") for which in ("start", "end"))
     units = str(message["units"]).replace("**", "")
-    return Piece(name, level, run, start, end, in_units(name, values, units, path), grid)
+    return Piece(name, level, run, start, end, convert_units(name, values, units, path), grid)
 
 
 def _run(date: int, clock: int) -> np.datetime64:
@@ -125,7 +125,7 @@ def _run(date: int, clock: int) -> np.datetime64:
 # --- place ----------------------------------------------------------------------------------------------------
 
 
-def field_of(message: Any, path: Path, grids: dict[tuple[Any, ...], Grid]) -> tuple[Array, Grid]:
+def read_field(message: Any, path: Path, grids: dict[tuple[Any, ...], FileGrid]) -> tuple[Array, FileGrid]:
     """Return the values of a message, rows and columns as they run in the file, and its grid (kept in `grids`)."""
     kind = str(message["gridType"])
     if kind not in ("regular_ll", "rotated_ll", "lambert", "polar_stereographic", "mercator"):
@@ -142,7 +142,7 @@ def field_of(message: Any, path: Path, grids: dict[tuple[Any, ...], Grid]) -> tu
     return np.where(values == missing, np.nan, values).astype(np.float32), grid
 
 
-def _degrees(message: Any) -> Grid:
+def _degrees(message: Any) -> FileGrid:
     axes = []
     for axis, count in (("latitude", "Ny"), ("longitude", "Nx")):
         first, last = (float(message[f"{axis}Of{end}GridPointInDegrees"]) for end in ("First", "Last"))
@@ -152,7 +152,7 @@ def _degrees(message: Any) -> Grid:
     latitude, longitude = axes
     longitude = longitude - 360.0 * np.floor((longitude.mean() + 180.0) / 360.0)
     rotated = message["gridType"] == "rotated_ll"
-    return Grid(latitude, longitude, _rotated(message) if rotated else pyproj.CRS.from_epsg(4326))
+    return FileGrid(latitude, longitude, _rotated(message) if rotated else pyproj.CRS.from_epsg(4326))
 
 
 def _rotated(message: Any) -> pyproj.CRS:
@@ -167,15 +167,15 @@ def _rotated(message: Any) -> pyproj.CRS:
     )
 
 
-def _projected(message: Any) -> Grid:
+def _projected(message: Any) -> FileGrid:
     crs = pyproj.CRS.from_string(str(message["projTargetString"]))
-    to_grid = pyproj.Transformer.from_crs(earth_of(crs), crs, always_xy=True)
+    to_grid = pyproj.Transformer.from_crs(geodetic_crs(crs), crs, always_xy=True)
     longitude, latitude = (float(message[f"{axis}OfFirstGridPointInDegrees"]) for axis in ("longitude", "latitude"))
     x0, y0 = to_grid.transform(longitude, latitude)
     dx, dy = (_spacing(message, axis) for axis in "xy")
     dx = -dx if message["iScansNegatively"] else dx
     dy = dy if message["jScansPositively"] else -dy
-    return Grid(y0 + dy * np.arange(int(message["Ny"])), x0 + dx * np.arange(int(message["Nx"])), crs)
+    return FileGrid(y0 + dy * np.arange(int(message["Ny"])), x0 + dx * np.arange(int(message["Nx"])), crs)
 
 
 def _spacing(message: Any, axis: str) -> float:

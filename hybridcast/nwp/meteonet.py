@@ -22,7 +22,7 @@ import numpy as np
 
 from hybridcast.core.field import as_datetime64
 from hybridcast.errors import ReadError
-from hybridcast.nwp.assembly import Grid, Piece
+from hybridcast.nwp.assembly import FileGrid, Piece
 from hybridcast.nwp.schema import WIND
 from hybridcast.radar.meteonet_npz import PATCH, patch_axes
 
@@ -57,5 +57,5 @@ def read(path: Path) -> list[Piece]:
     run = time.astype("M8[D]").astype("M8[ns]")
     values = np.asarray(hundredths * np.float32(0.01), np.float32)
     return [
-        Piece(_PARTS[folder], LEVEL, run, time - run, time - run, values, Grid(*patch_axes(hundredths.shape), None))
+        Piece(_PARTS[folder], LEVEL, run, time - run, time - run, values, FileGrid(*patch_axes(hundredths.shape), None))
     ]

@@ -14,14 +14,14 @@ from hybridcast.core.field import GRID_MAPPING, check_same_grid, crs_of
 from hybridcast.core.types import Array, Doubles
 from hybridcast.errors import InputError
 from hybridcast.nwp.schema import RATE, WIND
-from hybridcast.nwp.wind import north_of, turned
+from hybridcast.nwp.wind import north_direction, rotate_wind
 
 DIMS = ("reference_time", "time", "y", "x")
 #: Lead times further apart than this are not bridged.
 LONGEST_GAP = np.timedelta64(6, "h")
 
 
-def on_radar_grid(nwp: xr.Dataset, field: xr.DataArray | xr.Dataset, times: ArrayLike) -> xr.Dataset:
+def regrid_to_radar(nwp: xr.Dataset, field: xr.DataArray | xr.Dataset, times: ArrayLike) -> xr.Dataset:
     """Interpolate model fields, linearly in space and in time.
 
     In time a rate, the mean over a step, belongs to the middle of the step: between middles it is interpolated, so
@@ -185,5 +185,5 @@ def _turn(values: dict[str, Array], places: _Places, nwp: xr.Dataset, field: xr.
     if model is None or radar is None or model == radar:
         return
     x, y = np.meshgrid(field["x"].values.astype(np.float64), field["y"].values.astype(np.float64))
-    norths = north_of(model, places.x, places.y), north_of(radar, x, y)
-    values["x_wind"], values["y_wind"] = turned(values["x_wind"], values["y_wind"], *norths)
+    norths = north_direction(model, places.x, places.y), north_direction(radar, x, y)
+    values["x_wind"], values["y_wind"] = rotate_wind(values["x_wind"], values["y_wind"], *norths)

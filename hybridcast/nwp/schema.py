@@ -56,7 +56,7 @@ VARIABLES = {
 }
 
 
-def model_fields(
+def nwp_fields(
     variables: dict[str, NDArray[np.float32]],
     *,
     reference_time: ArrayLike,
@@ -100,7 +100,7 @@ def model_fields(
     --------
     >>> runs = np.array(["2020-01-01T00", "2020-01-01T06"], "datetime64[h]")
     >>> wind = np.full((2, 3, 4, 5), 10, np.float32)
-    >>> nwp = model_fields({"x_wind": wind, "y_wind": wind}, reference_time=runs,
+    >>> nwp = nwp_fields({"x_wind": wind, "y_wind": wind}, reference_time=runs,
     ...                    lead_time=np.arange(3) * np.timedelta64(1, "h"), y=np.arange(4) * 2500.0,
     ...                    x=np.arange(5) * 2500.0, crs="EPSG:3035", levels={"x_wind": "700 hPa"})
     >>> dict(nwp.sizes), nwp.x_wind.attrs["level"]
@@ -117,10 +117,10 @@ def model_fields(
     if wrong:
         raise InputError(f"shapes are {wrong}", f"all are {shape}, {DIMS}", "Transpose them, fill lead times with NaN")
     data = xr.Dataset({name: (DIMS, values) for name, values in variables.items()}, coords=coords, attrs=attrs or {})
-    return check_nwp(described(with_crs_of(data, crs), levels or {}))
+    return check_nwp(add_metadata(add_crs(data, crs), levels or {}))
 
 
-def with_crs_of(data: xr.Dataset, crs: pyproj.CRS | str | None) -> xr.Dataset:
+def add_crs(data: xr.Dataset, crs: pyproj.CRS | str | None) -> xr.Dataset:
     """Return a Dataset the grid mapping of a CRS and the attributes of y and x that follow from it."""
     axes = xr.DataArray(
         np.zeros((data.sizes["y"], data.sizes["x"])), dims=("y", "x"), coords={k: data[k] for k in "yx"}
@@ -129,7 +129,7 @@ def with_crs_of(data: xr.Dataset, crs: pyproj.CRS | str | None) -> xr.Dataset:
     return data.assign_coords({name: placed.coords[name] for name in placed.coords})
 
 
-def described(data: xr.Dataset, levels: dict[str, str]) -> xr.Dataset:
+def add_metadata(data: xr.Dataset, levels: dict[str, str]) -> xr.Dataset:
     """Return variables and times the attributes that CF and the contract ask for."""
     mapping = {"grid_mapping": GRID_MAPPING} if GRID_MAPPING in data.coords else {}
     for name, variable in data.data_vars.items():
@@ -170,7 +170,7 @@ def check_nwp(nwp: xr.Dataset) -> xr.Dataset:
         raise InputError(
             f"found {type(nwp).__name__}",
             "model fields are an xarray.Dataset",
-            "Open files with hybridcast.nwp.open_nwp(paths), or build one with hybridcast.nwp.model_fields(...)",
+            "Open files with hybridcast.nwp.open_nwp(paths), or build one with hybridcast.nwp.nwp_fields(...)",
         )
     names = [name for name in VARIABLES if name in nwp.data_vars]
     if not names:

@@ -18,7 +18,7 @@ def steering_wind(nwp_on_grid: xr.Dataset | None, time: np.datetime64) -> xr.Dat
     Parameters
     ----------
     nwp_on_grid
-        What `on_radar_grid` gave, or None.
+        What `regrid_to_radar` gave, or None.
     time
         One of its times, UTC.
 

@@ -31,7 +31,7 @@ _FACTORS = {
 }
 
 
-def in_units(name: str, values: Array, units: str, path: Path) -> Array:
+def convert_units(name: str, values: Array, units: str, path: Path) -> Array:
     """Return values of a variable in the units of the contract (mm for an amount); `ReadError` for units unknown.
 
     Rates below zero, which packed numbers make, are dry.

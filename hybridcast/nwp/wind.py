@@ -11,7 +11,7 @@ from hybridcast.core.types import Array, Doubles
 _NORTH = 1e-3
 
 
-def north_of(crs: pyproj.CRS | None, x: Doubles, y: Doubles) -> Array | None:
+def north_direction(crs: pyproj.CRS | None, x: Doubles, y: Doubles) -> Array | None:
     """Return the direction of north along the axes of a grid.
 
     Parameters
@@ -30,13 +30,13 @@ def north_of(crs: pyproj.CRS | None, x: Doubles, y: Doubles) -> Array | None:
     --------
     East of the central meridian north leans to the left on a polar stereographic map of the northern hemisphere:
 
-    >>> north = north_of(pyproj.CRS("EPSG:3995"), np.array([1e6]), np.array([-2e6]))
+    >>> north = north_direction(pyproj.CRS("EPSG:3995"), np.array([1e6]), np.array([-2e6]))
     >>> [round(float(part), 2) for part in north[:, 0]]
     [-0.45, 0.89]
     """
     if crs is None or (crs.is_geographic and not crs.is_derived):
         return None
-    to_earth = pyproj.Transformer.from_crs(crs, earth_of(crs), always_xy=True)
+    to_earth = pyproj.Transformer.from_crs(crs, geodetic_crs(crs), always_xy=True)
     longitude, latitude = to_earth.transform(x, y)
     # towards the equator at the pole's side, so that no latitude goes beyond 90
     step = np.where(latitude < 0, _NORTH, -_NORTH)
@@ -47,13 +47,13 @@ def north_of(crs: pyproj.CRS | None, x: Doubles, y: Doubles) -> Array | None:
     return np.asarray(along / np.hypot(along[0], along[1]), np.float32)
 
 
-def earth_of(crs: pyproj.CRS) -> pyproj.CRS:
+def geodetic_crs(crs: pyproj.CRS) -> pyproj.CRS:
     """Return longitude and latitude on the globe of a CRS: of a rotated grid those that are not rotated."""
     base = crs.source_crs if crs.is_derived else crs.geodetic_crs
     return pyproj.CRS.from_epsg(4326) if base is None else base
 
 
-def turned(u: Array, v: Array, north_from: Array | None, north_to: Array | None) -> tuple[Array, Array]:
+def rotate_wind(u: Array, v: Array, north_from: Array | None, north_to: Array | None) -> tuple[Array, Array]:
     """Turn a wind from the axes of one grid to those of another, at the same places.
 
     Parameters
@@ -61,7 +61,7 @@ def turned(u: Array, v: Array, north_from: Array | None, north_to: Array | None)
     u, v
         Along x and y of the first grid, any shape that ends with that of the directions.
     north_from, north_to
-        What `north_of` gives on either grid; None where the axes point to east and north.
+        What `north_direction` gives on either grid; None where the axes point to east and north.
 
     Returns
     -------

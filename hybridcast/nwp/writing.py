@@ -36,10 +36,10 @@ def save_nwp(nwp: xr.Dataset, path: str | Path) -> Path:
     Examples
     --------
     >>> import tempfile
-    >>> from hybridcast.nwp import model_fields, open_nwp
+    >>> from hybridcast.nwp import nwp_fields, open_nwp
     >>> rain = np.ones((1, 2, 3, 4), np.float32)
     >>> hours = np.arange(1, 3) * np.timedelta64(1, "h")
-    >>> nwp = model_fields({"precipitation_rate": rain}, reference_time=[np.datetime64("2020-01-01")], lead_time=hours,
+    >>> nwp = nwp_fields({"precipitation_rate": rain}, reference_time=[np.datetime64("2020-01-01")], lead_time=hours,
     ...                    y=np.arange(3) * 2500.0, x=np.arange(4) * 2500.0, crs="EPSG:3035")
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     dict(open_nwp(save_nwp(nwp, Path(folder) / "run.nc")).sizes)

@@ -17,7 +17,7 @@ from scipy import ndimage
 from hybridcast.core.field import metres_per_cell
 from hybridcast.core.grid import decibels, known_mean, local_correlation, window_mean, window_size
 from hybridcast.core.types import Array, Cell
-from hybridcast.nwp.displacement import displacement
+from hybridcast.nwp.displacement import estimate_displacement
 from hybridcast.nwp.schema import CAPE, HUMIDITY, RATE, WIND
 
 MEANS = (8, 32)
@@ -75,7 +75,7 @@ def compute_nwp_predictors(
     Parameters
     ----------
     nwp_on_grid
-        What `hybridcast.nwp.on_radar_grid` gave at `nwp_field_times`, from runs that were `available`; or None.
+        What `hybridcast.nwp.regrid_to_radar` gave at `nwp_field_times`, selected by `select_available_runs`; or None.
     recent
         Precipitation field up to the issue time, its last time, on cells of about 2 km.
     lead_times
@@ -197,7 +197,7 @@ def _against_radar(planes: dict[str, Array], runs: xr.Dataset, recent: xr.DataAr
     if not (np.isfinite(model) & np.isfinite(latest)).any():
         return nothing
     planes["nwp_error_32"][:] = _local(lambda m, r: m - r, model, latest, cell)
-    shift = displacement(model, latest, cell)
+    shift = estimate_displacement(model, latest, cell)
     ones = (np.isfinite(model) & np.isfinite(latest)).astype(np.float32)
     planes["nwp_displacement"][:] = _where_known(np.hypot(*shift), window_mean(ones, SKILL_WIDTH, cell))
     return shift

@@ -18,17 +18,17 @@ from hybridcast.core.types import MINUTE, Array
 from hybridcast.errors import InputError
 from hybridcast.motion.estimate import MotionMethod
 from hybridcast.motion.wind_guidance import GuidedFlow
-from hybridcast.nwp.availability import DELAY, available
-from hybridcast.nwp.regrid import on_radar_grid
+from hybridcast.nwp.availability import DELAY, select_available_runs
+from hybridcast.nwp.regrid import regrid_to_radar
 from hybridcast.nwp.schema import RATE, WIND
 from hybridcast.nwp.steering import steering_wind
 from hybridcast.predictors.nwp import compute_nwp_predictors, nwp_field_times
 from hybridcast.predictors.stations import compute_station_predictors
 from hybridcast.predictors.terrain import compute_terrain_predictors
 from hybridcast.stations.clock import clock_offset
-from hybridcast.stations.collocation import places_on
-from hybridcast.stations.quality import checked_reports
-from hybridcast.stations.schema import check_stations, interval_of, known_at
+from hybridcast.stations.collocation import collocate
+from hybridcast.stations.quality import quality_control
+from hybridcast.stations.schema import check_stations, get_interval, select_available_reports
 from hybridcast.terrain import terrain_dataset
 
 #: Reports older than this, or than two of their intervals, tell nothing of now.
@@ -115,7 +115,7 @@ def select_sources(
 def _runs_at(nwp: xr.Dataset | None, recent: xr.DataArray, delay: np.timedelta64) -> _Found:
     if nwp is None:
         return _Found(None)
-    kept = available(nwp, recent["time"].values[-1], delay)
+    kept = select_available_runs(nwp, recent["time"].values[-1], delay)
     left_out = [f"nwp run {run}" for run in kept.attrs["left_out_runs"].split("; ") if run != "none"]
     if not kept.sizes["reference_time"]:
         return _Found(None, left_out=left_out or ["nwp (holds no run)"])
@@ -134,7 +134,7 @@ def _not_over(nwp: xr.Dataset, recent: xr.DataArray) -> str:
     if crs_of(nwp) is None or crs_of(recent) is None:
         return "the place of the radar is not known" if crs_of(nwp) is not None else "its place is not known"
     few = recent.isel(time=-1)[:: max(1, recent.sizes["y"] // 8), :: max(1, recent.sizes["x"] // 8)]
-    here = on_radar_grid(nwp, few, nwp["reference_time"].values[0] + nwp["lead_time"].values)
+    here = regrid_to_radar(nwp, few, nwp["reference_time"].values[0] + nwp["lead_time"].values)
     known = any(np.isfinite(values.values).any() for values in here.data_vars.values())
     return "" if known else "it lies elsewhere"
 
@@ -158,21 +158,21 @@ def _reports_at(stations: xr.Dataset | None, recent: xr.DataArray) -> _Found:
     if stations is None:
         return _Found(None)
     issue = recent["time"].values[-1]
-    known = known_at(check_stations(stations), issue)
+    known = select_available_reports(check_stations(stations), issue)
     known = known.isel(time=known["time"].values >= recent["time"].values[0])
     if "x" not in known.coords and crs_of(recent) is None:
         return _Found(None, left_out=["stations (the place of the radar is not known)"])
-    inside = np.isfinite(places_on(known, recent)).all(axis=1)
+    inside = np.isfinite(collocate(known, recent)).all(axis=1)
     if not inside.any():
         return _Found(None, left_out=[f"stations ({known.sizes['station']}, none of them on the radar's grid)"])
     known = known.isel(station=inside)
     later = determine_clock_offset(known, recent)
-    reports, quality = checked_reports(known, recent, offset=later)
+    reports, quality = quality_control(known, recent, offset=later)
     reported = np.isfinite(reports[NAME].values).any(axis=0)
     if not reported.any():
         return _Found(None, left_out=[f"stations ({quality}; no report is left)"])
     age = (issue - reports["time"].values[reported][-1]) / MINUTE
-    if age > max(STALE / MINUTE, 2 * interval_of(reports) / MINUTE):
+    if age > max(STALE / MINUTE, 2 * get_interval(reports) / MINUTE):
         return _Found(None, left_out=[f"stations (the last report is {age:g} min old)"])
     count = int(np.isfinite(reports[NAME].values).any(axis=1).sum())
     clock = f", rain {later / MINUTE:g} min later than by the radar's clock" if later else ""
@@ -228,7 +228,7 @@ def compute_source_predictors(
         return None
     planes: dict[str, Array] = {}
     if sources.nwp is not None:
-        there = on_radar_grid(sources.nwp, recent, nwp_field_times(recent, lead_times))
+        there = regrid_to_radar(sources.nwp, recent, nwp_field_times(recent, lead_times))
         planes |= compute_nwp_predictors(there, recent, lead_times)
     if sources.terrain is not None:
         u, v = (motion[name].transpose("y", "x").values for name in ("u", "v"))
@@ -245,7 +245,7 @@ def compute_guidance_wind(sources: Sources, recent: xr.DataArray) -> xr.Dataset 
     if sources.nwp is None or not set(WIND) <= set(sources.nwp.data_vars):
         return None
     issue = recent["time"].values[-1]
-    return steering_wind(on_radar_grid(sources.nwp[list(WIND)], recent, [issue]), issue)
+    return steering_wind(regrid_to_radar(sources.nwp[list(WIND)], recent, [issue]), issue)
 
 
 def add_wind_guidance(method: MotionMethod, sources: Sources, recent: xr.DataArray) -> MotionMethod:

@@ -13,9 +13,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.core.field import NAME
-from hybridcast.stations.collocation import NO_OFFSET, kilometres, places_on, radar_values
-from hybridcast.stations.interpolation import Nearest, cell_kilometres, nearest, weighted_mean
-from hybridcast.stations.schema import interval_of
+from hybridcast.stations.collocation import NO_OFFSET, collocate, positions_in_kilometres, sample_radar_at
+from hybridcast.stations.interpolation import Neighbours, average_neighbours, cells_in_kilometres, find_nearest
+from hybridcast.stations.schema import get_interval
 
 Floats = NDArray[np.float32]
 
@@ -121,18 +121,18 @@ def compute_station_predictors(
     spoken = None if stations is None else recent_reports(stations, recent, offset=offset, settings=settings)
     if spoken is None:
         return {name: np.full(shape, np.nan, np.float32) for name, _, _ in PLANES}
-    near = nearest(spoken.at, cell_kilometres(recent), settings.neighbours, settings.radius)
+    near = find_nearest(spoken.at, cells_in_kilometres(recent), settings.neighbours, settings.radius)
     weights = near.weights(settings.length) * np.exp(-spoken.age / np.float32(settings.age))[near.which]
     planes = {
-        "station_residual": weighted_mean(spoken.residual, near, weights, settings.prior),
-        "station_rate": weighted_mean(spoken.rate, near, weights),
-        "station_tendency": weighted_mean(spoken.tendency, near, weights, settings.prior),
+        "station_residual": average_neighbours(spoken.residual, near, weights, settings.prior),
+        "station_rate": average_neighbours(spoken.rate, near, weights),
+        "station_tendency": average_neighbours(spoken.tendency, near, weights, settings.prior),
         **_of_the_nearest(near, spoken.age, settings),
     }
     return {name: plane.reshape(shape) for name, plane in planes.items()}
 
 
-def _of_the_nearest(near: Nearest, age: Floats, settings: StationPredictorSettings) -> dict[str, Floats]:
+def _of_the_nearest(near: Neighbours, age: Floats, settings: StationPredictorSettings) -> dict[str, Floats]:
     there = np.isfinite(near.distance[:, 0])
     nan = np.float32(np.nan)
     return {
@@ -152,28 +152,28 @@ def recent_reports(
 
     Arguments are those of `compute_station_predictors`.
     """
-    now, interval = recent["time"].values[-1], interval_of(stations)
+    now, interval = recent["time"].values[-1], get_interval(stations)
     longest = max(settings.stale, settings.recent, 2 * settings.halves, 2 * _minutes(interval))
     ages = (now - stations["time"].values) / np.timedelta64(1, "m")
     there = (ages >= 0) & (ages < longest)
     if not there.any() or not stations.sizes["station"]:
         return None
     late = stations.isel(time=there)
-    ages, places = ages[there], places_on(late, recent)
+    ages, places = ages[there], collocate(late, recent)
     rates = late[NAME].values
     age = np.where(np.isfinite(rates), ages, np.inf).min(axis=1)
     reporting = (age <= max(settings.stale, _minutes(interval))) & np.isfinite(places).all(axis=-1)
     if not reporting.any():
         return None
     rates, places = rates[reporting], places[reporting]
-    seen = radar_values(late, recent, places, offset)
+    seen = sample_radar_at(late, recent, places, offset)
     window = ages < max(settings.recent, _minutes(interval))
     half = max(settings.halves, _minutes(interval))
     both = np.where(np.isfinite(rates) & np.isfinite(seen), np.float32(1), np.float32(np.nan))
     gauge, radar, rate = (_decibels(values, window, settings) for values in (rates * both, seen * both, rates))
     last, before = (_decibels(rates, of, settings) for of in (ages < half, (ages >= half) & (ages < 2 * half)))
     return RecentReports(
-        at=kilometres(places, recent),
+        at=positions_in_kilometres(places, recent),
         residual=gauge - radar,
         rate=rate,
         tendency=(last - before) * np.float32(10 / half),

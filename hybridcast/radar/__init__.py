@@ -31,7 +31,7 @@ from hybridcast.core.field import (
 )
 from hybridcast.core.readers import PathLike, expand, loaded, named, reading, recognised, refuse_empty
 from hybridcast.errors import InputWarning, NoFramesError, ReadError
-from hybridcast.radar._files import head_of, time_in_name
+from hybridcast.radar._files import parse_time_in_name, read_head
 
 __all__ = ["RadarFormat", "formats", "open_radar"]
 
@@ -179,7 +179,7 @@ def _reader_for(path: Path, format: str | RadarFormat | None) -> RadarFormat:
     refuse_empty(path)
     if chosen is not None:
         return chosen
-    head = head_of(path)
+    head = read_head(path)
     if path.is_dir() and not any(path.iterdir()):
         raise ReadError(path, "the folder is empty")
     reader = recognised(path, head, known)
@@ -259,9 +259,11 @@ def _with_lost_frames(field: xr.DataArray, read: dict[Path, np.datetime64], lost
 
 def _times_of_lost(read: dict[Path, np.datetime64], lost: Sequence[Path]) -> NDArray[np.datetime64]:
     """Return the times in the names of `lost`, if the names of good files differ from their times by one offset."""
-    offsets = {None if (stated := time_in_name(path.name)) is None else stated - stamp for path, stamp in read.items()}
+    offsets = {
+        None if (stated := parse_time_in_name(path.name)) is None else stated - stamp for path, stamp in read.items()
+    }
     offset = offsets.pop()
     if offsets or offset is None:
         return np.array([], dtype="datetime64[ns]")
-    times = [named - offset for path in lost if (named := time_in_name(path.name)) is not None]
+    times = [named - offset for path in lost if (named := parse_time_in_name(path.name)) is not None]
     return np.array(times, dtype="datetime64[ns]")

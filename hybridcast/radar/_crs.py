@@ -39,7 +39,7 @@ def metres_per_unit(crs: pyproj.CRS) -> float:
 
 
 @functools.lru_cache(maxsize=64)
-def in_metres(crs: pyproj.CRS) -> pyproj.CRS:
+def to_metres(crs: pyproj.CRS) -> pyproj.CRS:
     """Return the same projection with axes in metres."""
     if metres_per_unit(crs) == 1.0:
         return crs

@@ -34,7 +34,7 @@ def read_bytes(path: Path) -> bytes:
     return _read(path, -1)
 
 
-def head_of(path: Path, size: int = 4096) -> bytes:
+def read_head(path: Path, size: int = 4096) -> bytes:
     """Read the first bytes of a file, uncompressed; empty for a folder."""
     return b"" if path.is_dir() else _read(path, size)
 
@@ -55,14 +55,14 @@ def _read(path: Path, size: int) -> bytes:
         raise ReadError(path, str(error)) from error
 
 
-def time_in_name(name: str) -> np.datetime64 | None:
+def parse_time_in_name(name: str) -> np.datetime64 | None:
     """Find a time in the name of a file; None if there is none.
 
     Examples
     --------
-    >>> time_in_name("201705091045_fmi.radar.composite.lowest_FIN_SUOMI1.pgm.gz")
+    >>> parse_time_in_name("201705091045_fmi.radar.composite.lowest_FIN_SUOMI1.pgm.gz")
     np.datetime64('2017-05-09T10:45:00.000000000')
-    >>> time_in_name("AQC161932050V_00005.801.gif")
+    >>> parse_time_in_name("AQC161932050V_00005.801.gif")
     np.datetime64('2016-07-11T20:50:00.000000000')
     """
     for pattern, code in _TIMES_IN_NAMES:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hybridcast.core.field import HIGHEST_RATE
 from hybridcast.errors import ReadError
-from hybridcast.radar._files import HDF5_MAGIC, head_of, open_hdf5, read_bytes
+from hybridcast.radar._files import HDF5_MAGIC, open_hdf5, read_bytes, read_head
 
 NETCDF3_MAGICS = (b"CDF\x01", b"CDF\x02", b"CDF\x05")
 COMPRESSED_MAGICS = (b"\x1f\x8b", b"BZh")
@@ -28,7 +28,7 @@ def is_netcdf(head: bytes) -> bool:
     return head.startswith((HDF5_MAGIC, *NETCDF3_MAGICS))
 
 
-def contents(path: Path, head: bytes) -> tuple[dict[str, str], frozenset[str]]:
+def inspect_netcdf(path: Path, head: bytes) -> tuple[dict[str, str], frozenset[str]]:
     """Return the global attributes (as text) and variables of a NetCDF 4 file; nothing if it is none, or damaged."""
     if not head.startswith(HDF5_MAGIC) or path.is_dir():
         return {}, frozenset()
@@ -62,7 +62,7 @@ def open_netcdf(path: Path, **options: Any) -> xr.Dataset:
     ReadError
         If it is damaged or no NetCDF file.
     """
-    head = head_of(path, 8)
+    head = read_head(path, 8)
     if head.startswith(HDF5_MAGIC):
         with open_hdf5(path):  # h5netcdf prints a traceback of its own when it cannot open one
             pass
@@ -84,14 +84,14 @@ def _engine(head: bytes) -> str:
     return "scipy" if head.startswith(NETCDF3_MAGICS[:2]) else "netcdf4"
 
 
-def need(data: xr.Dataset, path: Path, *names: str) -> None:
+def require_variables(data: xr.Dataset, path: Path, *names: str) -> None:
     """Raise `ReadError` unless the dataset holds the variables or coordinates `names`."""
     missing = [name for name in names if name not in data.variables]
     if missing:
         raise ReadError(path, f"holds no {', '.join(map(repr, missing))}; the file is incomplete or of another kind")
 
 
-def checked(field: xr.DataArray, path: Path) -> xr.DataArray:
+def check_field(field: xr.DataArray, path: Path) -> xr.DataArray:
     """Refuse values that are no rain rate (mm h-1), now or, for lazy data, when they are loaded.
 
     Values a rounding error below zero become zero.

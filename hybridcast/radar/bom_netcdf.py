@@ -15,7 +15,7 @@ import xarray as xr
 from hybridcast.core.field import precipitation, rate_from_accumulation
 from hybridcast.errors import ReadError
 from hybridcast.radar._crs import METRES, crs_from_cf
-from hybridcast.radar._netcdf import checked, common_attributes, contents, need, open_netcdf
+from hybridcast.radar._netcdf import check_field, common_attributes, inspect_netcdf, open_netcdf, require_variables
 
 NAME = "bom-netcdf"
 DESCRIPTION = "Bureau of Meteorology (Australia), Rainfields accumulations, NetCDF"
@@ -23,13 +23,13 @@ DESCRIPTION = "Bureau of Meteorology (Australia), Rainfields accumulations, NetC
 
 def recognises(path: Path, head: bytes) -> bool:
     """Tell by the names of its variables whether a file is a Rainfields accumulation."""
-    return {"precipitation", "valid_time", "start_time", "proj"} <= contents(path, head)[1]
+    return {"precipitation", "valid_time", "start_time", "proj"} <= inspect_netcdf(path, head)[1]
 
 
 def read(path: Path) -> xr.DataArray:
     """Read one accumulation as a rain rate; cells without a value (codes below 0) are NaN."""
     with open_netcdf(path) as data:
-        need(data, path, "precipitation", "valid_time", "start_time", "proj", "x", "y")
+        require_variables(data, path, "precipitation", "valid_time", "start_time", "proj", "x", "y")
         amount = data["precipitation"].transpose("y", "x").load()
         end, start = data["valid_time"].values, data["start_time"].values
         crs = crs_from_cf(data["proj"].attrs)
@@ -42,7 +42,7 @@ def read(path: Path) -> xr.DataArray:
     attrs["accumulation_interval_minutes"] = f"{interval / np.timedelta64(1, 'm'):g}"
     attrs["radar"] = station
     rate = rate_from_accumulation(amount.where(amount >= 0).values.astype(np.float32), interval)
-    return checked(precipitation(rate, time=[end], y=y, x=x, crs=crs, attrs=attrs), path)
+    return check_field(precipitation(rate, time=[end], y=y, x=x, crs=crs, attrs=attrs), path)
 
 
 def _in_metres(axis: xr.DataArray, path: Path) -> xr.DataArray:

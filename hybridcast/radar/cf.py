@@ -24,9 +24,9 @@ from hybridcast.core.field import (
     rate_from_dbz,
 )
 from hybridcast.errors import InputWarning, ReadError
-from hybridcast.radar._crs import METRES, crs_from_cf, in_metres
-from hybridcast.radar._files import time_in_name
-from hybridcast.radar._netcdf import checked, common_attributes, is_netcdf, open_netcdf
+from hybridcast.radar._crs import METRES, crs_from_cf, to_metres
+from hybridcast.radar._files import parse_time_in_name
+from hybridcast.radar._netcdf import check_field, common_attributes, is_netcdf, open_netcdf
 
 NAME = "cf"
 DESCRIPTION = "any NetCDF or Zarr that follows the CF conventions"
@@ -59,16 +59,16 @@ def read(path: Path) -> xr.DataArray:
     _refuse_forecast(data, path)
     variable = _axes_named(_precipitation_variable(data, path), path)
     rate, time, attrs = _rate(data, variable, path)
-    crs = crs_of_variable(data, variable, path)
+    crs = read_crs(data, variable, path)
     field = precipitation(
         rate.transpose("time", "y", "x").data,
         time=time,
-        y=axis_values(variable["y"], crs, path),
-        x=axis_values(variable["x"], crs, path),
-        crs=None if crs is None else in_metres(crs),
+        y=read_axis(variable["y"], crs, path),
+        x=read_axis(variable["x"], crs, path),
+        crs=None if crs is None else to_metres(crs),
         attrs={**common_attributes(data), **_own_attributes(variable), **attrs},
     )
-    return checked(field, path)
+    return check_field(field, path)
 
 
 def open_cf(path: Path) -> xr.Dataset:
@@ -139,7 +139,7 @@ def _axes_named(variable: xr.DataArray, path: Path) -> xr.DataArray:
     guessed = variable.cf.guess_coord_axis()
     names: dict[Hashable, str] = {}
     for key, other, ours in (("X", "longitude", "x"), ("Y", "latitude", "y")):
-        name = dimension_of(guessed, key, other, path)
+        name = find_dimension(guessed, key, other, path)
         names[name] = ours
         if "units" not in variable[name].attrs and name in guessed.cf.coordinates.get(other, []):
             variable = variable.assign_coords({name: variable[name].assign_attrs(units="degrees")})
@@ -162,7 +162,7 @@ def _candidates(variable: xr.DataArray, axis: str, coordinate: str) -> list[Hash
     return [name for name in found if name in variable.dims or variable[name].ndim == 0]
 
 
-def dimension_of(variable: xr.DataArray, axis: str, coordinate: str, path: Path) -> Hashable:
+def find_dimension(variable: xr.DataArray, axis: str, coordinate: str, path: Path) -> Hashable:
     """Name the dimension of an axis ("X"), or of its coordinate ("longitude"); `ReadError` if there is none."""
     found = [name for name in _candidates(variable, axis, coordinate) if name in variable.dims]
     if found:
@@ -179,7 +179,7 @@ def dimension_of(variable: xr.DataArray, axis: str, coordinate: str, path: Path)
     )
 
 
-def axis_values(axis: xr.DataArray, crs: pyproj.CRS | None, path: Path) -> Any:
+def read_axis(axis: xr.DataArray, crs: pyproj.CRS | None, path: Path) -> Any:
     """Return the values of x or y in metres, or degrees where the CRS is geographic."""
     values = np.asarray(axis.values, dtype=np.float64)
     if crs is not None and crs.is_geographic:
@@ -199,7 +199,7 @@ def _around_greenwich(longitude: Any) -> Any:
 # --- place ----------------------------------------------------------------------------------------------------
 
 
-def crs_of_variable(data: xr.Dataset, variable: xr.DataArray, path: Path) -> pyproj.CRS | None:
+def read_crs(data: xr.Dataset, variable: xr.DataArray, path: Path) -> pyproj.CRS | None:
     """Return the CRS of a variable with axes x and y; None, with a warning, where its grid mapping is not there."""
     mapping = str(variable.attrs.get("grid_mapping", ""))
     name = mapping.split(":")[0].strip()
@@ -224,7 +224,7 @@ def _rate(data: xr.Dataset, variable: xr.DataArray, path: Path) -> tuple[xr.Data
     units = str(variable.attrs.get("units", ""))
     if not units:
         raise ReadError(path, f"{variable.name!r} has no units. Set them, e.g. to 'mm h-1'")
-    variable, time = _with_time(in_valid_range(variable), path)
+    variable, time = _with_time(mask_invalid(variable), path)
     if units.lower() == "dbz":
         return rate_from_dbz(variable), time, {}
     if rate_factor(units) is not None and variable.attrs.get("standard_name") not in AMOUNTS:
@@ -239,7 +239,7 @@ def _rate(data: xr.Dataset, variable: xr.DataArray, path: Path) -> tuple[xr.Data
     return rate, ends, {"accumulation_interval_minutes": minutes}
 
 
-def in_valid_range(variable: xr.DataArray) -> xr.DataArray:
+def mask_invalid(variable: xr.DataArray) -> xr.DataArray:
     """Make values out of ``valid_range``, ``valid_min`` or ``valid_max`` NaN.
 
     These are in packed units, unless they are floats and the packed values integers (NetCDF Users Guide, appendix A).
@@ -262,7 +262,7 @@ def _unpacked(limit: Any, variable: xr.DataArray) -> Any:
 
 def _with_time(variable: xr.DataArray, path: Path) -> tuple[xr.DataArray, Any]:
     if "time" not in variable.dims:
-        named = time_in_name(path.name)
+        named = parse_time_in_name(path.name)
         if named is None:
             raise ReadError(path, "no time, neither a coordinate nor in its name. Add a scalar coordinate 'time' (UTC)")
         variable = variable.expand_dims(time=[named])

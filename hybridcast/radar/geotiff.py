@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from hybridcast.core.field import as_datetime64, precipitation, rate_factor, rate_from_accumulation, rate_from_dbz
 from hybridcast.errors import ReadError
-from hybridcast.radar._crs import in_metres, metres_per_unit
-from hybridcast.radar._files import time_in_name
+from hybridcast.radar._crs import metres_per_unit, to_metres
+from hybridcast.radar._files import parse_time_in_name
 from hybridcast.radar._netcdf import check_rates
 
 NAME = "geotiff"
@@ -75,7 +75,7 @@ def _crs(file: Any) -> tuple[pyproj.CRS | None, float]:
     if file.crs is None:
         return None, 1.0
     crs = pyproj.CRS.from_wkt(file.crs.to_wkt())
-    return in_metres(crs), metres_per_unit(crs)
+    return to_metres(crs), metres_per_unit(crs)
 
 
 def _attributes(file: Any) -> dict[str, str]:
@@ -146,7 +146,7 @@ def _time(file: Any, band: int, path: Path) -> np.datetime64:
         return _parsed(stated, path)
     if file.count > 1:
         raise ReadError(path, f"{file.count} bands without a time each. Add tags, {_HOW}(1, time='2020-01-01T00:05')")
-    named = time_in_name(path.name)
+    named = parse_time_in_name(path.name)
     if named is not None:
         return named
     written = _tag(file, band, "tifftag_datetime")

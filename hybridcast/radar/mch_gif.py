@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from hybridcast.core.field import precipitation, rate_from_accumulation
 from hybridcast.errors import ReadError
-from hybridcast.radar._files import limit_rates, read_bytes, time_in_name
+from hybridcast.radar._files import limit_rates, parse_time_in_name, read_bytes
 
 NAME = "mch-gif"
 DESCRIPTION = "MeteoSwiss (Switzerland) composite of rain amount, AQC or CPC, 8-bit GIF"
@@ -92,7 +92,7 @@ def _amounts() -> NDArray[np.float32]:
 def _time(path: Path, product: str) -> np.datetime64:
     """Read year, day of the year and time from such as AQC161932045; from the file's name if the comment has none."""
     stamp = re.search(r"(\d{9})$", product)
-    time = np.datetime64(datetime.strptime(stamp[1], "%y%j%H%M"), "ns") if stamp else time_in_name(path.name)
+    time = np.datetime64(datetime.strptime(stamp[1], "%y%j%H%M"), "ns") if stamp else parse_time_in_name(path.name)
     if time is None:
         raise ReadError(path, "neither its comment nor its name states the time as yyjjjHHMM")
     return time

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from hybridcast.core.field import as_rate, precipitation, rate_from_accumulation, rate_from_dbz
 from hybridcast.errors import ReadError
-from hybridcast.radar._netcdf import checked, common_attributes, contents, need, open_netcdf
+from hybridcast.radar._netcdf import check_field, common_attributes, inspect_netcdf, open_netcdf, require_variables
 
 NAME = "opensense-netcdf"
 DESCRIPTION = "OpenMRG (SMHI) and OpenRainER (ARPAE) radar of the OpenSense data sets, NetCDF"
@@ -41,7 +41,7 @@ _OPENMRG = "OpenMRG-Radar"
 
 def recognises(path: Path, head: bytes) -> bool:
     """Tell by its title whether a file is radar of one of the two data sets; gauges and links are not."""
-    return str(contents(path, head)[0].get("title", "")).startswith((_OPENMRG, _OPENRAINER))
+    return str(inspect_netcdf(path, head)[0].get("title", "")).startswith((_OPENMRG, _OPENRAINER))
 
 
 def read(path: Path) -> xr.DataArray:
@@ -49,9 +49,9 @@ def read(path: Path) -> xr.DataArray:
     with open_netcdf(path) as data:
         title = str(data.attrs.get("title", ""))
         if title.startswith(_OPENMRG):
-            return checked(_read_openmrg(data, path), path)
+            return check_field(_read_openmrg(data, path), path)
         if title.startswith(_OPENRAINER):
-            return checked(_read_openrainer(data, path), path)
+            return check_field(_read_openrainer(data, path), path)
     raise ReadError(path, f"its title is {title!r}, neither {_OPENMRG} nor {_OPENRAINER}")
 
 
@@ -59,7 +59,7 @@ def read(path: Path) -> xr.DataArray:
 
 
 def _read_openrainer(data: xr.Dataset, path: Path) -> xr.DataArray:
-    need(data, path, "rainfall_amount", "time", "lat", "lon")
+    require_variables(data, path, "rainfall_amount", "time", "lat", "lon")
     amount = data["rainfall_amount"].transpose("time", "lat", "lon").load()
     hours = float(amount.attrs.get("accum_time_h", np.nan))
     if amount.attrs.get("units") != "mm" or not hours > 0:
@@ -79,7 +79,7 @@ def _read_openrainer(data: xr.Dataset, path: Path) -> xr.DataArray:
 
 
 def _read_openmrg(data: xr.Dataset, path: Path) -> xr.DataArray:
-    need(data, path, "time", "x", "y")
+    require_variables(data, path, "time", "x", "y")
     if "proj_string" not in data.attrs:
         raise ReadError(path, "its global attributes hold no proj_string")
     crs = pyproj.CRS.from_user_input(data.attrs["proj_string"])

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from hybridcast.core.field import precipitation, rate_from_accumulation
-from hybridcast.radar._netcdf import checked, common_attributes, contents, need, open_netcdf
+from hybridcast.radar._netcdf import check_field, common_attributes, inspect_netcdf, open_netcdf, require_variables
 
 NAME = "pycomlink-dwd"
 DESCRIPTION = "DWD RADOLAN YW sample of pycomlink, local grid, NetCDF"
@@ -24,14 +24,14 @@ SPACING = 1000.0  # m
 
 def recognises(path: Path, head: bytes) -> bool:
     """Tell by its title and two-dimensional coordinates whether a file is this sample."""
-    attrs, names = contents(path, head)
+    attrs, names = inspect_netcdf(path, head)
     return attrs.get("title") == "RADOLAN YW rainfall data" and {"rainfall_amount", "latitudes", "longitudes"} <= names
 
 
 def read(path: Path) -> xr.DataArray:
     """Read the sample lazily, in the file's own blocks of time; -9999 is NaN."""
     data = open_netcdf(path)
-    need(data, path, "rainfall_amount", "time")
+    require_variables(data, path, "rainfall_amount", "time")
     amount = data["rainfall_amount"].transpose("time", "y", "x")
     blocks = (amount.encoding.get("chunksizes") or (288,))[0]
     rate = rate_from_accumulation(amount.chunk(time=blocks, y=-1, x=-1), INTERVAL)
@@ -43,4 +43,4 @@ def read(path: Path) -> xr.DataArray:
         crs=None,
         attrs={**common_attributes(data), "source": "RADOLAN YW", "accumulation_interval_minutes": "5"},
     )
-    return checked(field, path)
+    return check_field(field, path)

@@ -21,24 +21,24 @@ import xarray as xr
 
 from hybridcast.core.readers import PathLike, expand, loaded, named, reading, recognised, refuse_empty
 from hybridcast.errors import InputWarning, ReadError
-from hybridcast.radar._files import head_of
-from hybridcast.stations.collocation import places_on, radar_at
-from hybridcast.stations.merging import joined, on_step
+from hybridcast.radar._files import read_head
+from hybridcast.stations.collocation import collocate, sample_radar
+from hybridcast.stations.merging import merge_reports, resample_reports
 from hybridcast.stations.parquet import save_stations
-from hybridcast.stations.schema import check_stations, interval_of, known_at, station_reports
+from hybridcast.stations.schema import check_stations, get_interval, select_available_reports, station_reports
 
 __all__ = [
     "StationFormat",
     "check_stations",
+    "collocate",
     "formats",
-    "interval_of",
-    "joined",
-    "known_at",
-    "on_step",
+    "get_interval",
+    "merge_reports",
     "open_stations",
-    "places_on",
-    "radar_at",
+    "resample_reports",
+    "sample_radar",
     "save_stations",
+    "select_available_reports",
     "station_reports",
 ]
 
@@ -88,7 +88,7 @@ def open_stations(
         Name of a format, or an object like `StationFormat`; by default recognised from the content of each file.
     step
         The interval of the result; by default the longest in the files. Reports over shorter intervals are brought
-        onto it: means over whole intervals, NaN where a report is missing (`on_step`).
+        onto it: means over whole intervals, NaN where a report is missing (`resample_reports`).
     strict
         Raise at the first unreadable file. By default, if others can be read, it is left out with an `InputWarning`,
         and ``attrs["unreadable_files"]`` names it.
@@ -103,7 +103,7 @@ def open_stations(
     ReadError
         If a file (with `strict`), or every file, is damaged, empty, or of no known format.
     InputError
-        If nothing matches `paths`, or reports do not go together (see `joined`).
+        If nothing matches `paths`, or reports do not go together (see `merge_reports`).
 
     Examples
     --------
@@ -123,7 +123,7 @@ def open_stations(
         raise bad[0]
     for lost in bad:
         warnings.warn(f"left out: {lost}", InputWarning, stacklevel=2)
-    stations = joined(parts, step)
+    stations = merge_reports(parts, step)
     if bad:
         stations.attrs["unreadable_files"] = "; ".join(str(lost) for lost in bad)
     return stations
@@ -141,7 +141,7 @@ def _reader_for(path: Path, format: str | StationFormat | None) -> StationFormat
     refuse_empty(path)
     if chosen is not None:
         return chosen
-    head = head_of(path)
+    head = read_head(path)
     reader = recognised(path, head, known)
     if reader is not None:
         return reader

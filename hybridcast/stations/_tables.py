@@ -39,7 +39,7 @@ def read_csv(path: Path, columns: Sequence[str], types: Mapping[str, str], separ
         raise ReadError(path, f"damaged, or not the CSV it looks like ({error})") from error
 
 
-def times_of(texts: Any, path: Path) -> Any:
+def parse_times(texts: Any, path: Path) -> Any:
     """Read times in ISO 8601 or similar, UTC; raise `ReadError` if one is none, or cut short before its minutes."""
     times = pd.to_datetime(texts.where(texts.str.len() >= len("YYYYMMDD HH:MM")), errors="coerce", utc=True)
     if times.isna().any():
@@ -47,7 +47,7 @@ def times_of(texts: Any, path: Path) -> Any:
     return times.dt.tz_localize(None).astype("datetime64[ns]")
 
 
-def from_rows(
+def reports_from_rows(
     rows: Any,
     path: Path,
     *,

@@ -23,9 +23,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.core.field import HIGHEST_RATE, NAME, time_step
-from hybridcast.stations.collocation import NO_OFFSET, kilometres, places_on, radar_at
-from hybridcast.stations.interpolation import cells, nearest, weighted_mean
-from hybridcast.stations.schema import interval_of
+from hybridcast.stations.collocation import NO_OFFSET, collocate, positions_in_kilometres, sample_radar
+from hybridcast.stations.interpolation import average_neighbours, cell_indices, find_nearest
+from hybridcast.stations.schema import get_interval
 
 Floats = NDArray[np.float32]
 
@@ -91,7 +91,7 @@ class Pairs:
     """Which station each is of."""
 
 
-def adjusted(
+def adjust_radar(
     recent: xr.DataArray,
     stations: xr.Dataset | None,
     *,
@@ -126,16 +126,16 @@ def adjusted(
     >>> radar = precipitation(np.full((7, 4, 4), 2.0), time=times, y=axis, x=axis, crs=None)
     >>> gauges = station_reports(np.full((3, 7), 4.0), station=["A", "B", "C"], time=times,
     ...                          interval=np.timedelta64(5, "m"), places={"x": axis[:3], "y": axis[:3]})
-    >>> field, report = adjusted(radar, gauges)
-    >>> round(report.mean_field_bias, 2), bool((field > radar).all()), adjusted(radar, None)[1].reason
+    >>> field, report = adjust_radar(radar, gauges)
+    >>> round(report.mean_field_bias, 2), bool((field > radar).all()), adjust_radar(radar, None)[1].reason
     (1.17, True, 'there is no station')
     """
     if stations is None or not stations.sizes["station"]:
         return recent, _identity("there is no station")
-    pairs = paired(recent, stations, offset=offset, settings=settings)
+    pairs = pair_sums(recent, stations, offset=offset, settings=settings)
     if not pairs.gauge.size:
         return recent, _identity("no trusted gauge has rain where the radar has rain too")
-    bias, at_cells = factors_at(cells(recent), recent, pairs, settings)
+    bias, at_cells = compute_factors(cell_indices(recent), recent, pairs, settings)
     factor = at_cells.reshape(recent.shape[-2:])
     field = (recent * xr.DataArray(factor, dims=("y", "x"))).clip(max=HIGHEST_RATE).astype(np.float32)
     report = AdjustmentReport(pairs.gauge.size, bias, float(factor.min()), float(factor.max()), "")
@@ -146,7 +146,7 @@ def _identity(reason: str) -> AdjustmentReport:
     return AdjustmentReport(0, 1.0, 1.0, 1.0, reason)
 
 
-def paired(
+def pair_sums(
     recent: xr.DataArray,
     stations: xr.Dataset,
     *,
@@ -158,8 +158,8 @@ def paired(
     A report counts if its interval lies within the frames' time, moved by `offset`, and ended at the last frame or
     before.
     """
-    gauge, radar, hours = window_sums(recent, stations, offset=offset)
-    places = places_on(stations, recent)
+    gauge, radar, hours = sum_over_frames(recent, stations, offset=offset)
+    places = collocate(stations, recent)
     covered = float((recent["time"].values[-1] - recent["time"].values[0]) / np.timedelta64(1, "h"))
     enough = (gauge >= settings.least_amount) & (radar >= settings.least_amount)
     enough &= hours >= settings.least_share * covered
@@ -168,22 +168,22 @@ def paired(
     return Pairs(places[chosen], gauge[chosen], radar[chosen], chosen)
 
 
-def window_sums(
+def sum_over_frames(
     recent: xr.DataArray, stations: xr.Dataset, *, offset: np.timedelta64 = NO_OFFSET
 ) -> tuple[Floats, Floats, Floats]:
     """Return gauge and radar sums (mm) at all stations over the reports within the frames' time, and their hours."""
-    times, interval = recent["time"].values, interval_of(stations)
+    times, interval = recent["time"].values, get_interval(stations)
     begin = times[0] + offset - (time_step(times) or interval)
     ends = stations["time"].values
     inside = stations.isel(time=(ends <= times[-1]) & (ends - interval >= begin))
-    gauge, radar = inside[NAME].values, radar_at(inside, recent, offset=offset).values
+    gauge, radar = inside[NAME].values, sample_radar(inside, recent, offset=offset).values
     both = np.isfinite(gauge) & np.isfinite(radar)
     hours = np.float32(interval / np.timedelta64(1, "h"))
     sums = (np.where(both, values, 0).sum(axis=1, dtype=np.float32) * hours for values in (gauge, radar))
     return (*sums, both.sum(axis=1).astype(np.float32) * hours)
 
 
-def factors_at(
+def compute_factors(
     places: Floats, field: xr.DataArray, pairs: Pairs, settings: AdjustmentSettings = AdjustmentSettings()
 ) -> tuple[float, Floats]:
     """Return the mean field bias, and the whole factor at `places` (rows and columns), from pairs of sums."""
@@ -193,8 +193,13 @@ def factors_at(
     shrunk = count / (count + settings.prior_pairs)
     bias = shrunk * np.log(pairs.gauge.sum() / pairs.radar.sum())
     left = np.log(pairs.gauge / pairs.radar) - bias
-    near = nearest(kilometres(pairs.places, field), kilometres(places, field), NEIGHBOURS, 3 * settings.length)
-    spread = weighted_mean(left.astype(np.float32), near, near.weights(settings.length), settings.prior_weight)
+    near = find_nearest(
+        positions_in_kilometres(pairs.places, field),
+        positions_in_kilometres(places, field),
+        NEIGHBOURS,
+        3 * settings.length,
+    )
+    spread = average_neighbours(left.astype(np.float32), near, near.weights(settings.length), settings.prior_weight)
     spread *= np.float32(shrunk)
     limit = np.log(settings.highest)
     return float(np.exp(bias)), np.exp(np.clip(bias + np.nan_to_num(spread), -limit, limit)).astype(np.float32)
@@ -204,7 +209,7 @@ def factors_at(
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class LeaveOneOut:
     """Sums (mm) at gauges, and of the radar there without and with the adjustment by all the other gauges."""
 
     station: NDArray[np.intp]
@@ -224,30 +229,30 @@ class HeldOut:
         return found
 
 
-def held_out(
+def leave_one_out(
     recent: xr.DataArray,
     stations: xr.Dataset,
     *,
     offset: np.timedelta64 = NO_OFFSET,
     settings: AdjustmentSettings = AdjustmentSettings(),
     wet: float = 0.1,
-) -> HeldOut:
+) -> LeaveOneOut:
     """Leave out each gauge in turn, adjust by all others, and compare there, where gauge or radar have `wet` mm.
 
     Parameters
     ----------
     recent, stations, offset, settings
-        As of `adjusted`.
+        As of `adjust_radar`.
     wet
         Where neither gauge nor radar have so much (mm), nothing is compared.
     """
-    gauge, radar, hours = window_sums(recent, stations, offset=offset)
-    pairs = paired(recent, stations, offset=offset, settings=settings)
-    places = places_on(stations, recent)
+    gauge, radar, hours = sum_over_frames(recent, stations, offset=offset)
+    pairs = pair_sums(recent, stations, offset=offset, settings=settings)
+    places = collocate(stations, recent)
     chosen = np.flatnonzero((hours > 0) & ((gauge >= wet) | (radar >= wet)))
     after = np.empty(chosen.size, np.float32)
     for n, station in enumerate(chosen):
         others = pairs.station != station
         kept = Pairs(pairs.places[others], pairs.gauge[others], pairs.radar[others], pairs.station[others])
-        after[n] = radar[station] * factors_at(places[station][None], recent, kept, settings)[1][0]
-    return HeldOut(chosen, gauge[chosen], radar[chosen], after)
+        after[n] = radar[station] * compute_factors(places[station][None], recent, kept, settings)[1][0]
+    return LeaveOneOut(chosen, gauge[chosen], radar[chosen], after)

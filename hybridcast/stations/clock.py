@@ -15,9 +15,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.core.field import NAME, time_step
-from hybridcast.stations.collocation import radar_at
-from hybridcast.stations.merging import on_step
-from hybridcast.stations.schema import interval_of
+from hybridcast.stations.collocation import sample_radar
+from hybridcast.stations.merging import resample_reports
+from hybridcast.stations.schema import get_interval
 
 #: Reports are compared over about this time: shorter ones are mostly the steps of the gauges.
 COMPARED = np.timedelta64(15, "m")
@@ -93,10 +93,10 @@ def clock_offset(
     step = time_step(field["time"].values)
     if step is None or not stations.sizes["time"]:
         return None
-    compared = on_step(stations, compared_step(stations))
+    compared = resample_reports(stations, comparison_step(stations))
     count = int(farthest // step)
     lags = [n * step for n in range(-count, count + 1)]
-    radar = np.stack([radar_at(compared, field, offset=lag).values for lag in lags])
+    radar = np.stack([sample_radar(compared, field, offset=lag).values for lag in lags])
     gauge = compared[NAME].values
     both = np.isfinite(gauge) & np.isfinite(radar).all(axis=0)  # the same pairs at each lag
     wet = both & ((gauge >= WET) | (radar >= WET).any(axis=0))
@@ -113,9 +113,9 @@ def clock_offset(
     return ClockOffset(lags[best], found[best], as_stamped, pairs, tried)
 
 
-def compared_step(stations: xr.Dataset, least: np.timedelta64 = COMPARED) -> np.timedelta64:
+def comparison_step(stations: xr.Dataset, least: np.timedelta64 = COMPARED) -> np.timedelta64:
     """Return the shortest multiple of the interval of the reports that is at least `least`."""
-    interval = interval_of(stations)
+    interval = get_interval(stations)
     return interval * int(-(-least // interval))
 
 

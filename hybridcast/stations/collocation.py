@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from hybridcast.core.field import EARTH_RADIUS, crs_of, metres_per_cell, time_step
 from hybridcast.errors import InputError
-from hybridcast.stations.schema import DIMS, interval_of
+from hybridcast.stations.schema import DIMS, get_interval
 
 #: Of the time of a report this share has to be seen by the radar.
 LEAST_SEEN = 0.99
 NO_OFFSET = np.timedelta64(0, "m")
 
 
-def places_on(stations: xr.Dataset, field: xr.DataArray | xr.Dataset) -> NDArray[np.float32]:
+def collocate(stations: xr.Dataset, field: xr.DataArray | xr.Dataset) -> NDArray[np.float32]:
     """Return the places of stations on a field's grid, in rows and columns.
 
     Parameters
@@ -47,7 +47,7 @@ def places_on(stations: xr.Dataset, field: xr.DataArray | xr.Dataset) -> NDArray
     ...                       y=[2000, 1000, 0], x=[0, 1000, 2000, 3000], crs=None)
     >>> gauges = station_reports([[0.0], [0.0]], station=["A", "B"], time=[np.datetime64("2020-01-01")],
     ...                          interval=np.timedelta64(5, "m"), places={"x": [2500.0, 9e3], "y": [1000.0, 0.0]})
-    >>> places_on(gauges, field).tolist()
+    >>> collocate(gauges, field).tolist()
     [[1.0, 2.5], [nan, nan]]
     """
     x, y = _on_axes(stations, crs_of(field))
@@ -81,7 +81,7 @@ def _fraction(axis: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.
     return np.where((cells >= -0.5) & (cells <= axis.size - 0.5), cells, np.nan)
 
 
-def kilometres(places: NDArray[np.float32], field: xr.DataArray | xr.Dataset) -> NDArray[np.float32]:
+def positions_in_kilometres(places: NDArray[np.float32], field: xr.DataArray | xr.Dataset) -> NDArray[np.float32]:
     """Return places (rows and columns) in kilometres from the first cell, shape ``(..., 2)``; NaN stays.
 
     On a grid of longitude and latitude a column is as wide as in the middle row.
@@ -90,7 +90,7 @@ def kilometres(places: NDArray[np.float32], field: xr.DataArray | xr.Dataset) ->
     return cast(NDArray[np.float32], places * np.array([abs(dy), abs(float(dx[dx.size // 2]))], np.float32) / 1000)
 
 
-def series_at(field: xr.DataArray, places: NDArray[np.float32]) -> NDArray[np.float32]:
+def extract_series(field: xr.DataArray, places: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the values of the cells that `places` lie in, shape ``(place, time)``; NaN outside."""
     inside = np.isfinite(places).all(axis=-1)
     rows, columns = (
@@ -105,7 +105,7 @@ def series_at(field: xr.DataArray, places: NDArray[np.float32]) -> NDArray[np.fl
     return np.where(np.expand_dims(inside, 1), found, np.float32(np.nan)).astype(np.float32)
 
 
-def radar_at(stations: xr.Dataset, field: xr.DataArray, *, offset: np.timedelta64 = NO_OFFSET) -> xr.DataArray:
+def sample_radar(stations: xr.Dataset, field: xr.DataArray, *, offset: np.timedelta64 = NO_OFFSET) -> xr.DataArray:
     """Return what the radar says at stations, as the mean over the time of each report.
 
     A frame stands for the time step that ends with it. Each counts as far as it lies in the interval of the report,
@@ -126,18 +126,18 @@ def radar_at(stations: xr.Dataset, field: xr.DataArray, *, offset: np.timedelta6
         mm h-1, float32, dims ``(station, time)`` of `stations`; NaN outside the grid, where the radar does not see,
         and where its frames do not cover the interval.
     """
-    mean = radar_values(stations, field, places_on(stations, field), offset)
+    mean = sample_radar_at(stations, field, collocate(stations, field), offset)
     coords = {name: stations[name] for name in DIMS}
     return xr.DataArray(mean, dims=DIMS, coords=coords, name="radar_rate", attrs={"units": "mm h-1"})
 
 
-def radar_values(
+def sample_radar_at(
     stations: xr.Dataset, field: xr.DataArray, places: NDArray[np.float32], offset: np.timedelta64
 ) -> NDArray[np.float32]:
-    """Return what `radar_at` gives, as an array, for stations whose places are known."""
-    series = series_at(field, places)
+    """Return what `sample_radar` gives, as an array, for stations whose places are known."""
+    series = extract_series(field, places)
     seen = np.isfinite(series)
-    interval, ends = interval_of(stations), stations["time"].values - offset
+    interval, ends = get_interval(stations), stations["time"].values - offset
     total, covered = (
         _integral(values, field["time"].values, ends, interval) for values in (np.where(seen, series, 0), seen)
     )
@@ -166,7 +166,7 @@ def _between(values: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np
     return np.asarray(values[:, low] + (at - low) * (values[:, low + 1] - values[:, low]))
 
 
-def plane_kilometres(stations: xr.Dataset) -> NDArray[np.float64]:
+def project_to_plane(stations: xr.Dataset) -> NDArray[np.float64]:
     """Return where stations lie to each other, km, shape ``(station, 2)``: exact enough for neighbours up to 100 km."""
     if {"x", "y"} <= set(stations.coords):
         return np.stack([stations["y"].values, stations["x"].values], axis=-1).astype(np.float64) / 1000

@@ -16,7 +16,7 @@ import xarray as xr
 from hybridcast.core.field import NAME as RATE
 from hybridcast.core.field import as_rate, rate_factor, rate_from_accumulation, usual_step
 from hybridcast.errors import ReadError
-from hybridcast.radar._netcdf import common_attributes, contents, is_netcdf, open_netcdf
+from hybridcast.radar._netcdf import common_attributes, inspect_netcdf, is_netcdf, open_netcdf
 from hybridcast.radar.cf import AMOUNTS, RATES
 from hybridcast.stations.schema import INTERVAL, VARIABLES, station_reports
 
@@ -28,7 +28,7 @@ def recognises(path: Path, head: bytes) -> bool:
     """Tell by its featureType whether a file holds time series of stations."""
     if not is_netcdf(head):
         return False
-    attrs = contents(path, head)[0]
+    attrs = inspect_netcdf(path, head)[0]
     if not attrs and not path.is_dir():  # NetCDF 3
         with open_netcdf(path) as data:
             attrs = {name: str(value) for name, value in data.attrs.items()}

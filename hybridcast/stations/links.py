@@ -133,7 +133,7 @@ def _curve(log: NDArray[np.float64], name: str) -> NDArray[np.float64]:
     return cast(NDArray[np.float64], bells + slope * log + constant)
 
 
-def rain_of_levels(
+def rates_from_signal_levels(
     loss: NDArray[Any],
     time: NDArray[np.datetime64],
     *,

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from hybridcast.core.field import NAME
 from hybridcast.errors import InputError
-from hybridcast.stations.schema import DIMS, INTERVAL, PLACES, VARIABLES, check_stations, interval_of
+from hybridcast.stations.schema import DIMS, INTERVAL, PLACES, VARIABLES, check_stations, get_interval
 
 
-def on_step(
+def resample_reports(
     stations: xr.Dataset,
     step: np.timedelta64,
     *,
@@ -52,10 +52,10 @@ def on_step(
     >>> minutes = np.datetime64("2020-01-01T00:00") + np.arange(1, 16) * np.timedelta64(1, "m")
     >>> reports = station_reports([np.arange(15.0)], station=["A"], time=minutes, interval=np.timedelta64(1, "m"),
     ...                           places={"x": [0.0], "y": [0.0]})
-    >>> on_step(reports, np.timedelta64(5, "m")).precipitation_rate.values.tolist()
+    >>> resample_reports(reports, np.timedelta64(5, "m")).precipitation_rate.values.tolist()
     [[2.0, 7.0, 12.0]]
     """
-    interval = interval_of(stations)
+    interval = get_interval(stations)
     parts, rest = divmod(np.timedelta64(step).astype("timedelta64[ns]"), interval)
     if rest or parts < 1:
         raise InputError(
@@ -84,11 +84,11 @@ def _steps(
     return table.resample(pd.Timedelta(step), closed="right", label="right", origin=origin)
 
 
-def joined(parts: Sequence[xr.Dataset], step: np.timedelta64 | None = None) -> xr.Dataset:
+def merge_reports(parts: Sequence[xr.Dataset], step: np.timedelta64 | None = None) -> xr.Dataset:
     """Join station reports: all stations, all times.
 
-    Where intervals differ, all are brought onto the longest (or onto `step`) with `on_step`: a step of which a report
-    is missing is NaN. Where two have a value for one station and time, the first one's is taken.
+    Where intervals differ, all are brought onto the longest (or onto `step`) with `resample_reports`: a step of which a
+    report is missing is NaN. Where two have a value for one station and time, the first one's is taken.
 
     Parameters
     ----------
@@ -103,8 +103,8 @@ def joined(parts: Sequence[xr.Dataset], step: np.timedelta64 | None = None) -> x
         If intervals are no whole parts of the step, or end at different times; or if places are given in different
         ways.
     """
-    step = max(interval_of(part) for part in parts) if step is None else step
-    shown = [on_step(part, step) for part in parts]
+    step = max(get_interval(part) for part in parts) if step is None else step
+    shown = [resample_reports(part, step) for part in parts]
     if not any(all(set(pair) <= set(part.coords) for part in parts) for pair in PLACES):
         raise InputError(
             "some stations have degrees, others x and y",
@@ -157,7 +157,7 @@ def _joined_attributes(parts: Sequence[xr.Dataset]) -> dict[str, Any]:
     for name in names:
         texts = dict.fromkeys(str(part.attrs[name]) for part in parts if name in part.attrs)
         found[name] = "; ".join(texts)
-    intervals = sorted({_minutes(interval_of(part)) for part in parts})
+    intervals = sorted({_minutes(get_interval(part)) for part in parts})
     if len(intervals) > 1:
         found["joined_intervals_minutes"] = cast(Any, intervals)
     return found

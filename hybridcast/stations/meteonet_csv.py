@@ -18,7 +18,7 @@ import xarray as xr
 
 from hybridcast.core.field import NAME as RATE
 from hybridcast.core.field import rate_from_accumulation
-from hybridcast.stations._tables import first_line, from_rows, read_csv, times_of
+from hybridcast.stations._tables import first_line, parse_times, read_csv, reports_from_rows
 
 NAME = "meteonet-csv"
 DESCRIPTION = "Météo-France MeteoNet ground stations, CSV"
@@ -46,7 +46,7 @@ def recognises(path: Path, head: bytes) -> bool:
 def read(path: Path) -> xr.Dataset:
     """Read all stations of one file."""
     rows = read_csv(path, COLUMNS, {"number_sta": "str", "date": "str"}).rename(columns=_NAMES)
-    rows["time"] = times_of(rows["date"], path)
+    rows["time"] = parse_times(rows["date"], path)
     rows[RATE] = rate_from_accumulation(rows["precip"].to_numpy(np.float32), INTERVAL)
     rows["relative_humidity"] = rows["hu"] / 100
     others = (
@@ -56,7 +56,7 @@ def read(path: Path) -> xr.Dataset:
         "wind_speed",
         "wind_from_direction",
     )
-    return from_rows(
+    return reports_from_rows(
         rows,
         path,
         interval=INTERVAL,

@@ -23,7 +23,7 @@ import xarray as xr
 
 from hybridcast.core.field import rate_from_accumulation, usual_step
 from hybridcast.errors import ReadError
-from hybridcast.radar._netcdf import common_attributes, contents, need, open_netcdf
+from hybridcast.radar._netcdf import common_attributes, inspect_netcdf, open_netcdf, require_variables
 from hybridcast.stations.schema import station_reports
 
 NAME = "opensense-gauges"
@@ -35,14 +35,14 @@ _PLACES = {"latitude": ("latitude", "lat"), "longitude": ("longitude", "lon"), "
 
 def recognises(path: Path, head: bytes) -> bool:
     """Tell by its variables whether a file holds rain amounts of such gauges."""
-    names = contents(path, head)[1]
+    names = inspect_netcdf(path, head)[1]
     return {"rainfall_amount", "time"} <= names and bool(names & set(_STATION)) and not names & {"x", "cml_id"}
 
 
 def read(path: Path) -> xr.Dataset:
     """Read all gauges of one file."""
     with open_netcdf(path) as data:
-        need(data, path, "rainfall_amount", "time")
+        require_variables(data, path, "rainfall_amount", "time")
         dim = next((name for name in _STATION if name in data.dims), None)
         units = data["rainfall_amount"].attrs.get("units", "mm")  # OpenMRG leaves them out; its totals are in mm
         if dim is None or data.sizes["time"] < 2 or units != "mm":

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from hybridcast.core.field import usual_step
 from hybridcast.errors import ReadError
-from hybridcast.radar._netcdf import common_attributes, contents, need, open_netcdf
-from hybridcast.stations.links import LinkSettings, rain_of_levels
+from hybridcast.radar._netcdf import common_attributes, inspect_netcdf, open_netcdf, require_variables
+from hybridcast.stations.links import LinkSettings, rates_from_signal_levels
 from hybridcast.stations.schema import station_reports
 
 NAME = "opensense-links"
@@ -34,14 +34,14 @@ _ENDS = (("site_0", "site_1", "lat", "lon"), ("site_a", "site_b", "latitude", "l
 
 def recognises(path: Path, head: bytes) -> bool:
     """Tell by its variables whether a file holds links."""
-    names = contents(path, head)[1]
+    names = inspect_netcdf(path, head)[1]
     return {"cml_id", "time", "length"} <= names and bool({"rsl", "R"} & names)
 
 
 def read(path: Path) -> xr.Dataset:
     """Read all links of one file."""
     with open_netcdf(path) as data:
-        need(data, path, "time", "length", "cml_id")
+        require_variables(data, path, "time", "length", "cml_id")
         times = data["time"].values
         if times.size < 2:
             raise ReadError(path, "holds one time only")
@@ -59,7 +59,7 @@ def read(path: Path) -> xr.Dataset:
 
 
 def _of_levels(data: xr.Dataset, path: Path) -> NDArray[np.float32]:
-    need(data, path, "frequency", "polarization")
+    require_variables(data, path, "frequency", "polarization")
     sublink = _sublink(data)
     data = data if sublink in data.dims else data.expand_dims(sublink)
     data = data.transpose("cml_id", sublink, "time")
@@ -69,7 +69,7 @@ def _of_levels(data: xr.Dataset, path: Path) -> NDArray[np.float32]:
     vertical = np.char.startswith(np.char.lower(data["polarization"].values.astype(str)), "v")
     length = _kilometres(data)
     rates = [
-        rain_of_levels(
+        rates_from_signal_levels(
             loss[:, n],
             data["time"].values,
             frequency=frequency[:, n],

@@ -17,8 +17,8 @@ import xarray as xr
 from hybridcast.core.field import NAME as RATE
 from hybridcast.core.files import written_whole
 from hybridcast.errors import InputError, ReadError
-from hybridcast.stations._tables import PARQUET_MAGIC, from_rows
-from hybridcast.stations.schema import INTERVAL, VARIABLES, check_stations, interval_of
+from hybridcast.stations._tables import PARQUET_MAGIC, reports_from_rows
+from hybridcast.stations.schema import INTERVAL, VARIABLES, check_stations, get_interval
 
 NAME = "parquet-stations"
 DESCRIPTION = "station reports as hybridcast's own Parquet"
@@ -46,7 +46,7 @@ def read(path: Path) -> xr.Dataset:
     rows = table.to_pandas()
     variables = [name for name in VARIABLES if name in rows]
     places = [name for name in rows if name not in ("station", "time", *variables)]
-    return from_rows(rows, path, interval=interval, variables=variables, places=places, attrs=attrs)
+    return reports_from_rows(rows, path, interval=interval, variables=variables, places=places, attrs=attrs)
 
 
 def write(stations: xr.Dataset, path: Path) -> None:
@@ -105,7 +105,7 @@ def save_stations(stations: xr.Dataset, path: str | Path) -> Path:
 def _by_cf(stations: xr.Dataset) -> xr.Dataset:
     """Add the bounds of time, which tell CF what an interval is; names are texts, so no coordinate variable."""
     ends = stations["time"].values
-    bounds = np.stack([ends - interval_of(stations), ends], axis=-1)
+    bounds = np.stack([ends - get_interval(stations), ends], axis=-1)
     stations = stations.assign(time_bounds=(("time", "bounds"), bounds))
     stations["time"].attrs = {**stations["time"].attrs, "bounds": "time_bounds"}
     names = stations["station"].variable

@@ -16,8 +16,8 @@ In this order, a value being rejected by the first that finds it wrong:
 The last three are made on a longer step, the last one ending with the last report, and all reports in a rejected step
 are rejected. titanlib: Baserud et al.
 2020, TITAN automatic spatial quality control, Adv. Sci. Res. 17. Where it is not installed, these two checks are not
-done, and the report says so. For a forecast give only what is known at its issue time (`known_at`): a check looks at
-whole steps.
+done, and the report says so. For a forecast pass only the reports known at its issue time
+(`select_available_reports`), because a check looks at whole steps.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from scipy.spatial import cKDTree
 
 from hybridcast.core.field import NAME
 from hybridcast.core.types import Mask
-from hybridcast.stations.clock import compared_step
-from hybridcast.stations.collocation import NO_OFFSET, plane_kilometres, radar_at
-from hybridcast.stations.merging import on_step
-from hybridcast.stations.schema import DIMS, interval_of
+from hybridcast.stations.clock import comparison_step
+from hybridcast.stations.collocation import NO_OFFSET, project_to_plane, sample_radar
+from hybridcast.stations.merging import resample_reports
+from hybridcast.stations.schema import DIMS, get_interval
 
 FLAG = "quality_flag"
 MEANINGS = ("good", "range", "stuck", "isolated", "neighbours", "radar", "missing")
@@ -97,7 +97,7 @@ class QualityReport:
         return f"{sum(self.rejected.values())} of {self.values} values rejected ({names}){more}"
 
 
-def checked_reports(
+def quality_control(
     stations: xr.Dataset,
     radar: xr.DataArray | None = None,
     *,
@@ -128,15 +128,15 @@ def checked_reports(
     >>> from hybridcast.stations import station_reports
     >>> reports = station_reports([[0.0, 1500.0]], station=["A"], interval=np.timedelta64(15, "m"),
     ...                           time=["2020-01-01T00:15", "2020-01-01T00:30"], places={"x": [0.0], "y": [0.0]})
-    >>> checked, report = checked_reports(reports)
+    >>> checked, report = quality_control(reports)
     >>> checked.precipitation_rate.values.tolist(), report.rejected["range"]
     ([[0.0, nan]], 1)
     """
     rates = stations[NAME].values
     flags = np.where(np.isfinite(rates), 0, MEANINGS.index("missing")).astype(np.int8)
-    interval = interval_of(stations)
+    interval = get_interval(stations)
     not_done: list[str] = []
-    _mark(flags, "range", rates > highest_rate(interval, settings))
+    _mark(flags, "range", rates > highest_credible_rate(interval, settings))
     _mark(flags, "stuck", _stuck(np.where(flags == 0, rates, np.nan), interval, settings))
     for name, wrong in _compared(_good(stations, flags), radar, offset, settings, not_done).items():
         _mark(flags, name, wrong)
@@ -150,12 +150,12 @@ def checked_reports(
     return checked.assign_attrs(quality_control=str(report)), report
 
 
-def highest_rate(interval: np.timedelta64, settings: QualitySettings = QualitySettings()) -> float:
+def highest_credible_rate(interval: np.timedelta64, settings: QualitySettings = QualitySettings()) -> float:
     """Return the highest rate (mm h-1) over `interval` that is believed.
 
     Examples
     --------
-    >>> round(highest_rate(np.timedelta64(1, "h")))
+    >>> round(highest_credible_rate(np.timedelta64(1, "h")))
     211
     """
     hours = float(interval / np.timedelta64(1, "h"))
@@ -206,10 +206,10 @@ def _compared(
     nothing = np.zeros(stations[NAME].shape, bool)
     if not nothing.size:
         return {}
-    step = compared_step(stations, np.timedelta64(settings.step_minutes, "m"))
-    steps = on_step(stations, step, ending=stations["time"].values[-1])
+    step = comparison_step(stations, np.timedelta64(settings.step_minutes, "m"))
+    steps = resample_reports(stations, step, ending=stations["time"].values[-1])
     rates = steps[NAME].values
-    seen = np.full_like(rates, np.nan) if radar is None else radar_at(steps, radar, offset=offset).values
+    seen = np.full_like(rates, np.nan) if radar is None else sample_radar(steps, radar, offset=offset).values
     wrong: dict[str, Mask] = {}
     if importlib.util.find_spec("titanlib") is None:
         not_done.append("isolated and neighbours: titanlib is not installed")
@@ -284,7 +284,7 @@ def _titanlib_places(steps: xr.Dataset) -> tuple[NDArray[np.float64], int]:
 
 def _against_radar(steps: xr.Dataset, rates: Rates, seen: Rates, settings: QualitySettings) -> Mask:
     """Compare sums over the last hours, and let neighbours decide where they differ."""
-    hours = float(interval_of(steps) / np.timedelta64(1, "h"))
+    hours = float(get_interval(steps) / np.timedelta64(1, "h"))
     count = max(1, round(settings.radar_hours / hours))
     gauge, radar = (_running_sum(values, count) * hours for values in (rates, seen))
     low, high = np.fmin(gauge, radar), np.fmax(gauge, radar)
@@ -309,7 +309,7 @@ def _running_sum(values: Rates, count: int) -> NDArray[np.float64]:
 
 
 def _near(steps: xr.Dataset, station: int, radius: float) -> NDArray[np.intp]:
-    place = plane_kilometres(steps)
+    place = project_to_plane(steps)
     place = np.where(np.isfinite(place), place, 1e9)
     near = cKDTree(place).query_ball_point(place[station], radius)
     return np.array([other for other in near if other != station], dtype=np.intp)

@@ -16,7 +16,7 @@ import xarray as xr
 
 from hybridcast.core.field import NAME as RATE
 from hybridcast.core.field import rate_from_accumulation
-from hybridcast.stations._tables import first_line, from_rows, read_csv, times_of
+from hybridcast.stations._tables import first_line, parse_times, read_csv, reports_from_rows
 
 NAME = "radolan-gauges-csv"
 DESCRIPTION = "hourly gauges of DWD beside RADOLAN, CSV"
@@ -33,9 +33,9 @@ def recognises(path: Path, head: bytes) -> bool:
 def read(path: Path) -> xr.Dataset:
     """Read all gauges of one file."""
     rows = read_csv(path, COLUMNS, {"station_id": "str", "time": "str"}).rename(columns={"station_id": "station"})
-    rows["time"] = times_of(rows["time"], path)
+    rows["time"] = parse_times(rows["time"], path)
     rows[RATE] = rate_from_accumulation(rows["rainfall_amount"].to_numpy(np.float32), INTERVAL)
-    return from_rows(
+    return reports_from_rows(
         rows,
         path,
         interval=INTERVAL,

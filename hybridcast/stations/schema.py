@@ -182,7 +182,7 @@ def check_stations(stations: xr.Dataset) -> xr.Dataset:
             "Open files with open_stations(paths), or build one with station_reports(...)",
         )
     _check_dims(stations)
-    interval = interval_of(stations)
+    interval = get_interval(stations)
     _check_time(stations["time"].values, interval)
     _check_place(stations)
     for name in VARIABLES.keys() & set(stations.data_vars):
@@ -213,7 +213,7 @@ def _check_dims(stations: xr.Dataset) -> None:
         )
 
 
-def interval_of(stations: xr.Dataset) -> np.timedelta64:
+def get_interval(stations: xr.Dataset) -> np.timedelta64:
     """Return the interval that each value is the mean over."""
     minutes = stations.attrs.get(INTERVAL)
     if minutes is None or not 0 < float(minutes) <= 1440:
@@ -235,7 +235,7 @@ def _check_time(times: NDArray[Any], interval: np.timedelta64) -> None:
             f"at {late} less than {interval / np.timedelta64(1, 'm'):g} min have gone by since the time before",
             "times are in order and intervals do not overlap",
             "Sort the times; or correct attrs['interval_minutes']; sensors whose intervals end at other times are "
-            "brought onto one step first, with hybridcast.stations.on_step",
+            "brought onto one step first, with hybridcast.stations.resample_reports",
         )
 
 
@@ -273,20 +273,22 @@ def _check_values(values: xr.DataArray) -> None:
 # --- choosing -------------------------------------------------------------------------------------------------
 
 
-def known_at(stations: xr.Dataset, time: str | np.datetime64, delay: np.timedelta64 = NO_DELAY) -> xr.Dataset:
+def select_available_reports(
+    stations: xr.Dataset, time: str | np.datetime64, delay: np.timedelta64 = NO_DELAY
+) -> xr.Dataset:
     """Return the reports that are there at `time`: those whose interval had ended `delay` before, or earlier.
 
     Examples
     --------
     >>> reports = station_reports([[0.0, 6.0]], station=["A"], interval=np.timedelta64(5, "m"),
     ...                           time=["2020-01-01T00:05", "2020-01-01T00:10"], places={"x": [0.0], "y": [0.0]})
-    >>> known_at(reports, "2020-01-01T00:09").precipitation_rate.values.tolist()
+    >>> select_available_reports(reports, "2020-01-01T00:09").precipitation_rate.values.tolist()
     [[0.0]]
     """
     return stations.isel(time=stations["time"].values <= as_datetime64(time) - delay)
 
 
-def amounts(stations: xr.Dataset) -> xr.DataArray:
+def compute_amounts(stations: xr.Dataset) -> xr.DataArray:
     """Return the amount of rain (mm) that fell in each interval."""
-    hours = np.float32(interval_of(stations) / np.timedelta64(1, "h"))
+    hours = np.float32(get_interval(stations) / np.timedelta64(1, "h"))
     return (stations[NAME] * hours).rename("precipitation_amount").assign_attrs(units="mm")

@@ -26,8 +26,8 @@ import xarray as xr
 from hybridcast.core.field import NAME as RATE
 from hybridcast.core.field import rate_from_accumulation, usual_step
 from hybridcast.errors import ReadError
-from hybridcast.radar._files import head_of
-from hybridcast.stations._tables import PARQUET_MAGIC, first_line, from_rows, read_csv, times_of
+from hybridcast.radar._files import read_head
+from hybridcast.stations._tables import PARQUET_MAGIC, first_line, parse_times, read_csv, reports_from_rows
 
 NAME = "station-table"
 DESCRIPTION = "a table of stations, CSV or Parquet: station, time, latitude, longitude, precipitation_amount or _rate"
@@ -51,7 +51,7 @@ def recognises(path: Path, head: bytes) -> bool:
 
 def read(path: Path) -> xr.Dataset:
     """Read all stations of one file."""
-    head = head_of(path)
+    head = read_head(path)
     names = _names(path, head)
     columns = _columns(names)
     missing = [name for name in _NEEDED if name not in columns]
@@ -65,7 +65,7 @@ def read(path: Path) -> xr.Dataset:
     values = rows[RATE].to_numpy(np.float32)
     rows[RATE] = rate_from_accumulation(values, interval) if _is(_AMOUNT, rain) else values
     places = [name for name in ("latitude", "longitude", "altitude") if name in columns]
-    return from_rows(rows, path, interval=interval, variables=(RATE,), places=places, attrs={})
+    return reports_from_rows(rows, path, interval=interval, variables=(RATE,), places=places, attrs={})
 
 
 def _separator(head: bytes) -> str:
@@ -113,7 +113,7 @@ def _rows(path: Path, head: bytes, wanted: Sequence[str], columns: dict[str, str
 def _times(values: Any, path: Path) -> Any:
     if pd.api.types.is_datetime64_any_dtype(values):
         return pd.to_datetime(values, utc=True).dt.tz_localize(None).astype("datetime64[ns]")
-    return times_of(values.astype(str), path)
+    return parse_times(values.astype(str), path)
 
 
 def _interval(times: Any, path: Path) -> np.timedelta64:

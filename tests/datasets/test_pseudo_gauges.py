@@ -9,9 +9,9 @@ from helpers.stations_synthetic import steady_rain
 from hybridcast.core.field import precipitation
 from hybridcast.datasets.pseudo_gauges import PseudoGaugeSettings, pseudo_gauges, simulated_radar_bias
 from hybridcast.errors import InputError
-from hybridcast.stations import on_step, places_on, radar_at
-from hybridcast.stations.quality import checked_reports
-from hybridcast.stations.schema import amounts
+from hybridcast.stations import collocate, resample_reports, sample_radar
+from hybridcast.stations.quality import quality_control
+from hybridcast.stations.schema import compute_amounts
 
 EXACT = PseudoGaugeSettings(
     error=0.0, station_error=0.0, undercatch=(0.0, 0.0), resolution=(1e-4,), missing=0.0, broken=0.0
@@ -32,7 +32,7 @@ def test_there_are_as_many_as_the_area_asks_for(truth):
 def test_they_lie_where_the_radar_sees(truth):
     blind = truth.copy()
     blind[:, :50] = np.nan
-    places = places_on(pseudo_gauges(blind, seed=0), blind)
+    places = collocate(pseudo_gauges(blind, seed=0), blind)
     assert len(places) == 40
     assert (places[:, 0] > 49.5).all()
     with pytest.raises(InputError, match="sees nothing"):
@@ -53,32 +53,35 @@ def test_all_says_that_they_are_simulated(truth):
 
 def test_without_errors_they_read_the_truth(truth):
     made = pseudo_gauges(truth, seed=0, settings=EXACT)
-    np.testing.assert_allclose(made.precipitation_rate.values, radar_at(made, truth).values, atol=1e-3)
+    np.testing.assert_allclose(made.precipitation_rate.values, sample_radar(made, truth).values, atol=1e-3)
 
 
 def test_errors_have_the_sizes_that_are_asked_for(truth):
     settings = replace(EXACT, area=20.0, error=0.25)
     made = pseudo_gauges(truth, seed=0, settings=settings)
-    ratio = np.log(made.precipitation_rate.values / radar_at(made, truth).values)
+    ratio = np.log(made.precipitation_rate.values / sample_radar(made, truth).values)
     assert ratio.std() == pytest.approx(0.25, rel=0.05)
     wind = pseudo_gauges(truth, seed=0, settings=replace(settings, undercatch=(0.05, 0.15)))
-    assert float(amounts(wind).sum() / amounts(made).sum()) == pytest.approx(0.9, abs=0.005)
+    assert float(compute_amounts(wind).sum() / compute_amounts(made).sum()) == pytest.approx(0.9, abs=0.005)
     gaps = pseudo_gauges(truth, seed=0, settings=replace(settings, missing=0.1))
     assert float(gaps.precipitation_rate.isnull().mean()) == pytest.approx(0.1, abs=0.01)
 
 
 def test_amounts_come_in_steps_and_lose_nothing_over_hours(truth):
     made = pseudo_gauges(truth, seed=0, settings=replace(EXACT, resolution=(0.2,)))
-    steps = amounts(made).values / 0.2
+    steps = compute_amounts(made).values / 0.2
     np.testing.assert_allclose(steps, np.rint(steps), atol=1e-3)
-    whole = amounts(made).sum("time").values - amounts(pseudo_gauges(truth, seed=0, settings=EXACT)).sum("time").values
+    whole = (
+        compute_amounts(made).sum("time").values
+        - compute_amounts(pseudo_gauges(truth, seed=0, settings=EXACT)).sum("time").values
+    )
     assert np.abs(whole).max() <= 0.21
 
 
 def test_quality_control_finds_the_broken_ones(truth):
     settings = PseudoGaugeSettings(area=150.0, broken=0.1)
     made = pseudo_gauges(truth, seed=2, settings=settings)
-    report = checked_reports(made, truth)[1]
+    report = quality_control(made, truth)[1]
     broken = set(made.station.values[made.pseudo_fault.values != ""])
     assert len(broken) > 10
     lost = {name for name, count in report.stations.items() if count >= 2}
@@ -92,8 +95,8 @@ def test_with_a_projection_they_have_degrees():
     field = precipitation(np.ones((6, 50, 50)), time=times, y=axis + 3e6, x=axis + 4.3e6, crs="EPSG:3035")
     made = pseudo_gauges(field, seed=0)
     assert {"latitude", "longitude"} <= set(made.coords)
-    assert np.isfinite(places_on(made, field)).all()
-    assert on_step(made, np.timedelta64(30, "m")).sizes["time"] >= 1
+    assert np.isfinite(collocate(made, field)).all()
+    assert resample_reports(made, np.timedelta64(30, "m")).sizes["time"] >= 1
 
 
 def test_intervals_that_do_not_fit_are_refused(truth):

@@ -15,7 +15,7 @@ from hybridcast.datasets.events import load_events
 from hybridcast.errors import InputError
 from hybridcast.learned.training.samples import Samples, Sampling, view_of
 from hybridcast.motion.estimate import DenseFlow
-from hybridcast.nwp.schema import model_fields
+from hybridcast.nwp.schema import nwp_fields
 from hybridcast.predictors.radar import ALL_PREDICTORS, RADAR_PREDICTORS, departure_points
 from hybridcast.predictors.sources import Sources
 from hybridcast.stations import station_reports
@@ -75,7 +75,7 @@ def model(recent, rate):
     leads = np.arange(0, 361, 15) * MINUTE
     start = recent["time"].values[-1] - 180 * MINUTE
     values = np.broadcast_to(rate, (1, leads.size, *rate.shape))
-    return model_fields(
+    return nwp_fields(
         {"precipitation_rate": values},
         reference_time=[start],
         lead_time=leads,

@@ -21,7 +21,7 @@ from ablation.wind import (
 
 from helpers.stations_synthetic import moving_rain
 from hybridcast.motion.estimate import DenseFlow
-from hybridcast.nwp import model_fields, on_radar_grid, steering_wind
+from hybridcast.nwp import nwp_fields, regrid_to_radar, steering_wind
 
 HOUR = np.timedelta64(1, "h")
 SPEED = 2000 / 300  # m/s: a cell of 2 km in 5 min
@@ -39,8 +39,8 @@ def winds_over(rain, speed):
     values = np.full((1, 12, *rain.shape[1:]), speed, np.float32)
     axes = {"y": rain.y.values, "x": rain.x.values, "crs": None}
     fields = {"x_wind": values, "y_wind": 0 * values}
-    nwp = model_fields(fields, reference_time=[start], lead_time=np.arange(12) * HOUR, **axes)
-    return on_radar_grid(nwp, rain, rain["time"].values)
+    nwp = nwp_fields(fields, reference_time=[start], lead_time=np.arange(12) * HOUR, **axes)
+    return regrid_to_radar(nwp, rain, rain["time"].values)
 
 
 def wind_of(rain, speed):

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from helpers import synthetic
-from hybridcast.nwp import model_fields
+from hybridcast.nwp import nwp_fields
 from hybridcast.nwp.writing import save_nwp
 
 MINUTE = np.timedelta64(1, "m")
@@ -86,7 +86,7 @@ def write_run(folder: Path, zone: str, day: str, rate: float = 1.5) -> Path:
     """Write a run of 00 UTC to 24 h with the same rain everywhere, as CF NetCDF under the name of MeteoNet's GRIB."""
     leads = np.arange(1, 25) * np.timedelta64(1, "h")
     rain = np.full((1, 24, 20, 24), rate, np.float32)
-    nwp = model_fields(
+    nwp = nwp_fields(
         {"precipitation_rate": rain},
         reference_time=[np.datetime64(day)],
         lead_time=leads,

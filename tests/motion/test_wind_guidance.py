@@ -10,7 +10,7 @@ from hybridcast import Advection, estimate_motion, fetch, open_radar
 from hybridcast.errors import InputError
 from hybridcast.motion.estimate import DIS, DenseFlow, motion_dataset
 from hybridcast.motion.wind_guidance import GuidedFlow, nearness, rotated_and_scaled
-from hybridcast.nwp import on_radar_grid, open_nwp, steering_wind
+from hybridcast.nwp import open_nwp, regrid_to_radar, steering_wind
 
 FIVE = np.timedelta64(5, "m")
 
@@ -116,7 +116,7 @@ def test_on_real_rain_with_real_wind(real, name):
     real("meteonet_wind/**/U/*.npz")
     radar = open_radar(fetch(name, radar_only=True))
     nwp = open_nwp([path for path in fetch(name) if path.parent.name in "UV"])
-    there = on_radar_grid(nwp, radar, radar.time.values)
+    there = regrid_to_radar(nwp, radar, radar.time.values)
     dry, unseen = [], []
     for last in (4, 7, 10):
         recent = radar.isel(time=slice(last - 3, last + 1))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hybridcast.nwp.accumulations import rates_of
+from hybridcast.nwp.accumulations import rates_from_accumulations
 
 HOUR = np.timedelta64(1, "h")
 
@@ -21,39 +21,43 @@ def hours(rates):
 
 
 def test_sums_since_the_start_are_differenced():
-    made = rates_of(steps({(0, 1): [1], (0, 3): [5], (0, 2): [1]}))
+    made = rates_from_accumulations(steps({(0, 1): [1], (0, 3): [5], (0, 2): [1]}))
     assert hours(made) == {(0, 1): [1], (1, 2): [0], (2, 3): [4]}
 
 
 def test_sums_over_steps_stay():
-    assert hours(rates_of(steps({(0, 1): [1], (1, 2): [5], (3, 6): [6]}))) == {(0, 1): [1], (1, 2): [5], (3, 6): [2]}
+    assert hours(rates_from_accumulations(steps({(0, 1): [1], (1, 2): [5], (3, 6): [6]}))) == {
+        (0, 1): [1],
+        (1, 2): [5],
+        (3, 6): [2],
+    }
 
 
 def test_of_both_the_shorter_step_is_taken():
-    made = rates_of(steps({(0, 1): [1], (0, 3): [9], (2, 3): [4]}))
+    made = rates_from_accumulations(steps({(0, 1): [1], (0, 3): [9], (2, 3): [4]}))
     assert hours(made) == {(0, 1): [1], (2, 3): [4]}
 
 
 def test_a_gap_gives_a_mean_over_it():
-    assert hours(rates_of(steps({(0, 1): [1], (0, 4): [10]}))) == {(0, 1): [1], (1, 4): [3]}
+    assert hours(rates_from_accumulations(steps({(0, 1): [1], (0, 4): [10]}))) == {(0, 1): [1], (1, 4): [3]}
 
 
 def test_no_time_gives_no_rate():
-    assert rates_of(steps({(0, 0): [0]})) == {}
+    assert rates_from_accumulations(steps({(0, 0): [0]})) == {}
 
 
 def test_a_sum_that_falls_nearly_everywhere_began_anew():
-    made = rates_of(steps({(0, 5): [5, 6, 0, 9], (0, 6): [1, 2, 0, 9.5]}))
+    made = rates_from_accumulations(steps({(0, 5): [5, 6, 0, 9], (0, 6): [1, 2, 0, 9.5]}))
     assert hours(made)[5, 6] == [1, 2, 0, 9.5]
 
 
 def test_a_fall_at_few_places_is_dry():
-    made = rates_of(steps({(0, 5): [5, 6, 0, 9], (0, 6): [6, 5.9, 0, 9.5]}))
+    made = rates_from_accumulations(steps({(0, 5): [5, 6, 0, 9], (0, 6): [6, 5.9, 0, 9.5]}))
     assert hours(made)[5, 6] == [1, 0, 0, 0.5]
 
 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=12))
 def test_rates_sum_up_to_the_last_sum(amounts):
     total = np.cumsum(amounts)
-    made = rates_of(steps({(0, k + 1): [value] for k, value in enumerate(total)}))
+    made = rates_from_accumulations(steps({(0, k + 1): [value] for k, value in enumerate(total)}))
     assert sum(rate[0] for rate in made.values()) == pytest.approx(total[-1])

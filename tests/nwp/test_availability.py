@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hybridcast.errors import InputError
-from hybridcast.nwp import available, model_fields
+from hybridcast.nwp import nwp_fields, select_available_runs
 
 HOUR = np.timedelta64(1, "h")
 
@@ -15,7 +15,7 @@ def runs(starts, leads=6, hole=None):
     values = np.ones((len(starts), leads, 2, 2), np.float32)
     if hole is not None:
         values[hole] = np.nan
-    return model_fields(
+    return nwp_fields(
         {"precipitation_rate": values},
         reference_time=np.array([f"2020-01-02T{start:02d}" for start in starts], "datetime64[h]"),
         lead_time=np.arange(1, leads + 1) * HOUR,
@@ -30,7 +30,7 @@ def kept(nwp):
 
 
 def test_newest_first_and_none_that_was_not_there_yet():
-    made = available(runs([0, 3, 6, 9, 12]), "2020-01-02T11:30", 2 * HOUR)
+    made = select_available_runs(runs([0, 3, 6, 9, 12]), "2020-01-02T11:30", 2 * HOUR)
     assert kept(made) == [9, 6]
     assert "12:00:00Z (-0.5 h old: not yet there, with a delay of 2 h)" in made.attrs["left_out_runs"]
     assert "03:00:00Z (8.5 h old: no lead time beyond the issue time)" in made.attrs["left_out_runs"]
@@ -40,19 +40,19 @@ def test_newest_first_and_none_that_was_not_there_yet():
 @pytest.mark.parametrize(("minute", "there"), [(59, []), (60, [6])])
 def test_the_delay_is_kept_to_the_minute(minute, there):
     issue = np.datetime64("2020-01-02T08:00") + np.timedelta64(minute, "m")
-    assert kept(available(runs([6]), issue, 3 * HOUR)) == there
+    assert kept(select_available_runs(runs([6]), issue, 3 * HOUR)) == there
 
 
 def test_at_most_so_many():
     nwp = runs([0, 1, 2, 3, 4, 5])
-    assert kept(available(nwp, "2020-01-02T06:10", HOUR)) == [5, 4, 3]
-    made = available(nwp, "2020-01-02T06:10", HOUR, most=1)
+    assert kept(select_available_runs(nwp, "2020-01-02T06:10", HOUR)) == [5, 4, 3]
+    made = select_available_runs(nwp, "2020-01-02T06:10", HOUR, most=1)
     assert kept(made) == [5]
     assert made.attrs["left_out_runs"].count("the 1 newest are taken") == 4
 
 
 def test_a_run_without_values_ahead_is_stale():
-    made = available(runs([3, 6], hole=(1, slice(3, None))), "2020-01-02T09:00", HOUR)
+    made = select_available_runs(runs([3, 6], hole=(1, slice(3, None))), "2020-01-02T09:00", HOUR)
     assert kept(made) == []
     assert "no value beyond the issue time" in made.attrs["left_out_runs"]
     assert "no lead time beyond" in made.attrs["left_out_runs"]
@@ -62,4 +62,4 @@ def test_a_run_without_values_ahead_is_stale():
 def test_settings_that_make_no_sense_are_refused():
     for delay, most in ((-HOUR, 3), (HOUR, 0)):
         with pytest.raises(InputError, match="at least"):
-            available(runs([0]), "2020-01-02T03", delay, most=most)
+            select_available_runs(runs([0]), "2020-01-02T03", delay, most=most)

@@ -8,7 +8,7 @@ import pytest
 from hybridcast import estimate_motion, open_radar
 from hybridcast.core.field import check_same_grid, crs_of
 from hybridcast.errors import InputError, ReadError
-from hybridcast.nwp import on_radar_grid, open_nwp
+from hybridcast.nwp import open_nwp, regrid_to_radar
 
 DAYS = {
     "2018-03-12": ("meteonet_wind/pred_example/", 18),
@@ -47,10 +47,10 @@ def test_rain_moves_twice_as_fast_to_the_right_of_the_wind(day):
 
 def test_the_wind_goes_on_the_grid_of_its_patch_and_no_other(day, real):
     _, _, rain, wind = day
-    there = on_radar_grid(wind, rain, rain.time.values[3:5])
+    there = regrid_to_radar(wind, rain, rain.time.values[3:5])
     np.testing.assert_array_equal(there.x_wind.values[0], wind.x_wind.values[0, 3:5])
     with pytest.raises(InputError, match="share one grid"):
-        on_radar_grid(wind, rain.isel(x=slice(1, None)), rain.time.values)
+        regrid_to_radar(wind, rain.isel(x=slice(1, None)), rain.time.values)
 
 
 def test_damage_is_named(real, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 
 from hybridcast.core.field import crs_of
 from hybridcast.errors import InputError
-from hybridcast.nwp.schema import DIMS, RATE, VARIABLES, check_nwp, model_fields
+from hybridcast.nwp.schema import DIMS, RATE, VARIABLES, check_nwp, nwp_fields
 
 HOUR = np.timedelta64(1, "h")
 
@@ -22,7 +22,7 @@ def fields(**changes):
         "x": 10 + 0.1 * np.arange(5),
         "crs": "EPSG:4326",
     }
-    return model_fields(**(given | changes))
+    return nwp_fields(**(given | changes))
 
 
 def test_a_good_dataset_is_given_back_in_canonical_order():

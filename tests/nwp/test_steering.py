@@ -6,7 +6,7 @@ import numpy as np
 
 from helpers.synthetic import rain
 from hybridcast.motion.estimate import check_motion
-from hybridcast.nwp import model_fields, on_radar_grid, steering_wind
+from hybridcast.nwp import nwp_fields, regrid_to_radar, steering_wind
 
 HOUR = np.timedelta64(1, "h")
 
@@ -19,7 +19,7 @@ def on_grid(field, winds, *, columns=None):
     ).copy()
     if columns is not None:
         values[..., columns:] = np.nan
-    nwp = model_fields(
+    nwp = nwp_fields(
         {"x_wind": values, "y_wind": -values},
         reference_time=starts,
         lead_time=np.arange(24) * HOUR,
@@ -28,7 +28,7 @@ def on_grid(field, winds, *, columns=None):
         crs="EPSG:3035",
         levels={"x_wind": "700 hPa"},
     )
-    return on_radar_grid(nwp, field, field.time.values[-1:])
+    return regrid_to_radar(nwp, field, field.time.values[-1:])
 
 
 def test_the_newest_run_counts_and_it_is_a_motion():

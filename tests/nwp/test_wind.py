@@ -6,7 +6,7 @@ import numpy as np
 import pyproj
 import pytest
 
-from hybridcast.nwp.wind import north_of, turned
+from hybridcast.nwp.wind import north_direction, rotate_wind
 
 ROTATED = pyproj.CRS.from_cf(
     {
@@ -19,7 +19,7 @@ ROTATED = pyproj.CRS.from_cf(
 
 @pytest.mark.parametrize("crs", [None, "EPSG:4326"])
 def test_north_is_up_on_local_grids_and_longitude_and_latitude(crs):
-    assert north_of(None if crs is None else pyproj.CRS(crs), np.zeros(1), np.zeros(1)) is None
+    assert north_direction(None if crs is None else pyproj.CRS(crs), np.zeros(1), np.zeros(1)) is None
 
 
 @pytest.mark.parametrize("longitude", [-20.0, 0.0, 25.0, 60.0])
@@ -27,7 +27,7 @@ def test_on_a_polar_stereographic_map_north_turns_with_longitude(longitude):
     """Convergence of the meridians is the longitude less the central one."""
     crs = pyproj.CRS("+proj=stere +lat_0=90 +lat_ts=60 +lon_0=0 +R=6371229")
     x, y = pyproj.Transformer.from_crs(crs.geodetic_crs, crs, always_xy=True).transform(longitude, 50.0)
-    nx, ny = north_of(crs, np.array([x]), np.array([y]))[:, 0]
+    nx, ny = north_direction(crs, np.array([x]), np.array([y]))[:, 0]
     assert (nx, ny) == pytest.approx((-np.sin(np.deg2rad(longitude)), np.cos(np.deg2rad(longitude))), abs=1e-4)
 
 
@@ -48,7 +48,7 @@ def test_wind_carries_air_to_the_same_place_on_the_globe_and_on_the_map(crs, lon
     crs = pyproj.CRS(crs)
     to_map = pyproj.Transformer.from_crs("+proj=longlat +R=6371229", crs, always_xy=True)
     x, y = (np.array([v]) for v in to_map.transform(longitude, latitude))
-    u, v = turned(np.array([3.0]), np.array([4.0]), None, north_of(crs, x, y))
+    u, v = rotate_wind(np.array([3.0]), np.array([4.0]), None, north_direction(crs, x, y))
     there = to_map.transform(longitude + 3e-4 / np.cos(np.deg2rad(latitude)), latitude + 4e-4)
     moved = np.array([there[0] - x[0], there[1] - y[0]])
     if crs.is_geographic:
@@ -59,8 +59,8 @@ def test_wind_carries_air_to_the_same_place_on_the_globe_and_on_the_map(crs, lon
 
 def test_turning_to_and_fro_changes_nothing():
     x, y = np.meshgrid(np.linspace(4e6, 5e6, 5), np.linspace(2e6, 3e6, 4))
-    north = north_of(pyproj.CRS("EPSG:3035"), x, y)
+    north = north_direction(pyproj.CRS("EPSG:3035"), x, y)
     wind = np.random.default_rng(0).normal(size=(2, 4, 5)).astype(np.float32)
-    there = turned(*wind, None, north)
-    np.testing.assert_allclose(turned(*there, north, None), wind, atol=1e-5)
+    there = rotate_wind(*wind, None, north)
+    np.testing.assert_allclose(rotate_wind(*there, north, None), wind, atol=1e-5)
     np.testing.assert_allclose(np.hypot(*there), np.hypot(*wind), rtol=1e-5)

@@ -8,7 +8,7 @@ import pytest
 from helpers.synthetic import rain, translation
 from hybridcast.core.field import precipitation
 from hybridcast.core.grid import decibels, window_mean
-from hybridcast.nwp import available, model_fields, on_radar_grid
+from hybridcast.nwp import nwp_fields, regrid_to_radar, select_available_runs
 from hybridcast.nwp.schema import CAPE, HUMIDITY, RATE
 from hybridcast.predictors.nwp import NWP_PREDICTORS, PLANES, compute_nwp_predictors, nwp_field_times
 
@@ -40,7 +40,7 @@ def instants(truth, shift=(0.0, 0.0), *, scale=1.0):
     """
     rows, columns = round(shift[1] / 2), round(shift[0] / 2)
     values = np.roll(truth.values, (-rows, -columns), axis=(1, 2)) * np.float32(scale)
-    return model_fields(
+    return nwp_fields(
         {RATE: values[None]},
         reference_time=truth.time.values[:1] - np.timedelta64(180 * 60 + 150, "s"),
         lead_time=np.timedelta64(3, "h") + np.arange(1, len(values) + 1) * STEP * MINUTE,
@@ -51,7 +51,7 @@ def instants(truth, shift=(0.0, 0.0), *, scale=1.0):
 
 
 def planes_of(nwp, recent, leads=LEADS):
-    return compute_nwp_predictors(on_radar_grid(nwp, recent, nwp_field_times(recent, leads)), recent, leads)
+    return compute_nwp_predictors(regrid_to_radar(nwp, recent, nwp_field_times(recent, leads)), recent, leads)
 
 
 def inner(plane, margin=40):
@@ -129,7 +129,7 @@ def three_runs(truth, recent, wet):
     starts = issue - np.arange(3, 12, 3) * np.timedelta64(1, "h")
     values = np.zeros((3, 15, 150, 150), np.float32)
     values[list(wet)] = 5
-    return model_fields(
+    return nwp_fields(
         {
             RATE: values,
             HUMIDITY: values * 0 + 0.8,
@@ -184,7 +184,7 @@ def test_without_a_model_all_is_nan(truth, recent, none):
     given = None
     if none:
         nwp = three_runs(truth, recent, ()).isel(reference_time=[])
-        given = on_radar_grid(nwp, recent, nwp_field_times(recent, LEADS))
+        given = regrid_to_radar(nwp, recent, nwp_field_times(recent, LEADS))
     for plane in compute_nwp_predictors(given, recent, LEADS).values():
         assert plane.shape == (3, 150, 150)
         assert np.isnan(plane).all()
@@ -233,13 +233,13 @@ def test_late_radar_is_compared_at_its_own_time(truth, recent):
 def test_runs_that_were_not_there_do_not_count(truth, recent):
     nwp = three_runs(truth, recent, (0,))
     issue = recent.time.values[-1]
-    late = available(nwp, issue, np.timedelta64(4, "h"))
+    late = select_available_runs(nwp, issue, np.timedelta64(4, "h"))
     planes = planes_of(late, recent)
     np.testing.assert_array_equal(planes["nwp_rate"], 0)  # of the older runs, which are dry
     np.testing.assert_array_equal(planes["nwp_ensemble"], 0)
     wetter = nwp.copy(deep=True)
     wetter[RATE].values[0] = 77
-    for name, plane in planes_of(available(wetter, issue, np.timedelta64(4, "h")), recent).items():
+    for name, plane in planes_of(select_available_runs(wetter, issue, np.timedelta64(4, "h")), recent).items():
         np.testing.assert_array_equal(plane, planes[name])
 
 

@@ -17,7 +17,7 @@ from hybridcast.forecasting import forecast, load_forecast, save_forecast
 from hybridcast.fusion.hybrid import load_hybrid
 from hybridcast.motion.estimate import DenseFlow
 from hybridcast.nowcasters.base import Advection
-from hybridcast.nwp.schema import model_fields
+from hybridcast.nwp.schema import nwp_fields
 from hybridcast.predictors.radar import (
     ALL_PREDICTORS,
     RADAR_PREDICTORS,
@@ -240,7 +240,7 @@ def test_a_model_on_another_projection_gives_nearly_the_same(recent, hybrid, eve
         method="nearest",
         kwargs={"fill_value": None},
     )
-    nwp = model_fields(
+    nwp = nwp_fields(
         {RATE: on_degrees.values.astype(np.float32)},
         reference_time=everywhere.reference_time.values,
         lead_time=everywhere.lead_time.values,

@@ -7,7 +7,7 @@ from helpers.stations_synthetic import MINUTE, START, gauges_in, steady_rain
 from hybridcast.core.field import precipitation
 from hybridcast.errors import InputError
 from hybridcast.predictors.stations import PLANES, StationPredictorSettings, compute_station_predictors
-from hybridcast.stations import known_at, station_reports
+from hybridcast.stations import select_available_reports, station_reports
 
 
 def flat(rate=2.0, frames=13, size=80):
@@ -116,7 +116,7 @@ def test_nothing_after_the_last_frame_is_used():
     recent = rain.isel(time=slice(12))
     changed = gauges.copy(deep=True)
     changed.precipitation_rate[:, 12:] = 77.0
-    expected = compute_station_predictors(known_at(gauges, recent.time.values[-1]), recent)
+    expected = compute_station_predictors(select_available_reports(gauges, recent.time.values[-1]), recent)
     for given in (gauges, changed):
         for name, plane in compute_station_predictors(given, recent).items():
             np.testing.assert_array_equal(plane, expected[name])

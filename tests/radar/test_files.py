@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hybridcast.errors import ReadError
-from hybridcast.radar._files import head_of, read_bytes, time_in_name
+from hybridcast.radar._files import parse_time_in_name, read_bytes, read_head
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress])
@@ -15,7 +15,7 @@ def test_bytes_come_uncompressed_whatever_the_name(tmp_path, pack):
     path = tmp_path / "a.dat"
     path.write_bytes(pack(b"0123456789" * 1000))
     assert read_bytes(path) == b"0123456789" * 1000
-    assert head_of(path, 4) == b"0123"
+    assert read_head(path, 4) == b"0123"
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress])
@@ -32,7 +32,7 @@ def test_damaged_compression_names_the_file(tmp_path, pack, damage):
 def test_missing_file_and_folder(tmp_path):
     with pytest.raises(ReadError, match=r"gone\.dat"):
         read_bytes(tmp_path / "gone.dat")
-    assert head_of(tmp_path) == b""
+    assert read_head(tmp_path) == b""
 
 
 def test_empty_file(tmp_path):
@@ -57,5 +57,5 @@ def test_empty_file(tmp_path):
     ],
 )
 def test_time_in_name(name, time):
-    found = time_in_name(name)
+    found = parse_time_in_name(name)
     assert found is None if time is None else found == np.datetime64(time)

@@ -38,7 +38,7 @@ class Text:
         if not content.startswith("rate"):
             raise ReadError(path, "no rate in it")
         rate, west = (float(part) for part in content.split()[1:])
-        time = radar.time_in_name(path.name) + np.timedelta64(self.late, "m")
+        time = radar.parse_time_in_name(path.name) + np.timedelta64(self.late, "m")
         shape = (1, 2, 3)
         return precipitation(
             np.full(shape, rate), time=[time], y=[0, 1000], x=west + 1000.0 * np.arange(3), crs="EPSG:3035"
@@ -291,7 +291,7 @@ def test_each_real_file_is_recognised_by_one_format_before_cf(real):
     }
     for pattern, name in expected.items():
         path = real(pattern)[0]
-        head = radar.head_of(path)
+        head = radar.read_head(path)
         takers = [key for key, reader in known.items() if key != "cf" and reader.recognises(path, head)]
         assert takers == [name], pattern
 

@@ -7,9 +7,9 @@ from helpers.stations_synthetic import MINUTE, gauges_in, steady_rain
 from hybridcast.core.field import precipitation
 from hybridcast.datasets.pseudo_gauges import simulated_radar_bias
 from hybridcast.stations import station_reports
-from hybridcast.stations.adjustment import AdjustmentSettings, adjusted, factors_at, held_out, paired
+from hybridcast.stations.adjustment import AdjustmentSettings, adjust_radar, compute_factors, leave_one_out, pair_sums
 from hybridcast.stations.clock import clock_offset
-from hybridcast.stations.quality import checked_reports
+from hybridcast.stations.quality import quality_control
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def error(field, truth):
 
 
 def test_a_bias_of_the_whole_field_is_taken_away(truth):
-    field, report = adjusted(truth * np.float32(0.5), gauges_in(truth, count=60))
+    field, report = adjust_radar(truth * np.float32(0.5), gauges_in(truth, count=60))
     assert report.pairs == 60
     assert report.mean_field_bias == pytest.approx(2 ** (60 / 70), rel=0.02)
     np.testing.assert_allclose(field.values.mean() / truth.values.mean(), 1.0, atol=0.04)
@@ -33,7 +33,7 @@ def test_a_bias_of_the_whole_field_is_taken_away(truth):
 def test_a_simulated_bias_that_differs_from_place_to_place_shrinks(truth):
     biased, factor = simulated_radar_bias(truth, seed=3)
     settings = AdjustmentSettings()
-    field, report = adjusted(biased, gauges_in(truth, count=100), settings=settings)
+    field, report = adjust_radar(biased, gauges_in(truth, count=100), settings=settings)
     assert error(field, truth) < 0.6 * error(biased, truth)
     assert report.lowest < report.mean_field_bias < report.highest
     asked = np.log(1 / factor)
@@ -47,7 +47,7 @@ def test_what_few_gauges_tell_of_places_is_believed_little(truth):
     for count in (4, 10, 60):
         gauges = gauges_in(wet, count=count)
         gauges["precipitation_rate"][::2] *= 2  # every second gauge says twice as much as the radar
-        _, report = adjusted(wet, gauges)
+        _, report = adjust_radar(wet, gauges)
         spreads.append(np.log(report.highest / report.lowest))
     assert spreads == sorted(spreads)
     assert spreads[0] < 0.25 * np.log(2)
@@ -55,24 +55,24 @@ def test_what_few_gauges_tell_of_places_is_believed_little(truth):
 
 def test_few_pairs_are_believed_little(truth):
     half = truth * np.float32(0.5)
-    factors = [adjusted(half, gauges_in(truth, count=n))[1].mean_field_bias for n in (1, 3, 10, 100)]
+    factors = [adjust_radar(half, gauges_in(truth, count=n))[1].mean_field_bias for n in (1, 3, 10, 100)]
     assert factors == sorted(factors)
     assert factors[0] == pytest.approx(2 ** (1 / 11), rel=0.02)
     assert factors[-1] > 1.85
 
 
 def test_factors_are_capped(truth):
-    _, report = adjusted(truth * np.float32(0.05), gauges_in(truth, count=50))
+    _, report = adjust_radar(truth * np.float32(0.05), gauges_in(truth, count=50))
     assert report.highest <= 4.0 + 1e-5
-    _, report = adjusted(truth * np.float32(20), gauges_in(truth, count=50))
+    _, report = adjust_radar(truth * np.float32(20), gauges_in(truth, count=50))
     assert report.lowest >= 0.25 - 1e-5
 
 
 def test_far_from_gauges_only_the_mean_field_bias_is_left(truth):
     gauges = gauges_in(truth, count=40)
-    pairs = paired(truth * np.float32(0.5), gauges)
+    pairs = pair_sums(truth * np.float32(0.5), gauges)
     far = np.array([[600.0, 600.0]], np.float32)
-    bias, factor = factors_at(far, truth, pairs)
+    bias, factor = compute_factors(far, truth, pairs)
     assert float(factor[0]) == pytest.approx(bias, rel=1e-5)
 
 
@@ -87,7 +87,7 @@ def test_without_usable_gauges_it_is_the_identity_and_says_so(truth, case):
         "elsewhere": gauges.assign_coords(x=gauges.x + 1e7),
         "late": gauges.assign_coords(time=gauges.time + 1000 * MINUTE),
     }[case]
-    field, report = adjusted(truth, given)
+    field, report = adjust_radar(truth, given)
     assert field is truth
     assert report.mean_field_bias == 1.0
     assert report.reason
@@ -98,7 +98,7 @@ def test_nan_stays_nan_and_dry_stays_dry(truth):
     radar = (truth * np.float32(0.5)).copy()
     radar[:, :10] = np.nan
     radar[:, 20:30] = 0.0
-    field, report = adjusted(radar, gauges_in(truth, count=60))
+    field, report = adjust_radar(radar, gauges_in(truth, count=60))
     np.testing.assert_array_equal(np.isnan(field.values), np.isnan(radar.values))
     assert (field.values[:, 20:30] == 0).all()
     assert report.pairs > 20
@@ -109,7 +109,7 @@ def test_nothing_after_the_last_frame_is_used(truth):
     half = (truth * np.float32(0.5)).isel(time=slice(12))
     changed = gauges.copy(deep=True)
     changed.precipitation_rate[:, 12:] = 99.0
-    np.testing.assert_array_equal(adjusted(half, gauges)[0].values, adjusted(half, changed)[0].values)
+    np.testing.assert_array_equal(adjust_radar(half, gauges)[0].values, adjust_radar(half, changed)[0].values)
     quarters = station_reports(
         np.full((1, 2), 5.0),
         station=["A"],
@@ -119,14 +119,14 @@ def test_nothing_after_the_last_frame_is_used(truth):
     )
     other = quarters.copy(deep=True)
     other.precipitation_rate[:, 1] = 50.0
-    np.testing.assert_array_equal(adjusted(half, quarters)[0].values, adjusted(half, other)[0].values)
+    np.testing.assert_array_equal(adjust_radar(half, quarters)[0].values, adjust_radar(half, other)[0].values)
 
 
 def test_the_offset_of_the_clocks_is_taken_into_account(truth):
     late = gauges_in(truth, count=60, delay=10)
-    pairs = paired(truth, late, offset=10 * MINUTE)
+    pairs = pair_sums(truth, late, offset=10 * MINUTE)
     np.testing.assert_allclose(pairs.gauge, pairs.radar, rtol=1e-4)
-    plain = paired(truth, late)
+    plain = pair_sums(truth, late)
     assert np.abs(plain.gauge / plain.radar - 1).max() > 0.01
 
 
@@ -142,18 +142,18 @@ def test_ten_thousand_gauges():
         interval=5 * MINUTE,
         places={"x": generator.uniform(0, 8e5, 10_000), "y": generator.uniform(0, 8e5, 10_000)},
     )
-    assert adjusted(radar, gauges)[1].pairs > 5000
+    assert adjust_radar(radar, gauges)[1].pairs > 5000
 
 
 @pytest.mark.parametrize("case", ["half_day", "eight_days", "openrainer"])
 def test_gauges_that_are_held_out_are_met_better(case, request):
     radar, stations = request.getfixturevalue(case)
     found = clock_offset(stations, radar)
-    stations = checked_reports(stations, radar, offset=found.offset)[0]
+    stations = quality_control(stations, radar, offset=found.offset)[0]
     step = radar.time.values[1] - radar.time.values[0]
     frames = int(np.timedelta64(120, "m") / step)
     parts = [radar.isel(time=slice(n - frames + 1, n + 1)) for n in range(frames, radar.sizes["time"], frames)]
-    held = [held_out(part, stations, offset=found.offset) for part in parts]
+    held = [leave_one_out(part, stations, offset=found.offset) for part in parts]
     gauge, before, after = (
         np.concatenate([getattr(one, name) for one in held]) for name in ("gauge", "radar", "adjusted")
     )
@@ -166,12 +166,12 @@ def test_gauges_that_are_held_out_are_met_better(case, request):
 def test_links_do_not_adjust_unless_trusted(truth):
     half = truth * np.float32(0.5)
     links = gauges_in(truth).assign_coords(sensor=("station", np.full(40, "link", object)))
-    assert adjusted(half, links)[0] is half
-    assert adjusted(half, links, settings=AdjustmentSettings(untrusted=()))[1].pairs == 40
+    assert adjust_radar(half, links)[0] is half
+    assert adjust_radar(half, links, settings=AdjustmentSettings(untrusted=()))[1].pairs == 40
 
 
 def test_errors_of_what_is_held_out(truth):
-    held = held_out(truth * np.float32(0.5), gauges_in(truth, count=60))
+    held = leave_one_out(truth * np.float32(0.5), gauges_in(truth, count=60))
     errors = held.errors
     assert held.gauge.size == 60
     assert errors["rmse_adjusted"] < 0.3 * errors["rmse_radar"]

@@ -6,7 +6,7 @@ import pytest
 from helpers.stations_synthetic import MINUTE, gauges_in
 from hybridcast.core.field import precipitation
 from hybridcast.errors import InputError
-from hybridcast.stations import on_step, places_on, radar_at, station_reports
+from hybridcast.stations import collocate, resample_reports, sample_radar, station_reports
 
 
 def at(latitude, longitude):
@@ -37,7 +37,7 @@ def test_places_are_rows_and_columns(crs, south_first):
         latitude, longitude = [y[7], y[3], 10.0], [x[11], x[-1], 10.0]
     else:  # computed by another way than the package: EPSG:3035 is centred on 52 N 10 E at (4321000, 3210000)
         latitude, longitude = [51.0, 51.5, 52.0], [10.0, 10.0, 10.0]
-    places = places_on(at(latitude, longitude), field)
+    places = collocate(at(latitude, longitude), field)
     if geographic:
         np.testing.assert_allclose(places[:2], [[7, 11], [3, x.size - 1]], atol=1e-3)
     else:
@@ -49,13 +49,17 @@ def test_places_are_rows_and_columns(crs, south_first):
 
 def test_degrees_on_a_local_grid_are_refused(rain):
     with pytest.raises(InputError, match="no CRS"):
-        places_on(at([50.0], [8.0]), rain)
+        collocate(at([50.0], [8.0]), rain)
 
 
 def test_exact_gauges_meet_the_radar(rain, gauges):
-    np.testing.assert_allclose(radar_at(gauges, rain).values, gauges.precipitation_rate.values, rtol=1e-5, atol=1e-6)
-    hourly = on_step(gauges, 60 * MINUTE)
-    np.testing.assert_allclose(radar_at(hourly, rain).values, hourly.precipitation_rate.values, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        sample_radar(gauges, rain).values, gauges.precipitation_rate.values, rtol=1e-5, atol=1e-6
+    )
+    hourly = resample_reports(gauges, 60 * MINUTE)
+    np.testing.assert_allclose(
+        sample_radar(hourly, rain).values, hourly.precipitation_rate.values, rtol=1e-4, atol=1e-5
+    )
 
 
 def test_steps_that_do_not_fit_are_shared_out_by_time(rain):
@@ -69,17 +73,17 @@ def test_steps_that_do_not_fit_are_shared_out_by_time(rain):
     )
     first, second, third = gauges.precipitation_rate.values[:, :3].T
     expected = np.stack([(5 * first + second) / 6, (4 * second + 2 * third) / 6], axis=1)
-    np.testing.assert_allclose(radar_at(six, rain).values, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(sample_radar(six, rain).values, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_where_the_radar_does_not_see_there_is_nothing(rain, gauges):
     rain = rain.copy(data=rain.values.copy())
     rain[6] = np.nan
-    seen = np.isfinite(radar_at(gauges, rain).values)
+    seen = np.isfinite(sample_radar(gauges, rain).values)
     assert not seen[:, 6].any()
     assert seen[:, [5, 7]].all()
     late = gauges.assign_coords(time=gauges.time + 180 * MINUTE)
-    assert np.isnan(radar_at(late, rain).values).all()
+    assert np.isnan(sample_radar(late, rain).values).all()
 
 
 def test_openmrg_gauges_lie_where_the_published_coordinates_say(eight_days, real):
@@ -88,7 +92,7 @@ def test_openmrg_gauges_lie_where_the_published_coordinates_say(eight_days, real
     radar, stations = eight_days
     with xr.open_dataset(real("openmrg/8d_20150722/openmrg_rad_8d.nc")[0], engine="h5netcdf") as file:
         lat, lon = file.lat.values, file.lon.values
-    for (row, column), station in zip(places_on(stations, radar), stations.station, strict=True):
+    for (row, column), station in zip(collocate(stations, radar), stations.station, strict=True):
         north = (lat - float(station.latitude)) * 111.2
         east = (lon - float(station.longitude)) * 111.2 * np.cos(np.deg2rad(57.7))
         nearest = np.unravel_index(np.argmin(north**2 + east**2), lat.shape)

@@ -9,8 +9,8 @@ import pytest
 from helpers.stations_synthetic import MINUTE
 from hybridcast.datasets.registry import fetch
 from hybridcast.errors import FetchError, InputError
-from hybridcast.stations import interval_of, on_step, open_stations
-from hybridcast.stations.links import LinkSettings, rain_of_levels, specific_attenuation
+from hybridcast.stations import get_interval, open_stations, resample_reports
+from hybridcast.stations.links import LinkSettings, rates_from_signal_levels, specific_attenuation
 
 LINKS_27 = "openmrg/20150827/openMRG_cmls_20150827_12hours.nc"
 TIMES = np.datetime64("2020-01-01", "ns") + np.arange(600) * MINUTE
@@ -43,7 +43,7 @@ def loss_of(rates, frequency=20.0, length=5.0, antenna=LinkSettings.antenna, noi
 
 def rain_of(loss, length=5.0, **changes):
     given = {"frequency": np.array([20.0]), "length": np.array([length]), "vertical": np.array([False])}
-    return rain_of_levels(loss[None], TIMES[: len(loss)], **given, **changes)[0]
+    return rates_from_signal_levels(loss[None], TIMES[: len(loss)], **given, **changes)[0]
 
 
 def test_rain_that_is_known_is_found_again():
@@ -81,7 +81,7 @@ def links(real):
 
 def test_openmrg_links(links, real):
     assert dict(links.sizes) == {"station": 364, "time": 720}
-    assert interval_of(links) == MINUTE
+    assert get_interval(links) == MINUTE
     assert set(links.sensor.values) == {"link"}
     with netCDF4.Dataset(real(LINKS_27)[0]) as file:
         middle = (file["site_0_lat"][:] + file["site_1_lat"][:]) / 2
@@ -98,8 +98,8 @@ def test_openmrg_links(links, real):
 
 
 def test_openmrg_links_agree_with_gauges_beside_them(links, real):
-    gauges = on_step(open_stations(real("openmrg/20150827/openMRG_city_gauges_20150827.nc")), 15 * MINUTE)
-    links = on_step(links, 15 * MINUTE)
+    gauges = resample_reports(open_stations(real("openmrg/20150827/openMRG_city_gauges_20150827.nc")), 15 * MINUTE)
+    links = resample_reports(links, 15 * MINUTE)
     times = np.intersect1d(links.time.values, gauges.time.values)
     links, gauges = links.sel(time=times), gauges.sel(time=times)
     pairs = []
@@ -128,7 +128,7 @@ def test_openmrg_links_agree_with_gauges_beside_them(links, real):
 def test_links_whose_rain_others_have_made(real, path, stations, times, minutes):
     made = open_stations(real(path))
     assert dict(made.sizes) == {"station": stations, "time": times}
-    assert interval_of(made) == minutes * MINUTE
+    assert get_interval(made) == minutes * MINUTE
     assert made.attrs["rain_from"] == "R of the file"
 
 

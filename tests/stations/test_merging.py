@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hybridcast.errors import InputError
-from hybridcast.stations import joined, on_step, station_reports
+from hybridcast.stations import merge_reports, resample_reports, station_reports
 
 MINUTE = np.timedelta64(1, "m")
 START = np.datetime64("2020-01-01T00:00", "ns")
@@ -19,7 +19,7 @@ def reports(rates, interval=1, names=("A",), first=None, **others):
 
 
 def test_a_step_is_the_mean_of_whole_intervals():
-    made = on_step(reports([np.arange(30.0)]), 15 * MINUTE)
+    made = resample_reports(reports([np.arange(30.0)]), 15 * MINUTE)
     assert made.precipitation_rate.values.tolist() == [[7.0, 22.0]]
     assert made.time.values.tolist() == [(START + n * 15 * MINUTE).astype(int) for n in (1, 2)]
     assert made.attrs["interval_minutes"] == 15.0
@@ -28,30 +28,32 @@ def test_a_step_is_the_mean_of_whole_intervals():
 def test_a_step_with_a_missing_part_is_unknown_unless_a_share_is_enough():
     rates = np.ones((1, 30))
     rates[0, 3:5] = np.nan
-    assert np.isnan(on_step(reports(rates), 15 * MINUTE).precipitation_rate.values).tolist() == [[True, False]]
-    assert on_step(reports(rates), 15 * MINUTE, least_share=0.8).precipitation_rate.values.tolist() == [[1.0, 1.0]]
+    assert np.isnan(resample_reports(reports(rates), 15 * MINUTE).precipitation_rate.values).tolist() == [[True, False]]
+    assert resample_reports(reports(rates), 15 * MINUTE, least_share=0.8).precipitation_rate.values.tolist() == [
+        [1.0, 1.0]
+    ]
 
 
 def test_a_step_may_end_with_the_last_report():
-    made = on_step(reports([np.arange(32.0)]), 15 * MINUTE, ending=START + 32 * MINUTE)
+    made = resample_reports(reports([np.arange(32.0)]), 15 * MINUTE, ending=START + 32 * MINUTE)
     assert made.time.values[-1] == START + 32 * MINUTE
     assert made.precipitation_rate.values[0, 1:].tolist() == [9.0, 24.0]
     assert np.isnan(made.precipitation_rate.values[0, 0])
 
 
 def test_what_is_of_one_moment_is_that_of_the_last_report():
-    made = on_step(reports(np.zeros((1, 10)), wind_from_direction=[np.arange(10) * 36.0]), 5 * MINUTE)
+    made = resample_reports(reports(np.zeros((1, 10)), wind_from_direction=[np.arange(10) * 36.0]), 5 * MINUTE)
     assert made.wind_from_direction.values.tolist() == [[144.0, 324.0]]
     assert made.wind_from_direction.attrs["units"] == "degree"
 
 
 def test_a_step_that_is_no_multiple_is_refused():
     with pytest.raises(InputError, match="whole multiple"):
-        on_step(reports(np.zeros((1, 12)), 6), 10 * MINUTE)
+        resample_reports(reports(np.zeros((1, 12)), 6), 10 * MINUTE)
 
 
 def test_joins_networks_onto_the_longest_interval():
-    made = joined([reports(np.full((1, 30), 3.0)), reports([[5.0, 6.0]], 15, names=("B",))])
+    made = merge_reports([reports(np.full((1, 30), 3.0)), reports([[5.0, 6.0]], 15, names=("B",))])
     assert made.precipitation_rate.values.tolist() == [[3.0, 3.0], [5.0, 6.0]]
     assert made.attrs["joined_intervals_minutes"] == [1.0, 15.0]
     assert made.latitude.values.tolist() == [50.0, 50.0]
@@ -59,22 +61,22 @@ def test_joins_networks_onto_the_longest_interval():
 
 def test_joins_times_of_one_station_and_the_first_value_counts():
     early, late = reports([[1.0, np.nan, 3.0]], 5), reports([[7.0, 8.0, 9.0]], 5, first=5)
-    assert joined([early, late]).precipitation_rate.values.tolist() == [[1.0, 7.0, 3.0, 9.0]]
-    assert joined([late, early]).precipitation_rate.values.tolist() == [[1.0, 7.0, 8.0, 9.0]]
+    assert merge_reports([early, late]).precipitation_rate.values.tolist() == [[1.0, 7.0, 3.0, 9.0]]
+    assert merge_reports([late, early]).precipitation_rate.values.tolist() == [[1.0, 7.0, 8.0, 9.0]]
 
 
 def test_intervals_that_end_at_other_times_do_not_go_together():
     with pytest.raises(InputError, match="end at other times"):
-        joined([reports([[1.0, 2.0]], 15), reports([[1.0, 2.0]], 15, names=("B",), first=7)])
+        merge_reports([reports([[1.0, 2.0]], 15), reports([[1.0, 2.0]], 15, names=("B",), first=7)])
 
 
 def test_places_of_different_kinds_do_not_go_together():
     metres = reports([[1.0, 2.0]], names=("B",)).drop_vars(["latitude", "longitude"])
     metres = metres.assign_coords(x=("station", [0.0]), y=("station", [0.0]))
     with pytest.raises(InputError, match="places of one kind"):
-        joined([reports([[1.0, 2.0]]), metres])
+        merge_reports([reports([[1.0, 2.0]]), metres])
 
 
 def test_a_year_of_reports_is_brought_onto_a_step():
     many = reports(np.zeros((20, 105_120)), 5, names=tuple(str(n) for n in range(20)))
-    assert on_step(many, 30 * MINUTE).sizes["time"] == 17_520
+    assert resample_reports(many, 30 * MINUTE).sizes["time"] == 17_520

@@ -16,8 +16,8 @@ import hybridcast.stations
 from helpers.stations_synthetic import MINUTE
 from hybridcast.errors import InputError, InputWarning, ReadError
 from hybridcast.radar import open_radar
-from hybridcast.stations import interval_of, open_stations, radar_at, save_stations
-from hybridcast.stations.schema import amounts
+from hybridcast.stations import get_interval, open_stations, sample_radar, save_stations
+from hybridcast.stations.schema import compute_amounts
 
 CITY_8D = "openmrg/8d_20150722/openmrg_municp_gauge_8d.nc"
 SMHI_8D = "openmrg/8d_20150722/openmrg_smhi_gauge_8d.nc"
@@ -42,8 +42,8 @@ SMHI_27 = "openmrg/20150827/openMRG_smhi_gauge_20150827.nc"
 def test_opensense_gauges(real, path, stations, times, minutes, total):
     made = open_stations(real(path))
     assert dict(made.sizes) == {"station": stations, "time": times}
-    assert interval_of(made) == minutes * MINUTE
-    assert float(amounts(made).sum()) == pytest.approx(total, rel=1e-4)
+    assert get_interval(made) == minutes * MINUTE
+    assert float(compute_amounts(made).sum()) == pytest.approx(total, rel=1e-4)
     with netCDF4.Dataset(real(path)[0]) as file:
         assert np.ma.filled(file["rainfall_amount"][:], np.nan)[~np.isnan(file["rainfall_amount"][:])].sum() == (
             pytest.approx(total, rel=1e-4)
@@ -73,7 +73,7 @@ def test_city_and_smhi_join_on_a_quarter_of_an_hour_and_both_are_ends(real):
 
 def test_radar_and_gauges_agree(openrainer):
     radar, stations = openrainer
-    seen, gauge = radar_at(stations, radar).values, stations.precipitation_rate.values
+    seen, gauge = sample_radar(stations, radar).values, stations.precipitation_rate.values
     both = np.isfinite(seen) & np.isfinite(gauge)
     assert both.sum() > 2000
     assert np.corrcoef(np.sqrt(seen[both]), np.sqrt(gauge[both]))[0, 1] > 0.6
@@ -85,7 +85,7 @@ def test_radar_and_gauges_agree(openrainer):
 def test_radolan_gauges_meet_the_hour_of_radar(real):
     gauges = open_stations(real("radolan/radolan_rain_gauge_data.csv"))
     assert dict(gauges.sizes) == {"station": 1142, "time": 1}
-    assert interval_of(gauges) == 60 * MINUTE
+    assert get_interval(gauges) == 60 * MINUTE
     assert gauges.time.values[0] == np.datetime64("2021-08-23T09:50")
     assert float(gauges.precipitation_rate.mean()) == pytest.approx(0.290385, rel=1e-5)
     assert str(gauges.station_name.sel(station="A112").values) == "Wrixum/F\ufffdhr"  # so published
@@ -135,7 +135,7 @@ def test_meteonet(tmp_path, dates):
     made = open_stations(meteonet(tmp_path / "NW2016.csv", dates))
     assert made.attrs["format"] == "meteonet-csv"
     assert made.station.values.tolist() == ["14066001", "14137001"]
-    assert interval_of(made) == 6 * MINUTE
+    assert get_interval(made) == 6 * MINUTE
     np.testing.assert_allclose(made.precipitation_rate.values, [[2.0, 2.0], [np.nan, np.nan]])
     assert made.time.values[1] == np.datetime64("2016-01-01T00:06")
     assert float(made.relative_humidity[0, 0]) == pytest.approx(0.91)
@@ -174,7 +174,7 @@ def test_what_is_saved_is_read_again(tmp_path, suffix, gauges):
     np.testing.assert_array_equal(back.time.values, gauges.time.values)
     for name in ("x", "y", "altitude", "sensor"):
         np.testing.assert_array_equal(back[name].values, gauges[name].values)
-    assert interval_of(back) == interval_of(gauges)
+    assert get_interval(back) == get_interval(gauges)
 
 
 def test_the_netcdf_keeps_cf(tmp_path):
@@ -238,7 +238,7 @@ def test_cf_time_series(tmp_path, fmt):
 def test_cf_without_bounds_is_taken_as_ends_of_the_time_step(tmp_path):
     made = open_stations(cf_file(tmp_path / "cf.nc", bounds=False))
     assert made.time.values[0] == np.datetime64("2020-01-01T00:00")
-    assert interval_of(made) == 60 * MINUTE
+    assert get_interval(made) == 60 * MINUTE
 
 
 def test_cf_with_units_of_nothing_is_refused(tmp_path):

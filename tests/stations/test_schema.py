@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from hybridcast.errors import InputError
-from hybridcast.stations import check_stations, interval_of, known_at, station_reports
-from hybridcast.stations.schema import amounts
+from hybridcast.stations import check_stations, get_interval, select_available_reports, station_reports
+from hybridcast.stations.schema import compute_amounts
 
 MINUTE = np.timedelta64(1, "m")
 TIMES = np.datetime64("2020-01-01T00:00", "ns") + np.arange(1, 4) * 5 * MINUTE
@@ -27,7 +27,7 @@ def test_a_dataset_by_cf():
     assert made.attrs["featureType"] == "timeSeries"
     assert made.station.attrs["cf_role"] == "timeseries_id"
     assert made.air_temperature.attrs["units"] == "K"
-    assert interval_of(made) == 5 * MINUTE
+    assert get_interval(made) == 5 * MINUTE
     assert check_stations(made).identical(made)
 
 
@@ -68,10 +68,10 @@ def test_refuses_a_dataset_without_units_interval_or_with_codes():
 
 def test_known_at_leaves_out_what_has_not_ended_or_not_arrived():
     made = reports()
-    assert known_at(made, TIMES[1]).sizes["time"] == 2
-    assert known_at(made, TIMES[1] - MINUTE).sizes["time"] == 1
-    assert known_at(made, TIMES[1], delay=5 * MINUTE).sizes["time"] == 1
+    assert select_available_reports(made, TIMES[1]).sizes["time"] == 2
+    assert select_available_reports(made, TIMES[1] - MINUTE).sizes["time"] == 1
+    assert select_available_reports(made, TIMES[1], delay=5 * MINUTE).sizes["time"] == 1
 
 
 def test_amounts_are_rate_times_interval():
-    np.testing.assert_allclose(amounts(reports()).values, [[0.0, 0.5, np.nan]])
+    np.testing.assert_allclose(compute_amounts(reports()).values, [[0.0, 0.5, np.nan]])

@@ -19,7 +19,7 @@ from hybridcast.datasets.archives.others import by_run_day, write_runs, write_st
 from hybridcast.datasets.archives.records import Record, Report, Work, lay_out, unreadable
 from hybridcast.errors import InputError, InputWarning, ReadError
 from hybridcast.radar import open_radar
-from hybridcast.radar._files import time_in_name
+from hybridcast.radar._files import parse_time_in_name
 
 Paths = PathLike | Iterable[PathLike]
 
@@ -123,7 +123,7 @@ def _radar_works(files: Iterable[Path], folder: Path, format: str | None) -> lis
     """Group files by the day in their names; one without is a group of its own."""
     groups: dict[str, list[tuple[np.datetime64, Path]]] = {}
     for path in files:
-        named = time_in_name(path.name)
+        named = parse_time_in_name(path.name)
         day = path.stem if named is None else str(named.astype("datetime64[D]"))
         groups.setdefault(day, []).append((np.datetime64(0, "ns") if named is None else named, path))
     return [_radar_work(day, [path for _, path in sorted(group)], folder, format) for day, group in groups.items()]

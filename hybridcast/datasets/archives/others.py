@@ -20,7 +20,7 @@ from hybridcast.datasets.archives.records import Record, unreadable
 from hybridcast.errors import InputError, ReadError
 from hybridcast.nwp import open_nwp
 from hybridcast.nwp.writing import save_nwp
-from hybridcast.radar._files import time_in_name
+from hybridcast.radar._files import parse_time_in_name
 from hybridcast.stations import open_stations, save_stations
 
 #: Of a run, a day's file holds the lead times from this long before the day until as long after it.
@@ -154,7 +154,7 @@ def by_run_day(paths: Iterable[Path]) -> dict[str, list[Path]]:
     """
     groups: dict[str, list[Path]] = defaultdict(list)
     for path in paths:
-        named = time_in_name(path.name)
+        named = parse_time_in_name(path.name)
         groups[_start_of(path) if named is None else str(named.astype("datetime64[D]"))].append(path)
     return dict(sorted(groups.items()))
 

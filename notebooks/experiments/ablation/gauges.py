@@ -32,8 +32,8 @@ from hybridcast.radar import open_radar
 from hybridcast.stations import open_stations
 from hybridcast.stations.clock import ClockOffset, clock_offset
 from hybridcast.stations.collocation import NO_OFFSET
-from hybridcast.stations.quality import checked_reports
-from hybridcast.stations.schema import interval_of
+from hybridcast.stations.quality import quality_control
+from hybridcast.stations.schema import get_interval
 from hybridcast.verification import scores
 from hybridcast.verification.evaluation import Progress
 from hybridcast.verification.significance import LEAST_DAYS, paired_difference
@@ -110,10 +110,10 @@ def opened(one: GaugeSet) -> tuple[Archive, dict[str, Any]]:
     stations = open_stations([path for path in fetch(one.name) if path.match(one.gauges)])
     clock = clock_offset(stations, radar)
     archive = Archive(one.name, radar, stations, NO_OFFSET if clock is None else clock.offset)
-    quality = checked_reports(stations, radar, offset=archive.offset)[1]
+    quality = quality_control(stations, radar, offset=archive.offset)[1]
     return archive, {
         "gauge_count": stations.sizes["station"],
-        "interval_min": float(interval_of(stations) / MINUTE),
+        "interval_min": float(get_interval(stations) / MINUTE),
         "clock_offset_min": float(archive.offset / MINUTE),
         "clock": _said_of(clock),
         "quality": str(quality),
@@ -155,7 +155,7 @@ def held_out_scores(
         raise InputError(
             f"{archive.name} has no issue time with rain", "there is one at least", "Give a longer archive"
         )
-    truth = checked_reports(archive.stations, archive.radar, offset=archive.offset)[0][NAME]
+    truth = quality_control(archive.stations, archive.radar, offset=archive.offset)[0][NAME]
     totals: dict[str, xr.Dataset] = {}
     for number, issue in enumerate(issues, 1):
         day = str(issue)[:10]

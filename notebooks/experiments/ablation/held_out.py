@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from hybridcast.core.field import GRID_MAPPING, NAME
 from hybridcast.forecasting import HISTORY, forecast
 from hybridcast.nowcasters.base import Nowcaster
-from hybridcast.stations import known_at, radar_at
-from hybridcast.stations.adjustment import AdjustmentSettings, adjusted
-from hybridcast.stations.quality import checked_reports
+from hybridcast.stations import sample_radar, select_available_reports
+from hybridcast.stations.adjustment import AdjustmentSettings, adjust_radar
+from hybridcast.stations.quality import quality_control
 from hybridcast.verification.statistics import PROBABILITY
 
 LEADS = np.array([0, 15, 30, 60]) * np.timedelta64(1, "m")
@@ -99,10 +99,10 @@ def _adjusted(
     recent: xr.DataArray, stations: xr.Dataset, offset: np.timedelta64, settings: HeldOutSettings
 ) -> xr.DataArray:
     """Adjust by what was known at the last frame; `recent` itself where that changes nothing."""
-    known = known_at(stations, recent["time"].values[-1])
+    known = select_available_reports(stations, recent["time"].values[-1])
     known = known.isel(time=known["time"].values >= recent["time"].values[0])
-    checked, _ = checked_reports(known, recent, offset=offset)
-    return adjusted(recent, checked, offset=offset, settings=settings.adjustment)[0]
+    checked, _ = quality_control(known, recent, offset=offset)
+    return adjust_radar(recent, checked, offset=offset, settings=settings.adjustment)[0]
 
 
 def _told(recent: xr.DataArray, nowcaster: Nowcaster) -> xr.Dataset:
@@ -122,9 +122,9 @@ def _told(recent: xr.DataArray, nowcaster: Nowcaster) -> xr.Dataset:
 
 def _at_gauges(told: xr.Dataset, asked: xr.Dataset, offset: np.timedelta64) -> xr.Dataset:
     """Read at the gauges: means over the intervals that end at the valid times."""
-    read = xr.Dataset({NAME: radar_at(asked, told[NAME], offset=offset)})
+    read = xr.Dataset({NAME: sample_radar(asked, told[NAME], offset=offset)})
     if PROBABILITY in told:
-        chances = [radar_at(asked, told[PROBABILITY].sel(threshold=t, drop=True), offset=offset) for t in LEVELS]
+        chances = [sample_radar(asked, told[PROBABILITY].sel(threshold=t, drop=True), offset=offset) for t in LEVELS]
         read[PROBABILITY] = xr.concat(chances, xr.Variable("threshold", list(LEVELS)))
     return _by_lead(read)
 

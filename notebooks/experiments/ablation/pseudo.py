@@ -27,7 +27,7 @@ from hybridcast.fusion.hybrid import Hybrid, load_hybrid
 from hybridcast.nowcasters.base import Nowcaster, forecast_dataset
 from hybridcast.nowcasters.pysteps import LinearBlending
 from hybridcast.nowcasters.skill_blend import SourceBlend
-from hybridcast.nwp import available, on_radar_grid
+from hybridcast.nwp import regrid_to_radar, select_available_runs
 from hybridcast.predictors.nwp import nwp_field_times
 from hybridcast.predictors.sources import select_sources
 from hybridcast.verification.evaluation import EvaluationSettings, Progress, evaluate
@@ -55,11 +55,11 @@ class Simulated:
     def runs(self, recent: xr.DataArray) -> xr.Dataset:
         """Return the runs that would have been there at the last time of `recent`."""
         issue = recent["time"].values[-1]
-        return available(_runs(self, issue), issue)
+        return select_available_runs(_runs(self, issue), issue)
 
     def on_grid(self, recent: xr.DataArray, leads: LeadTimes) -> xr.Dataset:
         """Return the same on the radar's grid, at the times of the last hour and the valid times."""
-        return on_radar_grid(self.runs(recent), recent, nwp_field_times(recent, leads))
+        return regrid_to_radar(self.runs(recent), recent, nwp_field_times(recent, leads))
 
 
 @lru_cache(maxsize=2)

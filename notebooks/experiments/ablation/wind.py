@@ -28,7 +28,7 @@ from hybridcast.datasets.registry import fetch
 from hybridcast.motion.estimate import DenseFlow, MotionMethod
 from hybridcast.motion.wind_guidance import GuidedFlow
 from hybridcast.nowcasters.base import Advection, Nowcaster, Persistence
-from hybridcast.nwp import on_radar_grid, open_nwp, steering_wind
+from hybridcast.nwp import open_nwp, regrid_to_radar, steering_wind
 from hybridcast.radar import open_radar
 
 Floats = NDArray[np.float32]
@@ -65,7 +65,7 @@ def wind_ablation() -> dict[str, Any]:
     found: dict[str, Any] = {"lead_times_min": (LEADS / np.timedelta64(1, "m")).tolist(), "patches": {}}
     for patch in PATCHES:
         rain = open_radar(fetch(patch, radar_only=True)).compute()
-        winds = on_radar_grid(
+        winds = regrid_to_radar(
             open_nwp([path for path in fetch(patch) if path.parent.name in "UV"]), rain, rain["time"].values
         )
         found["patches"][patch] = wind_scores(rain, winds)
@@ -80,7 +80,7 @@ def wind_scores(rain: xr.DataArray, winds: xr.Dataset) -> dict[str, Any]:
     rain
         Precipitation field in memory, on regular times.
     winds
-        Model fields on its grid at its times, as `hybridcast.nwp.on_radar_grid` gives them.
+        Model fields on its grid at its times, as `hybridcast.nwp.regrid_to_radar` gives them.
     """
     scored: list[Values] = [defaultdict(list) for _ in LEADS]
     motion: Values = defaultdict(list)

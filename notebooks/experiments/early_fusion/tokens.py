@@ -18,13 +18,13 @@ from hybridcast.core.field import metres_per_cell
 from hybridcast.core.grid import decibels, known_mean, window_mean
 from hybridcast.core.types import Array
 from hybridcast.nowcasters.base import latest_frame
-from hybridcast.nwp.regrid import on_radar_grid
+from hybridcast.nwp.regrid import regrid_to_radar
 from hybridcast.nwp.schema import RATE
 from hybridcast.predictors.radar import SOURCE_PREDICTORS, PredictorState
 from hybridcast.predictors.sources import Sources
 from hybridcast.predictors.stations import RecentReports, recent_reports
-from hybridcast.stations.collocation import kilometres
-from hybridcast.stations.interpolation import nearest
+from hybridcast.stations.collocation import positions_in_kilometres
+from hybridcast.stations.interpolation import find_nearest
 from hybridcast_kernels.trajectories import sample
 
 #: So many stations, at most so far from where the air comes from, km.
@@ -83,7 +83,7 @@ def heard_of(recent: xr.DataArray, state: PredictorState, sources: Sources) -> H
     nothing = np.full(latest.shape, np.nan, np.float32)
     model = nothing
     if sources.nwp is not None and sources.has_rain:
-        runs = on_radar_grid(sources.nwp, recent, [latest["time"].values])[RATE].transpose(..., "y", "x")
+        runs = regrid_to_radar(sources.nwp, recent, [latest["time"].values])[RATE].transpose(..., "y", "x")
         model = next((run for run in runs.values[:, 0] if np.isfinite(run).any()), nothing)
     dy, dx = metres_per_cell(recent)
     cell = abs(dy) / 1e3, float(np.abs(dx).mean()) / 1e3
@@ -134,8 +134,8 @@ def _of_stations(heard: Heard, places: Array, ahead: Array) -> Array:
     spoken = heard.spoken
     if spoken is None:
         return out
-    here = kilometres(places, heard.recent)
-    near = nearest(spoken.at, here, NEAREST, RADIUS)
+    here = positions_in_kilometres(places, heard.recent)
+    near = find_nearest(spoken.at, here, NEAREST, RADIUS)
     away = spoken.at[near.which] - here[:, None]
     along, across = (np.einsum("pka,pa->pk", away, way) for way in (ahead, _across(ahead)))
     told = [values[near.which] for values in (spoken.residual, spoken.rate, spoken.tendency, spoken.age)]
