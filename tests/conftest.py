@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
 import pytest
 from hypothesis import settings
 
 from helpers.paths import REAL_DATA
-
-if TYPE_CHECKING:
-    from hybridcast.learned.trained_model import TrainedModel
 
 # The same examples every time, however slow the machine is today.
 settings.register_profile("steady", deadline=None, derandomize=True)
@@ -40,71 +34,48 @@ def real():
 
 @pytest.fixture(scope="session")
 def small_training():
-    """Settings of a training that takes a second or two."""
+    """Return the settings of a training that takes a few seconds, without a network."""
     from hybridcast.learned.boosting import BoostingSettings
-    from hybridcast.learned.network import NetworkSettings
     from hybridcast.learned.training.samples import Sampling
     from hybridcast.learned.training.train import TrainingSettings
 
     sampling = Sampling(leads=(15, 30, 60), cells=120, cases=3)
     boosting = BoostingSettings(trees=8, leaves=8, least_rows=50, threads=1)
-    network = NetworkSettings(widths=(4, 6), steps=12, batch=2, crop=20, check_every=4, seeds=(0,))
-    return TrainingSettings(sampling=sampling, boosting=boosting, folds=3, network=network)
+    return TrainingSettings(sampling=sampling, boosting=boosting, folds=3)
 
 
 @pytest.fixture(scope="session")
 def archive(tmp_path_factory):
-    """Six events of simulated rain in three regions: the path of their list."""
+    """Write six events of simulated rain in three regions; return the path of their list."""
     from helpers.synthetic import write_archive
 
     return write_archive(tmp_path_factory.mktemp("archive"))
 
 
-class Training(NamedTuple):
-    """A training that was done, and what it said."""
+@pytest.fixture(scope="session")
+def small_model(small_training, pytestconfig, tmp_path_factory):
+    """Return a small trained model, which pytest's cache keeps until the code that trains it changes."""
+    from helpers.small_model import load_or_train
 
-    model: TrainedModel
-    work: Path
-    lines: list[str]
+    cache = getattr(pytestconfig, "cache", None)  # None with -p no:cacheprovider
+    return load_or_train(cache.mkdir("models") if cache else tmp_path_factory.mktemp("models"), small_training)
 
 
 @pytest.fixture(scope="session")
-def training(archive, small_training, tmp_path_factory):
-    """Train a small model on the archive."""
-    from hybridcast.datasets.events import load_events
-    from hybridcast.learned.training.train import train
-
-    work, lines = tmp_path_factory.mktemp("work"), []
-    return Training(train(load_events(archive), work, settings=small_training, report=lines.append), work, lines)
-
-
-@pytest.fixture(scope="session")
-def model_folder(training, tmp_path_factory):
-    """Give the folder of the small model."""
+def model_folder(small_model, tmp_path_factory):
+    """Return the folder of the small model."""
     from hybridcast.learned.trained_model import save_model
 
-    return save_model(training.model, tmp_path_factory.mktemp("models") / "small")
+    return save_model(small_model, tmp_path_factory.mktemp("models") / "small")
 
 
 @pytest.fixture(scope="session")
-def with_network(training):
-    """Give the small model with a network that says something, whether its training kept one or not."""
+def with_network(small_model):
+    """Return the small model with a network of arbitrary weights."""
     pytest.importorskip("torch")
-    from hybridcast.learned.network import Network, NetworkSettings, initial
+    from helpers.small_model import add_network
 
-    settings = NetworkSettings(widths=(4, 6), seeds=(0, 3))
-    generator = np.random.default_rng(0)
-    parameters = {"base": np.zeros((8, 6, 3), np.float32)}
-    parameters["base"][..., 0] = np.linspace(-4, -9, 6)
-    parameters["base"][..., 1] = 2.5
-    for seed in settings.seeds:
-        made = {name: value.detach().numpy() for name, value in initial(settings, seed).items()}
-        made["last.weight"] = generator.normal(0, 0.2, made["last.weight"].shape).astype(np.float32)
-        parameters |= {f"{seed}.{name}": value for name, value in made.items()}
-    plain = training.model.without_network.blend
-    weights = 0.75 * np.insert(plain.weights, -1, 1 / 3, axis=-1)
-    blend = replace(plain, members=(*plain.members, "network"), weights=weights.astype(np.float32))
-    return replace(training.model, network=Network(parameters, settings), blend=blend, plain=plain)
+    return add_network(small_model)
 
 
 @pytest.fixture

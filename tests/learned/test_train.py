@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -13,7 +15,9 @@ from helpers import synthetic
 from hybridcast.datasets.events import Event, load_event, load_events
 from hybridcast.errors import DependencyError, InputError
 from hybridcast.learned.blend import Blend, Scored
+from hybridcast.learned.network import NetworkSettings
 from hybridcast.learned.network_inputs import LEADS as NETWORK_LEADS
+from hybridcast.learned.trained_model import TrainedModel
 from hybridcast.learned.training import sample_store as stored
 from hybridcast.learned.training import train as module
 from hybridcast.learned.training.samples import Samples, Sampling, joined, sample_case, sample_event
@@ -46,12 +50,34 @@ def samples_of(cases=1, rows=10, wetness=1.0):
 # --- the whole training ---------------------------------------------------------------------------------------
 
 
-def test_a_model_is_trained_and_tells_what_it_was_made_of(training, small_training):
+class Training(NamedTuple):
+    """A training that was done, its folder of samples, and the lines that it reported."""
+
+    model: TrainedModel
+    work: Path
+    lines: list[str]
+
+
+@pytest.fixture(scope="module")
+def networked(small_training):
+    """Return the settings of a small training with a network."""
+    network = NetworkSettings(widths=(4, 6), steps=12, batch=2, crop=20, check_every=4, seeds=(0,))
+    return replace(small_training, network=network)
+
+
+@pytest.fixture(scope="module")
+def training(archive, networked, tmp_path_factory):
+    """Train a small model on the archive."""
+    work, lines = tmp_path_factory.mktemp("work"), []
+    return Training(train(load_events(archive), work, settings=networked, report=lines.append), work, lines)
+
+
+def test_a_model_is_trained_and_tells_what_it_was_made_of(training, networked):
     model = training.model
     assert [member.name for member in model.linear] == ["neighbourhood", "scales"]
     assert model.without_network.blend.members == MEMBERS
     assert model.blend.leads == LEADS
-    assert model.blend.thresholds == model.boosting.thresholds == small_training.thresholds
+    assert model.blend.thresholds == model.boosting.thresholds == networked.thresholds
     assert (model.blend.weights[..., :-1] >= 0).all()
     assert np.isfinite(model.blend.weights).all()
     about = json.loads(json.dumps(model.about))  # plain JSON
@@ -99,23 +125,21 @@ def test_how_much_the_network_has_to_gain(full, kept):
     assert lines[0].endswith("kept") is kept
 
 
-def test_without_a_network_none_is_trained_nor_torch_asked_for(archive, training, small_training, monkeypatch):
+def test_without_a_network_none_is_trained_nor_torch_asked_for(archive, training, networked, monkeypatch):
     monkeypatch.setattr("hybridcast.learned.network.torch_is_there", lambda: False)
     with pytest.raises(DependencyError, match="hybridcast\\[network\\]"):
-        train(load_events(archive), training.work, settings=small_training)
-    plain = replace(small_training, network=None)
+        train(load_events(archive), training.work, settings=networked)
+    plain = replace(networked, network=None)
     model = train(load_events(archive), training.work, settings=plain, report=[].append)
     assert model.network is None
     assert model.blend.members == MEMBERS
     assert model.boosting.texts == training.model.boosting.texts
 
 
-def test_the_network_is_asked_about_rows_where_their_air_is(archive, training, small_training):
+def test_the_network_is_asked_about_rows_where_their_air_is(archive, training, networked):
     """Its odds on a block that a row lies in the middle of are those of the row."""
-    one = module.draw(load_events(archive)[:1], training.work, small_training, 1, print)[0]
-    network = module.train_network(
-        module.draw(load_events(archive), training.work, small_training, 1, print), small_training
-    )
+    one = module.draw(load_events(archive)[:1], training.work, networked, 1, print)[0]
+    network = module.train_network(module.draw(load_events(archive), training.work, networked, 1, print), networked)
     odds = module.network_scores(network, one)
     assert odds.shape == (6, one.samples.lead.size)
     assert np.isfinite(odds).all()
@@ -124,19 +148,19 @@ def test_the_network_is_asked_about_rows_where_their_air_is(archive, training, s
     assert odds[2, wet].mean() > odds[2, ~wet].mean() + 0.5
 
 
-def test_other_thresholds_than_those_of_the_network_are_refused(small_training):
+def test_other_thresholds_than_those_of_the_network_are_refused(networked):
     with pytest.raises(InputError, match="or without a network"):
-        replace(small_training, thresholds=(0.1, 3.0))
+        replace(networked, thresholds=(0.1, 3.0))
 
 
-def test_a_second_training_draws_nothing_and_gives_the_same(archive, training, small_training):
+def test_a_second_training_draws_nothing_and_gives_the_same(archive, training, networked):
     drawn = [line for line in training.lines if line.endswith("samples")]
     assert drawn == [
         f"{k + 1} of 6: {name} ({name[:-1].replace('event', 'region')}), 1080 samples"
         for k, name in enumerate(["event-0a", "event-1a", "event-2a", "event-0b", "event-1b", "event-2b"])
     ]
     lines = []
-    again = train(load_events(archive), training.work, settings=small_training, report=lines.append)
+    again = train(load_events(archive), training.work, settings=networked, report=lines.append)
     assert lines == training.lines[6:]
     assert again.boosting.texts == training.model.boosting.texts
     np.testing.assert_array_equal(again.blend.weights, training.model.blend.weights)

@@ -149,22 +149,22 @@ def test_a_folder_without_a_manifest_or_a_file_or_nothing_is_no_model(tmp_path):
             load_model(path)
 
 
-def test_fewer_predictors_in_another_order_are_loaded(training, tmp_path):
+def test_fewer_predictors_in_another_order_are_loaded(small_model, tmp_path):
     """As an older model has them."""
     names = ("lead_time", "filter", "rate")
     columns = [RADAR_PREDICTORS.index(name) for name in names]
     data = lightgbm.Dataset(rows()[:, columns], (rows()[:, 0] > 0).astype(np.float32))
     text = lightgbm.train({"objective": "binary", "verbosity": -1, "num_threads": 1}, data, 3).model_to_string()
-    thresholds = training.model.boosting.thresholds
-    older = replace(training.model, boosting=Boosting((text,) * len(thresholds), thresholds, names))
+    thresholds = small_model.boosting.thresholds
+    older = replace(small_model, boosting=Boosting((text,) * len(thresholds), thresholds, names))
     loaded = load_model(save_model(older, tmp_path / "older"))
     assert loaded.boosting.predictors == names
     expected = lightgbm.Booster(model_str=text).predict(rows()[:, columns], raw_score=True)
     np.testing.assert_allclose(loaded.boosting.scores(rows())[0], expected, atol=1e-5)
 
 
-def test_a_model_without_a_network_has_no_such_part(training, tmp_path):
-    plain = training.model.without_network
+def test_a_model_without_a_network_has_no_such_part(with_network, tmp_path):
+    plain = with_network.without_network
     folder = save_model(plain, tmp_path / "plain")
     assert not (folder / NETWORK_PART).exists()
     loaded = load_model(folder)
@@ -180,29 +180,29 @@ def test_without_its_network_a_model_has_the_weights_for_that(with_network):
     assert without.fingerprint != with_network.fingerprint
 
 
-def test_a_model_is_replaced_whole(training, folder):
+def test_a_model_is_replaced_whole(small_model, folder):
     (folder / "left-over.txt").write_text("of an older model")
-    save_model(replace(training.model, spacing=1000.0), folder)
+    save_model(replace(small_model, spacing=1000.0), folder)
     assert load_model(folder).spacing == 1000.0
     assert not (folder / "left-over.txt").exists()
     assert [path.name for path in folder.parent.iterdir()] == ["model"]
 
 
-def test_a_failed_saving_leaves_the_old_model(training, folder):
+def test_a_failed_saving_leaves_the_old_model(small_model, folder):
     before = load_model(folder).fingerprint
     with pytest.raises(TypeError):
-        save_model(replace(training.model, about={"events": object()}), folder)
+        save_model(replace(small_model, about={"events": object()}), folder)
     assert load_model(folder).fingerprint == before
     assert [path.name for path in folder.parent.iterdir()] == ["model"]
 
 
-def test_what_is_no_model_is_not_overwritten(training, tmp_path):
+def test_what_is_no_model_is_not_overwritten(small_model, tmp_path):
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "a.txt").write_text("dear")
     (tmp_path / "file").write_text("x")
     for name in ("letters", "file"):
         with pytest.raises(InputError, match=r"is there and is no model.*Choose another name"):
-            save_model(training.model, tmp_path / name)
+            save_model(small_model, tmp_path / name)
     with pytest.raises(InputError, match="Create"):
-        save_model(training.model, tmp_path / "absent" / "model")
+        save_model(small_model, tmp_path / "absent" / "model")
     assert (tmp_path / "letters" / "a.txt").read_text() == "dear"
