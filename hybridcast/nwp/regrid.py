@@ -140,7 +140,7 @@ def _refuse_apart(
     nwp: xr.Dataset, field: xr.DataArray | xr.Dataset, model: pyproj.CRS | None, radar: pyproj.CRS | None
 ) -> None:
     if model is None and radar is None:
-        check_same_grid(nwp, field, "model and radar without a known place")
+        check_same_grid(nwp, field, "NWP and radar without a known place")
         return
     raise InputError(
         f"the place of the {'model' if model is None else 'radar'} grid is not known (it has no CRS)",

@@ -31,44 +31,47 @@ from hybridcast.stations.quality import quality_control
 from hybridcast.stations.schema import check_stations, get_interval, select_available_reports
 from hybridcast.terrain import terrain_dataset
 
-#: Reports older than this, or than two of their intervals, tell nothing of now.
+#: Reports are left out if the last one is older than this and than two of their intervals.
 STALE = np.timedelta64(60, "m")
-#: Attribute of station reports: by how many minutes rain is later there than the radar's stamps say.
+#: Attribute of station reports: minutes by which rain at the stations is later than the time stamps of the radar.
 OFFSET = "clock_offset_minutes"
 
 
 @dataclass(frozen=True)
 class Sources:
-    """What was there at the issue time besides radar; nothing by default."""
+    """Data besides radar that were available at the issue time; none by default."""
 
     nwp: xr.Dataset | None = None
-    """Runs of a model that were available, newest first, on the model's grid."""
+    """NWP runs that were available, newest first, on the grid of the NWP model."""
     terrain: xr.Dataset | None = None
     """`surface_altitude` on the radar's grid."""
     stations: xr.Dataset | None = None
-    """Reports that had ended, after quality control."""
+    """Station reports whose interval had ended, after quality control."""
     used: tuple[str, ...] = ()
-    """Names of what is there, with its age."""
+    """Names of the sources that are used, with their age."""
     left_out: tuple[str, ...] = ()
-    """Names of what was given and is left out, with the reason."""
+    """Names of the sources that were given and are left out, with the reason."""
 
     @property
     def has_rain(self) -> bool:
-        """Whether a model tells of rain."""
+        """Whether there is an NWP run with rain rates."""
         return self.nwp is not None and RATE in self.nwp
 
     def __bool__(self) -> bool:
-        """Whether there is anything."""
+        """Whether any source is available."""
         return any(source is not None for source in (self.nwp, self.terrain, self.stations))
 
 
 @dataclass(frozen=True)
-class _Found:
-    """What one source comes to."""
+class _Selection:
+    """One source after the selection."""
 
     data: xr.Dataset | None
+    """Data that were available at the issue time; None without any."""
     used: list[str] = field(default_factory=list)
+    """Names of the parts that are used, with their age."""
     left_out: list[str] = field(default_factory=list)
+    """Names of the parts that are left out, with the reason."""
 
 
 def select_sources(
@@ -79,31 +82,31 @@ def select_sources(
     stations: xr.Dataset | None = None,
     delay: np.timedelta64 = DELAY,
 ) -> Sources:
-    """Keep what was there at the issue time, the last time of `recent`.
+    """Select the data that were available at the issue time, which is the last time of `recent`.
 
     Parameters
     ----------
     recent
         Precipitation field up to the issue time.
     nwp
-        Model fields, as `hybridcast.open_nwp` gives them.
+        NWP fields, as returned by `hybridcast.open_nwp`.
     terrain
-        Heights, as `hybridcast.open_terrain` gives them, on the grid of `recent`.
+        Heights on the grid of `recent`, as returned by `hybridcast.open_terrain`.
     stations
-        Reports, as `hybridcast.open_stations` gives them. They are checked, against each other and the radar, whose
-        clock may be another one: see `determine_clock_offset`.
+        Station reports, as returned by `hybridcast.open_stations`. They are checked against each other and against
+        the radar, after correction for the clock offset (see `determine_clock_offset`).
     delay
-        From the start of a model run until it is there.
+        Time from the start of an NWP run until its fields are available.
 
     Raises
     ------
     InputError
-        If a source does not keep its contract, or `terrain` is on another grid.
+        If a source violates its schema, or `terrain` is on another grid.
     """
     parts = {
-        "nwp": _runs_at(nwp, recent, delay),
-        "terrain": _ground_of(terrain, recent),
-        "stations": _reports_at(stations, recent),
+        "nwp": _select_nwp_runs(nwp, recent, delay),
+        "terrain": _select_terrain(terrain, recent),
+        "stations": _select_reports(stations, recent),
     }
     return Sources(
         **{name: part.data for name, part in parts.items()},
@@ -112,36 +115,38 @@ def select_sources(
     )
 
 
-def _runs_at(nwp: xr.Dataset | None, recent: xr.DataArray, delay: np.timedelta64) -> _Found:
+def _select_nwp_runs(nwp: xr.Dataset | None, recent: xr.DataArray, delay: np.timedelta64) -> _Selection:
     if nwp is None:
-        return _Found(None)
+        return _Selection(None)
     kept = select_available_runs(nwp, recent["time"].values[-1], delay)
     left_out = [f"nwp run {run}" for run in kept.attrs["left_out_runs"].split("; ") if run != "none"]
     if not kept.sizes["reference_time"]:
-        return _Found(None, left_out=left_out or ["nwp (holds no run)"])
-    reason = _not_over(kept, recent)
-    if reason:
-        return _Found(None, left_out=[f"nwp ({reason})"])
-    return _Found(kept, [f"nwp run {run}" for run in kept.attrs["runs"].split("; ")], left_out)
+        return _Selection(None, left_out=left_out or ["nwp (holds no run)"])
+    reason = _reason_against_nwp(kept, recent)
+    if reason is not None:
+        return _Selection(None, left_out=[f"nwp ({reason})"])
+    return _Selection(kept, [f"nwp run {run}" for run in kept.attrs["runs"].split("; ")], left_out)
 
 
-def _not_over(nwp: xr.Dataset, recent: xr.DataArray) -> str:
-    """Say why the model tells nothing about the grid of the radar; empty if it does."""
+def _reason_against_nwp(nwp: xr.Dataset, recent: xr.DataArray) -> str | None:
+    """Return the reason why the NWP has no value on the grid of the radar; None if it has values."""
     if crs_of(nwp) is None and crs_of(recent) is None:
-        check_same_grid(nwp, recent, "model and radar without a known place")
-        known = any(np.isfinite(values.values).any() for values in nwp.data_vars.values())
-        return "" if known else "it holds no value"
+        check_same_grid(nwp, recent, "NWP and radar without a known place")
+        return None if _has_values(nwp) else "it holds no value"
     if crs_of(nwp) is None or crs_of(recent) is None:
         return "the place of the radar is not known" if crs_of(nwp) is not None else "its place is not known"
     few = recent.isel(time=-1)[:: max(1, recent.sizes["y"] // 8), :: max(1, recent.sizes["x"] // 8)]
-    here = regrid_to_radar(nwp, few, nwp["reference_time"].values[0] + nwp["lead_time"].values)
-    known = any(np.isfinite(values.values).any() for values in here.data_vars.values())
-    return "" if known else "it lies elsewhere"
+    on_few_cells = regrid_to_radar(nwp, few, nwp["reference_time"].values[0] + nwp["lead_time"].values)
+    return None if _has_values(on_few_cells) else "it lies elsewhere"
 
 
-def _ground_of(terrain: xr.Dataset | None, recent: xr.DataArray) -> _Found:
+def _has_values(nwp: xr.Dataset) -> bool:
+    return any(bool(np.isfinite(values.values).any()) for values in nwp.data_vars.values())
+
+
+def _select_terrain(terrain: xr.Dataset | None, recent: xr.DataArray) -> _Selection:
     if terrain is None:
-        return _Found(None)
+        return _Selection(None)
     if "surface_altitude" not in terrain:
         raise InputError(
             f"terrain holds {list(terrain.data_vars)}",
@@ -150,49 +155,53 @@ def _ground_of(terrain: xr.Dataset | None, recent: xr.DataArray) -> _Found:
         )
     check_same_grid(terrain, recent, "terrain and radar")
     if not np.isfinite(terrain["surface_altitude"].values).any():
-        return _Found(None, left_out=["terrain (no height is known on the radar's grid)"])
-    return _Found(terrain, ["terrain"])
+        return _Selection(None, left_out=["terrain (no height is known on the radar's grid)"])
+    return _Selection(terrain, ["terrain"])
 
 
-def _reports_at(stations: xr.Dataset | None, recent: xr.DataArray) -> _Found:
+def _select_reports(stations: xr.Dataset | None, recent: xr.DataArray) -> _Selection:
     if stations is None:
-        return _Found(None)
+        return _Selection(None)
     issue = recent["time"].values[-1]
     known = select_available_reports(check_stations(stations), issue)
     known = known.isel(time=known["time"].values >= recent["time"].values[0])
     if "x" not in known.coords and crs_of(recent) is None:
-        return _Found(None, left_out=["stations (the place of the radar is not known)"])
+        return _Selection(None, left_out=["stations (the place of the radar is not known)"])
     inside = np.isfinite(collocate(known, recent)).all(axis=1)
     if not inside.any():
-        return _Found(None, left_out=[f"stations ({known.sizes['station']}, none of them on the radar's grid)"])
+        return _Selection(None, left_out=[f"stations ({known.sizes['station']}, none of them on the radar's grid)"])
     known = known.isel(station=inside)
-    later = determine_clock_offset(known, recent)
-    reports, quality = quality_control(known, recent, offset=later)
+    offset = determine_clock_offset(known, recent)
+    reports, quality = quality_control(known, recent, offset=offset)
     reported = np.isfinite(reports[NAME].values).any(axis=0)
     if not reported.any():
-        return _Found(None, left_out=[f"stations ({quality}; no report is left)"])
+        return _Selection(None, left_out=[f"stations ({quality}; no report is left)"])
     age = (issue - reports["time"].values[reported][-1]) / MINUTE
     if age > max(STALE / MINUTE, 2 * get_interval(reports) / MINUTE):
-        return _Found(None, left_out=[f"stations (the last report is {age:g} min old)"])
+        return _Selection(None, left_out=[f"stations (the last report is {age:g} min old)"])
     count = int(np.isfinite(reports[NAME].values).any(axis=1).sum())
-    clock = f", rain {later / MINUTE:g} min later than by the radar's clock" if later else ""
-    return _Found(reports.assign_attrs({OFFSET: later / MINUTE}), [f"{count} stations ({age:g} min old{clock})"])
+    clock = f", rain {offset / MINUTE:g} min later than by the radar's clock" if offset else ""
+    return _Selection(reports.assign_attrs({OFFSET: offset / MINUTE}), [f"{count} stations ({age:g} min old{clock})"])
 
 
 def determine_clock_offset(stations: xr.Dataset, recent: xr.DataArray) -> np.timedelta64:
-    """Return how much later rain is at the stations than the radar's stamps say.
+    """Return the time by which rain at the stations is later than the time stamps of the radar.
 
-    It is what ``attrs["clock_offset_minutes"]`` of the reports says, which is best found once, over days of radar, by
-    `hybridcast.stations.clock.clock_offset`; or else what the frames at hand tell, if there is enough rain at stations.
+    ``attrs["clock_offset_minutes"]`` of the reports is used if present; it is best estimated once, over days of radar,
+    by `hybridcast.stations.clock.clock_offset`. Otherwise the offset is estimated from `recent`, and it is zero if
+    there is too little rain at the stations for an estimate.
     """
     if OFFSET in stations.attrs:
         return np.timedelta64(round(60 * float(stations.attrs[OFFSET])), "s")
-    found = clock_offset(stations, recent)
-    return np.timedelta64(0, "s") if found is None else found.offset
+    estimate = clock_offset(stations, recent)
+    return np.timedelta64(0, "s") if estimate is None else estimate.offset
 
 
 def coarsen_sources(sources: Sources, recent: xr.DataArray, coarse: xr.DataArray, spacing: float) -> Sources:
-    """Put what lies on the radar's grid onto the coarser cells of `coarse`; other model fields have their own grid."""
+    """Average the sources that are on the radar's grid onto the grid of `coarse`, whose cells measure `spacing` (m).
+
+    NWP fields on a grid of their own are left as they are.
+    """
     if coarse.shape[-2:] == recent.shape[-2:]:
         return sources
     terrain, nwp = sources.terrain, sources.nwp
@@ -206,42 +215,42 @@ def coarsen_sources(sources: Sources, recent: xr.DataArray, coarse: xr.DataArray
 def compute_source_predictors(
     sources: Sources, recent: xr.DataArray, motion: xr.Dataset, lead_times: NDArray[np.timedelta64]
 ) -> dict[str, Array] | None:
-    """Make predictors of all there is; None if there is nothing.
+    """Compute the predictors of all sources; None without any source.
 
     Parameters
     ----------
     sources
-        On the cells of `recent`.
+        Sources on the grid of `recent`.
     recent
         Precipitation field up to the issue time, on cells of about 2 km.
     motion
-        Its motion.
+        Motion of the rain, as returned by `hybridcast.estimate_motion`.
     lead_times
-        ``timedelta64``, from the last time of `recent`.
+        ``timedelta64`` from the last time of `recent`, shape ``(lead,)``.
 
     Returns
     -------
-    dict
-        By the names in `hybridcast.predictors.radar.SOURCE_PREDICTORS`: float32, shape ``(lead, y, x)`` or ``(y, x)``.
+    dict or None
+        Fields by the names in `hybridcast.predictors.radar.SOURCE_PREDICTORS`: float32, shape ``(lead, y, x)`` or, for
+        fields that do not depend on the lead time, ``(y, x)``.
     """
     if not sources:
         return None
-    planes: dict[str, Array] = {}
+    fields: dict[str, Array] = {}
     if sources.nwp is not None:
-        there = regrid_to_radar(sources.nwp, recent, nwp_field_times(recent, lead_times))
-        planes |= compute_nwp_predictors(there, recent, lead_times)
+        on_grid = regrid_to_radar(sources.nwp, recent, nwp_field_times(recent, lead_times))
+        fields |= compute_nwp_predictors(on_grid, recent, lead_times)
     if sources.terrain is not None:
         u, v = (motion[name].transpose("y", "x").values for name in ("u", "v"))
-        planes |= compute_terrain_predictors(sources.terrain, u, v)
+        fields |= compute_terrain_predictors(sources.terrain, u, v)
     if sources.stations is not None:
-        planes |= compute_station_predictors(
-            sources.stations, recent, offset=determine_clock_offset(sources.stations, recent)
-        )
-    return planes
+        offset = determine_clock_offset(sources.stations, recent)
+        fields |= compute_station_predictors(sources.stations, recent, offset=offset)
+    return fields
 
 
 def compute_guidance_wind(sources: Sources, recent: xr.DataArray) -> xr.Dataset | None:
-    """Return the model's wind at the issue time on the grid of `recent`; None where there is none."""
+    """Return the NWP wind at the issue time on the grid of `recent`; None without any."""
     if sources.nwp is None or not set(WIND) <= set(sources.nwp.data_vars):
         return None
     issue = recent["time"].values[-1]
@@ -249,7 +258,7 @@ def compute_guidance_wind(sources: Sources, recent: xr.DataArray) -> xr.Dataset 
 
 
 def add_wind_guidance(method: MotionMethod, sources: Sources, recent: xr.DataArray) -> MotionMethod:
-    """Let the model's wind, where there is one, fill in where there is no echo."""
+    """Return `method` with the NWP wind as the motion far from echoes; `method` itself if there is no wind."""
     wind = compute_guidance_wind(sources, recent)
     return method if wind is None else GuidedFlow(method, wind)
 
