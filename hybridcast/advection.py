@@ -9,6 +9,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from hybridcast.core.device import resolved
+from hybridcast.core.durations import check_lead_times
 from hybridcast.core.types import MINUTE
 from hybridcast.errors import InputError
 from hybridcast.motion.estimate import cells_per_step, check_motion
@@ -111,24 +112,6 @@ def _fitting(
             f"Make it with np.empty({wanted}, dtype=np.float32)",
         )
     return out.reshape(shape)
-
-
-def check_lead_times(lead_times: ArrayLike) -> NDArray[np.timedelta64]:
-    """Return lead times as ``timedelta64[ns]``, increasing and above zero; raise `InputError` if they are not."""
-    leads = np.atleast_1d(np.asarray(lead_times))
-    if not np.issubdtype(leads.dtype, np.timedelta64):
-        raise InputError(
-            f"lead times are of type {leads.dtype}",
-            "they are timedelta64",
-            "Give, for example, np.arange(5, 125, 5) * np.timedelta64(1, 'm')",
-        )
-    leads = leads.astype("timedelta64[ns]")
-    # written so that a missing one (NaT), of which nothing is true, does not pass
-    if leads.size == 0 or not (leads > np.timedelta64(0)).all() or not (np.diff(leads) > np.timedelta64(0)).all():
-        raise InputError(
-            f"lead times are {leads.astype('timedelta64[s]')}", "they are above zero and increase", "Sort them"
-        )
-    return leads
 
 
 def _one_frame(field: xr.DataArray) -> xr.DataArray:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
 import hybridcast
 from hybridcast.core.device import with_device
+from hybridcast.core.durations import Duration, parse_duration
 from hybridcast.core.field import NAME, as_datetime64, check_precipitation, iso_time, time_step
 from hybridcast.core.files import written_whole
 from hybridcast.core.types import LeadTimes
@@ -26,7 +25,6 @@ from hybridcast.predictors.sources import Sources, determine_clock_offset, selec
 from hybridcast.stations.adjustment import AdjustmentReport, adjust_radar
 from hybridcast_kernels.devices import Device
 
-Duration: TypeAlias = str | np.timedelta64 | pd.Timedelta
 #: How far back frames are looked at: no method needs more, and it bounds what is loaded of a long archive.
 HISTORY = np.timedelta64(2, "h")
 #: Lead times are not closer than this unless asked for: a radar of 2 min would give sixty in two hours.
@@ -115,7 +113,7 @@ def forecast(
     leads = lead_times_of(radar, lead_time, step)
     chosen = with_device(_nowcaster(nowcaster, thresholds), device)
     sources = select_sources(
-        recent, nwp=nwp, terrain=terrain, stations=stations, delay=_duration(nwp_delay, "nwp_delay")
+        recent, nwp=nwp, terrain=terrain, stations=stations, delay=parse_duration(nwp_delay, "nwp_delay")
     )
     recent, adjustment = _adjusted(recent, sources)
     chosen, ignored = _with_sources(chosen, sources)
@@ -217,10 +215,10 @@ def _until(radar: xr.DataArray, issue_time: datetime | str | np.datetime64 | Non
 
 def lead_times_of(radar: xr.DataArray, lead_time: Duration, step: Duration | None = None) -> LeadTimes:
     """Return the lead times from one `step` to `lead_time`, ``timedelta64[ns]``."""
-    longest = _duration(lead_time, "lead_time")
+    longest = parse_duration(lead_time, "lead_time")
     radar_step = time_step(radar["time"].values)
     if step is not None:
-        every = _duration(step, "step")
+        every = parse_duration(step, "step")
     elif radar_step is not None:
         every = radar_step * max(1, int(-(-LEAST_STEP // radar_step)))
     else:
@@ -232,18 +230,6 @@ def lead_times_of(radar: xr.DataArray, lead_time: Duration, step: Duration | Non
             "Give a longer lead_time or a shorter step",
         )
     return (np.arange(1, int(longest / every) + 1) * every).astype("timedelta64[ns]")
-
-
-def _duration(value: Duration, name: str) -> np.timedelta64:
-    if isinstance(value, int | float) or (isinstance(value, str) and re.fullmatch(r"[\d\s.]+", value)):
-        raise InputError(f"{name} = {value!r}", "it has a unit", "Write, for example, '2h' or '90min'")
-    try:
-        duration = pd.Timedelta(value)
-    except ValueError as error:
-        raise InputError(f"{name} = {value!r}", "it is a duration", "Write, for example, '2h' or '90min'") from error
-    if not duration > pd.Timedelta(0):
-        raise InputError(f"{name} = {value!r}", "it is above zero", "Write, for example, '2h' or '90min'")
-    return cast(np.timedelta64, duration.to_timedelta64())
 
 
 def _provenance(recent: xr.DataArray, nowcaster: Nowcaster) -> dict[str, Any]:

@@ -7,7 +7,8 @@ import pytest
 import xarray as xr
 
 from helpers import reference, synthetic
-from hybridcast.advection import advect, check_lead_times
+from hybridcast.advection import advect
+from hybridcast.core.durations import check_lead_times
 from hybridcast.errors import InputError
 from hybridcast.motion.estimate import cells_per_step, estimate_motion, motion_dataset
 from hybridcast.radar import open_radar

@@ -26,8 +26,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.advection import LONGEST_STEP, check_lead_times
+from hybridcast.advection import LONGEST_STEP
 from hybridcast.core.device import resolved
+from hybridcast.core.durations import check_lead_times
 from hybridcast.core.field import GRID_MAPPING, NAME, iso_time
 from hybridcast.core.grid import cell_size, coarsened
 from hybridcast.core.types import MINUTE, Array, LeadTimes

@@ -11,6 +11,7 @@ from scipy.ndimage import maximum_filter
 
 from hybridcast.advection import LONGEST_STEP
 from hybridcast.core.grid import block_size
+from hybridcast.core.interpolation import interpolate_leads
 from hybridcast.core.types import MINUTE, Array, LeadTimes
 from hybridcast_kernels.planes_cpu import carry
 from hybridcast_kernels.resample_cpu import enlarge
@@ -32,12 +33,7 @@ def node_lead_times(ahead: LeadTimes) -> LeadTimes:
 
 def between(values: Array, asked: LeadTimes, ahead: LeadTimes) -> Array:
     """Interpolate ``(threshold, asked, y, x)`` linearly to other lead times."""
-    place = np.interp(ahead / MINUTE, asked / MINUTE, np.arange(len(asked)))
-    low = np.minimum(place.astype(int), len(asked) - 1)
-    high = np.minimum(low + 1, len(asked) - 1)
-    share = (place - low).astype(np.float32)[:, None, None]
-    between: Array = values[:, low] * (1 - share) + values[:, high] * share
-    return between
+    return interpolate_leads(values, asked / MINUTE, ahead / MINUTE, axis=1)
 
 
 class Grid(NamedTuple):

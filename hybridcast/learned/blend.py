@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hybridcast.core.interpolation import interpolate_leads
 from hybridcast.core.types import Array
-from hybridcast.learned.logistic import MAX_LOG_ODDS, fit_logistic, interpolated
+from hybridcast.learned.logistic import MAX_LOG_ODDS, fit_logistic
 
 
 class Scored(NamedTuple):
@@ -59,7 +60,7 @@ class Blend:
 
     def at(self, lead: float) -> Array:
         """Weights at a lead time (min), shape ``(threshold, member + 1)``."""
-        return interpolated(self.weights, self.leads, lead)
+        return interpolate_leads(self.weights, self.leads, lead)
 
     def scores(self, scores: Array, lead: float) -> Array:
         """Blend log odds ``(member, threshold, row)`` into ``(threshold, row)``."""

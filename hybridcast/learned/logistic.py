@@ -14,6 +14,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from threadpoolctl import threadpool_limits
 
+from hybridcast.core.interpolation import interpolate_leads
 from hybridcast.core.types import Array, Doubles
 from hybridcast.predictors.radar import ALL_PREDICTORS, WET, WIDTHS
 
@@ -87,20 +88,10 @@ class LogisticMember:
 
     def scores(self, rows: Array, lead: float) -> Array:
         """Return log odds at one lead time (min), shape ``(threshold, row)``."""
-        at = interpolated(self.coefficients, self.leads, lead)
+        at = interpolate_leads(self.coefficients, self.leads, lead)
         inputs = inputs_of(rows, self.columns)
         scores: Array = at[:, :-1] @ inputs.T + at[:, -1:]
         return np.clip(scores, -MAX_LOG_ODDS, MAX_LOG_ODDS)
-
-
-def interpolated(values: Array, leads: Sequence[float], lead: float) -> Array:
-    """Interpolate along the first axis, which is `leads`; the ends hold beyond."""
-    place = float(np.interp(lead, leads, np.arange(len(leads))))
-    low = min(int(place), len(leads) - 1)
-    high = min(low + 1, len(leads) - 1)
-    share = np.float32(place - low)
-    between: Array = (1 - share) * values[low] + share * values[high]
-    return between
 
 
 def inputs_of(rows: Array, columns: Sequence[str]) -> Array:

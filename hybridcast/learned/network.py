@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hybridcast.core.interpolation import interpolate_leads
 from hybridcast.core.types import Array
 from hybridcast.errors import DependencyError, InputError
 from hybridcast.learned.network_inputs import (
@@ -377,10 +378,7 @@ class Said(NamedTuple):
 
         Between its lead times (min) they are interpolated, beyond them held; so are they between blocks.
         """
-        between = np.interp(lead, LEADS, np.arange(len(LEADS)))
-        low = min(int(between), len(LEADS) - 2)
-        share = np.float32(between - low)
-        planes = (1 - share) * self.odds[low] + share * self.odds[low + 1]
+        planes = interpolate_leads(self.odds, LEADS, lead)
         half = np.float32(0.5)
         blocks = (np.asarray(places, np.float32) + half) / np.float32(self.block) - half
         return sample(np.ascontiguousarray(np.moveaxis(planes, 0, -1)), blocks).T

@@ -13,9 +13,9 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
+from hybridcast.core.durations import parse_duration
 from hybridcast.core.files import digest
 from hybridcast.datasets.registry import packaged, registry
 from hybridcast.errors import InputError
@@ -33,7 +33,7 @@ SUMS = 1
 #: The name of the configuration that comes with the package.
 SHIPPED = "shipped"
 #: As often as this at most, and lead times no closer.
-LEAST = np.timedelta64(1, "m")
+LEAST = "1min"
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class RegionSettings:
         _refuse(
             not 0 <= self.spacing < 1e6, f"{where}: spacing = {self.spacing}", "it is in metres, or 0", "Correct it"
         )
-        every, lead, step = (duration(getattr(self, key), key, where) for key in ("every", "lead_time", "step"))
+        every, lead, step = (self._duration(key) for key in ("every", "lead_time", "step"))
         _refuse(every > np.timedelta64(1, "D"), f"{where}: every = {self.every!r}", "it is a day at most", "Correct it")
         _refuse(
             step > lead, f"{where}: step = {self.step!r}, lead_time = {self.lead_time!r}", _STEPS, "Correct one of them"
@@ -90,6 +90,9 @@ class RegionSettings:
             check_known(name, (*compared(), *LEARNED), f"{where}: nowcaster")
         if self.dates is not None:
             dates_of(self.dates)
+
+    def _duration(self, key: str) -> np.timedelta64:
+        return parse_duration(getattr(self, key), f"region {self.name!r}: {key}", least=LEAST)
 
     @property
     def all_nowcasters(self) -> tuple[str, ...]:
@@ -104,18 +107,18 @@ class RegionSettings:
     @property
     def lead_ns(self) -> np.timedelta64:
         """The longest lead time."""
-        return duration(self.lead_time, "lead_time", self.name)
+        return self._duration("lead_time")
 
     @property
     def step_ns(self) -> np.timedelta64:
         """From one lead time to the next."""
-        return duration(self.step, "step", self.name)
+        return self._duration("step")
 
     def issue_times(self, date: str) -> NDArray[np.datetime64]:
         """Return the issue times of a day (UTC), ``datetime64[ns]``."""
         day = np.datetime64(date, "ns")
         first, last = clock(self.first, "from", self.name), clock(self.last, "to", self.name)
-        return np.arange(day + first, day + last + np.timedelta64(1, "ns"), duration(self.every, "every", self.name))
+        return np.arange(day + first, day + last + np.timedelta64(1, "ns"), self._duration("every"))
 
     def has(self, date: str) -> bool:
         """Tell whether it is run on a day."""
@@ -214,17 +217,6 @@ def nowcasters_of(region: RegionSettings) -> dict[str, Nowcaster]:
 
 
 # --- parts ----------------------------------------------------------------------------------------------------
-
-
-def duration(text: str, key: str, where: str) -> np.timedelta64:
-    """Read a duration such as ``30min``."""
-    try:
-        found = pd.Timedelta(text) if text[-1:].isalpha() else None
-    except ValueError:
-        found = None
-    if found is None or not found >= pd.Timedelta(LEAST):
-        raise InputError(f"{where}: {key} = {text!r}", "it is a duration of a minute at least", "Write '30min' or '2h'")
-    return np.timedelta64(found.value, "ns")
 
 
 def clock(text: str, key: str, where: str) -> np.timedelta64:

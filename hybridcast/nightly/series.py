@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from hybridcast.core.durations import parse_duration
 from hybridcast.errors import InputError
 from hybridcast.nightly.records import RegionNight
 from hybridcast.verification import scores
@@ -43,12 +43,12 @@ class Headline:
             raise InputError(
                 f"score {self.score!r}", "a night is judged by a known score", f"Choose one of {[*SCORES]}"
             )
-        duration(self.lead_time)
+        parse_duration(self.lead_time, "lead_time")
 
     @property
     def lead(self) -> np.timedelta64:
         """The lead time."""
-        return duration(self.lead_time)
+        return parse_duration(self.lead_time, "lead_time")
 
     @property
     def words(self) -> str:
@@ -75,17 +75,6 @@ class Headline:
     def values(self, sums: xr.Dataset) -> xr.DataArray:
         """Return the score of sums that `at` selected; NaN where it is not defined."""
         return SCORES[self.score](sums)
-
-
-def duration(text: str) -> np.timedelta64:
-    """Read a lead time such as ``60min``."""
-    try:
-        found = pd.Timedelta(text) if isinstance(text, str) and text[-1:].isalpha() else None
-    except ValueError:
-        found = None
-    if found is None or not found > pd.Timedelta(0):
-        raise InputError(f"lead_time {text!r}", "it is a duration above zero", "Write, for example, '60min'")
-    return np.timedelta64(found.value, "ns")
 
 
 def minutes_of(lead: Any) -> float:

@@ -9,8 +9,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from hybridcast.advection import LONGEST_STEP, ORDERS, advect, check_lead_times
+from hybridcast.advection import LONGEST_STEP, ORDERS, advect
 from hybridcast.core.device import resolved
+from hybridcast.core.durations import check_lead_times
 from hybridcast.core.field import GRID_MAPPING, NAME, UNITS, iso_time
 from hybridcast.core.types import LeadTimes
 from hybridcast.motion.estimate import DenseFlow, MotionMethod, flow_options, step_of, usable_frames

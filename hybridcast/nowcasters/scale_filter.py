@@ -31,7 +31,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.advection import LONGEST_STEP, check_lead_times
+from hybridcast.advection import LONGEST_STEP
+from hybridcast.core.durations import check_lead_times
 from hybridcast.core.field import GRID_MAPPING, NAME, iso_time, metres_per_cell, time_step
 from hybridcast.core.types import MINUTE, Doubles, LeadTimes
 from hybridcast.motion.estimate import DenseFlow, MotionMethod, cells_per_step, check_motion

@@ -28,7 +28,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from hybridcast.advection import advect, check_lead_times
+from hybridcast.advection import advect
+from hybridcast.core.durations import check_lead_times
 from hybridcast.core.field import NAME, check_same_grid, iso_time
 from hybridcast.core.types import MINUTE, Array, Doubles, LeadTimes
 from hybridcast.errors import InputError

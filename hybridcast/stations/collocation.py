@@ -11,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.core.field import EARTH_RADIUS, crs_of, metres_per_cell, time_step
+from hybridcast.core.interpolation import interpolate
 from hybridcast.errors import InputError
 from hybridcast.stations.schema import DIMS, get_interval
 
@@ -156,14 +157,8 @@ def _integral(
     running = np.cumsum(values, axis=1, dtype=np.float64) * (step / interval)
     running = np.concatenate([np.zeros((len(running), 1)), running], axis=1)  # begins a step before the first frame
     at = [np.clip((time - frames[0]) / step + 1.0, 0.0, frames.size) for time in (ends, ends - interval)]
-    last, first = (_between(running, where) for where in at)
+    last, first = (interpolate(running, where, axis=1) for where in at)
     return last - first
-
-
-def _between(values: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Interpolate linearly along the second axis."""
-    low = np.minimum(at.astype(int), values.shape[1] - 2)
-    return np.asarray(values[:, low] + (at - low) * (values[:, low + 1] - values[:, low]))
 
 
 def project_to_plane(stations: xr.Dataset) -> NDArray[np.float64]:

@@ -13,7 +13,6 @@ from hybridcast.learned.logistic import (
     fit_logistic,
     fit_logistic_member,
     inputs_of,
-    interpolated,
 )
 from hybridcast.predictors.radar import RADAR_PREDICTORS
 
@@ -93,13 +92,6 @@ def test_what_always_or_never_happens_stays_finite(always):
 
 
 # --- members --------------------------------------------------------------------------------------------------
-
-
-def test_interpolation_between_lead_times_and_the_ends_hold():
-    values = np.array([[1.0], [3.0], [4.0]], np.float32)
-    found = [interpolated(values, (10.0, 30.0, 60.0), lead)[0] for lead in (0, 10, 20, 30, 45, 60, 500)]
-    np.testing.assert_allclose(found, [1, 1, 2, 3, 3.5, 4, 4])
-    assert interpolated(values[:1], (10.0,), 99.0).tolist() == [1.0]
 
 
 def test_inputs_are_finite_and_shares_are_spread():

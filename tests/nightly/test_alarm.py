@@ -154,8 +154,8 @@ def test_the_file_for_machines(history, tmp_path):
     ("changes", "words"),
     [
         ({"score": "luck"}, "'luck'"),
-        ({"lead_time": "60"}, "lead_time '60'"),
-        ({"lead_time": "soon"}, "lead_time 'soon'"),
+        ({"lead_time": "60"}, "lead_time = '60'"),
+        ({"lead_time": "soon"}, "lead_time = 'soon'"),
         ({"level": 95.0}, "level = 95"),
         ({"least_nights": 2}, "least_nights = 2"),
         ({"nights": 9}, "least_nights = 10 of nights = 9"),

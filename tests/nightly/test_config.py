@@ -72,7 +72,7 @@ def test_the_alarm_has_a_table(load):
         (TEXT + "nowcasters = 'scales'\n", "it is an array"),
         (TEXT + "every = 30\n", "it is of type str"),
         (TEXT + "every = '30'\n", "it is a duration"),
-        (TEXT + "every = '1s'\n", "a minute at least"),
+        (TEXT + "every = '1s'\n", "1min at least"),
         (TEXT + "every = '25h'\n", "it is a day at most"),
         (TEXT + "step = '3h'\n", "there is one lead time at least"),
         (TEXT + "from = '24:00'\n", "it is a time of the day"),

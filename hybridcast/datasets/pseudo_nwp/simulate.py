@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from hybridcast.advection import check_lead_times
+from hybridcast.core.durations import check_lead_times
 from hybridcast.core.field import GRID_MAPPING, NAME, UNITS, check_precipitation, metres_per_cell
 from hybridcast.core.grid import coarsened
 from hybridcast.core.types import HOUR, Array

@@ -21,7 +21,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.advection import check_lead_times
+from hybridcast.core.durations import check_lead_times
 from hybridcast.core.field import NAME, check_same_grid, iso_time, metres_per_cell, time_step
 from hybridcast.core.types import Doubles, LeadTimes
 from hybridcast.errors import InputError

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from early_fusion.attention import CrossAttention, load_attention
 from early_fusion.tokens import heard_of, tokens_at
-from hybridcast.advection import advect, check_lead_times
+from hybridcast.advection import advect
+from hybridcast.core.durations import check_lead_times
 from hybridcast.core.field import GRID_MAPPING
 from hybridcast.core.grid import coarsened
 from hybridcast.core.types import Array, LeadTimes
