@@ -108,7 +108,7 @@ def test_every_file_says_what_it_was_made_from(tmp_path):
     ]  # fmt: skip
     for file in files:
         metadata = pq.read_schema(file).metadata
-        assert metadata[b"schema_version"] == b"1"
+        assert metadata[b"schema_version"] == b"2"
         assert metadata[b"data_hash"] == b"data"
         assert metadata[b"settings_hash"] == b"settings"
         assert b"package_version" in metadata
