@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import doctest
 import importlib
 import importlib.metadata
 import importlib.util
 import pkgutil
+import re
 import subprocess
 import sys
 
@@ -14,6 +14,7 @@ import pytest
 
 import hybridcast
 import hybridcast_kernels
+from helpers.paths import ROOT
 
 HEAVY = [
     "torch",
@@ -74,20 +75,18 @@ def test_the_version_is_the_one_installed():
     assert importlib.metadata.version("hybridcast") == hybridcast.__version__
 
 
-def modules() -> list[str]:
-    found = []
-    for package in (hybridcast, hybridcast_kernels):
-        found += [package.__name__]
-        found += [module.name for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")]
-    return sorted(name for name in found if not name.endswith("__main__"))
+def test_every_example_runs():
+    """Floats are compared to the precision that is written, because the last bits differ between processors."""
+    folders = [*hybridcast.__path__, *hybridcast_kernels.__path__]
+    command = [sys.executable, "-m", "pytest", "--doctest-modules", "-q", "-p", "no:cacheprovider", *folders]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert int(re.search(r"(\d+) passed", done.stdout)[1]) > 40, done.stdout
 
 
-@pytest.mark.parametrize("name", modules())
-def test_examples_run(name):
-    result = doctest.testmod(importlib.import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE)
-    assert result.failed == 0
-
-
-@pytest.mark.parametrize("name", modules())
-def test_every_module_says_what_it_is(name):
-    assert (importlib.import_module(name).__doc__ or "").strip()
+def test_every_module_has_a_docstring():
+    packages = (hybridcast, hybridcast_kernels)
+    found = [module.name for one in packages for module in pkgutil.walk_packages(one.__path__, f"{one.__name__}.")]
+    names = [name for name in found if not name.endswith("__main__")]  # importing that runs the command line
+    assert len(names) > 100
+    assert [name for name in names if not (importlib.import_module(name).__doc__ or "").strip()] == []

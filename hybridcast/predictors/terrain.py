@@ -37,6 +37,7 @@ def compute_terrain_predictors(terrain: xr.Dataset | None, u: ArrayLike, v: Arra
     Ground that rises by 20 m per km towards the east, and rain that moves there at 10 m/s:
 
     >>> from hybridcast import precipitation
+    >>> from hybridcast.terrain import terrain_dataset
     >>> field = precipitation(np.zeros((2, 3)), time=[np.datetime64("2020-01-01")], y=[0, 1000], x=[0, 1000, 2000],
     ...                       crs="EPSG:3035")
     >>> terrain = terrain_dataset([[0, 20, 40], [0, 20, 40]], field)
