@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from hybridcast.datasets.events import Event, issue_times, load_event, load_events
-from hybridcast.datasets.pseudo_nwp import PERFECT, PRESETS, PseudoNwpSettings, pseudo_nwp
+from hybridcast.datasets.events import Event, issue_times, load_event_radar, load_events
+from hybridcast.datasets.pseudo_nwp import PERFECT, PRESETS, PseudoNwpSettings, simulate_pseudo_nwp
 from hybridcast.errors import FetchError
 from hybridcast.verification.scores import csi, fractions_skill_score, frequency_bias
 from hybridcast.verification.statistics import sums_of
@@ -45,12 +45,12 @@ def score_case(
     radar: xr.DataArray, run: np.datetime64, seed: int, settings: dict[str, PseudoNwpSettings]
 ) -> dict[str, xr.Dataset]:
     """Sums of each preset for one run: of hourly rates, and of quarters against frames, along `lead_time`."""
-    truth = one_run(pseudo_nwp(radar, run, HOURLY, PERFECT))["precipitation_rate"]
+    truth = one_run(simulate_pseudo_nwp(radar, run, HOURLY, PERFECT))["precipitation_rate"]
     observed = truth.swap_dims(lead_time="time").transpose("time", "y", "x").drop_vars("lead_time")
     made = {}
     for name, quality in settings.items():
-        hourly = one_run(pseudo_nwp(radar, run, HOURLY, quality, seed=seed)).isel(lead_time=slice(1, None))
-        quarters = one_run(pseudo_nwp(radar, run, QUARTERS, quality, seed=seed))
+        hourly = one_run(simulate_pseudo_nwp(radar, run, HOURLY, quality, seed=seed)).isel(lead_time=slice(1, None))
+        quarters = one_run(simulate_pseudo_nwp(radar, run, QUARTERS, quality, seed=seed))
         quarters = quarters.sel(lead_time=[np.timedelta64(minutes, "m") for minutes in SHOWN])
         made[f"{name}, hourly"] = sums_of(hourly, observed, thresholds=THRESHOLDS, scales=SCALES)
         made[f"{name}, frames"] = sums_of(quarters, radar, thresholds=THRESHOLDS, scales=SCALES)
@@ -60,7 +60,7 @@ def score_case(
 def evaluate_event(event: Event, settings: dict[str, PseudoNwpSettings]) -> dict[str, object] | None:
     """Score the cases of an event; None if its files are not at hand or it has no case."""
     try:
-        radar = load_event(event)
+        radar = load_event_radar(event)
     except FetchError as error:
         print(f"left out: {error}", file=sys.stderr)
         return None

@@ -37,7 +37,9 @@ def test_both_packages_are_imported_from_the_wheel(unpacked):
 
 
 def test_registry_and_scene_are_in_the_wheel(unpacked):
-    code = "from hybridcast.datasets.registry import registry, scene_path; print(len(registry()), scene_path())"
+    code = (
+        "from hybridcast.datasets.registry import load_registry, scene_path; print(len(load_registry()), scene_path())"
+    )
     count, path = run_with(unpacked, code).split()
     assert int(count) >= 10
     assert path.startswith(str(unpacked))

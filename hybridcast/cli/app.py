@@ -323,9 +323,9 @@ def _dataset_table() -> Table:
 
 
 def _dataset_rows() -> list[tuple[str, str, str, str]]:
-    from hybridcast.datasets.registry import registry
+    from hybridcast.datasets.registry import load_registry
 
-    return [(name, e.title, f"{e.size / 1e6:.1f} MB", e.licence) for name, e in registry().items()]
+    return [(name, e.title, f"{e.size / 1e6:.1f} MB", e.licence) for name, e in load_registry().items()]
 
 
 def _about() -> list[tuple[str, str]]:

@@ -144,7 +144,7 @@ def train(
     """
     from hybridcast.datasets.events import load_events
     from hybridcast.learned.boosting import BoostingSettings
-    from hybridcast.learned.network import NetworkSettings, torch_is_there
+    from hybridcast.learned.network import NetworkSettings, has_torch
     from hybridcast.learned.trained_model import save_model
     from hybridcast.learned.training.samples import Sampling
     from hybridcast.learned.training.train import TrainingSettings
@@ -152,7 +152,7 @@ def train(
 
     if not output.expanduser().parent.is_dir():
         raise InputError(f"--out {output}", "the folder it goes into exists", f"Create {output.parent}")
-    if network and not torch_is_there():
+    if network and not has_torch():
         raise InputError(
             "torch is not installed", "the network needs it", "pip install 'hybridcast[network]', or leave it out"
         )

@@ -17,9 +17,9 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.core.field import iso_time, regular_times, time_step
+from hybridcast.core.field import regular_times, time_step
 from hybridcast.core.grid import coarsened
-from hybridcast.datasets.registry import fetch, packaged, registry
+from hybridcast.datasets.registry import fetch, load_registry, packaged_path
 from hybridcast.errors import InputError, ReadError
 from hybridcast.radar import open_radar
 from hybridcast.radar._files import parse_time_in_name
@@ -78,7 +78,7 @@ class Event:
     @property
     def licence(self) -> str:
         """Licence of its data."""
-        return registry()[self.dataset].licence if self.dataset in registry() else "not stated"
+        return load_registry()[self.dataset].licence if self.dataset in load_registry() else "not stated"
 
 
 def load_events(path: str | Path | None = None) -> list[Event]:
@@ -92,7 +92,7 @@ def load_events(path: str | Path | None = None) -> list[Event]:
     InputError
         If the file is no TOML, a key is unknown, or a name comes twice.
     """
-    path = packaged("events.toml") if path is None else Path(path).expanduser()
+    path = packaged_path("events.toml") if path is None else Path(path).expanduser()
     events = [_event(entry, path) for entry in read_toml(path, "events").get("event", [])]
     names = [event.name for event in events]
     if not events or len(set(names)) != len(names):
@@ -174,7 +174,7 @@ def _radar(event: Event) -> xr.DataArray:
     return open_radar(files, event.format, times=(begin, end))
 
 
-def load_event(event: Event, spacing: float = SPACING) -> xr.DataArray:
+def load_event_radar(event: Event, spacing: float = SPACING) -> xr.DataArray:
     """Load the radar of an event, on cells of about `spacing` (m), on regular times.
 
     Returns
@@ -214,7 +214,7 @@ def issue_times(
     Parameters
     ----------
     radar
-        What `load_event` gave.
+        What `load_event_radar` gave.
     apart
         At least this far from one to the next.
     most
@@ -238,10 +238,3 @@ def issue_times(
     wet = ((radar >= 1.0).sum(("y", "x")) / seen.clip(min=1)).values
     chosen = [t for t in np.arange(first, last + step, every) if t <= last and wet[times == t] >= least_wet]
     return np.array(chosen[:: -(-len(chosen) // most) if chosen else 1], dtype="datetime64[ns]")
-
-
-def describe(event: Event, cases: NDArray[np.datetime64]) -> str:
-    """Say which cases of an event count, in one line."""
-    if not cases.size:
-        return f"{event.name} ({event.region}): no case"
-    return f"{event.name} ({event.region}): {cases.size} cases, {iso_time(cases[0])} to {iso_time(cases[-1])}"

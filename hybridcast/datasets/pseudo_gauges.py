@@ -50,7 +50,7 @@ class PseudoGaugeSettings:
     """Share of gauges that are broken."""
 
 
-def pseudo_gauges(
+def simulate_pseudo_gauges(
     truth: xr.DataArray, *, seed: int, settings: PseudoGaugeSettings = PseudoGaugeSettings()
 ) -> xr.Dataset:
     """Simulate gauges from a radar sequence that is taken as the truth.
@@ -81,7 +81,7 @@ def pseudo_gauges(
     >>> times = np.datetime64("2020-01-01T00:05") + np.arange(12) * np.timedelta64(5, "m")
     >>> axis = np.arange(50) * 1e3
     >>> rain = precipitation(np.full((12, 50, 50), 4.0), time=times, y=axis, x=axis, crs=None)
-    >>> gauges = pseudo_gauges(rain, seed=0)
+    >>> gauges = simulate_pseudo_gauges(rain, seed=0)
     >>> gauges.precipitation_rate.shape, str(gauges.station.values[0]), gauges.attrs["interval_minutes"]
     ((5, 4), 'pseudo-0000', 15.0)
     """
@@ -179,7 +179,7 @@ def _with_faults(rates: Floats, fault: NDArray[np.integer], generator: np.random
     return np.where(np.isfinite(rates), faulty, np.nan).astype(np.float32)
 
 
-def simulated_radar_bias(
+def simulate_radar_bias(
     radar: xr.DataArray, *, seed: int, bias: float = 0.7, range_loss: float = 0.5, patches: float = 1.5
 ) -> tuple[xr.DataArray, Floats]:
     """Put a simulated bias on radar: a factor for all, a loss with range, and patches.

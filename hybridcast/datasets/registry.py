@@ -30,7 +30,7 @@ from urllib.parse import urlsplit
 
 from hybridcast.errors import FetchError
 
-__all__ = ["DataFile", "DatasetEntry", "PypiSource", "fetch", "registry", "scene_path"]
+__all__ = ["DataFile", "DatasetEntry", "PypiSource", "fetch", "load_registry", "scene_path"]
 
 log = logging.getLogger(__name__)
 
@@ -99,16 +99,16 @@ class DatasetEntry:
 
 
 @functools.cache
-def registry() -> dict[str, DatasetEntry]:
+def load_registry() -> dict[str, DatasetEntry]:
     """Return all data sets by name.
 
     Examples
     --------
-    >>> entry = registry()["fmi-20170509"]
+    >>> entry = load_registry()["fmi-20170509"]
     >>> entry.licence, len(entry.files)
     ('FMI open data, CC BY 4.0', 40)
     """
-    with packaged("registry.toml").open("rb") as stream:
+    with packaged_path("registry.toml").open("rb") as stream:
         return {name: _entry(name, table) for name, table in tomllib.load(stream).items()}
 
 
@@ -123,10 +123,10 @@ def scene_path() -> Path:
     >>> scene_path().name
     'scene.nc'
     """
-    return packaged("scene.nc")
+    return packaged_path("scene.nc")
 
 
-def packaged(name: str) -> Path:
+def packaged_path(name: str) -> Path:
     """Find a file or folder of ``data/``: inside the package if it was installed, beside it in a checkout.
 
     Raises
@@ -216,7 +216,7 @@ def fetch(name: str, *, radar_only: bool = False, progress: bool = True) -> list
 
 
 def _find(name: str) -> DatasetEntry:
-    known = registry()
+    known = load_registry()
     if name not in known:
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
         nearest = f"did you mean {close[0]!r}? " if close else ""
@@ -375,7 +375,7 @@ def _what_to_do(entry: DatasetEntry, file: DataFile, errors: dict[str, Exception
     return (
         f"cannot fetch {file.path} of {entry.name}: {'; '.join(reasons) or 'no public address of it is known'}. "
         f"Check the network; or get the files from {entry.homepage}, put them into <folder>/{entry.folder}/ "
-        "and set HYBRIDCAST_DATA_MIRROR=<folder>; hybridcast.datasets.registry.scene_path() is a scene that needs no "
+        "and set HYBRIDCAST_DATA_MIRROR=<folder>; hybridcast.datasets.scene_path() is a scene that needs no "
         "network"
     )
 

@@ -47,8 +47,8 @@ from hybridcast.fusion.probability_matching import (
 from hybridcast.fusion.sampling_grid import Grid, between, node_lead_times
 from hybridcast.learned.blend import Blend, HindcastSettings, Scored, corrected, probability
 from hybridcast.learned.boosting import decreasing
-from hybridcast.learned.network import Said, said_of, torch_is_there
-from hybridcast.learned.network_inputs import inputs_of
+from hybridcast.learned.network import NetworkOutput, apply_network, has_torch
+from hybridcast.learned.network_inputs import build_network_inputs
 from hybridcast.learned.nwp_stage import NwpStage, nwp_rain_rate
 from hybridcast.learned.trained_model import DEFAULT, NETWORK, TrainedModel, load_model
 from hybridcast.motion.estimate import DenseFlow, MotionMethod, cells_per_step
@@ -95,7 +95,7 @@ class Look(NamedTuple):
     """Predictors of cells at each lead time, ``(lead, cell, predictor)``."""
     places: NDArray[Any]
     """Row and column of where their air is in the frame that moves, ``(lead, cell, 2)``."""
-    said: Said | None
+    said: NetworkOutput | None
     """What the network says."""
 
 
@@ -331,9 +331,9 @@ class Hybrid:
     @cached_property
     def speaking(self) -> TrainedModel:
         """The model as far as it can be asked here: without its network where torch is not installed."""
-        return self.model if torch_is_there() else self.model.without_network
+        return self.model if has_torch() else self.model.without_network
 
-    def members(self, rows: Array, lead: float, said: Said | None, places: Array) -> Array:
+    def members(self, rows: Array, lead: float, said: NetworkOutput | None, places: Array) -> Array:
         """Ask all members of the radar, in the order of the blend: log odds, shape ``(member, threshold, row)``.
 
         Parameters
@@ -377,7 +377,7 @@ class Hybrid:
             coarse, motion, leads, smooth, compute_source_predictors(others, coarse, motion, leads)
         )
         network = self.speaking.network
-        said = None if network is None else said_of(inputs_of(coarse, motion, smooth=smooth), network)
+        said = None if network is None else apply_network(build_network_inputs(coarse, motion, smooth=smooth), network)
         if moving:
             places = np.broadcast_to(cells, (len(leads), *cells.shape))
             return Look(state, predictors_lagrangian(state, cells), places, said)

@@ -1,9 +1,9 @@
 """A small convolutional network for probabilities: a U-Net in the frame that moves with the rain.
 
-Its output are corrections of the logarithm of the odds that the scale filter gives (`base_odds`), for all lead times
-and thresholds at once. Its last layer starts at zero: untrained, it gives that base. The thresholds stay in order
-because what is above is cut at what is below. Only probabilities are corrected, no rate: the conditional mean follows
-from them, and the sharp field from their ranks, so that a rate of its own could only contradict them.
+Its output are corrections of the log odds that follow from the scale filter (`base_log_odds`), for all lead times and
+thresholds at once. The last layer starts at zero: an untrained network returns that base. The thresholds stay in order
+because the log odds of each threshold are limited by those of the threshold below. Only probabilities are corrected,
+no rain rate: the conditional mean and the deterministic field follow from the probabilities.
 
 The design is a U-Net (Ronneberger and others 2015, doi:10.1007/978-3-319-24574-4_28) with lead times as channels, as in
 Ayzel and others (2020), doi:10.5194/gmd-13-2631-2020, residual blocks, and features scaled and shifted by the ages of
@@ -38,9 +38,9 @@ from hybridcast.learned.network_inputs import (
     PLANES,
     SHOWN_LEADS,
     THRESHOLDS,
-    Case,
     Counts,
-    Inputs,
+    FieldCase,
+    NetworkInputs,
 )
 from hybridcast_kernels.trajectories import sample
 
@@ -95,7 +95,7 @@ class Network:
     """What was trained: arrays by name, as they are stored."""
 
     parameters: dict[str, Array]
-    """Of all seeds, ``"<seed>.<layer>.weight"`` and ``".bias"``, and ``"base"``: what `base_odds` takes."""
+    """Of all seeds, ``"<seed>.<layer>.weight"`` and ``".bias"``, and ``"base"``: what `base_log_odds` takes."""
     settings: NetworkSettings
 
     def of_seeds(self) -> list[dict[str, Tensor]]:
@@ -125,7 +125,7 @@ class Network:
 # --- the base from the scale filter ---------------------------------------------------------------------------
 
 
-def base_odds(smooth: Array, coefficients: Array) -> Array:
+def base_log_odds(smooth: Array, coefficients: Array) -> Array:
     """Logarithm of the odds from what the scale filter gives: a parabola for each lead time and threshold.
 
     Parameters
@@ -152,8 +152,8 @@ def _falling(odds: Array) -> Array:
     return odds
 
 
-def fit_base(cases: Mapping[str, Sequence[Case]], iterations: int = 12, cells: int = 200, seed: int = 0) -> Array:
-    """Fit the coefficients of `base_odds` by logistic regression, each event counting the same.
+def fit_base(cases: Mapping[str, Sequence[FieldCase]], iterations: int = 12, cells: int = 200, seed: int = 0) -> Array:
+    """Fit the coefficients of `base_log_odds` by logistic regression, each event counting the same.
 
     Raises
     ------
@@ -242,7 +242,7 @@ def shapes(settings: NetworkSettings) -> dict[str, tuple[int, ...]]:
     return made
 
 
-def initial(settings: NetworkSettings, seed: int) -> dict[str, Tensor]:
+def initial_parameters(settings: NetworkSettings, seed: int) -> dict[str, Tensor]:
     """Make parameters at random, but for the last layer, which is zero."""
     import torch
 
@@ -256,18 +256,18 @@ def initial(settings: NetworkSettings, seed: int) -> dict[str, Tensor]:
     return {name: value.requires_grad_() for name, value in made.items()}
 
 
-def torch_is_there() -> bool:
+def has_torch() -> bool:
     """Tell whether networks can be trained and asked."""
     return importlib.util.find_spec("torch") is not None
 
 
-def need_torch() -> None:
+def require_torch() -> None:
     """Refuse to go on without torch."""
-    if not torch_is_there():
+    if not has_torch():
         raise DependencyError("the network needs torch, which is not installed: pip install 'hybridcast[network]'")
 
 
-def size(settings: NetworkSettings) -> int:
+def count_parameters(settings: NetworkSettings) -> int:
     """Count the parameters of one seed."""
     return sum(math.prod(shape) for shape in shapes(settings).values())
 
@@ -334,12 +334,12 @@ def _of_order_one(x: Tensor) -> Tensor:
     return x * (x.square().mean(dim=1, keepdim=True) + 1e-3).rsqrt()
 
 
-def corrected(base: Tensor, change: Tensor) -> Tensor:
+def add_correction(base: Tensor, change: Tensor) -> Tensor:
     """Add a correction to log odds, ``(..., threshold, y, x)``, and cut the sum so that it falls along thresholds."""
     return (base + change).cummin(dim=-3).values
 
 
-def shown(planes: Array, odds: Array) -> Array:
+def stack_channels(planes: Array, odds: Array) -> Array:
     """Put the planes and what is shown of the base together, ``(CHANNELS, y, x)``."""
     leads = [LEADS.index(lead) for lead in SHOWN_LEADS]
     thresholds = [THRESHOLDS.index(threshold) for threshold in SHOWN_THRESHOLDS]
@@ -350,13 +350,13 @@ def shown(planes: Array, odds: Array) -> Array:
 # --- applying it ----------------------------------------------------------------------------------------------
 
 
-def correction_of(inputs: Inputs, network: Network) -> tuple[Array, Array]:
+def compute_correction(inputs: NetworkInputs, network: Network) -> tuple[Array, Array]:
     """Return the base's odds and the mean correction of all seeds, ``(lead, threshold, y, x)``, in the moving frame."""
-    need_torch()
+    require_torch()
     import torch
 
-    base = base_odds(np.asarray(inputs.smooth, np.float32), network.parameters["base"])
-    planes = torch.from_numpy(shown(np.asarray(inputs.planes, np.float32), base))[None]
+    base = base_log_odds(np.asarray(inputs.smooth, np.float32), network.parameters["base"])
+    planes = torch.from_numpy(stack_channels(np.asarray(inputs.planes, np.float32), base))[None]
     conditions = torch.from_numpy(inputs.conditions)[None]
     total = np.zeros(base.shape, np.float32)
     with torch.inference_mode():
@@ -365,7 +365,7 @@ def correction_of(inputs: Inputs, network: Network) -> tuple[Array, Array]:
     return base, total
 
 
-class Said(NamedTuple):
+class NetworkOutput(NamedTuple):
     """What the network says of an issue time: log odds on its blocks, in the frame that moves."""
 
     odds: Array
@@ -384,7 +384,7 @@ class Said(NamedTuple):
         return sample(np.ascontiguousarray(np.moveaxis(planes, 0, -1)), blocks).T
 
 
-def said_of(inputs: Inputs, network: Network) -> Said:
+def apply_network(inputs: NetworkInputs, network: Network) -> NetworkOutput:
     """Ask the network about an issue time."""
-    base, change = correction_of(inputs, network)
-    return Said(_falling(base + change), inputs.block)
+    base, change = compute_correction(inputs, network)
+    return NetworkOutput(_falling(base + change), inputs.block)

@@ -1,7 +1,7 @@
 """What the small network sees of an issue time, and what then was observed: planes in the frame that moves.
 
 All it sees is made from frames up to the issue time, carried along the motion to the latest: no later frame is an
-argument of `inputs_of`. What is compared with it, `outcome_of`, is found by following each cell forward.
+argument of `build_network_inputs`. The outcome (`observe_outcome`) is found by following each cell forward.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ CONDITIONS = 2 * len(LAGS) + 1
 DRY = np.float32(-15)
 
 
-class Inputs(NamedTuple):
+class NetworkInputs(NamedTuple):
     """What is known at the issue time, on blocks of cells, in the frame that moves: the latest one's."""
 
     planes: Array
@@ -68,7 +68,7 @@ class Inputs(NamedTuple):
     """Cells of the field to a block, along each axis."""
 
 
-class Outcome(NamedTuple):
+class FieldOutcome(NamedTuple):
     """What was then observed of the air in each block."""
 
     known: Counts
@@ -77,22 +77,22 @@ class Outcome(NamedTuple):
     """How many of them reach each threshold, ``(lead, threshold, y, x)``."""
 
 
-class Case(NamedTuple):
+class FieldCase(NamedTuple):
     """One issue time."""
 
-    inputs: Inputs
-    outcome: Outcome
+    inputs: NetworkInputs
+    outcome: FieldOutcome
 
 
 # --- inputs ---------------------------------------------------------------------------------------------------
 
 
-def inputs_of(
+def build_network_inputs(
     recent: xr.DataArray,
     motion: xr.Dataset,
     *,
     smooth: xr.DataArray | None = None,
-) -> Inputs:
+) -> NetworkInputs:
     """Make what the network sees from frames up to the issue time and their motion.
 
     Parameters
@@ -124,7 +124,7 @@ def inputs_of(
     changes, conditions = _changes(recent, last, flow, block)
     planes |= changes | _motion_planes(flow, recent, block)
     planes |= {f"filter_{lead}": (carried[LEADS.index(lead)] - DRY) / np.float32(15) for lead in SHOWN_LEADS}
-    return Inputs(np.stack([planes[name] for name in PLANES]).astype(np.float32), conditions, carried, block)
+    return NetworkInputs(np.stack([planes[name] for name in PLANES]).astype(np.float32), conditions, carried, block)
 
 
 def _latest(recent: xr.DataArray) -> int:
@@ -249,7 +249,7 @@ def _carried_back(fields: Array, places: Array, shape: tuple[int, int]) -> Array
     )
 
 
-def outcome_of(later: Array, recent: xr.DataArray, motion: xr.Dataset) -> Outcome:
+def observe_outcome(later: Array, recent: xr.DataArray, motion: xr.Dataset) -> FieldOutcome:
     """Find what was observed where the air of each cell went: the nearest cell at each lead time.
 
     Parameters
@@ -258,7 +258,7 @@ def outcome_of(later: Array, recent: xr.DataArray, motion: xr.Dataset) -> Outcom
         Rain rate at `LEADS` after the last frame of `recent` that holds any value, mm h-1, NaN where unknown, shape
         ``(lead, y, x)``.
     recent, motion
-        As for `inputs_of`.
+        As for `build_network_inputs`.
     """
     shape = recent.shape[1:]
     block = _block(recent)
@@ -273,7 +273,7 @@ def outcome_of(later: Array, recent: xr.DataArray, motion: xr.Dataset) -> Outcom
         found = _blocks(rate.reshape(shape), block)
         known.append(np.isfinite(found).sum(axis=-1))
         reached.append([(found >= np.float32(threshold)).sum(axis=-1) for threshold in THRESHOLDS])
-    return Outcome(np.array(known, np.uint8), np.array(reached, np.uint8))
+    return FieldOutcome(np.array(known, np.uint8), np.array(reached, np.uint8))
 
 
 def _between(have: Array, want: Array) -> Array:

@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from hybridcast.datasets.registry import packaged
+from hybridcast.datasets.registry import packaged_path
 from hybridcast.errors import InputError
 from hybridcast.learned.blend import Blend
 from hybridcast.learned.boosting import Boosting
@@ -172,7 +172,7 @@ def load_model(path: str | Path = DEFAULT) -> TrainedModel:
     InputError
         If it is no model, of another format, changed or incomplete, or asks for predictors that are not known.
     """
-    folder = packaged("model") if path == DEFAULT else Path(path).expanduser()
+    folder = packaged_path("model") if path == DEFAULT else Path(path).expanduser()
     manifest = _read_manifest(folder)
     try:
         parts = {name: _read_part(folder, name, wanted) for name, wanted in manifest["sha256"].items()}

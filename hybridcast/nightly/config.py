@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hybridcast.core.durations import parse_duration
 from hybridcast.core.files import digest
-from hybridcast.datasets.registry import packaged, registry
+from hybridcast.datasets.registry import load_registry, packaged_path
 from hybridcast.errors import InputError
 from hybridcast.nightly.alarm import AlarmSettings
 from hybridcast.nightly.days import dates_of
@@ -175,7 +175,7 @@ def load_config(path: str | Path) -> NightlySettings:
         If the file is no TOML, a key is unknown (the nearest right one is named), or a value does not fit.
     """
     shipped = str(path) == SHIPPED
-    file = packaged("regions.toml") if shipped else Path(path).expanduser()
+    file = packaged_path("regions.toml") if shipped else Path(path).expanduser()
     table = read_toml(file, "regions")
     defaults = table.pop("defaults", {})
     entries = table.pop("region", [])
@@ -246,7 +246,9 @@ def _check_source(region: RegionSettings, where: str) -> None:
         "Give either dataset, a name that `hybridcast fetch --list` shows, or radar, a glob of files",
     )
     if region.dataset is not None:
-        check_known(region.dataset, [name for name, entry in registry().items() if entry.radar], f"{where}: dataset")
+        check_known(
+            region.dataset, [name for name, entry in load_registry().items() if entry.radar], f"{where}: dataset"
+        )
     if region.format is not None:
         check_known(region.format, formats(), f"{where}: format")
     braces = set(re.findall(r"\{.*?\}", region.radar or "")) - {"{date}"}

@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 from hybridcast.core.field import NAME, iso_time
 from hybridcast.core.files import digest, word, written_whole
 from hybridcast.core.parallel import Done, Workers
-from hybridcast.datasets.events import SPACING, Event, issue_times, load_event
+from hybridcast.datasets.events import SPACING, Event, issue_times, load_event_radar
 from hybridcast.errors import InputError
 from hybridcast.forecasting import forecast, save_forecast
 from hybridcast.nowcasters.base import Nowcaster
@@ -305,7 +305,7 @@ def _made_for(path: Path) -> str | None:
 
 @lru_cache(maxsize=1)
 def _radar(event: Event, spacing: float) -> xr.DataArray:
-    return load_event(event, spacing)
+    return load_event_radar(event, spacing)
 
 
 # --- all cases ------------------------------------------------------------------------------------------------

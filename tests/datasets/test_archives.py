@@ -16,7 +16,7 @@ from hybridcast.datasets.archives import archive_meteonet, archive_radar
 from hybridcast.datasets.archives import frames as frames_module
 from hybridcast.datasets.archives import records as records_module
 from hybridcast.datasets.archives.others import months_of
-from hybridcast.datasets.events import load_event, load_events
+from hybridcast.datasets.events import load_event_radar, load_events
 from hybridcast.errors import InputError, ReadError
 from hybridcast.learned.boosting import BoostingSettings
 from hybridcast.learned.training import samples as samples_module
@@ -412,7 +412,7 @@ def test_the_real_samples_are_laid_out(real, tmp_path):
         assert (there["y"].values == whole["y"].values).all()
     (event,) = load_events(events)
     assert event.nwp is None  # the model run is of another year
-    assert load_event(event).shape[1:] == (282, 392)
+    assert load_event_radar(event).shape[1:] == (282, 392)
     run = open_nwp(tmp_path / "NW" / "nwp" / "2018-05-01" / "arome-*.nc")
     of_file = open_nwp(root / "weather_models" / "arome_PRECIP_NW_20180501000000.grib")
     assert np.array_equal(run.precipitation_rate.values, of_file.precipitation_rate.values, equal_nan=True)
@@ -423,7 +423,7 @@ def test_the_real_relief_is_put_on_the_grid_of_an_event(real, tmp_path):
 
     root = real("meteonet/masks/NW_masks.grib")[0].parent.parent
     (event,) = load_events(archive_meteonet(root, tmp_path))
-    assert np.isfinite(open_terrain(event.terrain, load_event(event))["surface_altitude"].values).any()
+    assert np.isfinite(open_terrain(event.terrain, load_event_radar(event))["surface_altitude"].values).any()
 
 
 def test_the_real_arpege_has_rain_wind_and_what_is_at_two_metres(real, tmp_path):

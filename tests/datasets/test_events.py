@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from hybridcast.core.field import precipitation
-from hybridcast.datasets.events import Event, issue_times, load_event, load_events
+from hybridcast.datasets.events import Event, issue_times, load_event_radar, load_events
 from hybridcast.errors import InputError, InputWarning
 
 START = np.datetime64("2020-01-01T20:00", "ns")
@@ -25,17 +25,17 @@ def archive(tmp_path):
 def test_the_list_that_comes_with_the_package_is_of_known_data_sets():
     import tomllib
 
-    from hybridcast.datasets.registry import packaged, registry
+    from hybridcast.datasets.registry import load_registry, packaged_path
 
-    entries = tomllib.loads(packaged("events.toml").read_text())["event"]
+    entries = tomllib.loads(packaged_path("events.toml").read_text())["event"]
     assert len(entries) > 10
-    assert all(entry["dataset"] in registry() for entry in entries)
-    assert not any("non-commercial" in registry()[entry["dataset"]].licence.lower() for entry in entries)
+    assert all(entry["dataset"] in load_registry() for entry in entries)
+    assert not any("non-commercial" in load_registry()[entry["dataset"]].licence.lower() for entry in entries)
 
 
 def test_an_archive_of_files_beside_the_list(archive):
     (event,) = load_events(archive)
-    radar = load_event(event)
+    radar = load_event_radar(event)
     assert radar.shape == (120, 6, 6)
     assert event.licence == "not stated"
 
@@ -44,8 +44,8 @@ def test_days_are_events(archive):
     archive.write_text(TEXT + 'split = "day"\n')
     first, second = load_events(archive)
     assert (first.name, second.name) == ("a-01-01", "a-01-02")
-    assert load_event(first).sizes["time"] == 48
-    assert load_event(second)["time"].values[0] == np.datetime64("2020-01-02")
+    assert load_event_radar(first).sizes["time"] == 48
+    assert load_event_radar(second)["time"].values[0] == np.datetime64("2020-01-02")
 
 
 def files_named_by_time(folder, starts, frames=12, late=0):
@@ -65,7 +65,7 @@ HOURS = ("2020-03-01T22:00", "2020-03-01T23:00", "2020-03-02T00:00", "2020-07-30
 def test_days_far_apart_are_events_of_their_own_files(tmp_path):
     events = load_events(files_named_by_time(tmp_path, HOURS))
     assert [event.name for event in events] == ["a-03-01", "a-03-02", "a-07-30"]
-    loaded = [load_event(event)["time"].values for event in events]
+    loaded = [load_event_radar(event)["time"].values for event in events]
     assert [times.size for times in loaded] == [24, 12, 24]
     assert loaded[1][0] == np.datetime64("2020-03-02")
 
@@ -73,7 +73,7 @@ def test_days_far_apart_are_events_of_their_own_files(tmp_path):
 def test_days_are_those_of_the_frames_where_names_are_of_another_time(tmp_path):
     events = load_events(files_named_by_time(tmp_path, HOURS, late=90))
     assert [event.name for event in events] == ["a-03-01", "a-03-02", "a-07-30"]
-    assert [load_event(event).sizes["time"] for event in events] == [6, 30, 24]
+    assert [load_event_radar(event).sizes["time"] for event in events] == [6, 30, 24]
 
 
 def test_days_of_several_years_have_names_of_their_own(tmp_path):
@@ -87,12 +87,12 @@ def test_a_damaged_file_does_not_hide_the_days(tmp_path):
     events = load_events(path)
     assert [event.name for event in events] == ["a-03-01", "a-03-02", "a-07-30"]
     with pytest.warns(InputWarning, match="202003012200"):
-        assert load_event(events[0])["time"].values[-1] == np.datetime64("2020-03-01T23:55")
+        assert load_event_radar(events[0])["time"].values[-1] == np.datetime64("2020-03-01T23:55")
 
 
 def test_a_part_of_the_grid(archive):
     archive.write_text(TEXT + "x = [0, 5000]\n")
-    assert load_event(load_events(archive)[0]).shape == (120, 6, 3)
+    assert load_event_radar(load_events(archive)[0]).shape == (120, 6, 3)
 
 
 def test_issue_times_have_frames_before_and_after_them():

@@ -11,7 +11,7 @@ import xarray as xr
 from helpers.synthetic import START, disc, rain, translation
 from hybridcast.core.field import NAME
 from hybridcast.core.grid import coarsened
-from hybridcast.datasets.pseudo_nwp import PERFECT, PRESETS, TYPICAL, PseudoNwpSettings, pseudo_nwp
+from hybridcast.datasets.pseudo_nwp import PERFECT, PRESETS, TYPICAL, PseudoNwpSettings, simulate_pseudo_nwp
 from hybridcast.errors import InputError
 
 MINUTE = np.timedelta64(1, "m")
@@ -28,7 +28,7 @@ def radar():
 
 
 def rates(radar, settings, *, run=START, leads=QUARTERS, seed=0):
-    return pseudo_nwp(radar, run, leads, settings, seed=seed)[NAME].values[0]
+    return simulate_pseudo_nwp(radar, run, leads, settings, seed=seed)[NAME].values[0]
 
 
 def still(radar):
@@ -42,7 +42,7 @@ def even(radar):
 
 
 def test_without_errors_it_is_the_mean_of_the_steps(radar):
-    made = pseudo_nwp(radar, START, QUARTERS, PERFECT)
+    made = simulate_pseudo_nwp(radar, START, QUARTERS, PERFECT)
     assert made[NAME].dims == ("reference_time", "lead_time", "y", "x")
     assert made[NAME].dtype == np.float32
     expected = radar.values[1:37].reshape(12, 3, *radar.shape[1:]).mean(axis=1)
@@ -52,7 +52,7 @@ def test_without_errors_it_is_the_mean_of_the_steps(radar):
 
 def test_without_errors_on_a_finer_grid_it_is_coarsened():
     radar = rain((80, 90), frames=1, later=12, spacing=1000.0)
-    made = pseudo_nwp(radar, START, [HOUR], PERFECT)
+    made = simulate_pseudo_nwp(radar, START, [HOUR], PERFECT)
     expected = coarsened(radar, 2000.0).isel(time=slice(1, None)).values.mean(axis=0)
     np.testing.assert_allclose(made[NAME].values[0, 0], expected, atol=1e-5)
     assert made.sizes["y"] == 40
@@ -60,7 +60,7 @@ def test_without_errors_on_a_finer_grid_it_is_coarsened():
 
 
 def test_it_says_what_it_is(radar):
-    made = pseudo_nwp(radar, START, QUARTERS)
+    made = simulate_pseudo_nwp(radar, START, QUARTERS)
     assert all("pseudo-NWP" in made.attrs[name] for name in ("title", "source", "simulated"))
     assert "pseudo-NWP" in made[NAME].attrs["long_name"]
 
@@ -205,8 +205,8 @@ def test_the_same_seed_gives_the_same_and_another_another(radar):
 
 def test_a_run_alone_is_the_same_as_beside_others(radar):
     runs = START + np.arange(-2, 1) * HOUR
-    together = pseudo_nwp(radar, runs, QUARTERS)[NAME]
-    alone = pseudo_nwp(radar, runs[1], QUARTERS)[NAME]
+    together = simulate_pseudo_nwp(radar, runs, QUARTERS)[NAME]
+    alone = simulate_pseudo_nwp(radar, runs[1], QUARTERS)[NAME]
     np.testing.assert_array_equal(together.values[1], alone.values[0])
 
 
@@ -234,7 +234,7 @@ def test_the_error_at_issue_time_tells_about_the_future(radar):
 
 
 def test_times_beyond_the_archive_are_unknown(radar):
-    made = pseudo_nwp(radar, [START - 2 * HOUR, START + 3 * HOUR], np.arange(1, 4) * HOUR)[NAME]
+    made = simulate_pseudo_nwp(radar, [START - 2 * HOUR, START + 3 * HOUR], np.arange(1, 4) * HOUR)[NAME]
     known = np.isfinite(made.values).mean(axis=(2, 3)) > 0.5
     np.testing.assert_array_equal(known, [[False, False, True], [True, False, False]])
 
@@ -265,9 +265,9 @@ def test_a_dry_field_stays_dry(radar, settings):
 
 def test_a_short_archive_and_a_coarse_step():
     radar = rain((30, 40), frames=3, spacing=2000.0, minutes=15)
-    made = pseudo_nwp(radar, START - HOUR, np.arange(15, 105, 15) * MINUTE)[NAME]
+    made = simulate_pseudo_nwp(radar, START - HOUR, np.arange(15, 105, 15) * MINUTE)[NAME]
     assert np.isfinite(made.values[0, 3:]).any(axis=(1, 2)).all()
-    one = pseudo_nwp(radar.isel(time=slice(0, 1)), START - HOUR, [HOUR])[NAME]
+    one = simulate_pseudo_nwp(radar.isel(time=slice(0, 1)), START - HOUR, [HOUR])[NAME]
     assert np.isfinite(one.values).any()
 
 
@@ -277,4 +277,4 @@ def test_wrong_settings_and_times_are_refused(radar):
     with pytest.raises(InputError, match="spacing = 0"):
         PseudoNwpSettings(spacing=0)
     with pytest.raises(InputError, match="reference times"):
-        pseudo_nwp(radar, [5], QUARTERS)
+        simulate_pseudo_nwp(radar, [5], QUARTERS)

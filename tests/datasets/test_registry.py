@@ -20,7 +20,7 @@ import xarray as xr
 
 from hybridcast.core.field import check_precipitation
 from hybridcast.datasets import registry as datasets
-from hybridcast.datasets.registry import DataFile, DatasetEntry, PypiSource, fetch, registry, scene_path
+from hybridcast.datasets.registry import DataFile, DatasetEntry, PypiSource, fetch, load_registry, scene_path
 from hybridcast.errors import FetchError
 
 CONTENT = {"a_0000.dat": os.urandom(300_000), "a_0005.dat": b"small", "a_0010.dat": os.urandom(70_000)}
@@ -100,8 +100,8 @@ def leftovers(folder):
 
 
 def test_every_entry_is_complete_and_consistent():
-    assert len(registry()) >= 20
-    for name, entry in registry().items():
+    assert len(load_registry()) >= 20
+    for name, entry in load_registry().items():
         assert all((entry.title, entry.source, entry.licence, entry.homepage, entry.span, entry.grid)), name
         assert entry.size == sum(file.size for file in entry.files)
         assert len({file.path for file in entry.files}) == len(entry.files) > 0
@@ -113,24 +113,24 @@ def test_every_entry_is_complete_and_consistent():
 
 
 def test_no_file_belongs_to_two_sets():
-    paths = [file.path for entry in registry().values() for file in entry.files]
+    paths = [file.path for entry in load_registry().values() for file in entry.files]
     assert len(set(paths)) == len(paths)
 
 
 @pytest.mark.parametrize("name", ["fmi-20160928", "fmi-20170509", "knmi-20100826", "bom-20201031", "mrms-20190610"])
 def test_files_are_in_order_of_time(name):
-    names = [file.path for file in registry()[name].files]
+    names = [file.path for file in load_registry()[name].files]
     assert names == sorted(names)
 
 
 def test_order_of_time_where_names_do_not_sort():
-    names = [file.path.rsplit("/", 1)[1] for file in registry()["meteonet-wind-20180312"].files][:4]
+    names = [file.path.rsplit("/", 1)[1] for file in load_registry()["meteonet-wind-20180312"].files][:4]
     assert names == [f"y2018-M3-d12-h5-m{minute}.npz" for minute in (0, 5, 10, 15)]
 
 
-@pytest.mark.parametrize("name", [name for name, entry in registry().items() if not entry.pypi])
+@pytest.mark.parametrize("name", [name for name, entry in load_registry().items() if not entry.pypi])
 def test_real_files_have_the_registered_sums(name, real, monkeypatch):
-    entry = registry()[name]
+    entry = load_registry()[name]
     few = [entry.files[0], entry.files[len(entry.files) // 2], entry.files[-1]]
     paths = [real(file.path)[0] for file in few]
     for file, path in zip(few, paths, strict=True):
@@ -393,7 +393,7 @@ def test_a_set_without_radar_says_so():
 
 
 def test_every_pattern_of_radar_files_matches_something():
-    for entry in registry().values():
+    for entry in load_registry().values():
         assert bool(entry.radar_files) == bool(entry.radar), entry.name
 
 
@@ -432,4 +432,4 @@ def test_scene_opens_as_radar():
 
 def test_missing_installation_file_says_so():
     with pytest.raises(FetchError, match="install"):
-        datasets.packaged("nothing.toml")
+        datasets.packaged_path("nothing.toml")

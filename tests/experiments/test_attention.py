@@ -13,7 +13,7 @@ from early_fusion.token_samples import draw_with_tokens, load_with_tokens, save_
 from helpers import synthetic
 from hybridcast.datasets.events import load_events
 from hybridcast.errors import InputError
-from hybridcast.learned.training.samples import Samples, Sampling, view_of
+from hybridcast.learned.training.samples import Samples, Sampling, build_view
 from hybridcast.motion.estimate import DenseFlow
 from hybridcast.nwp.schema import nwp_fields
 from hybridcast.predictors.radar import ALL_PREDICTORS, RADAR_PREDICTORS, departure_points
@@ -58,7 +58,7 @@ class Fixed:
 
 
 def heard(recent, flow, sources):
-    view = view_of(recent, LEADS, Fixed(flow), sources)
+    view = build_view(recent, LEADS, Fixed(flow), sources)
     return view, tk.heard_of(recent, view.state, sources)
 
 
@@ -344,12 +344,12 @@ def test_samples_have_tokens_row_by_row_and_come_back_from_disk(archive, tmp_pat
 
 def test_a_simulated_bias_changes_what_is_seen_and_not_what_is_compared_with_it(archive):
     """The second case is biased: its observations are those of the archive."""
-    from hybridcast.datasets.events import issue_times, load_event
+    from hybridcast.datasets.events import issue_times, load_event_radar
 
     event = load_events(archive)[0]
     sampling = Sampling(leads=(15, 30), cells=40, cases=2)
     drawn = draw_with_tokens(event, sampling)
-    radar = load_event(event)
+    radar = load_event_radar(event)
     issue = issue_times(radar, event, apart=np.timedelta64(sampling.apart, "m"), most=2)[1]
     then = radar.sel(time=issue + 15 * MINUTE).values
     mine = drawn.biased & (drawn.samples.lead == 15)

@@ -11,7 +11,7 @@ import xarray as xr
 
 from helpers import synthetic
 from hybridcast.core.field import with_crs
-from hybridcast.datasets.pseudo_nwp.runs import runs_before
+from hybridcast.datasets.pseudo_nwp import simulate_runs_before
 from hybridcast.errors import InputError
 from hybridcast.forecasting import forecast
 from hybridcast.predictors.sources import Sources, select_sources
@@ -47,7 +47,7 @@ def recent(day):
 @pytest.fixture(scope="module")
 def runs(day, recent):
     """Pseudo-NWP that covers the radar's domain, where the radar sees nothing too."""
-    made = runs_before(day, recent["time"].values[-1], ages=(3, 6))
+    made = simulate_runs_before(day, recent["time"].values[-1], ages=(3, 6))
     filled = made[RATE].ffill("x").bfill("x").ffill("y").bfill("y")
     return made.assign({RATE: filled.fillna(0.0).assign_attrs(made[RATE].attrs)})
 

@@ -21,7 +21,7 @@ from ablation.held_out import LEADS, SOURCES, Archive, HeldOutSettings, folds_of
 from helpers.stations_synthetic import MINUTE, gauges_in, moving_rain
 from hybridcast.core.field import NAME
 from hybridcast.datasets.events import load_events
-from hybridcast.datasets.pseudo_gauges import simulated_radar_bias
+from hybridcast.datasets.pseudo_gauges import simulate_radar_bias
 from hybridcast.errors import InputError
 from hybridcast.fusion.hybrid import load_hybrid
 from hybridcast.nowcasters.base import Advection
@@ -38,7 +38,7 @@ def truth():
 @pytest.fixture(scope="module")
 def gauged(truth):
     """Radar with a simulated bias, and gauges that read the true rain."""
-    return Archive("simulated", simulated_radar_bias(truth, seed=0)[0], gauges_in(truth), 0 * MINUTE)
+    return Archive("simulated", simulate_radar_bias(truth, seed=0)[0], gauges_in(truth), 0 * MINUTE)
 
 
 @pytest.fixture(scope="module")

@@ -242,7 +242,7 @@ def test_the_network_says_something(rain, model):
 
 def test_without_torch_the_others_speak_and_it_is_said(rain, model, monkeypatch):
     expected = forecast(rain[:25], lead_time="15min", nowcaster=Hybrid(model.without_network))
-    monkeypatch.setattr("hybridcast.fusion.hybrid.torch_is_there", lambda: False)
+    monkeypatch.setattr("hybridcast.fusion.hybrid.has_torch", lambda: False)
     result = forecast(rain[:25], lead_time="15min", nowcaster=Hybrid(model))
     assert result.attrs["members_left_out"].startswith("network: torch is not installed")
     np.testing.assert_array_equal(result[CHANCE], expected[CHANCE])

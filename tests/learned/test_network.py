@@ -48,7 +48,7 @@ def case(radar, issue=6):
     recent = radar.isel(time=slice(None, issue + 1))
     motion = estimate_motion(recent)
     later = radar.reindex(time=recent["time"].values[-1] + np.array(ni.LEADS) * MINUTE).values
-    return ni.Case(ni.inputs_of(recent, motion), ni.outcome_of(later, recent, motion))
+    return ni.FieldCase(ni.build_network_inputs(recent, motion), ni.observe_outcome(later, recent, motion))
 
 
 @pytest.fixture(scope="module")
@@ -63,13 +63,13 @@ def one(wet):
 
 @pytest.fixture(scope="module")
 def trained(one):
-    return nt.fit({"a": [one]}, {"b": [case(rain(seed=1))]}, SMALL)
+    return nt.fit_network({"a": [one]}, {"b": [case(rain(seed=1))]}, SMALL)
 
 
 def untrained(one, settings=SMALL):
     parameters = {"base": nw.fit_base({"a": [one]})}
     for seed in settings.seeds:
-        parameters |= {f"{seed}.{k}": v.detach().numpy() for k, v in nw.initial(settings, seed).items()}
+        parameters |= {f"{seed}.{k}": v.detach().numpy() for k, v in nw.initial_parameters(settings, seed).items()}
     return nw.Network(parameters, settings)
 
 
@@ -85,13 +85,13 @@ def noisy(one, settings=SMALL):
 
 def test_starts_as_its_base(one):
     network = untrained(one)
-    odds, change = nw.correction_of(one.inputs, network)
+    odds, change = nw.compute_correction(one.inputs, network)
     np.testing.assert_array_equal(change, 0)
-    np.testing.assert_array_equal(odds, nw.base_odds(one.inputs.smooth, network.parameters["base"]))
+    np.testing.assert_array_equal(odds, nw.base_log_odds(one.inputs.smooth, network.parameters["base"]))
 
 
 def test_at_most_150_thousand_parameters():
-    assert nw.size(nw.NetworkSettings()) <= 150_000
+    assert nw.count_parameters(nw.NetworkSettings()) <= 150_000
 
 
 def test_learns_one_case(one):
@@ -108,27 +108,27 @@ def test_learns_one_case(one):
         seeds=(0,),
     )
     log: list[dict[str, float]] = []
-    nt.fit({"a": [one]}, {"b": [one]}, settings, log)
+    nt.fit_network({"a": [one]}, {"b": [one]}, settings, log)
     assert log[-1]["loss"] < 0.7 * log[-1]["base"]
 
 
 def test_same_seed_same_network(one, trained):
-    again = nt.fit({"a": [one]}, {"b": [case(rain(seed=1))]}, SMALL)
+    again = nt.fit_network({"a": [one]}, {"b": [case(rain(seed=1))]}, SMALL)
     assert set(again.parameters) == set(trained.parameters)
     for name, value in again.parameters.items():
         np.testing.assert_array_equal(value, trained.parameters[name])
-    other = nw.initial(SMALL, 1)
-    assert not np.array_equal(other["stem.weight"].detach(), nw.initial(SMALL, 0)["stem.weight"].detach())
+    other = nw.initial_parameters(SMALL, 1)
+    assert not np.array_equal(other["stem.weight"].detach(), nw.initial_parameters(SMALL, 0)["stem.weight"].detach())
 
 
 def test_gives_its_base_where_nothing_is_gained(one):
     # what is learned from one case is wrong for one in which it stays dry
-    dry = ni.Case(one.inputs, one.outcome._replace(reached=np.zeros_like(one.outcome.reached)))
-    soaked = ni.Case(one.inputs, one.outcome._replace(reached=np.stack([one.outcome.known] * 6, axis=1)))
+    dry = ni.FieldCase(one.inputs, one.outcome._replace(reached=np.zeros_like(one.outcome.reached)))
+    soaked = ni.FieldCase(one.inputs, one.outcome._replace(reached=np.stack([one.outcome.known] * 6, axis=1)))
     log: list[dict[str, float]] = []
-    network = nt.fit({"a": [one, soaked]}, {"b": [dry]}, SMALL, log)
+    network = nt.fit_network({"a": [one, soaked]}, {"b": [dry]}, SMALL, log)
     assert min(entry["loss"] for entry in log) > log[0]["base"]
-    assert not nw.correction_of(one.inputs, network)[1].any()
+    assert not nw.compute_correction(one.inputs, network)[1].any()
 
 
 # --- turning --------------------------------------------------------------------------------------------------
@@ -141,13 +141,13 @@ def test_turned_planes_are_those_of_the_turned_field(turn):
     generator = np.random.default_rng(turn)
     flow = generator.uniform(-0.5, 0.5, (2, 1, 1)) * np.ones((2, 32, 32)) + 0.01 * np.mgrid[:32, :32]
     planes = planes_of(values, flow)
-    flow_turned = nt.turned(flow, turn).copy()
+    flow_turned = nt.turn_fields(flow, turn).copy()
     if turn & 4:
         flow_turned = flow_turned[::-1]
     flow_turned = flow_turned * np.array([-1 if turn & 1 else 1, -1 if turn & 2 else 1])[:, None, None]
-    found = planes_of(nt.turned(values, turn), flow_turned)
+    found = planes_of(nt.turn_fields(values, turn), flow_turned)
     names = [k for k, name in enumerate(ni.PLANES) if not name.startswith("filter")]
-    np.testing.assert_allclose(found[names], nt.turned_planes(planes, turn)[names], atol=2e-4)
+    np.testing.assert_allclose(found[names], nt.turn_planes(planes, turn)[names], atol=2e-4)
 
 
 def planes_of(values, flow):
@@ -155,19 +155,19 @@ def planes_of(values, flow):
     motion = motion_dataset(
         np.ascontiguousarray(flow, dtype=np.float32), recent, 5 * MINUTE, method="set", status="estimated"
     )
-    return ni.inputs_of(recent, motion).planes
+    return ni.build_network_inputs(recent, motion).planes
 
 
 @given(turn=st.integers(0, 7), rows=st.integers(1, 5), columns=st.integers(1, 5))
 def test_turns_keep_every_value(turn, rows, columns):
     values = np.arange(2.0 * rows * columns).reshape(2, rows, columns)
-    made = nt.turned(values, turn)
+    made = nt.turn_fields(values, turn)
     assert sorted(made.ravel()) == sorted(values.ravel())
     assert made.shape[1:] == ((columns, rows) if turn & 4 else (rows, columns))
 
 
 def test_eight_turns_are_all_different():
-    made = {nt.turned(np.arange(9).reshape(3, 3), turn).tobytes() for turn in range(8)}
+    made = {nt.turn_fields(np.arange(9).reshape(3, 3), turn).tobytes() for turn in range(8)}
     assert len(made) == 8
 
 
@@ -187,7 +187,7 @@ def test_outcome_follows_the_rain():
     flow = np.ones((2, 64, 64), np.float32) * np.array([0.5, -0.25], np.float32)[:, None, None]
     motion = motion_dataset(flow, recent, 5 * MINUTE, method="set", status="estimated")
     later = radar.reindex(time=recent["time"].values[-1] + np.array(ni.LEADS) * MINUTE).values
-    found = ni.outcome_of(later, recent, motion)
+    found = ni.observe_outcome(later, recent, motion)
     now = (recent.values[-1] >= 1).reshape(32, 2, 32, 2).sum(axis=(1, 3))
     for lead in range(len(ni.LEADS)):
         inside = found.known[lead] == 4
@@ -212,7 +212,7 @@ def test_unknown_is_not_dry(wet):
 def test_outcome_counts_only_what_is_seen(wet):
     recent = wet.isel(time=slice(None, 7))
     later = np.full((8, 40, 56), np.nan, np.float32)
-    found = ni.outcome_of(later, recent, estimate_motion(recent))
+    found = ni.observe_outcome(later, recent, estimate_motion(recent))
     assert not found.known.any()
     assert not found.reached.any()
 
@@ -249,9 +249,9 @@ def odd_fields():
 @pytest.mark.parametrize("name", odd_fields())
 def test_any_field(one, name):
     recent = odd_fields()[name]
-    inputs = ni.inputs_of(recent, estimate_motion(recent))
+    inputs = ni.build_network_inputs(recent, estimate_motion(recent))
     assert np.isfinite(inputs.planes).all()
-    odds = nw.said_of(inputs, noisy(one)).odds
+    odds = nw.apply_network(inputs, noisy(one)).odds
     assert odds.shape == (8, 6, *inputs.planes.shape[1:])
     assert np.isfinite(odds).all()
     assert (np.diff(odds, axis=1) <= 0).all()
@@ -260,7 +260,7 @@ def test_any_field(one, name):
 def test_monotone_in_training_too():
     generator = torch.Generator().manual_seed(0)
     base, change = torch.randn((2, 2, 8, 6, 4, 4), generator=generator)
-    made = nw.corrected(base, change)
+    made = nw.add_correction(base, change)
     assert (made.diff(dim=2) <= 0).all()
 
 
@@ -269,7 +269,7 @@ def test_monotone_in_training_too():
 
 @pytest.fixture(scope="module")
 def said(one):
-    return nw.said_of(one.inputs, noisy(one))
+    return nw.apply_network(one.inputs, noisy(one))
 
 
 def test_in_the_middle_of_a_block_it_says_what_the_block_says(said):
@@ -300,8 +300,8 @@ def test_shifted_rain_has_shifted_odds(wet, one):
     flow = np.zeros((2, 40, 56), np.float32)
     still = motion_dataset(flow, recent, 5 * MINUTE, method="set", status="estimated")
     moved = recent.copy(data=np.roll(recent.values, 4, axis=2))
-    a = nw.said_of(ni.inputs_of(recent, still), noisy(one)).at(np.array([[20.5, 24.5]]), 60.0)
-    b = nw.said_of(ni.inputs_of(moved, still), noisy(one)).at(np.array([[20.5, 28.5]]), 60.0)
+    a = nw.apply_network(ni.build_network_inputs(recent, still), noisy(one)).at(np.array([[20.5, 24.5]]), 60.0)
+    b = nw.apply_network(ni.build_network_inputs(moved, still), noisy(one)).at(np.array([[20.5, 28.5]]), 60.0)
     np.testing.assert_allclose(a, b, atol=0.15)
 
 
@@ -309,19 +309,19 @@ def test_shifted_rain_has_shifted_odds(wet, one):
 
 
 def test_a_window_of_a_large_field_is_one_of_its_wetter_ones(one):
-    cut = nt.window_of(one, 12, np.random.default_rng(0))
+    cut = nt.cut_window(one, 12, np.random.default_rng(0))
     assert cut.inputs.planes.shape == (len(ni.PLANES), 12, 12)
     assert cut.outcome.reached.shape == (8, 6, 12, 12)
     wet = ni.PLANES.index("wet")
     assert cut.inputs.planes[wet].mean() >= one.inputs.planes[wet].mean()
-    assert nt.window_of(one, 100, np.random.default_rng(0)) is one
+    assert nt.cut_window(one, 100, np.random.default_rng(0)) is one
 
 
 def test_events_are_not_in_both(one):
     with pytest.raises(InputError, match="in both"):
-        nt.fit({"a": [one]}, {"a": [one]}, SMALL)
+        nt.fit_network({"a": [one]}, {"a": [one]}, SMALL)
     with pytest.raises(InputError, match="in both"):
-        nt.fit({"a": [one]}, {"b": []}, SMALL)
+        nt.fit_network({"a": [one]}, {"b": []}, SMALL)
 
 
 def test_settings_make_a_network():
@@ -345,7 +345,7 @@ def test_parameters_that_are_not_those_of_the_settings(trained, change):
 def test_base_is_calibrated(one):
     """Mean probability of the base and the observed share agree on what it was fitted to: it has an intercept."""
     base = nw.fit_base({"a": [one]}, cells=10_000)
-    chance = 1 / (1 + np.exp(-nw.base_odds(one.inputs.smooth, base).astype(np.float64)))
+    chance = 1 / (1 + np.exp(-nw.base_log_odds(one.inputs.smooth, base).astype(np.float64)))
     for lead in range(len(ni.LEADS)):
         known = one.outcome.known[lead].astype(float)
         for t in (0, 2):

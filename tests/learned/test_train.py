@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 
 from helpers import synthetic
-from hybridcast.datasets.events import Event, load_event, load_events
+from hybridcast.datasets.events import Event, load_event_radar, load_events
 from hybridcast.errors import DependencyError, InputError
 from hybridcast.learned.blend import Blend, Scored
 from hybridcast.learned.network import NetworkSettings
@@ -20,7 +20,7 @@ from hybridcast.learned.network_inputs import LEADS as NETWORK_LEADS
 from hybridcast.learned.trained_model import TrainedModel
 from hybridcast.learned.training import sample_store as stored
 from hybridcast.learned.training import train as module
-from hybridcast.learned.training.samples import Samples, Sampling, joined, sample_case, sample_event
+from hybridcast.learned.training.samples import Samples, Sampling, concatenate_samples, sample_case, sample_event
 from hybridcast.learned.training.train import (
     MEMBERS,
     EventSamples,
@@ -126,7 +126,7 @@ def test_how_much_the_network_has_to_gain(full, kept):
 
 
 def test_without_a_network_none_is_trained_nor_torch_asked_for(archive, training, networked, monkeypatch):
-    monkeypatch.setattr("hybridcast.learned.network.torch_is_there", lambda: False)
+    monkeypatch.setattr("hybridcast.learned.network.has_torch", lambda: False)
     with pytest.raises(DependencyError, match="hybridcast\\[network\\]"):
         train(load_events(archive), training.work, settings=networked)
     plain = replace(networked, network=None)
@@ -246,7 +246,7 @@ def test_weights_sum_to_the_rows_and_more_cases_count_more_but_less_than_in_prop
 
 
 def test_cases_are_numbered_on():
-    both = joined([samples_of(2, 3), samples_of(1, 2)])
+    both = concatenate_samples([samples_of(2, 3), samples_of(1, 2)])
     assert both.case.tolist() == [0, 0, 0, 1, 1, 1, 2, 2]
 
 
@@ -267,7 +267,7 @@ def test_brier_scores_of_certain_members():
 
 @pytest.fixture(scope="module")
 def radar(archive):
-    return load_event(load_events(archive)[0])
+    return load_event_radar(load_events(archive)[0])
 
 
 def case(radar, issue, seed=0, **options):
@@ -335,8 +335,8 @@ def test_drawn_samples_are_plain_zarr(training):
 
 def test_issue_times_are_read_as_they_were_written(archive, tmp_path):
     drawn = sample_event(load_events(archive)[1], Sampling(leads=LEADS, cells=30, cases=3))
-    stored.write(drawn, tmp_path / "event.zarr")
-    read = list(stored.load_cases(tmp_path / "event.zarr"))
+    stored.write_store(drawn, tmp_path / "event.zarr")
+    read = list(stored.load_field_cases(tmp_path / "event.zarr"))
     assert len(read) == len(drawn.cases) == drawn.samples.case.max() + 1 == 3
     for one, other in zip(drawn.cases, read, strict=True):
         np.testing.assert_array_equal(one.outcome.known, other.outcome.known)
@@ -346,4 +346,4 @@ def test_issue_times_are_read_as_they_were_written(archive, tmp_path):
         np.testing.assert_array_equal(one.inputs.conditions, other.inputs.conditions)
         assert one.inputs.block == other.inputs.block
         assert other.outcome.known.shape[0] == len(NETWORK_LEADS)
-    assert len(list(stored.load_cases(tmp_path / "event.zarr", 2))) == 2
+    assert len(list(stored.load_field_cases(tmp_path / "event.zarr", 2))) == 2

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hybridcast.datasets.registry import packaged, registry
+from hybridcast.datasets.registry import load_registry, packaged_path
 from hybridcast.errors import InputError
 from hybridcast.nightly.alarm import AlarmSettings
 from hybridcast.nightly.config import NightlySettings, RegionSettings, dates_of, load_config, nowcasters_of
@@ -120,8 +120,8 @@ def test_the_fingerprint_is_of_what_numbers_depend_on():
 def test_the_configuration_that_comes_with_the_package_is_of_known_archives():
     settings = load_config("shipped")
     assert len(settings.region) == 3
-    assert all(region.dataset in registry() and region.dates for region in settings.region)
-    table = tomllib.loads(packaged("regions.toml").read_text())
+    assert all(region.dataset in load_registry() and region.dates for region in settings.region)
+    table = tomllib.loads(packaged_path("regions.toml").read_text())
     assert settings.alarm == AlarmSettings(**table["alarm"])  # the values shown are the defaults
     assert settings.alarm == AlarmSettings()
     defaults = table["defaults"]

@@ -8,7 +8,7 @@ import xarray as xr
 
 from helpers.synthetic import disc, rain, translation
 from hybridcast.core.field import NAME
-from hybridcast.datasets.pseudo_nwp import PERFECT, pseudo_nwp
+from hybridcast.datasets.pseudo_nwp import PERFECT, simulate_pseudo_nwp
 from hybridcast.errors import InputError
 from hybridcast.motion.estimate import DenseFlow
 from hybridcast.nowcasters.base import Advection
@@ -171,7 +171,7 @@ def test_dry_radar_and_dry_model(truth, recent):
 
 
 def test_pseudo_nwp_fits_in_and_is_named(truth, recent):
-    made = pseudo_nwp(truth, recent["time"].values[0], np.arange(1, 37) * 5 * MINUTE, PERFECT)
+    made = simulate_pseudo_nwp(truth, recent["time"].values[0], np.arange(1, 37) * 5 * MINUTE, PERFECT)
     on_times = made.isel(reference_time=0).swap_dims(lead_time="time").expand_dims("reference_time")
     result = SourceBlend(on_times).forecast(recent, LEADS)
     assert result.attrs["simulated"].startswith("pseudo-NWP")

@@ -11,7 +11,7 @@ import xarray as xr
 
 from helpers import synthetic
 from hybridcast.core.field import with_crs
-from hybridcast.datasets.pseudo_nwp.runs import runs_before
+from hybridcast.datasets.pseudo_nwp import simulate_runs_before
 from hybridcast.errors import InputError
 from hybridcast.forecasting import forecast, load_forecast, save_forecast
 from hybridcast.fusion.hybrid import load_hybrid
@@ -59,7 +59,7 @@ def issue(recent):
 @pytest.fixture(scope="module")
 def everywhere(day, issue):
     """Pseudo-NWP of a model that covers the radar's domain, where the radar sees nothing too."""
-    runs = runs_before(day, issue, ages=(3, 6))
+    runs = simulate_runs_before(day, issue, ages=(3, 6))
     filled = runs[RATE].ffill("x").bfill("x").ffill("y").bfill("y")
     return runs.assign({RATE: filled.fillna(0.0).assign_attrs(runs[RATE].attrs)})
 

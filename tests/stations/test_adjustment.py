@@ -5,7 +5,7 @@ import pytest
 
 from helpers.stations_synthetic import MINUTE, gauges_in, steady_rain
 from hybridcast.core.field import precipitation
-from hybridcast.datasets.pseudo_gauges import simulated_radar_bias
+from hybridcast.datasets.pseudo_gauges import simulate_radar_bias
 from hybridcast.stations import station_reports
 from hybridcast.stations.adjustment import AdjustmentSettings, adjust_radar, compute_factors, leave_one_out, pair_sums
 from hybridcast.stations.clock import clock_offset
@@ -31,7 +31,7 @@ def test_a_bias_of_the_whole_field_is_taken_away(truth):
 
 
 def test_a_simulated_bias_that_differs_from_place_to_place_shrinks(truth):
-    biased, factor = simulated_radar_bias(truth, seed=3)
+    biased, factor = simulate_radar_bias(truth, seed=3)
     settings = AdjustmentSettings()
     field, report = adjust_radar(biased, gauges_in(truth, count=100), settings=settings)
     assert error(field, truth) < 0.6 * error(biased, truth)

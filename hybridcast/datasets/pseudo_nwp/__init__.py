@@ -49,7 +49,17 @@ unknown (NaN) where the radar did not see, because there is no truth to spoil; a
 
 from __future__ import annotations
 
+from hybridcast.datasets.pseudo_nwp.runs import simulate_runs_before
 from hybridcast.datasets.pseudo_nwp.settings import GOOD, PERFECT, POOR, PRESETS, TYPICAL, PseudoNwpSettings
-from hybridcast.datasets.pseudo_nwp.simulate import pseudo_nwp
+from hybridcast.datasets.pseudo_nwp.simulate import simulate_pseudo_nwp
 
-__all__ = ["GOOD", "PERFECT", "POOR", "PRESETS", "TYPICAL", "PseudoNwpSettings", "pseudo_nwp"]
+__all__ = [
+    "GOOD",
+    "PERFECT",
+    "POOR",
+    "PRESETS",
+    "TYPICAL",
+    "PseudoNwpSettings",
+    "simulate_pseudo_nwp",
+    "simulate_runs_before",
+]

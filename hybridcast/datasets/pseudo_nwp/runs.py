@@ -7,10 +7,10 @@ import xarray as xr
 
 from hybridcast.core.types import HOUR, MINUTE
 from hybridcast.datasets.pseudo_nwp.settings import TYPICAL, PseudoNwpSettings
-from hybridcast.datasets.pseudo_nwp.simulate import pseudo_nwp
+from hybridcast.datasets.pseudo_nwp.simulate import simulate_pseudo_nwp
 
 
-def runs_before(
+def simulate_runs_before(
     radar: xr.DataArray,
     issue_time: np.datetime64,
     settings: PseudoNwpSettings = TYPICAL,
@@ -50,6 +50,6 @@ def runs_before(
     for start in starts:
         first = int((issue_time - start) / HOUR)
         leads = np.arange(60 * max(0, first - 2) + step, 60 * (first + ahead + 1) + 1, step) * MINUTE
-        runs.append(pseudo_nwp(radar, [start], leads.astype("timedelta64[ns]"), settings, seed=seed))
+        runs.append(simulate_pseudo_nwp(radar, [start], leads.astype("timedelta64[ns]"), settings, seed=seed))
     joined = xr.concat([run.drop_vars("time") for run in runs], "reference_time", join="outer")
     return joined.assign_attrs(runs[0].attrs)

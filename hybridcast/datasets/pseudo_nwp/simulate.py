@@ -35,7 +35,7 @@ LONGEST_MIRROR = np.timedelta64(12, "h")
 MOTION_TIMES = 4
 
 
-def pseudo_nwp(
+def simulate_pseudo_nwp(
     radar: xr.DataArray,
     reference_times: ArrayLike,
     lead_times: ArrayLike,
@@ -81,7 +81,7 @@ def pseudo_nwp(
     >>> rain[:, 10:20, 10:30] = 4
     >>> radar = precipitation(rain, time=np.datetime64("2020-06-01T12:00") + minutes, y=np.arange(40) * 2e3,
     ...                       x=np.arange(50) * 2e3, crs=None)
-    >>> runs = pseudo_nwp(radar, [np.datetime64("2020-06-01T11:00")], np.arange(1, 4) * np.timedelta64(1, "h"))
+    >>> runs = simulate_pseudo_nwp(radar, [np.datetime64("2020-06-01T11:00")], np.arange(1, 4) * np.timedelta64(1, "h"))
     >>> runs.sizes["lead_time"], bool(runs.precipitation_rate[0, 0].isnull().all()), runs.attrs["source"]
     (3, True, 'pseudo-NWP, simulated from later radar')
     """

@@ -13,16 +13,16 @@ from hybridcast.errors import InputError
 from hybridcast.learned.network import (
     Network,
     NetworkSettings,
-    base_odds,
-    corrected,
+    add_correction,
+    base_log_odds,
     correction,
     fit_base,
-    initial,
-    need_torch,
-    shown,
+    initial_parameters,
+    require_torch,
+    stack_channels,
 )
-from hybridcast.learned.network_inputs import KNOWN, PLANES, Case, Counts, Outcome
-from hybridcast.learned.training.optimisation import descended
+from hybridcast.learned.network_inputs import KNOWN, PLANES, Counts, FieldCase, FieldOutcome
+from hybridcast.learned.training.optimisation import minimise
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,7 +32,7 @@ _U, _V = PLANES.index("u"), PLANES.index("v")
 _WET = PLANES.index("wet")
 
 
-def turned(fields: NDArray[Any], turn: int) -> NDArray[Any]:
+def turn_fields(fields: NDArray[Any], turn: int) -> NDArray[Any]:
     """Turn and flip the last two axes, ``(y, x)``: the eight ways of a square, 0 leaves them."""
     if turn & 4:
         fields = fields.swapaxes(-1, -2)
@@ -43,9 +43,9 @@ def turned(fields: NDArray[Any], turn: int) -> NDArray[Any]:
     return fields
 
 
-def turned_planes(planes: Array, turn: int) -> Array:
+def turn_planes(planes: Array, turn: int) -> Array:
     """Turn and flip planes that begin with `PLANES`, and the direction of the motion with them."""
-    made: Array = np.array(turned(planes, turn))
+    made: Array = np.array(turn_fields(planes, turn))
     if turn & 4:
         made[[_U, _V]] = made[[_V, _U]]
     if turn & 2:
@@ -66,14 +66,14 @@ class _Crop(NamedTuple):
     reached: Counts
 
 
-def window_of(case: Case, side: int, generator: np.random.Generator) -> Case:
+def cut_window(case: FieldCase, side: int, generator: np.random.Generator) -> FieldCase:
     """Cut out the wettest of four random windows of `side` blocks: what is kept in memory of a large field."""
     inputs, outcome = case
     if max(inputs.planes.shape[1:]) <= side:
         return case
     window = _wettest(inputs.planes, side, 4, generator)
     cut = inputs._replace(planes=inputs.planes[window].copy(), smooth=inputs.smooth[window].copy())
-    return Case(cut, Outcome(outcome.known[window].copy(), outcome.reached[window].copy()))
+    return FieldCase(cut, FieldOutcome(outcome.known[window].copy(), outcome.reached[window].copy()))
 
 
 def _wettest(planes: Array, side: int, count: int, generator: np.random.Generator) -> tuple[Any, ...]:
@@ -86,16 +86,16 @@ def _wettest(planes: Array, side: int, count: int, generator: np.random.Generato
     return best
 
 
-def _crop(case: Case, coefficients: Array, size: int, generator: np.random.Generator, augment: bool) -> _Crop:
+def _crop(case: FieldCase, coefficients: Array, size: int, generator: np.random.Generator, augment: bool) -> _Crop:
     """Cut out the wetter one of two random crops, turned at random; a smaller field is cut out whole, and filled up."""
     inputs, outcome = case
     window = _wettest(inputs.planes, size, 2, generator)
     planes = np.asarray(inputs.planes[window], np.float32)
-    odds = base_odds(np.asarray(inputs.smooth[window], np.float32), coefficients)
+    odds = base_log_odds(np.asarray(inputs.smooth[window], np.float32), coefficients)
     known = outcome.known[window] * (planes[KNOWN] >= 0.5)
-    parts = [shown(planes, odds), odds, known.astype(np.uint8), outcome.reached[window]]
+    parts = [stack_channels(planes, odds), odds, known.astype(np.uint8), outcome.reached[window]]
     turn = int(generator.integers(8)) if augment else 0
-    parts = [turned_planes(parts[0], turn), *(turned(part, turn) for part in parts[1:])]
+    parts = [turn_planes(parts[0], turn), *(turn_fields(part, turn) for part in parts[1:])]
     parts = [np.pad(p, [(0, 0)] * (p.ndim - 2) + [(0, size - side) for side in p.shape[-2:]]) for p in parts]
     return _Crop(parts[0], inputs.conditions, parts[1], parts[2], parts[3])
 
@@ -108,15 +108,15 @@ def _loss(parameters: Mapping[str, Tensor], crops: Sequence[_Crop], factors: Ten
     planes, conditions, odds, known, reached = (
         torch.from_numpy(np.stack(part).astype(np.float32)) for part in zip(*crops, strict=True)
     )
-    logits = corrected(odds, correction(parameters, planes, conditions, factors))
+    logits = add_correction(odds, correction(parameters, planes, conditions, factors))
     share = reached / known.clamp(min=1)[:, :, None]
     loss = functional.binary_cross_entropy_with_logits(logits, share, weight=known[:, :, None], reduction="sum")
     return loss / known.sum().clamp(min=1)
 
 
-def fit(
-    cases: Mapping[str, Sequence[Case]],
-    stop: Mapping[str, Sequence[Case]],
+def fit_network(
+    cases: Mapping[str, Sequence[FieldCase]],
+    stop: Mapping[str, Sequence[FieldCase]],
     settings: NetworkSettings | None = None,
     log: list[dict[str, float]] | None = None,
 ) -> Network:
@@ -141,7 +141,7 @@ def fit(
     InputError
         If there is nothing to learn from or to stop by, or an event is in both.
     """
-    need_torch()
+    require_torch()
     settings = settings or NetworkSettings()
     cases = {name: event for name, event in cases.items() if len(event)}
     stop = {name: event for name, event in stop.items() if len(event)}
@@ -160,15 +160,15 @@ def fit(
 
 
 def _fit_seed(
-    cases: Mapping[str, Sequence[Case]],
-    stop: Mapping[str, Sequence[Case]],
+    cases: Mapping[str, Sequence[FieldCase]],
+    stop: Mapping[str, Sequence[FieldCase]],
     coefficients: Array,
     settings: NetworkSettings,
     seed: int,
     log: list[dict[str, float]],
 ) -> dict[str, Array]:
     generator = np.random.default_rng(seed)
-    parameters = initial(settings, seed)
+    parameters = initial_parameters(settings, seed)
     held = _held_out(stop, coefficients, settings)
     start = _mean_loss({name: value.detach() for name, value in parameters.items()}, held)
     names = list(cases)
@@ -182,7 +182,7 @@ def _fit_seed(
     def look(step: int, found: float) -> None:
         log.append({"seed": seed, "step": step, "loss": found, "base": start})
 
-    return descended(parameters, loss, lambda mean: _mean_loss(mean, held), settings, look, best_loss=start)
+    return minimise(parameters, loss, lambda mean: _mean_loss(mean, held), settings, look, best_loss=start)
 
 
 def _factors(settings: NetworkSettings, generator: np.random.Generator) -> Tensor | None:
@@ -196,7 +196,7 @@ def _factors(settings: NetworkSettings, generator: np.random.Generator) -> Tenso
 
 
 def _held_out(
-    stop: Mapping[str, Sequence[Case]], coefficients: Array, settings: NetworkSettings, most: int = 12
+    stop: Mapping[str, Sequence[FieldCase]], coefficients: Array, settings: NetworkSettings, most: int = 12
 ) -> list[list[_Crop]]:
     """Draw the same crops of the events kept out each time, some for each event."""
     generator = np.random.default_rng(0)

@@ -48,7 +48,7 @@ class DescentSettings(Protocol):
         ...
 
 
-def descended(
+def minimise(
     parameters: Mapping[str, Tensor],
     loss: Callable[[], Tensor],
     held_out: Callable[[Mapping[str, Tensor]], float],

@@ -19,8 +19,8 @@ import xarray as xr
 
 from hybridcast.datasets.events import SPACING, Event
 from hybridcast.learned import network_inputs as inputs
-from hybridcast.learned.network_inputs import Case, Inputs, Outcome
-from hybridcast.learned.training.samples import Drawn, Samples, Sampling, sample_event
+from hybridcast.learned.network_inputs import FieldCase, FieldOutcome, NetworkInputs
+from hybridcast.learned.training.samples import DrawnEvent, Samples, Sampling, sample_event
 from hybridcast.predictors.radar import ALL_PREDICTORS
 
 Report = Callable[[str], None]
@@ -31,7 +31,7 @@ _COLUMNS = ("observed", "weight", "lead", "case")
 _INPUTS = (inputs.PLANES, inputs.LEADS, inputs.THRESHOLDS, inputs.SPACING)
 
 
-def digest(*parts: object) -> str:
+def sampling_digest(*parts: object) -> str:
     """Return a short word for all that something depends on."""
     told = json.dumps([parts, ALL_PREDICTORS, SPACING, _INPUTS], default=_plain)
     return hashlib.sha256(told.encode()).hexdigest()[:12]
@@ -44,31 +44,31 @@ def _plain(value: object) -> object:
 def draw_missing(events: Sequence[Event], folder: Path, sampling: Sampling, workers: int, report: Report) -> list[Path]:
     """Draw the events that are not in `folder` yet; give the store of each event."""
     folder.mkdir(parents=True, exist_ok=True)
-    missing = [event for event in events if not store_of(event, folder, sampling).exists()]
+    missing = [event for event in events if not store_path(event, folder, sampling).exists()]
     for start in range(0, len(missing), max(1, workers)):
         batch = missing[start : start + max(1, workers)]
         tasks = [dask.delayed(_draw_one)(event, folder, sampling) for event in batch]
         counts = dask.compute(*tasks, scheduler="processes" if len(batch) > 1 else "synchronous", num_workers=workers)
         for k, (event, count) in enumerate(zip(batch, counts, strict=True)):
             report(f"{start + k + 1} of {len(missing)}: {event.name} ({event.region}), {count} samples")
-    return [store_of(event, folder, sampling) for event in events]
+    return [store_path(event, folder, sampling) for event in events]
 
 
-def store_of(event: Event, folder: Path, sampling: Sampling) -> Path:
+def store_path(event: Event, folder: Path, sampling: Sampling) -> Path:
     """Name the store of an event by all that it depends on."""
-    return folder / f"{event.name}-{digest(event, sampling)}.zarr"
+    return folder / f"{event.name}-{sampling_digest(event, sampling)}.zarr"
 
 
 def _draw_one(event: Event, folder: Path, sampling: Sampling) -> int:
     drawn = sample_event(event, sampling)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".part-") as scratch:
         made = Path(scratch) / "samples"
-        write(drawn, made)
-        made.rename(store_of(event, folder, sampling))
+        write_store(drawn, made)
+        made.rename(store_path(event, folder, sampling))
     return int(drawn.samples.lead.size)
 
 
-def write(drawn: Drawn, store: Path) -> None:
+def write_store(drawn: DrawnEvent, store: Path) -> None:
     """Write what was drawn of an event."""
     samples = drawn.samples
     data = xr.Dataset({name: ("row", getattr(samples, name)) for name in _COLUMNS})
@@ -80,7 +80,7 @@ def write(drawn: Drawn, store: Path) -> None:
         fields.chunk(case=1).to_zarr(store, group=_FIELDS, mode="a", zarr_format=2)
 
 
-def _fields(cases: Sequence[Case]) -> xr.Dataset:
+def _fields(cases: Sequence[FieldCase]) -> xr.Dataset:
     seen = [case.inputs for case in cases]
     came = [case.outcome for case in cases]
     grid = ("y", "x")
@@ -96,7 +96,7 @@ def _fields(cases: Sequence[Case]) -> xr.Dataset:
     )
 
 
-def rows_in(store: Path) -> int:
+def count_rows(store: Path) -> int:
     """Count the samples of an event."""
     with xr.open_zarr(store, chunks={}) as data:
         return int(data.sizes["row"])
@@ -113,12 +113,14 @@ def load_samples(store: Path, share: float) -> Samples:
     return Samples(predictors=rows, place=loaded["place"].values.reshape(-1, 2), **columns)
 
 
-def load_cases(store: Path, every: int = 1) -> Iterator[Case]:
+def load_field_cases(store: Path, every: int = 1) -> Iterator[FieldCase]:
     """Load an event's issue times one after the other, or every so many of them."""
     with xr.open_zarr(store, group=_FIELDS, chunks={}) as data:
         for k in range(0, data.sizes["case"], every):
             one = data.isel(case=k).load()
-            yield Case(
-                Inputs(one["planes"].values, one["conditions"].values, one["smooth"].values, int(data.attrs["block"])),
-                Outcome(one["known"].values, one["reached"].values),
+            yield FieldCase(
+                NetworkInputs(
+                    one["planes"].values, one["conditions"].values, one["smooth"].values, int(data.attrs["block"])
+                ),
+                FieldOutcome(one["known"].values, one["reached"].values),
             )

@@ -11,10 +11,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.core.types import MINUTE, Array
-from hybridcast.datasets.events import Event, issue_times, load_event
-from hybridcast.datasets.pseudo_nwp import PRESETS
-from hybridcast.datasets.pseudo_nwp.runs import runs_before
-from hybridcast.learned.network_inputs import LEADS, Case, inputs_of, outcome_of
+from hybridcast.datasets.events import Event, issue_times, load_event_radar
+from hybridcast.datasets.pseudo_nwp import PRESETS, simulate_runs_before
+from hybridcast.learned.network_inputs import LEADS, FieldCase, build_network_inputs, observe_outcome
 from hybridcast.motion.estimate import DenseFlow, MotionMethod
 from hybridcast.nowcasters.base import latest_frame
 from hybridcast.nowcasters.scale_filter import filtered
@@ -70,15 +69,15 @@ class Samples(NamedTuple):
     """Row and column of where the air is at the issue time, shape ``(row, 2)``."""
 
 
-class Drawn(NamedTuple):
+class DrawnEvent(NamedTuple):
     """What is drawn of an event: rows for what looks at cells, whole issue times for the network."""
 
     samples: Samples
-    cases: list[Case]
+    cases: list[FieldCase]
     """One for each number in `samples.case`."""
 
 
-def joined(parts: list[Samples]) -> Samples:
+def concatenate_samples(parts: list[Samples]) -> Samples:
     """Put samples one after the other, with cases numbered on."""
     offset, cases = 0, []
     for part in parts:
@@ -94,9 +93,9 @@ def joined(parts: list[Samples]) -> Samples:
     )
 
 
-def sample_event(event: Event, sampling: Sampling, motion: MotionMethod | None = None) -> Drawn:
+def sample_event(event: Event, sampling: Sampling, motion: MotionMethod | None = None) -> DrawnEvent:
     """Draw the samples of one event, issue time after issue time; those after which the radar was gone give none."""
-    radar = load_event(event)
+    radar = load_event_radar(event)
     cases = issue_times(radar, event, apart=np.timedelta64(sampling.apart, "m"), most=sampling.cases)
     seed = np.random.SeedSequence([sampling.seed, *event.name.encode()])
     generator = np.random.default_rng(seed)
@@ -105,7 +104,9 @@ def sample_event(event: Event, sampling: Sampling, motion: MotionMethod | None =
         sources = _sources(event, radar, issue, sampling)
         drawn.append(sample_case(radar, issue, sampling, generator, motion or DenseFlow(), sources))
     kept = [(samples, case) for samples, case in drawn if samples.lead.size]
-    return Drawn(joined([samples for samples, _ in kept]) if kept else _nothing(), [case for _, case in kept])
+    return DrawnEvent(
+        concatenate_samples([samples for samples, _ in kept]) if kept else _nothing(), [case for _, case in kept]
+    )
 
 
 def _nothing() -> Samples:
@@ -121,7 +122,7 @@ def _sources(event: Event, radar: xr.DataArray, issue: np.datetime64, sampling: 
     if event.nwp is not None:
         nwp = _model_of(event.nwp)
     elif sampling.pseudo_nwp:
-        nwp = pseudo_runs(event.name, radar, issue, sampling.seed)
+        nwp = simulate_random_runs(event.name, radar, issue, sampling.seed)
     terrain = None if event.terrain is None else open_terrain(event.terrain, radar)
     stations = None if event.stations is None else _reports_of(event.stations)
     return select_sources(recent, nwp=nwp, terrain=terrain, stations=stations)
@@ -137,14 +138,14 @@ def _reports_of(files: str) -> xr.Dataset:
     return open_stations(files)
 
 
-def pseudo_runs(name: str, radar: xr.DataArray, issue: np.datetime64, seed: int = 0) -> xr.Dataset:
+def simulate_random_runs(name: str, radar: xr.DataArray, issue: np.datetime64, seed: int = 0) -> xr.Dataset:
     """Simulate one or two runs of a random quality, age and time step for an issue time of an event."""
     drawn = np.random.default_rng(np.random.SeedSequence([seed, *name.encode(), int(issue.astype(np.int64) // 10**9)]))
     quality = PRESETS[str(drawn.choice(sorted(PRESETS)))]
     age = int(drawn.integers(3, 7))
     ages = (age, age + 3) if drawn.random() < 0.5 else (age,)
     step = int(drawn.choice([15, 60]))
-    return runs_before(radar, issue, quality, ages=ages, step=step, seed=int(drawn.integers(2**31)))
+    return simulate_runs_before(radar, issue, quality, ages=ages, step=step, seed=int(drawn.integers(2**31)))
 
 
 def sample_case(
@@ -154,14 +155,16 @@ def sample_case(
     generator: np.random.Generator,
     motion: MotionMethod,
     sources: Sources | None = None,
-) -> tuple[Samples, Case]:
+) -> tuple[Samples, FieldCase]:
     """Draw one issue time: predictors and inputs from what was there, observations after it."""
     leads = np.array(sampling.leads) * MINUTE
-    view = view_of(radar.sel(time=slice(issue - HISTORY, issue)), leads, motion, sources or Sources())
-    samples = samples_of(view, targets_of(radar, view, sampling, generator))
+    view = build_view(radar.sel(time=slice(issue - HISTORY, issue)), leads, motion, sources or Sources())
+    samples = build_samples(view, draw_targets(radar, view, sampling, generator))
     recent = view.recent
     came = radar.reindex(time=latest_frame(recent)[0]["time"].values + np.array(LEADS) * MINUTE).values
-    return samples, Case(inputs_of(recent, view.motion, smooth=view.smooth), outcome_of(came, recent, view.motion))
+    return samples, FieldCase(
+        build_network_inputs(recent, view.motion, smooth=view.smooth), observe_outcome(came, recent, view.motion)
+    )
 
 
 class View(NamedTuple):
@@ -175,7 +178,7 @@ class View(NamedTuple):
     state: PredictorState
 
 
-def view_of(recent: xr.DataArray, leads: NDArray[np.timedelta64], motion: MotionMethod, sources: Sources) -> View:
+def build_view(recent: xr.DataArray, leads: NDArray[np.timedelta64], motion: MotionMethod, sources: Sources) -> View:
     """Make what predictors are taken from."""
     flow = motion.estimate(recent)
     smooth = filtered(recent, flow, leads)["filtered_dbr"]
@@ -199,14 +202,14 @@ class Targets(NamedTuple):
         return np.isfinite(self.observed)
 
 
-def targets_of(radar: xr.DataArray, view: View, sampling: Sampling, generator: np.random.Generator) -> Targets:
+def draw_targets(radar: xr.DataArray, view: View, sampling: Sampling, generator: np.random.Generator) -> Targets:
     """Choose cells that were seen after the issue time, and look up what came there."""
     later = radar.reindex(time=view.recent["time"].values[-1] + view.leads).values
     cells, weight = _choose_cells(view.recent, np.isfinite(later).any(axis=0), sampling, generator)
     return Targets(cells, weight, later[:, cells[:, 0], cells[:, 1]])
 
 
-def samples_of(view: View, targets: Targets) -> Samples:
+def build_samples(view: View, targets: Targets) -> Samples:
     """Make the rows of one issue time."""
     seen, shape = targets.seen, targets.observed.shape
     return Samples(

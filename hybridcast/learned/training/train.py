@@ -25,7 +25,7 @@ from hybridcast.errors import InputError
 from hybridcast.learned.blend import Blend, Scored, fit_blend, probability
 from hybridcast.learned.boosting import THRESHOLDS, Boosting, BoostingSettings, train_boosting
 from hybridcast.learned.logistic import NEIGHBOURHOOD, SCALES, LogisticMember, fit_logistic_member
-from hybridcast.learned.network import Network, NetworkSettings, need_torch, said_of
+from hybridcast.learned.network import Network, NetworkSettings, apply_network, require_torch
 from hybridcast.learned.network_inputs import THRESHOLDS as NETWORK_THRESHOLDS
 from hybridcast.learned.nwp_stage import (
     NwpStage,
@@ -36,10 +36,16 @@ from hybridcast.learned.nwp_stage import (
     train_source_members,
 )
 from hybridcast.learned.trained_model import MANIFEST, NETWORK, TrainedModel, save_model
-from hybridcast.learned.training.network import fit as fit_network
-from hybridcast.learned.training.network import window_of
-from hybridcast.learned.training.sample_store import Report, digest, draw_missing, load_cases, load_samples, rows_in
-from hybridcast.learned.training.samples import Samples, Sampling, joined
+from hybridcast.learned.training.network import cut_window, fit_network
+from hybridcast.learned.training.sample_store import (
+    Report,
+    count_rows,
+    draw_missing,
+    load_field_cases,
+    load_samples,
+    sampling_digest,
+)
+from hybridcast.learned.training.samples import Samples, Sampling, concatenate_samples
 from hybridcast.predictors.radar import RADAR_PREDICTORS
 
 #: Members in the order of the blend; the linear ones first, and the network last, where there is one.
@@ -120,7 +126,7 @@ def train(
     """
     settings = settings or TrainingSettings()
     if settings.network is not None:
-        need_torch()
+        require_torch()
     regions = {event.region for event in events}
     if not set(leave_out) <= regions:
         raise InputError(
@@ -232,7 +238,7 @@ def train_without(
     folder.mkdir(parents=True, exist_ok=True)
     made = {}
     for region in regions:
-        made[region] = folder / f"without-{region}-{digest(events, settings)}"
+        made[region] = folder / f"without-{region}-{sampling_digest(events, settings)}"
         if not (made[region] / MANIFEST).exists():
             report(f"training a model without {region}")
             model = train(events, work, settings=settings, leave_out=[region], workers=workers, report=report)
@@ -245,7 +251,7 @@ def draw(
 ) -> list[EventSamples]:
     """Draw all events, or take what is on disk; events without a case are left out."""
     stores = draw_missing(events, work.expanduser() / "samples", settings.sampling, workers, report)
-    share = min(1.0, settings.rows / max(sum(rows_in(store) for store in stores), 1))
+    share = min(1.0, settings.rows / max(sum(count_rows(store) for store in stores), 1))
     drawn = [(event, store, load_samples(store, share)) for event, store in zip(events, stores, strict=True)]
     kept = [one for one in drawn if one[2].lead.size]
     made = weighted([(event, samples) for event, _, samples in kept])
@@ -298,7 +304,7 @@ class Members(NamedTuple):
 
 def train_members(drawn: Sequence[EventSamples], settings: TrainingSettings) -> Members:
     """Train all members on some events."""
-    samples = joined([one.samples for one in drawn])
+    samples = concatenate_samples([one.samples for one in drawn])
     weight = np.concatenate([one.weight for one in drawn])
     data = (samples.predictors, samples.observed, weight, samples.lead, settings.thresholds)
     linear = tuple(fit_logistic_member(name, columns, *data) for name, columns in LINEAR.items())
@@ -316,7 +322,7 @@ def train_network(drawn: Sequence[EventSamples], settings: TrainingSettings) -> 
     total = sum(int(one.samples.case.max()) + 1 for one in drawn)
     every = -(-total // settings.fields)
     cases = {
-        one.event.name: [window_of(case, side, generator) for case in load_cases(one.store, every)]
+        one.event.name: [cut_window(case, side, generator) for case in load_field_cases(one.store, every)]
         for one in sorted(drawn, key=lambda one: (one.event.region, one.event.name))
     }
     names = list(cases)
@@ -327,7 +333,7 @@ def train_network(drawn: Sequence[EventSamples], settings: TrainingSettings) -> 
 
 def answers(members: Members, drawn: Sequence[EventSamples]) -> list[Scored]:
     """Ask members about events, one answer for each lead time."""
-    samples = joined([one.samples for one in drawn])
+    samples = concatenate_samples([one.samples for one in drawn])
     weight = np.concatenate([one.weight for one in drawn])
     said = [members.boosting.scores(samples.predictors)]
     if members.network is not None:
@@ -346,7 +352,7 @@ def answers_with_sources(members: Members, drawn: Sequence[EventSamples]) -> Sou
     """Ask members about the rows of events that have model fields."""
     if members.sources is None:
         return None
-    samples = joined([one.samples for one in drawn])
+    samples = concatenate_samples([one.samples for one in drawn])
     weight = np.concatenate([one.weight for one in drawn])
     return source_answers(members.sources, members.of_radar, samples, weight)
 
@@ -356,8 +362,8 @@ def network_scores(network: Network, one: EventSamples) -> Array:
     samples = one.samples
     found = np.empty((len(NETWORK_THRESHOLDS), samples.lead.size), np.float32)
     minutes = samples.predictors[:, _LEAD_TIME]
-    for number, case in enumerate(load_cases(one.store)):
-        said = said_of(case.inputs, network)
+    for number, case in enumerate(load_field_cases(one.store)):
+        said = apply_network(case.inputs, network)
         mine = samples.case == number
         for lead in np.unique(minutes[mine]):
             at = mine & (minutes == lead)

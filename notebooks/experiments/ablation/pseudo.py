@@ -20,9 +20,8 @@ import xarray as xr
 from ablation.words import change, short
 from hybridcast.core.field import NAME
 from hybridcast.core.types import LeadTimes
-from hybridcast.datasets.events import Event, load_event
-from hybridcast.datasets.pseudo_nwp import PRESETS
-from hybridcast.datasets.pseudo_nwp.runs import runs_before
+from hybridcast.datasets.events import Event, load_event_radar
+from hybridcast.datasets.pseudo_nwp import PRESETS, simulate_runs_before
 from hybridcast.fusion.hybrid import Hybrid, load_hybrid
 from hybridcast.nowcasters.base import Nowcaster, forecast_dataset
 from hybridcast.nowcasters.pysteps import LinearBlending
@@ -66,12 +65,12 @@ class Simulated:
 def _runs(simulated: Simulated, issue: np.datetime64) -> xr.Dataset:
     quality = PRESETS[simulated.quality]
     radar, step, seed = _radar(simulated.event), simulated.step, simulated.seed
-    return runs_before(radar, issue, quality, ages=AGES, ahead=LONGEST, step=step, seed=seed)
+    return simulate_runs_before(radar, issue, quality, ages=AGES, ahead=LONGEST, step=step, seed=seed)
 
 
 @lru_cache(maxsize=1)
 def _radar(event: Event) -> xr.DataArray:
-    return load_event(event)
+    return load_event_radar(event)
 
 
 @dataclass(frozen=True)

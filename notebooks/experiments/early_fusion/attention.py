@@ -29,7 +29,7 @@ from hybridcast.core.files import written_whole
 from hybridcast.core.types import Array
 from hybridcast.errors import InputError
 from hybridcast.learned.boosting import THRESHOLDS
-from hybridcast.learned.network import need_torch
+from hybridcast.learned.network import require_torch
 from hybridcast.predictors.nwp import NWP_PREDICTORS
 from hybridcast.predictors.radar import RADAR_PREDICTORS
 
@@ -130,7 +130,7 @@ class CrossAttention:
         ndarray
             float32, shape ``(threshold, row)``, falling along the thresholds.
         """
-        need_torch()
+        require_torch()
         import torch
 
         out = np.zeros((len(THRESHOLDS), len(rows)), np.float32)

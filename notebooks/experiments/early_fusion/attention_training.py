@@ -14,9 +14,9 @@ from early_fusion.tokens import Tokens, joined_tokens
 from hybridcast.core.types import Array
 from hybridcast.errors import InputError
 from hybridcast.learned.boosting import THRESHOLDS
-from hybridcast.learned.network import need_torch
-from hybridcast.learned.training.optimisation import descended
-from hybridcast.learned.training.samples import Samples, joined
+from hybridcast.learned.network import require_torch
+from hybridcast.learned.training.optimisation import minimise
+from hybridcast.learned.training.samples import Samples, concatenate_samples
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,7 +67,7 @@ def fit_attention(
     InputError
         If there is nothing to learn from, or nothing to stop by.
     """
-    need_torch()
+    require_torch()
     settings = settings or AttentionSettings()
     if not any(one.weight.size for one in learn) or not any(one.weight.size for one in stop):
         raise InputError(
@@ -85,7 +85,7 @@ def fit_attention(
 
 
 def _rows(told: Sequence[Told]) -> _Rows:
-    samples = joined([one.samples for one in told])
+    samples = concatenate_samples([one.samples for one in told])
     weight = np.concatenate([one.weight for one in told])
     reached = samples.observed[:, None] >= np.array(THRESHOLDS, np.float32)
     tokens = joined_tokens([one.tokens for one in told])
@@ -134,7 +134,7 @@ def _fit_seed(
     def look(step: int, found: float) -> None:
         log.append({"seed": seed, "step": step, "loss": found})
 
-    return descended(parameters, loss, lambda mean: _held_loss(mean, held, scaling, settings), settings, look)
+    return minimise(parameters, loss, lambda mean: _held_loss(mean, held, scaling, settings), settings, look)
 
 
 class _Kept(NamedTuple):

@@ -29,8 +29,8 @@ from hybridcast.datasets.events import Event, load_events
 from hybridcast.learned.blend import Scored, fit_blend, probability
 from hybridcast.learned.boosting import THRESHOLDS, decreasing
 from hybridcast.learned.nwp_stage import ALONE, FUSED, has_nwp, has_radar
-from hybridcast.learned.training.sample_store import digest
-from hybridcast.learned.training.samples import Samples, Sampling, joined
+from hybridcast.learned.training.sample_store import sampling_digest
+from hybridcast.learned.training.samples import Samples, Sampling, concatenate_samples
 from hybridcast.learned.training.train import (
     MEMBERS,
     EventSamples,
@@ -76,7 +76,7 @@ def drawn(events: Sequence[Event], work: Path) -> Iterator[tuple[Event, WithToke
     """Draw each event, or take what is on disk."""
     work.mkdir(parents=True, exist_ok=True)
     for event in events:
-        file = work / f"{event.name}-{digest(event, SAMPLING)}.npz"
+        file = work / f"{event.name}-{sampling_digest(event, SAMPLING)}.npz"
         if not file.exists():
             began = time.monotonic()
             try:
@@ -97,7 +97,7 @@ def gathered(events: Sequence[Event], work: Path, folds: int) -> tuple[Everythin
     groups = assign_groups([one.event for one in made], folds)
     whole = Everything(
         events=[one.event for one in made],
-        samples=joined([one.samples for one in made]),
+        samples=concatenate_samples([one.samples for one in made]),
         tokens=joined_tokens([one.tokens for _, one in found]),
         weight=np.concatenate([one.weight for one in made]),
         event=np.repeat(np.arange(len(made)), counts),
@@ -176,7 +176,7 @@ def ask(whole: Everything, made: Sequence[EventSamples], settings: TrainingSetti
 
 def asked(whole: Everything, made: Sequence[EventSamples], settings: TrainingSettings, group: int, work: Path) -> dict:
     """Do that, or take what is on disk."""
-    file = work / f"said-{group}-{digest([one.event for one in made], settings, NETWORKS)}.npz"
+    file = work / f"said-{group}-{sampling_digest([one.event for one in made], settings, NETWORKS)}.npz"
     if not file.exists():
         with written_whole(file) as part, part.open("wb") as stream:
             np.savez(stream, **ask(whole, made, settings, group))

@@ -37,7 +37,7 @@ from hybridcast.fusion.sampling_grid import Grid
 from hybridcast.learned.blend import probability
 from hybridcast.learned.boosting import THRESHOLDS
 from hybridcast.learned.nwp_stage import nwp_rain_rate
-from hybridcast.learned.training.samples import view_of
+from hybridcast.learned.training.samples import build_view
 from hybridcast.motion.estimate import DenseFlow, MotionMethod
 from hybridcast.nowcasters.base import forecast_dataset, latest_frame, radar_status
 from hybridcast.predictors.radar import ALL_PREDICTORS, departure_known, departure_points, predictors_at_lead
@@ -124,7 +124,7 @@ class Attention:
 
     def _said(self, coarse: xr.DataArray, grid: Grid, leads: LeadTimes, sources: Sources) -> _Said:
         """Ask the network on the coarse grid."""
-        view = view_of(coarse, leads, add_wind_guidance(self.motion, sources, coarse), sources)
+        view = build_view(coarse, leads, add_wind_guidance(self.motion, sources, coarse), sources)
         heard = heard_of(coarse, view.state, sources)
         cells = grid.every_cell
         odds, known, model = [], [], []

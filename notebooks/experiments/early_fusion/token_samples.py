@@ -17,17 +17,17 @@ from early_fusion.tokens import Heard, Tokens, heard_of, joined_tokens, tokens_a
 from hybridcast.core.field import time_step
 from hybridcast.core.files import written_whole
 from hybridcast.core.types import MINUTE
-from hybridcast.datasets.events import Event, issue_times, load_event
-from hybridcast.datasets.pseudo_gauges import PseudoGaugeSettings, pseudo_gauges, simulated_radar_bias
+from hybridcast.datasets.events import Event, issue_times, load_event_radar
+from hybridcast.datasets.pseudo_gauges import PseudoGaugeSettings, simulate_pseudo_gauges, simulate_radar_bias
 from hybridcast.learned.training.samples import (
     HISTORY,
     Samples,
     Sampling,
-    joined,
-    pseudo_runs,
-    samples_of,
-    targets_of,
-    view_of,
+    build_samples,
+    build_view,
+    concatenate_samples,
+    draw_targets,
+    simulate_random_runs,
 )
 from hybridcast.motion.estimate import DenseFlow
 from hybridcast.predictors.radar import departure_points
@@ -48,7 +48,7 @@ class WithTokens(NamedTuple):
 
 def draw_with_tokens(event: Event, sampling: Sampling) -> WithTokens:
     """Draw an event's samples, with pseudo-NWP and, where it has no gauges, pseudo-gauges."""
-    radar = load_event(event)
+    radar = load_event_radar(event)
     cases = issue_times(radar, event, apart=np.timedelta64(sampling.apart, "m"), most=sampling.cases)
     seeds = np.random.SeedSequence([sampling.seed, *event.name.encode()])
     generator = np.random.default_rng(seeds)
@@ -61,7 +61,7 @@ def draw_with_tokens(event: Event, sampling: Sampling) -> WithTokens:
     if not kept:
         raise ValueError(f"{event.name} has no case")
     return WithTokens(
-        joined([part.samples for part in kept]),
+        concatenate_samples([part.samples for part in kept]),
         joined_tokens([part.tokens for part in kept]),
         np.concatenate([part.biased for part in kept]),
     )
@@ -73,7 +73,7 @@ def _gauges(event: Event, radar: xr.DataArray, seed: int) -> xr.Dataset:
         return open_stations(event.stations)
     step = time_step(radar["time"].values) or _INTERVAL
     minutes = int(-(-_INTERVAL // step) * (step / MINUTE))
-    return pseudo_gauges(radar, seed=seed, settings=PseudoGaugeSettings(interval_minutes=minutes))
+    return simulate_pseudo_gauges(radar, seed=seed, settings=PseudoGaugeSettings(interval_minutes=minutes))
 
 
 def draw_case(
@@ -90,10 +90,10 @@ def draw_case(
     recent = radar.sel(time=slice(issue - HISTORY, issue))
     if biased:
         recent = _with_bias(recent, generator)
-    sources = select_sources(recent, nwp=pseudo_runs(name, radar, issue, sampling.seed), stations=gauges)
-    view = view_of(recent, np.array(sampling.leads) * MINUTE, DenseFlow(), sources)
-    targets = targets_of(radar, view, sampling, generator)
-    samples = samples_of(view, targets)
+    sources = select_sources(recent, nwp=simulate_random_runs(name, radar, issue, sampling.seed), stations=gauges)
+    view = build_view(recent, np.array(sampling.leads) * MINUTE, DenseFlow(), sources)
+    targets = draw_targets(radar, view, sampling, generator)
+    samples = build_samples(view, targets)
     heard = heard_of(recent, view.state, sources)
     places = departure_points(view.state, targets.cells)
     parts = [
@@ -113,7 +113,7 @@ def _no_tokens(heard: Heard) -> Tokens:
 
 def _with_bias(recent: xr.DataArray, generator: np.random.Generator) -> xr.DataArray:
     """Put a simulated bias on radar: half to one and a half of the rain, less far away, with patches."""
-    return simulated_radar_bias(
+    return simulate_radar_bias(
         recent,
         seed=int(generator.integers(2**31)),
         bias=float(np.exp(generator.uniform(np.log(0.5), np.log(1.5)))),
