@@ -78,7 +78,7 @@ def files_of_ones_own(folder: Path) -> None:
 
 
 def sources_of_ones_own(folder: Path) -> None:
-    """Write the files that the README calls radar.nc, model.nc and gauges.csv."""
+    """Write the files that the README calls radar.nc, nwp.nc and gauges.csv."""
     radar = moving_block(12)
     radar.to_netcdf(folder / "radar.nc")
     south, west = pyproj.Transformer.from_crs("EPSG:3035", "EPSG:4326").transform(24e3, 28e3)
@@ -91,7 +91,7 @@ def sources_of_ones_own(folder: Path) -> None:
         "latitude": ("latitude", latitude, {"units": "degrees_north"}),
         "longitude": ("longitude", longitude, {"units": "degrees_east"}),
     }
-    xr.Dataset({"tp": (("time", "latitude", "longitude"), total)}, axes).to_netcdf(folder / "model.nc")
+    xr.Dataset({"tp": (("time", "latitude", "longitude"), total)}, axes).to_netcdf(folder / "nwp.nc")
     rows = [f"A,{time},{south},{west},0.5" for time in np.datetime_as_string(radar.time.values[1::2], unit="s")]
     (folder / "gauges.csv").write_text("\n".join(["station,time,lat,lon,rain_mm", *rows]))
 
