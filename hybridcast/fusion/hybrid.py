@@ -33,18 +33,10 @@ from hybridcast.core.field import GRID_MAPPING, NAME, iso_time
 from hybridcast.core.grid import cell_size, coarsened
 from hybridcast.core.types import MINUTE, Array, LeadTimes
 from hybridcast.errors import InputError
+from hybridcast.fusion.deterministic_field import FusedFields, NodeProbabilities, fields_from_radar, fields_with_nwp
 from hybridcast.fusion.inflow import compute_inflow
 from hybridcast.fusion.nwp_matching import NwpInformedTarget
-from hybridcast.fusion.probability_matching import (
-    coverage_targets,
-    exceedance_fraction,
-    log_odds,
-    rank_cells,
-    rank_transforms,
-    sorted_descending,
-    target_values,
-)
-from hybridcast.fusion.sampling_grid import Grid, between, node_lead_times
+from hybridcast.fusion.sampling_grid import LagrangianInterpolator, SamplingGrid, node_lead_times
 from hybridcast.learned.blend import Blend, HindcastSettings, Scored, corrected, probability
 from hybridcast.learned.boosting import decreasing
 from hybridcast.learned.network import NetworkOutput, apply_network, has_torch
@@ -62,7 +54,6 @@ from hybridcast.predictors.radar import (
     predictors_lagrangian,
 )
 from hybridcast.predictors.sources import Sources, add_wind_guidance, coarsen_sources, compute_source_predictors
-from hybridcast_kernels import scales_cpu
 from hybridcast_kernels.devices import Device, kernels_for
 
 #: Cells much coarser than those of the training hold other weather.
@@ -72,19 +63,16 @@ HISTORY = np.timedelta64(60, "m")
 EXCEEDANCE = "probability_of_exceedance"
 
 
-class Blended(NamedTuple):
-    """What came out."""
+class Fusion(NamedTuple):
+    """Fields on the fine grid, and how they were made."""
 
-    rate: Array
-    """mm h-1, ``(lead, y, x)``."""
-    chances: Array
-    """``(threshold, lead, y, x)``."""
+    fields: FusedFields
     blend: Blend | None
-    """The weights used; None if members were not asked."""
+    """Weights of the members; None if they were not evaluated."""
     hindcasts: int = 0
-    """How many of them corrected the weights."""
-    model_weight: Array | None = None
-    """Weight of the model of the atmosphere against the radar, ``(lead,)``; None without one."""
+    """Number of hindcasts that the weights were adapted with."""
+    nwp_weight: Array | None = None
+    """Weight of NWP against radar, ``(lead,)``; None without NWP."""
 
 
 class Look(NamedTuple):
@@ -97,32 +85,6 @@ class Look(NamedTuple):
     """Row and column of where their air is in the frame that moves, ``(lead, cell, 2)``."""
     said: NetworkOutput | None
     """What the network says."""
-
-
-class _Places(NamedTuple):
-    """Where and when members were asked, and where what they say goes."""
-
-    grid: Grid
-    asked: LeadTimes
-    ahead: LeadTimes
-    flow: Array
-    advected: Array
-    frame: Array
-    known: NDArray[np.bool_]
-
-    def carried(self, ranking: Array, chances: Array) -> tuple[Array, Array]:
-        """Interpolate to all lead times; give that, and carried to the fine grid: each ``(set, lead, y, x)``."""
-        planes = between(np.concatenate([ranking[None], chances]), self.asked, self.ahead)
-        minutes = (self.ahead / MINUTE).astype(np.float32)
-        return planes, self.grid.carried(planes, self.flow, minutes, self.advected)
-
-    def between(self, shares: Array) -> Array:
-        """Interpolate shares ``(asked lead, threshold)`` to all lead times."""
-        return between(shares.T[..., None, None], self.asked, self.ahead)[..., 0, 0].T
-
-    def fine(self, planes: Array) -> Array:
-        """Interpolate planes ``(set, y, x)`` onto the fine grid, in memory of their own."""
-        return self.grid.enlarged(planes, self.frame.shape).copy()
 
 
 @dataclass(frozen=True)
@@ -183,13 +145,15 @@ class Hybrid:
         coarse = coarsened(recent, self.model.spacing)
         reason = self._why_not(recent, frame, coarse.sel(time=latest["time"]).values)
         if reason:
-            blended = Blended(advected, _exceeded(advected, self.thresholds), None)
+            fusion = Fusion(FusedFields(advected, _exceeded(advected, self.thresholds)), None)
         else:
-            blended = self._blended(recent, coarse, flow, leads + age, advected)
-        result = forecast_dataset(blended.rate, recent, leads, nowcaster=self.name, status=radar_status(recent, age))
+            fusion = self._fuse(recent, coarse, flow, leads + age, advected)
+        result = forecast_dataset(
+            fusion.fields.rate, recent, leads, nowcaster=self.name, status=radar_status(recent, age)
+        )
         described = {**result[NAME].attrs, "long_name": "precipitation rate, advection alone"}
         result[f"{NAME}_advected"] = (("lead_time", "y", "x"), advected, described)
-        result = self._with_probabilities(result, blended)
+        result = self._with_probabilities(result, fusion)
         for name in ("u", "v"):
             result[name] = motion[name]
         result.attrs["frames_used"] = ", ".join(iso_time(t) for t in recent["time"].values[_seen(recent)]) or "none"
@@ -214,74 +178,33 @@ class Hybrid:
             return f"advection alone: no cell of {self.model.spacing / 1e3:.1f} km is seen by half in the latest frame"
         return ""
 
-    def _blended(
-        self, recent: xr.DataArray, coarse: xr.DataArray, flow: Array, ahead: LeadTimes, advected: Array
-    ) -> Blended:
-        """Blend on coarse cells in the moving frame; carry what comes out to the fine grid."""
+    def _fuse(
+        self, recent: xr.DataArray, coarse: xr.DataArray, flow: Array, leads: LeadTimes, advected: Array
+    ) -> Fusion:
+        """Evaluate and blend the members on the sampling nodes; make the fields on the fine grid."""
         frame = latest_frame(recent)[0].values
-        grid = Grid.of(recent, coarse, self.model.spacing, self.stride)
-        asked = node_lead_times(ahead)
-        cells = grid.cells(frame)
+        grid = SamplingGrid.over(recent, coarse, self.model.spacing, self.stride)
+        interpolator = LagrangianInterpolator(grid, node_lead_times(leads), leads, flow, advected)
+        node_leads, nodes = interpolator.node_leads, grid.nodes_near(frame)
         sources = Sources() if self.stage is None else coarsen_sources(self.sources, recent, coarse, self.model.spacing)
         with ThreadPoolExecutor(1) as beside:  # hindcasts and the forecast itself do not wait for each other
-            corrected_blend = beside.submit(self._live_blend, coarse)
-            look = self.seen(coarse, _since_last(coarse, asked), cells, moving=True, sources=sources)
-            blend, used = corrected_blend.result()
-        found, weight = self._odds(blend, look, asked / MINUTE)
-        # each threshold has weights of its own, so what they give may cross
-        chances = grid.filled(probability(decreasing(found)), cells)
-        known = grid.at_asked(np.isfinite(latest_frame(coarse)[0].values))
-        there = _Places(grid, asked, ahead, flow, advected, frame, known)
+            adapted = beside.submit(self._adapted_blend, coarse)
+            look = self.seen(coarse, _since_last(coarse, node_leads), nodes, moving=True, sources=sources)
+            blend, hindcasts = adapted.result()
+        found, weight = self._odds(blend, look, node_leads / MINUTE)
+        # each threshold has weights of its own, so the blended log odds of two of them may cross
+        values = grid.fill(probability(decreasing(found)), nodes)
+        known = grid.sample(np.isfinite(latest_frame(coarse)[0].values))
+        thresholds = blend.thresholds
+        wanted = [thresholds.index(t) for t in self.thresholds]
+        probabilities = NodeProbabilities(values, known, thresholds, wanted)
         if self.stage is None:
-            return self._of_radar(chances, there, blend)._replace(hindcasts=used)
-        inflow = compute_inflow(look.state, grid.every_cell, grid.shape, self._chances(self.stage))
-        rain = np.stack([nwp_rain_rate(rows) for rows in look.rows])
-        wetness = NwpInformedTarget(frame, known, grid.filled(rain[None], cells, np.nan)[0], weight, inflow)
-        return self._with_model(chances, there, blend, wetness)._replace(hindcasts=used)
-
-    def _of_radar(self, chances: Array, there: _Places, blend: Blend) -> Blended:
-        """Carry on what the air of the latest frame is to become, with the values of that frame."""
-        shares = exceedance_fraction(there.frame, blend.thresholds)
-        levels = coverage_targets(
-            [of_lead[:, there.known] for of_lead in chances.swapaxes(0, 1)], shares, blend.thresholds
-        )
-        planes, carried = there.carried(rank_cells(chances, there.known, levels), self._wanted(chances))
-        values = sorted_descending(there.frame)
-        wet = [target_values(values, blend.thresholds, wanted) for wanted in there.between(levels.shares)]
-        matchings = rank_transforms(there.grid.enlarged(planes[0], there.frame.shape), there.frame, wet)
-        return Blended(scales_cpu.matched(carried[0], matchings, out=carried[0]), carried[1:], blend)
-
-    def _with_model(self, chances: Array, there: _Places, blend: Blend, wetness: NwpInformedTarget) -> Blended:
-        """The same with a model's rain, and with what flows in from outside the radar's reach."""
-        inflow = wetness.inflow
-        known, outside = wetness.lean(wetness.model), wetness.lean(inflow.rate)
-        ranked = log_odds(chances) + known.odds, log_odds(inflow.chances) + outside.odds
-        levels = coverage_targets(
-            wetness.together(chances, inflow.chances),
-            wetness.shares(blend.thresholds),
-            blend.thresholds,
-            wetness.together(*ranked),
-        )
-        planes, carried = there.carried(rank_cells(chances, there.known, levels, known), self._wanted(chances))
-        coming = rank_cells(np.nan_to_num(inflow.chances), inflow.unknown, levels, outside)
-        flowing_in = np.concatenate([coming[None], self._wanted(inflow.chances), inflow.rate[None]])
-        flowing_in = between(flowing_in, there.asked, there.ahead)
-        nearest = np.abs(there.asked[:, None] - there.ahead).argmin(axis=0)
-        for lead, (of_lead, wanted) in enumerate(zip(nearest, there.between(levels.shares), strict=True)):
-            fine = there.fine(flowing_in[:, lead])
-            fine[:, np.isfinite(there.advected[lead]) | np.isnan(fine).any(axis=0)] = np.nan
-            flowing = np.isfinite(fine[-1])
-            carried[:, lead, flowing] = fine[:-1, flowing]
-            both = np.concatenate([there.fine(planes[:1, lead])[0], fine[0]])
-            wet = target_values(wetness.values(int(of_lead), fine[-1]), blend.thresholds, wanted)
-            matching = rank_transforms(both[None], np.concatenate([there.frame, fine[-1]]), [wet])
-            carried[0, lead] = scales_cpu.matched(carried[:1, lead], matching)[0]
-        weights = np.interp(there.ahead / MINUTE, there.asked / MINUTE, np.nan_to_num(wetness.weight, nan=1.0))
-        return Blended(carried[0], carried[1:], blend, model_weight=weights.astype(np.float32))
-
-    def _wanted(self, chances: Array) -> Array:
-        """Pick the thresholds whose probabilities are given."""
-        return chances[[self.model.blend.thresholds.index(t) for t in self.thresholds]]
+            return Fusion(fields_from_radar(probabilities, frame, interpolator), blend, hindcasts)
+        inflow = compute_inflow(look.state, grid.nodes, grid.shape, self._chances(self.stage))
+        rain = grid.fill(np.stack([nwp_rain_rate(rows) for rows in look.rows])[None], nodes, np.nan)[0]
+        target = NwpInformedTarget(frame, known, rain, weight, inflow)
+        nwp_weight = interpolator.weights_to_leads(np.nan_to_num(weight, nan=1.0))
+        return Fusion(fields_with_nwp(probabilities, target, interpolator), blend, hindcasts, nwp_weight)
 
     def _odds(self, blend: Blend, look: Look, minutes: NDArray[np.float64]) -> tuple[Array, Array]:
         """Log odds at each lead time, ``(threshold, lead, cell)``, and the model's weight in them, ``(lead,)``."""
@@ -383,7 +306,7 @@ class Hybrid:
             return Look(state, predictors_lagrangian(state, cells), places, said)
         return Look(state, predictors_eulerian(state, cells), departure_points(state, cells), said)
 
-    def _live_blend(self, coarse: xr.DataArray) -> tuple[Blend, int]:
+    def _adapted_blend(self, coarse: xr.DataArray) -> tuple[Blend, int]:
         """Correct the learned weights by hindcasts; give them, and how many hindcasts there were."""
         blend = self.speaking.blend
         if self.hindcasts is None:
@@ -391,7 +314,7 @@ class Hybrid:
         hindcasts = hindcasts_of(self, coarse, self.hindcasts)
         return corrected(blend, hindcasts, self.hindcasts), len(hindcasts)
 
-    def _with_probabilities(self, result: xr.Dataset, blended: Blended) -> xr.Dataset:
+    def _with_probabilities(self, result: xr.Dataset, fusion: Fusion) -> xr.Dataset:
         described = {
             "long_name": "probability that the precipitation rate is at or above the threshold",
             "units": "1",
@@ -400,20 +323,20 @@ class Hybrid:
             described["grid_mapping"] = GRID_MAPPING
         thresholds = ("threshold", np.array(self.thresholds), {"long_name": "precipitation rate", "units": "mm h-1"})
         result = result.assign_coords(threshold=thresholds)
-        result[EXCEEDANCE] = (("threshold", "lead_time", "y", "x"), blended.chances, described)
-        blend = self.speaking.blend if blended.blend is None else blended.blend
+        result[EXCEEDANCE] = (("threshold", "lead_time", "y", "x"), fusion.fields.probabilities, described)
+        blend = self.speaking.blend if fusion.blend is None else fusion.blend
         minutes = result["lead_time"].values / MINUTE
         picked = [blend.thresholds.index(t) for t in self.thresholds]
         weights = np.stack([blend.at(m)[picked, :-1].T for m in minutes], axis=-1)
         about = {"long_name": "weight of the log odds of a member in the blend", "units": "1"}
         result["member_weight"] = (("member", "threshold", "lead_time"), weights, about)
-        result.attrs["hindcasts"] = blended.hindcasts
-        result = self._with_source_weights(result, blended)
+        result.attrs["hindcasts"] = fusion.hindcasts
+        result = self._with_source_weights(result, fusion)
         return result.assign_coords(member_name=("member", list(blend.members), {"long_name": "member of the blend"}))
 
-    def _with_source_weights(self, result: xr.Dataset, blended: Blended) -> xr.Dataset:
+    def _with_source_weights(self, result: xr.Dataset, fusion: Fusion) -> xr.Dataset:
         """Say by lead time how far radar and model are trusted where both are known."""
-        of_model = blended.model_weight
+        of_model = fusion.nwp_weight
         if of_model is None:
             of_model = np.zeros(result.sizes["lead_time"], np.float32)
         about = {"long_name": "weight of a source where radar and model are both known", "units": "1"}

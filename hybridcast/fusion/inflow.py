@@ -1,7 +1,7 @@
-"""What flows in from outside the radar's reach: there the model speaks, and where there is none it stays unknown.
+"""Inflow: rain advected in from outside the radar coverage, which is taken from NWP and is otherwise unknown.
 
-In the frame that moves with the rain there is no such air, so it is looked at where it will be: at every second coarse
-cell that the radar tells nothing of at a lead time, and at those just beside, so that planes can be interpolated.
+Such air has no Lagrangian coordinates in the latest frame, so members are evaluated where it will be: at the sampling
+nodes whose air the radar does not know at a lead time, and at the nodes beside them, for interpolation.
 """
 
 from __future__ import annotations
@@ -13,66 +13,69 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 
-from hybridcast.core.types import Array
+from hybridcast.core.types import Array, Mask
 from hybridcast.learned.nwp_stage import has_nwp, nwp_rain_rate
 from hybridcast.predictors.radar import PredictorState, departure_known, departure_points, predictors_at_lead
 
-Odds = Callable[[Array, float], Array]
-"""From the predictors of cells and a lead time to log odds, ``(threshold, cell)``."""
+Probabilities = Callable[[Array, float], Array]
+"""Function from predictors ``(cell, predictor)`` and a lead time (min) to probabilities ``(threshold, cell)``."""
 
-#: So many cells beside those that are unknown are asked too.
-BESIDE = 2
+#: Number of nodes beside the unknown ones, in each direction, at which members are evaluated too.
+MARGIN = 2
 
 
 class Inflow(NamedTuple):
-    """What comes from outside, at the lead times that were asked, on every second coarse cell; NaN elsewhere."""
+    """Forecast for air from outside the coverage, on the sampling nodes at the node lead times; NaN elsewhere."""
 
-    chances: Array
-    """``(threshold, lead, y, x)``."""
+    probabilities: Array
+    """Exceedance probabilities, ``(threshold, lead, y, x)``."""
     rate: Array
-    """Rain of the model there, mm h-1, ``(lead, y, x)``."""
-    unknown: NDArray[np.bool_]
-    """Cells that the radar tells nothing of, and the model does, ``(lead, y, x)``."""
+    """NWP rain, mm h-1, ``(lead, y, x)``."""
+    unknown: Mask
+    """Nodes whose air the radar does not know and NWP does, ``(lead, y, x)``."""
 
 
-def compute_inflow(state: PredictorState, cells: NDArray[np.int32], shape: tuple[int, int], odds: Odds) -> Inflow:
-    """Ask for what comes from outside.
+def compute_inflow(
+    state: PredictorState, nodes: NDArray[np.int32], shape: tuple[int, int], probabilities: Probabilities
+) -> Inflow:
+    """Forecast the air that comes from outside the coverage.
 
     Parameters
     ----------
     state
-        With sources; its lead times are those asked.
-    cells
-        Every second coarse cell: row and column, ``(cell, 2)``, in the order of a grid of `shape`.
+        With predictors of NWP, at the node lead times.
+    nodes
+        Row and column of all sampling nodes, ``(node, 2)``, in the order of a grid of `shape`.
     shape
-        Rows and columns of these.
-    odds
-        What members say.
+        Rows and columns of the nodes.
+    probabilities
+        Exceedance probabilities from predictors, for cells with NWP rain.
     """
-    places = departure_points(state, cells)
-    unknown = np.stack([~departure_known(state, p).reshape(shape) for p in places])
-    # lead times between two that were asked are interpolated: what is unknown at one of them is asked at both
-    wanted = [np.asarray(unknown[max(0, k - 1) : k + 2].any(axis=0)) for k in range(len(places))]
-    made = [_at_lead(state, k, places[k], cells, wanted[k], odds) for k in range(len(places))]
-    chances = np.stack([one[0] for one in made], axis=1)
-    return Inflow(chances, np.stack([one[1] for one in made]), unknown & np.isfinite(chances[0]))
+    points = departure_points(state, nodes)
+    unknown = np.stack([~departure_known(state, of_lead).reshape(shape) for of_lead in points])
+    made = []
+    for lead in range(len(points)):
+        # fields are interpolated between node lead times, so a node that is unknown at one needs values at the next
+        near_in_time = unknown[max(0, lead - 1) : lead + 2].any(axis=0)
+        wanted = np.flatnonzero(binary_dilation(near_in_time, iterations=MARGIN))
+        made.append(_at_lead(state, lead, points[lead], nodes, wanted, probabilities))
+    planes = np.stack(made, axis=1).reshape(-1, len(points), *shape)
+    return Inflow(planes[:-1], planes[-1], unknown & np.isfinite(planes[0]))
 
 
 def _at_lead(
     state: PredictorState,
     lead: int,
-    places: Array,
-    cells: NDArray[np.int32],
-    wanted: NDArray[np.bool_],
-    odds: Odds,
-) -> tuple[Array, Array]:
-    """Return probabilities ``(threshold, y, x)`` and the model's rain ``(y, x)`` at one lead time."""
-    near = np.flatnonzero(binary_dilation(wanted, iterations=BESIDE))
-    rows = predictors_at_lead(state, lead, places[near], cells[near])
-    there = has_nwp(rows)
-    found = odds(rows[there], float(state.minutes[lead]))
-    chances = np.full((len(found), wanted.size), np.nan, np.float32)
-    chances[:, near[there]] = found
-    rate = np.full(wanted.size, np.nan, np.float32)
-    rate[near[there]] = nwp_rain_rate(rows[there])
-    return chances.reshape(-1, *wanted.shape), rate.reshape(wanted.shape)
+    points: Array,
+    nodes: NDArray[np.int32],
+    wanted: NDArray[np.int64],
+    probabilities: Probabilities,
+) -> Array:
+    """Return probabilities and, last, NWP rain at the wanted nodes, ``(threshold + 1, node)``; NaN elsewhere."""
+    predictors = predictors_at_lead(state, lead, points[wanted], nodes[wanted])
+    with_nwp = has_nwp(predictors)
+    predictors = predictors[with_nwp]
+    found = np.concatenate([probabilities(predictors, float(state.minutes[lead])), nwp_rain_rate(predictors)[None]])
+    values = np.full((len(found), len(nodes)), np.nan, np.float32)
+    values[:, wanted[with_nwp]] = found
+    return values

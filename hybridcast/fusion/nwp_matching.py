@@ -1,11 +1,11 @@
-"""What a model's rain does to the field of rates, at each lead time: whose values it has, and how it is ranked.
+"""How NWP rain enters the deterministic field: it changes the target distribution of rain rates and the ranking.
 
-Without a model the values are those of the latest frame. With one, air that the radar knows has the values of both, in
-the proportion in which the model is trusted; air from outside has the model's.
+Without NWP the values are those of the latest frame. With NWP, air that the radar knows gets values of both, in
+proportion to the weight of NWP in the blend; air from outside the coverage gets those of NWP.
 
-Ranks lean on the model's rain as far as it is trusted, beyond what the probabilities make of it. These are smooth, the
-later the smoother; the model's own field has the shapes and the gaps of rain. So it also takes the place of the cuts
-of neighbourhoods, which keep showers beside a system where there is nothing but probabilities.
+The ranking of cells is moved towards the NWP rain, as far as NWP is weighted, beyond what the probabilities make of it.
+These are smooth, the more so the later; the NWP field has the shapes and the gaps of rain. For the same reason it
+replaces the cutoffs of neighbourhoods, which keep showers beside a system if only probabilities are known.
 """
 
 from __future__ import annotations
@@ -15,79 +15,93 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hybridcast.core.grid import decibels
-from hybridcast.core.types import Array
+from hybridcast.core.types import Array, Mask
 from hybridcast.fusion.inflow import Inflow
-from hybridcast.fusion.probability_matching import Lean, exceedance_fraction, sorted_descending
+from hybridcast.fusion.probability_matching import exceedance_fraction, sorted_descending
 
-#: What a decibel of a model that is fully trusted adds to the log odds that cells are ranked by.
-LEAN = np.float32(0.1)
+#: Log odds that are added to the ranking for a decibel of NWP rain of full weight.
+OFFSET_PER_DECIBEL = np.float32(0.1)
 
 
 @dataclass(frozen=True, eq=False)
 class NwpInformedTarget:
-    """What it depends on, for each lead time at which members were asked."""
+    """Target distribution of rain rates from the latest frame and NWP, at each node lead time."""
 
     frame: Array
-    """The latest frame, mm h-1, ``(y, x)`` on the fine grid."""
-    known: NDArray[np.bool_]
-    """Asked cells that the radar knows, ``(y, x)``."""
-    model: Array
-    """The model's rain where the radar's air will be, mm h-1, ``(lead, y, x)``; NaN where it is not asked for."""
-    weight: Array
-    """How far the model is trusted there, ``(lead,)``."""
+    """Latest frame, mm h-1, ``(y, x)`` on the fine grid."""
+    known: Mask
+    """Nodes that are known in the latest frame, ``(y, x)``."""
+    nwp_rate: Array
+    """NWP rain where the radar's air will be, mm h-1, ``(lead, y, x)``; NaN where it is unknown."""
+    blend_weight: Array
+    """Weight of NWP in the blend, ``(lead,)``; NaN where it could not be determined."""
     inflow: Inflow
+    """Air from outside the coverage."""
 
-    def together(self, known: Array, coming: Array) -> list[Array]:
-        """Put what is known of the radar's air and of what flows in together: ``(threshold, cell)`` for each lead."""
+    @cached_property
+    def nwp_weight(self) -> Array:
+        """Weight of NWP from 0 to 1, ``(lead,)``; 0 if NWP has no value or no weight was determined."""
+        usable = np.isfinite(self.nwp_rate).any(axis=(1, 2)) & np.isfinite(self.blend_weight)
+        return np.where(usable, self.blend_weight, 0.0).astype(np.float32)
+
+    @property
+    def neighbourhood_weight(self) -> Array:
+        """Weight of the cutoffs of neighbourhoods in the ranking, ``(lead,)``."""
+        weight: Array = 1 - self.nwp_weight
+        return weight
+
+    def concatenate_cells(self, radar: Array, inflow: Array) -> list[Array]:
+        """Return values of the radar's air and of the inflow together, ``(threshold, cell)`` for each lead time.
+
+        Both are given on the nodes, ``(threshold, lead, y, x)``.
+        """
         return [
-            np.concatenate([known[:, k][:, self.known], coming[:, k][:, unknown]], axis=1)
+            np.concatenate([radar[:, k][:, self.known], inflow[:, k][:, unknown]], axis=1)
             for k, unknown in enumerate(self.inflow.unknown)
         ]
 
-    def lean(self, rain: Array) -> Lean:
-        """Say how ranks lean on the model's rain, mm h-1, ``(lead, y, x)``; where it has none, on as much as usual."""
-        trust = np.array(self.trust, np.float32)
-        level = decibels(rain)
+    def nwp_offset(self, rate: Array) -> Array:
+        """Return the offset of the ranking, in log odds, for NWP rain ``(lead, y, x)`` in mm h-1.
+
+        Where that is unknown the offset is the mean of the known cells, so that these are not ranked behind others.
+        """
+        level = decibels(rate)
         known = np.isfinite(level)
-        usual = level.sum(axis=(1, 2), where=known) / np.maximum(known.sum(axis=(1, 2)), 1)
-        filled = np.where(known, level, usual[:, None, None])
-        return Lean(LEAN * trust[:, None, None] * filled, 1 - trust)
+        mean = level.sum(axis=(1, 2), where=known) / np.maximum(known.sum(axis=(1, 2)), 1)
+        filled = np.where(known, level, mean[:, None, None])
+        offset: Array = OFFSET_PER_DECIBEL * self.nwp_weight[:, None, None] * filled
+        return offset
 
-    def shares(self, thresholds: Sequence[float]) -> Array:
-        """Share of the cells of these values that reaches each threshold, ``(lead, threshold)``."""
-        of_frame, inside = exceedance_fraction(self.frame, thresholds), int(self.known.sum())
-        shares = []
+    def coverage(self, thresholds: Sequence[float]) -> Array:
+        """Return the fraction of these values that reaches each threshold, ``(lead, threshold)``."""
+        frame, inside = exceedance_fraction(self.frame, thresholds), int(self.known.sum())
+        fractions = []
         for k, unknown in enumerate(self.inflow.unknown):
-            weight = self.trust[k]
-            of_known = (1 - weight) * of_frame + weight * exceedance_fraction(self.model[k], thresholds)
+            weight = float(self.nwp_weight[k])
+            radar = (1 - weight) * frame + weight * exceedance_fraction(self.nwp_rate[k], thresholds)
             outside = int(unknown.sum())
-            of_inflow = exceedance_fraction(self.inflow.rate[k][unknown], thresholds)
-            shares.append((inside * of_known + outside * of_inflow) / max(inside + outside, 1))
-        return np.array(shares, np.float32)
+            inflow = exceedance_fraction(self.inflow.rate[k][unknown], thresholds)
+            fractions.append((inside * radar + outside * inflow) / max(inside + outside, 1))
+        return np.array(fractions, np.float32)
 
-    def values(self, lead: int, rate: Array) -> Array:
-        """Return the values for all cells near the lead time asked that has this number, highest first.
+    def values(self, lead: int, inflow_rate: Array) -> Array:
+        """Return the values of all fine cells near a node lead time, mm h-1, highest first.
 
         Parameters
         ----------
-        rate
-            The model's rain where it flows in, mm h-1, on the fine grid, ``(y, x)``; NaN elsewhere.
+        lead
+            Number of the node lead time.
+        inflow_rate
+            NWP rain of the inflow, mm h-1, on the fine grid, ``(y, x)``; NaN elsewhere.
         """
-        inside = self._of_frame.size
-        of_model = sorted_descending(self.model[lead], round(self.trust[lead] * inside))
-        of_frame = sorted_descending(self._of_frame, inside - of_model.size)
-        return sorted_descending(np.concatenate([of_frame, of_model, rate[np.isfinite(rate)]]))
+        count = self._frame_values.size
+        nwp = sorted_descending(self.nwp_rate[lead], round(float(self.nwp_weight[lead]) * count))
+        frame = sorted_descending(self._frame_values, count - nwp.size)
+        return sorted_descending(np.concatenate([frame, nwp, inflow_rate[np.isfinite(inflow_rate)]]))
 
     @cached_property
-    def _of_frame(self) -> Array:
-        """Values of the latest frame, highest first: every lead time takes of them."""
+    def _frame_values(self) -> Array:
+        """Values of the latest frame, highest first, which every lead time takes from."""
         return sorted_descending(self.frame)
-
-    @cached_property
-    def trust(self) -> list[float]:
-        """How far the model is trusted, by lead; not at all where it has no value, or was not weighed."""
-        there = np.isfinite(self.model).any(axis=(1, 2)) & np.isfinite(self.weight)
-        return [float(weight) for weight in np.where(there, self.weight, 0.0)]

@@ -1,8 +1,9 @@
-"""One sharp field from probabilities: cells ranked by them, with the values of the latest frame in that order.
+"""Probability matching: the order of cells comes from probabilities, the rain rates from a known distribution.
 
-Thresholds of probability that are right on the events of a training are wrong on others; ranks are not. So the field
-has the values of the latest frame, as sharp as pure advection, in the places that the probabilities name: in each
-neighbourhood as much of it as they promise there. How wet it is in all lies between that frame and what they promise.
+Probability thresholds that are right for the events of a training are wrong for others; ranks are not. So cells are
+ranked by exceedance probabilities, and get the values of a reference field, the latest frame, in that order: the field
+is as sharp as pure advection. Within each neighbourhood as many cells are wet as its probabilities make expect. The
+coverage of the whole field lies between that of the reference field and the one expected from the probabilities.
 """
 
 from __future__ import annotations
@@ -11,179 +12,194 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
-from hybridcast.core.types import Array
+from hybridcast.core.types import Array, Mask
 from hybridcast.learned.blend import probability
 from hybridcast_kernels import scales_cpu
 
-#: How gradually a threshold counts in the ranking, in log odds.
+#: Width of the step of each threshold in the ranking, in log odds.
 SOFTNESS = np.float32(0.3)
-#: Of rain heavier than this, mm h-1, there is never more than in the field whose values are taken: promises of it are
-#: right about where, and seldom about how much.
-HEAVY = 1.0
-#: Half width of a neighbourhood, in cells at which members are asked: 12 km where these are 4 km apart.
+#: Above this rate (mm/h) the coverage is at most that of the reference field: probabilities of heavy rain locate it
+#: well, but overestimate its extent.
+HEAVY_RATE = 1.0
+#: Half width of a neighbourhood in nodes: 12 km where nodes are 4 km apart.
 NEIGHBOURHOOD = 3
-#: Newton steps to the cut of a neighbourhood. More of them cut ever finer, where the odds tell ever less.
+#: Newton steps to the cutoff of a neighbourhood. More steps make the field finer than the log odds can tell.
 STEPS = 2
-#: Shares are held between this and one minus it.
-_LEAST = np.float32(1e-4)
+#: Probabilities are held between this and one minus it.
+_MIN_PROBABILITY = np.float32(1e-4)
 
 
-class Levels(NamedTuple):
-    """How wet each lead time is to be, and what makes it so: ``(lead, threshold)`` each."""
+def log_odds(probabilities: Array) -> Array:
+    """Return the log odds of probabilities, which are held away from 0 and 1 so that they are finite."""
+    held = np.clip(probabilities, _MIN_PROBABILITY, 1 - _MIN_PROBABILITY)
+    result: Array = np.log(held / (1 - held))
+    return result
 
-    shares: Array
-    """Share of the cells that is to reach each threshold."""
-    cuts: Array
-    """What lies above it is that share of the cells, for all of them together; in log odds."""
-    scales: Array
-    """Share over mean probability: what promises are scaled by; 0 where nothing is to be wet."""
+
+def exceedance_fraction(values: Array, thresholds: Sequence[float]) -> Array:
+    """Return the fraction of the known values that reach each threshold, ``(threshold,)``; 0 if none is known."""
+    known = values[np.isfinite(values)]
+    return np.array([(known >= np.float32(t)).sum() / max(known.size, 1) for t in thresholds], np.float32)
+
+
+# --- coverage -------------------------------------------------------------------------------------------------
+
+
+class CoverageTargets(NamedTuple):
+    """Coverage of the field to be made, by lead time and threshold: shape ``(lead, threshold)`` each."""
+
+    fraction: Array
+    """Fraction of the cells that is to reach each threshold."""
+    cutoff: Array
+    """Log odds that this fraction of all cells exceeds."""
+    ratio: Array
+    """Ratio of the target fraction to the mean probability; 0 where the target fraction is 0."""
 
 
 def coverage_targets(
-    chances: Sequence[Array], shares: Array, thresholds: Sequence[float], odds: Sequence[Array] | None = None
-) -> Levels:
-    """Find the levels of each lead time: between how wet the latest frame is, and how wet the probabilities promise.
+    probabilities: Sequence[Array],
+    coverage: Array,
+    thresholds: Sequence[float],
+    ranked_by: Sequence[Array] | None = None,
+) -> CoverageTargets:
+    """Return the target coverage at each lead time: the geometric mean of reference and expected coverage.
 
-    Either errs, and not in the same way: the share taken is their geometric mean, and of heavy rain no more than there
-    is.
+    Both are wrong, and not in the same way. Of heavy rain there is no more than in the reference field.
 
     Parameters
     ----------
-    chances
-        Probabilities of the cells that count, ``(threshold, cell)``, one for each lead time.
-    shares
-        Share of the cells that reaches each threshold in the field whose values are taken, ``(threshold,)`` or
-        ``(lead, threshold)``.
+    probabilities
+        Exceedance probabilities of the cells that count, ``(threshold, cell)`` for each lead time.
+    coverage
+        Fraction of the reference field that reaches each threshold, ``(threshold,)`` or ``(lead, threshold)``.
     thresholds
         mm h-1, increasing.
-    odds
-        What the cells are ranked by; by default the log odds of the probabilities.
+    ranked_by
+        Log odds by which cells are ranked, ``(threshold, cell)`` for each lead time; by default those of the
+        probabilities.
     """
-    have = np.broadcast_to(shares, (len(chances), shares.shape[-1]))
-    most = np.where(np.asarray(thresholds) > HEAVY, have, np.float32(1))
-    wanted, cuts, scales = np.zeros((3, *have.shape), np.float32)
-    for lead, of_lead in enumerate(chances):
-        for k in np.flatnonzero(have[lead] > 0) if of_lead.shape[1] else ():
-            promised = max(float(of_lead[k].mean()), 1e-6)
-            between = np.sqrt(min(have[lead, k], 1.0) * promised)
-            wanted[lead, k] = min(between, most[lead, k], wanted[lead, k - 1] if k else 1.0)
-            ranked = log_odds(of_lead[k]) if odds is None else odds[lead][k]
-            cuts[lead, k] = np.quantile(ranked, 1 - wanted[lead, k])
-            scales[lead, k] = wanted[lead, k] / promised
-    return Levels(wanted, cuts, scales)
+    coverage = np.broadcast_to(coverage, (len(probabilities), coverage.shape[-1]))
+    fraction, cutoff, ratio = np.zeros((3, *coverage.shape), np.float32)
+    for lead, cells in enumerate(probabilities):
+        if not cells.shape[1]:
+            continue
+        ranks = log_odds(cells) if ranked_by is None else ranked_by[lead]
+        for k in np.flatnonzero(coverage[lead] > 0):
+            expected = max(float(cells[k].mean()), 1e-6)
+            most = coverage[lead, k] if thresholds[k] > HEAVY_RATE else 1.0
+            below = fraction[lead, k - 1] if k else 1.0
+            fraction[lead, k] = min(_geometric_mean(coverage[lead, k], expected), most, below)
+            cutoff[lead, k] = np.quantile(ranks[k], 1 - fraction[lead, k])
+            ratio[lead, k] = fraction[lead, k] / expected
+    return CoverageTargets(fraction, cutoff, ratio)
 
 
-class Lean(NamedTuple):
-    """How far the ranking leans on a field that was there before, such as a model's rain."""
-
-    odds: Array
-    """What it adds to the log odds, ``(lead, y, x)``."""
-    local: Array
-    """How much neighbourhoods count, from 0 (one cut for all cells) to 1, ``(lead,)``."""
+def _geometric_mean(coverage: np.float32, expected: float) -> np.float32:
+    mean: np.float32 = np.sqrt(min(coverage, 1.0) * expected)
+    return mean
 
 
-def rank_cells(chances: Array, known: NDArray[np.bool_], levels: Levels, lean: Lean | None = None) -> Array:
-    """Make one field to rank cells by, ``(lead, y, x)``, from probabilities ``(threshold, lead, y, x)``.
+# --- ranking --------------------------------------------------------------------------------------------------
 
-    Around the share of cells that are to be wet at a threshold, cells are ranked by the probability of that threshold:
-    each threshold counts one where its log odds are above a cut, smoothly.
 
-    One cut for all would fill the surest places and leave nothing elsewhere: no showers beside a large system, though
-    some of them will be there. So each neighbourhood has a cut of its own, by which as many of its cells are wet as
-    its probabilities promise; these are scaled so that they make up the share in all.
+def rank_cells(
+    probabilities: Array,
+    known: Mask,
+    targets: CoverageTargets,
+    ranked_by: Array | None = None,
+    neighbourhood_weight: Array | None = None,
+) -> Array:
+    """Return one field to rank cells by, ``(lead, y, x)``, from the exceedance probabilities of all thresholds.
+
+    Around the fraction of cells that are to be wet at a threshold, cells are ranked by the probability of that
+    threshold: each threshold adds one where its log odds are above a cutoff, smoothly.
+
+    With one cutoff for all cells only the most certain places would be wet, and the showers beside a large system,
+    some of which will occur, would be missing. So each neighbourhood has its own cutoff, at which its wet fraction is
+    the mean of its probabilities; these are scaled so that their mean over all cells is the target fraction.
 
     Parameters
     ----------
-    chances
-        Probabilities of exceedance, falling along the thresholds.
+    probabilities
+        Exceedance probabilities, decreasing along the thresholds, ``(threshold, lead, y, x)``.
     known
         Cells that count, ``(y, x)`` or ``(lead, y, x)``.
-    levels
-        What `coverage_targets` found, for the same lean.
-    lean
-        None: the probabilities alone.
+    targets
+        Result of `coverage_targets` for the same cells, ranked by the same log odds.
+    ranked_by
+        Log odds by which cells are ranked, ``(threshold, lead, y, x)``; by default those of the probabilities.
+    neighbourhood_weight
+        Weight of the cutoffs of neighbourhoods against the cutoff of all cells, from 0 to 1, ``(lead,)``; 1 by default.
     """
-    total: Array = np.zeros(chances.shape[1:], np.float32)
-    smooth = None
-    for lead in range(chances.shape[1]):
-        counting = known if known.ndim == 2 else known[lead]
-        if not counting.any():
+    ranks = log_odds(probabilities) if ranked_by is None else ranked_by
+    weights = np.ones(ranks.shape[1], np.float32) if neighbourhood_weight is None else neighbourhood_weight
+    ranking: Array = np.zeros(ranks.shape[1:], np.float32)
+    mean = None
+    for lead in range(ranks.shape[1]):
+        counted = known if known.ndim == 2 else known[lead]
+        if not counted.any():
             continue
-        if smooth is None or known.ndim == 3:
-            smooth = _Smoothing.over(counting)
-        leaning, local = (np.float32(0), 1.0) if lean is None else (lean.odds[lead], float(lean.local[lead]))
-        for k in np.flatnonzero(levels.scales[lead]):
-            odds = log_odds(chances[k, lead]) + leaning
-            promised = smooth(chances[k, lead]) * levels.scales[lead, k]
-            cut = levels.cuts[lead, k]
-            own = cut + np.float32(local) * (_local_cut(odds, promised, cut, smooth) - cut)
-            total[lead] += _above(odds, own)
-    return total
+        if mean is None or known.ndim == 3:
+            mean = _NeighbourhoodMean.over(counted)
+        for k in np.flatnonzero(targets.ratio[lead]):
+            expected = mean(probabilities[k, lead]) * targets.ratio[lead, k]
+            cutoff = targets.cutoff[lead, k]
+            local = _local_cutoff(ranks[k, lead], expected, cutoff, mean)
+            ranking[lead] += _soft_step(ranks[k, lead], cutoff + np.float32(weights[lead]) * (local - cutoff))
+    return ranking
 
 
-class _Smoothing(NamedTuple):
+class _NeighbourhoodMean(NamedTuple):
     """Means over the known cells of neighbourhoods."""
 
     inside: Array
-    seen: Array
+    """1 where a cell is known, else 0."""
+    fraction: Array
+    """Fraction of each neighbourhood that is known."""
 
     @classmethod
-    def over(cls, known: NDArray[np.bool_]) -> _Smoothing:
-        """Make it for a mask ``(y, x)``."""
+    def over(cls, known: Mask) -> _NeighbourhoodMean:
+        """Return the means for a mask ``(y, x)``."""
         inside = known.astype(np.float32)
-        return cls(inside, np.maximum(_mean(inside), np.float32(1e-3)))
+        return cls(inside, np.maximum(_window_mean(inside), np.float32(1e-3)))
 
     def __call__(self, field: Array) -> Array:
-        smooth: Array = _mean(field * self.inside) / self.seen
-        return smooth
+        mean: Array = _window_mean(field * self.inside) / self.fraction
+        return mean
 
 
-def _mean(field: Array) -> Array:
-    """Mean over `NEIGHBOURHOOD` cells each way, the edge repeated."""
+def _window_mean(field: Array) -> Array:
+    """Return the mean over `NEIGHBOURHOOD` cells each way, the edge repeated."""
     mean: Array = uniform_filter(field, 2 * NEIGHBOURHOOD + 1, mode="nearest")
     return mean
 
 
-def _local_cut(odds: Array, promised: Array, cut: np.float32, smooth: _Smoothing) -> Array:
-    """Move the cut of all until each neighbourhood is as wet as promised, by Newton's method on log odds of shares."""
-    wanted = log_odds(promised)
-    cuts = np.full(odds.shape, cut, np.float32)
+def _local_cutoff(ranks: Array, expected: Array, cutoff: np.float32, mean: _NeighbourhoodMean) -> Array:
+    """Move the cutoff until each neighbourhood is as wet as expected, by Newton's method on log odds of fractions."""
+    wanted = log_odds(expected)
+    local = np.full(ranks.shape, cutoff, np.float32)
     for _ in range(STEPS):
-        above = _above(odds, cuts)
-        share = np.clip(smooth(above), _LEAST, 1 - _LEAST)
-        # how much the share falls when the cut rises, and with it how far to go; far from the goal in small steps
-        slope = np.maximum(smooth(above * (1 - above)), np.float32(1e-6)) / SOFTNESS
-        step = np.minimum(share * (1 - share) / slope, np.float32(3))
-        cuts += np.clip((log_odds(share) - wanted) * step, -2, 2)
-    return cuts
+        wet = _soft_step(ranks, local)
+        fraction = np.clip(mean(wet), _MIN_PROBABILITY, 1 - _MIN_PROBABILITY)
+        # how much the fraction falls when the cutoff rises, and with it how far to go; far from the goal in small steps
+        slope = np.maximum(mean(wet * (1 - wet)), np.float32(1e-6)) / SOFTNESS
+        step = np.minimum(fraction * (1 - fraction) / slope, np.float32(3))
+        local += np.clip((log_odds(fraction) - wanted) * step, -2, 2)
+    return local
 
 
-def _above(odds: Array, cut: Array) -> Array:
-    """Say how far odds are above the cut, from 0 to 1."""
-    return probability((odds - cut) / SOFTNESS)
-
-
-def log_odds(chance: Array) -> Array:
-    """Turn probabilities into log odds, finite ones."""
-    held = np.clip(chance, _LEAST, 1 - _LEAST)
-    odds: Array = np.log(held / (1 - held))
-    return odds
-
-
-def exceedance_fraction(values: Array, thresholds: Sequence[float]) -> Array:
-    """Share of the known values that reach each threshold; 0 where none is known."""
-    known = values[np.isfinite(values)]
-    return np.array([(known >= np.float32(t)).sum() / max(known.size, 1) for t in thresholds], np.float32)
+def _soft_step(ranks: Array, cutoff: Array) -> Array:
+    """Return how far log odds are above the cutoff, from 0 to 1."""
+    return probability((ranks - cutoff) / SOFTNESS)
 
 
 # --- values ---------------------------------------------------------------------------------------------------
 
 
 def sorted_descending(values: Array, count: int | None = None) -> Array:
-    """Sort the known values, highest first; give `count` of them that are distributed as all are.
+    """Return the known values, highest first, or `count` values that have the same distribution.
 
     Examples
     --------
@@ -197,51 +213,56 @@ def sorted_descending(values: Array, count: int | None = None) -> Array:
         return known
     if not known.size or not count:
         return np.empty(0, np.float32)
-    places = ((np.arange(count) + 0.5) * (known.size / count)).astype(np.int64)
-    taken: Array = known[np.minimum(places, known.size - 1)]
+    ranks = ((np.arange(count) + 0.5) * (known.size / count)).astype(np.int64)
+    taken: Array = known[np.minimum(ranks, known.size - 1)]
     return taken
 
 
-def target_values(highest_first: Array, thresholds: Sequence[float], shares: Array) -> Array:
-    """Return the wet ones among as many values of which given shares reach the thresholds, highest first.
+def target_values(values: Array, thresholds: Sequence[float], fractions: Array) -> Array:
+    """Return the wet ones of as many values as given, of which given fractions reach the thresholds, highest first.
 
-    Between the thresholds, and above the last, they are distributed as the values given are; a threshold that none
-    of these reaches, or that none is to reach, does not count.
+    Between the thresholds, and above the last, they are distributed as the values given. A threshold that none of
+    these reaches, or whose target fraction is 0, does not count.
 
     Parameters
     ----------
-    highest_first
-        mm h-1, falling, dry ones with them.
+    values
+        mm h-1, highest first, with the dry ones.
     thresholds
         mm h-1, increasing.
-    shares
-        Share of all that is to reach each, falling.
+    fractions
+        Fraction of all values that is to reach each threshold, decreasing.
 
     Examples
     --------
     >>> target_values(np.array([8, 4, 0, 0, 0, 0, 0, 0], np.float32), [1.0], np.array([0.5], np.float32)).tolist()
     [8.0, 8.0, 4.0, 4.0]
     """
-    count = highest_first.size
-    lowest_first = highest_first[::-1]
-    wet = count - int(np.searchsorted(lowest_first, 0.0, side="right"))
-    own = 1 - np.searchsorted(lowest_first, np.asarray(thresholds, np.float32)) / max(count, 1)
-    counts = (own > 0) & (shares > 0)
-    wanted_at = np.concatenate([[0.0], shares[counts][::-1], [1.0]])
-    own_at = np.concatenate([[0.0], own[counts][::-1], [1.0]])
-    made = round(float(np.interp(wet / max(count, 1), own_at, wanted_at)) * count)
-    ranks = np.interp((np.arange(made) + 0.5) / max(count, 1), wanted_at, own_at) * count
-    taken: Array = highest_first[np.minimum(ranks.astype(np.int64), max(wet - 1, 0))]
+    count = values.size
+    increasing = values[::-1]
+    wet = count - int(np.searchsorted(increasing, 0.0, side="right"))
+    own = 1 - np.searchsorted(increasing, np.asarray(thresholds, np.float32)) / max(count, 1)
+    counted = (own > 0) & (fractions > 0)
+    target_at = np.concatenate([[0.0], fractions[counted][::-1], [1.0]])
+    own_at = np.concatenate([[0.0], own[counted][::-1], [1.0]])
+    target_wet = round(float(np.interp(wet / max(count, 1), own_at, target_at)) * count)
+    ranks = np.interp((np.arange(target_wet) + 0.5) / max(count, 1), target_at, own_at) * count
+    taken: Array = values[np.minimum(ranks.astype(np.int64), max(wet - 1, 0))]
     return taken
 
 
-def rank_transforms(ranking: Array, frame: Array, wet: Sequence[Array]) -> list[scales_cpu.Matching]:
-    """Find how the ranks of `ranking`, ``(lead, y, x)``, where `frame` is known get values, for each lead time.
+def rank_transforms(ranking: Array, reference: Array, wet: Sequence[Array]) -> list[scales_cpu.Matching]:
+    """Return for each lead time the map from values of a ranking to rain rates.
 
     Parameters
     ----------
+    ranking
+        Ranking of the reference cells, ``(lead, y, x)``. It is written over.
+    reference
+        Field ``(y, x)`` that is NaN where a cell does not count.
     wet
-        Wet values of each lead time, highest first: what `target_values` gives, for as many cells as are known.
+        Wet rates for the reference cells at each lead time, highest first: what `target_values` returns for as many
+        values as there are reference cells.
     """
-    nothing = np.zeros(1, np.float32)  # a value that is none: all cells are dry
-    return scales_cpu.matchings(ranking, frame, [values if values.size else nothing for values in wet])
+    dry = np.zeros(1, np.float32)  # the kernel wants a value: this one makes all cells dry
+    return scales_cpu.matchings(ranking, reference, [values if values.size else dry for values in wet])

@@ -1,7 +1,12 @@
-"""Where and when members are asked: every so many coarse cells, at a few lead times; and from there to all others."""
+"""The sampling grid: nodes and lead times at which members are evaluated, and interpolation back to the fine grid.
+
+Members are evaluated at every few cells of the coarse grid (the nodes) and at a few lead times. Their output is
+interpolated between the lead times in Lagrangian coordinates, and carried along the motion to the fine grid.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,78 +22,137 @@ from hybridcast_kernels.planes_cpu import carry
 from hybridcast_kernels.resample_cpu import enlarge
 from hybridcast_kernels.workspace import workspace_of_this_thread
 
-#: Members are asked at these lead times (min), and every half hour after them; in between, the moving frame is
-#: interpolated.
-ASKED = (15.0, 30.0, 45.0, 60.0)
+#: Members are evaluated at these lead times (min), and at every half hour after the last of them.
+NODE_MINUTES = (15.0, 30.0, 45.0, 60.0)
 
 
-def node_lead_times(ahead: LeadTimes) -> LeadTimes:
-    """Return the lead times at which members are asked: the first and the last one, and regular ones between."""
-    minutes = ahead / MINUTE
-    regular = np.array([*ASKED, *np.arange(ASKED[-1] + 30, minutes[-1], 30.0)])
-    between = regular[(regular > minutes[0]) & (regular < minutes[-1])]
-    asked = np.unique([minutes[0], *between, minutes[-1]])
-    return (asked * 60e9).astype("timedelta64[ns]")
+def node_lead_times(lead_times: LeadTimes) -> LeadTimes:
+    """Return the lead times at which members are evaluated: the first and the last one, and regular ones between."""
+    minutes = lead_times / MINUTE
+    regular = np.array([*NODE_MINUTES, *np.arange(NODE_MINUTES[-1] + 30, minutes[-1], 30.0)])
+    inner = regular[(regular > minutes[0]) & (regular < minutes[-1])]
+    nodes = np.unique([minutes[0], *inner, minutes[-1]])
+    return (nodes * 60e9).astype("timedelta64[ns]")
 
 
-def between(values: Array, asked: LeadTimes, ahead: LeadTimes) -> Array:
-    """Interpolate ``(threshold, asked, y, x)`` linearly to other lead times."""
-    return interpolate_leads(values, asked / MINUTE, ahead / MINUTE, axis=1)
+class SamplingGrid(NamedTuple):
+    """The nodes at which members are evaluated: every `stride`-th cell of a coarse grid along both axes."""
 
-
-class Grid(NamedTuple):
-    """Where members are asked: every so many coarse cells."""
-
-    coarse: tuple[int, int]
+    coarse_shape: tuple[int, int]
     """Rows and columns of the coarse grid."""
     block: int
-    """Fine cells to a coarse one."""
+    """Number of fine cells along a side of a coarse cell."""
     stride: int
+    """Number of coarse cells from one node to the next."""
 
     @classmethod
-    def of(cls, recent: xr.DataArray, coarse: xr.DataArray, spacing: float, stride: int) -> Grid:
-        """Make it for a field and the same field on cells of `spacing`."""
+    def over(cls, recent: xr.DataArray, coarse: xr.DataArray, spacing: float, stride: int) -> SamplingGrid:
+        """Return the grid for a field and the same field on coarse cells of `spacing` (m)."""
         return cls((coarse.sizes["y"], coarse.sizes["x"]), block_size(recent, spacing), stride)
-
-    def cells(self, frame: Array) -> NDArray[np.int32]:
-        """Return the cells to ask, ``(cell, 2)``: those that air which the latest frame knows can be sampled from."""
-        seen = np.isfinite(frame)
-        rows, columns = (size * self.block for size in self.coarse)
-        whole = np.pad(seen, [(0, max(0, n - have)) for n, have in zip((rows, columns), seen.shape, strict=True)])
-        blocks = whole[:rows, :columns].reshape(self.coarse[0], self.block, self.coarse[1], self.block)
-        near = maximum_filter(blocks.any(axis=(1, 3)), 2 * self.stride + 3)
-        near[-2 * self.stride - 1 :] |= seen[rows:].any()
-        near[:, -2 * self.stride - 1 :] |= seen[:, columns:].any()
-        return (np.argwhere(self.at_asked(near)) * self.stride).astype(np.int32)
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and columns of the cells that may be asked."""
-        rows, columns = (-(-size // self.stride) for size in self.coarse)
+        """Rows and columns of nodes."""
+        rows, columns = (-(-size // self.stride) for size in self.coarse_shape)
         return rows, columns
 
     @property
-    def every_cell(self) -> NDArray[np.int32]:
-        """All cells that may be asked, ``(cell, 2)``."""
+    def nodes(self) -> NDArray[np.int32]:
+        """Row and column of every node on the coarse grid, shape ``(node, 2)``."""
         return (np.indices(self.shape).reshape(2, -1).T * self.stride).astype(np.int32)
 
-    def at_asked(self, field: NDArray[Any]) -> NDArray[Any]:
-        """Return what a coarse field holds at the cells that may be asked."""
+    def nodes_near(self, frame: Array) -> NDArray[np.int32]:
+        """Return the nodes from which the known cells of a fine frame can be interpolated, shape ``(node, 2)``."""
+        known = np.isfinite(frame)
+        rows, columns = (size * self.block for size in self.coarse_shape)
+        whole = np.pad(known, [(0, max(0, n - have)) for n, have in zip((rows, columns), known.shape, strict=True)])
+        blocks = whole[:rows, :columns].reshape(self.coarse_shape[0], self.block, self.coarse_shape[1], self.block)
+        near = maximum_filter(blocks.any(axis=(1, 3)), 2 * self.stride + 3)
+        near[-2 * self.stride - 1 :] |= known[rows:].any()
+        near[:, -2 * self.stride - 1 :] |= known[:, columns:].any()
+        return (np.argwhere(self.sample(near)) * self.stride).astype(np.int32)
+
+    def sample(self, field: NDArray[Any]) -> NDArray[Any]:
+        """Return the values of a coarse field ``(y, x)`` at the nodes, shape `shape`."""
         return field[:: self.stride, :: self.stride]
 
-    def filled(self, values: Array, cells: NDArray[np.int32], elsewhere: float = 0.0) -> Array:
-        """Put values of the cells that were asked, ``(threshold, lead, cell)``, on their grid."""
-        out = np.full((*values.shape[:2], *self.shape), elsewhere, np.float32)
-        out[:, :, cells[:, 0] // self.stride, cells[:, 1] // self.stride] = values
-        return out
+    def fill(self, values: Array, nodes: NDArray[np.int32], elsewhere: float = 0.0) -> Array:
+        """Return values at some nodes, ``(set, lead, node)``, as planes ``(set, lead, y, x)`` of all nodes."""
+        planes = np.full((*values.shape[:2], *self.shape), elsewhere, np.float32)
+        planes[:, :, nodes[:, 0] // self.stride, nodes[:, 1] // self.stride] = values
+        return planes
 
-    def enlarged(self, planes: Array, fine: tuple[int, ...]) -> Array:
-        """Interpolate planes ``(lead, y, x)`` bilinearly onto the fine grid; beyond the last cell the edge holds."""
-        out: Array = workspace_of_this_thread().array("enlarged", (len(planes), *fine))
-        return enlarge(np.ascontiguousarray(planes), self.block * self.stride, (self.block - 1) / 2, out)
+    def enlarge(self, planes: Array, shape: tuple[int, ...], out: Array | None = None) -> Array:
+        """Interpolate planes ``(set, y, x)`` of the nodes bilinearly to a fine grid of `shape`; the edge is held.
 
-    def carried(self, planes: Array, flow: Array, minutes: Array, advected: Array) -> Array:
-        """Carry planes of each lead time, ``(set, lead, y, x)``, along the motion; NaN where the advected rate is."""
-        factor, offset = self.block * self.stride, (self.block - 1) / 2
-        whole = np.ascontiguousarray(planes)
+        The result is written to `out`, if that is given.
+        """
+        fine = np.empty((len(planes), *shape), np.float32) if out is None else out
+        return enlarge(np.ascontiguousarray(planes), *self._spacing, fine)
+
+    def advect(self, planes: Array, flow: Array, minutes: Array, advected: Array) -> Array:
+        """Carry planes ``(set, lead, y, x)`` of the nodes along the motion to the fine grid.
+
+        Parameters
+        ----------
+        planes
+            Values of the air of the latest frame at each lead time.
+        flow
+            Motion on the fine grid, cells per minute, ``(2, y, x)``, x first.
+        minutes
+            Lead times from the latest frame, ``(lead,)``.
+        advected
+            Advected latest frame, ``(lead, y, x)``; the result is NaN where it is.
+        """
+        whole, (factor, offset) = np.ascontiguousarray(planes), self._spacing
         return carry(whole, factor, offset, flow, minutes, advected, longest_step=LONGEST_STEP)
+
+    @property
+    def _spacing(self) -> tuple[int, float]:
+        """Number of fine cells from one node to the next, and the fine cell, counted from 0, of the first node."""
+        return self.block * self.stride, (self.block - 1) / 2
+
+
+@dataclass(frozen=True, eq=False)
+class LagrangianInterpolator:
+    """Interpolation from the nodes at the node lead times to the fine grid at all lead times, along the motion."""
+
+    grid: SamplingGrid
+    node_leads: LeadTimes
+    """Lead times at which members were evaluated, counted from the latest frame."""
+    leads: LeadTimes
+    """Lead times of the forecast, counted from the latest frame."""
+    flow: Array
+    """Motion on the fine grid, cells per minute, shape ``(2, y, x)``, x first."""
+    advected: Array
+    """Advected latest frame, mm h-1, shape ``(lead, y, x)``; NaN where the air comes from outside the coverage."""
+
+    def to_leads(self, planes: Array) -> Array:
+        """Interpolate planes of the nodes, ``(set, node lead, y, x)``, to all lead times, ``(set, lead, y, x)``."""
+        return interpolate_leads(planes, self.node_leads / MINUTE, self.leads / MINUTE, axis=1)
+
+    def fractions_to_leads(self, fractions: Array) -> Array:
+        """Interpolate fractions ``(node lead, threshold)`` to all lead times, ``(lead, threshold)``."""
+        return interpolate_leads(fractions, self.node_leads / MINUTE, self.leads / MINUTE)
+
+    def weights_to_leads(self, weights: Array) -> Array:
+        """Interpolate weights ``(node lead,)`` to all lead times, ``(lead,)``."""
+        return np.interp(self.leads / MINUTE, self.node_leads / MINUTE, weights).astype(np.float32)
+
+    def nearest_nodes(self) -> NDArray[np.int64]:
+        """Return the number of the nearest node lead time for each lead time, shape ``(lead,)``."""
+        return np.abs(self.node_leads[:, None] - self.leads).argmin(axis=0)
+
+    def advect(self, planes: Array) -> Array:
+        """Carry planes ``(set, lead, y, x)`` along the motion to the fine grid; NaN where the advected frame is."""
+        return self.grid.advect(planes, self.flow, (self.leads / MINUTE).astype(np.float32), self.advected)
+
+    def enlarge(self, planes: Array) -> Array:
+        """Interpolate planes ``(set, y, x)`` to the fine grid without motion."""
+        return self.grid.enlarge(planes, self.advected.shape[1:])
+
+    def enlarge_in_workspace(self, planes: Array) -> Array:
+        """Do as `enlarge`, in memory of this thread that the next call of this method writes over."""
+        shape = self.advected.shape[1:]
+        out: Array = workspace_of_this_thread().array("enlarged", (len(planes), *shape))
+        return self.grid.enlarge(planes, shape, out)

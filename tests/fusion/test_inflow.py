@@ -5,7 +5,7 @@ import pytest
 
 from helpers import synthetic
 from hybridcast.fusion.inflow import compute_inflow
-from hybridcast.fusion.sampling_grid import Grid
+from hybridcast.fusion.sampling_grid import SamplingGrid
 from hybridcast.motion.estimate import DenseFlow
 from hybridcast.predictors.radar import ALL_PREDICTORS, SOURCE_PREDICTORS, build_predictor_state, departure_points
 
@@ -26,36 +26,36 @@ def state(rain, model):
 
 def asked(rain, model):
     """Ask with members that are sure of what the model says."""
-    grid = Grid(SHAPE, 1, 2)
+    grid = SamplingGrid(SHAPE, 1, 2)
 
     def odds(rows, lead):
         assert np.isfinite(rows[:, ALL_PREDICTORS.index("nwp_rate")]).all()
         return np.stack([np.full(len(rows), 0.6, np.float32), np.full(len(rows), lead / 1000, np.float32)])
 
     here = state(rain, model)
-    return compute_inflow(here, grid.every_cell, grid.shape, odds), here, grid
+    return compute_inflow(here, grid.nodes, grid.shape, odds), here, grid
 
 
 def test_it_is_what_comes_from_beyond_the_edge(rain):
     model = np.full((3, *SHAPE), 10.0, np.float32)
     found, here, grid = asked(rain, model)
-    origins = departure_points(here, grid.every_cell).reshape(3, *grid.shape, 2)
+    origins = departure_points(here, grid.nodes).reshape(3, *grid.shape, 2)
     beyond = ((origins < 0) | (origins > np.array(SHAPE) - 1)).any(axis=-1)
     np.testing.assert_array_equal(found.unknown, beyond)
     assert beyond[2, :, :8].all()  # 18 cells an hour
     assert found.unknown[2].sum() > found.unknown[0].sum() > 0
     assert found.unknown.any()
     np.testing.assert_allclose(found.rate[found.unknown], 1.0, rtol=1e-5)  # 10 dB above 0.1 mm/h
-    np.testing.assert_allclose(found.chances[0][found.unknown], 0.6)
-    np.testing.assert_allclose(found.chances[1, 2][found.unknown[2]], 0.06)
+    np.testing.assert_allclose(found.probabilities[0][found.unknown], 0.6)
+    np.testing.assert_allclose(found.probabilities[1, 2][found.unknown[2]], 0.06)
 
 
 def test_cells_beside_and_of_the_neighbouring_lead_times_have_values_too(rain):
     found, _, _ = asked(rain, np.full((3, *SHAPE), 10.0, np.float32))
     later = found.unknown[1] | found.unknown[2]
-    assert np.isfinite(found.chances[0, 1][later]).all()
-    assert np.isfinite(found.chances[0]).sum() > found.unknown.sum()
-    assert np.isnan(found.chances[0]).any()  # far from what is unknown nobody is asked
+    assert np.isfinite(found.probabilities[0, 1][later]).all()
+    assert np.isfinite(found.probabilities[0]).sum() > found.unknown.sum()
+    assert np.isnan(found.probabilities[0]).any()  # far from what is unknown nobody is asked
 
 
 def test_without_the_model_it_stays_unknown(rain):
@@ -64,7 +64,7 @@ def test_without_the_model_it_stays_unknown(rain):
     found, _, grid = asked(rain, model)
     lower = np.arange(grid.shape[0]) * 2 >= 24
     assert not found.unknown[:, lower].any()
-    assert np.isnan(found.chances[:, :, lower]).all()
+    assert np.isnan(found.probabilities[:, :, lower]).all()
     nothing, _, _ = asked(rain, np.full((3, *SHAPE), np.nan, np.float32))
     assert not nothing.unknown.any()
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hybridcast.fusion.inflow import Inflow
-from hybridcast.fusion.nwp_matching import LEAN, NwpInformedTarget
+from hybridcast.fusion.nwp_matching import OFFSET_PER_DECIBEL, NwpInformedTarget
 
 SHAPE, LEADS = (20, 30), 2
 THRESHOLDS = (0.5, 2.0)
@@ -26,7 +26,7 @@ def made(*, weight=0.25, frame_rate=1.0, model_rate=4.0, inflow_rate=8.0, outsid
 
 
 def test_shares_are_those_of_frame_and_model_as_far_as_it_is_trusted():
-    shares = made().shares(THRESHOLDS)
+    shares = made().coverage(THRESHOLDS)
     np.testing.assert_allclose(shares[0], [0.75 * 0.5 + 0.25, 0.25])
     inside, outside = 600, 100
     np.testing.assert_allclose(shares[1], (inside * shares[0] + outside * np.ones(2)) / (inside + outside), rtol=1e-6)
@@ -34,53 +34,53 @@ def test_shares_are_those_of_frame_and_model_as_far_as_it_is_trusted():
 
 @pytest.mark.parametrize("weight", [0.0, 1.0])
 def test_all_of_one_and_nothing_of_the_other(weight):
-    shares = made(weight=weight).shares(THRESHOLDS)
+    shares = made(weight=weight).coverage(THRESHOLDS)
     np.testing.assert_allclose(shares[0], [1.0, 1.0] if weight else [0.5, 0.0])
 
 
 def test_a_model_without_a_value_is_not_trusted():
-    wetness = made(weight=1.0)
-    gone = replace(wetness, model=np.full((LEADS, *SHAPE), np.nan, np.float32))
-    assert gone.trust == [0.0, 0.0]
-    np.testing.assert_allclose(gone.shares(THRESHOLDS)[0], [0.5, 0.0])
+    target = made(weight=1.0)
+    gone = replace(target, nwp_rate=np.full((LEADS, *SHAPE), np.nan, np.float32))
+    assert gone.nwp_weight.tolist() == [0.0, 0.0]
+    np.testing.assert_allclose(gone.coverage(THRESHOLDS)[0], [0.5, 0.0])
     unweighed = made(weight=np.nan)
-    np.testing.assert_allclose(unweighed.shares(THRESHOLDS)[0], [0.5, 0.0])
+    np.testing.assert_allclose(unweighed.coverage(THRESHOLDS)[0], [0.5, 0.0])
 
 
 def test_chances_of_what_flows_in_are_put_beside_those_of_what_is_known():
-    wetness = made()
+    target = made()
     known = np.full((2, LEADS, *SHAPE), 0.1, np.float32)
-    first, second = wetness.together(known, wetness.inflow.chances)
+    first, second = target.concatenate_cells(known, target.inflow.probabilities)
     assert first.shape == (2, 600)
     assert second.shape == (2, 700)
     assert (second[:, 600:] == 0.5).all()
 
 
 def test_values_are_those_of_frame_and_model_as_far_as_it_is_trusted():
-    wetness = made(weight=0.25)
-    rate = np.where(wetness.inflow.unknown[1], np.float32(8), np.float32(np.nan))
-    values = wetness.values(1, rate)
+    target = made(weight=0.25)
+    rate = np.where(target.inflow.unknown[1], np.float32(8), np.float32(np.nan))
+    values = target.values(1, rate)
     assert values.size == 700
     assert (np.diff(values) <= 0).all()
     assert [(values == rate).sum() for rate in (8, 4, 1, 0)] == [100, 150, 225, 225]
 
 
-def test_ranks_lean_on_the_model_as_far_as_it_is_trusted():
-    wetness = made(weight=0.5)
+def test_the_ranking_is_offset_by_nwp_as_far_as_it_is_weighted():
+    target = made(weight=0.5)
     rain = np.where(np.arange(30) < 10, np.float32(10), np.float32(0)) * np.ones((LEADS, *SHAPE), np.float32)
     rain[0, :, 20:] = np.nan
-    lean = wetness.lean(rain)
-    assert lean.local.tolist() == [0.5, 0.5]
-    np.testing.assert_allclose(lean.odds[1, 0, [0, 10]], [LEAN * 0.5 * 20, 0], rtol=1e-6)
-    np.testing.assert_allclose(lean.odds[0, :, 20:], LEAN * 0.5 * 10, rtol=1e-6)  # no worse off than others
+    offset = target.nwp_offset(rain)
+    assert target.neighbourhood_weight.tolist() == [0.5, 0.5]
+    np.testing.assert_allclose(offset[1, 0, [0, 10]], [OFFSET_PER_DECIBEL * 0.5 * 20, 0], rtol=1e-6)
+    np.testing.assert_allclose(offset[0, :, 20:], OFFSET_PER_DECIBEL * 0.5 * 10, rtol=1e-6)  # no worse off than others
 
 
-def test_a_model_that_is_not_trusted_changes_no_rank():
-    lean = made(weight=0.0).lean(np.full((LEADS, *SHAPE), 10, np.float32))
-    assert not lean.odds.any()
-    assert lean.local.tolist() == [1.0, 1.0]
+def test_nwp_of_no_weight_changes_no_rank():
+    target = made(weight=0.0)
+    assert not target.nwp_offset(np.full((LEADS, *SHAPE), 10, np.float32)).any()
+    assert target.neighbourhood_weight.tolist() == [1.0, 1.0]
 
 
 def test_dry_everywhere_gives_dry_values():
-    wetness = made(frame_rate=0, model_rate=0, inflow_rate=0)
-    assert not wetness.values(0, np.full(SHAPE, np.nan, np.float32)).any()
+    target = made(frame_rate=0, model_rate=0, inflow_rate=0)
+    assert not target.values(0, np.full(SHAPE, np.nan, np.float32)).any()

@@ -6,7 +6,6 @@ from scipy.ndimage import gaussian_filter, uniform_filter
 
 from hybridcast.fusion.probability_matching import (
     NEIGHBOURHOOD,
-    Lean,
     coverage_targets,
     exceedance_fraction,
     log_odds,
@@ -33,7 +32,7 @@ def _chances(seed: int) -> np.ndarray:
 
 
 def rank_cells(chances: np.ndarray, known: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """Rank with the levels of the same cells."""
+    """Rank with the targets of the same cells."""
     return ranked(chances, known, coverage_targets(_cells(chances, known), shares, THRESHOLDS[: len(shares)]))
 
 
@@ -105,40 +104,42 @@ def test_a_threshold_that_no_cell_reaches_does_not_count() -> None:
 def test_as_wet_as_lies_between_the_frame_and_the_promise() -> None:
     chances, known = _chances(2), np.ones(SHAPE, bool)
     have = np.array([0.4, 0.02], np.float32)
-    levels = coverage_targets(_cells(chances, known), have, THRESHOLDS)
-    np.testing.assert_allclose(levels.shares[0], np.sqrt(have * chances.mean(axis=(1, 2, 3))), rtol=1e-4)
+    targets = coverage_targets(_cells(chances, known), have, THRESHOLDS)
+    np.testing.assert_allclose(targets.fraction[0], np.sqrt(have * chances.mean(axis=(1, 2, 3))), rtol=1e-4)
     for k in range(2):
-        assert (log_odds(chances[k, 0]) > levels.cuts[0, k]).mean() == pytest.approx(levels.shares[0, k], abs=1e-3)
+        assert (log_odds(chances[k, 0]) > targets.cutoff[0, k]).mean() == pytest.approx(
+            targets.fraction[0, k], abs=1e-3
+        )
 
 
 def test_there_is_no_more_heavy_rain_than_in_the_frame() -> None:
     chances, known = _chances(2), np.ones(SHAPE, bool)
     promised = chances.mean(axis=(1, 2, 3))
     few, many = (
-        coverage_targets(_cells(chances, known), promised * share, (0.5, 5.0)).shares[0] for share in (0.5, 2.0)
+        coverage_targets(_cells(chances, known), promised * share, (0.5, 5.0)).fraction[0] for share in (0.5, 2.0)
     )
     np.testing.assert_allclose(few, promised * [np.sqrt(0.5), 0.5], rtol=1e-4)
     np.testing.assert_allclose(many, promised * np.sqrt(2), rtol=1e-4)
 
 
-def test_a_lean_moves_rain_towards_the_field_leant_on() -> None:
+def test_an_offset_of_the_ranking_moves_rain() -> None:
     chances, known = _chances(0), np.ones(SHAPE, bool)
     shares = chances.mean(axis=(1, 2, 3))
-    there = np.zeros((1, *SHAPE), np.float32)
-    there[:, 60:80, 60:90] = 3.0
-    lean = Lean(there, np.zeros(1, np.float32))  # neighbourhoods would keep as much as they promise
-    odds = [(log_odds(chances) + there)[:, 0][:, known]]
-    leaning = ranked(chances, known, coverage_targets(_cells(chances, known), shares, THRESHOLDS, odds), lean)[0]
+    offset = np.zeros((1, *SHAPE), np.float32)
+    offset[:, 60:80, 60:90] = 3.0
+    ranked_by = log_odds(chances) + offset
+    targets = coverage_targets(_cells(chances, known), shares, THRESHOLDS, _cells(ranked_by, known))
+    one_cutoff = np.zeros(1, np.float32)  # neighbourhoods would keep as much rain as is expected in them
+    moved = ranked(chances, known, targets, ranked_by, one_cutoff)[0]
     alone = rank_cells(chances, known, shares)[0]
-    wet = [_wet(ranking, float(shares[0]))[60:80, 60:90].mean() for ranking in (leaning, alone)]
+    wet = [_wet(ranking, float(shares[0]))[60:80, 60:90].mean() for ranking in (moved, alone)]
     assert wet[0] > wet[1] + 0.1
 
 
-def test_without_neighbourhoods_there_is_one_cut_for_all() -> None:
+def test_without_neighbourhoods_there_is_one_cutoff_for_all() -> None:
     chances, known = _chances(1)[:1], np.ones(SHAPE, bool)
-    levels = coverage_targets(_cells(chances, known), chances.mean(axis=(1, 2, 3)), THRESHOLDS[:1])
-    flat = Lean(np.zeros((1, *SHAPE), np.float32), np.zeros(1, np.float32))
-    ranking = ranked(chances, known, levels, flat)[0]
+    targets = coverage_targets(_cells(chances, known), chances.mean(axis=(1, 2, 3)), THRESHOLDS[:1])
+    ranking = ranked(chances, known, targets, neighbourhood_weight=np.zeros(1, np.float32))[0]
     order = np.argsort(chances[0, 0].ravel())
     assert (np.diff(ranking.ravel()[order]) >= -1e-6).all()
 

@@ -1,11 +1,11 @@
-"""Where and when members are asked."""
+"""The sampling grid: nodes, lead times, and interpolation from them."""
 
 import numpy as np
 import pytest
 
 from helpers import synthetic
 from hybridcast.core.grid import coarsened
-from hybridcast.fusion.sampling_grid import Grid, between, node_lead_times
+from hybridcast.fusion.sampling_grid import LagrangianInterpolator, SamplingGrid, node_lead_times
 
 MINUTE = np.timedelta64(1, "m")
 
@@ -15,7 +15,7 @@ def leads(*minutes):
 
 
 @pytest.mark.parametrize(
-    ("ahead", "asked"),
+    ("lead_times", "nodes"),
     [
         (leads(5, 60, 120), [5, 15, 30, 45, 60, 90, 120]),
         (leads(30), [30]),
@@ -23,37 +23,58 @@ def leads(*minutes):
         (leads(60, 180), [60, 90, 120, 150, 180]),
     ],
 )
-def test_members_are_asked_at_the_ends_and_now_and_then(ahead, asked):
-    np.testing.assert_array_equal(node_lead_times(ahead) / MINUTE, asked)
+def test_members_are_evaluated_at_the_ends_and_at_regular_times(lead_times, nodes):
+    np.testing.assert_array_equal(node_lead_times(lead_times) / MINUTE, nodes)
 
 
-def test_values_between_are_linear_and_those_asked_are_kept():
-    asked, ahead = leads(10, 20, 40), leads(10, 15, 20, 30, 40)
-    values = np.array([0, 10, 50], np.float32)[None, :, None, None]
-    np.testing.assert_allclose(between(values, asked, ahead)[0, :, 0, 0], [0, 5, 10, 30, 50])
+def interpolator(node_leads, lead_times):
+    """Return an interpolator to a fine grid of the same cells, without motion."""
+    advected = np.zeros((len(lead_times), 3, 4), np.float32)
+    grid = SamplingGrid((3, 4), 1, 1)
+    return LagrangianInterpolator(grid, node_leads, lead_times, np.zeros((2, 3, 4), np.float32), advected)
 
 
-def test_the_grid_of_cells_that_may_be_asked():
+def test_interpolation_is_linear_and_keeps_the_nodes():
+    made = interpolator(leads(10, 20, 40), leads(10, 15, 20, 30, 40))
+    values = np.array([0, 10, 50], np.float32)
+    np.testing.assert_allclose(made.to_leads(values[None, :, None, None])[0, :, 0, 0], [0, 5, 10, 30, 50])
+    np.testing.assert_allclose(made.fractions_to_leads(values[:, None])[:, 0], [0, 5, 10, 30, 50])
+    np.testing.assert_allclose(made.weights_to_leads(values), [0, 5, 10, 30, 50])
+    assert made.nearest_nodes().tolist() == [0, 0, 1, 1, 2]
+
+
+def test_without_motion_planes_stay_and_are_unknown_where_the_advected_frame_is():
+    made = interpolator(leads(10, 20), leads(10, 20))
+    made.advected[1, 2, 3] = np.nan
+    planes = np.random.default_rng(0).random((2, 2, 3, 4)).astype(np.float32)
+    expected = planes.copy()
+    expected[:, 1, 2, 3] = np.nan
+    np.testing.assert_allclose(made.advect(planes), expected, atol=1e-6)
+    np.testing.assert_allclose(made.enlarge(planes[0]), planes[0], atol=1e-6)
+    np.testing.assert_array_equal(made.enlarge_in_workspace(planes[0]), made.enlarge(planes[0]))
+
+
+def test_nodes_of_a_grid():
     rain = synthetic.rain((60, 50))
-    grid = Grid.of(rain, coarsened(rain, 2000.0), 2000.0, 2)
-    assert grid == Grid((30, 25), 2, 2)
+    grid = SamplingGrid.over(rain, coarsened(rain, 2000.0), 2000.0, 2)
+    assert grid == SamplingGrid((30, 25), 2, 2)
     assert grid.shape == (15, 13)
-    assert grid.every_cell.shape == (15 * 13, 2)
-    assert grid.every_cell[-1].tolist() == [28, 24]
+    assert grid.nodes.shape == (15 * 13, 2)
+    assert grid.nodes[-1].tolist() == [28, 24]
     field = np.arange(30 * 25).reshape(30, 25)
-    np.testing.assert_array_equal(grid.at_asked(field).ravel(), field[tuple(grid.every_cell.T)])
+    np.testing.assert_array_equal(grid.sample(field).ravel(), field[tuple(grid.nodes.T)])
     frame = rain.values[-1].copy()
-    np.testing.assert_array_equal(grid.cells(frame), grid.every_cell)
+    np.testing.assert_array_equal(grid.nodes_near(frame), grid.nodes)
     frame[:, 20:] = np.nan
-    few = grid.cells(frame)
-    assert len(few) < len(grid.every_cell)
-    assert few[:, 1].max() * 2 >= 20  # those beside are asked too, so that the last known cells can be sampled
+    few = grid.nodes_near(frame)
+    assert len(few) < len(grid.nodes)
+    assert few[:, 1].max() * 2 >= 20  # those beside count too, so that the last known cells can be interpolated
 
 
-def test_filled_puts_values_where_they_were_asked():
-    grid = Grid((6, 8), 1, 2)
-    cells = grid.every_cell[[0, 5]]
-    filled = grid.filled(np.array([[[1.0, 2.0]]], np.float32), cells)
+def test_fill_puts_values_at_their_nodes():
+    grid = SamplingGrid((6, 8), 1, 2)
+    cells = grid.nodes[[0, 5]]
+    filled = grid.fill(np.array([[[1.0, 2.0]]], np.float32), cells)
     assert filled.shape == (1, 1, 3, 4)
     assert filled.sum() == 3
     assert filled[0, 0, 1, 1] == 2

@@ -25,15 +25,14 @@ from hybridcast.core.grid import coarsened
 from hybridcast.core.types import Array, LeadTimes
 from hybridcast.datasets.events import SPACING
 from hybridcast.errors import InputError
+from hybridcast.fusion.deterministic_field import deterministic_field
 from hybridcast.fusion.probability_matching import (
     coverage_targets,
     exceedance_fraction,
     rank_cells,
-    rank_transforms,
     sorted_descending,
-    target_values,
 )
-from hybridcast.fusion.sampling_grid import Grid
+from hybridcast.fusion.sampling_grid import SamplingGrid
 from hybridcast.learned.blend import probability
 from hybridcast.learned.boosting import THRESHOLDS
 from hybridcast.learned.nwp_stage import nwp_rain_rate
@@ -42,7 +41,6 @@ from hybridcast.motion.estimate import DenseFlow, MotionMethod
 from hybridcast.nowcasters.base import forecast_dataset, latest_frame, radar_status
 from hybridcast.predictors.radar import ALL_PREDICTORS, departure_known, departure_points, predictors_at_lead
 from hybridcast.predictors.sources import Sources, add_wind_guidance, coarsen_sources
-from hybridcast_kernels import scales_cpu
 
 EXCEEDANCE = "probability_of_exceedance"
 
@@ -108,9 +106,9 @@ class Attention:
         latest, age = latest_frame(recent)
         advected = advect(latest, motion, leads + age).values
         coarse = coarsened(recent, SPACING)
-        grid = Grid.of(recent, coarse, SPACING, self.stride)
+        grid = SamplingGrid.over(recent, coarse, SPACING, self.stride)
         said = self._said(coarse, grid, leads, coarsen_sources(self.sources, recent, coarse, SPACING))
-        rate, chances = _carried(said, grid, advected)
+        rate, chances = _fields(said, grid, advected)
         result = forecast_dataset(rate, recent, leads, nowcaster=self.name, status=radar_status(recent, age))
         result = result.assign_coords(threshold=("threshold", np.array(self.thresholds), {"units": "mm h-1"}))
         described = {"long_name": "probability that the precipitation rate is at or above the threshold", "units": "1"}
@@ -122,11 +120,11 @@ class Attention:
             result[name] = motion[name]
         return result.assign_attrs(motion_method=str(motion.attrs["method"]), motion_status=str(motion.attrs["status"]))
 
-    def _said(self, coarse: xr.DataArray, grid: Grid, leads: LeadTimes, sources: Sources) -> _Said:
+    def _said(self, coarse: xr.DataArray, grid: SamplingGrid, leads: LeadTimes, sources: Sources) -> _Said:
         """Ask the network on the coarse grid."""
         view = build_view(coarse, leads, add_wind_guidance(self.motion, sources, coarse), sources)
         heard = heard_of(coarse, view.state, sources)
-        cells = grid.every_cell
+        cells = grid.nodes
         odds, known, model = [], [], []
         for lead, places in enumerate(departure_points(view.state, cells)):
             rows = predictors_at_lead(view.state, lead, places, cells)
@@ -154,25 +152,25 @@ def _model_rate(rows: Array) -> Array:
     return nwp_rain_rate(rows)
 
 
-def _carried(said: _Said, grid: Grid, advected: Array) -> tuple[Array, Array]:
-    """Put what was said on the fine grid: rates ``(lead, y, x)`` and probabilities ``(threshold, lead, y, x)``."""
-    fine = advected.shape[1:]
-    model = grid.enlarged(said.model, fine).copy()
-    values = np.where(np.isfinite(advected), advected, model)
-    known = np.isfinite(values)
-    chances = np.stack([grid.enlarged(of_threshold, fine).copy() for of_threshold in said.chances])
-    chances[:, ~known] = np.nan
-    shares = np.stack([exceedance_fraction(frame, THRESHOLDS) for frame in values])
-    levels = coverage_targets(
-        [of_lead[:, k] for of_lead, k in zip(said.chances.swapaxes(0, 1), said.known, strict=True)], shares, THRESHOLDS
-    )
-    ranking = grid.enlarged(rank_cells(said.chances, said.known, levels), fine).copy()
-    return np.stack([_matched(*one) for one in zip(ranking, values, levels.shares, strict=True)]), chances
-
-
-def _matched(ranking: Array, values: Array, shares: Array) -> Array:
-    """Return the values of a field, as wet as shares say, in the order of the ranks; NaN where it has none."""
-    wet = target_values(sorted_descending(values), THRESHOLDS, shares)
-    matching = rank_transforms(ranking[None].copy(), values, [wet])
-    rate = scales_cpu.matched(ranking[None], matching)[0]
-    return np.where(np.isfinite(values), rate, np.float32(np.nan))
+def _fields(said: _Said, grid: SamplingGrid, advected: Array) -> tuple[Array, Array]:
+    """Return rates ``(lead, y, x)`` and probabilities ``(threshold, lead, y, x)`` on the fine grid."""
+    shape = advected.shape[1:]
+    reference = np.where(np.isfinite(advected), advected, grid.enlarge(said.model, shape))
+    chances = np.stack([grid.enlarge(of_threshold, shape) for of_threshold in said.chances])
+    chances[:, np.isnan(reference)] = np.nan
+    cells = [of_lead[:, known] for of_lead, known in zip(said.chances.swapaxes(0, 1), said.known, strict=True)]
+    coverage = np.stack([exceedance_fraction(frame, THRESHOLDS) for frame in reference])
+    targets = coverage_targets(cells, coverage, THRESHOLDS)
+    ranking = grid.enlarge(rank_cells(said.chances, said.known, targets), shape)
+    rates = [
+        deterministic_field(
+            np.where(np.isfinite(reference[lead]), ranking[lead], np.float32(np.nan))[None],
+            reference_ranking=ranking[[lead]],
+            reference=reference[lead],
+            values=[sorted_descending(reference[lead])],
+            thresholds=THRESHOLDS,
+            fractions=targets.fraction[[lead]],
+        )
+        for lead in range(len(reference))
+    ]
+    return np.concatenate(rates), chances

@@ -1,0 +1,163 @@
+"""The deterministic field: one sharp field of rain rates from exceedance probabilities.
+
+`deterministic_field` does probability matching on the fine grid. `fields_from_radar` and `fields_with_nwp` bring what
+it needs there: the ranking of cells, the reference cells with their rates, and the target coverage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from hybridcast.core.types import Array, Mask
+from hybridcast.fusion.nwp_matching import NwpInformedTarget
+from hybridcast.fusion.probability_matching import (
+    CoverageTargets,
+    coverage_targets,
+    exceedance_fraction,
+    log_odds,
+    rank_cells,
+    rank_transforms,
+    sorted_descending,
+    target_values,
+)
+from hybridcast.fusion.sampling_grid import LagrangianInterpolator
+from hybridcast_kernels import scales_cpu
+
+
+def deterministic_field(
+    ranking: Array,
+    *,
+    reference_ranking: Array,
+    reference: Array,
+    values: Sequence[Array],
+    thresholds: Sequence[float],
+    fractions: Array,
+) -> Array:
+    """Return rain rates in the order of a ranking, with given values and a given coverage.
+
+    The relation of ranks to rates is found on reference cells: the rates assigned to them have the distribution of
+    `values`, changed so that the target fractions reach the thresholds. The same relation holds for all cells.
+
+    Parameters
+    ----------
+    ranking
+        Ranking of the cells at the valid times, ``(lead, y, x)``; NaN where the field is unknown. It is written over.
+    reference_ranking
+        Ranking of the reference cells, ``(lead, row, column)``. It is written over.
+    reference
+        Field ``(row, column)`` that is NaN where a cell is no reference cell.
+    values
+        Rates to take values from, one array for each lead time, as many values as there are reference cells, mm h-1,
+        highest first.
+    thresholds
+        mm h-1, increasing.
+    fractions
+        Fraction of the reference cells that is to reach each threshold, ``(lead, threshold)``.
+
+    Returns
+    -------
+    ndarray
+        mm h-1, ``(lead, y, x)``, in the memory of `ranking`.
+    """
+    wet = [target_values(of_lead, thresholds, target) for of_lead, target in zip(values, fractions, strict=True)]
+    transforms = rank_transforms(reference_ranking, reference, wet)
+    return scales_cpu.matched(ranking, transforms, out=ranking)
+
+
+class NodeProbabilities(NamedTuple):
+    """Exceedance probabilities of the air of the latest frame, on the sampling nodes."""
+
+    values: Array
+    """Shape ``(threshold, node lead, y, x)``."""
+    known: Mask
+    """Nodes that are known in the latest frame, ``(y, x)``."""
+    thresholds: tuple[float, ...]
+    """mm h-1, increasing."""
+    wanted: list[int]
+    """Numbers of the thresholds whose probabilities are brought to the fine grid."""
+
+
+class FusedFields(NamedTuple):
+    """Fields on the fine grid, NaN where unknown."""
+
+    rate: Array
+    """Rain rate, mm h-1, ``(lead, y, x)``."""
+    probabilities: Array
+    """Exceedance probabilities of the wanted thresholds, ``(threshold, lead, y, x)``."""
+
+
+def fields_from_radar(nodes: NodeProbabilities, frame: Array, interpolator: LagrangianInterpolator) -> FusedFields:
+    """Return the fields for the air of the latest frame, with the values of that frame.
+
+    The reference cells are those of the frame: the air at the issue time, ranked by what it will be.
+    """
+    cells = [of_lead[:, nodes.known] for of_lead in nodes.values.swapaxes(0, 1)]
+    targets = coverage_targets(cells, exceedance_fraction(frame, nodes.thresholds), nodes.thresholds)
+    ranking = rank_cells(nodes.values, nodes.known, targets)
+    planes = interpolator.to_leads(np.concatenate([ranking[None], nodes.values[nodes.wanted]]))
+    fields = interpolator.advect(planes)
+    rate = deterministic_field(
+        fields[0],
+        reference_ranking=interpolator.enlarge_in_workspace(planes[0]),
+        reference=frame,
+        values=[sorted_descending(frame)] * len(fields[0]),
+        thresholds=nodes.thresholds,
+        fractions=interpolator.fractions_to_leads(targets.fraction),
+    )
+    return FusedFields(rate, fields[1:])
+
+
+def fields_with_nwp(
+    nodes: NodeProbabilities, target: NwpInformedTarget, interpolator: LagrangianInterpolator
+) -> FusedFields:
+    """Return the fields for the air of the latest frame and for the inflow, with values of that frame and of NWP.
+
+    The reference cells are those of the frame, and those that the inflow covers at the lead time.
+    """
+    ranking, inflow_ranking, targets = _rank_with_nwp(nodes, target)
+    planes = interpolator.to_leads(np.concatenate([ranking[None], nodes.values[nodes.wanted]]))
+    inflow = np.concatenate([inflow_ranking[None], target.inflow.probabilities[nodes.wanted], target.inflow.rate[None]])
+    inflow_planes = interpolator.to_leads(inflow)
+    fractions = interpolator.fractions_to_leads(targets.fraction)
+    fields = interpolator.advect(planes)
+    for lead, node_lead in enumerate(interpolator.nearest_nodes()):
+        inflow_fields = _inflow_fields(inflow_planes[:, lead], interpolator, lead)
+        inflow_rate = inflow_fields[-1]
+        inside = np.isfinite(inflow_rate)
+        fields[:, lead, inside] = inflow_fields[:-1, inside]
+        frame_ranking = interpolator.enlarge(planes[:1, lead])[0]
+        deterministic_field(
+            fields[:1, lead],
+            reference_ranking=np.concatenate([frame_ranking, inflow_fields[0]])[None],
+            reference=np.concatenate([target.frame, inflow_rate]),
+            values=[target.values(int(node_lead), inflow_rate)],
+            thresholds=nodes.thresholds,
+            fractions=fractions[lead : lead + 1],
+        )
+    return FusedFields(fields[0], fields[1:])
+
+
+def _rank_with_nwp(nodes: NodeProbabilities, target: NwpInformedTarget) -> tuple[Array, Array, CoverageTargets]:
+    """Rank the air of the latest frame and the inflow for one target coverage; each ``(node lead, y, x)``."""
+    inflow = np.nan_to_num(target.inflow.probabilities)
+    ranked_by = log_odds(nodes.values) + target.nwp_offset(target.nwp_rate)
+    inflow_ranked_by = log_odds(inflow) + target.nwp_offset(target.inflow.rate)
+    targets = coverage_targets(
+        target.concatenate_cells(nodes.values, inflow),
+        target.coverage(nodes.thresholds),
+        nodes.thresholds,
+        target.concatenate_cells(ranked_by, inflow_ranked_by),
+    )
+    weight = target.neighbourhood_weight
+    ranking = rank_cells(nodes.values, nodes.known, targets, ranked_by, weight)
+    return ranking, rank_cells(inflow, target.inflow.unknown, targets, inflow_ranked_by, weight), targets
+
+
+def _inflow_fields(planes: Array, interpolator: LagrangianInterpolator, lead: int) -> Array:
+    """Return planes ``(set, y, x)`` of the inflow on the fine grid, NaN where the radar knows the air."""
+    fields = interpolator.enlarge(planes)
+    fields[:, np.isfinite(interpolator.advected[lead]) | np.isnan(fields).any(axis=0)] = np.nan
+    return fields
