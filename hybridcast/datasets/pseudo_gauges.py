@@ -146,7 +146,7 @@ def _reports(
         station=[f"pseudo-{n:04d}" for n in range(len(places))],
         time=ends,
         interval=interval,
-        places={**axes, "sensor": kind, **names},
+        coords={**axes, "sensor": kind, **names},
         attrs={"title": "pseudo-gauges", "source": "simulated from radar; not measured"},
     )
 

@@ -108,7 +108,7 @@ def compute_station_predictors(
     >>> times = np.datetime64("2020-01-01T00:00") + np.arange(7) * np.timedelta64(5, "m")
     >>> radar = precipitation(np.ones((7, 3, 4)), time=times, y=np.arange(3) * 2e3, x=np.arange(4) * 2e3, crs=None)
     >>> gauge = station_reports(np.full((1, 7), 10.0), station=["A"], time=times, interval=np.timedelta64(5, "m"),
-    ...                         places={"x": [0.0], "y": [0.0]})
+    ...                         coords={"x": [0.0], "y": [0.0]})
     >>> planes = compute_station_predictors(gauge, radar)
     >>> planes["station_rate"].shape, round(float(planes["station_rate"][0, 0]), 3)
     ((3, 4), 10.0)
@@ -122,7 +122,7 @@ def compute_station_predictors(
     if spoken is None:
         return {name: np.full(shape, np.nan, np.float32) for name, _, _ in PLANES}
     near = find_nearest(spoken.at, cells_in_kilometres(recent), settings.neighbours, settings.radius)
-    weights = near.weights(settings.length) * np.exp(-spoken.age / np.float32(settings.age))[near.which]
+    weights = near.weights(settings.length) * np.exp(-spoken.age / np.float32(settings.age))[near.index]
     planes = {
         "station_residual": average_neighbours(spoken.residual, near, weights, settings.prior),
         "station_rate": average_neighbours(spoken.rate, near, weights),
@@ -137,7 +137,7 @@ def _of_the_nearest(near: Neighbours, age: Floats, settings: StationPredictorSet
     nan = np.float32(np.nan)
     return {
         "station_distance": np.where(there, np.minimum(near.distance[:, 0], np.float32(settings.farthest)), nan),
-        "station_age": np.where(there, age[near.which[:, 0]], nan),
+        "station_age": np.where(there, age[near.index[:, 0]], nan),
     }
 
 

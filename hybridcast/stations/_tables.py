@@ -1,4 +1,4 @@
-"""What the formats of rows share: one row for each station and time, made a dataset."""
+"""Functions shared by the table formats, which have one row for each station and time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hybridcast.errors import ReadError
 from hybridcast.radar._files import read_bytes
 from hybridcast.stations.schema import station_reports
 
-#: How a Parquet file begins.
+#: The first bytes of a Parquet file.
 PARQUET_MAGIC = b"PAR1"
 
 
@@ -27,7 +27,7 @@ def first_line(head: bytes, separator: str = ",") -> list[str]:
 
 
 def read_csv(path: Path, columns: Sequence[str], types: Mapping[str, str], separator: str = ",") -> Any:
-    """Read `columns` of a CSV file (plain, gzip or bzip2); raise `ReadError` if some are not there."""
+    """Read `columns` of a CSV file (plain, gzip or bzip2); raise `ReadError` if some are missing."""
     try:
         content = io.BytesIO(read_bytes(path))
         return pd.read_csv(
@@ -40,7 +40,7 @@ def read_csv(path: Path, columns: Sequence[str], types: Mapping[str, str], separ
 
 
 def parse_times(texts: Any, path: Path) -> Any:
-    """Read times in ISO 8601 or similar, UTC; raise `ReadError` if one is none, or cut short before its minutes."""
+    """Parse times in ISO 8601 or similar, UTC; raise `ReadError` if one is invalid, or lacks its minutes."""
     times = pd.to_datetime(texts.where(texts.str.len() >= len("YYYYMMDD HH:MM")), errors="coerce", utc=True)
     if times.isna().any():
         raise ReadError(path, f"has {int(times.isna().sum())} rows without a time that can be read")
@@ -53,25 +53,25 @@ def reports_from_rows(
     *,
     interval: np.timedelta64,
     variables: Sequence[str],
-    places: Sequence[str],
+    coords: Sequence[str],
     attrs: Mapping[str, Any],
 ) -> xr.Dataset:
-    """Make station reports of rows with the columns station, time, `variables` and `places`.
+    """Build station reports from rows with the columns station, time, `variables` and `coords`.
 
-    A row that is there twice counts once, the first of them; the place of a station is that of its last row.
+    Of rows with the same station and time the first is used; the coordinates of a station are those of its last row.
     """
     if rows.empty:
         raise ReadError(path, "holds no row")
     rows = rows.drop_duplicates(["station", "time"])
     wide = rows.pivot(index="station", columns="time", values=list(variables))
-    where = rows.groupby("station")[list(places)].last()
+    position = rows.groupby("station")[list(coords)].last()
     rain, *others = (wide[name].to_numpy(np.float32) for name in variables)
     return station_reports(
         rain,
         station=wide.index.to_numpy(),
         time=wide[variables[0]].columns.to_numpy(),
         interval=interval,
-        places={name: where[name].to_numpy() for name in places},
-        others=dict(zip(variables[1:], others, strict=True)),
+        coords={name: position[name].to_numpy() for name in coords},
+        other_variables=dict(zip(variables[1:], others, strict=True)),
         attrs=attrs,
     )

@@ -1,17 +1,16 @@
-"""Radar rates adjusted by trusted gauges: a mean field bias, then Brandes' spatial factors, both shrunk where gauges
-are few.
+"""Adjustment of radar rates by gauges: a mean field bias and spatial factors after Brandes, both shrunk for few gauges.
 
-Sums of gauge (G) and radar (R) over the time of the frames are compared at each gauge that has rain in both.
+The sums of gauge (G) and radar (R) over the time of the frames are compared at each gauge where both have rain.
 
 1. Mean field bias (Smith and Krajewski 1991, Water Resour. Res. 27): the logarithm of sum(G) / sum(R), times
-   n / (n + n0), the weight of n pairs against n0 that say the radar is right.
-2. Brandes (1975, J. Appl. Meteorol. 14): what is left of the ratio at each gauge is spread by weights exp(-(d /
-   L)^2), in logarithms, with a constant added to the sum of the weights, and times n / (n + n0) again: what a few
-   gauges seem to tell of places is mostly chance. So the factor goes back to the mean field bias far from gauges, and
-   no single gauge is believed in full.
-3. The product is kept within bounds.
+   n / (n + n0), where n is the number of pairs and n0 a prior number of pairs without bias.
+2. Spatial factors (Brandes 1975, J. Appl. Meteorol. 14): the logarithm of the remaining ratio at each gauge is
+   interpolated with weights exp(-(d / L)^2) and multiplied by n / (n + n0) again, because spatial differences
+   estimated from few gauges are mostly noise. A constant added to the sum of the weights lets the factor return to the
+   mean field bias far from gauges, and limits the influence of a single gauge.
+3. The product of both is kept within bounds.
 
-With no gauge, or too little rain, the factor is 1 everywhere, and the report says why.
+Without gauges, or with too little rain, the factor is 1 everywhere, and the report states the reason.
 """
 
 from __future__ import annotations
@@ -23,13 +22,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.core.field import HIGHEST_RATE, NAME, time_step
+from hybridcast.core.types import HOUR, Array
 from hybridcast.stations.collocation import NO_OFFSET, collocate, positions_in_kilometres, sample_radar
 from hybridcast.stations.interpolation import average_neighbours, cell_indices, find_nearest
 from hybridcast.stations.schema import get_interval
 
-Floats = NDArray[np.float32]
-
-#: So many gauges around a place count; more only cost time.
+#: Maximum number of gauges used for the factor at one cell; more only cost time.
 NEIGHBOURS = 24
 
 
@@ -37,58 +35,59 @@ NEIGHBOURS = 24
 class AdjustmentSettings:
     """Settings of the adjustment."""
 
-    least_amount: float = 0.1
-    """Gauge and radar both need so much (mm) for their ratio to tell something."""
-    least_share: float = 0.5
-    """A gauge has to report for this share of the time of the frames."""
+    min_amount: float = 0.1
+    """Minimum sum (mm) of both gauge and radar for their ratio to be used."""
+    min_coverage: float = 0.5
+    """Minimum fraction of the time of the frames that the reports of a gauge must cover."""
     prior_pairs: float = 10.0
-    """n0: with so many pairs the mean field bias, and what is left at gauges, are believed by half."""
+    """Number n0 of pairs at which the mean field bias and the spatial factors get half of their full weight."""
     length: float = 15.0
-    """L, km."""
+    """Length scale L of the spatial weights, km."""
     prior_weight: float = 0.7
-    """What is added to the sum of weights."""
-    highest: float = 4.0
-    """The factor is between this and its inverse."""
+    """Constant added to the sum of the spatial weights."""
+    max_factor: float = 4.0
+    """Upper bound of the factor; its inverse is the lower bound."""
     untrusted: tuple[str, ...] = ("link",)
-    """Kinds of sensors (``sensor``) that do not adjust the radar."""
+    """Kinds of sensors (values of ``sensor``) that are not used to adjust the radar."""
 
 
 @dataclass(frozen=True)
 class AdjustmentReport:
-    """What the adjustment has done."""
+    """Summary of an adjustment."""
 
     pairs: int
-    """Gauges with rain in gauge and radar."""
+    """Number of gauges with rain in both gauge and radar."""
     mean_field_bias: float
-    """The factor for the whole field, shrunk."""
-    lowest: float
-    highest: float
-    """Bounds of the factor over the field."""
+    """Factor for the whole field, after shrinkage."""
+    min_factor: float
+    """Lowest factor over the field."""
+    max_factor: float
+    """Highest factor over the field."""
     reason: str
-    """Why it is the identity; empty if it is not."""
+    """Reason why the field was not adjusted; empty if it was."""
 
     def __str__(self) -> str:
-        """Say it in one line."""
+        """Return a summary in one line."""
         if self.reason:
             return f"radar not adjusted: {self.reason}"
         return (
             f"radar adjusted by {self.pairs} gauges: mean field bias {self.mean_field_bias:.2f}, "
-            f"factors {self.lowest:.2f} to {self.highest:.2f}"
+            f"factors {self.min_factor:.2f} to {self.max_factor:.2f}"
         )
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Sums of gauges and radar at the places of gauges, over one time."""
+    """Sums of gauges and of the radar at these gauges, over the same time."""
 
-    places: Floats
-    """Rows and columns, shape ``(pair, 2)``."""
-    gauge: Floats
-    """mm, shape ``(pair,)``."""
-    radar: Floats
-    """mm, shape ``(pair,)``."""
+    positions: Array
+    """Rows and columns of the gauges on the radar's grid, shape ``(pair, 2)``."""
+    gauge: Array
+    """Sums of the gauges, mm, shape ``(pair,)``."""
+    radar: Array
+    """Sums of the radar at the gauges, mm, shape ``(pair,)``."""
     station: NDArray[np.intp]
-    """Which station each is of."""
+    """Index of the station of each pair, shape ``(pair,)``."""
 
 
 def adjust_radar(
@@ -98,24 +97,24 @@ def adjust_radar(
     offset: np.timedelta64 = NO_OFFSET,
     settings: AdjustmentSettings = AdjustmentSettings(),
 ) -> tuple[xr.DataArray, AdjustmentReport]:
-    """Multiply radar rates by the factors that gauges ask for.
+    """Multiply radar rates by factors estimated from gauges.
 
     Parameters
     ----------
     recent
-        Precipitation field, the frames up to now; half an hour or more, better two.
+        Precipitation field, the frames up to now; at least half an hour, preferably two hours.
     stations
-        Station reports, after quality control. Only those whose interval ended at the last frame or before are used.
+        Station reports, after quality control. Only reports whose interval ended at the last frame or before are used.
     offset
-        How much later rain is at the stations than the radar's stamps say, see `hybridcast.stations.clock`.
+        Delay of the rain at the stations with respect to the time stamps of the radar, see `hybridcast.stations.clock`.
     settings
-        How much gauges are believed.
+        Settings of the adjustment.
 
     Returns
     -------
     DataArray, AdjustmentReport
-        The field (float32; NaN stays NaN, dry stays dry), and what was done. Without usable gauges it is `recent`
-        itself.
+        The adjusted field (float32; NaN stays NaN, dry stays dry), or `recent` itself if no gauge is usable, and a
+        summary of the adjustment.
 
     Examples
     --------
@@ -125,7 +124,7 @@ def adjust_radar(
     >>> axis = np.arange(4) * 2e3
     >>> radar = precipitation(np.full((7, 4, 4), 2.0), time=times, y=axis, x=axis, crs=None)
     >>> gauges = station_reports(np.full((3, 7), 4.0), station=["A", "B", "C"], time=times,
-    ...                          interval=np.timedelta64(5, "m"), places={"x": axis[:3], "y": axis[:3]})
+    ...                          interval=np.timedelta64(5, "m"), coords={"x": axis[:3], "y": axis[:3]})
     >>> field, report = adjust_radar(radar, gauges)
     >>> round(report.mean_field_bias, 2), bool((field > radar).all()), adjust_radar(radar, None)[1].reason
     (1.17, True, 'there is no station')
@@ -153,78 +152,84 @@ def pair_sums(
     offset: np.timedelta64 = NO_OFFSET,
     settings: AdjustmentSettings = AdjustmentSettings(),
 ) -> Pairs:
-    """Sum up gauges and radar over the time of the frames, where both are there and have rain.
+    """Sum gauges and radar over the time of the frames, at the trusted gauges where both have enough rain.
 
-    A report counts if its interval lies within the frames' time, moved by `offset`, and ended at the last frame or
-    before.
+    A report is used if its interval lies within the time of the frames, shifted by `offset`, and ended at the last
+    frame or before.
     """
     gauge, radar, hours = sum_over_frames(recent, stations, offset=offset)
-    places = collocate(stations, recent)
-    covered = float((recent["time"].values[-1] - recent["time"].values[0]) / np.timedelta64(1, "h"))
-    enough = (gauge >= settings.least_amount) & (radar >= settings.least_amount)
-    enough &= hours >= settings.least_share * covered
-    enough &= ~np.isin(stations["sensor"].values.astype(str), settings.untrusted)
-    chosen = np.flatnonzero(enough & np.isfinite(places).all(axis=-1))
-    return Pairs(places[chosen], gauge[chosen], radar[chosen], chosen)
+    positions = collocate(stations, recent)
+    duration = float((recent["time"].values[-1] - recent["time"].values[0]) / HOUR)
+    usable = (gauge >= settings.min_amount) & (radar >= settings.min_amount)
+    usable &= hours >= settings.min_coverage * duration
+    usable &= ~np.isin(stations["sensor"].values.astype(str), settings.untrusted)
+    chosen = np.flatnonzero(usable & np.isfinite(positions).all(axis=-1))
+    return Pairs(positions[chosen], gauge[chosen], radar[chosen], chosen)
 
 
 def sum_over_frames(
     recent: xr.DataArray, stations: xr.Dataset, *, offset: np.timedelta64 = NO_OFFSET
-) -> tuple[Floats, Floats, Floats]:
-    """Return gauge and radar sums (mm) at all stations over the reports within the frames' time, and their hours."""
+) -> tuple[Array, Array, Array]:
+    """Return the sums (mm) of gauges and radar over the reports within the time of the frames, and the hours covered.
+
+    All have the shape ``(station,)``; reports without a radar value are left out of both sums.
+    """
     times, interval = recent["time"].values, get_interval(stations)
     begin = times[0] + offset - (time_step(times) or interval)
     ends = stations["time"].values
     inside = stations.isel(time=(ends <= times[-1]) & (ends - interval >= begin))
     gauge, radar = inside[NAME].values, sample_radar(inside, recent, offset=offset).values
     both = np.isfinite(gauge) & np.isfinite(radar)
-    hours = np.float32(interval / np.timedelta64(1, "h"))
+    hours = np.float32(interval / HOUR)
     sums = (np.where(both, values, 0).sum(axis=1, dtype=np.float32) * hours for values in (gauge, radar))
     return (*sums, both.sum(axis=1).astype(np.float32) * hours)
 
 
 def compute_factors(
-    places: Floats, field: xr.DataArray, pairs: Pairs, settings: AdjustmentSettings = AdjustmentSettings()
-) -> tuple[float, Floats]:
-    """Return the mean field bias, and the whole factor at `places` (rows and columns), from pairs of sums."""
+    positions: Array, field: xr.DataArray, pairs: Pairs, settings: AdjustmentSettings = AdjustmentSettings()
+) -> tuple[float, Array]:
+    """Compute the mean field bias and the factor at `positions` (rows and columns) from pairs of sums."""
     if not pairs.gauge.size:
-        return 1.0, np.ones(len(places), np.float32)
+        return 1.0, np.ones(len(positions), np.float32)
     count = pairs.gauge.size
-    shrunk = count / (count + settings.prior_pairs)
-    bias = shrunk * np.log(pairs.gauge.sum() / pairs.radar.sum())
-    left = np.log(pairs.gauge / pairs.radar) - bias
-    near = find_nearest(
-        positions_in_kilometres(pairs.places, field),
-        positions_in_kilometres(places, field),
-        NEIGHBOURS,
-        3 * settings.length,
-    )
-    spread = average_neighbours(left.astype(np.float32), near, near.weights(settings.length), settings.prior_weight)
-    spread *= np.float32(shrunk)
-    limit = np.log(settings.highest)
-    return float(np.exp(bias)), np.exp(np.clip(bias + np.nan_to_num(spread), -limit, limit)).astype(np.float32)
+    shrinkage = count / (count + settings.prior_pairs)
+    bias = shrinkage * np.log(pairs.gauge.sum() / pairs.radar.sum())
+    residual = (np.log(pairs.gauge / pairs.radar) - bias).astype(np.float32)
+    gauges, cells = (positions_in_kilometres(at, field) for at in (pairs.positions, positions))
+    near = find_nearest(gauges, cells, NEIGHBOURS, 3 * settings.length)
+    spatial = average_neighbours(residual, near, near.weights(settings.length), settings.prior_weight)
+    spatial *= np.float32(shrinkage)
+    limit = np.log(settings.max_factor)
+    return float(np.exp(bias)), np.exp(np.clip(bias + np.nan_to_num(spatial), -limit, limit)).astype(np.float32)
 
 
-# --- how good -------------------------------------------------------------------------------------------------
+# --- validation -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class LeaveOneOut:
-    """Sums (mm) at gauges, and of the radar there without and with the adjustment by all the other gauges."""
+    """Result of leave-one-out validation: sums at gauges, and of the radar before and after adjustment by the others.
+
+    All have the shape ``(gauge,)``.
+    """
 
     station: NDArray[np.intp]
-    gauge: Floats
-    radar: Floats
-    adjusted: Floats
+    """Index of the station of each gauge."""
+    gauge: Array
+    """Sums of the gauges, mm."""
+    radar: Array
+    """Sums of the radar at the gauges, mm."""
+    adjusted: Array
+    """Sums of the radar at the gauges, mm, each adjusted by all gauges but the one compared with."""
 
     @property
     def errors(self) -> dict[str, float]:
-        """Root mean square and mean absolute errors (mm) of the radar and of the adjusted radar, and their biases."""
+        """Root mean square error, mean absolute error (mm) and bias (ratio) of the radar and of the adjusted radar."""
         found: dict[str, float] = {}
         for name, values in (("radar", self.radar), ("adjusted", self.adjusted)):
-            miss = values.astype(np.float64) - self.gauge
-            found[f"rmse_{name}"] = float(np.sqrt((miss**2).mean()))
-            found[f"mae_{name}"] = float(np.abs(miss).mean())
+            error = values.astype(np.float64) - self.gauge
+            found[f"rmse_{name}"] = float(np.sqrt((error**2).mean()))
+            found[f"mae_{name}"] = float(np.abs(error).mean())
             found[f"bias_{name}"] = float(values.sum() / self.gauge.sum())
         return found
 
@@ -237,22 +242,22 @@ def leave_one_out(
     settings: AdjustmentSettings = AdjustmentSettings(),
     wet: float = 0.1,
 ) -> LeaveOneOut:
-    """Leave out each gauge in turn, adjust by all others, and compare there, where gauge or radar have `wet` mm.
+    """Validate the adjustment: leave out each gauge in turn, adjust by all others, and compare at the gauge left out.
 
     Parameters
     ----------
     recent, stations, offset, settings
-        As of `adjust_radar`.
+        See `adjust_radar`.
     wet
-        Where neither gauge nor radar have so much (mm), nothing is compared.
+        Minimum sum (mm) of gauge or radar for a gauge to be compared.
     """
     gauge, radar, hours = sum_over_frames(recent, stations, offset=offset)
     pairs = pair_sums(recent, stations, offset=offset, settings=settings)
-    places = collocate(stations, recent)
+    positions = collocate(stations, recent)
     chosen = np.flatnonzero((hours > 0) & ((gauge >= wet) | (radar >= wet)))
     after = np.empty(chosen.size, np.float32)
     for n, station in enumerate(chosen):
         others = pairs.station != station
-        kept = Pairs(pairs.places[others], pairs.gauge[others], pairs.radar[others], pairs.station[others])
-        after[n] = radar[station] * compute_factors(places[station][None], recent, kept, settings)[1][0]
+        kept = Pairs(pairs.positions[others], pairs.gauge[others], pairs.radar[others], pairs.station[others])
+        after[n] = radar[station] * compute_factors(positions[station][None], recent, kept, settings)[1][0]
     return LeaveOneOut(chosen, gauge[chosen], radar[chosen], after)

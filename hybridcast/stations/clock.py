@@ -1,9 +1,9 @@
-"""How much later rain is at the stations than the radar's stamps say.
+"""Offset between the clocks of radar and stations: the delay of rain at the stations with respect to the radar.
 
-Radar stamps may be the beginning of a scan, its end, or the time of the composite; what is measured a kilometre up
-needs minutes to fall; gauges report in steps; and clocks are wrong. All that is one offset, by which the radar has to
-be moved to meet the gauges. It is the lag at which both agree best (as in pairing radar and gauges since Kitchen and
-Blackall 1992, J. Hydrol. 134).
+A radar time stamp may be the beginning of a scan, its end, or the time of the composite; rain observed a kilometre
+above the ground needs minutes to fall; gauges report in steps; and clocks may be wrong. All these effects add up to one
+offset, by which the radar has to be shifted in time to match the gauges. It is estimated as the lag at which both are
+correlated best, as is usual for pairs of radar and gauges since Kitchen and Blackall (1992, J. Hydrol. 134).
 """
 
 from __future__ import annotations
@@ -12,45 +12,45 @@ from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from hybridcast.core.field import NAME, time_step
+from hybridcast.core.types import MINUTE, Array
 from hybridcast.stations.collocation import sample_radar
 from hybridcast.stations.merging import resample_reports
 from hybridcast.stations.schema import get_interval
 
-#: Reports are compared over about this time: shorter ones are mostly the steps of the gauges.
-COMPARED = np.timedelta64(15, "m")
-#: Offsets up to this are tried.
-FARTHEST = np.timedelta64(30, "m")
-#: Rates (mm h-1) above this are wet.
+#: Minimum interval over which reports are compared: over shorter ones the tips of the gauges dominate.
+MIN_INTERVAL = np.timedelta64(15, "m")
+#: Largest offset that is tried, in both directions.
+MAX_OFFSET = np.timedelta64(30, "m")
+#: Rates (mm h-1) from here on are wet.
 WET = 0.1
-#: Fewer pairs with rain in one of both tell nothing,
-LEAST_PAIRS = 50
-#: nor do those that hardly agree at any lag,
-LEAST_CORRELATION = 0.3
-#: nor an offset that makes less difference to the correlation than this.
-LEAST_GAIN = 0.01
+#: Minimum number of pairs with rain in the gauge or the radar for an estimate.
+MIN_PAIRS = 50
+#: Minimum correlation at the best lag for an estimate.
+MIN_CORRELATION = 0.3
+#: Minimum gain in correlation over the time stamps as given; below it the offset is taken as zero.
+MIN_GAIN = 0.01
 
 
 @dataclass(frozen=True)
 class ClockOffset:
-    """What comparing the clocks of radar and stations has found."""
+    """Estimated offset between the clocks of radar and stations."""
 
     offset: np.timedelta64
-    """Rain is at the stations so much later than the radar's stamps say."""
+    """Delay of the rain at the stations with respect to the time stamps of the radar."""
     correlation: float
-    """Of square roots of rates, at this offset."""
+    """Correlation of the square roots of the rates at this offset."""
     correlation_as_stamped: float
-    """The same without an offset."""
+    """Correlation of the square roots of the rates without an offset."""
     pairs: int
-    """How many pairs with rain it rests on."""
+    """Number of pairs with rain used for the estimate."""
     by_offset: tuple[tuple[float, float], ...]
-    """Minutes and correlation of all offsets that were tried."""
+    """Offset in minutes and correlation of all offsets that were tried."""
 
     def __str__(self) -> str:
-        """Say it in one line."""
-        minutes = self.offset / np.timedelta64(1, "m")
+        """Return a summary in one line."""
+        minutes = self.offset / MINUTE
         return (
             f"rain at the stations is {minutes:g} min later than the radar says (correlation {self.correlation:.3f}, "
             f"{self.correlation_as_stamped:.3f} as stamped, {self.pairs} pairs)"
@@ -58,7 +58,7 @@ class ClockOffset:
 
 
 def clock_offset(
-    stations: xr.Dataset, field: xr.DataArray, *, farthest: np.timedelta64 = FARTHEST
+    stations: xr.Dataset, field: xr.DataArray, *, max_offset: np.timedelta64 = MAX_OFFSET
 ) -> ClockOffset | None:
     """Estimate the offset between the clocks of radar and stations.
 
@@ -67,14 +67,14 @@ def clock_offset(
     stations
         Station reports.
     field
-        Precipitation field over the same time, hours at least.
-    farthest
-        Offsets up to this are tried, in both directions, in steps of the radar.
+        Precipitation field over the same time, at least several hours.
+    max_offset
+        Largest offset to try, in both directions, in multiples of the radar's time step.
 
     Returns
     -------
     ClockOffset or None
-        None if there is too little rain to tell, or radar and stations do not agree at any lag.
+        None if there is too little rain for an estimate, or if radar and stations are hardly correlated at any lag.
 
     Examples
     --------
@@ -86,7 +86,7 @@ def clock_offset(
     >>> radar = precipitation(rain, time=times, y=axis, x=axis, crs=None)
     >>> gauges = station_reports(rain[:, range(4), range(4)].T, station=["A", "B", "C", "D"],
     ...                          time=times + np.timedelta64(10, "m"), interval=np.timedelta64(5, "m"),
-    ...                          places={"x": axis, "y": axis})
+    ...                          coords={"x": axis, "y": axis})
     >>> float(clock_offset(gauges, radar).offset / np.timedelta64(1, "m"))
     10.0
     """
@@ -94,32 +94,32 @@ def clock_offset(
     if step is None or not stations.sizes["time"]:
         return None
     compared = resample_reports(stations, comparison_step(stations))
-    count = int(farthest // step)
+    count = int(max_offset // step)
     lags = [n * step for n in range(-count, count + 1)]
     radar = np.stack([sample_radar(compared, field, offset=lag).values for lag in lags])
     gauge = compared[NAME].values
-    both = np.isfinite(gauge) & np.isfinite(radar).all(axis=0)  # the same pairs at each lag
-    wet = both & ((gauge >= WET) | (radar >= WET).any(axis=0))
+    known = np.isfinite(gauge) & np.isfinite(radar).all(axis=0)  # the same pairs at each lag
+    wet = known & ((gauge >= WET) | (radar >= WET).any(axis=0))
     pairs = int(wet.sum())
-    if pairs < LEAST_PAIRS:
+    if pairs < MIN_PAIRS:
         return None
-    found = [_correlation(gauge[wet], at[wet]) for at in radar]
-    best, as_stamped = int(np.argmax(found)), found[count]
-    if found[best] < LEAST_CORRELATION:
+    correlations = [_correlate(gauge[wet], at_lag[wet]) for at_lag in radar]
+    best, as_stamped = int(np.argmax(correlations)), correlations[count]
+    if correlations[best] < MIN_CORRELATION:
         return None
-    best = count if found[best] - as_stamped < LEAST_GAIN else best
-    minutes = [float(lag / np.timedelta64(1, "m")) for lag in lags]
-    tried = tuple(zip(minutes, found, strict=True))
-    return ClockOffset(lags[best], found[best], as_stamped, pairs, tried)
+    best = count if correlations[best] - as_stamped < MIN_GAIN else best
+    minutes = [float(lag / MINUTE) for lag in lags]
+    by_offset = tuple(zip(minutes, correlations, strict=True))
+    return ClockOffset(lags[best], correlations[best], as_stamped, pairs, by_offset)
 
 
-def comparison_step(stations: xr.Dataset, least: np.timedelta64 = COMPARED) -> np.timedelta64:
-    """Return the shortest multiple of the interval of the reports that is at least `least`."""
+def comparison_step(stations: xr.Dataset, shortest: np.timedelta64 = MIN_INTERVAL) -> np.timedelta64:
+    """Return the shortest multiple of the interval of the reports that is at least `shortest`."""
     interval = get_interval(stations)
-    return interval * int(-(-least // interval))
+    return interval * int(-(-shortest // interval))
 
 
-def _correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """Correlate square roots, so that no single shower decides; 0 where one does not vary."""
+def _correlate(a: Array, b: Array) -> float:
+    """Return the correlation of square roots, so that no single shower dominates; 0 if one does not vary."""
     a, b = np.sqrt(a.astype(np.float64)), np.sqrt(b.astype(np.float64))
     return float(np.corrcoef(a, b)[0, 1]) if a.std() > 0 and b.std() > 0 else 0.0

@@ -48,8 +48,8 @@ def read(path: Path) -> xr.Dataset:
             station=data["station"].values,
             time=ends,
             interval=interval,
-            places=_places(data, path),
-            others=_others(data),
+            coords=_places(data, path),
+            other_variables=_others(data),
             attrs={**common_attributes(data), **_flags(data)},
         )
 

@@ -1,12 +1,12 @@
-"""Ground stations of Météo-France's MeteoNet: a CSV for each month and region, every 6 minutes.
+"""Ground stations of Météo-France's MeteoNet: a CSV file for each month and region, with reports every 6 minutes.
 
-Columns, as MeteoNet documents them: number_sta, lat, lon (degrees), height_sta (m), date, dd (degree), ff (m s-1),
-precip (mm in the reporting period, 6 minutes), hu (%), td and t (K), psl (Pa). The date is ``YYYY-MM-DD HH:MM`` or
-``YYYYMMDD HH:MM``, UTC.
+Columns, according to the documentation of MeteoNet: number_sta, lat, lon (degrees), height_sta (m), date, dd (degree),
+ff (m s-1), precip (mm in the reporting period, 6 minutes), hu (%), td and t (K), psl (Pa). The date is
+``YYYY-MM-DD HH:MM`` or ``YYYYMMDD HH:MM``, UTC.
 
-MeteoNet does not say whether a stamp is the beginning or the end of the reporting period. It is taken as the END, as
-weather stations report what has fallen; `clock_offset` against the radar would show about 6 minutes if that were
-wrong. No real file was at hand: what is tested are files made after the documentation.
+MeteoNet does not state whether a time stamp is the beginning or the end of the reporting period. It is taken as the
+END, because weather stations report the rain that has fallen; otherwise `clock_offset` against the radar would find an
+offset of about 6 minutes. The reader has been tested with files written after the documentation, not with real ones.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _LICENCE = "Licence Ouverte / Open Licence 2.0 (Etalab)"
 
 
 def recognises(path: Path, head: bytes) -> bool:
-    """Tell by the first line whether a file is such a CSV."""
+    """Return whether the first line has the columns of this format."""
     return {"number_sta", "date", "precip"} <= set(first_line(head))
 
 
@@ -61,6 +61,6 @@ def read(path: Path) -> xr.Dataset:
         path,
         interval=INTERVAL,
         variables=(RATE, *others),
-        places=("latitude", "longitude", "altitude"),
+        coords=("latitude", "longitude", "altitude"),
         attrs={"source": "MeteoNet ground stations", "institution": "Météo-France", "license": _LICENCE},
     )

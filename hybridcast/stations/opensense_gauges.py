@@ -1,16 +1,16 @@
 """Gauges of the OpenSense data sets: OpenMRG (Gothenburg) and OpenRainER (Emilia-Romagna), NetCDF.
 
-The files hold ``rainfall_amount`` (mm) along a dimension ``id`` or ``station_id`` and time, and little else, so the
-time step is the interval. Stamps are ENDS of intervals in all of them:
+The files hold ``rainfall_amount`` (mm) along a dimension ``id`` or ``station_id`` and time, but no interval, so the
+time step is taken as the interval. Time stamps are ENDS of intervals in all files:
 
-- OpenMRG: the city's gauges (one minute; weighing with steps of 0.1 mm, tipping with 0.2) and the one of SMHI (15
-  minutes) agree with each other best if both are ends: quarters of an hour of the two nearest city gauges correlate
-  .84 with SMHI's as stamped, .97 if they were 2 to 6 minutes later, and .39 if SMHI's stamps were beginnings (27 August
-  2015). A first stamp at midnight says nothing.
-- OpenRainER: 15 minutes; they agree best with its radar, whose stamps are ends, without an offset (correlation .59 of
-  square roots where either is wet; .51 and .43 a step later and earlier).
+- OpenMRG: the gauges of the city (one minute; weighing gauges with steps of 0.1 mm, tipping buckets with 0.2 mm) and
+  the gauge of SMHI (15 minutes) agree best if both are ends. Quarters of an hour of the two nearest city gauges
+  correlate by .84 with those of SMHI as stamped, by .97 if they were 2 to 6 minutes later, and by .39 if the stamps of
+  SMHI were beginnings (27 August 2015). A first stamp at midnight is compatible with both.
+- OpenRainER (15 minutes): the gauges agree best with its radar, whose stamps are ends, without an offset (correlation
+  .59 of the square roots where either is wet; .51 and .43 one step later and earlier).
 
-OpenRainER's names hold place codes and stay as they are; a value that is missing is NaN.
+The station names of OpenRainER contain location codes and are kept; missing values are NaN.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ NAME = "opensense-gauges"
 DESCRIPTION = "gauges of OpenMRG (Gothenburg, SMHI) and OpenRainER (Emilia-Romagna), NetCDF"
 
 _STATION = ("station_id", "id")
-_PLACES = {"latitude": ("latitude", "lat"), "longitude": ("longitude", "lon"), "altitude": ("elevation",)}
+_POSITIONS = {"latitude": ("latitude", "lat"), "longitude": ("longitude", "lon"), "altitude": ("elevation",)}
 
 
 def recognises(path: Path, head: bytes) -> bool:
-    """Tell by its variables whether a file holds rain amounts of such gauges."""
+    """Return whether the variables of a file are those of these gauges."""
     names = inspect_netcdf(path, head)[1]
     return {"rainfall_amount", "time"} <= names and bool(names & set(_STATION)) and not names & {"x", "cml_id"}
 
@@ -53,14 +53,14 @@ def read(path: Path) -> xr.Dataset:
             station=data[dim].values,
             time=data["time"].values,
             interval=interval,
-            places=_places(data, path, dim),
+            coords=_read_coordinates(data, path, dim),
             attrs=common_attributes(data),
         )
 
 
-def _places(data: xr.Dataset, path: Path, dim: str) -> dict[str, Any]:
+def _read_coordinates(data: xr.Dataset, path: Path, dim: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for name, spellings in _PLACES.items():
+    for name, spellings in _POSITIONS.items():
         spelling = next((spelling for spelling in spellings if spelling in data.variables), None)
         if spelling is not None:
             found[name] = data[spelling].values.astype(float)

@@ -1,8 +1,9 @@
-"""Station reports as Parquet: our own layout, small and quick, for archives.
+"""Station reports in Parquet: hybridcast's own layout for archives, small and fast to read.
 
-One row for each station and time that has a value, sorted by time, so that a day can be read out of years. Columns:
-``station``, ``time`` (the END of the interval, UTC), the variables of the contract, and the place of the station. The
-schema's metadata hold the attributes, ``interval_minutes`` among them, as JSON under ``hybridcast_stations``.
+There is one row for each station and time with a value, sorted by time, so that a day can be read from a file of years.
+Columns: ``station``, ``time`` (the END of the interval, UTC), the variables of the schema of station reports, and the
+coordinates of the station. The metadata of the Parquet schema hold the attributes, among them ``interval_minutes``, as
+JSON under the key ``hybridcast_stations``.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _KEY = b"hybridcast_stations"
 
 
 def recognises(path: Path, head: bytes) -> bool:
-    """Tell by the metadata of its schema whether a Parquet file is ours."""
+    """Return whether a file is Parquet with the metadata of this layout."""
     import pyarrow.parquet
 
     return head.startswith(PARQUET_MAGIC) and _KEY in (pyarrow.parquet.read_schema(path).metadata or {})
@@ -45,8 +46,8 @@ def read(path: Path) -> xr.Dataset:
         raise ReadError(path, f"its schema does not hold the attributes of station reports ({error})") from error
     rows = table.to_pandas()
     variables = [name for name in VARIABLES if name in rows]
-    places = [name for name in rows if name not in ("station", "time", *variables)]
-    return reports_from_rows(rows, path, interval=interval, variables=variables, places=places, attrs=attrs)
+    coords = [name for name in rows if name not in ("station", "time", *variables)]
+    return reports_from_rows(rows, path, interval=interval, variables=variables, coords=coords, attrs=attrs)
 
 
 def write(stations: xr.Dataset, path: Path) -> None:
@@ -58,24 +59,36 @@ def write(stations: xr.Dataset, path: Path) -> None:
     rows = stations[variables].to_dataframe().reset_index().dropna(subset=variables, how="all")
     rows = rows.sort_values(["time", "station"], ignore_index=True)
     table = pyarrow.Table.from_pandas(rows, preserve_index=False)
-    known = {str(name): _plain(value) for name, value in stations.attrs.items()}
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), _KEY: json.dumps(known).encode()})
+    attrs = {str(name): _to_builtin(value) for name, value in stations.attrs.items()}
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), _KEY: json.dumps(attrs).encode()})
     pyarrow.parquet.write_table(table, path, compression="zstd")
 
 
-def _plain(value: Any) -> Any:
+def _to_builtin(value: Any) -> Any:
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
 
 
 def save_stations(stations: xr.Dataset, path: str | Path) -> Path:
-    """Write station reports to a file, whole or not at all: Parquet by its suffix ``.parquet``, CF NetCDF by ``.nc``.
+    """Write station reports atomically to a file: Parquet with the suffix ``.parquet``, CF NetCDF with ``.nc``.
 
-    `open_stations` reads both. Stations without any value are not in a Parquet file.
+    `open_stations` reads both. A Parquet file does not contain stations without any value.
+
+    Parameters
+    ----------
+    stations
+        Station reports, see `hybridcast.stations.schema`.
+    path
+        File to write; its suffix is ``.parquet`` or ``.nc``.
+
+    Returns
+    -------
+    Path
+        `path`, with ``~`` expanded.
 
     Raises
     ------
     InputError
-        If the suffix is another one, or the reports do not keep the contract.
+        If the suffix is another one, or the reports do not follow the schema.
 
     Examples
     --------
@@ -83,7 +96,7 @@ def save_stations(stations: xr.Dataset, path: str | Path) -> Path:
     >>> from hybridcast.stations import open_stations, station_reports
     >>> reports = station_reports([[0.0, 6.0]], station=["A"], interval=np.timedelta64(5, "m"),
     ...                           time=["2020-01-01T00:05", "2020-01-01T00:10"],
-    ...                           places={"latitude": [57.7], "longitude": [12.0]})
+    ...                           coords={"latitude": [57.7], "longitude": [12.0]})
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     open_stations(save_stations(reports, f"{folder}/reports.parquet")).precipitation_rate.values.tolist()
     [[0.0, 6.0]]
@@ -98,12 +111,12 @@ def save_stations(stations: xr.Dataset, path: str | Path) -> Path:
         else:
             units = {"units": "seconds since 1970-01-01", "dtype": "int64"}
             encoding: dict[str, Any] = {RATE: {"zlib": True}, "time": units, "time_bounds": units}
-            _by_cf(stations).to_netcdf(part, engine="h5netcdf", encoding=encoding)
+            _to_cf(stations).to_netcdf(part, engine="h5netcdf", encoding=encoding)
     return path
 
 
-def _by_cf(stations: xr.Dataset) -> xr.Dataset:
-    """Add the bounds of time, which tell CF what an interval is; names are texts, so no coordinate variable."""
+def _to_cf(stations: xr.Dataset) -> xr.Dataset:
+    """Add the bounds of time, and make the names, which are texts, an auxiliary coordinate, as CF requires."""
     ends = stations["time"].values
     bounds = np.stack([ends - get_interval(stations), ends], axis=-1)
     stations = stations.assign(time_bounds=(("time", "bounds"), bounds))

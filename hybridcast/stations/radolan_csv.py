@@ -1,10 +1,10 @@
-"""Hourly gauges of DWD as a CSV of rows with time, station and rain, as they come with RADOLAN examples.
+"""Hourly gauges of DWD in CSV rows of time, station and rain, as distributed with RADOLAN examples.
 
-Columns: time (UTC), station_id, rainfall_amount (mm in the hour), station_name, longitude, latitude, and x, y (km of
+Columns: time (UTC), station_id, rainfall_amount (mm in the hour), station_name, longitude, latitude, and x, y (km on
 the RADOLAN grid, which follow from the degrees and are not used).
 
-The stamp, hh:50, is the END of the hour: that is the hour of RADOLAN RW, and the sums of the gauges meet the sum of
-the radar's frames up to it.
+The time stamp, hh:50, is the END of the hour: it is the hour of RADOLAN RW, and the sums of the gauges agree with the
+sum of the radar's frames up to it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ COLUMNS = ("time", "station_id", "rainfall_amount", "station_name", "longitude",
 
 
 def recognises(path: Path, head: bytes) -> bool:
-    """Tell by the first line whether a file is such a CSV."""
+    """Return whether the first line has the columns of this format."""
     return set(COLUMNS) <= set(first_line(head))
 
 
@@ -40,6 +40,6 @@ def read(path: Path) -> xr.Dataset:
         path,
         interval=INTERVAL,
         variables=(RATE,),
-        places=("latitude", "longitude", "station_name"),
+        coords=("latitude", "longitude", "station_name"),
         attrs={"source": "DWD gauges", "institution": "Deutscher Wetterdienst"},
     )

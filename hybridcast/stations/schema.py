@@ -1,18 +1,19 @@
-"""The contract of station reports: gauges, weather stations and microwave links as one CF discrete-sampling dataset.
+"""Schema of station reports: gauges, weather stations and microwave links as one CF discrete-sampling dataset.
 
 Station reports are an ``xarray.Dataset`` (CF, ``featureType = "timeSeries"``) with
 
-- dims ``("station", "time")``; ``station`` are texts, each once;
-- ``time``: UTC, in order, the END of the interval that a value is of. Gaps are allowed, overlapping intervals are not;
+- dims ``("station", "time")``; the names in ``station`` are texts and unique;
+- ``time``: UTC, in order, the END of the interval that a value refers to. Gaps are allowed, overlapping intervals are
+  not;
 - ``attrs["interval_minutes"]``: the length of that interval, the same for all values;
-- the place, along ``station``: ``latitude`` and ``longitude`` (WGS84 degrees), or ``x`` and ``y`` (metres of the
+- the position along ``station``: ``latitude`` and ``longitude`` (WGS84 degrees), or ``x`` and ``y`` (metres of the
   radar's own projection, or of its local grid); ``altitude`` (m) where it is known; ``sensor``, ``"gauge"`` or
   ``"link"``;
 - ``precipitation_rate``: mm h-1, the mean over the interval, float32, NaN where there is no value;
-- where there are any: ``air_temperature`` (K), ``relative_humidity`` (1), ``air_pressure_at_mean_sea_level`` (Pa),
-  ``wind_speed`` (m s-1), ``wind_from_direction`` (degree), at the end of the interval.
+- optionally ``air_temperature`` (K), ``relative_humidity`` (1), ``air_pressure_at_mean_sea_level`` (Pa),
+  ``wind_speed`` (m s-1) and ``wind_from_direction`` (degree), at the end of the interval.
 
-It is checked once, by `check_stations`, where data enter; the code behind relies on it.
+The schema is checked once, by `check_stations`, where data enter; later code relies on it.
 """
 
 from __future__ import annotations
@@ -25,14 +26,15 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from hybridcast.core.field import HIGHEST_RATE, NAME, UNITS, as_datetime64
+from hybridcast.core.types import HOUR, MINUTE, Array
 from hybridcast.errors import InputError
 
 DIMS = ("station", "time")
 INTERVAL = "interval_minutes"
 NO_DELAY = np.timedelta64(0, "m")
-PLACES = (("latitude", "longitude"), ("y", "x"))
+POSITIONS = (("latitude", "longitude"), ("y", "x"))
 
-#: What a dataset may hold: attributes by CF, and the bounds outside which units must be mistaken.
+#: Variables of the schema: their CF attributes, and the bounds outside which the units must be wrong.
 VARIABLES: Mapping[str, tuple[dict[str, str], tuple[float, float]]] = {
     NAME: (
         {
@@ -73,67 +75,67 @@ def station_reports(
     station: ArrayLike,
     time: ArrayLike,
     interval: np.timedelta64,
-    places: Mapping[str, ArrayLike],
-    others: Mapping[str, ArrayLike] | None = None,
+    coords: Mapping[str, ArrayLike],
+    other_variables: Mapping[str, ArrayLike] | None = None,
     attrs: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
-    """Build station reports from arrays; values that no instrument can mean become NaN and are counted.
+    """Build station reports from arrays; physically impossible values become NaN and are counted.
 
     Parameters
     ----------
     rates
-        Rain rate, mm h-1, mean over `interval`, shape ``(station, time)``; NaN where there is none.
+        Rain rate, mm h-1, mean over `interval`, shape ``(station, time)``; NaN where there is no report.
     station
         Names, shape ``(station,)``.
     time
         UTC, ENDS of the intervals, shape ``(time,)``.
     interval
-        The time that each value is the mean over.
-    places
-        Coordinates along ``station``: ``latitude`` and ``longitude`` (degrees) or ``x`` and ``y`` (m), and if they are
-        known ``altitude`` (m), ``sensor``, and others by any name, such as the ends of a link's path.
-    others
-        Further variables of the contract, shape ``(station, time)``.
+        Length of the interval that each value is the mean over.
+    coords
+        Coordinates along ``station``: ``latitude`` and ``longitude`` (degrees) or ``x`` and ``y`` (m); optionally
+        ``altitude`` (m), ``sensor``, and others of any name, such as the ends of a link's path.
+    other_variables
+        Further variables of the schema, shape ``(station, time)``.
     attrs
         Attributes such as ``source`` and ``license``.
 
     Returns
     -------
     Dataset
-        See the module's contract. ``attrs["impossible_values"]`` counts, by variable, what was negative or far beyond
-        its units, if there was any.
+        See the schema in the module's documentation. If values were negative or far outside the bounds of their
+        variable, ``attrs["impossible_values"]`` counts them by variable.
 
     Raises
     ------
     InputError
-        If something does not fit the contract.
+        If something does not fit the schema.
 
     Examples
     --------
     >>> reports = station_reports([[0.0, 6.0]], station=["A"], interval=np.timedelta64(5, "m"),
     ...                           time=["2020-01-01T00:05", "2020-01-01T00:10"],
-    ...                           places={"latitude": [57.7], "longitude": [12.0]})
+    ...                           coords={"latitude": [57.7], "longitude": [12.0]})
     >>> reports.precipitation_rate.values.tolist(), reports.sensor.values.tolist(), reports.attrs["interval_minutes"]
     ([[0.0, 6.0]], ['gauge'], 5.0)
     """
     impossible: dict[str, int] = {}
     data = {
-        name: (DIMS, _possible(name, values, impossible), VARIABLES[name][0] if name in VARIABLES else {})
-        for name, values in {NAME: rates, **(others or {})}.items()
+        name: (DIMS, _mask_impossible(name, values, impossible), VARIABLES[name][0] if name in VARIABLES else {})
+        for name, values in {NAME: rates, **(other_variables or {})}.items()
     }
     names = np.asarray(station).astype(str).astype(object)
-    sensors = {"sensor": np.full(names.size, "gauge", object), **places}
-    coords = {name: ("station", np.asarray(values), _COORDINATES.get(name, {})) for name, values in sensors.items()}
+    along = {"sensor": np.full(names.size, "gauge", object), **coords}
+    described = {name: ("station", np.asarray(values), _COORDINATES.get(name, {})) for name, values in along.items()}
     reports = xr.Dataset(
         data,
-        coords={"station": names, "time": _as_times(time), **coords},
+        coords={"station": names, "time": _convert_times(time), **described},
         attrs={
             "Conventions": "CF-1.10",
             "featureType": "timeSeries",
             "title": "station reports",
             "history": "made by hybridcast",
             **(attrs or {}),
-            INTERVAL: float(interval / np.timedelta64(1, "m")),
+            INTERVAL: float(interval / MINUTE),
         },
     )
     for name in DIMS:
@@ -143,7 +145,7 @@ def station_reports(
     return check_stations(reports)
 
 
-def _as_times(time: ArrayLike) -> NDArray[np.datetime64]:
+def _convert_times(time: ArrayLike) -> NDArray[np.datetime64]:
     try:
         return np.asarray(time).astype("datetime64[ns]")
     except (ValueError, TypeError) as error:
@@ -152,11 +154,11 @@ def _as_times(time: ArrayLike) -> NDArray[np.datetime64]:
         ) from error
 
 
-def _possible(name: str, values: ArrayLike, impossible: dict[str, int]) -> NDArray[np.float32]:
-    """Return `values` as float32, NaN where they are none of what `name` means; count these."""
+def _mask_impossible(name: str, values: ArrayLike, impossible: dict[str, int]) -> Array:
+    """Return `values` as float32, NaN where they are outside the bounds of `name`; count these in `impossible`."""
     given = np.array(values, dtype=np.float32)
     low, high = VARIABLES[name][1] if name in VARIABLES else (-np.inf, np.inf)
-    given[(given < 0) & (given > -1e-4) & (low == 0)] = 0.0  # rounding
+    given[(given < 0) & (given > -1e-4) & (low == 0)] = 0.0  # rounding errors of packed values
     wrong = (given < low) | (given > high)
     given[wrong] = np.nan
     if wrong.any():
@@ -168,12 +170,12 @@ def _possible(name: str, values: ArrayLike, impossible: dict[str, int]) -> NDArr
 
 
 def check_stations(stations: xr.Dataset) -> xr.Dataset:
-    """Check that `stations` keeps the contract, and give it with float32 values and dims in order.
+    """Check that `stations` follows the schema and return it with float32 values and dims in order.
 
     Raises
     ------
     InputError
-        Naming the value found, the rule, and what to do.
+        If it does not; the message names the value found, the rule, and the remedy.
     """
     if not isinstance(stations, xr.Dataset) or NAME not in stations:
         raise InputError(
@@ -184,7 +186,7 @@ def check_stations(stations: xr.Dataset) -> xr.Dataset:
     _check_dims(stations)
     interval = get_interval(stations)
     _check_time(stations["time"].values, interval)
-    _check_place(stations)
+    _check_positions(stations)
     for name in VARIABLES.keys() & set(stations.data_vars):
         _check_values(stations[name])
         if stations[name].dtype != np.float32 or stations[name].dims != DIMS:
@@ -214,7 +216,7 @@ def _check_dims(stations: xr.Dataset) -> None:
 
 
 def get_interval(stations: xr.Dataset) -> np.timedelta64:
-    """Return the interval that each value is the mean over."""
+    """Return the length of the interval that each value is the mean over, from ``attrs["interval_minutes"]``."""
     minutes = stations.attrs.get(INTERVAL)
     if minutes is None or not 0 < float(minutes) <= 1440:
         raise InputError(
@@ -239,19 +241,16 @@ def _check_time(times: NDArray[Any], interval: np.timedelta64) -> None:
         )
 
 
-def _check_place(stations: xr.Dataset) -> None:
-    if not any(set(pair) <= set(stations.coords) for pair in PLACES):
+def _check_positions(stations: xr.Dataset) -> None:
+    if not any(set(pair) <= set(stations.coords) for pair in POSITIONS):
         raise InputError(
             f"coordinates are {sorted(map(str, stations.coords))}",
             "stations have latitude and longitude, or x and y of the radar's projection",
             "Assign them along 'station'",
         )
-    for names, limit in ((("latitude",), 90.0), (("longitude",), 360.0)):
-        for name in names:
-            if name in stations.coords and (np.abs(stations[name].values) > limit).any():
-                raise InputError(
-                    f"{name} beyond {limit:g}", "places are in degrees", f"Correct {name}, or give x and y"
-                )
+    for name, limit in (("latitude", 90.0), ("longitude", 360.0)):
+        if name in stations.coords and (np.abs(stations[name].values) > limit).any():
+            raise InputError(f"{name} beyond {limit:g}", "positions are in degrees", f"Correct {name}, or give x and y")
 
 
 def _check_values(values: xr.DataArray) -> None:
@@ -276,12 +275,21 @@ def _check_values(values: xr.DataArray) -> None:
 def select_available_reports(
     stations: xr.Dataset, time: str | np.datetime64, delay: np.timedelta64 = NO_DELAY
 ) -> xr.Dataset:
-    """Return the reports that are there at `time`: those whose interval had ended `delay` before, or earlier.
+    """Select the reports available at `time`: those whose interval ended at ``time - delay`` or earlier.
+
+    Parameters
+    ----------
+    stations
+        Station reports.
+    time
+        UTC.
+    delay
+        Time between the end of an interval and the arrival of its report.
 
     Examples
     --------
     >>> reports = station_reports([[0.0, 6.0]], station=["A"], interval=np.timedelta64(5, "m"),
-    ...                           time=["2020-01-01T00:05", "2020-01-01T00:10"], places={"x": [0.0], "y": [0.0]})
+    ...                           time=["2020-01-01T00:05", "2020-01-01T00:10"], coords={"x": [0.0], "y": [0.0]})
     >>> select_available_reports(reports, "2020-01-01T00:09").precipitation_rate.values.tolist()
     [[0.0]]
     """
@@ -289,6 +297,6 @@ def select_available_reports(
 
 
 def compute_amounts(stations: xr.Dataset) -> xr.DataArray:
-    """Return the amount of rain (mm) that fell in each interval."""
-    hours = np.float32(get_interval(stations) / np.timedelta64(1, "h"))
+    """Compute the amount of rain (mm) that fell in each interval, dims ``("station", "time")``."""
+    hours = np.float32(get_interval(stations) / HOUR)
     return (stations[NAME] * hours).rename("precipitation_amount").assign_attrs(units="mm")

@@ -1,6 +1,6 @@
-"""Gauges of one's own as a table: CSV or Parquet with one row for each station and time.
+"""User-supplied gauges in a table: CSV or Parquet with one row for each station and time.
 
-Columns, in any order and case, others are not looked at:
+Columns, in any order and case; others are ignored:
 
 - ``station`` (or ``station_id``, ``id``, ``name``);
 - ``time`` (or ``datetime``, ``timestamp``, ``date``): ISO 8601, UTC unless it states a zone, the END of the interval;
@@ -9,7 +9,7 @@ Columns, in any order and case, others are not looked at:
 - the rain: ``precipitation_amount``, mm in the interval, or ``precipitation_rate``, mm h-1; or one column whose name
   starts with rain or precip and ends with its units, such as ``rain_mm`` or ``precip_mm_h``.
 
-CSV has its columns parted by commas, semicolons or tabs, and numbers with points.
+Columns of a CSV file are separated by commas, semicolons or tabs; numbers have decimal points.
 """
 
 from __future__ import annotations
@@ -45,52 +45,52 @@ _RATE = re.compile(r"(precipitation|rainfall)_rate|(rain|precip).*[^a-z]mm([_/ ]
 
 
 def recognises(path: Path, head: bytes) -> bool:
-    """Tell by the names of its columns whether a file is such a table."""
-    return set(_NEEDED) <= set(_columns(_names(path, head)))
+    """Return whether a file has the columns of such a table, apart from the rain."""
+    return set(_NEEDED) <= set(_match_columns(_read_names(path, head)))
 
 
 def read(path: Path) -> xr.Dataset:
     """Read all stations of one file."""
     head = read_head(path)
-    names = _names(path, head)
-    columns = _columns(names)
+    names = _read_names(path, head)
+    columns = _match_columns(names)
     missing = [name for name in _NEEDED if name not in columns]
     if missing:
         raise ReadError(path, f"has no column {', '.join(missing)}; it has {', '.join(names)}. Rename what is meant")
-    rain = _rain(names, path)
+    rain = _find_rain(names, path)
     wanted = {original: ours for ours, original in columns.items()} | {rain: RATE}
-    rows = _rows(path, head, list(wanted), columns).rename(columns=wanted)
-    rows["time"] = _times(rows["time"], path)
-    interval = _interval(rows["time"], path)
+    rows = _read_rows(path, head, list(wanted), columns).rename(columns=wanted)
+    rows["time"] = _convert_times(rows["time"], path)
+    interval = _usual_interval(rows["time"], path)
     values = rows[RATE].to_numpy(np.float32)
-    rows[RATE] = rate_from_accumulation(values, interval) if _is(_AMOUNT, rain) else values
-    places = [name for name in ("latitude", "longitude", "altitude") if name in columns]
-    return reports_from_rows(rows, path, interval=interval, variables=(RATE,), places=places, attrs={})
+    rows[RATE] = rate_from_accumulation(values, interval) if _matches(_AMOUNT, rain) else values
+    coords = [name for name in ("latitude", "longitude", "altitude") if name in columns]
+    return reports_from_rows(rows, path, interval=interval, variables=(RATE,), coords=coords, attrs={})
 
 
-def _separator(head: bytes) -> str:
+def _guess_separator(head: bytes) -> str:
     line = head.split(b"\n", 1)[0]
     return max((",", ";", "\t"), key=lambda mark: line.count(mark.encode()))
 
 
-def _names(path: Path, head: bytes) -> list[str]:
-    """Return the names of the columns as they are written."""
+def _read_names(path: Path, head: bytes) -> list[str]:
+    """Return the names of the columns as spelled in the file."""
     if not head.startswith(PARQUET_MAGIC):
-        return first_line(head, _separator(head))
+        return first_line(head, _guess_separator(head))
     import pyarrow.parquet
 
     return [str(name) for name in pyarrow.parquet.read_schema(path).names]
 
 
-def _columns(names: Iterable[str]) -> dict[str, str]:
-    """Return the column of each thing that is known, by our name for it."""
+def _match_columns(names: Iterable[str]) -> dict[str, str]:
+    """Map the names of `_SPELLINGS` to the columns of the file."""
     by_lower = {name.lower(): name for name in names}
     found = {ours: [by_lower[s] for s in spellings if s in by_lower] for ours, spellings in _SPELLINGS.items()}
     return {ours: columns[0] for ours, columns in found.items() if columns}
 
 
-def _rain(names: Sequence[str], path: Path) -> str:
-    found = [name for name in names if _is(_AMOUNT, name) or _is(_RATE, name)]
+def _find_rain(names: Sequence[str], path: Path) -> str:
+    found = [name for name in names if _matches(_AMOUNT, name) or _matches(_RATE, name)]
     if len(found) != 1:
         raise ReadError(
             path,
@@ -100,24 +100,25 @@ def _rain(names: Sequence[str], path: Path) -> str:
     return found[0]
 
 
-def _is(meaning: re.Pattern[str], name: str) -> bool:
-    return meaning.fullmatch(name.lower().rstrip(")]")) is not None
+def _matches(pattern: re.Pattern[str], name: str) -> bool:
+    return pattern.fullmatch(name.lower().rstrip(")]")) is not None
 
 
-def _rows(path: Path, head: bytes, wanted: Sequence[str], columns: dict[str, str]) -> Any:
+def _read_rows(path: Path, head: bytes, wanted: Sequence[str], columns: dict[str, str]) -> Any:
     if not head.startswith(PARQUET_MAGIC):
-        return read_csv(path, wanted, {columns["station"]: "str", columns["time"]: "str"}, _separator(head))
+        return read_csv(path, wanted, {columns["station"]: "str", columns["time"]: "str"}, _guess_separator(head))
     return pd.read_parquet(path, columns=list(wanted)).astype({columns["station"]: "str"})
 
 
-def _times(values: Any, path: Path) -> Any:
+def _convert_times(values: Any, path: Path) -> Any:
     if pd.api.types.is_datetime64_any_dtype(values):
         return pd.to_datetime(values, utc=True).dt.tz_localize(None).astype("datetime64[ns]")
     return parse_times(values.astype(str), path)
 
 
-def _interval(times: Any, path: Path) -> np.timedelta64:
-    moments = np.unique(times.to_numpy())
-    if moments.size < 2:
-        raise ReadError(path, "holds one time only, so nothing says how long its intervals are")
-    return usual_step(moments)
+def _usual_interval(times: Any, path: Path) -> np.timedelta64:
+    """Return the most frequent difference of the times of a table, which does not state its interval."""
+    unique = np.unique(times.to_numpy())
+    if unique.size < 2:
+        raise ReadError(path, "holds one time only, so nothing states how long its intervals are")
+    return usual_step(unique)

@@ -67,7 +67,7 @@ def gauges(recent, at):
     rates = np.full((len(at), recent.sizes["time"]), 4.0)
     places = {"y": recent.y.values[at[:, 0]], "x": recent.x.values[at[:, 1]]}
     names = [f"g{k}" for k in range(len(at))]
-    return station_reports(rates, station=names, time=recent["time"].values, interval=5 * MINUTE, places=places)
+    return station_reports(rates, station=names, time=recent["time"].values, interval=5 * MINUTE, coords=places)
 
 
 def model(recent, rate):

@@ -60,7 +60,7 @@ def gauges(recent):
     rates = 2 * np.nan_to_num(recent.values[:, where[:, 0], where[:, 1]]).T
     places = {"x": recent.x.values[where[:, 1]], "y": recent.y.values[where[:, 0]]}
     names = [f"g{k}" for k in range(len(where))]
-    return station_reports(rates, station=names, time=recent["time"].values, interval=5 * MINUTE, places=places)
+    return station_reports(rates, station=names, time=recent["time"].values, interval=5 * MINUTE, coords=places)
 
 
 @pytest.fixture(scope="module")

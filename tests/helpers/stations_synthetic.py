@@ -31,7 +31,7 @@ def gauges_in(field, count: int = 40, seed: int = 1, step: int = 5, delay: int =
         station=[f"g{n}" for n in range(count)],
         time=field["time"].values + delay * MINUTE,
         interval=step * MINUTE,
-        places={"x": field["x"].values[columns], "y": field["y"].values[rows]},
+        coords={"x": field["x"].values[columns], "y": field["y"].values[rows]},
     )
 
 

@@ -46,7 +46,7 @@ def test_the_delay_is_kept_to_the_minute(minute, there):
 def test_at_most_so_many():
     nwp = runs([0, 1, 2, 3, 4, 5])
     assert kept(select_available_runs(nwp, "2020-01-02T06:10", HOUR)) == [5, 4, 3]
-    made = select_available_runs(nwp, "2020-01-02T06:10", HOUR, most=1)
+    made = select_available_runs(nwp, "2020-01-02T06:10", HOUR, max_runs=1)
     assert kept(made) == [5]
     assert made.attrs["left_out_runs"].count("the 1 newest are taken") == 4
 
@@ -62,4 +62,4 @@ def test_a_run_without_values_ahead_is_stale():
 def test_settings_that_make_no_sense_are_refused():
     for delay, most in ((-HOUR, 3), (HOUR, 0)):
         with pytest.raises(InputError, match="at least"):
-            select_available_runs(runs([0]), "2020-01-02T03", delay, most=most)
+            select_available_runs(runs([0]), "2020-01-02T03", delay, max_runs=most)

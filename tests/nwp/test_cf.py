@@ -87,7 +87,7 @@ def test_of_several_pressures_the_steering_one_is_taken(tmp_path):
     xr.Dataset(wind, axes).to_netcdf(tmp_path / "d.nc", engine="h5netcdf")
     nwp = open_nwp(tmp_path / "d.nc")
     assert (nwp.x_wind.values == 7).all()
-    assert nwp.y_wind.attrs["level"] == "700 hPa"
+    assert nwp.y_wind.attrs["vertical_level"] == "700 hPa"
     assert nwp.attrs["left_out"].count("700 hPa is taken") == 2
 
 

@@ -63,8 +63,8 @@ def test_arpege_files_of_several_variables_are_put_together(arpege):
         "relative_humidity",
     }
     assert dict(arpege.sizes) == {"reference_time": 1, "lead_time": 25, "y": 58, "x": 80}
-    assert arpege.x_wind.attrs["level"] == "10 m above ground"
-    assert arpege.air_temperature.attrs["level"] == "2 m above ground"
+    assert arpege.x_wind.attrs["vertical_level"] == "10 m above ground"
+    assert arpege.air_temperature.attrs["vertical_level"] == "2 m above ground"
     assert np.isnan(arpege.precipitation_rate.values[0, 0]).all()  # a sum needs an hour
     assert np.isfinite(arpege.precipitation_rate.values[0, 1:]).all()
     assert np.isfinite(arpege.x_wind.values).all()
@@ -186,7 +186,7 @@ def test_runs_and_levels_are_sorted_out(tmp_path):
                 message(path, np.full((3, 4), level / 100 + date % 10), **DEGREES, **keys)
     nwp = open_nwp(path)
     assert nwp.reference_time.values.astype("M8[h]").astype(str).tolist() == ["2020-01-01T06", "2020-01-02T06"]
-    assert nwp.x_wind.attrs["level"] == nwp.y_wind.attrs["level"] == "700 hPa"
+    assert nwp.x_wind.attrs["vertical_level"] == nwp.y_wind.attrs["vertical_level"] == "700 hPa"
     np.testing.assert_allclose(nwp.x_wind.values[:, 0, 0, 0], [8, 9], atol=1e-3)
     assert "wind at 500 hPa (700 hPa is taken)" in nwp.attrs["left_out"]
     assert "10 m above ground" in nwp.attrs["left_out"]

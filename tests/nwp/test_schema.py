@@ -26,7 +26,7 @@ def fields(**changes):
 
 
 def test_a_good_dataset_is_given_back_in_canonical_order():
-    nwp = fields(levels={"x_wind": "700 hPa"})
+    nwp = fields(vertical_levels={"x_wind": "700 hPa"})
     shuffled = nwp.transpose("x", "lead_time", "y", "reference_time").astype(np.float64, keep_attrs=True)
     checked = check_nwp(shuffled.assign(other=shuffled[RATE] * 2))
     assert set(checked.data_vars) == {RATE, "x_wind", "y_wind"}
@@ -35,7 +35,7 @@ def test_a_good_dataset_is_given_back_in_canonical_order():
         assert variable.dtype == np.float32
         assert variable.attrs["units"] == VARIABLES[name].units
         assert variable.attrs["grid_mapping"] == "spatial_ref"
-    assert checked.x_wind.attrs["level"] == "700 hPa"
+    assert checked.x_wind.attrs["vertical_level"] == "700 hPa"
     assert crs_of(checked).is_geographic
     assert checked.x.attrs["units"] == "degrees_east"
     assert checked.lead_time.attrs["standard_name"] == "forecast_period"
@@ -77,12 +77,12 @@ def test_shapes_that_do_not_fit_are_named():
 def test_it_comes_back_from_a_file(tmp_path):
     from hybridcast.nwp import open_nwp
 
-    nwp = fields(levels={"x_wind": "700 hPa", "y_wind": "700 hPa", RATE: "surface"})
+    nwp = fields(vertical_levels={"x_wind": "700 hPa", "y_wind": "700 hPa", RATE: "surface"})
     nwp.to_netcdf(tmp_path / "nwp.nc", engine="h5netcdf")
     again = open_nwp(tmp_path / "nwp.nc")
     for name in nwp.data_vars:
         np.testing.assert_array_equal(again[name].values, nwp[name].values)
-        assert again[name].attrs["level"] == nwp[name].attrs["level"]
+        assert again[name].attrs["vertical_level"] == nwp[name].attrs["vertical_level"]
     assert (again.reference_time == nwp.reference_time).all()
     assert (again.lead_time == nwp.lead_time).all()
     assert crs_of(again) == crs_of(nwp)

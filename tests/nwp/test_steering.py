@@ -26,7 +26,7 @@ def on_grid(field, winds, *, columns=None):
         y=field.y.values,
         x=field.x.values,
         crs="EPSG:3035",
-        levels={"x_wind": "700 hPa"},
+        vertical_levels={"x_wind": "700 hPa"},
     )
     return regrid_to_radar(nwp, field, field.time.values[-1:])
 
@@ -36,7 +36,7 @@ def test_the_newest_run_counts_and_it_is_a_motion():
     wind = steering_wind(on_grid(field, [5, 10]), field.time.values[-1])
     assert (wind.u == 10).all()
     assert (wind.v == -10).all()
-    assert wind.attrs["level"] == "700 hPa"
+    assert wind.attrs["vertical_level"] == "700 hPa"
     check_motion(wind, field)
 
 

@@ -72,7 +72,7 @@ def gauges(recent):
     rates = 2 * np.nan_to_num(recent.values[:, at[:, 0], at[:, 1]]).T
     places = {"x": recent.x.values[at[:, 1]], "y": recent.y.values[at[:, 0]]}
     names = [f"g{k}" for k in range(len(at))]
-    return station_reports(rates, station=names, time=recent["time"].values, interval=5 * MINUTE, places=places)
+    return station_reports(rates, station=names, time=recent["time"].values, interval=5 * MINUTE, coords=places)
 
 
 @pytest.fixture(scope="module")
@@ -308,7 +308,7 @@ def test_ten_thousand_stations(recent, hybrid):
         station=[f"s{k}" for k in range(10_000)],
         time=recent["time"].values[-1] - np.arange(11, -1, -1) * 10 * MINUTE,
         interval=10 * MINUTE,
-        places={"x": x, "y": y},
+        coords={"x": x, "y": y},
     )
     result = make(recent, hybrid, stations=reports)
     assert "stations" in result.attrs["sources_used"]

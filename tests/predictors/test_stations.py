@@ -26,7 +26,7 @@ def one(rates, at=(20, 20), interval=5, end=None, field=None):
         station=["A"],
         time=end - np.arange(rates.shape[1])[::-1] * interval * MINUTE,
         interval=interval * MINUTE,
-        places={"y": [at[0] * 2000.0], "x": [at[1] * 2000.0]},
+        coords={"y": [at[0] * 2000.0], "x": [at[1] * 2000.0]},
     )
 
 
@@ -155,7 +155,7 @@ def test_few_and_many_stations_fill_the_planes(count):
         station=[str(n) for n in range(count)],
         time=radar.time.values[-1] - np.arange(24)[::-1] * 5 * MINUTE,
         interval=5 * MINUTE,
-        places={"x": generator.uniform(0, 8e5, count), "y": generator.uniform(0, 8e5, count)},
+        coords={"x": generator.uniform(0, 8e5, count), "y": generator.uniform(0, 8e5, count)},
     )
     planes = compute_station_predictors(gauges, radar)
     assert np.isfinite(planes["station_rate"]).mean() > (0.99 if count > 1 else 0.0)

@@ -35,7 +35,7 @@ def test_a_simulated_bias_that_differs_from_place_to_place_shrinks(truth):
     settings = AdjustmentSettings()
     field, report = adjust_radar(biased, gauges_in(truth, count=100), settings=settings)
     assert error(field, truth) < 0.6 * error(biased, truth)
-    assert report.lowest < report.mean_field_bias < report.highest
+    assert report.min_factor < report.mean_field_bias < report.max_factor
     asked = np.log(1 / factor)
     given = np.log(field.values[0] / biased.values[0])
     assert np.corrcoef(asked.ravel(), given.ravel())[0, 1] > 0.8
@@ -48,7 +48,7 @@ def test_what_few_gauges_tell_of_places_is_believed_little(truth):
         gauges = gauges_in(wet, count=count)
         gauges["precipitation_rate"][::2] *= 2  # every second gauge says twice as much as the radar
         _, report = adjust_radar(wet, gauges)
-        spreads.append(np.log(report.highest / report.lowest))
+        spreads.append(np.log(report.max_factor / report.min_factor))
     assert spreads == sorted(spreads)
     assert spreads[0] < 0.25 * np.log(2)
 
@@ -63,9 +63,9 @@ def test_few_pairs_are_believed_little(truth):
 
 def test_factors_are_capped(truth):
     _, report = adjust_radar(truth * np.float32(0.05), gauges_in(truth, count=50))
-    assert report.highest <= 4.0 + 1e-5
+    assert report.max_factor <= 4.0 + 1e-5
     _, report = adjust_radar(truth * np.float32(20), gauges_in(truth, count=50))
-    assert report.lowest >= 0.25 - 1e-5
+    assert report.min_factor >= 0.25 - 1e-5
 
 
 def test_far_from_gauges_only_the_mean_field_bias_is_left(truth):
@@ -115,7 +115,7 @@ def test_nothing_after_the_last_frame_is_used(truth):
         station=["A"],
         time=half.time.values[-1] + np.array([-5, 10]) * MINUTE,  # the second ends later, but began before
         interval=15 * MINUTE,
-        places={"x": [6e4], "y": [6e4]},
+        coords={"x": [6e4], "y": [6e4]},
     )
     other = quarters.copy(deep=True)
     other.precipitation_rate[:, 1] = 50.0
@@ -140,7 +140,7 @@ def test_ten_thousand_gauges():
         station=[str(n) for n in range(10_000)],
         time=times,
         interval=5 * MINUTE,
-        places={"x": generator.uniform(0, 8e5, 10_000), "y": generator.uniform(0, 8e5, 10_000)},
+        coords={"x": generator.uniform(0, 8e5, 10_000), "y": generator.uniform(0, 8e5, 10_000)},
     )
     assert adjust_radar(radar, gauges)[1].pairs > 5000
 

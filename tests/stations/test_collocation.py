@@ -15,7 +15,7 @@ def at(latitude, longitude):
         station=[str(n) for n in range(len(latitude))],
         time=[np.datetime64("2020-01-01")],
         interval=5 * MINUTE,
-        places={"latitude": latitude, "longitude": longitude},
+        coords={"latitude": latitude, "longitude": longitude},
     )
 
 
@@ -69,7 +69,7 @@ def test_steps_that_do_not_fit_are_shared_out_by_time(rain):
         station=["g0", "g1", "g2"],
         time=rain.time.values[0] + np.array([1, 7]) * MINUTE,
         interval=6 * MINUTE,
-        places={"x": gauges.x.values, "y": gauges.y.values},
+        coords={"x": gauges.x.values, "y": gauges.y.values},
     )
     first, second, third = gauges.precipitation_rate.values[:, :3].T
     expected = np.stack([(5 * first + second) / 6, (4 * second + 2 * third) / 6], axis=1)

@@ -14,7 +14,7 @@ def reports(rates, interval=1, names=("A",), first=None, **others):
     times = START + np.arange(1, np.shape(rates)[1] + 1) * interval * MINUTE + (0 if first is None else first) * MINUTE
     places = {"latitude": np.arange(len(names)) + 50.0, "longitude": np.full(len(names), 8.0)}
     return station_reports(
-        rates, station=list(names), time=times, interval=interval * MINUTE, places=places, others=others
+        rates, station=list(names), time=times, interval=interval * MINUTE, coords=places, other_variables=others
     )
 
 
@@ -29,13 +29,13 @@ def test_a_step_with_a_missing_part_is_unknown_unless_a_share_is_enough():
     rates = np.ones((1, 30))
     rates[0, 3:5] = np.nan
     assert np.isnan(resample_reports(reports(rates), 15 * MINUTE).precipitation_rate.values).tolist() == [[True, False]]
-    assert resample_reports(reports(rates), 15 * MINUTE, least_share=0.8).precipitation_rate.values.tolist() == [
+    assert resample_reports(reports(rates), 15 * MINUTE, min_fraction=0.8).precipitation_rate.values.tolist() == [
         [1.0, 1.0]
     ]
 
 
 def test_a_step_may_end_with_the_last_report():
-    made = resample_reports(reports([np.arange(32.0)]), 15 * MINUTE, ending=START + 32 * MINUTE)
+    made = resample_reports(reports([np.arange(32.0)]), 15 * MINUTE, end=START + 32 * MINUTE)
     assert made.time.values[-1] == START + 32 * MINUTE
     assert made.precipitation_rate.values[0, 1:].tolist() == [9.0, 24.0]
     assert np.isnan(made.precipitation_rate.values[0, 0])
@@ -55,7 +55,7 @@ def test_a_step_that_is_no_multiple_is_refused():
 def test_joins_networks_onto_the_longest_interval():
     made = merge_reports([reports(np.full((1, 30), 3.0)), reports([[5.0, 6.0]], 15, names=("B",))])
     assert made.precipitation_rate.values.tolist() == [[3.0, 3.0], [5.0, 6.0]]
-    assert made.attrs["joined_intervals_minutes"] == [1.0, 15.0]
+    assert made.attrs["merged_intervals_minutes"] == [1.0, 15.0]
     assert made.latitude.values.tolist() == [50.0, 50.0]
 
 
@@ -73,7 +73,7 @@ def test_intervals_that_end_at_other_times_do_not_go_together():
 def test_places_of_different_kinds_do_not_go_together():
     metres = reports([[1.0, 2.0]], names=("B",)).drop_vars(["latitude", "longitude"])
     metres = metres.assign_coords(x=("station", [0.0]), y=("station", [0.0]))
-    with pytest.raises(InputError, match="places of one kind"):
+    with pytest.raises(InputError, match="coordinates of one kind"):
         merge_reports([reports([[1.0, 2.0]]), metres])
 
 

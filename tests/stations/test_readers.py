@@ -60,7 +60,7 @@ def test_openmrg_says_steps_and_openrainer_heights(real):
 def test_city_and_smhi_join_on_a_quarter_of_an_hour_and_both_are_ends(real):
     made = open_stations([*real(CITY_27), *real(SMHI_27)])
     assert made.sizes["station"] == 11
-    assert made.attrs["joined_intervals_minutes"] == [1.0, 15.0]
+    assert made.attrs["merged_intervals_minutes"] == [1.0, 15.0]
     smhi = made.precipitation_rate.sel(station="SMHI").values
     near = made.precipitation_rate.sel(station=["Drakeg", "Lbom"]).mean("station").values
     both = np.isfinite(smhi) & np.isfinite(near)

@@ -16,13 +16,13 @@ def reports(rates=((0.0, 6.0, np.nan),), **changes):
         "station": ["A"],
         "time": TIMES,
         "interval": 5 * MINUTE,
-        "places": {"latitude": [57.7], "longitude": [12.0]},
+        "coords": {"latitude": [57.7], "longitude": [12.0]},
     }
     return station_reports(rates, **{**given, **changes})
 
 
 def test_a_dataset_by_cf():
-    made = reports(others={"air_temperature": [[280.0, 281.0, 282.0]]})
+    made = reports(other_variables={"air_temperature": [[280.0, 281.0, 282.0]]})
     assert made.precipitation_rate.dtype == np.float32
     assert made.attrs["featureType"] == "timeSeries"
     assert made.station.attrs["cf_role"] == "timeseries_id"
@@ -32,7 +32,7 @@ def test_a_dataset_by_cf():
 
 
 def test_impossible_values_are_nan_and_counted():
-    made = reports([[-999.0, 3000.0, 1.0]], others={"air_temperature": [[9.0, 280.0, 999.0]]})
+    made = reports([[-999.0, 3000.0, 1.0]], other_variables={"air_temperature": [[9.0, 280.0, 999.0]]})
     np.testing.assert_array_equal(made.precipitation_rate.values, np.float32([[np.nan, np.nan, 1.0]]))
     assert made.attrs["impossible_values"] == "precipitation_rate: 2, air_temperature: 2"
 
@@ -40,11 +40,11 @@ def test_impossible_values_are_nan_and_counted():
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"station": ["A", "A"], "places": {"x": [0, 1], "y": [0, 1]}}, "comes 2 times"),
+        ({"station": ["A", "A"], "coords": {"x": [0, 1], "y": [0, 1]}}, "comes 2 times"),
         ({"interval": 10 * MINUTE}, "intervals do not overlap"),
         ({"time": TIMES[::-1]}, "times are in order"),
-        ({"places": {"altitude": [3.0]}}, "latitude and longitude, or x and y"),
-        ({"places": {"latitude": [5770.0], "longitude": [12.0]}}, "in degrees"),
+        ({"coords": {"altitude": [3.0]}}, "latitude and longitude, or x and y"),
+        ({"coords": {"latitude": [5770.0], "longitude": [12.0]}}, "in degrees"),
         ({"time": ["yesterday", "today", "now"]}, "datetime64"),
     ],
 )
@@ -66,7 +66,7 @@ def test_refuses_a_dataset_without_units_interval_or_with_codes():
         check_stations(made.precipitation_rate)
 
 
-def test_known_at_leaves_out_what_has_not_ended_or_not_arrived():
+def test_available_reports_leave_out_what_has_not_ended_or_not_arrived():
     made = reports()
     assert select_available_reports(made, TIMES[1]).sizes["time"] == 2
     assert select_available_reports(made, TIMES[1] - MINUTE).sizes["time"] == 1
