@@ -33,6 +33,28 @@ def real():
 
 
 @pytest.fixture(scope="session")
+def eight_days(real):
+    """Return radar and gauges of Gothenburg, eight days of July 2015."""
+    from hybridcast.radar import open_radar
+    from hybridcast.stations import open_stations
+
+    gauges = [
+        *real("openmrg/8d_20150722/openmrg_municp_gauge_8d.nc"),
+        *real("openmrg/8d_20150722/openmrg_smhi_gauge_8d.nc"),
+    ]
+    return open_radar(real("openmrg/8d_20150722/openmrg_rad_8d.nc")).load(), open_stations(gauges)
+
+
+@pytest.fixture(scope="session")
+def openrainer(real):
+    """Return radar and gauges of Emilia-Romagna, two and a half hours of September 2022."""
+    from hybridcast.radar import open_radar
+    from hybridcast.stations import open_stations
+
+    return open_radar(real("openrainer/openrainer_RAD.nc")).load(), open_stations(real("openrainer/openrainer_AWS.nc"))
+
+
+@pytest.fixture(scope="session")
 def small_training():
     """Return the settings of a training that takes a few seconds, without a network."""
     from hybridcast.learned.boosting import BoostingSettings
