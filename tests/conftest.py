@@ -1,4 +1,4 @@
-"""What the tests share: where the real files are, and a skip that names the one that is missing."""
+"""Fixtures that several folders of tests share, and the markers of tests by their folder or file."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ if REAL_DATA.is_dir():
     os.environ["HYBRIDCAST_DATA_MIRROR"] = str(REAL_DATA)  # what tests fetch is taken from there too
 
 
+
+
 @pytest.fixture(scope="session")
 def real():
-    """Give a function from a path or glob below the real data to the sorted list of files there."""
+    """Return a function from a path or glob below the real data to the sorted list of files; it skips if none exist."""
 
     def find(pattern: str) -> list[Path]:
         files = sorted(REAL_DATA.glob(pattern))
@@ -102,7 +104,7 @@ def with_network(small_model):
 
 @pytest.fixture
 def set_threads(monkeypatch):
-    """Give `parallel.set_threads`, with small fields split among threads too; the number is put back after."""
+    """Return `parallel.set_threads`, with small fields split among threads too; the number is restored afterwards."""
     from hybridcast_kernels import parallel
 
     before = parallel.threads()
@@ -113,7 +115,7 @@ def set_threads(monkeypatch):
 
 @pytest.fixture
 def run(monkeypatch, capsys):
-    """Run the command line in this process; give exit status, output and errors."""
+    """Return a function that runs the command line in this process and returns exit status, output and errors."""
     from rich.console import Console
 
     from hybridcast.cli.app import main

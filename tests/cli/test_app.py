@@ -138,7 +138,7 @@ def bad_inputs(folder: Path) -> dict[str, tuple[list[object], str]]:
         "a folder that does not exist": (["forecast", good, "-o", other_place], "Create"),
         "an output that is no NetCDF": (["forecast", good, "-o", folder / "f.xlsx"], ".nc"),
         "a folder as output": (["forecast", good, "-o", "."], "Write forecast.nc"),
-        "a lead time without a unit": (["forecast", good, "--lead-time", "120"], "it has a unit"),
+        "a lead time without a unit": (["forecast", good, "--lead-time", "120"], "it is a duration with a unit"),
         "an unknown data set": (["fetch", "fmi-20170508"], "fmi-20170509"),
     }
 
