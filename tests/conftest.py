@@ -19,8 +19,6 @@ if REAL_DATA.is_dir():
     os.environ["HYBRIDCAST_DATA_MIRROR"] = str(REAL_DATA)  # what tests fetch is taken from there too
 
 
-
-
 @pytest.fixture(scope="session")
 def real():
     """Return a function from a path or glob below the real data to the sorted list of files; it skips if none exist."""
