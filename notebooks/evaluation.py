@@ -99,8 +99,8 @@ def support(found: dict[str, Any]) -> str:
 def text_of(found: dict[str, Any], steps: dict[str, Any] | None) -> str:
     """Write all that the README shows."""
     lines = [
-        f"At 30 / 60 / 90 / 120 min; mean over events, on the points known to all; {support(found)}. Equal area: as "
-        "many wet points in every frame as the advection has. FSS at 1 mm/h.",
+        f"At 30 / 60 / 90 / 120 min; mean over events, on the points known to all nowcasters; {support(found)}. "
+        "Equal area: every frame has as many wet points as that of advection. FSS at 1 mm/h.",
         "",
         *short_table(found, SHOWN),
         "",

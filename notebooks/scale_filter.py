@@ -196,7 +196,7 @@ def short_text(result: dict) -> str:
     processor, wall = (speed[f"ours is faster by, {what}"] for what in ("processor", "wall"))
     told = (
         f"{speed['leads']} lead times on {speed['grid'][0]} x {speed['grid'][1]}, the scale filter with its motion "
-        f"against pysteps' S-PROG without one: {processor:g} times faster in processor time, {wall:g} by the clock."
+        f"against pysteps' S-PROG without one: {processor:g} times faster in processor time, {wall:g} in wall time."
     )
     title = f"At 30 / 60 / 90 / 120 min; {about}"
     return table(title, rows).strip() + "\n\n" + told

@@ -433,11 +433,15 @@ def _processor() -> str:
 
 def markdown(result: dict[str, Any]) -> str:
     """Write the comparisons as one table, the growth as another, and what they were measured on."""
-    lines = ["| what | how | ms | ours is faster by | peak MB |", "|---|---|---|---|---|"]
+    lines = ["| comparison | method | ms | time relative to hybridcast | peak MB |", "|---|---|---|---|---|"]
     rows = [row for name in ("motion", "advection", "forecasts") for row in result[name]]
     lines += [f"| {r['what']} | {r['how']} | {r['ms']:.1f} | {r['ours is faster by']} | {r['peak MB']} |" for r in rows]
-    lines += ["", "How our time grows (one thread or all, same field where not said otherwise):", ""]
-    lines += ["| | how | ms | ns per cell |", "|---|---|---|---|"]
+    lines += [
+        "",
+        "Growth of the run time of hybridcast (on one thread or all, with the same field unless stated otherwise):",
+        "",
+    ]
+    lines += ["| | method | ms | ns per cell |", "|---|---|---|---|"]
     lines += [f"| {r['what']} | {r['how']} | {r['ms']:.1f} | {r['ns per cell']} |" for r in result["growth"]]
     lines += [f"| {r['what']} | {r['how']} | {r['ms']:.1f} | |" for r in result["first_call"]]
     info = result["about"]
@@ -448,8 +452,9 @@ def markdown(result: dict[str, Any]) -> str:
     ratios = [f"{r['peak MB / output MB']}" for r in rows if r.get("peak MB / output MB") is not None]
     lines += [
         "",
-        f"Copying runs at {info['copy GB/s']} GB/s here; of that limit ours reach: {', '.join(shares)}. Peak memory "
-        f"(growth in one run) of a forecast over its output: {', '.join(ratios) or 'not known here'}. Largest "
+        f"Memory is copied at {info['copy GB/s']} GB/s; hybridcast reaches these fractions of that limit: "
+        f"{', '.join(shares)}. Peak memory of a forecast (growth in one run) divided by the size of its output: "
+        f"{', '.join(ratios) or 'unknown'}. Largest "
         f"difference of the advected fields from pysteps': {difference:.1e} mm/h. {info['date']}, {info['machine']}, "
         f"{info['threads']} threads, load {info['load']}, medians of up to {info['size']['repeats']}; "
         + ", ".join(f"{name} {version}" for name, version in info["versions"].items())

@@ -85,7 +85,7 @@ def test_the_table_is_made_of_all_that_is_measured(speed):
     assert "| motion, 3 frames of 4 x 5 | dense flow | 1.0 | 1.0 | 3 |" in text
     assert "motion, 3 frames 25.0%" in text
     assert "| first call, cold | motion | 9000.0 | |" in text
-    assert "over its output: 1.5" in text
+    assert "divided by the size of its output: 1.5" in text
 
 
 def test_tiled_fields_go_on_without_a_seam(speed, radar):

@@ -248,7 +248,7 @@ def gauge_lines(found: Mapping[str, Any]) -> list[str]:
     leads = " / ".join(f"{minutes:g}" for minutes in found["lead_times_min"])
     lines = [
         f"Gauges held out ({found['folds']} folds), at {leads} min (0: the radar itself); mean over days. On the grid "
-        "the raw radar is the truth, which adjusting moves away from.",
+        "the unadjusted radar is the reference, from which the adjustment deviates by design.",
         "",
     ]
     for name, one in found["sets"].items():
@@ -260,7 +260,7 @@ def gauge_lines(found: Mapping[str, Any]) -> list[str]:
         ]
     return [
         *lines,
-        "All of them together.",
+        "All data sets together.",
         "",
         *_table(found["together"]),
     ]

@@ -201,7 +201,7 @@ def pseudo_lines(found: Mapping[str, Any]) -> list[str]:
         lines += [
             f"Pseudo-NWP, {quality}: {SCORE}, at {leads} min; mean over {len(one['support'])} events, {by_lead} cases.",
             "",
-            "| | all points | with a source in the radar | FSS 20 km, all | Brier 1, all |",
+            "| | all points | points with known radar air | FSS 20 km, all | Brier 1, all |",
             "|---|---|---|---|---|",
         ]
         for model in one["nowcasters"]:
