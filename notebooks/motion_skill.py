@@ -23,7 +23,7 @@ from hybridcast.motion.estimate import DIS, DenseFlow, MotionMethod
 from hybridcast.nowcasters.base import forecast_dataset
 from hybridcast.nowcasters.pysteps import PystepsMotion
 from hybridcast.verification.scores import correlation, csi, frequency_bias
-from hybridcast.verification.statistics import sums_of
+from hybridcast.verification.statistics import compute_statistics
 
 README = Path(__file__).parent.parent / "README.md"
 EVENTS = (
@@ -67,7 +67,9 @@ def score_case(radar: xr.DataArray, issue: np.datetime64) -> dict[str, xr.Datase
         made[method.name] = forecast_dataset(moved.sel(lead_time=LEADS).values, recent, LEADS)
     known = np.logical_and.reduce([result["precipitation_rate"].notnull().values for result in made.values()])
     valid = xr.DataArray(known, dims=("lead_time", "y", "x"))
-    return {name: sums_of(result, radar, thresholds=THRESHOLDS, valid=valid) for name, result in made.items()}
+    return {
+        name: compute_statistics(result, radar, thresholds=THRESHOLDS, valid=valid) for name, result in made.items()
+    }
 
 
 def scores_of(sums: xr.Dataset) -> dict[str, list[float]]:

@@ -23,7 +23,7 @@ from hybridcast.datasets.events import Event, issue_times, load_event_radar, loa
 from hybridcast.datasets.pseudo_nwp import PERFECT, PRESETS, PseudoNwpSettings, simulate_pseudo_nwp
 from hybridcast.errors import FetchError
 from hybridcast.verification.scores import csi, fractions_skill_score, frequency_bias
-from hybridcast.verification.statistics import sums_of
+from hybridcast.verification.statistics import compute_statistics
 
 THRESHOLDS = (0.1, 1.0, 5.0)
 SCALES = (2.0, 10.0, 20.0, 50.0, 100.0, 200.0)
@@ -52,8 +52,8 @@ def score_case(
         hourly = one_run(simulate_pseudo_nwp(radar, run, HOURLY, quality, seed=seed)).isel(lead_time=slice(1, None))
         quarters = one_run(simulate_pseudo_nwp(radar, run, QUARTERS, quality, seed=seed))
         quarters = quarters.sel(lead_time=[np.timedelta64(minutes, "m") for minutes in SHOWN])
-        made[f"{name}, hourly"] = sums_of(hourly, observed, thresholds=THRESHOLDS, scales=SCALES)
-        made[f"{name}, frames"] = sums_of(quarters, radar, thresholds=THRESHOLDS, scales=SCALES)
+        made[f"{name}, hourly"] = compute_statistics(hourly, observed, thresholds=THRESHOLDS, scales=SCALES)
+        made[f"{name}, frames"] = compute_statistics(quarters, radar, thresholds=THRESHOLDS, scales=SCALES)
     return made
 
 

@@ -32,7 +32,7 @@ from hybridcast.motion.estimate import DenseFlow
 from hybridcast.nowcasters.base import Nowcaster
 from hybridcast.nowcasters.pysteps import PystepsMotion, SProg
 from hybridcast.verification.scores import correlation, csi, frequency_bias, mean_absolute_error
-from hybridcast.verification.statistics import THRESHOLDS, sums_of
+from hybridcast.verification.statistics import THRESHOLDS, compute_statistics
 from hybridcast_kernels.parallel import threads
 
 README = Path(__file__).parent.parent / "README.md"
@@ -89,7 +89,9 @@ def score_case(
     seen = np.where(known, radar.reindex(time=issue + LEADS).values, np.nan)
     advected = made["advection"]["precipitation_rate"].values
     return {
-        name: with_same_area(sums_of(result, radar, valid=valid), result["precipitation_rate"].values, advected, seen)
+        name: with_same_area(
+            compute_statistics(result, radar, valid=valid), result["precipitation_rate"].values, advected, seen
+        )
         for name, result in made.items()
     }
 

@@ -18,7 +18,7 @@ from hybridcast.forecasting import lead_times_of, save_forecast
 from hybridcast.nowcasters.base import Advection, Persistence
 from hybridcast.radar import open_radar
 from hybridcast.verification import scores
-from hybridcast.verification.statistics import sums_of
+from hybridcast.verification.statistics import compute_statistics
 
 MINUTE = np.timedelta64(1, "m")
 SHAPE = (64, 72)
@@ -413,7 +413,9 @@ def test_advection_beats_persistence_on_moving_rain(motion):
     sums = {}
     for model in (Advection(), Persistence()):
         result = forecast(rain, issue_time=issue, lead_time="1h", nowcaster=model)
-        sums[model.name] = sums_of(result, rain, valid=result.precipitation_rate.notnull()).isel(lead_time=[5, 11])
+        sums[model.name] = compute_statistics(result, rain, valid=result.precipitation_rate.notnull()).isel(
+            lead_time=[5, 11]
+        )
     ours, theirs = sums.values()
     assert (scores.mean_absolute_error(ours) < 0.35 * scores.mean_absolute_error(theirs)).all()
     assert (scores.correlation(ours) > 0.9).all()
@@ -432,7 +434,7 @@ def test_advection_beats_persistence_on_real_rain(real):
         forecast(rain, issue_time=issue, lead_time="30min", nowcaster=model) for model in (Advection(), Persistence())
     ]
     valid = results[0].precipitation_rate.notnull() & results[1].precipitation_rate.notnull()
-    sums = [sums_of(result, rain, valid=valid).isel(lead_time=5) for result in results]
+    sums = [compute_statistics(result, rain, valid=valid).isel(lead_time=5) for result in results]
     assert sums[0]["count"] == sums[1]["count"] > 100_000
     ours, theirs = (float(scores.correlation(s)) for s in sums)
     assert ours > theirs + 0.1

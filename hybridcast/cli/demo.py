@@ -19,7 +19,7 @@ from hybridcast.nowcasters.base import Advection, Nowcaster, Persistence
 from hybridcast.plots import animate_forecast
 from hybridcast.radar import open_radar
 from hybridcast.verification.scores import correlation, csi, mean_absolute_error
-from hybridcast.verification.statistics import sums_of
+from hybridcast.verification.statistics import compute_statistics
 
 DATASET = "pycomlink-dwd-2018"
 SHOWN = np.array([30, 60, 90, 120]) * np.timedelta64(1, "m")
@@ -66,7 +66,7 @@ def _forecast_and_score(radar: xr.DataArray, source: str, folder: Path, cases: i
         known = np.logical_and.reduce([result[NAME].notnull() for result in made.values()])
         valid = xr.DataArray(known, dims=("lead_time", "y", "x"))
         for name, result in made.items():
-            sums = sums_of(result, window, thresholds=(WET, 1.0), valid=valid)
+            sums = compute_statistics(result, window, thresholds=(WET, 1.0), valid=valid)
             totals[name] = totals[name] + sums if name in totals else sums
         if number == 0:
             stormiest_result = made[nowcasters[0].name]

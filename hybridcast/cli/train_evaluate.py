@@ -70,7 +70,7 @@ def evaluate(
     from hybridcast.registry import LEARNED, NOT_BY_DEFAULT, compared, learned
     from hybridcast.verification.evaluation import EvaluationSettings
     from hybridcast.verification.evaluation import evaluate as run
-    from hybridcast.verification.tables import markdown, summary
+    from hybridcast.verification.tables import format_markdown, summarize
 
     check_suffix(output, {".json"}, "--output")
     if sources:
@@ -101,12 +101,12 @@ def evaluate(
         chosen,
         make_nowcasters,
         work=work,
-        settings=EvaluationSettings(cases=cases),
+        settings=EvaluationSettings(max_cases=cases),
         workers=workers,
         progress=_say_case,
     )
-    found = summary(sums, baseline=baseline)
-    _write(found, markdown(found), output)
+    found = summarize(sums, baseline=baseline)
+    _write(found, format_markdown(found), output)
     _report_evaluation(found, output)
 
 

@@ -19,9 +19,9 @@ from hybridcast.core.files import written_whole
 from hybridcast.forecasting import HISTORY, forecast
 from hybridcast.nightly.config import RegionSettings, nowcasters_of
 from hybridcast.nowcasters.base import Nowcaster
-from hybridcast.verification.cases import read_sums, sums_of_nowcasters, write_sums
-from hybridcast.verification.hours import over_hours
-from hybridcast.verification.statistics import ENSEMBLE, PROBABILITY, SCALES, THRESHOLDS, common_mask
+from hybridcast.verification.comparison import compute_nowcaster_statistics, read_statistics, write_statistics
+from hybridcast.verification.hours import average_over_hours
+from hybridcast.verification.statistics import ENSEMBLE, FSS_SCALES, PROBABILITY, THRESHOLDS, common_mask
 
 #: What stands before the names of sums over hours, and what their lead times are called, in the file of a case.
 _HOURS, _HOUR = "hours_", "hour"
@@ -67,7 +67,7 @@ def run_case(case: Case) -> CaseDone:
         forecasts[name] = forecast_of(case, nowcaster, radar)
         seconds[name] = time.perf_counter() - started
     started = time.perf_counter()
-    write_sums(case_sums(case.region, forecasts, radar), case.path)
+    write_statistics(case_sums(case.region, forecasts, radar), case.path)
     seconds["sums"] = time.perf_counter() - started
     return CaseDone(case.issue_time, seconds, peak_memory())
 
@@ -91,20 +91,24 @@ def forecast_of(case: Case, nowcaster: Nowcaster, radar: xr.DataArray) -> xr.Dat
 def case_sums(region: RegionSettings, forecasts: dict[str, xr.Dataset], radar: xr.DataArray) -> xr.Dataset:
     """Sum up over the points known to all nowcasters and the radar; rain over whole hours under names of their own."""
     valid = common_mask(forecasts.values(), radar)
-    sums = sums_of_nowcasters(forecasts, radar, valid=valid, thresholds=THRESHOLDS, scales=SCALES, spectra=True)
+    sums = compute_nowcaster_statistics(
+        forecasts, radar, valid=valid, thresholds=THRESHOLDS, scales=FSS_SCALES, spectra=True
+    )
     if not region.has_hours:
         return sums
-    hourly = {name: over_hours(found, radar) for name, found in forecasts.items()}
+    hourly = {name: average_over_hours(found, radar) for name, found in forecasts.items()}
     seen = next(iter(hourly.values()))[1]
     of_hours = {name: found for name, (found, _) in hourly.items()}
     valid = common_mask(of_hours.values(), seen)
-    made = sums_of_nowcasters(of_hours, seen, valid=valid, thresholds=THRESHOLDS, scales=SCALES, spectra=True)
+    made = compute_nowcaster_statistics(
+        of_hours, seen, valid=valid, thresholds=THRESHOLDS, scales=FSS_SCALES, spectra=True
+    )
     return sums.merge(made.rename({name: f"{_HOURS}{name}" for name in made.data_vars} | {"lead_time": _HOUR}))
 
 
 def read_case(path: Path) -> tuple[xr.Dataset, xr.Dataset | None]:
     """Read the sums of a case: of frames, and of whole hours if there are any."""
-    both = read_sums(path)
+    both = read_statistics(path)
     names = [str(name) for name in both.data_vars if str(name).startswith(_HOURS)]
     sums = both.drop_vars([*names, *([_HOUR] if names else [])])
     if not names:

@@ -25,11 +25,9 @@ from hybridcast.nowcasters.base import Nowcaster
 from hybridcast.radar import formats
 from hybridcast.registry import LEARNED, compared, learned
 from hybridcast.settings import from_table, read_toml
-from hybridcast.verification.cases import FALLBACK, REFERENCE, complete
-from hybridcast.verification.statistics import SCALES, THRESHOLDS
+from hybridcast.verification.comparison import FALLBACK, REFERENCE, add_references
+from hybridcast.verification.statistics import FSS_SCALES, STATISTICS_VERSION, THRESHOLDS
 
-#: Raised when other sums are made: days of before are done again when they are asked for.
-SUMS = 1
 #: The name of the configuration that comes with the package.
 SHIPPED = "shipped"
 #: As often as this at most, and lead times no closer.
@@ -130,7 +128,7 @@ class RegionSettings:
         place = (self.x, self.y, self.spacing)
         times = (self.every, self.first, self.last, self.lead_time, self.step)
         nowcasters = nowcasters_of(self)
-        return digest(SUMS, THRESHOLDS, SCALES, place, times, list(nowcasters), *nowcasters.values())
+        return digest(STATISTICS_VERSION, THRESHOLDS, FSS_SCALES, place, times, list(nowcasters), *nowcasters.values())
 
 
 @dataclass(frozen=True)
@@ -212,7 +210,7 @@ def nowcasters_of(region: RegionSettings) -> dict[str, Nowcaster]:
     known: dict[str, Callable[[], Nowcaster]] = compared()
     names = region.all_nowcasters
     made = {name: learned(name, region.model) if name in LEARNED else known[name]() for name in names}
-    every = complete(made)
+    every = add_references(made)
     return {name: every[name] for name in names}
 
 

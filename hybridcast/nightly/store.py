@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 import hybridcast
 from hybridcast.core.field import GRID_MAPPING, NAME
 from hybridcast.nightly.records import RegionNight, State, WorstCase
-from hybridcast.verification.statistics import BINS
+from hybridcast.verification.statistics import PROBABILITY_BINS
 
 #: Raised when tables change.
 SCHEMA = 2
@@ -318,8 +318,8 @@ def placed(rows: pd.DataFrame, dims: tuple[str, ...]) -> xr.Dataset:
         column = column.astype(str).astype(object) if dim in {"region", "date", "nowcaster"} else column
         labels, place = np.unique(column, return_inverse=True)
         if dim == "probability_bin":
-            labels = np.linspace(0, 1, BINS).round(6)
-            place = np.rint(column * (BINS - 1)).astype(np.intp)
+            labels = np.linspace(0, 1, PROBABILITY_BINS).round(6)
+            place = np.rint(column * (PROBABILITY_BINS - 1)).astype(np.intp)
         coords[dim] = labels
         places.append(place)
     shape = tuple(len(labels) for labels in coords.values())

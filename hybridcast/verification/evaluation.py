@@ -1,21 +1,21 @@
 """Evaluation: many nowcasters over the cases of many events, all scored on the same points.
 
-Each forecast and the sums of each case are files in a work folder, written whole or not at all. So a run that was
-killed goes on where it was, and one more nowcaster costs its own forecasts and the sums only::
+Each forecast and the statistics of each case are files in a work folder, which appear only when they are complete. So a
+run that was killed continues where it stopped, and one more nowcaster costs only its own forecasts and the statistics::
 
-    work/cases/EVENT.json                    issue times
-    work/forecasts/NOWCASTER/EVENT/TIME.nc   one forecast
-    work/sums/COMPARISON/EVENT/TIME.nc       sums of all nowcasters compared, by area and nowcaster
+    work/cases/EVENT.json                        issue times
+    work/forecasts/NOWCASTER/EVENT/TIME.nc       one forecast
+    work/statistics/COMPARISON/EVENT/TIME.nc     statistics of one case, by area and nowcaster
 
-A file says what it was made for (radar, grid, lead times, nowcaster with its settings) and is made anew where that has
-changed. Changes of the code itself are not seen: delete the folder of that nowcaster then. Two runs may share a work
-folder: they may do the same twice, but do not harm each other.
+A file states what it was made for (radar, grid, lead times, nowcaster with its settings) and is made again if that has
+changed. Changes of the code are not noticed: delete the folder of that nowcaster then. Two runs may share a work
+folder: they may do the same work twice, but do not harm each other.
 
-Scores are over two areas. **source**: the points known to all nowcasters compared; the plain advection knows a point
-where the air there comes from what the radar saw. **all**: every point that the radar saw then and that the plain
-advection or, where it has no source, persistence knows; a nowcaster that leaves such a point unknown is judged with
-that value there, and `own_count` says how many points it filled itself. So nobody wins by silence, and one that knows
-better than persistence what comes from outside is rewarded.
+Scores are over two areas. **source**: the points known to all nowcasters; the plain advection knows a point if the air
+there comes from within radar coverage. **all**: every observed point that the plain advection or, where it has no
+source, persistence knows; a nowcaster that leaves such a point unknown is judged with that value there, and `own_count`
+is the number of points that it filled itself. So leaving points unknown cannot improve a score, and a nowcaster that
+forecasts rain from outside the radar better than persistence does is rewarded.
 """
 
 from __future__ import annotations
@@ -31,53 +31,64 @@ from typing import Any
 import dask
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from hybridcast.core.field import NAME, iso_time
 from hybridcast.core.files import digest, word, written_whole
 from hybridcast.core.parallel import Done, Workers
+from hybridcast.core.types import Array
 from hybridcast.datasets.events import SPACING, Event, issue_times, load_event_radar
 from hybridcast.errors import InputError
 from hybridcast.forecasting import forecast, save_forecast
 from hybridcast.nowcasters.base import Nowcaster
-from hybridcast.verification.cases import FALLBACK, REFERENCE, complete, read_sums, sums_of_nowcasters, write_sums
+from hybridcast.verification.comparison import (
+    FALLBACK,
+    REFERENCE,
+    add_references,
+    compute_nowcaster_statistics,
+    read_statistics,
+    write_statistics,
+)
 from hybridcast.verification.statistics import (
     ENSEMBLE,
+    FSS_SCALES,
     PROBABILITY,
-    SCALES,
+    STATISTICS_VERSION,
     THRESHOLDS,
     common_mask,
-    exceedance,
+    exceedance_fraction,
 )
 
 NowcasterFactory = Callable[[Event], Mapping[str, Nowcaster]]
-"""From an event to what is compared on it, by name; a learned nowcaster is another one for each region left out."""
+"""Function from an event to the nowcasters that are compared on it, by name.
+
+A trained nowcaster is another object for each region, because it must not have learned from that region.
+"""
 Progress = Callable[[str, int, int], None]
-"""Called with what was done, how many cases are done, and how many there are."""
+"""Function that is called with a description of the finished case, the number of finished cases and their total."""
 
 AREAS = ("all", "source")
-#: Raised when other sums are made: those of before are left alone.
-SUMS = 3
 
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """What is evaluated on each event."""
+    """Settings of an evaluation, the same for all events."""
 
-    longest: str = "2h"
+    lead_time: str = "2h"
     """The longest lead time."""
     step: str = "30min"
-    """From one lead time to the next."""
+    """Interval between lead times."""
     spacing: float = SPACING
-    """Size of the cells, m."""
-    cases: int = 12
-    """At most so many issue times of an event."""
+    """Size of the grid cells, m."""
+    max_cases: int = 12
+    """Maximum number of issue times of an event."""
     thresholds: tuple[float, ...] = THRESHOLDS
-    scales: tuple[float, ...] = SCALES
+    """Rate thresholds, mm h-1."""
+    scales: tuple[float, ...] = FSS_SCALES
+    """Sides of the windows of the fractions skill score, km."""
 
 
 @dataclass(frozen=True)
-class Case:
+class EvaluationCase:
     """One issue time of one event."""
 
     event: Event
@@ -85,7 +96,7 @@ class Case:
 
     @property
     def file(self) -> str:
-        """Path of what belongs to it, below a folder."""
+        """Relative path of the files that belong to this case."""
         return f"{word(self.event.name)}/{np.datetime_as_string(self.issue_time, unit='m').replace(':', '')}.nc"
 
     def __str__(self) -> str:
@@ -101,85 +112,88 @@ def evaluate(
     workers: int = 1,
     progress: Progress | None = None,
 ) -> xr.Dataset:
-    """Run nowcasters over the cases of `events`, and sum up each event.
+    """Run nowcasters over the cases of `events`, and compute the statistics of each event.
 
     Parameters
     ----------
     events
-        As `load_events` gives them.
+        Events as `load_events` returns them.
     make_nowcasters
-        What to compare on an event, by name. `Advection()` as "advection" and `Persistence()` as "persistence" are
-        always among them.
+        Function that returns the nowcasters to compare on an event, by name. `Advection()` as "advection" and
+        `Persistence()` as "persistence" are always among them.
     work
-        Folder of the files of this run; made if it is not there.
+        Folder for the files of this run; created if it does not exist.
+    settings
+        Lead times, grid, number of cases, thresholds and scales.
     workers
-        Processes. A worker holds the radar of one event (a day of 5 min frames on 450 x 450 cells: 230 MB) and what
-        one forecast takes.
+        Number of processes. A worker holds the radar of one event (a day of 5 min frames on 450 x 450 cells: 230 MB)
+        and the memory of one forecast.
     progress
-        Called after each case.
+        Function that is called after each case.
 
     Returns
     -------
     Dataset
-        The sums of `hybridcast.verification.statistics`, added up over the cases of each event in the order of time,
+        The statistics of `hybridcast.verification.statistics`, added over the cases of each event in the order of time,
         with dims ``("event", "area", "nowcaster", ...)``, the `region` of each event and its first `day`.
 
     Raises
     ------
     InputError
-        If there is no case at all, or two names would have the same files.
+        If no event has a case, or two names would share their files.
     """
     settings = settings or EvaluationSettings()
     folder = Path(work).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
-    cases = [case for event in events for case in cases_of(event, settings, folder)]
+    cases = [case for event in events for case in find_cases(event, settings, folder)]
     if not cases:
         raise InputError(
             f"none of {len(events)} events has a case",
             "an event has an issue time with rain, frames before and lead times after it",
             "Choose other events",
         )
-    names = list(complete(make_nowcasters(cases[0].event)))
-    _check_words([*names], "nowcasters")
-    _check_words([event.name for event in events], "events")
-    comparison = folder / "sums" / digest(SUMS, sorted(names), settings)
+    names = list(add_references(make_nowcasters(cases[0].event)))
+    _check_file_names(names, "nowcasters")
+    _check_file_names([event.name for event in events], "events")
+    comparison = folder / "statistics" / digest(STATISTICS_VERSION, sorted(names), settings)
     tasks = [
         dask.delayed(_run_case)(case, make_nowcasters, settings, folder, comparison, dask_key_name=f"case-{number:06d}")
         for number, case in enumerate(cases)
     ]
     with Workers(workers) as run:
-        run.run(tasks, _counting(progress, len(tasks)))
-    return event_sums(cases, comparison).sel(nowcaster=names)
+        run.run(tasks, _count_cases(progress, len(tasks)))
+    return add_cases(cases, comparison).sel(nowcaster=names)
 
 
-def cases_of(event: Event, settings: EvaluationSettings, work: Path) -> list[Case]:
-    """Return the cases of an event; its radar is looked through once, and then remembered in the work folder."""
+def find_cases(event: Event, settings: EvaluationSettings, work: Path) -> list[EvaluationCase]:
+    """Return the cases of an event, from its radar at the first call and from a file in the work folder later."""
     path = work / "cases" / f"{word(event.name)}.json"
-    made_for = digest(_radar_of(event), event.history, event.longest, settings.spacing, settings.cases)
+    made_for = digest(_radar_identity(event), event.history, event.longest, settings.spacing, settings.max_cases)
     if path.is_file():
-        known = json.loads(path.read_text())
-        if known["made_for"] == made_for:
-            return [Case(event, np.datetime64(time, "ns")) for time in known["issue_times"]]
-    times = issue_times(_radar(event, settings.spacing), event, most=settings.cases)
+        stored = json.loads(path.read_text())
+        if stored["made_for"] == made_for:
+            return [EvaluationCase(event, np.datetime64(time, "ns")) for time in stored["issue_times"]]
+    times = issue_times(_load_radar(event, settings.spacing), event, most=settings.max_cases)
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as part:
         part.write_text(json.dumps({"made_for": made_for, "issue_times": np.datetime_as_string(times).tolist()}))
-    return [Case(event, time) for time in times]
+    return [EvaluationCase(event, time) for time in times]
 
 
-def event_sums(cases: Sequence[Case], folder: Path) -> xr.Dataset:
-    """Add up the sums of the cases of each event."""
+def add_cases(cases: Sequence[EvaluationCase], folder: Path) -> xr.Dataset:
+    """Return the statistics of each event, added over the files of its cases in `folder`."""
     totals: dict[str, xr.Dataset] = {}
-    events = {case.event.name: case for case in reversed(cases)}  # the first case of each
+    first_cases: dict[str, EvaluationCase] = {}
     for case in cases:
-        sums = read_sums(folder / case.file).drop_attrs()
+        statistics = read_statistics(folder / case.file).drop_attrs()
         name = case.event.name
-        totals[name] = totals[name] + sums if name in totals else sums
+        totals[name] = totals[name] + statistics if name in totals else statistics
+        first_cases.setdefault(name, case)
     return xr.concat(
         list(totals.values()), xr.Variable("event", list(totals)), join="outer", fill_value=0.0
     ).assign_coords(
-        region=("event", [events[name].event.region for name in totals]),
-        day=("event", [str(events[name].issue_time)[:10] for name in totals]),
+        region=("event", [first_cases[name].event.region for name in totals]),
+        day=("event", [str(first_cases[name].issue_time)[:10] for name in totals]),
     )
 
 
@@ -187,74 +201,82 @@ def event_sums(cases: Sequence[Case], folder: Path) -> xr.Dataset:
 
 
 def _run_case(
-    case: Case, make_nowcasters: NowcasterFactory, settings: EvaluationSettings, work: Path, comparison: Path
+    case: EvaluationCase,
+    make_nowcasters: NowcasterFactory,
+    settings: EvaluationSettings,
+    work: Path,
+    comparison: Path,
 ) -> str:
-    """Make the forecasts that are not there yet, then the sums; say what was done."""
-    nowcasters = complete(make_nowcasters(case.event))
-    of_forecast = (settings.longest, settings.step, settings.spacing, settings.thresholds)
-    made_for = {name: digest(_radar_of(case.event), of_forecast, nowcaster) for name, nowcaster in nowcasters.items()}
-    sums_path = comparison / case.file
-    everything = json.dumps(made_for, sort_keys=True)
-    if sums_path.is_file() and read_sums(sums_path).attrs["made_for"] == everything:
-        return f"{case}: there already"
-    made = []
-    for name, nowcaster in nowcasters.items():
-        path = work / "forecasts" / word(name) / case.file
-        if _made_for(path) != made_for[name]:
-            _write_forecast(case, nowcaster, settings, path, made_for[name])
-            made.append(name)
-    forecasts = {name: _read(work / "forecasts" / word(name) / case.file) for name in nowcasters}
-    sums = case_sums(forecasts, _radar(case.event, settings.spacing), settings)
-    write_sums(sums.assign_attrs(made_for=everything), sums_path)
-    return f"{case}: {', '.join(made) or 'sums only'}"
+    """Make the missing forecasts and then the statistics of a case, and return a description of what was done."""
+    nowcasters = add_references(make_nowcasters(case.event))
+    identity = _radar_identity(case.event)
+    options = (settings.lead_time, settings.step, settings.spacing, settings.thresholds)
+    made_for = {name: digest(identity, options, nowcaster) for name, nowcaster in nowcasters.items()}
+    path = comparison / case.file
+    made_for_all = json.dumps(made_for, sort_keys=True)
+    if path.is_file() and read_statistics(path).attrs["made_for"] == made_for_all:
+        return f"{case}: done already"
+    files = {name: work / "forecasts" / word(name) / case.file for name in nowcasters}
+    missing = [name for name, file in files.items() if _read_made_for(file) != made_for[name]]
+    for name in missing:
+        _write_forecast(case, nowcasters[name], settings, files[name], made_for[name])
+    forecasts = {name: _read_forecast(file) for name, file in files.items()}
+    statistics = compute_case_statistics(forecasts, _load_radar(case.event, settings.spacing), settings)
+    write_statistics(statistics.assign_attrs(made_for=made_for_all), path)
+    return f"{case}: {', '.join(missing) or 'statistics only'}"
 
 
-def case_sums(
+def compute_case_statistics(
     forecasts: Mapping[str, xr.Dataset], radar: xr.DataArray, settings: EvaluationSettings | None = None
 ) -> xr.Dataset:
-    """Sums of all nowcasters of one case over both areas, dims ``("area", "nowcaster", ...)``."""
+    """Compute the statistics of all nowcasters of one case over both areas, dims ``("area", "nowcaster", ...)``."""
     settings = settings or EvaluationSettings()
-    advected, still = forecasts[REFERENCE][NAME], forecasts[FALLBACK][NAME]
-    base = advected.fillna(still)
-    valid = {
-        "all": common_mask([forecasts[FALLBACK].assign({NAME: base})], radar),
-        "source": common_mask(forecasts.values(), radar),
+    advection = forecasts[REFERENCE][NAME]
+    filling = advection.fillna(forecasts[FALLBACK][NAME])
+    filled = {name: _fill_unknown(result, filling) for name, result in forecasts.items()}
+    everywhere = common_mask([forecasts[FALLBACK].assign({NAME: filling})], radar)
+    known_to_all = common_mask(forecasts.values(), radar)
+    by_area = {
+        "all": (filled, everywhere, filling),
+        "source": (forecasts, known_to_all, advection),
     }
     parts = []
     for area in AREAS:
-        wet_like = base if area == "all" else advected
-        judged = {name: _filled(found, base) if area == "all" else found for name, found in forecasts.items()}
-        sums = sums_of_nowcasters(
+        judged, valid, reference = by_area[area]
+        statistics = compute_nowcaster_statistics(
             judged,
             radar,
             thresholds=settings.thresholds,
             scales=settings.scales,
             spectra=area == "source",
-            valid=valid[area],
-            reference=wet_like,
+            valid=valid,
+            reference=reference,
         )
-        own = [(found[NAME].notnull() & valid[area]).sum(("y", "x")).values for found in forecasts.values()]
-        sums["own_count"] = (("nowcaster", "lead_time"), np.array(own, np.float64))
-        parts.append(sums)
+        own = [(result[NAME].notnull() & valid).sum(("y", "x")).values for result in forecasts.values()]
+        statistics["own_count"] = (("nowcaster", "lead_time"), np.array(own, np.float64))
+        parts.append(statistics)
     return xr.concat(parts, xr.Variable("area", list(AREAS)), join="outer", fill_value=0.0)
 
 
-def _filled(found: xr.Dataset, base: xr.DataArray) -> xr.Dataset:
-    """Fill the unknown points of a forecast, and of its probabilities, with the rate `base`."""
-    filled = found.assign({NAME: found[NAME].fillna(base)})
-    if ENSEMBLE in found:
-        filled[ENSEMBLE] = found[ENSEMBLE].fillna(base)
-    if PROBABILITY in found:
-        levels = xr.DataArray(found["threshold"].values.astype(np.float32), dims="threshold")
-        filled[PROBABILITY] = found[PROBABILITY].fillna((base >= levels).where(base.notnull()).astype(np.float32))
+def _fill_unknown(result: xr.Dataset, filling: xr.DataArray) -> xr.Dataset:
+    """Return a forecast whose unknown points, and their probabilities and members, are those of the rate `filling`."""
+    filled = result.assign({NAME: result[NAME].fillna(filling)})
+    if ENSEMBLE in result:
+        filled[ENSEMBLE] = result[ENSEMBLE].fillna(filling)
+    if PROBABILITY in result:
+        thresholds = xr.DataArray(result["threshold"].values.astype(np.float32), dims="threshold")
+        certain = (filling >= thresholds).where(filling.notnull()).astype(np.float32)
+        filled[PROBABILITY] = result[PROBABILITY].fillna(certain)
     return filled
 
 
-def _write_forecast(case: Case, nowcaster: Nowcaster, settings: EvaluationSettings, path: Path, made_for: str) -> None:
+def _write_forecast(
+    case: EvaluationCase, nowcaster: Nowcaster, settings: EvaluationSettings, path: Path, made_for: str
+) -> None:
     try:
         result = forecast(
-            _radar(case.event, settings.spacing),
-            lead_time=settings.longest,
+            _load_radar(case.event, settings.spacing),
+            lead_time=settings.lead_time,
             step=settings.step,
             issue_time=case.issue_time,
             nowcaster=nowcaster,
@@ -263,38 +285,37 @@ def _write_forecast(case: Case, nowcaster: Nowcaster, settings: EvaluationSettin
         error.add_note(f"while forecasting {case} with {nowcaster.name}")
         raise
     path.parent.mkdir(parents=True, exist_ok=True)
-    kept = _kept(result, settings).assign_attrs(made_for=made_for)
-    save_forecast(kept, path)
+    save_forecast(_select_verified(result, settings).assign_attrs(made_for=made_for), path)
 
 
-def _kept(result: xr.Dataset, settings: EvaluationSettings) -> xr.Dataset:
-    """Return what is needed of a forecast; members are rounded, but their exceedances are counted before."""
+def _select_verified(result: xr.Dataset, settings: EvaluationSettings) -> xr.Dataset:
+    """Return the variables that verification needs; members are rounded after their exceedances have been counted."""
     kept = result[[name for name in (NAME, PROBABILITY, ENSEMBLE) if name in result]]
     if ENSEMBLE in kept:
         members = kept[ENSEMBLE].transpose("realization", "lead_time", "y", "x")
         if PROBABILITY not in kept:
-            shares = exceedance(members.values, np.asarray(settings.thresholds))
-            kept[PROBABILITY] = (("threshold", "lead_time", "y", "x"), shares)
+            fractions = exceedance_fraction(members.values, np.asarray(settings.thresholds))
+            kept[PROBABILITY] = (("threshold", "lead_time", "y", "x"), fractions)
             kept = kept.assign_coords(threshold=list(settings.thresholds))
-        kept[ENSEMBLE] = members.copy(data=_rounded(members.values))
+        kept[ENSEMBLE] = members.copy(data=_round_mantissa(members.values))
     return kept
 
 
-def _rounded(values: NDArray[np.float32], bits: int = 10) -> NDArray[np.float32]:
-    """Keep so many bits of the mantissa (10: a part in 2000), so that they compress."""
+def _round_mantissa(values: Array, bits: int = 10) -> Array:
+    """Return the values with `bits` bits of the mantissa (10: a relative error of 1/2000), so that they compress."""
     dropped = 23 - bits
     whole = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
     rounded = (whole + np.uint32(1 << (dropped - 1))) & np.uint32((0xFFFFFFFF << dropped) & 0xFFFFFFFF)
     return np.where(np.isfinite(values), rounded.view(np.float32), values)
 
 
-def _read(path: Path) -> xr.Dataset:
+def _read_forecast(path: Path) -> xr.Dataset:
     with xr.open_dataset(path, engine="h5netcdf", decode_timedelta=True) as file:
         return file.load()
 
 
-def _made_for(path: Path) -> str | None:
-    """Read from a forecast what it was made for; None if there is none."""
+def _read_made_for(path: Path) -> str | None:
+    """Return what a stored forecast was made for; None if there is no forecast."""
     if not path.is_file():
         return None
     import h5py
@@ -304,33 +325,35 @@ def _made_for(path: Path) -> str | None:
 
 
 @lru_cache(maxsize=1)
-def _radar(event: Event, spacing: float) -> xr.DataArray:
+def _load_radar(event: Event, spacing: float) -> xr.DataArray:
     return load_event_radar(event, spacing)
 
 
 # --- all cases ------------------------------------------------------------------------------------------------
 
 
-def _counting(progress: Progress | None, count: int) -> Done:
-    """Count the tasks that are done."""
+def _count_cases(progress: Progress | None, total: int) -> Done:
+    """Return a function that reports each finished case with its number."""
     numbers = itertools.count(1)
 
-    def done(what: Any) -> None:
+    def done(description: Any) -> None:
         number = next(numbers)
         if progress is not None:
-            progress(str(what), number, count)
+            progress(str(description), number, total)
 
     return done
 
 
-def _radar_of(event: Event) -> tuple[Any, ...]:
-    """Return what says which radar an event has."""
+def _radar_identity(event: Event) -> tuple[Any, ...]:
+    """Return the properties of an event that determine its radar data."""
     return event.dataset, event.radar, event.format, event.day, event.x, event.y
 
 
-def _check_words(names: Sequence[str], what: str) -> None:
-    """Refuse names that would share their files."""
-    words = [word(name) for name in names]
-    for twice in {one for one in words if words.count(one) > 1}:
-        same = [name for name in names if word(name) == twice]
-        raise InputError(f"{what} are named {same}", "each has files of its own name", "Rename all but one")
+def _check_file_names(names: Sequence[str], what: str) -> None:
+    """Raise `InputError` if two names would share their files."""
+    by_file: dict[str, list[str]] = {}
+    for name in names:
+        by_file.setdefault(word(name), []).append(name)
+    for same in by_file.values():
+        if len(same) > 1:
+            raise InputError(f"{what} are named {same}", "each has files of its own name", "Rename all but one")

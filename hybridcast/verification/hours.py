@@ -1,4 +1,4 @@
-"""Sums of rain over whole hours, of forecast and observation alike."""
+"""Rain of whole hours: averages of forecast and observation alike."""
 
 from __future__ import annotations
 
@@ -6,29 +6,30 @@ import numpy as np
 import xarray as xr
 
 from hybridcast.core.field import NAME, time_step
+from hybridcast.core.types import HOUR, MINUTE
 from hybridcast.errors import InputError
 from hybridcast.verification.statistics import ENSEMBLE
 
-HOUR = np.timedelta64(1, "h").astype("timedelta64[ns]")
 
+def average_over_hours(forecast: xr.Dataset, observed: xr.DataArray) -> tuple[xr.Dataset, xr.DataArray]:
+    """Average forecast and observation over the first hour, the second hour and so on.
 
-def over_hours(forecast: xr.Dataset, observed: xr.DataArray) -> tuple[xr.Dataset, xr.DataArray]:
-    """Average forecast and observation over the first hour, the second, and so on; in mm h-1, so in mm of each hour.
+    The averages are in mm h-1, so their values are the rain of each hour in mm.
 
     Parameters
     ----------
     forecast
-        With `precipitation_rate`, and perhaps its members, at lead times one step apart from the first step on, a
-        whole number of steps an hour.
+        Dataset with `precipitation_rate`, and possibly its members. Lead times are one step apart and start one step
+        after the issue time; an hour is a whole number of steps.
     observed
-        Precipitation field with a frame at each of the valid times: at the end of the interval it stands for.
+        Precipitation field with a frame at each valid time, which is the end of the interval that the frame represents.
 
     Returns
     -------
     tuple
-        A forecast whose lead times are whole hours, and what was observed then, as `sums_of` takes them. An hour is
-        unknown at a point where one of its frames is. Probabilities of exceedance are left out: those of an hour do
-        not follow from those of its frames; members do.
+        A forecast whose lead times are whole hours, and the observation at their ends, as `compute_statistics` takes
+        them. A point is unknown in an hour if it is unknown in one of its frames. Probabilities of exceedance are left
+        out, because those of an hour do not follow from those of its frames; members are kept.
 
     Raises
     ------
@@ -43,17 +44,17 @@ def over_hours(forecast: xr.Dataset, observed: xr.DataArray) -> tuple[xr.Dataset
             "lead times start one step after the issue time, and steps make up an hour",
             "Forecast with such a step",
         )
-    each = int(HOUR / step)
-    whole = forecast.isel(lead_time=slice(0, leads.size // each * each))
+    steps = int(HOUR / step)
+    whole = forecast.isel(lead_time=slice(0, leads.size // steps * steps))
     if whole.sizes["lead_time"] == 0:
         raise InputError(f"the longest lead time is {_minutes(leads[-1])} min", "there is an hour", "Forecast longer")
     names = [name for name in (NAME, ENSEMBLE) if name in forecast]
-    kept = whole[names].coarsen(lead_time=each).reduce(np.mean)
-    ends = whole[["lead_time", "time"]].isel(lead_time=slice(each - 1, None, each))
-    hourly = kept.assign_coords(lead_time=ends["lead_time"].values, time=("lead_time", ends["time"].values))
-    frames = observed.reindex(time=whole["time"].values).coarsen(time=each).reduce(np.mean)
+    averaged = whole[names].coarsen(lead_time=steps).reduce(np.mean)
+    ends = whole[["lead_time", "time"]].isel(lead_time=slice(steps - 1, None, steps))
+    hourly = averaged.assign_coords(lead_time=ends["lead_time"].values, time=("lead_time", ends["time"].values))
+    frames = observed.reindex(time=whole["time"].values).coarsen(time=steps).reduce(np.mean)
     return hourly, frames.assign_coords(time=ends["time"].values)
 
 
 def _minutes(duration: np.timedelta64) -> str:
-    return f"{duration / np.timedelta64(1, 'm'):g}"
+    return f"{duration / MINUTE:g}"

@@ -1,27 +1,27 @@
-"""How sure a difference to a baseline is: a paired bootstrap over event days, and Diebold and Mariano's test.
+"""Significance of a difference to a baseline: a paired bootstrap over event days.
 
-Points, frames and issue times of one day are much alike, so days are what is drawn, each with all its events, for both
-forecasts at once: what both find hard cancels out (Hamill, 1999, Hypothesis tests for evaluating numerical
-precipitation forecasts, Wea. Forecasting 14, 155-167).
+Points, frames and issue times of one day are highly correlated. Therefore whole days are drawn, each with all its
+events, and for both forecasts at once, so that the difficulty of a day cancels out (Hamill, 1999, Hypothesis tests for
+evaluating numerical precipitation forecasts, Wea. Forecasting 14, 155-167).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
-from scipy.stats import t as student
+from numpy.typing import NDArray
 
+from hybridcast.core.types import Doubles
 from hybridcast.errors import InputError
 
 Better = Literal["higher", "lower"]
-#: With fewer days than this no interval is worth its name, and nothing is resolved.
-LEAST_DAYS = 5
-#: Differences within this share of the baseline's score are no difference.
+MIN_DAYS = 5
+"""Minimum number of days for an interval; with fewer days no difference is resolved."""
 NEGLIGIBLE = 0.005
+"""Relative difference to the baseline's score that is too small to matter."""
 
 WIN, TIE, LOSS, UNRESOLVED = "win", "tie", "loss", "not resolved"
 
@@ -32,7 +32,7 @@ def paired_difference(
     *,
     days: Sequence[str],
     better: Better = "higher",
-    level: float = 0.95,
+    confidence_level: float = 0.95,
     draws: int = 4000,
     seed: int = 0,
 ) -> xr.Dataset:
@@ -41,28 +41,31 @@ def paired_difference(
     Parameters
     ----------
     score, baseline
-        A value for each event, dims ``("event", ...)``; events at which one is NaN are left out of both.
+        One value for each event, dims ``("event", ...)``. An event at which either is NaN is left out of both.
     days
-        The day (or what else is to be drawn as one) of each event.
+        The day of each event; events of one day are drawn together.
     better
-        Which way the score gets better.
-    level
-        Of the interval: the share of the draws between `low` and `high`, percentiles.
-    draws, seed
-        How many, and of the random numbers: the same seed gives the same interval.
+        Whether higher or lower values of the score are better.
+    confidence_level
+        Probability of the interval: the fraction of the draws between its percentiles `low` and `high`.
+    draws
+        Number of bootstrap samples.
+    seed
+        Seed of the random numbers; the same seed gives the same interval.
 
     Returns
     -------
     Dataset
-        Without `event`: `difference` of the means over events with `low` and `high`; `relative`, it as a share of the
-        baseline's mean, with `relative_low` and `relative_high`; how many `events` and `days` it rests on; and the
-        `verdict`: "tie" where the whole interval is within `NEGLIGIBLE` of the baseline's score; "win" or "loss" where
-        it has no zero in it; "not resolved" otherwise. With fewer days than `LEAST_DAYS` there is no interval.
+        Variables without the dim `event`: the `difference` of the means over events with its interval `low` to `high`;
+        the `relative` difference as a fraction of the baseline's mean, with `relative_low` and `relative_high`; the
+        number of `events` and `days`; and the `verdict`: "tie" if the whole interval is within `NEGLIGIBLE` of the
+        baseline's score, "win" or "loss" if the interval excludes zero, otherwise "not resolved". With fewer days than
+        `MIN_DAYS` the interval is NaN.
 
     Raises
     ------
     InputError
-        If there is not a day for each event.
+        If the number of days is not that of the events.
 
     Examples
     --------
@@ -73,41 +76,41 @@ def paired_difference(
     """
     if len(days) != score.sizes["event"]:
         raise InputError(
-            f"{len(days)} days for {score.sizes['event']} events", "each event has its day", "Give one for each"
+            f"{len(days)} days for {score.sizes['event']} events", "each event has its day", "Pass one for each"
         )
     a, b = xr.broadcast(score.transpose("event", ...), baseline.transpose("event", ...))
     dims, shape = a.dims[1:], a.shape[1:]
-    ours, theirs = a.values.reshape(len(days), -1), b.transpose("event", *dims).values.reshape(len(days), -1)
-    both = np.isfinite(ours) & np.isfinite(theirs)
-    ours, theirs = np.where(both, ours, 0.0), np.where(both, theirs, 0.0)
+    own, base = a.values.reshape(len(days), -1), b.transpose("event", *dims).values.reshape(len(days), -1)
+    both = np.isfinite(own) & np.isfinite(base)
+    own, base = np.where(both, own, 0.0), np.where(both, base, 0.0)
     names, day = np.unique(np.asarray(days), return_inverse=True)
-    weights = _drawn(names.size, draws, seed)[:, day]
-    tail = 100 * (1 - level) / 2
+    weights = _draw_days(names.size, draws, seed)[:, day]
+    tail = 100 * (1 - confidence_level) / 2
     with np.errstate(invalid="ignore", divide="ignore"):
-        differences = weights @ (ours - theirs) / (weights @ both)
-        ratios = weights @ ours / (weights @ theirs) - 1
+        differences = weights @ (own - base) / (weights @ both)
+        ratios = weights @ own / (weights @ base) - 1
         found = {
-            "difference": (ours - theirs).sum(axis=0) / both.sum(axis=0),
-            "relative": ours.sum(axis=0) / theirs.sum(axis=0) - 1,
+            "difference": (own - base).sum(axis=0) / both.sum(axis=0),
+            "relative": own.sum(axis=0) / base.sum(axis=0) - 1,
         }
-        base = np.abs(theirs.sum(axis=0) / both.sum(axis=0))
+        base_mean = np.abs(base.sum(axis=0) / both.sum(axis=0))
     found["events"] = both.sum(axis=0)
     found["days"] = np.array([np.unique(day[column]).size for column in both.T])
-    enough = found["days"] >= LEAST_DAYS
+    enough = found["days"] >= MIN_DAYS
     found["low"], found["high"] = _percentiles(np.where(enough, differences, np.nan), tail)
     found["relative_low"], found["relative_high"] = _percentiles(np.where(enough, ratios, np.nan), tail)
-    found["verdict"] = _verdicts(found["low"], found["high"], base, better)
+    found["verdict"] = _judge(found["low"], found["high"], base_mean, better)
     coords = {name: value for name, value in a.coords.items() if "event" not in value.dims}
     return xr.Dataset({name: (dims, values.reshape(shape)) for name, values in found.items()}, coords=coords)
 
 
-def _drawn(size: int, draws: int, seed: int) -> NDArray[np.float64]:
-    """How often each of `size` days is drawn, shape ``(draws, size)``."""
+def _draw_days(size: int, draws: int, seed: int) -> Doubles:
+    """Return the number of times that each of `size` days is drawn, shape ``(draws, size)``."""
     return np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), size=draws).astype(np.float64)
 
 
-def _percentiles(values: NDArray[np.float64], tail: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Lower and upper percentile of the draws that have a value; NaN where none has."""
+def _percentiles(values: Doubles, tail: float) -> tuple[Doubles, Doubles]:
+    """Return the lower and the upper percentile of the draws that have a value; NaN where no draw has one."""
     low, high = np.full(values.shape[1], np.nan), np.full(values.shape[1], np.nan)
     some = np.isfinite(values).any(axis=0)
     if some.any():
@@ -116,62 +119,8 @@ def _percentiles(values: NDArray[np.float64], tail: float) -> tuple[NDArray[np.f
     return low, high
 
 
-def _verdicts(
-    low: NDArray[np.float64],
-    high: NDArray[np.float64],
-    base: NDArray[np.float64],
-    better: Better,
-) -> NDArray[np.str_]:
-    good, bad = (low > 0, high < 0) if better == "higher" else (high < 0, low > 0)
-    small = (low >= -NEGLIGIBLE * base) & (high <= NEGLIGIBLE * base)
-    verdict = np.select([small, good, bad], [TIE, WIN, LOSS], UNRESOLVED)
-    return np.asarray(verdict)
-
-
-class DieboldMariano(NamedTuple):
-    """Result of the test."""
-
-    statistic: float
-    """Below zero where the first forecast has the smaller loss."""
-    p_value: float
-    """Two-sided, of no difference; NaN where the test cannot be made."""
-
-
-def diebold_mariano(loss: ArrayLike, baseline_loss: ArrayLike, *, horizon: int = 1) -> DieboldMariano:
-    """Test whether two forecasts of one series are equally good.
-
-    Diebold and Mariano (1995) with the correction for short series of Harvey, Leybourne and Newbold (1997,
-    doi:10.1016/S0169-2070(96)00719-4). A second look beside `paired_difference`: it takes the cases in the order of
-    time instead of drawing days.
-
-    Parameters
-    ----------
-    loss, baseline_loss
-        Loss (a score of which less is better) of each case, evenly spaced in time, shape ``(case,)``. Cases at which
-        one is NaN are left out.
-    horizon
-        Lead time in steps from one case to the next, at least 1: losses are taken to be correlated over one step
-        less.
-
-    Raises
-    ------
-    InputError
-        If the shapes differ, or `horizon` is not from 1 to the number of cases less one.
-    """
-    a, b = np.asarray(loss, dtype=np.float64), np.asarray(baseline_loss, dtype=np.float64)
-    if a.shape != b.shape or a.ndim != 1:
-        raise InputError(f"losses have the shapes {a.shape} and {b.shape}", "they pair up in one series", "Align them")
-    d = (a - b)[np.isfinite(a - b)]
-    n = d.size
-    if not 1 <= horizon < max(n, 2):
-        raise InputError(f"horizon = {horizon} with {n} cases", "it is from 1 to the cases less one", "Correct it")
-    if n < 2:
-        return DieboldMariano(np.nan, np.nan)
-    centred = d - d.mean()
-    covariances = [float(centred[k:] @ centred[: n - k]) / n for k in range(horizon)]
-    variance = (covariances[0] + 2 * sum(covariances[1:])) / n
-    if variance <= 0:
-        return DieboldMariano(np.nan, np.nan)
-    correction = (n + 1 - 2 * horizon + horizon * (horizon - 1) / n) / n
-    statistic = float(d.mean() / np.sqrt(variance) * np.sqrt(correction))
-    return DieboldMariano(statistic, float(2 * student.sf(abs(statistic), df=n - 1)))
+def _judge(low: Doubles, high: Doubles, base_mean: Doubles, better: Better) -> NDArray[np.str_]:
+    """Return the verdict on each interval of differences."""
+    win, loss = (low > 0, high < 0) if better == "higher" else (high < 0, low > 0)
+    tie = (low >= -NEGLIGIBLE * base_mean) & (high <= NEGLIGIBLE * base_mean)
+    return np.asarray(np.select([tie, win, loss], [TIE, WIN, LOSS], UNRESOLVED))

@@ -1,6 +1,6 @@
-"""Tables of scores: the mean over events, by region and by event, and the differences to a baseline.
+"""Tables of scores: the mean over events, the scores by region and by event, and the differences to a baseline.
 
-Every event counts the same, however many cases or points it has; a score is compared on the events at which all
+Every event has the same weight, however many cases or points it has. A score is compared on the events at which all
 nowcasters have one.
 """
 
@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
+from hybridcast.core.types import MINUTE
 from hybridcast.errors import InputError
 from hybridcast.verification import scores
 from hybridcast.verification.significance import paired_difference
@@ -24,150 +25,169 @@ class Column:
 
     name: str
     better: Literal["higher", "lower", "one", "neither"]
-    of: Callable[[xr.Dataset], xr.DataArray]
-    """From sums to values, without the dims `threshold`, `scale` and `probability_bin`."""
+    """The direction in which the score gets better; "one" if 1 is best."""
+    compute: Callable[[xr.Dataset], xr.DataArray]
+    """Function from statistics to the score, without the dims `threshold`, `scale` and `probability_bin`."""
     short: bool = True
-    """Whether the short table shows it."""
+    """Whether the Markdown tables have this score."""
 
 
-def _at(score: Callable[[xr.Dataset], xr.DataArray], **labels: float) -> Callable[[xr.Dataset], xr.DataArray]:
-    return lambda sums: score(sums.sel(labels)).drop_vars(list(labels))
+def _select(score: Callable[[xr.Dataset], xr.DataArray], **labels: float) -> Callable[[xr.Dataset], xr.DataArray]:
+    return lambda statistics: score(statistics.sel(labels)).drop_vars(list(labels))
 
 
-def _part(name: str) -> Callable[[xr.Dataset], xr.DataArray]:
-    return lambda sums: scores.brier_parts(sums)[name]
+def _brier_part(name: str) -> Callable[[xr.Dataset], xr.DataArray]:
+    return lambda statistics: scores.brier_parts(statistics)[name]
 
 
-def _own_share(sums: xr.Dataset) -> xr.DataArray:
-    return sums["own_count"] / sums["count"].where(sums["count"] > 0)
+def _own_fraction(statistics: xr.Dataset) -> xr.DataArray:
+    return statistics["own_count"] / statistics["count"].where(statistics["count"] > 0)
 
 
 def columns() -> tuple[Column, ...]:
-    """Return the scores of `hybridcast evaluate`."""
+    """Return the scores of ``hybridcast evaluate``."""
     found: list[Column] = []
-    for level in (0.1, 1.0, 5.0):
-        found.append(Column(f"CSI {level:g}", "higher", _at(scores.csi, threshold=level)))
-        found.append(Column(f"bias {level:g}", "one", _at(scores.frequency_bias, threshold=level)))
+    for threshold in (0.1, 1.0, 5.0):
+        found.append(Column(f"CSI {threshold:g}", "higher", _select(scores.csi, threshold=threshold)))
+        found.append(Column(f"bias {threshold:g}", "one", _select(scores.frequency_bias, threshold=threshold)))
     found += [
-        Column(f"CSI {level:g}, equal area", "higher", _at(scores.csi_equal_area, threshold=level), level == 1.0)
-        for level in (0.1, 1.0, 5.0)
+        Column(
+            f"CSI {threshold:g}, equal area",
+            "higher",
+            _select(scores.csi_equal_area, threshold=threshold),
+            threshold == 1.0,
+        )
+        for threshold in (0.1, 1.0, 5.0)
     ]
     for scale in (10.0, 20.0):
-        score = _at(scores.fractions_skill_score, threshold=1.0, scale=scale)
+        score = _select(scores.fractions_skill_score, threshold=1.0, scale=scale)
         found.append(Column(f"FSS {scale:g} km", "higher", score))
     found += [
         Column("MAE", "lower", scores.mean_absolute_error),
         Column("RMSE", "lower", scores.root_mean_square_error),
         Column("correlation", "higher", scores.correlation, False),
     ]
-    for level in (0.1, 1.0, 5.0):
-        found.append(Column(f"Brier {level:g}", "lower", _at(scores.brier_score, threshold=level)))
+    for threshold in (0.1, 1.0, 5.0):
+        found.append(Column(f"Brier {threshold:g}", "lower", _select(scores.brier_score, threshold=threshold)))
         for part, better in (("reliability", "lower"), ("resolution", "higher")):
             found.append(
-                Column(f"{part} {level:g}", better, _at(_part(part), threshold=level), part == "reliability")  # type: ignore[arg-type]
+                Column(
+                    f"{part} {threshold:g}",
+                    better,
+                    _select(_brier_part(part), threshold=threshold),
+                    part == "reliability",
+                )  # type: ignore[arg-type]
             )
-    found += [Column("CRPS", "lower", scores.crps), Column("own share", "neither", _own_share, False)]
+    found += [Column("CRPS", "lower", scores.crps), Column("own fraction", "neither", _own_fraction, False)]
     found += [
-        Column(f"power {name} km", "one", _at(scores.spectral_ratio, wavelength=middle), False)
-        for name, middle in (("8-16", 11.314), ("32-64", 45.255))
+        Column(f"power {name} km", "one", _select(scores.spectral_ratio, wavelength=centre), False)
+        for name, centre in (("8-16", 11.314), ("32-64", 45.255))
     ]
     return tuple(found)
 
 
-def event_scores(sums: xr.Dataset) -> xr.Dataset:
+def event_scores(statistics: xr.Dataset) -> xr.Dataset:
     """Return every score of every event, dims ``("event", "area", "nowcaster", "lead_time")``.
 
-    A score that one of the nowcasters has not at an event (no rain forecast and none observed) is NaN for all there, so
-    that means over events compare the same events.
+    If a score of one nowcaster is undefined at an event (no rain forecast and none observed), it is NaN for all
+    nowcasters at that event, so that means over events compare the same events.
     """
     found = {}
     for column in columns():
-        values = column.of(sums).transpose("event", "area", "nowcaster", "lead_time")
+        values = column.compute(statistics).transpose("event", "area", "nowcaster", "lead_time")
         found[column.name] = values.where(values.notnull().all("nowcaster")).drop_attrs()
     return xr.Dataset(found)
 
 
-def summary(sums: xr.Dataset, *, baseline: str) -> dict[str, Any]:
-    """Put everything into one dictionary of plain numbers, for a JSON file and for `markdown`.
+def summarize(statistics: xr.Dataset, *, baseline: str) -> dict[str, Any]:
+    """Return all scores as one dictionary of plain numbers, for a JSON file and for `format_markdown`.
 
     Parameters
     ----------
-    sums
-        As `hybridcast.verification.evaluation.evaluate` gives them.
+    statistics
+        Statistics as `hybridcast.verification.evaluation.evaluate` returns them.
     baseline
-        The nowcaster that all others are compared with.
+        Name of the nowcaster that all others are compared with.
+
+    Returns
+    -------
+    dict
+        ``"lead_times_min"``, ``"nowcasters"``, ``"areas"``, ``"baseline"``; ``"better"`` by score; ``"support"``
+        (cases, points and wet points) by event; ``"events_of_mean"`` by area and score; ``"mean"`` by area, nowcaster
+        and score; ``"difference"`` likewise, with its interval; ``"regions"`` and ``"events"`` by name, then as
+        ``"mean"``. Each value is a list by lead time, None for NaN.
 
     Raises
     ------
     InputError
-        If there is no such nowcaster.
+        If the baseline is not among the nowcasters.
     """
-    nowcasters = [str(name) for name in sums["nowcaster"].values]
+    nowcasters = [str(name) for name in statistics["nowcaster"].values]
     if baseline not in nowcasters:
         raise InputError(
             f"baseline {baseline!r}", "it is one of the nowcasters", f"Choose one of {', '.join(nowcasters)}"
         )
-    found = event_scores(sums)
-    regions = found.groupby("region").mean("event")
-    minutes = (sums["lead_time"].values / np.timedelta64(1, "m")).tolist()
+    by_event = event_scores(statistics)
+    by_region = by_event.groupby("region").mean("event")
+    minutes = (statistics["lead_time"].values / MINUTE).tolist()
     return {
         "lead_times_min": minutes,
         "nowcasters": nowcasters,
-        "areas": sums["area"].values.tolist(),
+        "areas": statistics["area"].values.tolist(),
         "baseline": baseline,
         "better": {column.name: column.better for column in columns()},
-        "support": _support(sums),
-        "events_of_mean": _by_area(found.notnull().all("nowcaster").sum("event")),
-        "mean": _by_nowcaster(found.mean("event")),
-        "difference": _differences(found, baseline),
-        "regions": {str(name): _by_nowcaster(regions.sel(region=name)) for name in regions["region"].values},
-        "events": {str(name): _by_nowcaster(found.sel(event=name)) for name in found["event"].values},
+        "support": _support(statistics),
+        "events_of_mean": _by_area(by_event.notnull().all("nowcaster").sum("event")),
+        "mean": _by_nowcaster(by_event.mean("event")),
+        "difference": _differences(by_event, baseline),
+        "regions": {str(name): _by_nowcaster(by_region.sel(region=name)) for name in by_region["region"].values},
+        "events": {str(name): _by_nowcaster(by_event.sel(event=name)) for name in by_event["event"].values},
     }
 
 
-def _support(sums: xr.Dataset) -> dict[str, Any]:
-    """Cases, points and events of rain at each event, by lead time and area (they are the same for all nowcasters)."""
-    support = scores.support(sums).isel(nowcaster=0)
+def _support(statistics: xr.Dataset) -> dict[str, Any]:
+    """Return the cases, points and wet points of each event; they are the same for all nowcasters."""
+    support = scores.support(statistics).isel(nowcaster=0)
     result: dict[str, Any] = {}
-    for name in sums["event"].values:
-        here = support.sel(event=name)
+    for name in statistics["event"].values:
+        own = support.sel(event=name)
         result[str(name)] = {
-            "region": str(here["region"].values),
-            "day": str(here["day"].values),
-            "cases": _numbers(here["cases"].sel(area=sums["area"].values[0])),
-            "points": {str(area): _numbers(here["points"].sel(area=area)) for area in sums["area"].values},
+            "region": str(own["region"].values),
+            "day": str(own["day"].values),
+            "cases": _numbers(own["cases"].sel(area=statistics["area"].values[0])),
+            "points": {str(area): _numbers(own["points"].sel(area=area)) for area in statistics["area"].values},
             "wet points": {
                 str(area): {
-                    f"{float(level):g}": _numbers(here["events"].sel(area=area, threshold=level))
-                    for level in sums["threshold"].values
+                    f"{float(threshold):g}": _numbers(own["events"].sel(area=area, threshold=threshold))
+                    for threshold in statistics["threshold"].values
                 }
-                for area in sums["area"].values
+                for area in statistics["area"].values
             },
         }
     return result
 
 
-def _differences(found: xr.Dataset, baseline: str) -> dict[str, Any]:
-    """Difference of each nowcaster to the baseline, with its interval, by area, nowcaster and score."""
-    # the parts of one evening are one draw
-    days = [f"{r} {d}" for r, d in zip(found["region"].values, found["day"].values, strict=True)]
+def _differences(by_event: xr.Dataset, baseline: str) -> dict[str, Any]:
+    """Return the difference of each nowcaster to the baseline, with its interval, by area, nowcaster and score."""
+    # events of one evening in one region are drawn together
+    days = [f"{r} {d}" for r, d in zip(by_event["region"].values, by_event["day"].values, strict=True)]
     result: dict[str, Any] = {
-        str(area): {str(m): {} for m in found["nowcaster"].values} for area in found["area"].values
+        str(area): {str(m): {} for m in by_event["nowcaster"].values} for area in by_event["area"].values
     }
     for column in columns():
         if column.better not in {"higher", "lower"}:
             continue
-        score = found[column.name]
-        made = paired_difference(
+        score = by_event[column.name]
+        compared = paired_difference(
             score,
             score.sel(nowcaster=baseline, drop=True),
             days=days,
             better=column.better,
         )
-        for area in found["area"].values:
-            for nowcaster in found["nowcaster"].values:
-                here = made.sel(area=area, nowcaster=nowcaster)
-                result[str(area)][str(nowcaster)][column.name] = {str(name): _numbers(here[name]) for name in here}
+        for area in by_event["area"].values:
+            for nowcaster in by_event["nowcaster"].values:
+                own = compared.sel(area=area, nowcaster=nowcaster)
+                result[str(area)][str(nowcaster)][column.name] = {str(name): _numbers(own[name]) for name in own}
     return result
 
 
@@ -187,7 +207,7 @@ def _scores(values: xr.Dataset) -> dict[str, list[Any]]:
 
 
 def _numbers(values: xr.DataArray) -> list[Any]:
-    """Plain numbers by lead time, of five digits; None for NaN."""
+    """Return plain numbers of five digits, by lead time; None for NaN."""
     given = np.atleast_1d(values.values)
     if given.dtype.kind in "iuUS":
         return list(given.tolist())
@@ -197,13 +217,13 @@ def _numbers(values: xr.DataArray) -> list[Any]:
 # --- Markdown -------------------------------------------------------------------------------------------------
 
 _AREAS = {"all": "All points", "source": "Points known to all"}
-#: What the parts by region and event show.
+#: Scores in the tables by region and by event.
 _FEW = ("CSI 1", "bias 1", "CSI 1, equal area", "FSS 20 km", "Brier 1")
 
 
-def markdown(found: dict[str, Any]) -> str:
-    """Write a `summary` as Markdown: what it rests on, the means, the differences, the regions and the events."""
-    lines = ["# Evaluation", "", *_about(found)]
+def format_markdown(found: dict[str, Any]) -> str:
+    """Return the dictionary of `summarize` as Markdown: sample sizes, means, differences, regions and events."""
+    lines = ["# Evaluation", "", *_introduction(found)]
     shown = [column.name for column in columns() if column.short]
     compared = [name for name in shown if found["better"][name] in {"higher", "lower"}]
     for area in reversed(found["areas"]):
@@ -213,12 +233,12 @@ def markdown(found: dict[str, Any]) -> str:
         lines += _difference_table(found, area, compared)
     for title, parts in (("Region", found["regions"]), ("Event", found["events"])):
         for name, scored in parts.items():
-            lines += ["", f"## {title} {name}: {_cases(found, title, name)}, points known to all", ""]
+            lines += ["", f"## {title} {name}: {_format_cases(found, title, name)}, points known to all", ""]
             lines += _score_table(scored["source"], _FEW)
     return "\n".join(lines) + "\n"
 
 
-def _about(found: dict[str, Any]) -> list[str]:
+def _introduction(found: dict[str, Any]) -> list[str]:
     support = found["support"]
     by_lead = [sum(event["cases"][k] for event in support.values()) for k in range(len(found["lead_times_min"]))]
     leads = " / ".join(f"{minutes:g}" for minutes in found["lead_times_min"])
@@ -226,12 +246,12 @@ def _about(found: dict[str, Any]) -> list[str]:
     regions = len({event["region"] for event in support.values()})
     return [
         f"{max(by_lead):g} cases ({' / '.join(f'{n:g}' for n in by_lead)} by lead time) of {len(support)} events on "
-        f"{days} days in {regions} regions. The values in a cell are at {leads} min. Means over events, each counting "
-        "the same; rates in mm h-1.",
+        f"{days} days in {regions} regions. The values in a cell are at {leads} min. Means over events, each with the "
+        "same weight; rates in mm h-1.",
         "",
-        "Points known to all: where every nowcaster compared has a value, that is, where the air comes from what the "
-        "radar saw. All points: a nowcaster's unknown points are judged with the plain advection or else persistence. "
-        "Equal area: as many wet points in each frame as the plain advection has. FSS at 1 mm h-1.",
+        "Points known to all: every nowcaster has a value, because the air comes from within radar coverage. All "
+        "points: a nowcaster's unknown points are judged with the plain advection or else persistence. Equal area: as "
+        "many wet points in each frame as the plain advection has. FSS at 1 mm h-1.",
     ]
 
 
@@ -241,7 +261,7 @@ def _score_table(
     heads = ["", *scored, *(["events"] if events else [])]
     rows = []
     for name in names:
-        cells = [" / ".join(_short(v) for v in values[name]) for values in scored.values()]
+        cells = [" / ".join(_format_score(v) for v in values[name]) for values in scored.values()]
         rows.append([name, *cells, *([" / ".join(str(n) for n in events[name])] if events else [])])
     return _table(heads, rows)
 
@@ -252,8 +272,8 @@ def _difference_table(found: dict[str, Any], area: str, names: Sequence[str]) ->
     for nowcaster, scored in found["difference"][area].items():
         if nowcaster != found["baseline"]:
             for name in names:
-                here = scored[name]
-                cells = [_difference({key: values[k] for key, values in here.items()}) for k in range(len(leads))]
+                own = scored[name]
+                cells = [_format_difference({key: values[k] for key, values in own.items()}) for k in range(len(leads))]
                 rows.append([nowcaster, name, *cells])
     return _table(["", "", *(f"{minutes:g} min" for minutes in leads)], rows)
 
@@ -262,22 +282,22 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|", *(f"| {' | '.join(row)} |" for row in rows)]
 
 
-def _difference(here: dict[str, Any]) -> str:
-    if here["relative"] is None:
+def _format_difference(own: dict[str, Any]) -> str:
+    if own["relative"] is None:
         return "-"
-    if here["relative_low"] is None:
-        return f"{100 * here['relative']:+.1f} {here['verdict']}"
-    change, low, high = (100 * here[name] for name in ("relative", "relative_low", "relative_high"))
-    return f"{change:+.1f} [{low:+.1f}, {high:+.1f}] {here['verdict']}"
+    if own["relative_low"] is None:
+        return f"{100 * own['relative']:+.1f} {own['verdict']}"
+    change, low, high = (100 * own[name] for name in ("relative", "relative_low", "relative_high"))
+    return f"{change:+.1f} [{low:+.1f}, {high:+.1f}] {own['verdict']}"
 
 
-def _short(value: float | None) -> str:
+def _format_score(value: float | None) -> str:
     if value is None:
         return "-"
     return f"{value:.3f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.2f}"
 
 
-def _cases(found: dict[str, Any], title: str, name: str) -> str:
-    mine = [e for key, e in found["support"].items() if name == (key if title == "Event" else e["region"])]
-    by_lead = [sum(event["cases"][k] for event in mine) for k in range(len(found["lead_times_min"]))]
+def _format_cases(found: dict[str, Any], title: str, name: str) -> str:
+    events = [e for key, e in found["support"].items() if name == (key if title == "Event" else e["region"])]
+    by_lead = [sum(event["cases"][k] for event in events) for k in range(len(found["lead_times_min"]))]
     return f"{' / '.join(f'{n:g}' for n in by_lead)} cases"

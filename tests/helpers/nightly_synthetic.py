@@ -1,4 +1,4 @@
-"""Nights of small regions: sums of real forecasts of simulated rain, made by `sums_of`."""
+"""Nights of small regions: sums of real forecasts of simulated rain, made by `compute_statistics`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 from helpers import synthetic
 from hybridcast.nightly.records import RegionNight, WorstCase
 from hybridcast.nowcasters.base import forecast_dataset
-from hybridcast.verification.statistics import PROBABILITY, SCALES, THRESHOLDS, sums_of
+from hybridcast.verification.statistics import FSS_SCALES, PROBABILITY, THRESHOLDS, compute_statistics
 
 SHAPE = (48, 60)
 LEADS = np.array([15, 30, 60], "timedelta64[m]").astype("timedelta64[ns]")
@@ -61,7 +61,7 @@ def day_sums(number: int, region: int = 0, *, rain: float = 1.0, worse: float = 
         jitter = np.random.default_rng(seed).uniform(-1, 1)
         off = {name: cells + jitter + (worse if name == PROBABILISTIC else 0.0) for name, cells in MODELS.items()}
         made, observed = forecasts(seed, off, rain=rain)
-        sums = [sums_of(one, observed, scales=SCALES) for one in made.values()]
+        sums = [compute_statistics(one, observed, scales=FSS_SCALES) for one in made.values()]
         both = xr.concat(sums, xr.Variable("nowcaster", list(made)))
         total = both if total is None else total + both
     return total

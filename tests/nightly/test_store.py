@@ -16,8 +16,8 @@ from hybridcast.nightly.records import RegionNight, WorstCase
 from hybridcast.nightly.store import Provenance, day_folder, history, read_night, write_night
 from hybridcast.nowcasters.base import forecast_dataset
 from hybridcast.verification import scores
-from hybridcast.verification.cases import sums_of_nowcasters
-from hybridcast.verification.statistics import ENSEMBLE, SCALES, common_mask
+from hybridcast.verification.comparison import compute_nowcaster_statistics
+from hybridcast.verification.statistics import ENSEMBLE, FSS_SCALES, common_mask
 
 MADE = Provenance("settings", "data", "quick")
 START = np.datetime64("2020-06-01T00:00", "ns")
@@ -38,7 +38,7 @@ def sums(seed: int, members: bool = False) -> xr.Dataset:
     if members:
         made["zeta"][ENSEMBLE] = (("realization", "lead_time", "y", "x"), draw.gamma(0.3, 3.0, (4, 2, 24, 24)))
     mask = common_mask(made.values(), radar)
-    return sums_of_nowcasters(made, radar, valid=mask, scales=SCALES, spectra=True).drop_attrs()
+    return compute_nowcaster_statistics(made, radar, valid=mask, scales=FSS_SCALES, spectra=True).drop_attrs()
 
 
 def night(date: str = "2020-06-01", region: str = "here", **changes) -> RegionNight:

@@ -25,11 +25,11 @@ from hybridcast.errors import InputError
 from hybridcast.forecasting import forecast
 from hybridcast.nowcasters.base import Advection, Persistence, forecast_dataset
 from hybridcast.verification import evaluation, scores
-from hybridcast.verification.evaluation import EvaluationSettings, case_sums, evaluate
+from hybridcast.verification.evaluation import EvaluationSettings, compute_case_statistics, evaluate
 from hybridcast.verification.statistics import ENSEMBLE, PROBABILITY
-from hybridcast.verification.tables import columns, event_scores, markdown, summary
+from hybridcast.verification.tables import columns, event_scores, format_markdown, summarize
 
-SETTINGS = EvaluationSettings(longest="1h", cases=2)
+SETTINGS = EvaluationSettings(lead_time="1h", max_cases=2)
 
 
 @dataclass(frozen=True)
@@ -64,70 +64,74 @@ def run(tmp_path_factory):
     """Sums of two events, and the work folder that they come from."""
     work = tmp_path_factory.mktemp("work")
     said = []
-    sums = evaluate(
+    statistics = evaluate(
         scene_events("one", "two"),
         lambda event: {"damped": Damped()},
         work=work,
         settings=SETTINGS,
         progress=lambda *what: said.append(what),
     )
-    return sums, work, said
+    return statistics, work, said
 
 
 def test_sums_have_every_event_area_and_nowcaster(run):
-    sums, _, said = run
-    assert sums["event"].values.tolist() == ["one", "two"]
-    assert sums["region"].values.tolist() == ["o", "t"]
-    assert sums["nowcaster"].values.tolist() == ["persistence", "advection", "damped"]
-    assert (sums["cases"] == 2).all()
+    statistics, _, said = run
+    assert statistics["event"].values.tolist() == ["one", "two"]
+    assert statistics["region"].values.tolist() == ["o", "t"]
+    assert statistics["nowcaster"].values.tolist() == ["persistence", "advection", "damped"]
+    assert (statistics["cases"] == 2).all()
     assert [what[1:] for what in said] == [(k, 4) for k in range(1, 5)]
-    counts = sums["count"]
+    counts = statistics["count"]
     assert (counts == counts.isel(nowcaster=0)).all()
     assert (counts.sel(area="source") < counts.sel(area="all")).all()
-    assert (sums["own_count"].sel(area="source") == counts.sel(area="source")).all()
+    assert (statistics["own_count"].sel(area="source") == counts.sel(area="source")).all()
     assert (
-        sums["own_count"].sel(nowcaster="advection", area="all") < counts.sel(nowcaster="advection", area="all")
+        statistics["own_count"].sel(nowcaster="advection", area="all") < counts.sel(nowcaster="advection", area="all")
     ).all()
-    assert (sums["rank_count"].sel(nowcaster="advection") == 0).all()
-    np.testing.assert_allclose(sums["rank_count"].sel(nowcaster="damped").sum("rank"), counts.sel(nowcaster="damped"))
+    assert (statistics["rank_count"].sel(nowcaster="advection") == 0).all()
+    np.testing.assert_allclose(
+        statistics["rank_count"].sel(nowcaster="damped").sum("rank"), counts.sel(nowcaster="damped")
+    )
 
 
 def test_what_was_made_is_used_again(run, monkeypatch):
-    sums, work, _ = run
+    statistics, work, _ = run
     before = files(work)
     monkeypatch.setattr(evaluation, "forecast", None)  # nothing may be forecast
-    monkeypatch.setattr(evaluation, "case_sums", None)
+    monkeypatch.setattr(evaluation, "compute_case_statistics", None)
     again = evaluate(scene_events("one", "two"), lambda event: {"damped": Damped()}, work=work, settings=SETTINGS)
-    xr.testing.assert_identical(again, sums)
+    xr.testing.assert_identical(again, statistics)
     assert files(work) == before
 
 
 def test_another_nowcaster_costs_its_own_forecasts_only(run, monkeypatch, tmp_path):
-    sums, work, _ = run
+    statistics, work, _ = run
     made = []
     monkeypatch.setattr(evaluation, "forecast", lambda *a, **k: made.append(k["nowcaster"].name) or forecast(*a, **k))
     both = {"damped": Damped(), "weak": Damped(factor=0.1)}
     more = evaluate(scene_events("one", "two"), lambda event: both, work=work, settings=SETTINGS)
     assert made == ["damped"] * 4  # the name of the weak one
     assert more["nowcaster"].values.tolist() == ["persistence", "advection", "damped", "weak"]
-    xr.testing.assert_allclose(more["hits"].sel(nowcaster="damped"), sums["hits"].sel(nowcaster="damped"))
+    xr.testing.assert_allclose(more["hits"].sel(nowcaster="damped"), statistics["hits"].sel(nowcaster="damped"))
     assert (more["forecast"].sel(nowcaster="weak") < more["forecast"].sel(nowcaster="damped")).all()
 
 
 def test_a_nowcaster_with_other_settings_is_run_again(run):
-    sums, work, _ = run
+    statistics, work, _ = run
     changed = evaluate(scene_events("one"), lambda event: {"damped": Damped(factor=0.2)}, work=work, settings=SETTINGS)
-    assert (changed["forecast"].sel(nowcaster="damped") < sums["forecast"].sel(nowcaster="damped", event=["one"])).all()
+    assert (
+        changed["forecast"].sel(nowcaster="damped") < statistics["forecast"].sel(nowcaster="damped", event=["one"])
+    ).all()
     back = evaluate(scene_events("one"), lambda event: {"damped": Damped()}, work=work, settings=SETTINGS)
-    xr.testing.assert_identical(back["hits"], sums["hits"].sel(event=["one"]))
+    xr.testing.assert_identical(back["hits"], statistics["hits"].sel(event=["one"]))
 
 
 def test_two_processes_give_the_same_sums(run, tmp_path):
     events = scene_events("one", "two")
-    settings = replace(SETTINGS, cases=1)
-    sums = evaluate(events, _baselines, work=tmp_path / "two", settings=settings, workers=2)
+    settings = replace(SETTINGS, max_cases=1)
+    statistics = evaluate(events, _baselines, work=tmp_path / "two", settings=settings, workers=2)
     alone = evaluate(events, _baselines, work=tmp_path / "one", settings=settings)
-    xr.testing.assert_identical(sums, alone)
+    xr.testing.assert_identical(statistics, alone)
 
 
 def _baselines(event):
@@ -142,8 +146,8 @@ def test_unknown_points_are_judged_with_advection_or_persistence():
             for name, nowcaster in {"persistence": Persistence(), "advection": Advection()}.items()}  # fmt: skip
     silent = made["advection"].assign({NAME: made["advection"][NAME] * np.nan})
     half = made["advection"].assign({NAME: made["advection"][NAME].where(radar.y.values[None, :, None] > 20_000)})
-    sums = case_sums({**made, "half": half}, radar)
-    everywhere = sums.sel(area="all")
+    statistics = compute_case_statistics({**made, "half": half}, radar)
+    everywhere = statistics.sel(area="all")
     xr.testing.assert_identical(
         everywhere["hits"].sel(nowcaster="half", drop=True), everywhere["hits"].sel(nowcaster="advection", drop=True)
     )
@@ -151,7 +155,7 @@ def test_unknown_points_are_judged_with_advection_or_persistence():
     assert (everywhere["own_count"].sel(nowcaster="advection") < everywhere["count"].sel(nowcaster="advection")).all()
     seen = int(np.isfinite(radar.values[8]).sum())
     assert (everywhere["count"] == seen).all()
-    none = case_sums({**made, "silent": silent}, radar)
+    none = compute_case_statistics({**made, "silent": silent}, radar)
     assert (none.sel(area="source")["count"] == 0).all()
     assert (none.sel(area="all", nowcaster="silent")["count"] == seen).all()
     table = scores.csi_equal_area(everywhere.sel(nowcaster="advection"))
@@ -166,9 +170,10 @@ def test_probabilities_are_filled_with_certainty():
     unknown = np.full((6, 1, 20, 20), np.nan, np.float32)
     unknowing = made["advection"].assign({PROBABILITY: (("threshold", "lead_time", "y", "x"), unknown)})
     unknowing = unknowing.assign_coords(threshold=np.float32(evaluation.THRESHOLDS))
-    sums = case_sums({**made, "unknowing": unknowing}, radar).sel(area="all")
+    statistics = compute_case_statistics({**made, "unknowing": unknowing}, radar).sel(area="all")
     np.testing.assert_allclose(
-        scores.brier_score(sums.sel(nowcaster="unknowing")), scores.brier_score(sums.sel(nowcaster="advection"))
+        scores.brier_score(statistics.sel(nowcaster="unknowing")),
+        scores.brier_score(statistics.sel(nowcaster="advection")),
     )
 
 
@@ -199,8 +204,8 @@ def test_events_without_a_case_are_refused(tmp_path):
 
 
 def test_the_summary_has_each_score_of_each_nowcaster(run):
-    sums, _, _ = run
-    found = json.loads(json.dumps(summary(sums, baseline="advection"), allow_nan=False))
+    statistics, _, _ = run
+    found = json.loads(json.dumps(summarize(statistics, baseline="advection"), allow_nan=False))
     assert found["lead_times_min"] == [30, 60]
     assert found["support"]["one"]["cases"] == [2, 2]
     assert found["events_of_mean"]["all"]["MAE"] == [2, 2]
@@ -208,7 +213,7 @@ def test_the_summary_has_each_score_of_each_nowcaster(run):
     for area in ("all", "source"):
         for nowcaster in ("persistence", "advection", "damped"):
             assert list(found["mean"][area][nowcaster]) == names
-    mean = np.mean([float(scores.csi(sums.sel(event=name, area="source", nowcaster="damped", threshold=1.0))[0])
+    mean = np.mean([float(scores.csi(statistics.sel(event=name, area="source", nowcaster="damped", threshold=1.0))[0])
                     for name in ("one", "two")])  # fmt: skip
     assert found["mean"]["source"]["damped"]["CSI 1"][0] == pytest.approx(mean, rel=1e-4)
     gap = found["difference"]["all"]["damped"]["MAE"]
@@ -218,20 +223,20 @@ def test_the_summary_has_each_score_of_each_nowcaster(run):
     )
     assert found["mean"]["source"]["advection"]["CSI 1"] == found["mean"]["source"]["advection"]["CSI 1, equal area"]
     with pytest.raises(InputError, match="baseline 'nobody'"):
-        summary(sums, baseline="nobody")
+        summarize(statistics, baseline="nobody")
 
 
 def test_means_compare_the_same_events(run):
-    sums = run[0].copy(deep=True)
+    statistics = run[0].copy(deep=True)
     for name in ("hits", "misses", "false_alarms"):
-        sums[name].loc[{"event": "one", "nowcaster": "damped", "threshold": 5.0}] = 0.0
-    found = event_scores(sums)["CSI 5"]
+        statistics[name].loc[{"event": "one", "nowcaster": "damped", "threshold": 5.0}] = 0.0
+    found = event_scores(statistics)["CSI 5"]
     assert np.isnan(found.sel(event="one")).all()
     assert found.sel(event="two").notnull().all()
 
 
 def test_the_markdown_can_be_read_as_tables(run):
-    text = markdown(summary(run[0], baseline="advection"))
+    text = format_markdown(summarize(run[0], baseline="advection"))
     assert "4 cases (4 / 4 by lead time) of 2 events on 2 days in 2 regions" in text
     tables = [block for block in text.split("\n\n") if block.startswith("|")]
     assert len(tables) == 2 * 2 + 2 + 2

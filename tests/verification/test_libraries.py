@@ -17,7 +17,7 @@ from helpers import synthetic
 from hybridcast.nowcasters.base import Advection, forecast_dataset
 from hybridcast.radar import open_radar
 from hybridcast.verification import scores as ours
-from hybridcast.verification.statistics import ENSEMBLE, PROBABILITY, SCALES, THRESHOLDS, sums_of
+from hybridcast.verification.statistics import ENSEMBLE, FSS_SCALES, PROBABILITY, THRESHOLDS, compute_statistics
 
 SHAPE = (50, 61)
 LEADS = np.arange(1, 4) * np.timedelta64(5, "m")
@@ -49,14 +49,14 @@ def pair(forecast, observed):
 def test_tables_are_those_of_scores(holes):
     forecast, observed = case(holes)
     f, o = pair(forecast, observed)
-    sums = sums_of(forecast, observed)
+    statistics = compute_statistics(forecast, observed)
     for threshold in THRESHOLDS:
         level = float(np.float32(threshold))
         manager = ThresholdEventOperator(default_event_threshold=level).make_contingency_manager(
             f, o, event_threshold=level
         )
         table = manager.transform(preserve_dims="lead_time")
-        here = sums.sel(threshold=threshold)
+        here = statistics.sel(threshold=threshold)
         for score, theirs in {
             ours.csi: table.critical_success_index(),
             ours.frequency_bias: table.frequency_bias(),
@@ -71,21 +71,21 @@ def test_tables_are_those_of_scores(holes):
 def test_errors_are_those_of_scores(holes):
     forecast, observed = case(holes)
     f, o = pair(forecast, observed)
-    sums = sums_of(forecast, observed)
+    statistics = compute_statistics(forecast, observed)
     for score, theirs in {
         ours.mean_error: scores.continuous.additive_bias(f, o, preserve_dims="lead_time"),
         ours.mean_absolute_error: scores.continuous.mae(f, o, preserve_dims="lead_time"),
         ours.root_mean_square_error: scores.continuous.rmse(f, o, preserve_dims="lead_time"),
         ours.correlation: scores.continuous.correlation.pearsonr(f, o, preserve_dims="lead_time"),
     }.items():
-        np.testing.assert_allclose(score(sums), theirs, rtol=1e-9, err_msg=score.__name__)
+        np.testing.assert_allclose(score(statistics), theirs, rtol=1e-9, err_msg=score.__name__)
 
 
 def test_the_fractions_skill_score_is_that_of_pysteps():
     forecast, observed = case()
     f, o = pair(forecast, observed)
-    fss = ours.fractions_skill_score(sums_of(forecast, observed, scales=SCALES))
-    for scale in SCALES:
+    fss = ours.fractions_skill_score(compute_statistics(forecast, observed, scales=FSS_SCALES))
+    for scale in FSS_SCALES:
         cells = 2 * int(scale / 2) + 1
         for threshold in THRESHOLDS:
             level = float(np.float32(threshold))
@@ -101,8 +101,8 @@ def test_the_fractions_skill_score_is_that_of_scores():
     inside[:28, :40] = True
     forecast, observed = forecast.where(inside, 0), observed.where(inside, 0)
     f, o = pair(forecast, observed)
-    fss = ours.fractions_skill_score(sums_of(forecast, observed, scales=SCALES))
-    for scale in SCALES:
+    fss = ours.fractions_skill_score(compute_statistics(forecast, observed, scales=FSS_SCALES))
+    for scale in FSS_SCALES:
         cells = 2 * int(scale / 2) + 1
         for threshold in THRESHOLDS:
             theirs = fss_2d(
@@ -117,19 +117,22 @@ def test_the_fractions_skill_score_is_that_of_scores():
 def test_tables_and_fractions_are_those_of_nowcast_bench():
     forecast, observed = case(holes=0.2)
     whole, seen = case()
-    sums, fss = sums_of(forecast, observed), ours.fractions_skill_score(sums_of(whole, seen, scales=SCALES))
+    statistics, fss = (
+        compute_statistics(forecast, observed),
+        ours.fractions_skill_score(compute_statistics(whole, seen, scales=FSS_SCALES)),
+    )
     for threshold in THRESHOLDS:
         level = float(np.float32(threshold))
         for k in range(3):
             f, o = forecast.precipitation_rate.values[k], observed.values[k + 1]
-            here = sums.isel(lead_time=k).sel(threshold=threshold)
+            here = statistics.isel(lead_time=k).sel(threshold=threshold)
             bench = nowcast_bench.metrics
             assert float(ours.csi(here)) == pytest.approx(bench.csi(o, f, level).value)
             assert float(ours.equitable_threat_score(here)) == pytest.approx(bench.ets(o, f, level).value)
             assert float(ours.probability_of_detection(here)) == pytest.approx(bench.pod(o, f, level).value)
             assert float(ours.false_alarm_ratio(here)) == pytest.approx(bench.far(o, f, level).value)
             assert float(ours.frequency_bias(here)) == pytest.approx(bench.bias(o, f, level).value)
-            for scale in SCALES:
+            for scale in FSS_SCALES:
                 theirs = bench.fss(
                     seen.values[k + 1], whole.precipitation_rate.values[k], level, 2 * int(scale / 2) + 1,
                     boundary="pad",
@@ -143,17 +146,17 @@ def test_ensembles_are_judged_as_by_scores(holes):
     forecast, observed = case(holes, members=7)
     _, o = pair(forecast, observed)
     members = forecast[ENSEMBLE].drop_vars(["time", "reference_time"]).astype(float)
-    sums = sums_of(forecast, observed)
+    statistics = compute_statistics(forecast, observed)
     theirs = scores.probability.crps_for_ensemble(members, o, "realization", preserve_dims="lead_time")
-    np.testing.assert_allclose(ours.crps_ensemble(sums), theirs, rtol=1e-9)
+    np.testing.assert_allclose(ours.crps_ensemble(statistics), theirs, rtol=1e-9)
     ranks = scores.probability.rank_histogram(members, o, "realization", preserve_dims="lead_time")
-    np.testing.assert_allclose(ours.rank_histogram(sums).transpose("lead_time", "rank"), ranks, atol=1e-12)
+    np.testing.assert_allclose(ours.rank_histogram(statistics).transpose("lead_time", "rank"), ranks, atol=1e-12)
     for threshold in THRESHOLDS:
         level = float(np.float32(threshold))
         brier = scores.probability.brier_score_for_ensemble(
             members, o, "realization", level, fair_correction=False, preserve_dims="lead_time"
         ).squeeze("threshold", drop=True)
-        np.testing.assert_allclose(ours.brier_score(sums.sel(threshold=threshold)), brier, rtol=1e-6)
+        np.testing.assert_allclose(ours.brier_score(statistics.sel(threshold=threshold)), brier, rtol=1e-6)
 
 
 def test_probabilities_are_judged_as_by_scores():
@@ -163,10 +166,10 @@ def test_probabilities_are_judged_as_by_scores():
     p = rng.beta(0.5, 2.0, (len(THRESHOLDS), 3, *SHAPE)).astype(np.float32)
     forecast[PROBABILITY] = (("threshold", "lead_time", "y", "x"), p)
     forecast = forecast.assign_coords(threshold=np.float32(THRESHOLDS))
-    sums = sums_of(forecast, observed)
+    statistics = compute_statistics(forecast, observed)
     known = forecast.precipitation_rate.notnull().values & o.notnull()
     for i, threshold in enumerate(THRESHOLDS):
-        here = sums.sel(threshold=threshold)
+        here = statistics.sel(threshold=threshold)
         events = (o >= float(np.float32(threshold))).where(known).astype(float)
         given = o.copy(data=p[i].astype(float))
         theirs = scores.probability.brier_score(given, events, preserve_dims="lead_time")
@@ -180,16 +183,16 @@ def test_probabilities_are_judged_as_by_scores():
 def test_the_crps_by_thresholds_is_that_of_the_ensemble_where_they_are_dense():
     forecast, observed = case(members=9)
     top = float(max(forecast[ENSEMBLE].max(), observed.max()))
-    sums = sums_of(forecast, observed, thresholds=np.geomspace(0.005, top, 250))
-    np.testing.assert_allclose(ours.crps(sums), ours.crps_ensemble(sums), rtol=5e-3)
+    statistics = compute_statistics(forecast, observed, thresholds=np.geomspace(0.005, top, 250))
+    np.testing.assert_allclose(ours.crps(statistics), ours.crps_ensemble(statistics), rtol=5e-3)
 
 
 def test_the_crps_of_a_deterministic_forecast_is_its_absolute_error_where_thresholds_are_dense():
     forecast, observed = case()
     top = float(max(forecast.precipitation_rate.max(), observed.max()))
-    sums = sums_of(forecast, observed, thresholds=np.geomspace(0.005, top, 250))
-    np.testing.assert_allclose(ours.crps(sums), ours.mean_absolute_error(sums), rtol=1e-2)
-    assert isinstance(ours.crps(sums), xr.DataArray)
+    statistics = compute_statistics(forecast, observed, thresholds=np.geomspace(0.005, top, 250))
+    np.testing.assert_allclose(ours.crps(statistics), ours.mean_absolute_error(statistics), rtol=1e-2)
+    assert isinstance(ours.crps(statistics), xr.DataArray)
 
 
 def test_a_real_forecast_is_judged_as_by_pysteps(real):
@@ -200,10 +203,10 @@ def test_a_real_forecast_is_judged_as_by_pysteps(real):
     forecast, observed = made.isel(inside), radar.isel(inside)
     assert not observed.isnull().any()
     assert not forecast.precipitation_rate.isnull().any()
-    sums = sums_of(forecast, observed, scales=(5.0, 20.0))
+    statistics = compute_statistics(forecast, observed, scales=(5.0, 20.0))
     for k, lead in enumerate((6, 12)):
         f, o = forecast.precipitation_rate.values[k].astype(float), observed.values[11 + lead].astype(float)
-        here = sums.isel(lead_time=k)
+        here = statistics.isel(lead_time=k)
         theirs = det_cont_fct(f, o, ["RMSE", "MAE", "corr_p"])
         assert float(ours.root_mean_square_error(here)) == pytest.approx(theirs["RMSE"])
         assert float(ours.mean_absolute_error(here)) == pytest.approx(theirs["MAE"])

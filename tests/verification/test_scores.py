@@ -1,4 +1,4 @@
-"""Scores from sums, against their definitions, numpy and scipy."""
+"""Scores from statistics, against their definitions, numpy and scipy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hybridcast.verification.scores import (
     mean_absolute_error,
     root_mean_square_error,
 )
-from hybridcast.verification.statistics import sums_of
+from hybridcast.verification.statistics import compute_statistics
 
 SHAPE = (20, 25)
 LEADS = np.arange(1, 3) * np.timedelta64(5, "m")
@@ -40,46 +40,46 @@ def known(forecast, observed, k):
 @pytest.mark.parametrize("factor", [0.5, 1.0, 2.0])
 def test_scores_are_those_of_numpy_and_scipy(factor):
     forecast, observed = pair(factor=factor)
-    sums = sums_of(forecast, observed)
+    statistics = compute_statistics(forecast, observed)
     for k in range(2):
         f, o = known(forecast, observed, k)
         at = {"lead_time": k}
-        assert float(mean_absolute_error(sums)[at]) == pytest.approx(np.abs(f - o).mean(), rel=1e-9)
-        assert float(root_mean_square_error(sums)[at]) == pytest.approx(np.sqrt(((f - o) ** 2).mean()), rel=1e-9)
-        assert float(correlation(sums)[at]) == pytest.approx(pearsonr(f, o)[0], abs=1e-9)
-        for threshold in sums.threshold.values:
+        assert float(mean_absolute_error(statistics)[at]) == pytest.approx(np.abs(f - o).mean(), rel=1e-9)
+        assert float(root_mean_square_error(statistics)[at]) == pytest.approx(np.sqrt(((f - o) ** 2).mean()), rel=1e-9)
+        assert float(correlation(statistics)[at]) == pytest.approx(pearsonr(f, o)[0], abs=1e-9)
+        for threshold in statistics.threshold.values:
             yes, happened = f >= threshold, o >= threshold
-            here = sums.isel(at).sel(threshold=threshold)
+            here = statistics.isel(at).sel(threshold=threshold)
             assert float(csi(here)) == pytest.approx((yes & happened).sum() / (yes | happened).sum())
             assert float(frequency_bias(here)) == pytest.approx(yes.sum() / happened.sum())
 
 
 def test_a_perfect_forecast_has_perfect_scores():
     _, observed = pair()
-    sums = sums_of(forecast_dataset(observed.values[1:], observed.isel(time=[0]), LEADS), observed)
-    np.testing.assert_allclose(csi(sums), 1)
-    np.testing.assert_allclose(frequency_bias(sums), 1)
-    np.testing.assert_allclose(correlation(sums), 1)
-    np.testing.assert_allclose(mean_absolute_error(sums), 0)
-    np.testing.assert_allclose(root_mean_square_error(sums), 0, atol=1e-6)
+    statistics = compute_statistics(forecast_dataset(observed.values[1:], observed.isel(time=[0]), LEADS), observed)
+    np.testing.assert_allclose(csi(statistics), 1)
+    np.testing.assert_allclose(frequency_bias(statistics), 1)
+    np.testing.assert_allclose(correlation(statistics), 1)
+    np.testing.assert_allclose(mean_absolute_error(statistics), 0)
+    np.testing.assert_allclose(root_mean_square_error(statistics), 0, atol=1e-6)
 
 
 def test_scores_of_added_cases_are_those_of_all_points():
     cases = [pair(seed=k) for k in range(3)]
-    sums = sum(sums_of(*case) for case in cases)
+    statistics = sum(compute_statistics(*case) for case in cases)
     f, o = (np.concatenate(values) for values in zip(*(known(*case, 0) for case in cases), strict=True))
-    assert float(correlation(sums)[0]) == pytest.approx(pearsonr(f, o)[0], abs=1e-9)
-    assert float(mean_absolute_error(sums)[0]) == pytest.approx(np.abs(f - o).mean(), rel=1e-9)
-    mean_of_scores = np.mean([float(correlation(sums_of(*case))[0]) for case in cases])
-    assert float(correlation(sums)[0]) != pytest.approx(mean_of_scores, abs=1e-6)
+    assert float(correlation(statistics)[0]) == pytest.approx(pearsonr(f, o)[0], abs=1e-9)
+    assert float(mean_absolute_error(statistics)[0]) == pytest.approx(np.abs(f - o).mean(), rel=1e-9)
+    mean_of_scores = np.mean([float(correlation(compute_statistics(*case))[0]) for case in cases])
+    assert float(correlation(statistics)[0]) != pytest.approx(mean_of_scores, abs=1e-6)
 
 
 def test_scores_that_are_not_defined_are_nan():
     forecast, observed = pair()
-    nothing = sums_of(forecast, observed * np.nan)
+    nothing = compute_statistics(forecast, observed * np.nan)
     for score in (csi, frequency_bias, mean_absolute_error, root_mean_square_error, correlation):
         assert np.isnan(score(nothing)).all()
-    dry = sums_of(forecast_dataset(np.zeros((2, *SHAPE)), observed.isel(time=[0]), LEADS), observed * 0)
+    dry = compute_statistics(forecast_dataset(np.zeros((2, *SHAPE)), observed.isel(time=[0]), LEADS), observed * 0)
     assert np.isnan(csi(dry)).all()
     assert np.isnan(frequency_bias(dry)).all()
     assert np.isnan(correlation(dry)).all()
@@ -88,21 +88,25 @@ def test_scores_that_are_not_defined_are_nan():
 
 @pytest.mark.parametrize("rate", [0.1, 0.3, 1.7, 12.3])
 def test_an_even_forecast_has_no_correlation(rate):
-    """Rounding of the sums leaves a variance that is not quite zero."""
+    """Rounding of the statistics leaves a variance that is not quite zero."""
     observed = synthetic.rain((300, 331), frames=1, later=2)
-    sums = sums_of(forecast_dataset(np.full((2, 300, 331), rate), observed.isel(time=[0]), LEADS), observed)
-    assert np.isnan(correlation(sums)).all()
+    statistics = compute_statistics(
+        forecast_dataset(np.full((2, 300, 331), rate), observed.isel(time=[0]), LEADS), observed
+    )
+    assert np.isnan(correlation(statistics)).all()
 
 
 def test_a_bias_above_one_is_too_wet():
     observed = pair()[1]
     wet, dry = (forecast_dataset(observed.values[1:] * by, observed.isel(time=[0]), LEADS) for by in (3, 1 / 3))
-    assert (frequency_bias(sums_of(wet, observed)) > 1).all()
-    assert (frequency_bias(sums_of(dry, observed)) < 1).all()
+    assert (frequency_bias(compute_statistics(wet, observed)) > 1).all()
+    assert (frequency_bias(compute_statistics(dry, observed)) < 1).all()
 
 
 def test_units_are_stated():
-    sums = sums_of(*pair())
-    assert mean_absolute_error(sums).attrs["units"] == root_mean_square_error(sums).attrs["units"] == "mm h-1"
-    assert isinstance(csi(sums), xr.DataArray)
-    assert set(csi(sums).dims) == {"threshold", "lead_time"}
+    statistics = compute_statistics(*pair())
+    assert (
+        mean_absolute_error(statistics).attrs["units"] == root_mean_square_error(statistics).attrs["units"] == "mm h-1"
+    )
+    assert isinstance(csi(statistics), xr.DataArray)
+    assert set(csi(statistics).dims) == {"threshold", "lead_time"}

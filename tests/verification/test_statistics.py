@@ -9,7 +9,7 @@ import xarray as xr
 from helpers import reference, synthetic
 from hybridcast.errors import InputError
 from hybridcast.nowcasters.base import forecast_dataset
-from hybridcast.verification.statistics import THRESHOLDS, sums_of
+from hybridcast.verification.statistics import THRESHOLDS, compute_statistics
 
 SHAPE = (9, 11)
 LEADS = np.arange(1, 4) * np.timedelta64(5, "m")
@@ -29,19 +29,19 @@ def case(seed=0, missing=0.2):
 @pytest.mark.parametrize("thresholds", [THRESHOLDS, (0.5,), (0.2, 0.7, 3, 40)])
 def test_tables_are_those_of_counting(thresholds):
     forecast, observed = case()
-    sums = sums_of(forecast, observed, thresholds=thresholds)
-    assert sums.threshold.values.tolist() == list(thresholds)
+    statistics = compute_statistics(forecast, observed, thresholds=thresholds)
+    assert statistics.threshold.values.tolist() == list(thresholds)
     for k in range(3):
         for threshold in thresholds:
             expected = reference.contingency(forecast.precipitation_rate[k], observed[k + 1], threshold)
-            got = sums.isel(lead_time=k).sel(threshold=threshold)
+            got = statistics.isel(lead_time=k).sel(threshold=threshold)
             assert {name: float(got[name]) for name in expected} == expected
             assert expected["count"] > 30
 
 
 def test_moments_are_those_of_numpy():
     forecast, observed = case()
-    sums = sums_of(forecast, observed)
+    statistics = compute_statistics(forecast, observed)
     for k in range(3):
         f, o = forecast.precipitation_rate.values[k].astype(float), observed.values[k + 1].astype(float)
         both = np.isfinite(f) & np.isfinite(o)
@@ -56,7 +56,7 @@ def test_moments_are_those_of_numpy():
             "absolute_error": np.abs(f - o).sum(),
         }
         for name, value in expected.items():
-            assert float(sums[name][k]) == pytest.approx(value, rel=1e-12)
+            assert float(statistics[name][k]) == pytest.approx(value, rel=1e-12)
 
 
 def test_a_rate_at_the_threshold_is_above_it_whatever_its_rounding():
@@ -64,45 +64,49 @@ def test_a_rate_at_the_threshold_is_above_it_whatever_its_rounding():
     forecast, observed = case(missing=0)
     forecast["precipitation_rate"][:] = np.float32(0.7)
     observed[:] = np.float32(0.7)
-    sums = sums_of(forecast, observed, thresholds=(0.7, 0.71))
-    assert (sums.hits.sel(threshold=0.7) == 99).all()
-    assert (sums.hits.sel(threshold=0.71) == 0).all()
+    statistics = compute_statistics(forecast, observed, thresholds=(0.7, 0.71))
+    assert (statistics.hits.sel(threshold=0.7) == 99).all()
+    assert (statistics.hits.sel(threshold=0.71) == 0).all()
 
 
 def test_unknown_is_never_counted_as_dry():
     forecast, observed = case(missing=0)
     observed[:] = np.nan
-    sums = sums_of(forecast, observed)
-    assert all((sums[name] == 0).all() for name in sums)
+    statistics = compute_statistics(forecast, observed)
+    assert all((statistics[name] == 0).all() for name in statistics)
     forecast, observed = case(missing=0)
     observed[:] = 9.0
     forecast["precipitation_rate"][:, :, 4:] = np.nan
     forecast["precipitation_rate"][:, :, :4] = 9.0
-    sums = sums_of(forecast, observed)
-    assert (sums["count"] == 36).all()
-    assert (sums.misses == 0).all()  # the unknown ones would be missed if they were taken for dry
-    assert (sums.hits.sel(threshold=5.0) == 36).all()
+    statistics = compute_statistics(forecast, observed)
+    assert (statistics["count"] == 36).all()
+    assert (statistics.misses == 0).all()  # the unknown ones would be missed if they were taken for dry
+    assert (statistics.hits.sel(threshold=5.0) == 36).all()
 
 
 def test_a_mask_makes_nowcasters_comparable():
     forecast, observed = case()
     other, _ = case(seed=3)
     valid = forecast.precipitation_rate.notnull() & other.precipitation_rate.notnull()
-    one, two = (sums_of(f, observed, valid=valid) for f in (forecast, other))
+    one, two = (compute_statistics(f, observed, valid=valid) for f in (forecast, other))
     xr.testing.assert_equal(one["count"], two["count"])
-    assert (one["count"] < sums_of(forecast, observed)["count"]).all()
-    turned = sums_of(forecast, observed, valid=valid.transpose("x", "lead_time", "y"))
+    assert (one["count"] < compute_statistics(forecast, observed)["count"]).all()
+    turned = compute_statistics(forecast, observed, valid=valid.transpose("x", "lead_time", "y"))
     xr.testing.assert_identical(turned, one)
     everywhere = xr.ones_like(forecast.precipitation_rate, dtype=bool)
-    xr.testing.assert_identical(sums_of(forecast, observed, valid=everywhere), sums_of(forecast, observed))
-    assert (sums_of(forecast, observed, valid=~everywhere)["count"] == 0).all()
+    xr.testing.assert_identical(
+        compute_statistics(forecast, observed, valid=everywhere), compute_statistics(forecast, observed)
+    )
+    assert (compute_statistics(forecast, observed, valid=~everywhere)["count"] == 0).all()
 
 
 def test_cases_add_up():
-    """The sums of two halves of the area are those of the whole."""
+    """The statistics of two halves of the area are those of the whole."""
     forecast, observed = case()
-    whole = sums_of(forecast, observed)
-    halves = [sums_of(forecast.isel(x=part), observed.isel(x=part)) for part in (slice(0, 4), slice(4, None))]
+    whole = compute_statistics(forecast, observed)
+    halves = [
+        compute_statistics(forecast.isel(x=part), observed.isel(x=part)) for part in (slice(0, 4), slice(4, None))
+    ]
     added = halves[0] + halves[1]
     assert (added.cases == 2).all()
     xr.testing.assert_allclose(added.drop_vars("cases"), whole.drop_vars("cases"), rtol=1e-12)
@@ -110,15 +114,15 @@ def test_cases_add_up():
 
 def test_lead_times_without_a_frame_count_nothing():
     forecast, observed = case()
-    sums = sums_of(forecast, observed.isel(time=[0, 1, 3]))
-    assert (sums["count"] > 0).values.tolist() == [True, False, True]
+    statistics = compute_statistics(forecast, observed.isel(time=[0, 1, 3]))
+    assert (statistics["count"] > 0).values.tolist() == [True, False, True]
 
 
 def test_order_of_dims_does_not_matter():
     forecast, observed = case()
-    expected = sums_of(forecast, observed)
-    xr.testing.assert_identical(sums_of(forecast.transpose("x", "y", "lead_time"), observed), expected)
-    xr.testing.assert_identical(sums_of(forecast, observed.transpose("y", "x", "time")), expected)
+    expected = compute_statistics(forecast, observed)
+    xr.testing.assert_identical(compute_statistics(forecast.transpose("x", "y", "lead_time"), observed), expected)
+    xr.testing.assert_identical(compute_statistics(forecast, observed.transpose("y", "x", "time")), expected)
 
 
 @pytest.mark.parametrize(
@@ -129,12 +133,12 @@ def test_order_of_dims_does_not_matter():
 def test_another_grid_is_refused(change):
     forecast, observed = case()
     with pytest.raises(InputError, match="share one grid"):
-        sums_of(forecast, change(observed))
+        compute_statistics(forecast, change(observed))
 
 
 def test_the_inputs_are_left_as_they_are():
     forecast, observed = case()
     before = forecast.copy(deep=True), observed.copy(deep=True)
-    sums_of(forecast, observed)
+    compute_statistics(forecast, observed)
     xr.testing.assert_identical(forecast, before[0])
     xr.testing.assert_identical(observed, before[1])

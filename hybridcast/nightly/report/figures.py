@@ -19,7 +19,7 @@ from hybridcast.nightly.report.formatting import SIGNS, number
 from hybridcast.nightly.report.tables import score_words
 from hybridcast.nightly.series import SCORES, minutes_of, place_of
 from hybridcast.verification.scores import fractions_skill_score, reliability_diagram
-from hybridcast.verification.significance import LEAST_DAYS
+from hybridcast.verification.significance import MIN_DAYS
 
 #: Thresholds of the figures, mm h-1, as far as the sums have them.
 SHOWN = (0.1, 1.0, 5.0)
@@ -91,11 +91,11 @@ def _band(axes: Axes, mine: xr.DataArray, minutes: NDArray[Any], wet: NDArray[np
     earlier = mine.isel(date=np.flatnonzero(wet[:-1])).transpose("date", "lead_time").values
     ends = np.full((2, minutes.size), np.nan)
     counts = np.isfinite(earlier).sum(axis=0)
-    for k in np.flatnonzero(counts >= LEAST_DAYS):
+    for k in np.flatnonzero(counts >= MIN_DAYS):
         band = band_of(earlier[np.isfinite(earlier[:, k]), k], level)
         ends[:, k] = max(band.low, 0.0), min(band.high, 1.0)
     if not np.isfinite(ends).any():
-        return f"No band: {counts.max(initial=0)} earlier nights with rain, {LEAST_DAYS} are needed."
+        return f"No band: {counts.max(initial=0)} earlier nights with rain, {MIN_DAYS} are needed."
     axes.fill_between(minutes, ends[0], ends[1], color=svg.COLOURS[0], alpha=0.16, linewidth=0)
     for end in ends:
         axes.plot(minutes, end, color=svg.COLOURS[0], linewidth=0.7, linestyle=":")

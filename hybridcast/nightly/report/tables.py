@@ -14,7 +14,7 @@ from hybridcast.nightly.alarm import AlarmSettings
 from hybridcast.nightly.report.formatting import SIGNS, number, percent, score
 from hybridcast.nightly.series import SCORES, minutes_of
 from hybridcast.verification import scores
-from hybridcast.verification.significance import LEAST_DAYS, LOSS, TIE, UNRESOLVED, WIN, paired_difference
+from hybridcast.verification.significance import LOSS, MIN_DAYS, TIE, UNRESOLVED, WIN, paired_difference
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def scorecard(
         rows.append((f"{minutes_of(lead):g} min", support, verdicts))
     thresholds = [f"{level:g} mm/h" if np.isfinite(level) else "all rates" for level in values["threshold"].values]
     counts = {name: int((found["verdict"] == name).sum()) for name in (WIN, TIE, LOSS, UNRESOLVED)}
-    few = bool((found["days"] < LEAST_DAYS).all())
+    few = bool((found["days"] < MIN_DAYS).all())
     return Scorecard(nowcaster, baseline, score_words(settings), thresholds, rows, few, counts)
 
 

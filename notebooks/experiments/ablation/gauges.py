@@ -36,8 +36,8 @@ from hybridcast.stations.quality import quality_control
 from hybridcast.stations.schema import get_interval
 from hybridcast.verification import scores
 from hybridcast.verification.evaluation import Progress
-from hybridcast.verification.significance import LEAST_DAYS, paired_difference
-from hybridcast.verification.statistics import PROBABILITY, common_mask, sums_of
+from hybridcast.verification.significance import MIN_DAYS, paired_difference
+from hybridcast.verification.statistics import PROBABILITY, common_mask, compute_statistics
 
 PLACES = ("gauges", "grid")
 #: Scores by name, and whether more of it is better; the mean error is neither.
@@ -189,7 +189,7 @@ def _case_sums(
     by_place = []
     for made, observed in ((case.at_gauges, truth), (case.on_grid, archive.radar)):
         valid = common_mask(made.values(), observed)
-        sums = [sums_of(one, observed, thresholds=LEVELS, valid=valid) for one in made.values()]
+        sums = [compute_statistics(one, observed, thresholds=LEVELS, valid=valid) for one in made.values()]
         by_place.append(xr.concat(sums, xr.Variable("source", list(SOURCES))))
     whole = xr.concat(by_place, xr.Variable("place", list(PLACES)))
     counted = {"issue_times": 1.0, "adjusted": float(case.adjusted)}
@@ -285,7 +285,7 @@ def _table(one: Mapping[str, Any]) -> list[str]:
         changes = [change(here["difference"][name]) if BETTER[name] else "" for name in names]
         lines.append(_row(f"{place}, change %", changes))
     pairs = [" / ".join(map(str, one["gauges"][name])) for name in ("points", "wet_points")]
-    few = "" if one["days"] >= LEAST_DAYS else f" No interval with fewer than {LEAST_DAYS} days."
+    few = "" if one["days"] >= MIN_DAYS else f" No interval with fewer than {MIN_DAYS} days."
     return [*lines, "", f"Pairs at gauges {pairs[0]}, of them with rain {pairs[1]}.{few}", ""]
 
 

@@ -30,7 +30,7 @@ from hybridcast.nwp import regrid_to_radar, select_available_runs
 from hybridcast.predictors.nwp import nwp_field_times
 from hybridcast.predictors.sources import select_sources
 from hybridcast.verification.evaluation import EvaluationSettings, Progress, evaluate
-from hybridcast.verification.tables import summary
+from hybridcast.verification.tables import summarize
 
 #: How many whole hours before the issue time runs started, at least: by then they are there.
 AGES = (3, 6)
@@ -173,9 +173,9 @@ def pseudo_ablation(
     Returns
     -------
     dict
-        Quality -> what `hybridcast.verification.tables.summary` gives, with the linear blend as the baseline.
+        Quality -> what `hybridcast.verification.tables.summarize` returns, with the linear blend as the baseline.
     """
-    settings = EvaluationSettings(longest=f"{LONGEST}h", cases=cases)
+    settings = EvaluationSettings(lead_time=f"{LONGEST}h", max_cases=cases)
     loaded = {region: load_hybrid(folder) for region, folder in models.items()}
     hybrids = {region: replace(one, thresholds=one.model.blend.thresholds) for region, one in loaded.items()}
     found = {}
@@ -185,7 +185,7 @@ def pseudo_ablation(
             return compared(event, quality, hybrids[event.region])
 
         sums = evaluate(events, nowcasters, work=work, settings=settings, workers=workers, progress=progress)
-        found[quality] = summary(sums, baseline=f"{BASELINE} {quality}")
+        found[quality] = summarize(sums, baseline=f"{BASELINE} {quality}")
     return found
 
 
