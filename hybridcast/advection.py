@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hybridcast.core.device import resolved
 from hybridcast.core.durations import check_lead_times
+from hybridcast.core.forecast_schema import DIMS, lead_time_variable
 from hybridcast.core.types import MINUTE
 from hybridcast.errors import InputError
 from hybridcast.motion.estimate import cells_per_step, check_motion
@@ -136,7 +137,6 @@ def _spline_coefficients(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _label(moved: NDArray[np.float32], fields: xr.Dataset, leads: NDArray[np.timedelta64]) -> xr.Dataset:
     coords: dict[str, Any] = {str(name): coord.variable for name, coord in fields.coords.items() if name != "time"}
-    coords["lead_time"] = ("lead_time", leads, {"standard_name": "forecast_period", "long_name": "lead time"})
-    dims = ("lead_time", "y", "x")
-    variables = {name: (dims, moved[k], fields[name].attrs) for k, name in enumerate(fields.data_vars)}
+    coords["lead_time"] = lead_time_variable(leads)
+    variables = {name: (DIMS, moved[k], fields[name].attrs) for k, name in enumerate(fields.data_vars)}
     return xr.Dataset(variables, coords=coords, attrs=fields.attrs)

@@ -17,6 +17,7 @@ from hybridcast.core.device import with_device
 from hybridcast.core.durations import Duration, parse_duration
 from hybridcast.core.field import NAME, as_datetime64, check_precipitation, iso_time, time_step
 from hybridcast.core.files import written_whole
+from hybridcast.core.forecast_schema import add_unknown_fraction, move_labels_aside, restore_labels
 from hybridcast.core.types import LeadTimes
 from hybridcast.errors import InputError
 from hybridcast.nowcasters.base import Nowcaster
@@ -117,14 +118,7 @@ def forecast(
     )
     recent, adjustment = _adjusted(recent, sources)
     chosen, ignored = _with_sources(chosen, sources)
-    result = chosen.forecast(recent, leads)
-    # frame by frame: a mask of the whole result would take a quarter of its memory
-    unknown = np.array([np.isnan(frame).mean() for frame in result[NAME].values], dtype=np.float32)
-    result["unknown_fraction"] = (
-        "lead_time",
-        unknown,
-        {"long_name": "share of the grid whose precipitation is unknown", "units": "1"},
-    )
+    result = add_unknown_fraction(chosen.forecast(recent, leads))
     if sources.stations is not None:
         result.attrs["radar_adjustment"] = str(adjustment)
     return result.assign_attrs(_provenance(recent, chosen) | _told(recent, sources, ignored) | result.attrs)
@@ -279,7 +273,7 @@ def save_forecast(result: xr.Dataset, path: str | Path) -> Path:
     encoding |= {"lead_time": {"units": "minutes", "dtype": "float64", "_FillValue": None}}
     encoding |= {axis: {"_FillValue": None} for axis in ("y", "x", "threshold") if axis in result.coords}
     with written_whole(path) as part:
-        result.to_netcdf(part, engine="h5netcdf", encoding=encoding)
+        move_labels_aside(result).to_netcdf(part, engine="h5netcdf", encoding=encoding)
     return Path(path).expanduser()
 
 
@@ -298,7 +292,7 @@ def load_forecast(path: str | Path) -> xr.Dataset:
     path = Path(path).expanduser()
     try:
         with xr.open_dataset(path, engine="h5netcdf", decode_timedelta=True, decode_coords="all") as file:
-            result = file.load()
+            result = restore_labels(file.load())
     except (OSError, ValueError) as error:
         raise InputError(
             f"{path} cannot be read ({error})", "a forecast is a NetCDF file", "Make one with save_forecast(...)"
@@ -306,6 +300,9 @@ def load_forecast(path: str | Path) -> xr.Dataset:
     if NAME not in result or "lead_time" not in result[NAME].dims:
         found = f"{path} holds {list(result.data_vars)}"
         raise InputError(found, f"a forecast has {NAME!r} by lead_time", "Make one with save_forecast(...)")
+    for variable in result.data_vars.values():
+        if "grid_mapping" in variable.encoding:  # where xarray puts it
+            variable.attrs["grid_mapping"] = variable.encoding.pop("grid_mapping")
     return result
 
 

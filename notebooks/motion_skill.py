@@ -18,9 +18,9 @@ import numpy as np
 import xarray as xr
 
 from hybridcast import advect, fetch, open_radar
+from hybridcast.core.forecast_schema import forecast_dataset
 from hybridcast.errors import FetchError
 from hybridcast.motion.estimate import DIS, DenseFlow, MotionMethod
-from hybridcast.nowcasters.base import forecast_dataset
 from hybridcast.nowcasters.pysteps import PystepsMotion
 from hybridcast.verification.scores import correlation, csi, frequency_bias
 from hybridcast.verification.statistics import compute_statistics

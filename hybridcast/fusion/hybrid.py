@@ -29,7 +29,15 @@ from numpy.typing import NDArray
 from hybridcast.advection import LONGEST_STEP
 from hybridcast.core.device import resolved
 from hybridcast.core.durations import check_lead_times
-from hybridcast.core.field import GRID_MAPPING, NAME, iso_time
+from hybridcast.core.field import iso_time
+from hybridcast.core.forecast_schema import (
+    add_advected,
+    add_member_weights,
+    add_motion,
+    add_probabilities,
+    add_source_weights,
+    forecast_dataset,
+)
 from hybridcast.core.grid import cell_size, coarsened
 from hybridcast.core.types import MINUTE, Array, LeadTimes
 from hybridcast.errors import InputError
@@ -44,7 +52,7 @@ from hybridcast.learned.network_inputs import build_network_inputs
 from hybridcast.learned.nwp_stage import NwpStage, nwp_rain_rate
 from hybridcast.learned.trained_model import DEFAULT, NETWORK, TrainedModel, load_model
 from hybridcast.motion.estimate import DenseFlow, MotionMethod, cells_per_step
-from hybridcast.nowcasters.base import forecast_dataset, latest_frame, radar_status
+from hybridcast.nowcasters.base import latest_frame, radar_status
 from hybridcast.nowcasters.scale_filter import filtered
 from hybridcast.predictors.radar import (
     PredictorState,
@@ -60,7 +68,6 @@ from hybridcast_kernels.devices import Device, kernels_for
 COARSEST = 2.5
 #: How far back a hindcast's own frames go.
 HISTORY = np.timedelta64(60, "m")
-EXCEEDANCE = "probability_of_exceedance"
 
 
 class Fusion(NamedTuple):
@@ -151,17 +158,13 @@ class Hybrid:
         result = forecast_dataset(
             fusion.fields.rate, recent, leads, nowcaster=self.name, status=radar_status(recent, age)
         )
-        described = {**result[NAME].attrs, "long_name": "precipitation rate, advection alone"}
-        result[f"{NAME}_advected"] = (("lead_time", "y", "x"), advected, described)
-        result = self._with_probabilities(result, fusion)
-        for name in ("u", "v"):
-            result[name] = motion[name]
+        result = add_motion(self._with_probabilities(add_advected(result, advected), fusion), motion)
         result.attrs["frames_used"] = ", ".join(iso_time(t) for t in recent["time"].values[_seen(recent)]) or "none"
         if reason:
             result.attrs["fallback"] = reason
         if self.speaking is not self.model:
             result.attrs["members_left_out"] = "network: torch is not installed (pip install 'hybridcast[network]')"
-        return result.assign_attrs(motion_method=str(motion.attrs["method"]), motion_status=str(motion.attrs["status"]))
+        return result
 
     def _why_not(self, recent: xr.DataArray, frame: Array, coarse: Array) -> str:
         """Say why the members cannot be asked; empty if they can."""
@@ -315,33 +318,19 @@ class Hybrid:
         return corrected(blend, hindcasts, self.hindcasts), len(hindcasts)
 
     def _with_probabilities(self, result: xr.Dataset, fusion: Fusion) -> xr.Dataset:
-        described = {
-            "long_name": "probability that the precipitation rate is at or above the threshold",
-            "units": "1",
-        }
-        if GRID_MAPPING in result.coords:
-            described["grid_mapping"] = GRID_MAPPING
-        thresholds = ("threshold", np.array(self.thresholds), {"long_name": "precipitation rate", "units": "mm h-1"})
-        result = result.assign_coords(threshold=thresholds)
-        result[EXCEEDANCE] = (("threshold", "lead_time", "y", "x"), fusion.fields.probabilities, described)
+        """Add the probabilities, and the weights of members and sources that they come from."""
         blend = self.speaking.blend if fusion.blend is None else fusion.blend
-        minutes = result["lead_time"].values / MINUTE
         picked = [blend.thresholds.index(t) for t in self.thresholds]
-        weights = np.stack([blend.at(m)[picked, :-1].T for m in minutes], axis=-1)
-        about = {"long_name": "weight of the log odds of a member in the blend", "units": "1"}
-        result["member_weight"] = (("member", "threshold", "lead_time"), weights, about)
-        result.attrs["hindcasts"] = fusion.hindcasts
-        result = self._with_source_weights(result, fusion)
-        return result.assign_coords(member_name=("member", list(blend.members), {"long_name": "member of the blend"}))
-
-    def _with_source_weights(self, result: xr.Dataset, fusion: Fusion) -> xr.Dataset:
-        """Say by lead time how far radar and model are trusted where both are known."""
-        of_model = fusion.nwp_weight
-        if of_model is None:
-            of_model = np.zeros(result.sizes["lead_time"], np.float32)
-        about = {"long_name": "weight of a source where radar and model are both known", "units": "1"}
-        result["source_weight"] = (("source", "lead_time"), np.stack([1 - of_model, of_model]), about)
-        return result.assign_coords(source_name=("source", ["radar", "nwp"], {"long_name": "source"}))
+        weights = [blend.at(m)[picked, :-1].T for m in result["lead_time"].values / MINUTE]
+        of_nwp = fusion.nwp_weight
+        if of_nwp is None:
+            of_nwp = np.zeros(len(weights), np.float32)
+        result = add_probabilities(result, fusion.fields.probabilities, self.thresholds)
+        result = add_member_weights(result, np.stack(weights, axis=-1), blend.members)
+        result = add_source_weights(
+            result, np.stack([1 - of_nwp, of_nwp]), "weight of a source where radar and NWP are both known"
+        )
+        return result.assign_attrs(hindcasts=fusion.hindcasts)
 
 
 def load_hybrid(path: str | Path, thresholds: Sequence[float] | None = None) -> Hybrid:

@@ -16,12 +16,13 @@ import xarray as xr
 
 from hybridcast.core.field import NAME, iso_time
 from hybridcast.core.files import written_whole
+from hybridcast.core.forecast_schema import ENSEMBLE, PROBABILITY
 from hybridcast.forecasting import HISTORY, forecast
 from hybridcast.nightly.config import RegionSettings, nowcasters_of
 from hybridcast.nowcasters.base import Nowcaster
 from hybridcast.verification.comparison import compute_nowcaster_statistics, read_statistics, write_statistics
 from hybridcast.verification.hours import average_over_hours
-from hybridcast.verification.statistics import ENSEMBLE, FSS_SCALES, PROBABILITY, THRESHOLDS, common_mask
+from hybridcast.verification.statistics import FSS_SCALES, THRESHOLDS, common_mask
 
 #: What stands before the names of sums over hours, and what their lead times are called, in the file of a case.
 _HOURS, _HOUR = "hours_", "hour"

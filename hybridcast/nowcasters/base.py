@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from hybridcast.advection import LONGEST_STEP, ORDERS, advect
 from hybridcast.core.device import resolved
 from hybridcast.core.durations import check_lead_times
-from hybridcast.core.field import GRID_MAPPING, NAME, UNITS, iso_time
+from hybridcast.core.field import iso_time
+from hybridcast.core.forecast_schema import add_motion, forecast_dataset
 from hybridcast.core.types import LeadTimes
 from hybridcast.motion.estimate import DenseFlow, MotionMethod, flow_options, step_of, usable_frames
 from hybridcast.settings import AdvectionSettings
@@ -30,37 +31,6 @@ class Nowcaster(Protocol):
     def forecast(self, recent: xr.DataArray, lead_times: LeadTimes) -> xr.Dataset:
         """Forecast from a checked field of recent frames, the last one at the issue time; see `forecast_dataset`."""
         ...
-
-
-def forecast_dataset(rate: ArrayLike, recent: xr.DataArray, lead_times: LeadTimes, **attrs: Any) -> xr.Dataset:
-    """Label forecast rain rates.
-
-    Parameters
-    ----------
-    rate
-        mm h-1, shape ``(lead_time, y, x)``, NaN where unknown.
-    recent
-        The field the forecast was made from; its last frame is the issue time.
-    lead_times
-        ``timedelta64``, shape ``(lead_time,)``.
-
-    Returns
-    -------
-    Dataset
-        `precipitation_rate` with dims ``("lead_time", "y", "x")``, valid times in `time`, the issue time in the
-        scalar `reference_time`.
-    """
-    reference = recent["time"].values[-1]
-    leads = check_lead_times(lead_times)
-    coords: dict[str, Any] = {name: recent.coords[name] for name in ("y", "x", GRID_MAPPING) if name in recent.coords}
-    coords["lead_time"] = ("lead_time", leads, {"standard_name": "forecast_period", "long_name": "lead time"})
-    coords["reference_time"] = ((), reference, {"standard_name": "forecast_reference_time", "long_name": "issue time"})
-    coords["time"] = ("lead_time", reference + leads, {"standard_name": "time", "long_name": "valid time"})
-    described = {"standard_name": "lwe_precipitation_rate", "long_name": "forecast precipitation rate", "units": UNITS}
-    if GRID_MAPPING in coords:
-        described["grid_mapping"] = GRID_MAPPING
-    values = np.asarray(rate, dtype=np.float32)
-    return xr.Dataset({NAME: (("lead_time", "y", "x"), values, described)}, coords=coords, attrs=attrs)
 
 
 @dataclass(frozen=True)
@@ -101,11 +71,8 @@ class Advection:
         latest, age = latest_frame(recent)
         rate, motion = self._moved(recent, latest, leads + age)  # a late radar is carried on that much longer
         result = forecast_dataset(rate, recent, leads, nowcaster=self.name, status=radar_status(recent, age))
-        for name in ("u", "v"):
-            result[name] = motion[name]
-        if "frames_used" in motion.attrs:
-            result.attrs["frames_used"] = motion.attrs["frames_used"]
-        return result.assign_attrs(motion_method=str(motion.attrs["method"]), motion_status=str(motion.attrs["status"]))
+        used = {name: motion.attrs[name] for name in ("frames_used",) if name in motion.attrs}
+        return add_motion(result, motion).assign_attrs(used)
 
     def _moved(
         self, recent: xr.DataArray, latest: xr.DataArray, leads: LeadTimes

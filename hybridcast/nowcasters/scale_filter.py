@@ -34,9 +34,10 @@ from numpy.typing import NDArray
 from hybridcast.advection import LONGEST_STEP
 from hybridcast.core.durations import check_lead_times
 from hybridcast.core.field import GRID_MAPPING, NAME, iso_time, metres_per_cell, time_step
+from hybridcast.core.forecast_schema import add_motion, forecast_dataset
 from hybridcast.core.types import MINUTE, Doubles, LeadTimes
 from hybridcast.motion.estimate import DenseFlow, MotionMethod, cells_per_step, check_motion
-from hybridcast.nowcasters.base import forecast_dataset, latest_frame, radar_status
+from hybridcast.nowcasters.base import latest_frame, radar_status
 from hybridcast.settings import ScaleSettings
 from hybridcast_kernels import scales_cpu as kernels
 from hybridcast_kernels.advection_cpu import LINEAR
@@ -76,12 +77,9 @@ class ScaleFilter:
         made = _filter(recent, motion, leads, self.settings)
         _, age = latest_frame(recent)
         result = forecast_dataset(made.rate, recent, leads, nowcaster=self.name, status=radar_status(recent, age))
-        for name in ("u", "v"):
-            result[name] = motion[name]
         of_motion = set(str(motion.attrs.get("frames_used", "")).split(", "))
         result.attrs["frames_used"] = ", ".join(sorted((of_motion | set(made.frames)) - {""})) or "none"
-        result.attrs |= made.attrs
-        return result.assign_attrs(motion_method=str(motion.attrs["method"]), motion_status=str(motion.attrs["status"]))
+        return add_motion(result, motion).assign_attrs(made.attrs)
 
 
 def filtered(

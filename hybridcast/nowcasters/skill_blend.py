@@ -31,14 +31,14 @@ from numpy.typing import ArrayLike, NDArray
 from hybridcast.advection import advect
 from hybridcast.core.durations import check_lead_times
 from hybridcast.core.field import NAME, check_same_grid, iso_time
+from hybridcast.core.forecast_schema import MOTION, add_source_weights, forecast_dataset
 from hybridcast.core.types import MINUTE, Array, Doubles, LeadTimes
 from hybridcast.errors import InputError
 from hybridcast.motion.estimate import DenseFlow, MotionMethod, usable_frames
-from hybridcast.nowcasters.base import Advection, forecast_dataset, latest_frame, radar_status
+from hybridcast.nowcasters.base import Advection, latest_frame, radar_status
 from hybridcast.settings import AdvectionSettings
 
 DIMS = ("reference_time", "time", "y", "x")
-SOURCES = ("extrapolation", "model")
 #: Hindcasts start so long before the latest frame.
 ORIGINS = (np.timedelta64(15, "m"), np.timedelta64(30, "m"))
 #: The model is compared with the frames of this time.
@@ -110,9 +110,8 @@ class SourceBlend:
         if self.nwp is not None and "simulated" in self.nwp.attrs:
             result.attrs["simulated"] = self.nwp.attrs["simulated"]
         shares = _shares(made[NAME].values, model, weight)
-        result["source_weight"] = (("source", "lead_time"), shares.astype(np.float32), {"units": "1"})
-        result["source_weight"].attrs["long_name"] = "share of a source, mean over what is known"
-        return result.assign_coords(source=list(SOURCES)).assign({name: made[name] for name in ("u", "v")})
+        result = add_source_weights(result, shares.astype(np.float32), "mean weight of a source where either is known")
+        return result.assign({name: made[name] for name in MOTION})
 
 
 def newest_run(nwp: xr.Dataset | None, recent: xr.DataArray, times: NDArray[np.datetime64]) -> tuple[Array, list[str]]:

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from hybridcast.core.field import check_same_grid
+from hybridcast.core.forecast_schema import PROBABILITY
 from hybridcast.errors import InputError
 from hybridcast.plots import parts
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-EXCEEDANCE = "probability_of_exceedance"
 OUTLINE_BLOCKS = 200  # on the longer side
 
 
@@ -208,16 +208,16 @@ def plot_probability(
 
 def chances_of(forecast: xr.Dataset, threshold: float) -> xr.DataArray:
     """Return the probability of one threshold (mm h-1), dims ``(lead_time, y, x)``; `InputError` if it has none."""
-    if EXCEEDANCE not in forecast:
+    if PROBABILITY not in forecast:
         found = f"the forecast has {list(forecast.data_vars)}"
-        raise InputError(found, f"{EXCEEDANCE} comes from a trained model", "Forecast with nowcaster='default'")
+        raise InputError(found, f"{PROBABILITY} comes from a trained model", "Forecast with nowcaster='default'")
     known = forecast["threshold"].values
     near = np.flatnonzero(np.isclose(known, threshold))
     if not near.size:
         found = f"threshold = {threshold:g} mm/h"
         rule = f"the forecast has {', '.join(f'{value:g}' for value in known)}"
         raise InputError(found, rule, "Choose one of these, or forecast with thresholds=[...]")
-    return forecast[EXCEEDANCE].isel(threshold=int(near[0]))
+    return forecast[PROBABILITY].isel(threshold=int(near[0]))
 
 
 def _outline(ax: Axes, seen: xr.DataArray, threshold: float) -> None:

@@ -9,10 +9,10 @@ import pyproj
 import xarray as xr
 
 from hybridcast.core.field import crs_of, metres_per_cell
+from hybridcast.core.forecast_schema import PROBABILITY
 from hybridcast.errors import InputError
 from hybridcast.plots import parts
 from hybridcast.plots.colours import LEVELS, RAIN
-from hybridcast.plots.maps import EXCEEDANCE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -70,12 +70,12 @@ def plot_meteogram(
     """
     rain = parts.check_forecast(forecast, observed)
     place = place_of(forecast, x=x, y=y, longitude=longitude, latitude=latitude)
-    with_chances = EXCEEDANCE in forecast
+    with_chances = PROBABILITY in forecast
     figure = parts.new_figure((8.4, 5.0 if with_chances else 3.2))
     panels = figure.subplots(1 + with_chances, 1, squeeze=False, sharex=True)[:, 0]
     _draw_rates(panels[0], rain, observed, place)
     if with_chances:
-        _draw_chances(panels[1], forecast[EXCEEDANCE], place)
+        _draw_chances(panels[1], forecast[PROBABILITY], place)
     panels[-1].set_xlabel("minutes after the issue time")
     panels[-1].set_xlim(panels[0].get_xlim()[0], minutes_of(rain)[-1] + 2)
     figure.suptitle(f"{parts.issue_title(rain)}\nat {place.name}", fontsize="medium")

@@ -34,6 +34,7 @@ import xarray as xr
 
 from hybridcast.core.field import NAME, iso_time
 from hybridcast.core.files import digest, word, written_whole
+from hybridcast.core.forecast_schema import ENSEMBLE, PROBABILITY
 from hybridcast.core.parallel import Done, Workers
 from hybridcast.core.types import Array
 from hybridcast.datasets.events import SPACING, Event, issue_times, load_event_radar
@@ -49,9 +50,7 @@ from hybridcast.verification.comparison import (
     write_statistics,
 )
 from hybridcast.verification.statistics import (
-    ENSEMBLE,
     FSS_SCALES,
-    PROBABILITY,
     STATISTICS_VERSION,
     THRESHOLDS,
     common_mask,

@@ -6,9 +6,9 @@ import numpy as np
 import xarray as xr
 
 from hybridcast.core.field import NAME, time_step
+from hybridcast.core.forecast_schema import ENSEMBLE
 from hybridcast.core.types import HOUR, MINUTE
 from hybridcast.errors import InputError
-from hybridcast.verification.statistics import ENSEMBLE
 
 
 def average_over_hours(forecast: xr.Dataset, observed: xr.DataArray) -> tuple[xr.Dataset, xr.DataArray]:

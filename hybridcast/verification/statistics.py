@@ -37,6 +37,7 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from hybridcast.core.field import NAME, check_same_grid, metres_per_cell
+from hybridcast.core.forecast_schema import ENSEMBLE, PROBABILITY
 from hybridcast.core.types import Array, Doubles, LeadTimes, Mask
 from hybridcast.errors import InputError
 from hybridcast_kernels import verification_cpu as kernels
@@ -51,8 +52,6 @@ PROBABILITY_BINS = 21
 """Number of bins of probability, centred at 0, 0.05, ..., 1."""
 OCTAVES = tuple(2.0**k for k in range(1, 10))
 """Edges of the bands of wavelength, km."""
-PROBABILITY = "probability_of_exceedance"
-ENSEMBLE = f"{NAME}_ensemble"
 
 # --- declaration ----------------------------------------------------------------------------------------------
 

@@ -21,7 +21,9 @@ torch = pytest.importorskip("torch")
 
 from early_fusion import attention as at  # noqa: E402
 from early_fusion.attention_training import initial  # noqa: E402
-from early_fusion.nowcaster import EXCEEDANCE, Attention, early_fusion  # noqa: E402
+from early_fusion.nowcaster import Attention, early_fusion  # noqa: E402
+
+from hybridcast.core.forecast_schema import PROBABILITY  # noqa: E402
 
 MINUTE = np.timedelta64(1, "m")
 SHAPE = (60, 66)
@@ -83,7 +85,7 @@ def test_every_combination_makes_a_forecast(attention, recent, runs, gauges, giv
     every = {"nwp": runs, "stations": gauges}
     names = [name for name, there in zip(every, given, strict=True) if there]
     result = make(attention, recent, **{name: every[name] for name in names})
-    rate, chance = result[RATE].values, result[EXCEEDANCE].values
+    rate, chance = result[RATE].values, result[PROBABILITY].values
     assert result.attrs["nowcaster"] == "early fusion by attention"
     assert chance.shape == (3, 4, *SHAPE)
     assert np.nanmin(rate) >= 0
@@ -99,7 +101,7 @@ def test_every_combination_makes_a_forecast(attention, recent, runs, gauges, giv
 
 def test_each_source_changes_the_chances(attention, recent, runs, gauges):
     plain, model, stations = (
-        make(attention, recent, **given)[EXCEEDANCE].values for given in ({}, {"nwp": runs}, {"stations": gauges})
+        make(attention, recent, **given)[PROBABILITY].values for given in ({}, {"nwp": runs}, {"stations": gauges})
     )
     known = np.isfinite(plain)
     assert np.abs(model - plain)[known].max() > 1e-3
@@ -117,12 +119,12 @@ def test_nothing_after_the_issue_time_counts(attention, day, recent, runs, gauge
     issue = recent["time"].values[-1]
     second = forecast(day, nowcaster=attention, lead_time="2h", step="30min", nwp=more, issue_time=issue)
     np.testing.assert_array_equal(first[RATE], second[RATE])
-    np.testing.assert_array_equal(first[EXCEEDANCE], second[EXCEEDANCE])
+    np.testing.assert_array_equal(first[PROBABILITY], second[PROBABILITY])
     later = gauges.assign_coords(time=gauges.time + 125 * MINUTE) * 0 + 99
     reports = xr.concat([gauges, later], "time").assign_attrs(gauges.attrs)
     reports = reports.assign(precipitation_rate=reports[RATE].assign_attrs(gauges[RATE].attrs))
     one, other = (make(attention, recent, stations=given) for given in (gauges, reports))
-    np.testing.assert_array_equal(one[EXCEEDANCE], other[EXCEEDANCE])
+    np.testing.assert_array_equal(one[PROBABILITY], other[PROBABILITY])
 
 
 def test_the_sharp_field_is_as_wet_as_frame_and_chances_say_together_and_in_the_order_of_the_chances(attention, recent):
@@ -136,9 +138,9 @@ def test_the_sharp_field_is_as_wet_as_frame_and_chances_say_together_and_in_the_
         np.testing.assert_array_equal(np.isfinite(rate), known)
         for threshold in (0.1, 1.0):
             wet, frame = ((field[known] >= threshold).mean() for field in (rate, advected[k]))
-            promised = result[EXCEEDANCE].sel(threshold=threshold).values[k][known].mean()
+            promised = result[PROBABILITY].sel(threshold=threshold).values[k][known].mean()
             assert wet == pytest.approx(np.sqrt(frame * promised), abs=0.03)
-        chance = result[EXCEEDANCE].sel(threshold=1.0).values[k]
+        chance = result[PROBABILITY].sel(threshold=1.0).values[k]
         wet = rate >= 1
         assert chance[wet].mean() > chance[known & ~wet].mean()
 
@@ -148,7 +150,7 @@ def test_without_any_radar_the_model_speaks_alone_and_without_both_nothing_is_kn
     assert np.isfinite(make(attention, gone, nwp=runs)[RATE].values).mean() > 0.99
     nothing = make(attention, gone)
     assert np.isnan(nothing[RATE].values).all()
-    assert np.isnan(nothing[EXCEEDANCE].values).all()
+    assert np.isnan(nothing[PROBABILITY].values).all()
     assert "no radar data" in nothing.attrs["status"]
 
 
@@ -169,7 +171,7 @@ def test_dry_radar_late_radar_and_gaps_are_borne(attention, recent, runs):
 def test_fine_cells_and_thresholds_of_choice(attention):
     fine = synthetic.rain((97, 83), frames=6, spacing=1000.0)
     result = replace(attention, thresholds=(0.5, 10.0)).forecast(fine, LEADS[:2])
-    assert result[EXCEEDANCE].shape == (2, 2, 97, 83)
+    assert result[PROBABILITY].shape == (2, 2, 97, 83)
     with pytest.raises(InputError, match="which the network was trained for"):
         replace(attention, thresholds=(0.3,))
 
@@ -177,7 +179,7 @@ def test_fine_cells_and_thresholds_of_choice(attention):
 def test_it_comes_back_from_disk_and_is_told_apart(attention, recent, tmp_path):
     again = early_fusion(at.save_attention(attention.network, tmp_path / "early.safetensors"))
     np.testing.assert_array_equal(
-        again.forecast(recent, LEADS[:1])[EXCEEDANCE], attention.forecast(recent, LEADS[:1])[EXCEEDANCE]
+        again.forecast(recent, LEADS[:1])[PROBABILITY], attention.forecast(recent, LEADS[:1])[PROBABILITY]
     )
     assert again.fingerprint == attention.fingerprint
     assert again.fingerprint != attention.with_sources(Sources(used=("nwp",))).fingerprint

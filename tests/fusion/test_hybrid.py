@@ -95,7 +95,7 @@ def test_it_holds_what_it_promises(result, rain, issue):
     assert result.threshold.values.tolist() == [0.1, 1.0, 5.0]
     assert result.threshold.attrs["units"] == "mm h-1"
     assert result.member_weight.dims == ("member", "threshold", "lead_time")
-    assert result.member_name.values.tolist() == ["neighbourhood", "scales", "boosting", "network"]
+    assert result.member.values.tolist() == ["neighbourhood", "scales", "boosting", "network"]
     assert {"u", "v", "unknown_fraction"} <= set(result)
     assert result.reference_time.values == issue
     assert result.attrs["nowcaster"] == "hybridcast"
@@ -234,7 +234,7 @@ def test_without_hindcasts_the_weights_are_those_learned(rain, model):
 def test_the_network_says_something(rain, model):
     with_it = forecast(rain[:25], lead_time="30min", nowcaster=Hybrid(model, hindcasts=None))
     without = forecast(rain[:25], lead_time="30min", nowcaster=Hybrid(model.without_network, hindcasts=None))
-    assert without.member_name.values.tolist() == ["neighbourhood", "scales", "boosting"]
+    assert without.member.values.tolist() == ["neighbourhood", "scales", "boosting"]
     assert np.nanmax(abs(with_it[CHANCE] - without[CHANCE])) > 0.01
     assert "members_left_out" not in with_it.attrs
     check(without, rain)
@@ -254,7 +254,7 @@ def test_without_torch_the_others_speak_and_it_is_said(rain, model, monkeypatch)
 def test_one_member_alone(rain, model, member):
     result = forecast(rain[:25], lead_time="15min", nowcaster=single_member(Hybrid(model), member))
     check(result, rain)
-    weights = result.member_weight.assign_coords(member=result.member_name.values)
+    weights = result.member_weight
     assert (weights.sel(member=member) == 1).all()
     assert (weights.drop_sel(member=member) == 0).all()
 

@@ -9,9 +9,9 @@ import xarray as xr
 from scipy.ndimage import gaussian_filter
 
 from helpers import synthetic
+from hybridcast.core.forecast_schema import PROBABILITY, forecast_dataset
 from hybridcast.nightly.records import RegionNight, WorstCase
-from hybridcast.nowcasters.base import forecast_dataset
-from hybridcast.verification.statistics import FSS_SCALES, PROBABILITY, THRESHOLDS, compute_statistics
+from hybridcast.verification.statistics import FSS_SCALES, THRESHOLDS, compute_statistics
 
 SHAPE = (48, 60)
 LEADS = np.array([15, 30, 60], "timedelta64[m]").astype("timedelta64[ns]")

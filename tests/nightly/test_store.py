@@ -10,14 +10,14 @@ import pytest
 import xarray as xr
 
 from hybridcast.core.field import precipitation
+from hybridcast.core.forecast_schema import ENSEMBLE, forecast_dataset
 from hybridcast.errors import InputError
 from hybridcast.nightly.query import ask, score_table
 from hybridcast.nightly.records import RegionNight, WorstCase
 from hybridcast.nightly.store import Provenance, day_folder, history, read_night, write_night
-from hybridcast.nowcasters.base import forecast_dataset
 from hybridcast.verification import scores
 from hybridcast.verification.comparison import compute_nowcaster_statistics
-from hybridcast.verification.statistics import ENSEMBLE, FSS_SCALES, common_mask
+from hybridcast.verification.statistics import FSS_SCALES, common_mask
 
 MADE = Provenance("settings", "data", "quick")
 START = np.datetime64("2020-06-01T00:00", "ns")

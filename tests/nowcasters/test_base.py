@@ -10,9 +10,10 @@ import xarray as xr
 
 from helpers import synthetic
 from hybridcast.advection import advect
+from hybridcast.core.forecast_schema import forecast_dataset
 from hybridcast.errors import InputError
 from hybridcast.motion.estimate import DIS, DenseFlow, estimate_motion, no_motion
-from hybridcast.nowcasters.base import Advection, Persistence, forecast_dataset, latest_frame
+from hybridcast.nowcasters.base import Advection, Persistence, latest_frame
 from hybridcast.settings import AdvectionSettings, MotionSettings
 
 LEADS = np.arange(1, 7) * np.timedelta64(5, "m")

@@ -49,7 +49,7 @@ def issued(recent):
 
 
 def weights(made):
-    return made["source_weight"].sel(source="extrapolation").values
+    return made["source_weight"].sel(source="radar").values
 
 
 def test_a_right_model_takes_over_and_a_wrong_one_does_not(truth, recent):

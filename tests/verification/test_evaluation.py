@@ -19,14 +19,14 @@ from typer.testing import CliRunner
 from helpers import synthetic
 from hybridcast.cli.app import app
 from hybridcast.core.field import NAME
+from hybridcast.core.forecast_schema import ENSEMBLE, PROBABILITY, forecast_dataset
 from hybridcast.datasets.events import Event
 from hybridcast.datasets.registry import scene_path
 from hybridcast.errors import InputError
 from hybridcast.forecasting import forecast
-from hybridcast.nowcasters.base import Advection, Persistence, forecast_dataset
+from hybridcast.nowcasters.base import Advection, Persistence
 from hybridcast.verification import evaluation, scores
 from hybridcast.verification.evaluation import EvaluationSettings, compute_case_statistics, evaluate
-from hybridcast.verification.statistics import ENSEMBLE, PROBABILITY
 from hybridcast.verification.tables import columns, event_scores, format_markdown, summarize
 
 SETTINGS = EvaluationSettings(lead_time="1h", max_cases=2)

@@ -7,10 +7,10 @@ import pytest
 import xarray as xr
 
 from helpers import synthetic
+from hybridcast.core.forecast_schema import ENSEMBLE, forecast_dataset
 from hybridcast.errors import InputError
-from hybridcast.nowcasters.base import forecast_dataset
 from hybridcast.verification.hours import average_over_hours
-from hybridcast.verification.statistics import ENSEMBLE, compute_statistics
+from hybridcast.verification.statistics import compute_statistics
 
 SHAPE = (9, 11)
 

@@ -14,10 +14,11 @@ from scores.categorical import ThresholdEventOperator
 from scores.spatial import fss_2d
 
 from helpers import synthetic
-from hybridcast.nowcasters.base import Advection, forecast_dataset
+from hybridcast.core.forecast_schema import ENSEMBLE, PROBABILITY, forecast_dataset
+from hybridcast.nowcasters.base import Advection
 from hybridcast.radar import open_radar
 from hybridcast.verification import scores as ours
-from hybridcast.verification.statistics import ENSEMBLE, FSS_SCALES, PROBABILITY, THRESHOLDS, compute_statistics
+from hybridcast.verification.statistics import FSS_SCALES, THRESHOLDS, compute_statistics
 
 SHAPE = (50, 61)
 LEADS = np.arange(1, 4) * np.timedelta64(5, "m")

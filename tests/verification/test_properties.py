@@ -9,16 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import reference, synthetic
+from hybridcast.core.forecast_schema import ENSEMBLE, PROBABILITY, forecast_dataset
 from hybridcast.errors import InputError
-from hybridcast.nowcasters.base import forecast_dataset
 from hybridcast.verification import scores
-from hybridcast.verification.statistics import (
-    ENSEMBLE,
-    PROBABILITY,
-    common_mask,
-    compute_statistics,
-    window_half_widths,
-)
+from hybridcast.verification.statistics import common_mask, compute_statistics, window_half_widths
 
 LEADS = np.arange(1, 3) * np.timedelta64(5, "m")
 LEVELS = (0.5, 2.0)

@@ -8,7 +8,7 @@ import xarray as xr
 from scipy.stats import pearsonr
 
 from helpers import synthetic
-from hybridcast.nowcasters.base import forecast_dataset
+from hybridcast.core.forecast_schema import forecast_dataset
 from hybridcast.verification.scores import (
     correlation,
     csi,

@@ -7,8 +7,8 @@ import pytest
 import xarray as xr
 
 from helpers import reference, synthetic
+from hybridcast.core.forecast_schema import forecast_dataset
 from hybridcast.errors import InputError
-from hybridcast.nowcasters.base import forecast_dataset
 from hybridcast.verification.statistics import THRESHOLDS, compute_statistics
 
 SHAPE = (9, 11)

@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 
 from hybridcast.core.durations import check_lead_times
 from hybridcast.core.field import NAME, check_same_grid, iso_time, metres_per_cell, time_step
+from hybridcast.core.forecast_schema import MOTION, forecast_dataset
 from hybridcast.core.types import Doubles, LeadTimes
 from hybridcast.errors import InputError
 from hybridcast.motion.estimate import MotionMethod, cells_per_step
-from hybridcast.nowcasters.base import forecast_dataset, latest_frame, radar_status
+from hybridcast.nowcasters.base import latest_frame, radar_status
 from hybridcast.nowcasters.pysteps._call import (
     LONE_STEP,
     LOWEST_DBR,
@@ -39,7 +40,7 @@ from hybridcast.nowcasters.pysteps._call import (
     to_dbr,
 )
 from hybridcast.nowcasters.pysteps._motion import PystepsMotion
-from hybridcast.nowcasters.pysteps._run import WHOLE, _advect, _ensemble_dataset
+from hybridcast.nowcasters.pysteps._run import WHOLE, _advect, ensemble_forecast
 
 DIMS = ("reference_time", "time", "y", "x")
 
@@ -236,8 +237,8 @@ def _forecast(
         result = forecast_dataset(rate, recent, leads, **attrs)
     else:
         shape = (members, leads.size, *recent.shape[1:])
-        result = _ensemble_dataset(np.broadcast_to(rate, shape), recent, leads, attrs)
-    return result.assign({name: motion[name] for name in ("u", "v")})
+        result = ensemble_forecast(np.broadcast_to(rate, shape), recent, leads, attrs)
+    return result.assign({name: motion[name] for name in MOTION})
 
 
 def _steps(steps: Doubles) -> Steps:

@@ -10,15 +10,15 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.core.durations import check_lead_times
-from hybridcast.core.field import NAME, iso_time, metres_per_cell, time_step
+from hybridcast.core.field import iso_time, metres_per_cell, time_step
+from hybridcast.core.forecast_schema import MOTION, add_ensemble, forecast_dataset
 from hybridcast.core.types import Doubles, LeadTimes
 from hybridcast.motion.estimate import MotionMethod, cells_per_step
-from hybridcast.nowcasters.base import forecast_dataset, latest_frame, radar_status
+from hybridcast.nowcasters.base import latest_frame, radar_status
 from hybridcast.nowcasters.pysteps._call import LONE_STEP, LOWEST_RATE, failures, log, quiet_pysteps
 
 #: Leads within this share of a step are at the step.
 WHOLE = 1e-6
-ENSEMBLE = f"{NAME}_ensemble"
 
 
 class Case(NamedTuple):
@@ -88,8 +88,8 @@ def nowcast(model: Model, recent: xr.DataArray, lead_times: LeadTimes, run: Run 
     if run is None or not run.members:
         result = forecast_dataset(rate, recent, leads, **attrs)
     else:
-        result = _ensemble_dataset(np.broadcast_to(rate, (run.members, *shape)), recent, leads, attrs)
-    return result.assign({name: motion[name] for name in ("u", "v")})
+        result = ensemble_forecast(np.broadcast_to(rate, (run.members, *shape)), recent, leads, attrs)
+    return result.assign({name: motion[name] for name in MOTION})
 
 
 def _rates(
@@ -171,14 +171,8 @@ def _completed(rate: NDArray[np.float32], advected: NDArray[np.float32]) -> NDAr
     return np.where(np.isfinite(rate) | np.isnan(advected), np.where(np.isnan(advected), np.nan, rate), advected)
 
 
-def _ensemble_dataset(
+def ensemble_forecast(
     members: NDArray[np.float32], recent: xr.DataArray, leads: LeadTimes, attrs: dict[str, Any]
 ) -> xr.Dataset:
-    """Label an ensemble: its mean as the forecast, its members beside it."""
-    result = forecast_dataset(members.mean(axis=0, dtype=np.float64), recent, leads, **attrs)
-    described = {**result[NAME].attrs, "long_name": "members of the forecast precipitation rate"}
-    result[NAME].attrs["cell_methods"] = "realization: mean"
-    result[ENSEMBLE] = (("realization", "lead_time", "y", "x"), members, described)
-    return result.assign_coords(
-        realization=("realization", np.arange(len(members)), {"standard_name": "realization", "long_name": "member"})
-    )
+    """Build a forecast from members, ``(realization, lead_time, y, x)``: their mean, and the members themselves."""
+    return add_ensemble(forecast_dataset(members.mean(axis=0, dtype=np.float64), recent, leads, **attrs), members)

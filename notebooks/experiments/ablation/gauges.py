@@ -21,6 +21,7 @@ import xarray as xr
 from ablation.held_out import LEADS, LEVELS, SOURCES, Archive, HeldOutSettings, forecasts_at
 from ablation.words import change, short
 from hybridcast.core.field import NAME, iso_time, regular_times
+from hybridcast.core.forecast_schema import PROBABILITY
 from hybridcast.core.types import MINUTE
 from hybridcast.datasets.events import Event, issue_times
 from hybridcast.datasets.registry import fetch
@@ -37,7 +38,7 @@ from hybridcast.stations.schema import get_interval
 from hybridcast.verification import scores
 from hybridcast.verification.evaluation import Progress
 from hybridcast.verification.significance import MIN_DAYS, paired_difference
-from hybridcast.verification.statistics import PROBABILITY, common_mask, compute_statistics
+from hybridcast.verification.statistics import common_mask, compute_statistics
 
 PLACES = ("gauges", "grid")
 #: Scores by name, and whether more of it is better; the mean error is neither.

@@ -18,12 +18,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.core.field import GRID_MAPPING, NAME
+from hybridcast.core.forecast_schema import PROBABILITY
 from hybridcast.forecasting import HISTORY, forecast
 from hybridcast.nowcasters.base import Nowcaster
 from hybridcast.stations import sample_radar, select_available_reports
 from hybridcast.stations.adjustment import AdjustmentSettings, adjust_radar
 from hybridcast.stations.quality import quality_control
-from hybridcast.verification.statistics import PROBABILITY
 
 LEADS = np.array([0, 15, 30, 60]) * np.timedelta64(1, "m")
 LEVELS = (0.1, 1.0, 5.0)

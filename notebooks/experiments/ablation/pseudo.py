@@ -19,11 +19,12 @@ import xarray as xr
 
 from ablation.words import change, short
 from hybridcast.core.field import NAME
+from hybridcast.core.forecast_schema import forecast_dataset
 from hybridcast.core.types import LeadTimes
 from hybridcast.datasets.events import Event, load_event_radar
 from hybridcast.datasets.pseudo_nwp import PRESETS, simulate_runs_before
 from hybridcast.fusion.hybrid import Hybrid, load_hybrid
-from hybridcast.nowcasters.base import Nowcaster, forecast_dataset
+from hybridcast.nowcasters.base import Nowcaster
 from hybridcast.nowcasters.pysteps import LinearBlending
 from hybridcast.nowcasters.skill_blend import SourceBlend
 from hybridcast.nwp import regrid_to_radar, select_available_runs

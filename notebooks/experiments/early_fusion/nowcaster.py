@@ -20,7 +20,7 @@ from early_fusion.attention import CrossAttention, load_attention
 from early_fusion.tokens import heard_of, tokens_at
 from hybridcast.advection import advect
 from hybridcast.core.durations import check_lead_times
-from hybridcast.core.field import GRID_MAPPING
+from hybridcast.core.forecast_schema import add_motion, add_probabilities, forecast_dataset
 from hybridcast.core.grid import coarsened
 from hybridcast.core.types import Array, LeadTimes
 from hybridcast.datasets.events import SPACING
@@ -38,11 +38,9 @@ from hybridcast.learned.boosting import THRESHOLDS
 from hybridcast.learned.nwp_stage import nwp_rain_rate
 from hybridcast.learned.training.samples import build_view
 from hybridcast.motion.estimate import DenseFlow, MotionMethod
-from hybridcast.nowcasters.base import forecast_dataset, latest_frame, radar_status
+from hybridcast.nowcasters.base import latest_frame, radar_status
 from hybridcast.predictors.radar import ALL_PREDICTORS, departure_known, departure_points, predictors_at_lead
 from hybridcast.predictors.sources import Sources, add_wind_guidance, coarsen_sources
-
-EXCEEDANCE = "probability_of_exceedance"
 
 
 class _Said(NamedTuple):
@@ -110,15 +108,8 @@ class Attention:
         said = self._said(coarse, grid, leads, coarsen_sources(self.sources, recent, coarse, SPACING))
         rate, chances = _fields(said, grid, advected)
         result = forecast_dataset(rate, recent, leads, nowcaster=self.name, status=radar_status(recent, age))
-        result = result.assign_coords(threshold=("threshold", np.array(self.thresholds), {"units": "mm h-1"}))
-        described = {"long_name": "probability that the precipitation rate is at or above the threshold", "units": "1"}
-        if GRID_MAPPING in result.coords:
-            described["grid_mapping"] = GRID_MAPPING
         wanted = chances[[THRESHOLDS.index(t) for t in self.thresholds]]
-        result[EXCEEDANCE] = (("threshold", "lead_time", "y", "x"), wanted, described)
-        for name in ("u", "v"):
-            result[name] = motion[name]
-        return result.assign_attrs(motion_method=str(motion.attrs["method"]), motion_status=str(motion.attrs["status"]))
+        return add_motion(add_probabilities(result, wanted, self.thresholds), motion)
 
     def _said(self, coarse: xr.DataArray, grid: SamplingGrid, leads: LeadTimes, sources: Sources) -> _Said:
         """Ask the network on the coarse grid."""
