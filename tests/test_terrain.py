@@ -11,7 +11,8 @@ from helpers.synthetic import rain
 from hybridcast import fetch, open_radar, precipitation
 from hybridcast.core.field import crs_of
 from hybridcast.errors import InputError, ReadError
-from hybridcast.predictors.terrain import TERRAIN_PREDICTORS, compute_terrain_predictors
+from hybridcast.predictors.registry import TERRAIN_PREDICTORS
+from hybridcast.predictors.terrain import compute_terrain_predictors
 from hybridcast.terrain import open_terrain, terrain_dataset
 
 LAEA = pyproj.CRS("EPSG:3035")

@@ -54,14 +54,14 @@ from hybridcast.learned.trained_model import DEFAULT, NETWORK, TrainedModel, loa
 from hybridcast.motion.estimate import DenseFlow, MotionMethod, cells_per_step
 from hybridcast.nowcasters.base import latest_frame, radar_status
 from hybridcast.nowcasters.scale_filter import filtered
-from hybridcast.predictors.radar import (
+from hybridcast.predictors.sources import Sources, add_wind_guidance, coarsen_sources, compute_source_predictors
+from hybridcast.predictors.state import (
     PredictorState,
     build_predictor_state,
     departure_points,
     predictors_eulerian,
     predictors_lagrangian,
 )
-from hybridcast.predictors.sources import Sources, add_wind_guidance, coarsen_sources, compute_source_predictors
 from hybridcast_kernels.devices import Device, kernels_for
 
 #: Cells much coarser than those of the training hold other weather.

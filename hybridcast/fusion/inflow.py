@@ -15,7 +15,7 @@ from scipy.ndimage import binary_dilation
 
 from hybridcast.core.types import Array, Mask
 from hybridcast.learned.nwp_stage import has_nwp, nwp_rain_rate
-from hybridcast.predictors.radar import PredictorState, departure_known, departure_points, predictors_at_lead
+from hybridcast.predictors.state import PredictorState, departure_known, departure_points, predictors_at_lead
 
 Probabilities = Callable[[Array, float], Array]
 """Function from predictors ``(cell, predictor)`` and a lead time (min) to probabilities ``(threshold, cell)``."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hybridcast.core.types import Array
 from hybridcast.errors import InputError
 from hybridcast.learned.training.samples import Samples
-from hybridcast.predictors.radar import ALL_PREDICTORS, RADAR_PREDICTORS
+from hybridcast.predictors.registry import RADAR_PREDICTORS, select_columns
 from hybridcast_kernels.trees_cpu import Forest, raw_scores
 
 #: mm/h
@@ -76,18 +76,14 @@ class Boosting:
         Parameters
         ----------
         rows
-            Predictors, shape ``(row, predictor)``, in the order of `hybridcast.predictors.radar.ALL_PREDICTORS`.
+            Predictors, shape ``(row, predictor)``, in the order of `hybridcast.predictors.registry.ALL_PREDICTORS`.
 
         Returns
         -------
         ndarray
             float32, shape ``(threshold, row)``, decreasing along the thresholds.
         """
-        if self.predictors == ALL_PREDICTORS[: len(self.predictors)]:
-            rows = rows[:, : len(self.predictors)]
-        else:
-            rows = rows[:, [ALL_PREDICTORS.index(name) for name in self.predictors]]
-        rows = np.ascontiguousarray(rows, np.float32)
+        rows = np.ascontiguousarray(select_columns(rows, self.predictors), np.float32)
         return decreasing(np.stack([raw_scores(rows, forest) for forest in self.forests]))
 
 
@@ -118,7 +114,7 @@ def train_boosting(
     weight
         How much each row counts, shape ``(row,)``, instead of the samples' own.
     predictors
-        Predictors to look at, the first ones of `hybridcast.predictors.radar.ALL_PREDICTORS`.
+        Names of the predictors that the trees use.
     """
     import lightgbm
 
@@ -142,7 +138,7 @@ def train_boosting(
         "verbosity": -1,
     }
     data = lightgbm.Dataset(
-        np.ascontiguousarray(samples.predictors[:, : len(predictors)]),
+        np.ascontiguousarray(select_columns(samples.predictors, predictors)),
         np.zeros(len(weight), np.float32),
         weight=weight / weight.mean(),
         feature_name=list(predictors),

@@ -16,7 +16,9 @@ from threadpoolctl import threadpool_limits
 
 from hybridcast.core.interpolation import interpolate_leads
 from hybridcast.core.types import Array, Doubles
-from hybridcast.predictors.radar import ALL_PREDICTORS, WET, WIDTHS
+from hybridcast.predictors.predictor import Transform
+from hybridcast.predictors.radar import WET, WIDTHS
+from hybridcast.predictors.registry import get_transforms, index_of
 
 #: Log odds beyond this are certainty enough; what is surer is held here.
 MAX_LOG_ODDS = 9.0
@@ -80,7 +82,9 @@ class LogisticMember:
 
     name: str
     columns: tuple[str, ...]
-    """Predictors it looks at."""
+    """Names of its predictors."""
+    transforms: tuple[Transform, ...]
+    """Transform of each predictor that the coefficients were fitted with."""
     leads: tuple[float, ...]
     """min, increasing."""
     coefficients: Array
@@ -89,19 +93,22 @@ class LogisticMember:
     def scores(self, rows: Array, lead: float) -> Array:
         """Return log odds at one lead time (min), shape ``(threshold, row)``."""
         at = interpolate_leads(self.coefficients, self.leads, lead)
-        inputs = inputs_of(rows, self.columns)
+        inputs = transform_predictors(rows, self.columns, self.transforms)
         scores: Array = at[:, :-1] @ inputs.T + at[:, -1:]
         return np.clip(scores, -MAX_LOG_ODDS, MAX_LOG_ODDS)
 
 
-def inputs_of(rows: Array, columns: Sequence[str]) -> Array:
-    """Take columns of predictors, missing ones 0; shares as the logarithm of their odds."""
-    taken = rows[:, [ALL_PREDICTORS.index(name) for name in columns]]
-    for k, name in enumerate(columns):
-        if "wet_" in name:
-            share = np.clip(taken[:, k], 0, 1)
-            taken[:, k] = np.log((share + np.float32(0.01)) / (np.float32(1.01) - share))
-    return np.nan_to_num(taken)
+def transform_predictors(rows: Array, columns: Sequence[str], transforms: Sequence[Transform]) -> Array:
+    """Return the inputs of a linear member, ``(row, input)``: transformed predictors, 0 where missing.
+
+    The logit is that of fractions, 0 and 1 included: ``log((fraction + 0.01) / (1.01 - fraction))``.
+    """
+    inputs = rows[:, [index_of(name) for name in columns]]
+    for k, transform in enumerate(transforms):
+        if transform == "logit":
+            fraction = np.clip(inputs[:, k], 0, 1)
+            inputs[:, k] = np.log((fraction + np.float32(0.01)) / (np.float32(1.01) - fraction))
+    return np.nan_to_num(inputs)
 
 
 #: The neighbourhood of the advected field, calibrated: the strong cheap baseline of probabilities.
@@ -126,7 +133,7 @@ def fit_logistic_member(
     thresholds: Sequence[float],
     strength: float = 20.0,
 ) -> LogisticMember:
-    """Fit a member at each lead time that occurs.
+    """Fit a member at each lead time that occurs, with the transforms that its predictors are declared with.
 
     Parameters
     ----------
@@ -138,11 +145,12 @@ def fit_logistic_member(
         See `fit_logistic`.
     """
     leads = np.unique(lead)
-    inputs = inputs_of(rows, columns)
+    transforms = get_transforms(columns)
+    inputs = transform_predictors(rows, columns, transforms)
     found = np.empty((leads.size, len(thresholds), len(columns) + 1), np.float32)
     for i, minutes in enumerate(leads):
         at = lead == minutes
         for j, threshold in enumerate(thresholds):
             happened = observed[at] >= np.float32(threshold)
             found[i, j] = fit_logistic(inputs[at], happened, weight[at], strength=strength)
-    return LogisticMember(name, columns, tuple(map(float, leads)), found)
+    return LogisticMember(name, columns, transforms, tuple(map(float, leads)), found)

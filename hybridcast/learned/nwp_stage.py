@@ -19,18 +19,19 @@ from hybridcast.learned.blend import Blend, Scored, fit_blend
 from hybridcast.learned.boosting import Boosting, BoostingSettings, train_boosting
 from hybridcast.learned.logistic import MAX_LOG_ODDS, NWP, LogisticMember, fit_logistic_member
 from hybridcast.learned.training.samples import Samples
-from hybridcast.predictors.radar import ALL_PREDICTORS, PREDICTORS
+from hybridcast.predictors.predictor import Group
+from hybridcast.predictors.registry import ALL_PREDICTORS, index_of, names
 
 #: Its members, besides those of the radar.
 ALONE, FUSED = "nwp", "fused"
 #: Groups of predictors that are left out of some issue times in training, so that the trees can do without.
-OPTIONAL = ("station", "terrain")
+OPTIONAL: tuple[Group, ...] = ("station", "terrain")
 #: How often.
 DROPPED = 0.3
 #: Rows that weights need at a lead time, at least.
 LEAST_ROWS = 50
 
-_RATE, _NWP_RATE = ALL_PREDICTORS.index("rate"), ALL_PREDICTORS.index("nwp_rate")
+_RATE, _NWP_RATE = index_of("rate"), index_of("nwp_rate")
 
 
 class SourceMembers(NamedTuple):
@@ -134,7 +135,7 @@ def _with_gaps(predictors: Array, case: NDArray[np.int32], seed: int) -> Array:
     generator = np.random.default_rng(seed)
     count = int(case.max(initial=0)) + 1
     for group in OPTIONAL:
-        columns = [ALL_PREDICTORS.index(predictor.name) for predictor in PREDICTORS if predictor.group == group]
+        columns = [index_of(name) for name in names(group)]
         gone = (generator.random(count) < DROPPED)[case]
         for column in columns:
             out[gone, column] = np.nan

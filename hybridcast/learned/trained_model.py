@@ -29,7 +29,7 @@ from hybridcast.learned.boosting import Boosting
 from hybridcast.learned.logistic import LogisticMember
 from hybridcast.learned.network import Network, NetworkSettings
 from hybridcast.learned.nwp_stage import NwpStage, SourceMembers
-from hybridcast.predictors.radar import ALL_PREDICTORS, PREDICTORS
+from hybridcast.predictors.registry import ALL_PREDICTORS, PREDICTORS, get_transforms
 
 FORMAT = 2
 MANIFEST = "manifest.json"
@@ -143,7 +143,12 @@ def _manifest(model: TrainedModel, sums: dict[str, str]) -> dict[str, Any]:
 
 
 def _linear_told(member: LogisticMember) -> dict[str, Any]:
-    return {"name": member.name, "columns": list(member.columns), "leads_min": list(member.leads)}
+    return {
+        "name": member.name,
+        "columns": list(member.columns),
+        "transforms": list(member.transforms),
+        "leads_min": list(member.leads),
+    }
 
 
 def _blend_told(blend: Blend) -> dict[str, Any]:
@@ -243,7 +248,10 @@ def _assembled(manifest: dict[str, Any], parts: dict[str, bytes]) -> TrainedMode
 
 
 def _linear(entry: dict[str, Any], tensors: dict[str, Any]) -> LogisticMember:
-    return LogisticMember(entry["name"], tuple(entry["columns"]), tuple(entry["leads_min"]), tensors[entry["name"]])
+    columns = tuple(entry["columns"])
+    # without an entry, a model is older than declared transforms, which reproduce those that it was fitted with
+    transforms = tuple(entry.get("transforms") or get_transforms(columns))
+    return LogisticMember(entry["name"], columns, transforms, tuple(entry["leads_min"]), tensors[entry["name"]])
 
 
 def _forests(

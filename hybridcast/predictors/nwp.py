@@ -1,13 +1,15 @@
-"""Predictors from model fields: planes at the valid times of a forecast, on the radar's grid.
+"""Predictors from numerical weather prediction (NWP): fields at the valid times of a forecast, on the radar's grid.
 
-All come from the runs passed in and from the radar up to the issue time. A plane that nothing is known for is NaN. At
-each valid time the newest run that has any rain rate then is taken ("the run"), winds and the like from the newest that
-has them.
+All are computed from the runs passed in and from radar up to the issue time, and are NaN where unknown. At each valid
+time, a variable is taken from the newest run that has any value of it then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -16,44 +18,226 @@ from scipy import ndimage
 
 from hybridcast.core.field import metres_per_cell
 from hybridcast.core.grid import decibels, known_mean, local_correlation, window_mean, window_size
-from hybridcast.core.types import Array, Cell
+from hybridcast.core.types import HOUR, Array, Cell, Mask
 from hybridcast.nwp.displacement import estimate_displacement
 from hybridcast.nwp.schema import CAPE, HUMIDITY, RATE, WIND
+from hybridcast.predictors.predictor import Predictor, Transform
 
+#: Half widths of the neighbourhoods of means, km.
 MEANS = (8, 32)
+#: Thresholds (mm/h) and half widths (km) of wet fractions.
 WET = ((0.1, 32), (1.0, 8), (1.0, 32))
+#: Half width of the neighbourhoods of maxima, km.
+MAXIMUM_WIDTH = 16
+#: Half width of the neighbourhood in which the error at the issue time is averaged, km.
 ERROR_WIDTH = 32
+#: Half width of the neighbourhood of correlations with the radar, km.
 SKILL_WIDTH = 64
-#: What counts as rain in the share of the runs, mm/h, and how near it is, km.
+#: Threshold (mm/h) and half width (km) of the rain that is counted in the fraction of the runs.
 ENSEMBLE = (1.0, 8)
-#: How far back the model is compared with the radar.
+#: Time before the issue time in which NWP is compared with radar.
 PAST = np.timedelta64(60, "m")
+
+_NAN = np.float32(np.nan)
+#: Means over windows with a smaller fraction of known cells are NaN.
 _LEAST_KNOWN = 1e-2
 
-#: Name, units and meaning of the planes.
-PLANES = (
-    ("nwp_rate", "dB", "rain of the run, decibels above 0.1 mm/h"),
-    ("nwp_mean_8", "dB", "its mean within 8 km"),
-    ("nwp_mean_32", "dB", "its mean within 32 km"),
-    ("nwp_wet_0.1_32", "1", "share at or above 0.1 mm/h within 32 km"),
-    ("nwp_wet_1_8", "1", "share at or above 1 mm/h within 8 km"),
-    ("nwp_wet_1_32", "1", "share at or above 1 mm/h within 32 km"),
-    ("nwp_max_16", "dB", "maximum within 16 km"),
-    ("nwp_ensemble", "1", "share of the runs that have 1 mm/h or more within 8 km"),
-    ("nwp_shifted", "dB", "mean within 8 km, moved by the displacement found at the issue time"),
-    ("nwp_error_32", "dB", "model less radar at the latest frame, mean within 32 km"),
-    ("nwp_skill_64", "1", "correlation of the model's and the radar's rain of the last hour, within 64 km"),
-    ("nwp_displacement", "km", "how far the model's rain lies from the radar's at the issue time"),
-    ("nwp_lead", "h", "valid time less the start of the run"),
-    ("nwp_wind_speed", "m s-1", "speed of the wind"),
-    ("nwp_humidity", "1", "relative humidity"),
-    ("nwp_cape", "J kg-1", "convective available potential energy"),
-)
-NWP_PREDICTORS = tuple(name for name, _, _ in PLANES)
+
+class RadarComparison(NamedTuple):
+    """NWP rain compared with radar up to the issue time, shape ``(y, x)``; NaN where either is unknown."""
+
+    skill: Array
+    """Correlation of the mean rain of the last hour."""
+    error: Array
+    """Decibels of NWP minus decibels of radar at the latest frame."""
+    displacement: Array
+    """Distance between the rain of NWP and of radar at the latest frame, km."""
+    shift: Array
+    """Shift that brings NWP rain onto the radar's, km, x first, shape ``(2, y, x)``; zero where unknown."""
+
+
+@dataclass(frozen=True)
+class NwpFields:
+    """NWP fields at one valid time, and intermediate fields that several predictors share."""
+
+    runs: xr.Dataset
+    """NWP fields on the radar's grid, newest run first."""
+    time: np.datetime64
+    """Valid time."""
+    cell: Cell
+    """Size of a cell, km, ``(y, x)``."""
+    comparison: RadarComparison
+    """Comparison with radar up to the issue time."""
+
+    @cached_property
+    def newest_rate(self) -> tuple[Array, float]:
+        """Rain rates of the newest run that has any (mm/h), and the hours since that run's start."""
+        return _newest_at(self.runs, RATE, self.time)
+
+    @property
+    def rate(self) -> Array:
+        """Rain rates of the newest run that has any, mm/h."""
+        return self.newest_rate[0]
+
+    @cached_property
+    def known(self) -> Mask:
+        """Cells with a known rain rate."""
+        return np.isfinite(self.rate)
+
+    @cached_property
+    def decibels(self) -> Array:
+        """Rain rates in decibels above 0.1 mm/h, NaN where unknown."""
+        return decibels(self.rate)
+
+    @cached_property
+    def known_fractions(self) -> dict[int, Array]:
+        """Fraction of known cells by the half width of the neighbourhood."""
+        known = self.known.astype(np.float32)
+        return {width: window_mean(known, width, self.cell) for width in {*MEANS, *(width for _, width in WET)}}
+
+    @cached_property
+    def means(self) -> dict[int, Array]:
+        """Mean decibels by the half width of the neighbourhood."""
+        filled = np.where(self.known, self.decibels, np.float32(0))
+        return {width: self.mean(filled, width) for width in MEANS}
+
+    def mean(self, values: Array, width: int) -> Array:
+        """Return the mean over the known cells of a neighbourhood, of values that are 0 in unknown cells."""
+        fraction = self.known_fractions[width]
+        return _nan_where_unknown(known_mean(values, fraction, width, self.cell), fraction)
+
+    def newest(self, name: str) -> Array:
+        """Return a variable of the newest run that has any value of it."""
+        return _newest_at(self.runs, name, self.time)[0]
+
+
+# --- rain -------------------------------------------------------------------------------------------------------
+
+
+def _rate(nwp: NwpFields) -> Array:
+    return nwp.decibels
+
+
+def _mean(nwp: NwpFields, width: int) -> Array:
+    return nwp.means[width]
+
+
+def _wet_fraction(nwp: NwpFields, threshold: float, width: int) -> Array:
+    return nwp.mean((nwp.rate >= threshold).astype(np.float32), width)
+
+
+def _maximum(nwp: NwpFields) -> Array:
+    filled = np.where(nwp.known, nwp.decibels, -np.inf)
+    highest = ndimage.maximum_filter(filled, window_size(MAXIMUM_WIDTH, nwp.cell), mode="nearest")
+    return np.where(np.isfinite(highest), highest, np.nan).astype(np.float32)
+
+
+def _fraction_of_runs(nwp: NwpFields) -> Array:
+    """Return the fraction of the runs known in a cell that have rain near it."""
+    rates = _all_at(nwp.runs, RATE, nwp.time)
+    threshold, width = ENSEMBLE
+    known = np.isfinite(rates)
+    size = (1, *window_size(width, nwp.cell))
+    near = ndimage.maximum_filter((known & (rates >= threshold)).astype(np.uint8), size, mode="nearest")
+    count = known.sum(axis=0)
+    fraction = (near * known).sum(axis=0) / np.maximum(count, 1)
+    return np.where(count > 0, fraction, np.nan).astype(np.float32)
+
+
+def _shifted_mean(nwp: NwpFields) -> Array:
+    return _shift_field(nwp.means[8], nwp.comparison.shift, nwp.cell)
+
+
+def _shift_field(field: Array, shift: Array, cell: Cell) -> Array:
+    """Move a field by a shift in km; cells whose values would come from outside or from the unknown are NaN."""
+    rows, columns = np.indices(field.shape, dtype=np.float32)
+    origin = rows - shift[1] / np.float32(cell[0]), columns - shift[0] / np.float32(cell[1])
+    moved: Array = ndimage.map_coordinates(field, origin, order=1, mode="constant", cval=np.nan, output=np.float32)
+    return moved
+
+
+def _error(nwp: NwpFields) -> Array:
+    return nwp.comparison.error
+
+
+def _skill(nwp: NwpFields) -> Array:
+    return nwp.comparison.skill
+
+
+def _displacement(nwp: NwpFields) -> Array:
+    return nwp.comparison.displacement
+
+
+def _lead(nwp: NwpFields) -> Array:
+    return np.full_like(nwp.rate, nwp.newest_rate[1])
+
+
+def _rain_predictors() -> Iterator[Predictor[NwpFields]]:
+    yield _declare("nwp_rate", "dB", "rain rate of NWP, decibels above 0.1 mm/h", _rate)
+    for width in MEANS:
+        yield _declare(f"nwp_mean_{width}", "dB", f"mean of NWP rain within {width} km", partial(_mean, width=width))
+    for wet, width in WET:
+        meaning = f"fraction of cells with {wet:g} mm/h or more within {width} km in NWP"
+        fraction = partial(_wet_fraction, threshold=wet, width=width)
+        yield _declare(f"nwp_wet_{wet:g}_{width}", "1", meaning, fraction, transform="logit")
+    yield _declare("nwp_max_16", "dB", "maximum of NWP rain within 16 km", _maximum)
+    # a fraction too, but the default model and the published scores are of linear members that take it as it is
+    meaning = "fraction of the NWP runs with 1 mm/h or more within 8 km"
+    yield _declare("nwp_ensemble", "1", meaning, _fraction_of_runs, transform="none")
+    meaning = "mean of NWP rain within 8 km, moved by the displacement estimated at the issue time"
+    yield _declare("nwp_shifted", "dB", meaning, _shifted_mean)
+    yield _declare("nwp_error_32", "dB", "NWP minus radar at the latest frame, mean within 32 km", _error)
+    meaning = "correlation of NWP and radar in the mean rain of the last hour, within 64 km"
+    yield _declare("nwp_skill_64", "1", meaning, _skill)
+    yield _declare("nwp_displacement", "km", "distance of NWP rain from radar rain at the issue time", _displacement)
+    yield _declare("nwp_lead", "h", "valid time minus the start of the NWP run", _lead)
+
+
+# --- wind, humidity and instability -----------------------------------------------------------------------------
+
+
+def _wind_speed(nwp: NwpFields) -> Array:
+    return np.asarray(np.hypot(*(nwp.newest(name) for name in WIND)))
+
+
+def _humidity(nwp: NwpFields) -> Array:
+    return nwp.newest(HUMIDITY)
+
+
+def _cape(nwp: NwpFields) -> Array:
+    return nwp.newest(CAPE)
+
+
+def _other_predictors() -> Iterator[Predictor[NwpFields]]:
+    yield _declare("nwp_wind_speed", "m s-1", "wind speed of NWP", _wind_speed, needs=WIND)
+    yield _declare("nwp_humidity", "1", "relative humidity of NWP", _humidity, needs=(HUMIDITY,))
+    yield _declare("nwp_cape", "J kg-1", "convective available potential energy of NWP", _cape, needs=(CAPE,))
+
+
+# --- declaration ------------------------------------------------------------------------------------------------
+
+
+def _declare(
+    name: str,
+    units: str,
+    meaning: str,
+    compute: Callable[[NwpFields], Array],
+    *,
+    needs: tuple[str, ...] = (RATE,),
+    transform: Transform = "none",
+) -> Predictor[NwpFields]:
+    return Predictor(name, units, "nwp", "lead", meaning, compute, needs=needs, transform=transform)
+
+
+PREDICTORS: tuple[Predictor[NwpFields], ...] = (*_rain_predictors(), *_other_predictors())
+"""Predictors from NWP, in the order of their columns."""
+
+
+# --- computation ------------------------------------------------------------------------------------------------
 
 
 def nwp_field_times(recent: xr.DataArray, lead_times: ArrayLike) -> NDArray[np.datetime64]:
-    """Return the times that `compute_nwp_predictors` needs model fields at: frames of the last hour, and valid times.
+    """Return the times at which `compute_nwp_predictors` needs NWP fields: frames of the last hour, and valid times.
 
     Parameters
     ----------
@@ -70,12 +254,13 @@ def nwp_field_times(recent: xr.DataArray, lead_times: ArrayLike) -> NDArray[np.d
 def compute_nwp_predictors(
     nwp_on_grid: xr.Dataset | None, recent: xr.DataArray, lead_times: ArrayLike
 ) -> dict[str, Array]:
-    """Make the planes of the model.
+    """Compute the predictors from NWP on the radar's grid.
 
     Parameters
     ----------
     nwp_on_grid
-        What `hybridcast.nwp.regrid_to_radar` gave at `nwp_field_times`, selected by `select_available_runs`; or None.
+        NWP runs that were available at the issue time, at the times of `nwp_field_times`, as returned by
+        `hybridcast.nwp.regrid_to_radar`; or None.
     recent
         Precipitation field up to the issue time, its last time, on cells of about 2 km.
     lead_times
@@ -84,25 +269,23 @@ def compute_nwp_predictors(
     Returns
     -------
     dict
-        By the names in `PLANES`: float32, shape ``(lead, y, x)``, NaN where unknown.
+        Fields by name of the predictor: float32, shape ``(lead, y, x)``, NaN where unknown.
     """
-    issue = recent["time"].values[-1]
-    valid = issue + np.asarray(lead_times, "timedelta64[ns]")
+    valid = recent["time"].values[-1] + np.asarray(lead_times, "timedelta64[ns]")
     shape = (valid.size, recent.sizes["y"], recent.sizes["x"])
-    planes = {name: np.full(shape, np.nan, np.float32) for name in NWP_PREDICTORS}
+    fields = {predictor.name: np.full(shape, np.nan, np.float32) for predictor in PREDICTORS}
     if nwp_on_grid is None or not nwp_on_grid.sizes["reference_time"]:
-        return planes
+        return fields
     runs = _newest_first(nwp_on_grid)
     dy, dx = metres_per_cell(recent)
     cell = abs(dy) / 1e3, float(np.abs(dx).mean()) / 1e3
-    if RATE in runs:
-        _rain(planes, runs, recent, valid, cell)
-    if set(WIND) <= set(runs.data_vars):
-        planes["nwp_wind_speed"] = np.hypot(*(_newest(runs, name, valid) for name in WIND))
-    for name, plane in ((HUMIDITY, "nwp_humidity"), (CAPE, "nwp_cape")):
-        if name in runs:
-            planes[plane] = _newest(runs, name, valid)
-    return planes
+    comparison = _compare_with_radar(runs, recent, cell)
+    computable = [predictor for predictor in PREDICTORS if set(predictor.needs) <= set(runs.data_vars)]
+    for k, time in enumerate(valid):
+        nwp = NwpFields(runs, time, cell, comparison)
+        for predictor in computable:
+            fields[predictor.name][k] = predictor(nwp)
+    return fields
 
 
 def _newest_first(nwp: xr.Dataset) -> xr.Dataset:
@@ -111,108 +294,54 @@ def _newest_first(nwp: xr.Dataset) -> xr.Dataset:
     return nwp if ordered else nwp.isel(reference_time=np.argsort(starts)[::-1])
 
 
-def _newest(runs: xr.Dataset, name: str, valid: NDArray[np.datetime64]) -> Array:
-    """Return a variable of the newest run that has it at each time, ``(time, y, x)``."""
-    return np.stack([_newest_at(runs, name, time)[0] for time in valid])
-
-
 def _newest_at(runs: xr.Dataset, name: str, time: np.datetime64) -> tuple[Array, float]:
     """Return a variable of the newest run that has any value at one time, and the hours since that run's start."""
-    every = _all_at(runs, name, time)
-    for k, values in enumerate(every):
+    for run, values in zip(runs["reference_time"].values, _all_at(runs, name, time), strict=False):
         if np.isfinite(values).any():
-            return values, float((time - runs["reference_time"].values[k]) / np.timedelta64(1, "h"))
+            return values, float((time - run) / HOUR)
     return np.full((runs.sizes["y"], runs.sizes["x"]), np.nan, np.float32), np.nan
 
 
 def _all_at(runs: xr.Dataset, name: str, time: np.datetime64) -> Array:
-    """Return a variable of all runs at one time, ``(run, y, x)``: none if there is no such time."""
+    """Return a variable of all runs at one time, ``(run, y, x)``; no run if the time is not among theirs."""
     at = np.flatnonzero(runs["time"].values == time)
     if not at.size:
         return np.empty((0, runs.sizes["y"], runs.sizes["x"]), np.float32)
     return np.asarray(runs[name].values[:, at[0]], np.float32)
 
 
-# --- rain -----------------------------------------------------------------------------------------------------
+# --- comparison with radar --------------------------------------------------------------------------------------
 
 
-def _rain(
-    planes: dict[str, Array], runs: xr.Dataset, recent: xr.DataArray, valid: NDArray[np.datetime64], cell: Cell
-) -> None:
-    shift = _against_radar(planes, runs, recent, cell)
-    for k, time in enumerate(valid):
-        rate, lead = _newest_at(runs, RATE, time)
-        for name, plane in _neighbourhoods(rate, cell).items():
-            planes[name][k] = plane
-        planes["nwp_shifted"][k] = _carried(planes["nwp_mean_8"][k], shift, cell)
-        planes["nwp_lead"][k] = lead
-        planes["nwp_ensemble"][k] = _share_of_runs(_all_at(runs, RATE, time), cell)
-
-
-def _neighbourhoods(rate: Array, cell: Cell) -> dict[str, Array]:
-    known = np.isfinite(rate)
-    level = decibels(rate)
-    filled, ones = np.where(known, level, np.float32(0)), known.astype(np.float32)
-    shares = {width: window_mean(ones, width, cell) for width in {*MEANS, *(width for _, width in WET)}}
-
-    def mean(values: Array, width: int) -> Array:
-        return _where_known(known_mean(values, shares[width], width, cell), shares[width])
-
-    with np.errstate(invalid="ignore"):
-        found = {f"nwp_wet_{wet:g}_{width}": mean((rate >= wet).astype(np.float32), width) for wet, width in WET}
-    found |= {f"nwp_mean_{width}": mean(filled, width) for width in MEANS}
-    highest = ndimage.maximum_filter(np.where(known, level, -np.inf), window_size(16, cell), mode="nearest")
-    found["nwp_max_16"] = np.where(np.isfinite(highest), highest, np.nan).astype(np.float32)
-    return found | {"nwp_rate": level}
-
-
-def _where_known(values: Array, share: Array) -> Array:
-    return np.where(share < _LEAST_KNOWN, np.float32(np.nan), values)
-
-
-def _share_of_runs(rates: Array, cell: Cell) -> Array:
-    """Return the share of the runs known at a place that have rain near it."""
-    least, width = ENSEMBLE
-    known = np.isfinite(rates)
-    size = (1, *window_size(width, cell))
-    near = ndimage.maximum_filter((known & (rates >= least)).astype(np.uint8), size, mode="nearest")
-    count = known.sum(axis=0)
-    share = (near * known).sum(axis=0) / np.maximum(count, 1)
-    return np.where(count > 0, share, np.nan).astype(np.float32)
-
-
-# --- against the radar ----------------------------------------------------------------------------------------
-
-
-def _against_radar(planes: dict[str, Array], runs: xr.Dataset, recent: xr.DataArray, cell: Cell) -> Array:
-    """Compare the run with the radar up to the issue time; give the shift, km, ``(2, y, x)``."""
+def _compare_with_radar(runs: xr.Dataset, recent: xr.DataArray, cell: Cell) -> RadarComparison:
+    """Compare the newest NWP rain with radar in the last hour and at the latest frame that holds any value."""
     values = recent.values
-    present = np.flatnonzero(np.isfinite(values).any(axis=(1, 2)))
-    nothing = np.zeros((2, *values.shape[1:]), np.float32)
-    if not present.size:
-        return nothing
-    latest, time = values[present[-1]], recent["time"].values[present[-1]]
-    model, _ = _newest_at(runs, RATE, time)
-    planes["nwp_skill_64"][:] = _recent_skill(runs, recent, cell)
-    if not (np.isfinite(model) & np.isfinite(latest)).any():
-        return nothing
-    planes["nwp_error_32"][:] = _local(lambda m, r: m - r, model, latest, cell)
-    shift = estimate_displacement(model, latest, cell)
-    ones = (np.isfinite(model) & np.isfinite(latest)).astype(np.float32)
-    planes["nwp_displacement"][:] = _where_known(np.hypot(*shift), window_mean(ones, SKILL_WIDTH, cell))
-    return shift
+    unknown, no_shift = np.full(values.shape[1:], _NAN), np.zeros((2, *values.shape[1:]), np.float32)
+    frames = np.flatnonzero(np.isfinite(values).any(axis=(1, 2)))
+    if RATE not in runs or not frames.size:
+        return RadarComparison(unknown, unknown, unknown, no_shift)
+    skill = _recent_skill(runs, recent, cell)
+    radar, time = values[frames[-1]], recent["time"].values[frames[-1]]
+    nwp, _ = _newest_at(runs, RATE, time)
+    both = np.isfinite(nwp) & np.isfinite(radar)
+    if not both.any():
+        return RadarComparison(skill, unknown, unknown, no_shift)
+    shift = estimate_displacement(nwp, radar, cell)
+    known_fraction = window_mean(both.astype(np.float32), SKILL_WIDTH, cell)
+    displacement = _nan_where_unknown(np.hypot(*shift), known_fraction)
+    return RadarComparison(skill, _mean_error(nwp, radar, cell), displacement, shift)
 
 
-def _local(measure: Callable[[Array, Array], Array], model: Array, radar: Array, cell: Cell) -> Array:
-    """Average a measure of the decibels of both over the cells known in both, within `ERROR_WIDTH`."""
-    both = np.isfinite(model) & np.isfinite(radar)
-    share = window_mean(both.astype(np.float32), ERROR_WIDTH, cell)
-    values = np.where(both, measure(decibels(model), decibels(radar)), np.float32(0))
-    return _where_known(known_mean(values, share, ERROR_WIDTH, cell), share)
+def _mean_error(nwp: Array, radar: Array, cell: Cell) -> Array:
+    """Average the difference of the decibels over the cells known in both, within `ERROR_WIDTH`."""
+    both = np.isfinite(nwp) & np.isfinite(radar)
+    fraction = window_mean(both.astype(np.float32), ERROR_WIDTH, cell)
+    error = np.where(both, decibels(nwp) - decibels(radar), np.float32(0))
+    return _nan_where_unknown(known_mean(error, fraction, ERROR_WIDTH, cell), fraction)
 
 
 def _recent_skill(runs: xr.Dataset, recent: xr.DataArray, cell: Cell) -> Array:
-    """Correlate the mean rain of the last hour: a model's rates are means over its steps, often of an hour."""
+    """Correlate the mean rain of the last hour, because NWP rates are means over steps that often last an hour."""
     times = recent["time"].values
     total = np.zeros((2, *recent.shape[1:]), np.float32)
     count = np.zeros(recent.shape[1:], np.float32)
@@ -221,14 +350,10 @@ def _recent_skill(runs: xr.Dataset, recent: xr.DataArray, cell: Cell) -> Array:
         both = np.isfinite(pair).all(axis=0)
         total += np.where(both, pair, np.float32(0))
         count += both
-    ones = (count > 0).astype(np.float32)
-    model, radar = (decibels(mean) for mean in total / np.maximum(count, np.float32(1)))
-    return local_correlation(model * ones, radar * ones, ones, SKILL_WIDTH, cell)
+    known = (count > 0).astype(np.float32)
+    nwp, radar = (decibels(mean) for mean in total / np.maximum(count, np.float32(1)))
+    return local_correlation(nwp * known, radar * known, known, SKILL_WIDTH, cell)
 
 
-def _carried(plane: Array, shift: Array, cell: Cell) -> Array:
-    """Move a plane by a shift in km: what comes from beyond the edge or from the unknown is unknown."""
-    rows, columns = np.indices(plane.shape, dtype=np.float32)
-    places = rows - shift[1] / np.float32(cell[0]), columns - shift[0] / np.float32(cell[1])
-    moved: Array = ndimage.map_coordinates(plane, places, order=1, mode="constant", cval=np.nan, output=np.float32)
-    return moved
+def _nan_where_unknown(values: Array, known_fraction: Array) -> Array:
+    return np.where(known_fraction < _LEAST_KNOWN, _NAN, values)

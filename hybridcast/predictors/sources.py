@@ -231,8 +231,8 @@ def compute_source_predictors(
     Returns
     -------
     dict or None
-        Fields by the names in `hybridcast.predictors.radar.SOURCE_PREDICTORS`: float32, shape ``(lead, y, x)`` or, for
-        fields that do not depend on the lead time, ``(y, x)``.
+        Fields by the names in `hybridcast.predictors.registry.SOURCE_PREDICTORS`: float32, shape ``(lead, y, x)``, or
+        ``(y, x)`` if they do not depend on the lead time.
     """
     if not sources:
         return None

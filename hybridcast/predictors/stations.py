@@ -1,74 +1,118 @@
-"""What stations say about each cell of the radar's grid, as planes from which predictors are made.
+"""Predictors from stations: recent reports, and their ratio to the radar, interpolated to the radar's grid.
 
-All use only reports whose interval ended at the last frame or before. In cells without a reporting station within a
-radius, all planes are NaN; so they are everywhere if there is no station, or none has reported lately.
+Only reports whose interval ended at the last frame or before are used. Cells without a reporting station within a
+radius are NaN, and so are all cells if no station has reported recently.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from hybridcast.core.field import NAME
+from hybridcast.core.types import MINUTE, Array, Doubles, Mask
+from hybridcast.predictors.predictor import Predictor
 from hybridcast.stations.collocation import NO_OFFSET, collocate, positions_in_kilometres, sample_radar_at
 from hybridcast.stations.interpolation import Neighbours, average_neighbours, cells_in_kilometres, find_nearest
 from hybridcast.stations.schema import get_interval
 
-Floats = NDArray[np.float32]
-
-PLANES = (
-    ("station_residual", "dB", "rain at stations over the radar's there in the last half hour, interpolated"),
-    ("station_rate", "dB", "rain at stations in the last half hour, dB of mm h-1, interpolated"),
-    ("station_tendency", "dB (10 min)-1", "its change between the last two quarters of an hour"),
-    ("station_distance", "km", "distance to the nearest station that reports"),
-    ("station_age", "min", "how long ago the last interval of that station ended"),
-)
-"""Name, units and meaning of the planes."""
-
 
 @dataclass(frozen=True)
 class StationPredictorSettings:
-    """Settings of the planes."""
+    """Settings of the predictors from stations."""
 
     radius: float = 40.0
-    """Cells farther from any reporting station (km) are NaN."""
+    """Cells farther than this from any reporting station are NaN, km."""
     neighbours: int = 6
-    """So many stations around a cell count."""
+    """Largest number of stations that a cell is interpolated from."""
     length: float = 15.0
-    """Weights are exp(-(distance / length)^2), km,"""
+    """Length scale of the weights by distance, ``exp(-(distance / length)**2)``, km."""
     age: float = 30.0
-    """times exp(-age / this), min."""
+    """Time scale of the weights by age, ``exp(-station_age / age)``, min."""
     prior: float = 0.1
-    """Weight of no residual and no tendency beside them: with it both go to 0 far from stations."""
+    """Weight of a residual and a tendency of zero in the averages, which pulls both to zero far from stations."""
     recent: float = 30.0
-    """Residual and rate are of the reports of so many minutes,"""
+    """Residual and rate are means over this time, or over the interval of the reports if that is longer, min."""
     halves: float = 15.0
-    """and the tendency compares the last minutes with as many before; longer if intervals are."""
+    """The tendency compares the mean over this time with the mean over as long before, or over the interval of the
+    reports if that is longer, min."""
     floor: float = 0.1
-    """Rates below this (mm h-1) count as this."""
+    """Lower rates are raised to this before conversion to decibels, mm h-1."""
     stale: float = 60.0
-    """A station whose last report is older (min) does not report; longer if its intervals are."""
+    """A station reports if its last report is at most this old, or as old as the interval of the reports, min."""
     farthest: float = 100.0
-    """Distances are at most this, km."""
+    """Largest value of the distance to the nearest station, km."""
 
 
 @dataclass(frozen=True)
 class RecentReports:
-    """What the reporting stations have said lately, shape ``(station,)``; NaN where one has not."""
+    """Summary of the recent reports of each reporting station, shape ``(station,)``; NaN without reports."""
 
-    at: Floats
-    """km, shape ``(station, 2)``."""
-    residual: Floats
-    """dB, rain at the station over the radar's there."""
-    rate: Floats
-    """dB of mm h-1."""
-    tendency: Floats
-    """dB per 10 min."""
-    age: Floats
-    """min since its last report."""
+    at: Array
+    """Position on the radar's grid, km from the first cell, shape ``(station, 2)``."""
+    residual: Array
+    """Rain at the station relative to the radar, dB."""
+    rate: Array
+    """Rain rate, dB of 1 mm/h."""
+    tendency: Array
+    """Change of the rain rate, dB per 10 min."""
+    age: Array
+    """Time since the last report, min."""
+
+
+class StationFields(NamedTuple):
+    """Recent reports, and the stations near each cell of the radar's grid."""
+
+    reports: RecentReports
+    """Recent reports."""
+    near: Neighbours
+    """Nearest stations of each cell."""
+    weights: Array
+    """Weights of the nearest stations of each cell, shape ``(cell, neighbour)``."""
+    settings: StationPredictorSettings
+    """Settings."""
+
+
+# --- fields -----------------------------------------------------------------------------------------------------
+
+
+def _residual(stations: StationFields) -> Array:
+    return average_neighbours(stations.reports.residual, stations.near, stations.weights, stations.settings.prior)
+
+
+def _rate(stations: StationFields) -> Array:
+    return average_neighbours(stations.reports.rate, stations.near, stations.weights)
+
+
+def _tendency(stations: StationFields) -> Array:
+    return average_neighbours(stations.reports.tendency, stations.near, stations.weights, stations.settings.prior)
+
+
+def _distance(stations: StationFields) -> Array:
+    nearest = stations.near.distance[:, 0]
+    distance = np.minimum(nearest, np.float32(stations.settings.farthest))
+    return np.where(np.isfinite(nearest), distance, np.float32(np.nan))
+
+
+def _age(stations: StationFields) -> Array:
+    age = stations.reports.age[stations.near.index[:, 0]]
+    return np.where(np.isfinite(stations.near.distance[:, 0]), age, np.float32(np.nan))
+
+
+PREDICTORS: tuple[Predictor[StationFields], ...] = tuple(
+    Predictor(name, units, "station", "lead", meaning, compute)
+    for name, units, meaning, compute in (
+        ("station_residual", "dB", "rain at stations relative to the radar in the last half hour", _residual),
+        ("station_rate", "dB", "rain at stations in the last half hour, dB of 1 mm/h", _rate),
+        ("station_tendency", "dB (10 min)-1", "change of rain at stations in the last half hour", _tendency),
+        ("station_distance", "km", "distance to the nearest reporting station", _distance),
+        ("station_age", "min", "time since the last report of the nearest reporting station", _age),
+    )
+)
+"""Predictors from stations, in the order of their columns."""
 
 
 def compute_station_predictors(
@@ -77,29 +121,31 @@ def compute_station_predictors(
     *,
     offset: np.timedelta64 = NO_OFFSET,
     settings: StationPredictorSettings = StationPredictorSettings(),
-) -> dict[str, Floats]:
-    """Return what stations say, on the grid of the radar.
+) -> dict[str, Array]:
+    """Compute the predictors from stations on the radar's grid.
 
     Parameters
     ----------
     stations
-        Station reports, after quality control; None if there are none. Reports after the last frame are not looked at.
+        Station reports after quality control, or None. Reports after the last frame are ignored.
     recent
-        Precipitation field, the frames up to now, best on cells of about 2 km.
+        Precipitation field up to the issue time, preferably on cells of about 2 km.
     offset
-        How much later rain is at the stations than the radar's stamps say, see `hybridcast.stations.clock`.
+        Time by which rain at the stations is later than the time stamps of the radar, see
+        `hybridcast.stations.clock`.
     settings
-        How far and how long a report counts.
+        Settings of the interpolation.
 
     Returns
     -------
     dict
-        float32 planes of the shape ``(y, x)``:
+        Fields by name of the predictor: float32, shape ``(y, x)``, NaN where unknown.
 
-        - ``station_residual``: rain at stations over the radar's there, dB, over the last half hour; 0 is agreement;
-        - ``station_rate``: rain at stations over the last half hour, dB of mm h-1;
-        - ``station_tendency``: its change from the quarter of an hour before to the last one, dB per 10 min;
-        - ``station_distance``: km to the nearest reporting station, and ``station_age``: minutes since its last report.
+        - ``station_residual``: rain at stations relative to the radar over the last half hour, dB; 0 is agreement;
+        - ``station_rate``: rain at stations over the last half hour, dB of 1 mm/h;
+        - ``station_tendency``: its change between the last two quarters of an hour, dB per 10 min;
+        - ``station_distance``: distance to the nearest reporting station, km;
+        - ``station_age``: time since the last report of that station, min.
 
     Examples
     --------
@@ -109,36 +155,42 @@ def compute_station_predictors(
     >>> radar = precipitation(np.ones((7, 3, 4)), time=times, y=np.arange(3) * 2e3, x=np.arange(4) * 2e3, crs=None)
     >>> gauge = station_reports(np.full((1, 7), 10.0), station=["A"], time=times, interval=np.timedelta64(5, "m"),
     ...                         coords={"x": [0.0], "y": [0.0]})
-    >>> planes = compute_station_predictors(gauge, radar)
-    >>> planes["station_rate"].shape, round(float(planes["station_rate"][0, 0]), 3)
+    >>> fields = compute_station_predictors(gauge, radar)
+    >>> fields["station_rate"].shape, round(float(fields["station_rate"][0, 0]), 3)
     ((3, 4), 10.0)
-    >>> round(float(planes["station_distance"][0, 1]), 3)
+    >>> round(float(fields["station_distance"][0, 1]), 3)
     2.0
     >>> bool(np.isnan(compute_station_predictors(None, radar)["station_rate"]).all())
     True
     """
     shape = recent.shape[-2:]
-    spoken = None if stations is None else recent_reports(stations, recent, offset=offset, settings=settings)
-    if spoken is None:
-        return {name: np.full(shape, np.nan, np.float32) for name, _, _ in PLANES}
-    near = find_nearest(spoken.at, cells_in_kilometres(recent), settings.neighbours, settings.radius)
-    weights = near.weights(settings.length) * np.exp(-spoken.age / np.float32(settings.age))[near.index]
-    planes = {
-        "station_residual": average_neighbours(spoken.residual, near, weights, settings.prior),
-        "station_rate": average_neighbours(spoken.rate, near, weights),
-        "station_tendency": average_neighbours(spoken.tendency, near, weights, settings.prior),
-        **_of_the_nearest(near, spoken.age, settings),
-    }
-    return {name: plane.reshape(shape) for name, plane in planes.items()}
+    reports = None if stations is None else recent_reports(stations, recent, offset=offset, settings=settings)
+    if reports is None:
+        return {predictor.name: np.full(shape, np.nan, np.float32) for predictor in PREDICTORS}
+    near = find_nearest(reports.at, cells_in_kilometres(recent), settings.neighbours, settings.radius)
+    weights = near.weights(settings.length) * np.exp(-reports.age / np.float32(settings.age))[near.index]
+    fields = StationFields(reports, near, weights, settings)
+    return {predictor.name: predictor(fields).reshape(shape) for predictor in PREDICTORS}
 
 
-def _of_the_nearest(near: Neighbours, age: Floats, settings: StationPredictorSettings) -> dict[str, Floats]:
-    there = np.isfinite(near.distance[:, 0])
-    nan = np.float32(np.nan)
-    return {
-        "station_distance": np.where(there, np.minimum(near.distance[:, 0], np.float32(settings.farthest)), nan),
-        "station_age": np.where(there, age[near.index[:, 0]], nan),
-    }
+# --- recent reports of each station: select, collocate, summarise -----------------------------------------------
+
+
+class _Collocated(NamedTuple):
+    """Recent reports of the reporting stations on the grid, and the radar at the same places and times."""
+
+    places: Array
+    """Row and column of the stations, shape ``(station, 2)``."""
+    age: Array
+    """Time since the last report, min, shape ``(station,)``."""
+    rates: Array
+    """Rain rates of the stations, mm h-1, shape ``(station, time)``."""
+    radar: Array
+    """Rain rates of the radar, mm h-1, shape ``(station, time)``."""
+    ages: Doubles
+    """Time since the end of each interval, min, shape ``(time,)``."""
+    interval: float
+    """Interval of the reports, min."""
 
 
 def recent_reports(
@@ -148,46 +200,70 @@ def recent_reports(
     offset: np.timedelta64 = NO_OFFSET,
     settings: StationPredictorSettings = StationPredictorSettings(),
 ) -> RecentReports | None:
-    """Return the recent reports of each station on the grid; None without any.
+    """Summarise the recent reports of each station on the grid; None without any.
 
     Arguments are those of `compute_station_predictors`.
     """
-    now, interval = recent["time"].values[-1], get_interval(stations)
-    longest = max(settings.stale, settings.recent, 2 * settings.halves, 2 * _minutes(interval))
-    ages = (now - stations["time"].values) / np.timedelta64(1, "m")
-    there = (ages >= 0) & (ages < longest)
-    if not there.any() or not stations.sizes["station"]:
+    selected = _select_recent(stations, recent, settings)
+    if selected is None:
         return None
-    late = stations.isel(time=there)
-    ages, places = ages[there], collocate(late, recent)
-    rates = late[NAME].values
+    collocated = _collocate_with_radar(selected, recent, offset, settings)
+    return None if collocated is None else _summarise(collocated, recent, settings)
+
+
+def _select_recent(stations: xr.Dataset, recent: xr.DataArray, settings: StationPredictorSettings) -> xr.Dataset | None:
+    """Return the reports that are not after the last frame and not older than any predictor needs; None without any."""
+    interval = get_interval(stations) / MINUTE
+    longest = max(settings.stale, settings.recent, 2 * settings.halves, 2 * interval)
+    ages = _ages(stations, recent)
+    needed = (ages >= 0) & (ages < longest)
+    return stations.isel(time=needed) if needed.any() and stations.sizes["station"] else None
+
+
+def _ages(stations: xr.Dataset, recent: xr.DataArray) -> Doubles:
+    """Return the time from the end of each interval to the last frame, min."""
+    return np.asarray((recent["time"].values[-1] - stations["time"].values) / MINUTE)
+
+
+def _collocate_with_radar(
+    stations: xr.Dataset, recent: xr.DataArray, offset: np.timedelta64, settings: StationPredictorSettings
+) -> _Collocated | None:
+    """Return the reports of the stations on the grid that still report, with the radar; None without any."""
+    interval = float(get_interval(stations) / MINUTE)
+    places, rates = collocate(stations, recent), stations[NAME].values
+    ages = _ages(stations, recent)
     age = np.where(np.isfinite(rates), ages, np.inf).min(axis=1)
-    reporting = (age <= max(settings.stale, _minutes(interval))) & np.isfinite(places).all(axis=-1)
+    reporting = (age <= max(settings.stale, interval)) & np.isfinite(places).all(axis=-1)
     if not reporting.any():
         return None
-    rates, places = rates[reporting], places[reporting]
-    seen = sample_radar_at(late, recent, places, offset)
-    window = ages < max(settings.recent, _minutes(interval))
-    half = max(settings.halves, _minutes(interval))
-    both = np.where(np.isfinite(rates) & np.isfinite(seen), np.float32(1), np.float32(np.nan))
-    gauge, radar, rate = (_decibels(values, window, settings) for values in (rates * both, seen * both, rates))
-    last, before = (_decibels(rates, of, settings) for of in (ages < half, (ages >= half) & (ages < 2 * half)))
+    places = places[reporting]
+    radar = sample_radar_at(stations, recent, places, offset)
+    return _Collocated(places, age[reporting].astype(np.float32), rates[reporting], radar, ages, interval)
+
+
+def _summarise(reports: _Collocated, recent: xr.DataArray, settings: StationPredictorSettings) -> RecentReports:
+    """Average the reports over the times that residual, rate and tendency are defined over."""
+    latest = reports.ages < max(settings.recent, reports.interval)
+    half = max(settings.halves, reports.interval)
+    last, before = reports.ages < half, (reports.ages >= half) & (reports.ages < 2 * half)
+    known_in_both = np.isfinite(reports.rates) & np.isfinite(reports.radar)
+    gauge, radar = (
+        _mean_decibels(np.where(known_in_both, rates, np.float32(np.nan)), latest, settings)
+        for rates in (reports.rates, reports.radar)
+    )
+    change = _mean_decibels(reports.rates, last, settings) - _mean_decibels(reports.rates, before, settings)
     return RecentReports(
-        at=positions_in_kilometres(places, recent),
+        at=positions_in_kilometres(reports.places, recent),
         residual=gauge - radar,
-        rate=rate,
-        tendency=(last - before) * np.float32(10 / half),
-        age=age[reporting].astype(np.float32),
+        rate=_mean_decibels(reports.rates, latest, settings),
+        tendency=change * np.float32(10 / half),
+        age=reports.age,
     )
 
 
-def _decibels(rates: Floats, chosen: NDArray[np.bool_], settings: StationPredictorSettings) -> Floats:
-    """Return the mean over the chosen times in dB of mm h-1, not below the floor; NaN where nothing is known."""
+def _mean_decibels(rates: Array, chosen: Mask, settings: StationPredictorSettings) -> Array:
+    """Return the mean over the chosen times, not below the floor, in dB of 1 mm/h; NaN without known rates."""
     known = np.isfinite(rates) & chosen
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.where(known, rates, 0).sum(axis=1, dtype=np.float32) / known.sum(axis=1)
         return np.asarray(10 * np.log10(np.maximum(mean, settings.floor)), np.float32)
-
-
-def _minutes(interval: np.timedelta64) -> float:
-    return float(interval / np.timedelta64(1, "m"))

@@ -23,7 +23,7 @@ from hybridcast.learned.training import samples as samples_module
 from hybridcast.learned.training.samples import Sampling, sample_event
 from hybridcast.learned.training.train import TrainingSettings, train
 from hybridcast.nwp import open_nwp
-from hybridcast.predictors.radar import ALL_PREDICTORS
+from hybridcast.predictors.registry import ALL_PREDICTORS
 from hybridcast.radar import meteonet_npz, open_radar
 from hybridcast.stations import open_stations
 

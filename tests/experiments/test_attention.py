@@ -16,8 +16,9 @@ from hybridcast.errors import InputError
 from hybridcast.learned.training.samples import Samples, Sampling, build_view
 from hybridcast.motion.estimate import DenseFlow
 from hybridcast.nwp.schema import nwp_fields
-from hybridcast.predictors.radar import ALL_PREDICTORS, RADAR_PREDICTORS, departure_points
+from hybridcast.predictors.registry import ALL_PREDICTORS, RADAR_PREDICTORS
 from hybridcast.predictors.sources import Sources
+from hybridcast.predictors.state import departure_points
 from hybridcast.stations import station_reports
 
 torch = pytest.importorskip("torch")

@@ -7,7 +7,8 @@ from helpers import synthetic
 from hybridcast.fusion.inflow import compute_inflow
 from hybridcast.fusion.sampling_grid import SamplingGrid
 from hybridcast.motion.estimate import DenseFlow
-from hybridcast.predictors.radar import ALL_PREDICTORS, SOURCE_PREDICTORS, build_predictor_state, departure_points
+from hybridcast.predictors.registry import ALL_PREDICTORS, SOURCE_PREDICTORS
+from hybridcast.predictors.state import build_predictor_state, departure_points
 
 SHAPE = (48, 60)
 LEADS = (np.array([15, 30, 60]) * 60e9).astype("timedelta64[ns]")

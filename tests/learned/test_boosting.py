@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as of_numpy
 from hybridcast.errors import InputError
 from hybridcast.learned.boosting import Boosting, BoostingSettings, decreasing, train_boosting
 from hybridcast.learned.training.samples import Samples
-from hybridcast.predictors.radar import RADAR_PREDICTORS
+from hybridcast.predictors.registry import RADAR_PREDICTORS
 
 SETTINGS = BoostingSettings(trees=6, leaves=8, threads=1)
 THRESHOLDS = (0.1, 1.0, 5.0)

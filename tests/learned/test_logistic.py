@@ -12,9 +12,9 @@ from hybridcast.learned.logistic import (
     LogisticMember,
     fit_logistic,
     fit_logistic_member,
-    inputs_of,
+    transform_predictors,
 )
-from hybridcast.predictors.radar import RADAR_PREDICTORS
+from hybridcast.predictors.registry import RADAR_PREDICTORS
 
 TRUTH = np.array([1.5, -0.8, 0.3])  # the constant last
 
@@ -100,7 +100,7 @@ def test_inputs_are_finite_and_shares_are_spread():
     rows[:, share] = [0, 0.5, 1, np.nan]
     rows[:, RADAR_PREDICTORS.index("filter")] = 7
     kept = rows.copy()
-    found = inputs_of(rows, ("filter", "wet_1_8", "mean_8"))
+    found = transform_predictors(rows, ("filter", "wet_1_8", "mean_8"), ("none", "logit", "none"))
     np.testing.assert_allclose(found[:, 0], 7)
     np.testing.assert_allclose(found[:, 1], [np.log(0.01 / 1.01), 0, np.log(1.01 / 0.01), 0], atol=1e-5)
     np.testing.assert_array_equal(found[:, 2], 0)

@@ -21,7 +21,7 @@ from hybridcast.learned.nwp_stage import (
     train_source_members,
 )
 from hybridcast.learned.training.samples import Samples
-from hybridcast.predictors.radar import ALL_PREDICTORS, PREDICTORS
+from hybridcast.predictors.registry import ALL_PREDICTORS, PREDICTORS
 
 THRESHOLDS = (0.5, 1.0)
 RATE, MODEL, LEAD = (ALL_PREDICTORS.index(name) for name in ("rate", "nwp_rate", "lead_time"))

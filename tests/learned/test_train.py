@@ -30,7 +30,7 @@ from hybridcast.learned.training.train import (
     weighted,
 )
 from hybridcast.motion.estimate import DenseFlow
-from hybridcast.predictors.radar import ALL_PREDICTORS
+from hybridcast.predictors.registry import ALL_PREDICTORS
 
 MINUTE = np.timedelta64(1, "m")
 LEADS = (15, 30, 60)

@@ -14,7 +14,7 @@ import pytest
 from hybridcast.errors import InputError
 from hybridcast.learned.boosting import Boosting
 from hybridcast.learned.trained_model import MANIFEST, NETWORK_PART, WEIGHTS, load_model, save_model
-from hybridcast.predictors.radar import RADAR_PREDICTORS
+from hybridcast.predictors.registry import RADAR_PREDICTORS
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from hybridcast.core.field import precipitation
 from hybridcast.core.grid import decibels, window_mean
 from hybridcast.nwp import nwp_fields, regrid_to_radar, select_available_runs
 from hybridcast.nwp.schema import CAPE, HUMIDITY, RATE
-from hybridcast.predictors.nwp import NWP_PREDICTORS, PLANES, compute_nwp_predictors, nwp_field_times
+from hybridcast.predictors.nwp import PREDICTORS, compute_nwp_predictors, nwp_field_times
+from hybridcast.predictors.registry import NWP_PREDICTORS
 
 MINUTE = np.timedelta64(1, "m")
 LEADS = np.arange(1, 4) * 20 * MINUTE
@@ -68,7 +69,7 @@ def correlation(a, b):
 def test_every_plane_is_there_with_units_and_a_meaning(truth, recent):
     planes = planes_of(instants(truth), recent)
     assert tuple(planes) == NWP_PREDICTORS
-    assert len({meaning for _, _, meaning in PLANES}) == len(NWP_PREDICTORS)
+    assert len({predictor.meaning for predictor in PREDICTORS}) == len(NWP_PREDICTORS)
     for name, plane in planes.items():
         assert plane.shape == (3, 150, 150), name
         assert plane.dtype == np.float32, name

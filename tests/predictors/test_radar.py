@@ -7,17 +7,10 @@ import pytest
 
 from helpers import synthetic
 from hybridcast.core.field import precipitation
+from hybridcast.core.grid import decibels
 from hybridcast.motion.estimate import DenseFlow, motion_dataset
-from hybridcast.predictors.radar import (
-    ALL_PREDICTORS,
-    PREDICTORS,
-    RADAR_PREDICTORS,
-    SOURCE_PREDICTORS,
-    build_predictor_state,
-    decibels,
-    predictors_eulerian,
-    predictors_lagrangian,
-)
+from hybridcast.predictors.registry import ALL_PREDICTORS, PREDICTORS, RADAR_PREDICTORS, SOURCE_PREDICTORS
+from hybridcast.predictors.state import build_predictor_state, predictors_eulerian, predictors_lagrangian
 
 MINUTE = np.timedelta64(1, "m")
 STEP = 5 * MINUTE
@@ -286,9 +279,9 @@ def test_inputs_are_left_as_they_are():
     motion = DenseFlow().estimate(rain)
     before, flow = rain.copy(deep=True), motion.copy(deep=True)
     state = build_predictor_state(rain, motion, LEADS)
-    planes = state.planes.copy()
+    fields = state.at_departure.copy()
     predictors_eulerian(state, np.array([[3, 4]], np.int32))
     predictors_lagrangian(state, np.array([[3, 4]], np.int32))
     assert rain.identical(before)
     assert motion.identical(flow)
-    np.testing.assert_array_equal(state.planes, planes)
+    np.testing.assert_array_equal(state.at_departure, fields)

@@ -18,14 +18,9 @@ from hybridcast.fusion.hybrid import load_hybrid
 from hybridcast.motion.estimate import DenseFlow
 from hybridcast.nowcasters.base import Advection
 from hybridcast.nwp.schema import nwp_fields
-from hybridcast.predictors.radar import (
-    ALL_PREDICTORS,
-    RADAR_PREDICTORS,
-    SOURCE_PREDICTORS,
-    build_predictor_state,
-    predictors_eulerian,
-)
+from hybridcast.predictors.registry import ALL_PREDICTORS, RADAR_PREDICTORS, SOURCE_PREDICTORS
 from hybridcast.predictors.sources import Sources, compute_source_predictors, select_sources
+from hybridcast.predictors.state import build_predictor_state, predictors_eulerian
 from hybridcast.stations import station_reports
 from hybridcast.terrain import terrain_dataset
 

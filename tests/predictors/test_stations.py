@@ -6,7 +6,8 @@ import pytest
 from helpers.stations_synthetic import MINUTE, START, gauges_in, steady_rain
 from hybridcast.core.field import precipitation
 from hybridcast.errors import InputError
-from hybridcast.predictors.stations import PLANES, StationPredictorSettings, compute_station_predictors
+from hybridcast.predictors.registry import STATION_PREDICTORS
+from hybridcast.predictors.stations import StationPredictorSettings, compute_station_predictors
 from hybridcast.stations import select_available_reports, station_reports
 
 
@@ -32,7 +33,7 @@ def one(rates, at=(20, 20), interval=5, end=None, field=None):
 
 def test_planes_of_one_gauge():
     planes = compute_station_predictors(one(np.full(12, 20.0)), flat())
-    assert set(planes) == {name for name, _, _ in PLANES}
+    assert set(planes) == set(STATION_PREDICTORS)
     assert all(plane.dtype == np.float32 and plane.shape == (80, 80) for plane in planes.values())
     at = {name: float(plane[20, 20]) for name, plane in planes.items()}
     assert at["station_rate"] == pytest.approx(13.01, abs=0.01)
@@ -89,7 +90,7 @@ def test_without_stations_all_is_nan(case):
         "tomorrow": gauge.assign_coords(time=gauge.time + 1440 * MINUTE),
     }[case]
     planes = compute_station_predictors(given, flat())
-    assert set(planes) == {name for name, _, _ in PLANES}
+    assert set(planes) == set(STATION_PREDICTORS)
     assert all(np.isnan(plane).all() for plane in planes.values())
 
 

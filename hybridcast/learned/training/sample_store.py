@@ -21,7 +21,7 @@ from hybridcast.datasets.events import SPACING, Event
 from hybridcast.learned import network_inputs as inputs
 from hybridcast.learned.network_inputs import FieldCase, FieldOutcome, NetworkInputs
 from hybridcast.learned.training.samples import DrawnEvent, Samples, Sampling, sample_event
-from hybridcast.predictors.radar import ALL_PREDICTORS
+from hybridcast.predictors.registry import ALL_PREDICTORS
 
 Report = Callable[[str], None]
 

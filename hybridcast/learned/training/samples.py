@@ -18,14 +18,9 @@ from hybridcast.motion.estimate import DenseFlow, MotionMethod
 from hybridcast.nowcasters.base import latest_frame
 from hybridcast.nowcasters.scale_filter import filtered
 from hybridcast.nwp import open_nwp
-from hybridcast.predictors.radar import (
-    ALL_PREDICTORS,
-    PredictorState,
-    build_predictor_state,
-    departure_points,
-    predictors_eulerian,
-)
+from hybridcast.predictors.registry import ALL_PREDICTORS
 from hybridcast.predictors.sources import Sources, compute_source_predictors, select_sources
+from hybridcast.predictors.state import PredictorState, build_predictor_state, departure_points, predictors_eulerian
 from hybridcast.stations import open_stations
 from hybridcast.terrain import open_terrain
 
@@ -56,7 +51,7 @@ class Samples(NamedTuple):
     """Rows of predictors and what was observed; one event's, or several one after the other."""
 
     predictors: Array
-    """Shape ``(row, predictor)``, predictors as `hybridcast.predictors.radar.ALL_PREDICTORS` has them."""
+    """Shape ``(row, predictor)``, predictors as `hybridcast.predictors.registry.ALL_PREDICTORS` has them."""
     observed: Array
     """Rain rate, mm h-1, shape ``(row,)``."""
     weight: Array

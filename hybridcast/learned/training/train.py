@@ -46,14 +46,14 @@ from hybridcast.learned.training.sample_store import (
     sampling_digest,
 )
 from hybridcast.learned.training.samples import Samples, Sampling, concatenate_samples
-from hybridcast.predictors.radar import RADAR_PREDICTORS
+from hybridcast.predictors.registry import index_of
 
 #: Members in the order of the blend; the linear ones first, and the network last, where there is one.
 LINEAR = {"neighbourhood": NEIGHBOURHOOD, "scales": SCALES}
 MEMBERS = (*LINEAR, "boosting")
 #: By how much the network has to lower the Brier score of the blend, as a share, to be kept.
 LEAST_GAIN = 0.002
-_LEAD_TIME = RADAR_PREDICTORS.index("lead_time")
+_LEAD_TIME = index_of("lead_time")
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,7 @@ from hybridcast.core.types import Array
 from hybridcast.errors import InputError
 from hybridcast.learned.boosting import THRESHOLDS
 from hybridcast.learned.network import require_torch
-from hybridcast.predictors.nwp import NWP_PREDICTORS
-from hybridcast.predictors.radar import RADAR_PREDICTORS
+from hybridcast.predictors.registry import NWP_PREDICTORS, RADAR_PREDICTORS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -120,7 +119,7 @@ class CrossAttention:
         Parameters
         ----------
         rows
-            Predictors, shape ``(row, predictor)``, in the order of `hybridcast.predictors.radar.ALL_PREDICTORS`, or
+            Predictors, shape ``(row, predictor)``, in the order of `hybridcast.predictors.registry.ALL_PREDICTORS`, or
             `RADAR_PREDICTORS` without other sources.
         tokens
             Of the same rows.

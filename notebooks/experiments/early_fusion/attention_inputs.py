@@ -9,9 +9,14 @@ from numpy.typing import NDArray
 
 from early_fusion.tokens import OFFSETS, Tokens
 from hybridcast.core.types import Array
-from hybridcast.learned.logistic import inputs_of
-from hybridcast.predictors.nwp import NWP_PREDICTORS
-from hybridcast.predictors.radar import ALL_PREDICTORS, RADAR_PREDICTORS
+from hybridcast.learned.logistic import transform_predictors
+from hybridcast.predictors.registry import (
+    ALL_PREDICTORS,
+    NWP_PREDICTORS,
+    RADAR_PREDICTORS,
+    get_transforms,
+    select_columns,
+)
 
 #: Typical sizes of what tokens hold.
 _STATION_SIZE = np.array([5, 10, 5, 30, 20, 20, 20], np.float32)
@@ -52,8 +57,8 @@ def _values(rows: Array) -> tuple[Array, NDArray[np.bool_]]:
     """Return the predictors looked at, 0 where missing, and which are; shares as the logarithm of their odds."""
     if rows.shape[1] < len(ALL_PREDICTORS):
         rows = np.pad(rows, [(0, 0), (0, len(ALL_PREDICTORS) - rows.shape[1])], constant_values=np.nan)
-    missing = ~np.isfinite(rows[:, [ALL_PREDICTORS.index(name) for name in PREDICTORS]])
-    return inputs_of(rows, PREDICTORS), missing
+    missing = ~np.isfinite(select_columns(rows, PREDICTORS))
+    return transform_predictors(rows, PREDICTORS, get_transforms(PREDICTORS)), missing
 
 
 def prepared(rows: Array, tokens: Tokens, scaling: Array) -> Prepared:

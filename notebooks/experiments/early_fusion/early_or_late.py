@@ -40,7 +40,7 @@ from hybridcast.learned.training.train import (
     train_members,
     weighted,
 )
-from hybridcast.predictors.radar import ALL_PREDICTORS, PREDICTORS
+from hybridcast.predictors.registry import index_of, names
 
 SAMPLING = Sampling(leads=(30, 60, 90, 120, 180), cells=300, cases=4, apart=30)
 NETWORKS = {"early": AttentionSettings(steps=400, batch=1024, check_every=40)}
@@ -116,9 +116,7 @@ def rows_given(rows: np.ndarray, *, stations: bool, nwp: bool) -> np.ndarray:
     out = rows.copy()
     for group, gone in (("station", stations), ("nwp", nwp)):
         if gone:
-            out[:, [ALL_PREDICTORS.index(predictor.name) for predictor in PREDICTORS if predictor.group == group]] = (
-                np.nan
-            )
+            out[:, [index_of(name) for name in names(group)]] = np.nan
     return out
 
 

@@ -39,8 +39,9 @@ from hybridcast.learned.nwp_stage import nwp_rain_rate
 from hybridcast.learned.training.samples import build_view
 from hybridcast.motion.estimate import DenseFlow, MotionMethod
 from hybridcast.nowcasters.base import latest_frame, radar_status
-from hybridcast.predictors.radar import ALL_PREDICTORS, departure_known, departure_points, predictors_at_lead
+from hybridcast.predictors.registry import ALL_PREDICTORS
 from hybridcast.predictors.sources import Sources, add_wind_guidance, coarsen_sources
+from hybridcast.predictors.state import departure_known, departure_points, predictors_at_lead
 
 
 class _Said(NamedTuple):

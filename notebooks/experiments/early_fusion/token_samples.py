@@ -30,8 +30,8 @@ from hybridcast.learned.training.samples import (
     simulate_random_runs,
 )
 from hybridcast.motion.estimate import DenseFlow
-from hybridcast.predictors.radar import departure_points
 from hybridcast.predictors.sources import select_sources
+from hybridcast.predictors.state import departure_points
 from hybridcast.stations import open_stations
 
 _INTERVAL = np.timedelta64(15, "m")

@@ -20,8 +20,9 @@ from hybridcast.core.types import Array
 from hybridcast.nowcasters.base import latest_frame
 from hybridcast.nwp.regrid import regrid_to_radar
 from hybridcast.nwp.schema import RATE
-from hybridcast.predictors.radar import SOURCE_PREDICTORS, PredictorState
+from hybridcast.predictors.registry import SOURCE_PREDICTORS
 from hybridcast.predictors.sources import Sources
+from hybridcast.predictors.state import PredictorState
 from hybridcast.predictors.stations import RecentReports, recent_reports
 from hybridcast.stations.collocation import positions_in_kilometres
 from hybridcast.stations.interpolation import find_nearest
@@ -75,7 +76,7 @@ def heard_of(recent: xr.DataArray, state: PredictorState, sources: Sources) -> H
     recent
         Precipitation field up to the issue time.
     state
-        What `hybridcast.predictors.radar.build_predictor_state` made of it and of the same sources.
+        What `hybridcast.predictors.state.build_predictor_state` made of it and of the same sources.
     sources
         On the cells of `recent`.
     """
@@ -148,10 +149,10 @@ def _of_stations(heard: Heard, places: Array, ahead: Array) -> Array:
 def _of_nwp(heard: Heard, lead: int, places: Array, cells: NDArray[np.int32], ahead: Array) -> Array:
     state = heard.state
     out = np.full((len(places), len(OFFSETS), len(NWP)), np.nan, np.float32)
-    if state.ahead is None:
+    if state.sources is None:
         return out
     plane = SOURCE_PREDICTORS.index("nwp_mean_8")
-    valid = np.ascontiguousarray(state.ahead[lead][..., plane : plane + 1])
+    valid = np.ascontiguousarray(state.sources[lead][..., plane : plane + 1])
     if not np.isfinite(valid).any() and not np.isfinite(heard.at_issue[..., 0]).any():
         return out
     shift = OFFSETS[:, :1] * ahead[:, None] + OFFSETS[:, 1:] * _across(ahead)[:, None]

@@ -1,0 +1,228 @@
+"""Predictors of cells at lead times: the fields they are taken from, and the matrices that members read.
+
+`build_predictor_state` computes all fields once per issue time. `predictors_eulerian` and `predictors_lagrangian` then
+sample them for any cells: at the departure point, where the air that is over a cell at the valid time was at the issue
+time, at points beside it, and at the target cell. No predictor depends on where on Earth a cell is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from hybridcast.advection import LONGEST_STEP
+from hybridcast.core.field import metres_per_cell
+from hybridcast.core.types import MINUTE, Array, Cell, LeadTimes, Mask
+from hybridcast.motion.estimate import cells_per_step, usable_frames
+from hybridcast.nowcasters.scale_filter import filtered
+from hybridcast.predictors import radar, track
+from hybridcast.predictors.predictor import Kind, Predictor
+from hybridcast.predictors.radar import RadarFields
+from hybridcast.predictors.registry import ALL_PREDICTORS, RADAR_PREDICTORS, SOURCE_PREDICTORS, index_of
+from hybridcast.predictors.track import Tracks
+from hybridcast_kernels.trajectories import origins, sample
+
+
+class PredictorState(NamedTuple):
+    """Fields known at the issue time, from which the predictors of all cells are taken."""
+
+    at_departure: Array
+    """Fields at the issue time that are sampled at the departure point, shape ``(y, x, field)``."""
+    at_target: Array
+    """Fields at the issue time that are sampled at the target cell, shape ``(y, x, field)``."""
+    at_sides: Array
+    """Fields at the issue time that are sampled along and across the track, shape ``(y, x, field)``."""
+    at_lead: Array
+    """Radar fields at the valid times, sampled at the target cell, shape ``(lead, y, x, field)``."""
+    minutes: Array
+    """Lead times from the latest frame, min, shape ``(lead,)``."""
+    flow: Array
+    """Motion in cells per minute, shape ``(2, y, x)``, x first."""
+    cell: Cell
+    """Size of a cell, km, ``(y, x)``."""
+    sources: Array | None = None
+    """Fields of other sources at the valid times, in the order of `SOURCE_PREDICTORS`, shape ``(lead, y, x, field)``;
+    None without other sources."""
+
+
+# --- columns and fields of each kind ----------------------------------------------------------------------------
+
+
+def _of_kind(kind: Kind) -> tuple[Predictor[RadarFields], ...]:
+    return tuple(predictor for predictor in radar.PREDICTORS if predictor.kind == kind)
+
+
+def _columns(predictors: Iterable[Predictor[Any]]) -> list[int]:
+    return [index_of(predictor.name) for predictor in predictors]
+
+
+_DEPARTURE, _TARGET, _LEAD = _of_kind("departure"), _of_kind("target"), _of_kind("lead")
+_SIDES = {side: _of_kind(side) for side in track.SIDES}
+_TARGET_FIELDS = tuple(str(predictor.field) for predictor in _TARGET)
+_SIDE_FIELDS = tuple(sorted({str(predictor.field) for side in _SIDES.values() for predictor in side}))
+
+_DEPARTURE_COLUMNS, _TARGET_COLUMNS, _LEAD_COLUMNS = (_columns(kind) for kind in (_DEPARTURE, _TARGET, _LEAD))
+_SIDE_COLUMNS = {side: _columns(predictors) for side, predictors in _SIDES.items()}
+_SIDE_INDICES = {side: [_SIDE_FIELDS.index(str(p.field)) for p in predictors] for side, predictors in _SIDES.items()}
+_NAN_OUTSIDE = _columns(predictor for predictor in _DEPARTURE if predictor.outside == "nan")
+_DISTANCE_OUTSIDE = _columns(predictor for predictor in _DEPARTURE if predictor.outside == "distance")
+_RATE = [predictor.name for predictor in _DEPARTURE].index("rate")
+
+
+def build_predictor_state(
+    recent: xr.DataArray,
+    motion: xr.Dataset,
+    lead_times: LeadTimes,
+    filtered_dbr: xr.DataArray | None = None,
+    sources: Mapping[str, Array] | None = None,
+) -> PredictorState:
+    """Compute the fields that predictors are taken from, from the frames up to the issue time and their motion.
+
+    Parameters
+    ----------
+    recent
+        Precipitation field, dims ``(time, y, x)``. Its latest frame that holds any value is the one that is advected.
+    motion
+        Motion of the rain, as returned by `hybridcast.estimate_motion`.
+    lead_times
+        ``timedelta64`` from the last time of `recent`, increasing, shape ``(lead,)``.
+    filtered_dbr
+        Variable `filtered_dbr` of `hybridcast.nowcasters.scale_filter.filtered` at these lead times, if it has been
+        computed already.
+    sources
+        Fields of other sources by name of the predictor, ``(lead, y, x)`` or, if they do not depend on the lead time,
+        ``(y, x)``; see `hybridcast.predictors.sources.compute_source_predictors`. None without other sources.
+    """
+    indices, _ = usable_frames(recent, 1)
+    last = int(indices[0]) if indices.size else recent.sizes["time"] - 1
+    if filtered_dbr is None:
+        filtered_dbr = filtered(recent, motion, lead_times)["filtered_dbr"]
+    fields = RadarFields(recent.isel(time=slice(None, last + 1)), motion, filtered_dbr.values, _cell_size(recent))
+    at_issue = {predictor.name: predictor(fields) for predictor in _DEPARTURE}
+    age = recent["time"].values[-1] - recent["time"].values[last]
+    minutes = ((np.asarray(lead_times) + age) / MINUTE).astype(np.float32)
+    return PredictorState(
+        at_departure=np.stack(list(at_issue.values()), axis=-1),
+        at_target=np.stack([at_issue[name] for name in _TARGET_FIELDS], axis=-1),
+        at_sides=np.stack([at_issue[name] for name in _SIDE_FIELDS], axis=-1),
+        at_lead=np.stack([predictor(fields) for predictor in _LEAD], axis=-1),
+        minutes=minutes,
+        flow=cells_per_step(motion, MINUTE),
+        cell=fields.cell,
+        sources=None if sources is None else _stack_sources(sources, (minutes.size, *fields.latest.shape)),
+    )
+
+
+def _cell_size(field: xr.DataArray) -> Cell:
+    dy, dx = metres_per_cell(field)
+    return abs(dy) / 1e3, float(np.abs(dx).mean()) / 1e3
+
+
+def _stack_sources(sources: Mapping[str, Array], shape: tuple[int, int, int]) -> Array:
+    """Return the fields of other sources, ``(lead, y, x, field)``; NaN where a field is not given."""
+    stacked = np.full((*shape, len(SOURCE_PREDICTORS)), np.nan, np.float32)
+    for name, values in sources.items():
+        stacked[..., SOURCE_PREDICTORS.index(name)] = values
+    return stacked
+
+
+# --- matrices of predictors -------------------------------------------------------------------------------------
+
+
+def departure_points(state: PredictorState, cells: NDArray[np.int32]) -> Array:
+    """Return the departure points of the air over some cells at each lead time, row and column, ``(lead, cell, 2)``.
+
+    They may lie outside the grid.
+    """
+    return origins(state.flow, state.minutes, cells, LONGEST_STEP)
+
+
+def departure_known(state: PredictorState, departure: Array) -> Mask:
+    """Return whether the latest frame is known at departure points, ``(point, 2)``; points outside the grid are not."""
+    rate = np.ascontiguousarray(state.at_departure[..., _RATE : _RATE + 1])
+    known: Mask = (_distance_outside(state, departure) == 0) & np.isfinite(sample(rate, departure)[:, 0])
+    return known
+
+
+def predictors_eulerian(state: PredictorState, cells: NDArray[np.int32]) -> Array:
+    """Return the predictors of fixed cells at all lead times.
+
+    Parameters
+    ----------
+    state
+        Fields, from `build_predictor_state`.
+    cells
+        Row and column of the cells, shape ``(cell, 2)``.
+
+    Returns
+    -------
+    ndarray
+        float32, shape ``(lead, cell, predictor)``, with the columns `ALL_PREDICTORS`, or `RADAR_PREDICTORS` without
+        other sources.
+    """
+    departure = departure_points(state, cells)
+    rows = _empty_rows(state, len(cells))
+    for lead in range(state.minutes.size):
+        _fill_eulerian(rows[lead], state, lead, departure[lead], cells)
+    return rows
+
+
+def predictors_at_lead(state: PredictorState, lead: int, departure: Array, cells: NDArray[np.int32]) -> Array:
+    """Return the predictors of fixed cells, whose departure points are known, at the lead time of the index `lead`."""
+    rows: Array = _empty_rows(state, len(cells))[0]
+    _fill_eulerian(rows, state, lead, departure, cells)
+    return rows
+
+
+def predictors_lagrangian(state: PredictorState, cells: NDArray[np.int32]) -> Array:
+    """Return the predictors of the air that is over some cells at the issue time, at all lead times.
+
+    As `predictors_eulerian`, but `cells` are departure points, and the targets are the points that the air moves to, so
+    that fields at the issue time need no interpolation.
+    """
+    target = origins(-state.flow, state.minutes, cells, LONGEST_STEP)
+    departure = cells.astype(np.float32)
+    at_departure = state.at_departure[cells[:, 0], cells[:, 1]]
+    rows = _empty_rows(state, len(cells))
+    for lead in range(state.minutes.size):
+        _fill(rows[lead], state, lead, at_departure, Tracks(departure, target[lead], state.minutes[lead], state.cell))
+    return rows
+
+
+def _empty_rows(state: PredictorState, cells: int) -> Array:
+    names = RADAR_PREDICTORS if state.sources is None else ALL_PREDICTORS
+    return np.empty((state.minutes.size, cells, len(names)), np.float32)
+
+
+def _fill_eulerian(rows: Array, state: PredictorState, lead: int, departure: Array, cells: NDArray[np.int32]) -> None:
+    tracks = Tracks(departure, cells.astype(np.float32), state.minutes[lead], state.cell)
+    _fill(rows, state, lead, sample(state.at_departure, departure), tracks)
+
+
+def _fill(rows: Array, state: PredictorState, lead: int, at_departure: Array, tracks: Tracks) -> None:
+    """Fill the rows of one lead time, given the fields at the departure points, kind by kind."""
+    outside = _distance_outside(state, tracks.departure)
+    rows[:, _DEPARTURE_COLUMNS] = at_departure
+    for column in _NAN_OUTSIDE:
+        rows[outside > 0, column] = np.nan
+    for column in _DISTANCE_OUTSIDE:
+        rows[:, column] -= outside
+    rows[:, _TARGET_COLUMNS] = sample(state.at_target, tracks.target)
+    for side, points in track.displace(tracks.departure, state.flow, state.cell).items():
+        rows[:, _SIDE_COLUMNS[side]] = sample(state.at_sides, points)[:, _SIDE_INDICES[side]]
+    rows[:, _LEAD_COLUMNS] = sample(state.at_lead[lead], tracks.target)
+    for predictor in track.PREDICTORS:
+        rows[:, index_of(predictor.name)] = predictor(tracks)
+    if state.sources is not None:
+        rows[:, len(RADAR_PREDICTORS) :] = sample(state.sources[lead], tracks.target)
+
+
+def _distance_outside(state: PredictorState, points: Array) -> Array:
+    """Return the distance of points outside the grid from its outermost cells, km; 0 inside the grid."""
+    edge = np.array(state.at_departure.shape[:2], np.float32) - 1
+    beyond = np.maximum(np.maximum(-points, points - edge), 0) * np.array(state.cell, np.float32)
+    return np.asarray(np.hypot(beyond[:, 0], beyond[:, 1]))
