@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from hybridcast.core.device import resolved
+from hybridcast.core.device import resolve_device
 from hybridcast.core.durations import check_lead_times
 from hybridcast.core.forecast_schema import DIMS, lead_time_variable
 from hybridcast.core.types import MINUTE
@@ -91,7 +91,7 @@ def advect(
     minutes = (leads / MINUTE).astype(np.float32)
     flow = cells_per_step(motion, MINUTE)
     order = ORDERS[settings.interpolation]
-    kernels = kernels_for(resolved(device))
+    kernels = kernels_for(resolve_device(device))
     coefficients = _spline_coefficients(values) if settings.interpolation == "cubic" else None
     target = None if out is None else _fitting(out, (values.shape[0], leads.size, *values.shape[1:]), latest)
     moved = kernels.advect(

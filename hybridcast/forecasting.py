@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -20,7 +20,7 @@ from hybridcast.core.files import written_whole
 from hybridcast.core.forecast_schema import add_unknown_fraction, move_labels_aside, restore_labels
 from hybridcast.core.types import LeadTimes
 from hybridcast.errors import InputError
-from hybridcast.nowcasters.base import Nowcaster
+from hybridcast.nowcasters.base import DescribesSettings, Nowcaster, TakesSources
 from hybridcast.nwp.availability import DELAY
 from hybridcast.predictors.sources import Sources, determine_clock_offset, select_sources
 from hybridcast.stations.adjustment import AdjustmentReport, adjust_radar
@@ -132,10 +132,9 @@ def _adjusted(recent: xr.DataArray, sources: Sources) -> tuple[xr.DataArray, Adj
 
 
 def _with_sources(nowcaster: Nowcaster, sources: Sources) -> tuple[Nowcaster, list[str]]:
-    """Return the sources to a nowcaster that takes any; name those that it does not look at."""
-    take = getattr(nowcaster, "with_sources", None)
-    if callable(take):
-        return cast(Nowcaster, take(sources)), []
+    """Hand the sources to a nowcaster that takes any; otherwise name those that it ignores."""
+    if isinstance(nowcaster, TakesSources):
+        return nowcaster.with_sources(sources), []
     given = {"nwp": sources.nwp, "terrain": sources.terrain}
     return nowcaster, [f"{name} ({nowcaster.name} takes none)" for name, source in given.items() if source is not None]
 
@@ -162,7 +161,7 @@ def _nowcaster(given: Nowcaster | str | Path, thresholds: Sequence[float] | None
         from hybridcast.fusion.hybrid import load_hybrid
 
         return load_hybrid(given, thresholds)
-    if isinstance(given, type) or not callable(getattr(given, "forecast", None)):
+    if isinstance(given, type) or not isinstance(given, Nowcaster):
         raise InputError(
             f"nowcaster is {given!r}",
             "it is a nowcaster, an object, or the folder of a trained model",
@@ -230,7 +229,7 @@ def _provenance(recent: xr.DataArray, nowcaster: Nowcaster) -> dict[str, Any]:
     """Attributes that say how a forecast was made."""
     present = np.isfinite(recent.values).any(axis=(1, 2))
     times = recent["time"].values
-    settings = _settings_of(nowcaster)
+    settings = _describe_settings(nowcaster)
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {
         "Conventions": "CF-1.10",
@@ -246,11 +245,10 @@ def _provenance(recent: xr.DataArray, nowcaster: Nowcaster) -> dict[str, Any]:
     }
 
 
-def _settings_of(nowcaster: Nowcaster) -> dict[str, Any]:
-    """Return what a nowcaster is set to; a trained model tells it itself, for its trees are no settings."""
-    told = getattr(nowcaster, "settings_told", None)
-    if callable(told):
-        return cast(dict[str, Any], told())
+def _describe_settings(nowcaster: Nowcaster) -> dict[str, Any]:
+    """Return the settings of a nowcaster by name."""
+    if isinstance(nowcaster, DescribesSettings):
+        return nowcaster.describe_settings()
     return asdict(nowcaster) if is_dataclass(nowcaster) and not isinstance(nowcaster, type) else {}
 
 

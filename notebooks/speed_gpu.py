@@ -20,7 +20,7 @@ import numpy as np
 import xarray as xr
 
 from hybridcast import forecast
-from hybridcast.core.device import chosen
+from hybridcast.core.device import choose_device
 from hybridcast.nowcasters.base import Advection
 from hybridcast_kernels import advection_gpu, flow_gpu, gpu
 from hybridcast_kernels.flow_cpu import FlowOptions, half, radius_of
@@ -139,7 +139,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=20)
     options = parser.parse_args()
-    choice = chosen("auto")
+    choice = choose_device("auto")
     if choice.device == "cpu":
         print(f"nothing measured: {choice.reason}")
         return

@@ -332,7 +332,7 @@ def _about() -> list[tuple[str, str]]:
     import importlib.metadata
     import platform
 
-    from hybridcast.core.device import chosen
+    from hybridcast.core.device import choose_device
     from hybridcast.datasets.registry import cache_folder
     from hybridcast_kernels.parallel import threads
 
@@ -342,7 +342,7 @@ def _about() -> list[tuple[str, str]]:
         except importlib.metadata.PackageNotFoundError:
             return "not installed"
 
-    device = chosen("auto")
+    device = choose_device("auto")
     packages = ("numpy", "numba", "numba-cuda", "xarray", "opencv-python-headless", "pysteps")
     return [
         ("version", hybridcast.__version__),

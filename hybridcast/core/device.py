@@ -1,23 +1,39 @@
-"""Where the kernels run: "cpu", "cuda" (an NVIDIA GPU), or "auto", which takes the GPU if one works."""
+"""Choice of the hardware that kernels run on: "cpu", "cuda" (an NVIDIA GPU), or "auto", a GPU if one works."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from hybridcast.errors import InputError
 from hybridcast_kernels.devices import Choice, Device, choose
 
-T = TypeVar("T")
+
+@runtime_checkable
+class HasDevice(Protocol):
+    """Ability of a motion method or nowcaster, a dataclass with the field `device`, to run on a GPU."""
+
+    @property
+    def device(self) -> Device:
+        """Hardware of its kernels."""
+        ...
 
 
-def chosen(device: Device) -> Choice:
-    """Choose the hardware for a wish; its `reason` is for `hybridcast info`.
+class _Method(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+M = TypeVar("M", bound=_Method)
+
+
+def choose_device(device: Device) -> Choice:
+    """Return the hardware for a setting, with the reason for the choice.
 
     Raises
     ------
     InputError
-        If `device` is none of the three, or is "cuda" and no GPU works; the message says what is missing.
+        If `device` is none of the three settings, or is "cuda" and no GPU works; the message states what is missing.
     """
     try:
         return choose(device)
@@ -25,38 +41,39 @@ def chosen(device: Device) -> Choice:
         raise InputError(str(error), "the device is there", "Choose 'auto', which falls back to 'cpu'") from error
 
 
-def resolved(device: Device) -> Literal["cpu", "cuda"]:
-    """Return the hardware alone: see `chosen`."""
-    return chosen(device).device
+def resolve_device(device: Device) -> Literal["cpu", "cuda"]:
+    """Return the hardware for a setting; raise `InputError` as `choose_device` does."""
+    return choose_device(device).device
 
 
-def with_device(method: T, device: Device) -> T:
-    """Return a method with its field `device`, and those of the methods it is made of, set to `device`.
+def with_device(method: M, device: Device) -> M:
+    """Return a motion method or nowcaster that runs on `device`, including the methods that it is composed of.
 
-    "auto" leaves it as it is: then its own setting counts.
+    "auto" keeps the setting of each method.
 
     Raises
     ------
     InputError
-        If no GPU works, or the method has no field `device` and `device` is "cuda".
+        If no GPU works, or neither the method nor its parts can run on a GPU and `device` is "cuda".
     """
     if device == "auto":
         return method
-    chosen(device)
-    changed = _changed(method, device)
+    choose_device(device)
+    changed: M = _replace_device(method, device)
     if changed is method and device == "cuda":
-        name = getattr(method, "name", repr(method))
-        raise InputError(f"{name} runs on the CPU only", "the method has a GPU twin", "Choose device='auto' or 'cpu'")
+        raise InputError(
+            f"{method.name} runs on the CPU only", "the method has a GPU twin", "Choose device='auto' or 'cpu'"
+        )
     return changed
 
 
-def _changed(method: T, device: Device) -> T:
+def _replace_device(method: Any, device: Device) -> Any:
+    """Return a copy of a dataclass with `device` set in it and in its fields; the same object if none has a device."""
     if not dataclasses.is_dataclass(method) or isinstance(method, type):
         return method
-    values: dict[str, Any] = {}
-    for field in dataclasses.fields(method):
-        before = getattr(method, field.name)
-        after = device if field.name == "device" else _changed(before, device)
-        if after is not before:
-            values[field.name] = after
+    parts = {field.name: getattr(method, field.name) for field in dataclasses.fields(method)}
+    changed = {name: _replace_device(part, device) for name, part in parts.items()}
+    values = {name: part for name, part in changed.items() if part is not parts[name]}
+    if isinstance(method, HasDevice):
+        values["device"] = device
     return dataclasses.replace(method, **values) if values else method

@@ -9,7 +9,7 @@ import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from hybridcast.errors import InputError
 
@@ -55,14 +55,28 @@ def _umask() -> int:
     return mask
 
 
-def digest(*parts: Any) -> str:
-    """Return a short name of `parts` that is another one for any other parts.
+@runtime_checkable
+class HasFingerprint(Protocol):
+    """Ability of an object to identify itself by a text instead of its repr."""
 
-    What has a ``fingerprint`` is known by it, all else by its repr (which a dataclass makes of all its settings),
-    without addresses in memory.
+    @property
+    def fingerprint(self) -> str:
+        """Text that differs between any two objects that behave differently."""
+        ...
+
+
+def digest(*parts: Any) -> str:
+    """Return a short hexadecimal name that identifies `parts`.
+
+    Objects that have a fingerprint are identified by it, all others by their repr (which for a dataclass contains all
+    of its settings), without addresses in memory.
     """
-    texts = [str(getattr(part, "fingerprint", "") or re.sub(r" at 0x[0-9a-f]+", "", repr(part))) for part in parts]
+    texts = [part.fingerprint if isinstance(part, HasFingerprint) else _stable_repr(part) for part in parts]
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
+
+
+def _stable_repr(part: Any) -> str:
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(part))
 
 
 def word(name: str) -> str:

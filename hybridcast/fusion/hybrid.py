@@ -27,7 +27,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.advection import LONGEST_STEP
-from hybridcast.core.device import resolved
+from hybridcast.core.device import resolve_device
 from hybridcast.core.durations import check_lead_times
 from hybridcast.core.field import iso_time
 from hybridcast.core.forecast_schema import (
@@ -148,7 +148,9 @@ class Hybrid:
         frame = np.ascontiguousarray(latest.values, np.float32)
         flow = cells_per_step(motion, MINUTE)
         minutes = ((leads + age) / MINUTE).astype(np.float32)
-        advected = kernels_for(resolved(self.device)).advect(frame[None], flow, minutes, longest_step=LONGEST_STEP)[0]
+        advected = kernels_for(resolve_device(self.device)).advect(
+            frame[None], flow, minutes, longest_step=LONGEST_STEP
+        )[0]
         coarse = coarsened(recent, self.model.spacing)
         reason = self._why_not(recent, frame, coarse.sel(time=latest["time"]).values)
         if reason:
@@ -242,7 +244,7 @@ class Hybrid:
         told = (self.model.fingerprint, self.motion, self.thresholds, self.hindcasts, self.stride, self.sources.used)
         return f"Hybrid{told!r}"
 
-    def settings_told(self) -> dict[str, object]:
+    def describe_settings(self) -> dict[str, object]:
         """Return what this nowcaster is set to, as attributes of forecasts have it."""
         live = None if self.hindcasts is None else asdict(self.hindcasts)
         return {

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.core.device import resolved, with_device
+from hybridcast.core.device import resolve_device, with_device
 from hybridcast.core.field import (
     GRID_MAPPING,
     check_precipitation,
@@ -26,16 +26,17 @@ from hybridcast_kernels.flow_cpu import FlowOptions
 Flow = NDArray[np.float32]
 
 
+@runtime_checkable
 class MotionMethod(Protocol):
-    """A way to find the motion; `estimate_motion` takes any object like this one."""
+    """An object that estimates motion, as accepted by ``estimate_motion(method=...)``."""
 
     @property
     def name(self) -> str:
-        """How results name it."""
+        """Name in the attributes of results."""
         ...
 
     def estimate(self, recent: xr.DataArray) -> xr.Dataset:
-        """Estimate motion from a checked field of at least one frame, as `estimate_motion` returns it."""
+        """Estimate motion from a checked field of at least one frame; the result is that of `estimate_motion`."""
         ...
 
 
@@ -80,7 +81,7 @@ def estimate_motion(recent: xr.DataArray, *, method: MotionMethod | None = None,
     3.3
     """
     chosen = DenseFlow() if method is None else method
-    if isinstance(chosen, type) or not callable(getattr(chosen, "estimate", None)):
+    if isinstance(chosen, type) or not isinstance(chosen, MotionMethod):
         raise InputError(
             f"method is {chosen!r}",
             "it is a motion method, an object",
@@ -106,7 +107,7 @@ class DenseFlow:
         present, offsets = usable_frames(recent, self.settings.frames)
         if present.size < 2:
             return self.label(recent, present, None)
-        kernels = kernels_for(resolved(self.device))
+        kernels = kernels_for(resolve_device(self.device))
         flow, found = kernels.estimate(recent.values[present], offsets, flow_options(self.settings))
         return self.label(recent, present, flow if found else None)
 

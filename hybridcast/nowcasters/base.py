@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.advection import LONGEST_STEP, ORDERS, advect
-from hybridcast.core.device import resolved
+from hybridcast.core.device import resolve_device
 from hybridcast.core.durations import check_lead_times
 from hybridcast.core.field import iso_time
 from hybridcast.core.forecast_schema import add_motion, forecast_dataset
@@ -20,16 +20,47 @@ from hybridcast.settings import AdvectionSettings
 from hybridcast_kernels.devices import Device
 
 
+@runtime_checkable
 class Nowcaster(Protocol):
-    """What makes a forecast; `forecast(nowcaster=...)` takes any object like this one."""
+    """An object that makes a forecast, as accepted by ``forecast(nowcaster=...)``.
+
+    A nowcaster may have further abilities: `TakesSources`, `DescribesSettings`, `hybridcast.core.device.HasDevice` and
+    `hybridcast.core.files.HasFingerprint`.
+    """
 
     @property
     def name(self) -> str:
-        """How results name it."""
+        """Name in the attributes of forecasts."""
         ...
 
     def forecast(self, recent: xr.DataArray, lead_times: LeadTimes) -> xr.Dataset:
-        """Forecast from a checked field of recent frames, the last one at the issue time; see `forecast_dataset`."""
+        """Return a forecast, as `hybridcast.core.forecast_schema.forecast_dataset` builds it.
+
+        Parameters
+        ----------
+        recent
+            Checked precipitation field of recent frames; its last time is the time of issue.
+        lead_times
+            ``timedelta64``, increasing, above zero, shape ``(lead_time,)``.
+        """
+        ...
+
+
+@runtime_checkable
+class TakesSources(Protocol):
+    """Ability of a nowcaster to use NWP, terrain and stations besides radar."""
+
+    def with_sources(self, sources: Any) -> Nowcaster:
+        """Return a nowcaster that uses these sources, a `hybridcast.predictors.sources.Sources`."""
+        ...
+
+
+@runtime_checkable
+class DescribesSettings(Protocol):
+    """Ability of a nowcaster to describe its settings; other dataclasses are described by all of their fields."""
+
+    def describe_settings(self) -> dict[str, Any]:
+        """Return the settings as values that JSON can represent."""
         ...
 
 
@@ -78,7 +109,7 @@ class Advection:
         self, recent: xr.DataArray, latest: xr.DataArray, leads: LeadTimes
     ) -> tuple[NDArray[np.float32], xr.Dataset]:
         """Return the latest frame at the lead times after it, ``(lead_time, y, x)``, and the motion."""
-        if resolved(self.device) == "cuda" and isinstance(self.motion, DenseFlow) and self.motion.device != "cpu":
+        if resolve_device(self.device) == "cuda" and isinstance(self.motion, DenseFlow) and self.motion.device != "cpu":
             present, offsets = usable_frames(recent, self.motion.settings.frames)
             if present.size >= 2:
                 return self._moved_on_the_gpu(recent, present, offsets, leads, self.motion)

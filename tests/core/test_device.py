@@ -13,7 +13,7 @@ import xarray as xr
 
 from helpers import synthetic
 from hybridcast import Advection, Persistence, advect, estimate_motion, forecast
-from hybridcast.core.device import chosen, with_device
+from hybridcast.core.device import choose_device, with_device
 from hybridcast.errors import InputError
 from hybridcast.motion.estimate import DIS, DenseFlow
 from hybridcast.settings import AdvectionSettings, MotionSettings
@@ -38,20 +38,22 @@ def a_gpu(monkeypatch):
 
 
 def test_auto_is_the_cpu_where_no_gpu_works(no_gpu):
-    assert chosen("auto") == devices.Choice("cpu", "no GPU: this machine has no NVIDIA driver")
-    assert chosen("cpu").device == "cpu"
+    assert choose_device("auto") == devices.Choice("cpu", "no GPU: this machine has no NVIDIA driver")
+    assert choose_device("cpu").device == "cpu"
 
 
 def test_auto_is_the_gpu_where_one_works(a_gpu):
-    assert chosen("auto") == chosen("cuda") == devices.Choice("cuda", "NVIDIA Test, compute capability 9.0")
-    assert chosen("cpu").device == "cpu"
+    assert (
+        choose_device("auto") == choose_device("cuda") == devices.Choice("cuda", "NVIDIA Test, compute capability 9.0")
+    )
+    assert choose_device("cpu").device == "cpu"
 
 
 def test_a_gpu_that_is_not_there_is_refused_with_the_reason(no_gpu):
     rain = synthetic.rain((20, 20))
     motion = estimate_motion(rain)
     for call in (
-        lambda: chosen("cuda"),
+        lambda: choose_device("cuda"),
         lambda: forecast(rain, device="cuda"),
         lambda: forecast(rain, nowcaster=Advection(device="cuda")),
         lambda: estimate_motion(rain, device="cuda"),
@@ -76,7 +78,7 @@ def test_a_gpu_that_does_not_work_is_left_alone_and_the_reason_told(monkeypatch)
     monkeypatch.setattr(devices, "_driver_is_there", lambda: True)
     monkeypatch.setattr(devices.importlib.util, "find_spec", lambda name: object())
     monkeypatch.setattr(devices.importlib, "import_module", broken)
-    assert chosen("auto") == devices.Choice("cpu", "the GPU does not work: RuntimeError: driver too old")
+    assert choose_device("auto") == devices.Choice("cpu", "the GPU does not work: RuntimeError: driver too old")
 
 
 def test_a_gpu_that_computes_nonsense_is_left_alone(monkeypatch):
@@ -92,8 +94,8 @@ def test_without_numba_cuda_the_reason_is_how_to_get_it(monkeypatch):
     monkeypatch.setattr(devices, "_found", None)
     monkeypatch.setattr(devices, "simulated", lambda: False)
     monkeypatch.setattr(devices.importlib.util, "find_spec", lambda name: None)
-    assert chosen("auto").device == "cpu"
-    assert "pip install 'hybridcast[cuda]'" in chosen("auto").reason
+    assert choose_device("auto").device == "cpu"
+    assert "pip install 'hybridcast[cuda]'" in choose_device("auto").reason
 
 
 # --- how methods carry it -------------------------------------------------------------------------------------
