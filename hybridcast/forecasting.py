@@ -26,8 +26,8 @@ from hybridcast.predictors.sources import Sources, determine_clock_offset, selec
 from hybridcast.stations.adjustment import AdjustmentReport, adjust_radar
 from hybridcast_kernels.devices import Device
 
-#: How far back frames are looked at: no method needs more, and it bounds what is loaded of a long archive.
-HISTORY = np.timedelta64(2, "h")
+#: Length of the radar history that a forecast uses; no method needs more, and it bounds what is loaded of an archive.
+INPUT_HISTORY = np.timedelta64(2, "h")
 #: Lead times are not closer than this unless asked for: a radar of 2 min would give sixty in two hours.
 LEAST_STEP = np.timedelta64(5, "m")
 
@@ -184,9 +184,9 @@ def _until(radar: xr.DataArray, issue_time: datetime | str | np.datetime64 | Non
     if not np.issubdtype(times.dtype, np.datetime64) or (times[1:] < times[:-1]).any():
         return check_precipitation(radar)  # the same
     if issue_time is None:
-        return radar.sel(time=slice(times[-1] - HISTORY, None))
+        return radar.sel(time=slice(times[-1] - INPUT_HISTORY, None))
     issue = as_datetime64(issue_time)
-    recent = radar.sel(time=slice(issue - HISTORY, issue))
+    recent = radar.sel(time=slice(issue - INPUT_HISTORY, issue))
     if recent.sizes["time"] == 0:
         raise InputError(
             f"issue time {iso_time(issue)} has no frame in the two hours before it",

@@ -51,6 +51,7 @@ from hybridcast.learned.network import NetworkOutput, apply_network, has_torch
 from hybridcast.learned.network_inputs import build_network_inputs
 from hybridcast.learned.nwp_stage import NwpStage, nwp_rain_rate
 from hybridcast.learned.trained_model import DEFAULT, NETWORK, TrainedModel, load_model
+from hybridcast.learned.training.samples import HINDCAST_HISTORY
 from hybridcast.motion.estimate import DenseFlow, MotionMethod, cells_per_step
 from hybridcast.nowcasters.base import latest_frame, radar_status
 from hybridcast.nowcasters.scale_filter import filtered
@@ -66,8 +67,6 @@ from hybridcast_kernels.devices import Device, kernels_for
 
 #: Cells much coarser than those of the training hold other weather.
 COARSEST = 2.5
-#: How far back a hindcast's own frames go.
-HISTORY = np.timedelta64(60, "m")
 
 
 class Fusion(NamedTuple):
@@ -374,7 +373,7 @@ def hindcasts_of(hybrid: Hybrid, coarse: xr.DataArray, live: HindcastSettings) -
     generator = np.random.default_rng(0)
     for back in live.leads:
         issue = now - np.timedelta64(back, "m")
-        recent = coarse.sel(time=slice(issue - HISTORY, issue))
+        recent = coarse.sel(time=slice(issue - HINDCAST_HISTORY, issue))
         if _seen(recent).size < 2 or recent["time"].values[_seen(recent)[-1]] != issue:
             continue
         leads = np.array([lead for lead in live.leads if lead <= back]) * MINUTE

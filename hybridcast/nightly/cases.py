@@ -17,7 +17,7 @@ import xarray as xr
 from hybridcast.core.field import NAME, iso_time
 from hybridcast.core.files import written_whole
 from hybridcast.core.forecast_schema import ENSEMBLE, PROBABILITY
-from hybridcast.forecasting import HISTORY, forecast
+from hybridcast.forecasting import INPUT_HISTORY, forecast
 from hybridcast.nightly.config import RegionSettings, nowcasters_of
 from hybridcast.nowcasters.base import Nowcaster
 from hybridcast.verification.comparison import compute_nowcaster_statistics, read_statistics, write_statistics
@@ -130,7 +130,7 @@ def write_radar(radar: xr.DataArray, path: Path) -> None:
 
 def read_radar_of(case: Case) -> xr.DataArray:
     """Read the frames that a case needs: two hours before it, and its lead times."""
-    window = slice(case.issue_time - HISTORY, case.issue_time + case.region.lead_ns)
+    window = slice(case.issue_time - INPUT_HISTORY, case.issue_time + case.region.lead_ns)
     with xr.open_dataset(case.radar, engine="h5netcdf") as file:
         return file[NAME].sel(time=window).load()
 

@@ -20,7 +20,7 @@ from hybridcast.core.grid import coarsened
 from hybridcast.core.types import HOUR
 from hybridcast.datasets.registry import fetch
 from hybridcast.errors import InputError, InputWarning, NoFramesError
-from hybridcast.forecasting import HISTORY
+from hybridcast.forecasting import INPUT_HISTORY
 from hybridcast.nightly.config import RegionSettings
 from hybridcast.radar import open_radar
 from hybridcast.radar._files import parse_time_in_name
@@ -41,7 +41,7 @@ class DataState:
 def window_of(region: RegionSettings, date: str) -> tuple[np.datetime64, np.datetime64]:
     """Return the first and last time at which frames count: two hours before the first issue time, to the last lead."""
     times = region.issue_times(date)
-    return times[0] - HISTORY, times[-1] + region.lead_ns
+    return times[0] - INPUT_HISTORY, times[-1] + region.lead_ns
 
 
 def find_files(region: RegionSettings, date: str) -> list[Path]:

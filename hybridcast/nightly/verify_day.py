@@ -23,7 +23,7 @@ import xarray as xr
 
 from hybridcast.core.field import NAME, time_step
 from hybridcast.core.parallel import Workers
-from hybridcast.forecasting import HISTORY
+from hybridcast.forecasting import INPUT_HISTORY
 from hybridcast.nightly.cases import (
     Case,
     CaseDone,
@@ -232,7 +232,7 @@ def _clear_others(folder: Path) -> None:
 def _possible(radar: DayRadar, issue_times: Times, region: RegionSettings) -> tuple[Times, list[str]]:
     """Return the issue times at which there is something to forecast from and to compare with; and what is amiss."""
     times = radar.field["time"].values[radar.seen]
-    recent = np.array([((times > t - HISTORY) & (times <= t)).any() for t in issue_times], bool)
+    recent = np.array([((times > t - INPUT_HISTORY) & (times <= t)).any() for t in issue_times], bool)
     after = np.array([((times > t) & (times <= t + region.lead_ns)).any() for t in issue_times], bool)
     late = recent & after & ~np.isin(issue_times, times)
     step = time_step(issue_times) or np.timedelta64(1, "D")

@@ -24,8 +24,8 @@ from hybridcast.predictors.state import PredictorState, build_predictor_state, d
 from hybridcast.stations import open_stations
 from hybridcast.terrain import open_terrain
 
-#: What a forecast looks back on, at most.
-HISTORY = np.timedelta64(60, "m")
+#: Length of the radar history before the issue time of a hindcast or a training sample.
+HINDCAST_HISTORY = np.timedelta64(60, "m")
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def sample_case(
 ) -> tuple[Samples, FieldCase]:
     """Draw one issue time: predictors and inputs from what was there, observations after it."""
     leads = np.array(sampling.leads) * MINUTE
-    view = build_view(radar.sel(time=slice(issue - HISTORY, issue)), leads, motion, sources or Sources())
+    view = build_view(radar.sel(time=slice(issue - HINDCAST_HISTORY, issue)), leads, motion, sources or Sources())
     samples = build_samples(view, draw_targets(radar, view, sampling, generator))
     recent = view.recent
     came = radar.reindex(time=latest_frame(recent)[0]["time"].values + np.array(LEADS) * MINUTE).values

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from hybridcast.core.field import GRID_MAPPING, NAME
 from hybridcast.core.forecast_schema import PROBABILITY
-from hybridcast.forecasting import HISTORY, forecast
+from hybridcast.forecasting import INPUT_HISTORY, forecast
 from hybridcast.nowcasters.base import Nowcaster
 from hybridcast.stations import sample_radar, select_available_reports
 from hybridcast.stations.adjustment import AdjustmentSettings, adjust_radar
@@ -67,7 +67,7 @@ class Case(NamedTuple):
 
 def forecasts_at(archive: Archive, issue: np.datetime64, nowcaster: Nowcaster, settings: HeldOutSettings) -> Case:
     """Forecast from the radar up to `issue` as it is and adjusted; each gauge is read where it was held out."""
-    recent = archive.radar.sel(time=slice(issue - HISTORY, issue))
+    recent = archive.radar.sel(time=slice(issue - INPUT_HISTORY, issue))
     asked = archive.stations[[NAME]].reindex(time=issue + LEADS)
     asked.attrs = archive.stations.attrs
     as_it_is = _told(recent, nowcaster)

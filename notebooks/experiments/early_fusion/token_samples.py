@@ -20,7 +20,7 @@ from hybridcast.core.types import MINUTE
 from hybridcast.datasets.events import Event, issue_times, load_event_radar
 from hybridcast.datasets.pseudo_gauges import PseudoGaugeSettings, simulate_pseudo_gauges, simulate_radar_bias
 from hybridcast.learned.training.samples import (
-    HISTORY,
+    HINDCAST_HISTORY,
     Samples,
     Sampling,
     build_samples,
@@ -87,7 +87,7 @@ def draw_case(
     biased: bool,
 ) -> WithTokens:
     """Draw one issue time: what is seen may have a simulated bias, what is compared with it has none."""
-    recent = radar.sel(time=slice(issue - HISTORY, issue))
+    recent = radar.sel(time=slice(issue - HINDCAST_HISTORY, issue))
     if biased:
         recent = _with_bias(recent, generator)
     sources = select_sources(recent, nwp=simulate_random_runs(name, radar, issue, sampling.seed), stations=gauges)
