@@ -16,7 +16,7 @@ import hybridcast
 from hybridcast.core.device import with_device
 from hybridcast.core.durations import Duration, parse_duration
 from hybridcast.core.field import NAME, as_datetime64, check_precipitation, iso_time, time_step
-from hybridcast.core.files import written_whole
+from hybridcast.core.files import atomic_write
 from hybridcast.core.forecast_schema import add_unknown_fraction, move_labels_aside, restore_labels
 from hybridcast.core.types import LeadTimes
 from hybridcast.errors import InputError
@@ -270,7 +270,7 @@ def save_forecast(result: xr.Dataset, path: str | Path) -> Path:
     encoding |= {"time": {**seconds, "_FillValue": None}, "reference_time": {**seconds, "_FillValue": None}}
     encoding |= {"lead_time": {"units": "minutes", "dtype": "float64", "_FillValue": None}}
     encoding |= {axis: {"_FillValue": None} for axis in ("y", "x", "threshold") if axis in result.coords}
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         move_labels_aside(result).to_netcdf(part, engine="h5netcdf", encoding=encoding)
     return Path(path).expanduser()
 

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from hybridcast import ScaleFilter, fetch, forecast, open_radar
-from hybridcast.core.grid import coarsened
+from hybridcast.core.grid import coarsen
 from hybridcast.plots import animate_forecast
 
 OUTPUT = Path(__file__).parent / "forecast.gif"
@@ -23,7 +23,7 @@ LARGEST = 1_500_000
 
 def main() -> None:
     """Forecast, draw, and say how large it became."""
-    radar = coarsened(open_radar(fetch("fmi-20160928")).load(), 2000.0)
+    radar = coarsen(open_radar(fetch("fmi-20160928")).load(), 2000.0)
     radar = radar.isel(y=slice(100, 560)) if radar.sizes["y"] > 560 else radar
     result = forecast(radar, issue_time=ISSUED, nowcaster=ScaleFilter())
     animate_forecast(result, OUTPUT, radar, frames_per_second=5, dpi=62)

@@ -131,12 +131,12 @@ def _load(config: str) -> NightlySettings:
 
 
 def _write_template(path: Path) -> None:
-    from hybridcast.core.files import written_whole
+    from hybridcast.core.files import atomic_write
     from hybridcast.datasets.registry import packaged_path
 
     if path.exists():
         raise InputError(f"{path} is there", "nothing is overwritten", "Name another file with --config, or remove it")
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         part.write_text(packaged_path("regions.toml").read_text(encoding="utf-8"), encoding="utf-8")
     _say(f"wrote {path}: edit it, then run 'hybridcast nightly --config {path}'")
 

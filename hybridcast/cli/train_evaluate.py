@@ -209,10 +209,10 @@ def _write(found: dict[str, Any], text: str, output: Path, indent: int | None = 
     """Write JSON, and Markdown beside it."""
     import json
 
-    from hybridcast.core.files import written_whole
+    from hybridcast.core.files import atomic_write
 
     for path, content in ((output, json.dumps(found, indent=indent)), (output.with_suffix(".md"), text)):
-        with written_whole(path) as part:
+        with atomic_write(path) as part:
             part.write_text(content, encoding="utf-8")
 
 

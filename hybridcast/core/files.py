@@ -15,7 +15,7 @@ from hybridcast.errors import InputError
 
 
 @contextlib.contextmanager
-def written_whole(path: str | Path) -> Iterator[Path]:
+def atomic_write(path: str | Path) -> Iterator[Path]:
     """Return the path of a file to write, beside `path` and with its suffix; it takes the place of `path` at the end.
 
     If writing fails, or the process is killed, `path` is as it was before.
@@ -79,6 +79,6 @@ def _stable_repr(part: Any) -> str:
     return re.sub(r" at 0x[0-9a-f]+", "", repr(part))
 
 
-def word(name: str) -> str:
+def safe_filename(name: str) -> str:
     """Return `name` as a file name."""
     return re.sub(r"[^\w.+-]+", "-", name)

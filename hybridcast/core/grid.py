@@ -31,7 +31,7 @@ def block_size(field: xr.DataArray | xr.Dataset, spacing: float) -> int:
     return max(1, round(spacing / cell_size(field)))
 
 
-def coarsened(field: xr.DataArray, spacing: float) -> xr.DataArray:
+def coarsen(field: xr.DataArray, spacing: float) -> xr.DataArray:
     """Average over blocks of cells whose size is closest to `spacing` (m).
 
     Rows and columns beyond the last whole block are left out. A block of which less than half is known is unknown.
@@ -48,7 +48,7 @@ def coarsened(field: xr.DataArray, spacing: float) -> xr.DataArray:
     >>> from hybridcast import precipitation
     >>> field = precipitation(np.arange(16.0).reshape(4, 4), time=[np.datetime64("2020-01-01")],
     ...                       y=np.arange(4) * 1e3, x=np.arange(4) * 1e3, crs=None)
-    >>> coarsened(field, 2000.0).values[0].tolist()
+    >>> coarsen(field, 2000.0).values[0].tolist()
     [[2.5, 4.5], [10.5, 12.5]]
     """
     size = block_size(field, spacing)

@@ -34,7 +34,7 @@ class Format(Protocol):
 F = TypeVar("F", bound=Format)
 
 
-def loaded(package: str, built_in: Sequence[str], group: str | None = None) -> dict[str, Any]:
+def load_readers(package: str, built_in: Sequence[str], group: str | None = None) -> dict[str, Any]:
     """Return formats by name: first the entry points of `group`, which can replace one of ours, then our modules."""
     found = {entry.name: entry.load() for entry in importlib.metadata.entry_points(group=group)} if group else {}
     for module in built_in:
@@ -61,7 +61,7 @@ def expand(paths: PathLike | Iterable[PathLike]) -> list[Path]:
     return list(dict.fromkeys(files))
 
 
-def named(format: str | F | None, known: Mapping[str, F]) -> F | None:
+def get_reader(format: str | F | None, known: Mapping[str, F]) -> F | None:
     """Return the format asked for, by its name or itself; None if none is; `InputError` if none has that name."""
     if not isinstance(format, str):
         return format
@@ -70,7 +70,7 @@ def named(format: str | F | None, known: Mapping[str, F]) -> F | None:
     return known[format]
 
 
-def recognised(path: Path, head: bytes, known: Mapping[str, F]) -> F | None:
+def detect_reader(path: Path, head: bytes, known: Mapping[str, F]) -> F | None:
     """Return the first format that recognises a file; None if none does."""
     return next((reader for reader in known.values() if _recognises(reader, path, head)), None)
 
@@ -90,7 +90,7 @@ def refuse_empty(path: Path) -> None:
 
 
 @contextmanager
-def reading(path: Path, name: str) -> Iterator[None]:
+def read_errors(path: Path, name: str) -> Iterator[None]:
     """Turn whatever goes wrong while a file is read into a `ReadError` that names it."""
     try:
         yield

@@ -18,7 +18,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.core.field import regular_times, time_step
-from hybridcast.core.grid import coarsened
+from hybridcast.core.grid import coarsen
 from hybridcast.datasets.registry import fetch, load_registry, packaged_path
 from hybridcast.errors import InputError, ReadError
 from hybridcast.radar import open_radar
@@ -197,7 +197,7 @@ def load_event_radar(event: Event, spacing: float = SPACING) -> xr.DataArray:
 def _coarse(radar: xr.DataArray, spacing: float) -> xr.DataArray:
     """Load a field on coarser cells, a lazy one by parts: a day is never in memory as fine as on disk."""
     count = radar.sizes["time"] if radar.chunks is None else _FRAMES
-    parts = [coarsened(radar[k : k + count].compute(), spacing) for k in range(0, radar.sizes["time"], count)]
+    parts = [coarsen(radar[k : k + count].compute(), spacing) for k in range(0, radar.sizes["time"], count)]
     return parts[0] if len(parts) == 1 else xr.concat(parts, dim="time", coords="minimal", compat="override")
 
 

@@ -38,7 +38,7 @@ from hybridcast.core.forecast_schema import (
     add_source_weights,
     forecast_dataset,
 )
-from hybridcast.core.grid import cell_size, coarsened
+from hybridcast.core.grid import cell_size, coarsen
 from hybridcast.core.types import MINUTE, Array, LeadTimes
 from hybridcast.errors import InputError
 from hybridcast.fusion.deterministic_field import FusedFields, NodeProbabilities, fields_from_radar, fields_with_nwp
@@ -150,7 +150,7 @@ class Hybrid:
         advected = kernels_for(resolve_device(self.device)).advect(
             frame[None], flow, minutes, longest_step=LONGEST_STEP
         )[0]
-        coarse = coarsened(recent, self.model.spacing)
+        coarse = coarsen(recent, self.model.spacing)
         reason = self._why_not(recent, frame, coarse.sel(time=latest["time"]).values)
         if reason:
             fusion = Fusion(FusedFields(advected, _exceeded(advected, self.thresholds)), None)

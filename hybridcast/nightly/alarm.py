@@ -37,7 +37,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from hybridcast.core.files import written_whole
+from hybridcast.core.files import atomic_write
 from hybridcast.errors import InputError
 from hybridcast.nightly.records import RegionNight
 from hybridcast.nightly.series import Headline, nights_of
@@ -203,7 +203,7 @@ def write_alarms(path: str | Path, judged: Sequence[Judgement]) -> Path:
         "alarm": any(one.raised for one in judged),
         "regions": [{name: _plain(value) for name, value in asdict(one).items()} for one in judged],
     }
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         part.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     return Path(path).expanduser()
 

@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 
 from hybridcast.core.field import NAME, iso_time
-from hybridcast.core.files import written_whole
+from hybridcast.core.files import atomic_write
 from hybridcast.core.forecast_schema import ENSEMBLE, PROBABILITY
 from hybridcast.forecasting import INPUT_HISTORY, forecast
 from hybridcast.nightly.config import RegionSettings, nowcasters_of
@@ -122,7 +122,7 @@ def write_radar(radar: xr.DataArray, path: Path) -> None:
     """Write the day's frames, one block each, for the workers."""
     blocks = {"chunksizes": (1, *radar.shape[1:]), "_FillValue": np.float32(np.nan)}
     seconds = {"units": "seconds since 1970-01-01T00:00:00", "dtype": "int64"}
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         radar.drop_attrs(deep=False).assign_attrs(units=radar.attrs["units"]).to_netcdf(
             part, engine="h5netcdf", encoding={NAME: blocks, "time": seconds}
         )

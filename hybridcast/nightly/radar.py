@@ -16,7 +16,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.core.field import iso_time, time_step
-from hybridcast.core.grid import coarsened
+from hybridcast.core.grid import coarsen
 from hybridcast.core.types import HOUR
 from hybridcast.datasets.registry import fetch
 from hybridcast.errors import InputError, InputWarning, NoFramesError
@@ -147,7 +147,7 @@ def _prepared(field: xr.DataArray, region: RegionSettings) -> xr.DataArray:
     if not field.size:
         raise InputError(f"no cell is within x = {region.x}, y = {region.y}", "bounds lie on the grid", "Correct them")
     field = field.compute(scheduler="synchronous")  # one block of a large file at a time
-    return coarsened(field, region.spacing) if region.spacing else field
+    return coarsen(field, region.spacing) if region.spacing else field
 
 
 def at_frames(wanted: Times, frames: Times) -> Times:

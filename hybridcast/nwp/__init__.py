@@ -13,7 +13,7 @@ from pathlib import Path
 
 import xarray as xr
 
-from hybridcast.core.readers import PathLike, expand, loaded, named, reading, recognised
+from hybridcast.core.readers import PathLike, detect_reader, expand, get_reader, load_readers, read_errors
 from hybridcast.errors import InputWarning, ReadError
 from hybridcast.nwp.assembly import NwpFormat, Piece, assemble
 from hybridcast.nwp.availability import select_available_runs
@@ -40,7 +40,7 @@ BUILT_IN = ("grib", "meteonet", "cf")
 
 def formats() -> dict[str, NwpFormat]:
     """Return the known formats of model files by name."""
-    return loaded("hybridcast.nwp", BUILT_IN)
+    return load_readers("hybridcast.nwp", BUILT_IN)
 
 
 def open_nwp(
@@ -100,17 +100,17 @@ def open_nwp(
 
 def _read(path: Path, format: str | NwpFormat | None) -> tuple[str, list[Piece]]:
     reader = _reader_for(path, format)
-    with reading(path, reader.NAME):
+    with read_errors(path, reader.NAME):
         return reader.NAME, list(reader.read(path))
 
 
 def _reader_for(path: Path, format: str | NwpFormat | None) -> NwpFormat:
     known = formats()
-    chosen = named(format, known)
+    chosen = get_reader(format, known)
     if chosen is not None:
         return chosen
     head = read_head(path)
-    reader = recognised(path, head, known)
+    reader = detect_reader(path, head, known)
     if reader is not None:
         return reader
     raise ReadError(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from hybridcast.core.files import written_whole
+from hybridcast.core.files import atomic_write
 from hybridcast.errors import InputError
 from hybridcast.nwp.schema import DIMS, check_nwp
 
@@ -60,7 +60,7 @@ def save_nwp(nwp: xr.Dataset, path: str | Path) -> Path:
         }
         for name in nwp.data_vars
     }
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         nwp.assign_attrs(Conventions="CF-1.11").drop_encoding().to_netcdf(
             part, engine="h5netcdf", encoding=encoding | _TIMES
         )

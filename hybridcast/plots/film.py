@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.core.files import written_whole
+from hybridcast.core.files import atomic_write
 from hybridcast.errors import DependencyError, InputError
 from hybridcast.plots import parts
 
@@ -72,7 +72,7 @@ def animate_forecast(
     figure, panels = _stage(forecast, rain, observed, coast=coast)
     figure.set_dpi(dpi)
     frames = _frames(figure, panels, rain, observed)
-    with written_whole(path) as unfinished:
+    with atomic_write(path) as unfinished:
         if ffmpeg:
             _write_mp4(frames, unfinished, frames_per_second, ffmpeg)
         else:

@@ -14,7 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.core.field import NAME, check_same_grid, crs_of
-from hybridcast.core.files import written_whole
+from hybridcast.core.files import atomic_write
 from hybridcast.errors import InputError
 from hybridcast.plots.coast import outlines
 from hybridcast.plots.colours import CHANCE, CHANCES, LEVELS, RAIN, chance_colours, palette, rain_colours
@@ -62,7 +62,7 @@ def save_figure(figure: Figure, path: str | Path, *, dpi: float = 130) -> Path:
     --------
     >>> save_figure(plot_precipitation(field), "field.png")  # doctest: +SKIP
     """
-    with written_whole(path) as unfinished:
+    with atomic_write(path) as unfinished:
         figure.savefig(unfinished, dpi=dpi)
     return Path(path).expanduser()
 

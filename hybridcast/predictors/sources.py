@@ -13,7 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.core.field import NAME, check_same_grid, crs_of
-from hybridcast.core.grid import coarsened
+from hybridcast.core.grid import coarsen
 from hybridcast.core.types import MINUTE, Array
 from hybridcast.errors import InputError
 from hybridcast.motion.estimate import MotionMethod
@@ -206,9 +206,9 @@ def coarsen_sources(sources: Sources, recent: xr.DataArray, coarse: xr.DataArray
         return sources
     terrain, nwp = sources.terrain, sources.nwp
     if terrain is not None:
-        terrain = terrain_dataset(coarsened(terrain["surface_altitude"], spacing).values, coarse)
+        terrain = terrain_dataset(coarsen(terrain["surface_altitude"], spacing).values, coarse)
     if nwp is not None and crs_of(nwp) is None:
-        nwp = xr.Dataset({name: coarsened(nwp[name], spacing) for name in nwp.data_vars}, attrs=nwp.attrs)
+        nwp = xr.Dataset({name: coarsen(nwp[name], spacing) for name in nwp.data_vars}, attrs=nwp.attrs)
     return replace(sources, terrain=terrain, nwp=nwp)
 
 

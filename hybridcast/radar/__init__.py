@@ -29,7 +29,7 @@ from hybridcast.core.field import (
     regular_times,
     usual_step,
 )
-from hybridcast.core.readers import PathLike, expand, loaded, named, reading, recognised, refuse_empty
+from hybridcast.core.readers import PathLike, detect_reader, expand, get_reader, load_readers, read_errors, refuse_empty
 from hybridcast.errors import InputWarning, NoFramesError, ReadError
 from hybridcast.radar._files import parse_time_in_name, read_head
 
@@ -75,7 +75,7 @@ class RadarFormat(Protocol):
 @functools.cache
 def formats() -> dict[str, RadarFormat]:
     """Return all known formats by name, those of other packages first, so that they can replace one of ours."""
-    return loaded("hybridcast.radar", BUILT_IN, "hybridcast.radar_formats")
+    return load_readers("hybridcast.radar", BUILT_IN, "hybridcast.radar_formats")
 
 
 def open_radar(
@@ -163,7 +163,7 @@ def _read(
 ) -> tuple[NDArray[np.datetime64], xr.DataArray]:
     """Return the times of all frames of a file, and those frames that are wanted."""
     reader = _reader_for(path, format)
-    with reading(path, reader.NAME):
+    with read_errors(path, reader.NAME):
         field = reader.read(path)
         check_frames(field)
         stamps = field["time"].values
@@ -175,14 +175,14 @@ def _read(
 
 def _reader_for(path: Path, format: str | RadarFormat | None) -> RadarFormat:
     known = formats()
-    chosen = named(format, known)
+    chosen = get_reader(format, known)
     refuse_empty(path)
     if chosen is not None:
         return chosen
     head = read_head(path)
     if path.is_dir() and not any(path.iterdir()):
         raise ReadError(path, "the folder is empty")
-    reader = recognised(path, head, known)
+    reader = detect_reader(path, head, known)
     if reader is not None:
         return reader
     if path.is_dir():

@@ -19,7 +19,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import xarray as xr
 
-from hybridcast.core.readers import PathLike, expand, loaded, named, reading, recognised, refuse_empty
+from hybridcast.core.readers import PathLike, detect_reader, expand, get_reader, load_readers, read_errors, refuse_empty
 from hybridcast.errors import InputWarning, ReadError
 from hybridcast.radar._files import read_head
 from hybridcast.stations.collocation import collocate, sample_radar
@@ -68,7 +68,7 @@ class StationFormat(Protocol):
 @functools.cache
 def formats() -> dict[str, StationFormat]:
     """Return all known formats by name, those of other packages first, so that they can replace one of ours."""
-    return loaded("hybridcast.stations", BUILT_IN, "hybridcast.station_formats")
+    return load_readers("hybridcast.stations", BUILT_IN, "hybridcast.station_formats")
 
 
 def open_stations(
@@ -131,18 +131,18 @@ def open_stations(
 
 def _read(path: Path, format: str | StationFormat | None) -> xr.Dataset:
     reader = _reader_for(path, format)
-    with reading(path, reader.NAME):
+    with read_errors(path, reader.NAME):
         return check_stations(reader.read(path)).assign_attrs(format=reader.NAME)
 
 
 def _reader_for(path: Path, format: str | StationFormat | None) -> StationFormat:
     known = formats()
-    chosen = named(format, known)
+    chosen = get_reader(format, known)
     refuse_empty(path)
     if chosen is not None:
         return chosen
     head = read_head(path)
-    reader = recognised(path, head, known)
+    reader = detect_reader(path, head, known)
     if reader is not None:
         return reader
     raise ReadError(

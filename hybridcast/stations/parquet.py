@@ -16,7 +16,7 @@ import numpy as np
 import xarray as xr
 
 from hybridcast.core.field import NAME as RATE
-from hybridcast.core.files import written_whole
+from hybridcast.core.files import atomic_write
 from hybridcast.errors import InputError, ReadError
 from hybridcast.stations._tables import PARQUET_MAGIC, reports_from_rows
 from hybridcast.stations.schema import INTERVAL, VARIABLES, check_stations, get_interval
@@ -105,7 +105,7 @@ def save_stations(stations: xr.Dataset, path: str | Path) -> Path:
     path = Path(path).expanduser()
     if path.suffix not in (".parquet", ".nc"):
         raise InputError(f"suffix {path.suffix!r}", "stations are written as .parquet or .nc", "Choose one of these")
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         if path.suffix == ".parquet":
             write(stations, part)
         else:

@@ -9,7 +9,7 @@ from typing import Any
 import xarray as xr
 
 from hybridcast.core.field import NAME
-from hybridcast.core.files import written_whole
+from hybridcast.core.files import atomic_write
 from hybridcast.nowcasters.base import Advection, Nowcaster, Persistence
 from hybridcast.verification.statistics import compute_statistics
 
@@ -66,7 +66,7 @@ def write_statistics(statistics: xr.Dataset, path: Path) -> None:
     The format is NetCDF 3, which opens in a twentieth of the time that HDF5 takes for so many small variables.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         statistics.to_netcdf(part, engine="scipy")
 
 

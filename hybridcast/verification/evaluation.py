@@ -33,7 +33,7 @@ import numpy as np
 import xarray as xr
 
 from hybridcast.core.field import NAME, iso_time
-from hybridcast.core.files import digest, word, written_whole
+from hybridcast.core.files import atomic_write, digest, safe_filename
 from hybridcast.core.forecast_schema import ENSEMBLE, PROBABILITY
 from hybridcast.core.parallel import Done, Workers
 from hybridcast.core.types import Array
@@ -96,7 +96,9 @@ class EvaluationCase:
     @property
     def file(self) -> str:
         """Relative path of the files that belong to this case."""
-        return f"{word(self.event.name)}/{np.datetime_as_string(self.issue_time, unit='m').replace(':', '')}.nc"
+        return (
+            f"{safe_filename(self.event.name)}/{np.datetime_as_string(self.issue_time, unit='m').replace(':', '')}.nc"
+        )
 
     def __str__(self) -> str:
         return f"{self.event.name} {iso_time(self.issue_time)}"
@@ -166,7 +168,7 @@ def evaluate(
 
 def find_cases(event: Event, settings: EvaluationSettings, work: Path) -> list[EvaluationCase]:
     """Return the cases of an event, from its radar at the first call and from a file in the work folder later."""
-    path = work / "cases" / f"{word(event.name)}.json"
+    path = work / "cases" / f"{safe_filename(event.name)}.json"
     made_for = digest(_radar_identity(event), event.history, event.longest, settings.spacing, settings.max_cases)
     if path.is_file():
         stored = json.loads(path.read_text())
@@ -174,7 +176,7 @@ def find_cases(event: Event, settings: EvaluationSettings, work: Path) -> list[E
             return [EvaluationCase(event, np.datetime64(time, "ns")) for time in stored["issue_times"]]
     times = issue_times(_load_radar(event, settings.spacing), event, most=settings.max_cases)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         part.write_text(json.dumps({"made_for": made_for, "issue_times": np.datetime_as_string(times).tolist()}))
     return [EvaluationCase(event, time) for time in times]
 
@@ -215,7 +217,7 @@ def _run_case(
     made_for_all = json.dumps(made_for, sort_keys=True)
     if path.is_file() and read_statistics(path).attrs["made_for"] == made_for_all:
         return f"{case}: done already"
-    files = {name: work / "forecasts" / word(name) / case.file for name in nowcasters}
+    files = {name: work / "forecasts" / safe_filename(name) / case.file for name in nowcasters}
     missing = [name for name, file in files.items() if _read_made_for(file) != made_for[name]]
     for name in missing:
         _write_forecast(case, nowcasters[name], settings, files[name], made_for[name])
@@ -352,7 +354,7 @@ def _check_file_names(names: Sequence[str], what: str) -> None:
     """Raise `InputError` if two names would share their files."""
     by_file: dict[str, list[str]] = {}
     for name in names:
-        by_file.setdefault(word(name), []).append(name)
+        by_file.setdefault(safe_filename(name), []).append(name)
     for same in by_file.values():
         if len(same) > 1:
             raise InputError(f"{what} are named {same}", "each has files of its own name", "Rename all but one")

@@ -10,7 +10,7 @@ import xarray as xr
 
 from helpers.synthetic import START, disc, rain, translation
 from hybridcast.core.field import NAME
-from hybridcast.core.grid import coarsened
+from hybridcast.core.grid import coarsen
 from hybridcast.datasets.pseudo_nwp import PERFECT, PRESETS, TYPICAL, PseudoNwpSettings, simulate_pseudo_nwp
 from hybridcast.errors import InputError
 
@@ -53,7 +53,7 @@ def test_without_errors_it_is_the_mean_of_the_steps(radar):
 def test_without_errors_on_a_finer_grid_it_is_coarsened():
     radar = rain((80, 90), frames=1, later=12, spacing=1000.0)
     made = simulate_pseudo_nwp(radar, START, [HOUR], PERFECT)
-    expected = coarsened(radar, 2000.0).isel(time=slice(1, None)).values.mean(axis=0)
+    expected = coarsen(radar, 2000.0).isel(time=slice(1, None)).values.mean(axis=0)
     np.testing.assert_allclose(made[NAME].values[0, 0], expected, atol=1e-5)
     assert made.sizes["y"] == 40
     assert float(made["y"][0] - made["y"][1]) == 2000.0

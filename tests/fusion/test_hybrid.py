@@ -11,7 +11,7 @@ import xarray as xr
 
 from helpers import synthetic
 from hybridcast.core.field import precipitation
-from hybridcast.core.grid import coarsened
+from hybridcast.core.grid import coarsen
 from hybridcast.errors import InputError
 from hybridcast.forecasting import forecast, save_forecast
 from hybridcast.fusion.hybrid import Hybrid, hindcasts_of, load_hybrid, single_member
@@ -181,7 +181,7 @@ def test_hindcasts_use_frames_up_to_the_issue_time_only(rain, model):
     """And the members of a hindcast see nothing later than the time it is for."""
     hybrid = Hybrid(model)
     live = HindcastSettings(rows=200)
-    known = coarsened(rain[:25], model.spacing)
+    known = coarsen(rain[:25], model.spacing)
     found = hindcasts_of(hybrid, known, live)
     assert [one.lead for one in found] == [30, 30, 60]
     values = known.values.copy()

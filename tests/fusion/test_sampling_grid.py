@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from helpers import synthetic
-from hybridcast.core.grid import coarsened
+from hybridcast.core.grid import coarsen
 from hybridcast.fusion.sampling_grid import LagrangianInterpolator, SamplingGrid, node_lead_times
 
 MINUTE = np.timedelta64(1, "m")
@@ -56,7 +56,7 @@ def test_without_motion_planes_stay_and_are_unknown_where_the_advected_frame_is(
 
 def test_nodes_of_a_grid():
     rain = synthetic.rain((60, 50))
-    grid = SamplingGrid.over(rain, coarsened(rain, 2000.0), 2000.0, 2)
+    grid = SamplingGrid.over(rain, coarsen(rain, 2000.0), 2000.0, 2)
     assert grid == SamplingGrid((30, 25), 2, 2)
     assert grid.shape == (15, 13)
     assert grid.nodes.shape == (15 * 13, 2)

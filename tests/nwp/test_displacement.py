@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from helpers.synthetic import texture
 from hybridcast import fetch, open_radar
-from hybridcast.core.grid import coarsened
+from hybridcast.core.grid import coarsen
 from hybridcast.nwp.displacement import FARTHEST, estimate_displacement
 
 CELL = (2.0, 2.0)
@@ -71,7 +71,7 @@ def test_gaps_do_not_draw_it_aside():
 def test_on_real_rain_with_the_faults_of_a_model(real):
     """Radar of Finland, moved, smoothed, half as strong again, times noise of 16 km."""
     real("fmi/20170509/*.gz")
-    radar = coarsened(open_radar(fetch("fmi-20170509", radar_only=True)[20:21]), 2000.0).values[0]
+    radar = coarsen(open_radar(fetch("fmi-20170509", radar_only=True)[20:21]), 2000.0).values[0]
     noise = ndimage.gaussian_filter(np.random.default_rng(1).normal(size=radar.shape), 8)
     model = 1.5 * ndimage.gaussian_filter(moved(np.nan_to_num(radar), -20, 12), 3) * np.exp(0.7 * noise / noise.std())
     found = estimate_displacement(model.astype(np.float32), radar, CELL)

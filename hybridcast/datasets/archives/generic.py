@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from hybridcast.core.field import check_same_grid
-from hybridcast.core.files import word, written_whole
+from hybridcast.core.files import atomic_write, safe_filename
 from hybridcast.core.readers import PathLike, expand
 from hybridcast.datasets.archives.frames import Named, blocks_of, write_stores
 from hybridcast.datasets.archives.listing import Region, write_lists
@@ -78,7 +78,7 @@ def archive_radar(
         If a path or a glob matches nothing, or the folder cannot be made.
     """
     out = Path(out).expanduser()
-    name = word(region)
+    name = safe_filename(region)
     files = expand(radar)
     gauges = [] if stations is None else expand(stations)
     runs = [] if nwp is None else expand(nwp)
@@ -111,7 +111,7 @@ def _copied(heights: Path | None, out: Path, name: str) -> str | None:
     """Copy a file of heights into the archive; a folder (Zarr) stays where it is."""
     if heights is None or heights.is_dir():
         return None if heights is None else str(heights.absolute())
-    with written_whole(out / name / f"terrain{heights.suffix}") as part:
+    with atomic_write(out / name / f"terrain{heights.suffix}") as part:
         shutil.copyfile(heights, part)
     return f"{name}/terrain{heights.suffix}"
 
@@ -132,7 +132,7 @@ def _radar_works(files: Iterable[Path], folder: Path, format: str | None) -> lis
 def _radar_work(name: str, paths: list[Path], folder: Path, format: str | None) -> Work:
     def make() -> Record:
         bad: list[Record] = []
-        days = write_stores(_frames(word(name), paths, format, bad), folder, word(name))
+        days = write_stores(_frames(safe_filename(name), paths, format, bad), folder, safe_filename(name))
         return {"days": days, **({"unreadable": bad} if bad else {})}
 
     return Work("radar", name, tuple(paths), make)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from hybridcast.core.field import LEAST_FRAMES
-from hybridcast.core.files import word, written_whole
+from hybridcast.core.files import atomic_write, safe_filename
 from hybridcast.datasets.archives.records import Record
 from hybridcast.datasets.events import LEAST_WET
 
@@ -46,10 +46,10 @@ def write_lists(out: Path, region: Region) -> Path:
     manifest["regions"][region.name] = _about(region)
     manifest["made"] = datetime.now(UTC).isoformat(timespec="seconds")
     manifest["versions"] = {"python": platform.python_version(), **_versions()}
-    with written_whole(out / MANIFEST) as part:
+    with atomic_write(out / MANIFEST) as part:
         part.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     entries = [entry for about in manifest["regions"].values() for entry in about["events"]]
-    with written_whole(out / EVENTS) as part:
+    with atomic_write(out / EVENTS) as part:
         part.write_text(_HEAD + "\n".join(_entry(entry) for entry in entries), encoding="utf-8")
     return out / EVENTS
 
@@ -136,7 +136,7 @@ def _small(records: list[Record]) -> list[str]:
 def _event(region: Region, day: Record) -> dict[str, str]:
     date = day["from"][:10]
     found = {
-        "name": f"{word(region.label)}-{day['day']}",
+        "name": f"{safe_filename(region.label)}-{day['day']}",
         "region": region.label,
         "radar": f"{region.name}/radar/{day['day']}.zarr",
     }

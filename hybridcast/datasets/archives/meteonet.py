@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hybridcast.core.files import written_whole
+from hybridcast.core.files import atomic_write
 from hybridcast.datasets.archives.frames import CHUNK_FRAMES, HUNDREDTHS, Named, write_stores
 from hybridcast.datasets.archives.listing import Region, write_lists
 from hybridcast.datasets.archives.others import by_run_day, write_runs, write_table_by_month
@@ -175,6 +175,6 @@ def _relief(files: list[Path], zone: str, out: Path) -> str | None:
     masks = next((path for path in files if path.name == f"{zone}_masks.grib"), None)
     if masks is None:
         return None
-    with written_whole(out / zone / "terrain.grib") as part:
+    with atomic_write(out / zone / "terrain.grib") as part:
         shutil.copyfile(masks, part)
     return f"{zone}/terrain.grib"

@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.core.files import word
+from hybridcast.core.files import safe_filename
 from hybridcast.datasets.archives.records import Record, unreadable
 from hybridcast.errors import InputError, ReadError
 from hybridcast.nwp import open_nwp
@@ -44,7 +44,7 @@ def _write_reports(reports: xr.Dataset, day: np.datetime64, folder: Path, name: 
     target = folder / str(day)
     target.mkdir(parents=True, exist_ok=True)
     of_day = reports.isel(time=reports["time"].values.astype("datetime64[D]") == day)
-    save_stations(of_day, target / f"{word(name)}.parquet")
+    save_stations(of_day, target / f"{safe_filename(name)}.parquet")
 
 
 def write_table_by_month(path: Path, folder: Path, name: str) -> Record:
@@ -75,14 +75,14 @@ def months_of(path: Path, folder: Path) -> list[Path]:
                     raise ReadError(path, f"a row has {len(fields)} columns: {line[:60]!r}")
                 month = fields[column].strip('" ').replace("-", "")[:6]
                 if month not in files:
-                    files[month] = _begun(folder / f"{word(month)}.csv", header)
+                    files[month] = _begun(folder / f"{safe_filename(month)}.csv", header)
                 files[month].write(line)
     except UnicodeDecodeError as error:
         raise ReadError(path, f"no text ({error})") from error
     finally:
         for file in files.values():
             file.close()
-    return [folder / f"{word(month)}.csv" for month in sorted(files)]
+    return [folder / f"{safe_filename(month)}.csv" for month in sorted(files)]
 
 
 def _column(header: str, path: Path) -> int:
@@ -135,7 +135,7 @@ def write_runs(paths: Iterable[Path], folder: Path, name: str) -> Record:
             continue
         wanted = (valid >= start - MARGIN) & (valid <= start + _DAY + MARGIN)
         of_day = nwp.isel(reference_time=inside.any(axis=1), lead_time=wanted[inside.any(axis=1)].any(axis=0))
-        save_nwp(of_day, _made(folder / str(day)) / f"{word(name)}.nc")
+        save_nwp(of_day, _made(folder / str(day)) / f"{safe_filename(name)}.nc")
         days.append(str(day))
     return {"days": days, "variables": sorted(map(str, nwp.data_vars)), **({"unreadable": bad} if bad else {})}
 

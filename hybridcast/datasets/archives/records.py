@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hybridcast.core.files import word, written_whole
+from hybridcast.core.files import atomic_write, safe_filename
 from hybridcast.errors import InputError, ReadError
 
 Report = Callable[[str], None]
@@ -48,12 +48,12 @@ def lay_out(works: Sequence[Work], folder: Path, report: Report) -> list[Record]
     """
     records = []
     for number, work in enumerate(works, 1):
-        path = folder / "records" / work.kind / f"{word(work.name)}.json"
+        path = folder / "records" / work.kind / f"{safe_filename(work.name)}.json"
         record, before = _there(path, work), True
         if record is None:
             record, before = _made(work), False
             path.parent.mkdir(parents=True, exist_ok=True)
-            with written_whole(path) as part:
+            with atomic_write(path) as part:
                 part.write_text(json.dumps(record, indent=1), encoding="utf-8")
         report(f"{folder.name} {work.kind} {number}/{len(works)} {work.name}: {_told(record, before)}")
         records.append(record)

@@ -9,7 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.core.field import time_step
-from hybridcast.core.grid import coarsened
+from hybridcast.core.grid import coarsen
 from hybridcast.core.types import HOUR, Array
 
 Times = NDArray[np.datetime64]
@@ -58,7 +58,7 @@ class Archive:
         return self.mean(self.times[-1] - (end - length - (self.times[0] - self._step)), length, _NOTHING)
 
     def _mean(self, which: NDArray[np.bool_]) -> Array:
-        frames = coarsened(self.radar.isel(time=np.flatnonzero(which)).compute(), self.spacing).values
+        frames = coarsen(self.radar.isel(time=np.flatnonzero(which)).compute(), self.spacing).values
         known = np.isfinite(frames)
         count = known.sum(axis=0)
         total = np.where(known, frames, 0).sum(axis=0)

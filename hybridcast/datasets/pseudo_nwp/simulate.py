@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hybridcast.core.durations import check_lead_times
 from hybridcast.core.field import GRID_MAPPING, NAME, UNITS, check_precipitation, metres_per_cell
-from hybridcast.core.grid import coarsened
+from hybridcast.core.grid import coarsen
 from hybridcast.core.types import HOUR, Array
 from hybridcast.datasets.pseudo_nwp.frames import Archive, steps_of
 from hybridcast.datasets.pseudo_nwp.noise import Moment, Noise
@@ -88,7 +88,7 @@ def simulate_pseudo_nwp(
     radar = check_precipitation(radar)
     leads, runs = check_lead_times(lead_times), _reference_times(reference_times)
     archive = Archive(radar, settings.spacing)
-    grid = coarsened(radar.isel(time=slice(0, 1)).compute(), settings.spacing).isel(time=0, drop=True)
+    grid = coarsen(radar.isel(time=slice(0, 1)).compute(), settings.spacing).isel(time=0, drop=True)
     simulator = _Simulator(archive, settings, _noise(radar, grid, settings, seed))
     rates = np.array(
         [[simulator.field(run, lead, step) for lead, step in zip(leads, steps_of(leads), strict=True)] for run in runs],
@@ -257,7 +257,7 @@ def _mean_motion(radar: xr.DataArray, cell: float) -> tuple[float, float]:
     starts = np.unique(np.linspace(0, max(0, radar.sizes["time"] - frames), MOTION_TIMES).astype(int))
     found = []
     for start in starts:
-        recent = coarsened(radar.isel(time=slice(start, start + frames)).compute(), 2000 * cell)
+        recent = coarsen(radar.isel(time=slice(start, start + frames)).compute(), 2000 * cell)
         motion = DenseFlow().estimate(recent)
         rain = np.nan_to_num(recent.values).sum(axis=0)
         if rain.any():

@@ -15,7 +15,7 @@ import xarray as xr
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 import hybridcast
-from hybridcast.core.files import written_whole
+from hybridcast.core.files import atomic_write
 from hybridcast.errors import InputError
 from hybridcast.nightly.alarm import AlarmSettings, Judgement
 from hybridcast.nightly.records import RegionNight
@@ -306,5 +306,5 @@ def _render(template: str, **context: Any) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         part.write_text(text, encoding="utf-8")

@@ -25,7 +25,7 @@ from safetensors.numpy import save_file
 
 from early_fusion.attention_inputs import PREDICTORS, prepared
 from early_fusion.tokens import NWP, STATION, Tokens
-from hybridcast.core.files import written_whole
+from hybridcast.core.files import atomic_write
 from hybridcast.core.types import Array
 from hybridcast.errors import InputError
 from hybridcast.learned.boosting import THRESHOLDS
@@ -282,7 +282,7 @@ def save_attention(network: CrossAttention, path: str | Path) -> Path:
     """Write a network as one file of safetensors, its settings and predictors in the header; no pickle."""
     told = {"settings": json.dumps(asdict(network.settings)), "predictors": json.dumps(PREDICTORS)}
     arrays = {name: np.ascontiguousarray(value) for name, value in network.parameters.items()}
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         save_file(arrays, part, metadata=told)
     return Path(path).expanduser()
 

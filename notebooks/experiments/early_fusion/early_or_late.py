@@ -24,7 +24,7 @@ from early_fusion.attention import AttentionSettings, CrossAttention, size
 from early_fusion.attention_training import Told, fit_attention
 from early_fusion.token_samples import WithTokens, draw_with_tokens, load_with_tokens, save_with_tokens
 from early_fusion.tokens import Tokens, joined_tokens, without
-from hybridcast.core.files import written_whole
+from hybridcast.core.files import atomic_write
 from hybridcast.datasets.events import Event, load_events
 from hybridcast.learned.blend import Scored, fit_blend, probability
 from hybridcast.learned.boosting import THRESHOLDS, decreasing
@@ -176,7 +176,7 @@ def asked(whole: Everything, made: Sequence[EventSamples], settings: TrainingSet
     """Do that, or take what is on disk."""
     file = work / f"said-{group}-{sampling_digest([one.event for one in made], settings, NETWORKS)}.npz"
     if not file.exists():
-        with written_whole(file) as part, part.open("wb") as stream:
+        with atomic_write(file) as part, part.open("wb") as stream:
             np.savez(stream, **ask(whole, made, settings, group))
     with np.load(file, allow_pickle=False) as stored:
         return dict(stored)

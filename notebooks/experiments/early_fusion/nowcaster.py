@@ -21,7 +21,7 @@ from early_fusion.tokens import heard_of, tokens_at
 from hybridcast.advection import advect
 from hybridcast.core.durations import check_lead_times
 from hybridcast.core.forecast_schema import add_motion, add_probabilities, forecast_dataset
-from hybridcast.core.grid import coarsened
+from hybridcast.core.grid import coarsen
 from hybridcast.core.types import Array, LeadTimes
 from hybridcast.datasets.events import SPACING
 from hybridcast.errors import InputError
@@ -104,7 +104,7 @@ class Attention:
         motion = add_wind_guidance(self.motion, self.sources, recent).estimate(recent)
         latest, age = latest_frame(recent)
         advected = advect(latest, motion, leads + age).values
-        coarse = coarsened(recent, SPACING)
+        coarse = coarsen(recent, SPACING)
         grid = SamplingGrid.over(recent, coarse, SPACING, self.stride)
         said = self._said(coarse, grid, leads, coarsen_sources(self.sources, recent, coarse, SPACING))
         rate, chances = _fields(said, grid, advected)

@@ -15,7 +15,7 @@ import xarray as xr
 
 from early_fusion.tokens import Heard, Tokens, heard_of, joined_tokens, tokens_at
 from hybridcast.core.field import time_step
-from hybridcast.core.files import written_whole
+from hybridcast.core.files import atomic_write
 from hybridcast.core.types import MINUTE
 from hybridcast.datasets.events import Event, issue_times, load_event_radar
 from hybridcast.datasets.pseudo_gauges import PseudoGaugeSettings, simulate_pseudo_gauges, simulate_radar_bias
@@ -125,7 +125,7 @@ def save_with_tokens(drawn: WithTokens, path: Path) -> None:
     """Write what was drawn as plain arrays, tokens in half precision."""
     arrays = {f"samples.{name}": value for name, value in drawn.samples._asdict().items()}
     arrays |= {f"tokens.{name}": value.astype(np.float16) for name, value in drawn.tokens._asdict().items()}
-    with written_whole(path) as part, part.open("wb") as file:
+    with atomic_write(path) as part, part.open("wb") as file:
         np.savez_compressed(file, biased=drawn.biased, **arrays)
 
 
