@@ -1,4 +1,4 @@
-"""Terrain: planes and slopes that are known, each format, and the real heights of Finland and north-western France."""
+"""Terrain: fields and slopes that are known, each format, and the real heights of Finland and north-western France."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def sloping(spacing, size=100_000.0, place=(4_280_000.0, 3_060_000.0)):
     return heights(*np.meshgrid(x, y)).astype(np.float32)
 
 
-# --- what is made of heights ----------------------------------------------------------------------------------
+# --- slopes and predictors -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("down", [True, False])
@@ -70,17 +70,17 @@ def test_slopes_point_to_growing_x_and_y_whichever_way_rows_run(down):
     terrain = terrain_dataset(heights(*np.meshgrid(field.x.values, field.y.values)), field)
     np.testing.assert_allclose(terrain.slope_x, 0.02, rtol=1e-3)
     np.testing.assert_allclose(terrain.slope_y, 0.01, rtol=1e-3)
-    planes = compute_terrain_predictors(terrain, np.full(field.shape[1:], 10), np.full(field.shape[1:], -5))
-    assert tuple(planes) == TERRAIN_PREDICTORS
-    np.testing.assert_allclose(planes["terrain_upslope"], 0.2 - 0.05, rtol=1e-3)
-    np.testing.assert_allclose(planes["terrain_slope"], np.hypot(20, 10), rtol=1e-3)
-    assert all(plane.dtype == np.float32 for plane in planes.values())
+    fields = compute_terrain_predictors(terrain, np.full(field.shape[1:], 10), np.full(field.shape[1:], -5))
+    assert tuple(fields) == TERRAIN_PREDICTORS
+    np.testing.assert_allclose(fields["terrain_upslope"], 0.2 - 0.05, rtol=1e-3)
+    np.testing.assert_allclose(fields["terrain_slope"], np.hypot(20, 10), rtol=1e-3)
+    assert all(plane.dtype == np.float32 for plane in fields.values())
 
 
 def test_without_terrain_all_is_nan():
-    planes = compute_terrain_predictors(None, np.ones((3, 4)), np.ones((3, 4)))
-    assert tuple(planes) == TERRAIN_PREDICTORS
-    assert all(plane.shape == (3, 4) and np.isnan(plane).all() for plane in planes.values())
+    fields = compute_terrain_predictors(None, np.ones((3, 4)), np.ones((3, 4)))
+    assert tuple(fields) == TERRAIN_PREDICTORS
+    assert all(plane.shape == (3, 4) and np.isnan(plane).all() for plane in fields.values())
 
 
 def test_a_radar_without_a_place_has_no_terrain(tmp_path):

@@ -107,6 +107,16 @@ def test_inputs_are_finite_and_shares_are_spread():
     np.testing.assert_array_equal(rows, kept)
 
 
+def test_a_member_keeps_the_transforms_it_was_fitted_with():
+    rows = np.zeros((3, len(RADAR_PREDICTORS)), np.float32)
+    rows[:, RADAR_PREDICTORS.index("wet_1_8")] = [0, 0.5, 1]
+    coefficients = np.array([[[2.0, 0.5]]], np.float32)
+    plain, logit = (LogisticMember("one", ("wet_1_8",), (kind,), (60.0,), coefficients) for kind in ("none", "logit"))
+    np.testing.assert_allclose(plain.scores(rows, 60.0)[0], [0.5, 1.5, 2.5], rtol=1e-6)
+    expected = 0.5 + 2 * np.log([0.01 / 1.01, 1, 1.01 / 0.01])
+    np.testing.assert_allclose(logit.scores(rows, 60.0)[0], np.clip(expected, -MAX_LOG_ODDS, MAX_LOG_ODDS), rtol=1e-5)
+
+
 def test_columns_of_members_are_predictors():
     assert set(NEIGHBOURHOOD) | set(SCALES) <= set(RADAR_PREDICTORS)
 

@@ -9,7 +9,7 @@ from helpers import synthetic
 from hybridcast.core.field import precipitation
 from hybridcast.core.grid import decibels
 from hybridcast.motion.estimate import DenseFlow, motion_dataset
-from hybridcast.predictors.registry import ALL_PREDICTORS, PREDICTORS, RADAR_PREDICTORS, SOURCE_PREDICTORS
+from hybridcast.predictors.registry import RADAR_PREDICTORS
 from hybridcast.predictors.state import build_predictor_state, predictors_eulerian, predictors_lagrangian
 
 MINUTE = np.timedelta64(1, "m")
@@ -46,25 +46,6 @@ def window(values, cell, width):
     """Cells within `width` cells along both axes, the edge repeated."""
     padded = np.pad(values, width, mode="edge")
     return padded[cell[0] : cell[0] + 2 * width + 1, cell[1] : cell[1] + 2 * width + 1]
-
-
-# --- what is declared -----------------------------------------------------------------------------------------
-
-
-def test_every_predictor_says_what_it_is():
-    assert len(set(ALL_PREDICTORS)) == len(ALL_PREDICTORS) == len(PREDICTORS)
-    assert (*RADAR_PREDICTORS, *SOURCE_PREDICTORS) == ALL_PREDICTORS
-    assert len({(predictor.group, predictor.meaning) for predictor in PREDICTORS}) == len(PREDICTORS)
-    for predictor in PREDICTORS:
-        assert predictor.name.isidentifier() or predictor.name.replace(".", "_").isidentifier()
-        assert predictor.units
-        assert predictor.meaning
-        assert predictor.group in {"radar", "station", "nwp", "terrain", "time"}
-
-
-def test_no_predictor_tells_where_on_earth_it_is():
-    words = {word for predictor in PREDICTORS for word in predictor.name.split("_")}
-    assert not words & {"lat", "lon", "latitude", "longitude", "x", "y", "row", "column", "easting", "northing"}
 
 
 def test_predictors_do_not_depend_on_where_the_grid_lies():
@@ -134,15 +115,15 @@ def test_the_distance_to_the_unknown_has_a_sign():
     np.testing.assert_allclose(of("inflow")[0], [2, 10, -2, -10, 2, 2], atol=1e-4)
 
 
-def test_air_from_beyond_the_edge_is_unknown_and_the_further_the_more():
+def test_air_from_outside_the_grid_is_unknown_and_its_distance_grows():
     rates = np.full((1, *SHAPE), 10.0)
     of = predictors_by_name(field(rates), [(32, 2), (32, 40)], synthetic.translation(2, 0))
     assert np.isnan(of("rate")).tolist() == [[True, False], [True, False]]
     np.testing.assert_allclose(of("inflow")[:, 0], [1 - 4, 1 - 22], atol=1e-3)
-    np.testing.assert_allclose(of("mean_8"), 20, atol=1e-4)  # the edge holds
+    np.testing.assert_allclose(of("mean_8"), 20, atol=1e-4)  # the edge is repeated
 
 
-def test_everything_comes_from_where_the_air_comes_from():
+def test_predictors_are_taken_from_the_departure_point():
     """The disc is 2 cells per step along x and 1 along y from where it will be."""
     of = predictors_by_name(
         field(wet_disc(radius=4, centre=(20, 20))), [(23, 26), (20, 20), (32, 44)], synthetic.translation(2, 1)
@@ -226,11 +207,11 @@ def test_a_late_radar_counts_lead_times_from_its_latest_frame():
         np.testing.assert_array_equal(found(name), expected(name), err_msg=name)
 
 
-# --- two ways to take them ------------------------------------------------------------------------------------
+# --- Eulerian and Lagrangian ------------------------------------------------------------------------------------
 
 
-def test_in_the_moving_frame_they_are_those_of_where_the_air_will_be():
-    """For uniform motion by whole cells, both ways give the same."""
+def test_lagrangian_predictors_are_eulerian_ones_where_the_air_will_be():
+    """Both agree for uniform motion by whole cells."""
     motion = synthetic.translation(2, 1)
     rain = synthetic.rain((80, 100), motion, frames=8, seen=synthetic.disc((80, 100), 0.6))
     cells = np.array([(20, 30), (33, 41), (40, 50), (25, 60)])
@@ -242,7 +223,7 @@ def test_in_the_moving_frame_they_are_those_of_where_the_air_will_be():
             np.testing.assert_allclose(moving(name)[k], there(name)[k], atol=0.02, err_msg=name)
 
 
-# --- whatever is missing --------------------------------------------------------------------------------------
+# --- missing data ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 40), (40, 1), (7, 9), (30, 30)])
@@ -260,7 +241,7 @@ def test_in_the_moving_frame_they_are_those_of_where_the_air_will_be():
     ],
     ids=["rain", "dry", "all missing", "a gap", "late", "one frame seen", "half seen", "one frame"],
 )
-def test_whatever_is_missing_predictors_are_finite_or_nan(shape, change):
+def test_predictors_are_finite_or_nan_with_any_missing_data(shape, change):
     rain = change(synthetic.rain(shape, frames=4)).assign_attrs(units="mm h-1").astype(np.float32)
     state = build_predictor_state(rain, DenseFlow().estimate(rain), LEADS)
     cells = np.argwhere(np.ones(shape, bool)).astype(np.int32)

@@ -53,7 +53,7 @@ def issue(recent):
 
 @pytest.fixture(scope="module")
 def everywhere(day, issue):
-    """Pseudo-NWP of a model that covers the radar's domain, where the radar sees nothing too."""
+    """Pseudo-NWP that covers the whole grid, also outside the coverage of the radar."""
     runs = simulate_runs_before(day, issue, ages=(3, 6))
     filled = runs[RATE].ffill("x").bfill("x").ffill("y").bfill("y")
     return runs.assign({RATE: filled.fillna(0.0).assign_attrs(runs[RATE].attrs)})
@@ -89,17 +89,17 @@ def shifted(nwp, by):
     return nwp.assign_coords(reference_time=nwp["reference_time"] + by)
 
 
-# --- what is there --------------------------------------------------------------------------------------------
+# --- selection -----------------------------------------------------------------------------------------------
 
 
-def test_nothing_given_is_nothing(recent):
+def test_without_data_there_are_no_sources(recent):
     sources = select_sources(recent)
     assert not sources
     assert (sources.used, sources.left_out) == ((), ())
     assert compute_source_predictors(sources, recent, DenseFlow().estimate(recent), LEADS) is None
 
 
-def test_what_is_there_is_named_with_its_age(recent, everywhere, gauges, hills):
+def test_used_sources_are_named_with_their_age(recent, everywhere, gauges, hills):
     sources = select_sources(recent, nwp=everywhere, stations=gauges, terrain=hills)
     assert sources.has_rain
     assert [word.split(" ")[0] for word in sources.used] == ["nwp", "nwp", "terrain", "56"]
@@ -110,12 +110,12 @@ def test_what_is_there_is_named_with_its_age(recent, everywhere, gauges, hills):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda nwp, _: shifted(nwp, 2 * HOUR), "h old"),  # not there yet
+        (lambda nwp, _: shifted(nwp, 2 * HOUR), "h old"),  # not available yet
         (lambda nwp, _: shifted(nwp, -48 * HOUR), "no lead time beyond the issue time"),
         (lambda nwp, _: nwp.assign_coords(x=nwp.x + 5e6), "lies elsewhere"),
     ],
 )
-def test_model_runs_that_tell_nothing_are_left_out(recent, everywhere, change, reason):
+def test_nwp_runs_without_information_are_left_out(recent, everywhere, change, reason):
     sources = select_sources(recent, nwp=change(everywhere.isel(reference_time=[0]), recent))
     assert sources.nwp is None
     assert reason in " ".join(sources.left_out)
@@ -130,7 +130,7 @@ def test_model_runs_that_tell_nothing_are_left_out(recent, everywhere, change, r
         (lambda g: g.isel(station=[]), "0, none of them"),
     ],
 )
-def test_stations_that_tell_nothing_are_left_out(recent, gauges, change, reason):
+def test_stations_without_information_are_left_out(recent, gauges, change, reason):
     import re
 
     sources = select_sources(recent, stations=change(gauges))
@@ -183,7 +183,7 @@ def test_every_combination_makes_a_forecast(recent, hybrid, everywhere, gauges, 
     known = np.isfinite(result[ADVECTED].values)
     assert np.isfinite(rate[known]).all()
     if "nwp" in names:
-        assert np.isfinite(rate).mean() > 0.99  # what flows in from outside is the model's
+        assert np.isfinite(rate).mean() > 0.99  # inflow from outside the coverage is taken from NWP
     else:
         np.testing.assert_array_equal(np.isfinite(rate), known)
     chance = result[CHANCE].values
@@ -201,14 +201,14 @@ def test_gauges_that_see_twice_as_much_make_the_forecast_wetter(recent, hybrid, 
     assert 1.5 < ratio < 2.1
 
 
-def test_without_a_model_stations_and_terrain_change_no_place_of_the_unknown(recent, hybrid, gauges, hills):
+def test_without_nwp_stations_and_terrain_leave_unknown_cells_unknown(recent, hybrid, gauges, hills):
     plain, other = make(recent, hybrid), make(recent, hybrid, stations=gauges, terrain=hills)
     # the adjusted radar has a slightly other motion
     assert (np.isnan(plain[RATE].values) != np.isnan(other[RATE].values)).mean() < 0.005
 
 
 def test_nothing_after_the_issue_time_counts(day, recent, hybrid, everywhere, gauges, issue):
-    """Later radar, later reports, and runs that are not there yet."""
+    """Later radar, later reports, and runs that are not available yet."""
     first = make(recent, hybrid, nwp=everywhere, stations=gauges)
     more = xr.concat([everywhere, shifted(everywhere.isel(reference_time=[0]) * 0 + 50, 24 * HOUR)], "reference_time")
     later = gauges.assign_coords(time=gauges.time + 125 * MINUTE) * 0 + 99
@@ -220,7 +220,7 @@ def test_nothing_after_the_issue_time_counts(day, recent, hybrid, everywhere, ga
     np.testing.assert_array_equal(first[CHANCE], second[CHANCE])
 
 
-def test_a_model_on_another_projection_gives_nearly_the_same(recent, hybrid, everywhere):
+def test_nwp_on_another_projection_gives_nearly_the_same(recent, hybrid, everywhere):
     """The runs, put on a grid of longitudes and latitudes."""
     import pyproj
 
@@ -249,7 +249,7 @@ def test_a_model_on_another_projection_gives_nearly_the_same(recent, hybrid, eve
     assert np.corrcoef(one[known], other[known])[0, 1] > 0.97
 
 
-def test_a_model_of_half_the_domain_fills_that_half(recent, hybrid, everywhere):
+def test_nwp_of_half_the_domain_fills_that_half(recent, hybrid, everywhere):
     half = everywhere.isel(x=slice(0, 30))
     rate = make(recent, hybrid, nwp=half)[RATE].values
     alone = np.isfinite(make(recent, hybrid)[RATE].values)
@@ -257,7 +257,7 @@ def test_a_model_of_half_the_domain_fills_that_half(recent, hybrid, everywhere):
     np.testing.assert_array_equal(np.isfinite(rate[:, :, 36:]), alone[:, :, 36:])
 
 
-def test_without_any_radar_the_model_speaks_alone(recent, hybrid, everywhere):
+def test_without_any_radar_the_forecast_is_that_of_nwp(recent, hybrid, everywhere):
     gone = recent.copy(data=np.full(recent.shape, np.nan, np.float32))
     result = make(gone, hybrid, nwp=everywhere)
     assert np.isfinite(result[RATE].values).mean() > 0.99
@@ -267,28 +267,28 @@ def test_without_any_radar_the_model_speaks_alone(recent, hybrid, everywhere):
     assert np.isnan(make(gone, hybrid)[RATE].values).all()
 
 
-def test_dry_radar_and_a_wet_model(recent, hybrid, everywhere):
+def test_dry_radar_and_wet_nwp(recent, hybrid, everywhere):
     dry = recent.copy(data=np.where(np.isnan(recent.values), np.nan, 0).astype(np.float32))
     result = make(dry, hybrid, nwp=everywhere)
     assert np.isfinite(result[RATE].values).mean() > 0.99
     assert np.isfinite(result["source_weight"].values).all()
 
 
-def test_simulated_model_fields_are_named_in_the_result(recent, hybrid, everywhere):
+def test_simulated_nwp_is_named_in_the_result(recent, hybrid, everywhere):
     simulated = everywhere.assign_attrs(simulated="pseudo-NWP: no model was run")
     assert make(recent, hybrid, nwp=simulated).attrs["simulated"] == "pseudo-NWP: no model was run"
     assert "simulated" not in make(recent, hybrid, nwp=everywhere.assign_attrs(simulated="")).attrs
     assert "simulated" not in forecast(recent, nowcaster=Advection(), lead_time="30min", nwp=simulated).attrs
 
 
-def test_a_nowcaster_that_takes_no_model_says_so(recent, everywhere, gauges):
+def test_a_nowcaster_without_other_sources_names_what_it_ignores(recent, everywhere, gauges):
     result = forecast(recent, nowcaster=Advection(), lead_time="30min", nwp=everywhere, stations=gauges)
     assert "nwp (advection (dense flow, linear) takes none)" in result.attrs["sources_left_out"]
     assert "nwp" not in result.attrs["sources_used"]
     assert "radar adjusted by" in result.attrs["radar_adjustment"]
 
 
-def test_a_model_trained_without_others_takes_radar_alone(recent, hybrid, everywhere):
+def test_a_model_trained_without_other_sources_uses_radar_alone(recent, hybrid, everywhere):
     bare = replace(hybrid, model=replace(hybrid.model, sources=None))
     one, other = make(recent, bare, nwp=everywhere), make(recent, hybrid)
     np.testing.assert_array_equal(one[RATE], other[RATE])

@@ -18,7 +18,7 @@ def flat(rate=2.0, frames=13, size=80):
 
 
 def one(rates, at=(20, 20), interval=5, end=None, field=None):
-    """Give one gauge at a row and column, whose last report ends with the field."""
+    """Return one gauge at a row and column, whose last report ends with the field."""
     field = flat() if field is None else field
     end = field.time.values[-1] if end is None else end
     rates = np.atleast_2d(rates)
@@ -31,42 +31,42 @@ def one(rates, at=(20, 20), interval=5, end=None, field=None):
     )
 
 
-def test_planes_of_one_gauge():
-    planes = compute_station_predictors(one(np.full(12, 20.0)), flat())
-    assert set(planes) == set(STATION_PREDICTORS)
-    assert all(plane.dtype == np.float32 and plane.shape == (80, 80) for plane in planes.values())
-    at = {name: float(plane[20, 20]) for name, plane in planes.items()}
+def test_predictors_of_one_gauge():
+    fields = compute_station_predictors(one(np.full(12, 20.0)), flat())
+    assert set(fields) == set(STATION_PREDICTORS)
+    assert all(plane.dtype == np.float32 and plane.shape == (80, 80) for plane in fields.values())
+    at = {name: float(plane[20, 20]) for name, plane in fields.items()}
     assert at["station_rate"] == pytest.approx(13.01, abs=0.01)
-    assert at["station_residual"] == pytest.approx(10 / 1.1, abs=0.01)  # ten decibels, and a little doubt
+    assert at["station_residual"] == pytest.approx(10 / 1.1, abs=0.01)  # ten decibels, pulled to zero by the prior
     assert at["station_tendency"] == pytest.approx(0.0, abs=1e-5)
     assert at["station_distance"] == 0.0
     assert at["station_age"] == 0.0
-    assert float(planes["station_distance"][20, 25]) == pytest.approx(10.0)
-    assert 0 < float(planes["station_residual"][20, 30]) < 0.8 * at["station_residual"]
-    assert float(planes["station_rate"][20, 30]) == pytest.approx(at["station_rate"])
+    assert float(fields["station_distance"][20, 25]) == pytest.approx(10.0)
+    assert 0 < float(fields["station_residual"][20, 30]) < 0.8 * at["station_residual"]
+    assert float(fields["station_rate"][20, 30]) == pytest.approx(at["station_rate"])
 
 
 def test_all_are_nan_beyond_the_radius():
-    planes = compute_station_predictors(one(np.full(12, 20.0)), flat())
+    fields = compute_station_predictors(one(np.full(12, 20.0)), flat())
     rows, columns = np.indices((80, 80))
     near = np.hypot(rows - 20, columns - 20) * 2 < StationPredictorSettings().radius
-    for plane in planes.values():
+    for plane in fields.values():
         np.testing.assert_array_equal(np.isfinite(plane), near)
 
 
 def test_tendency_is_the_change_of_a_quarter_of_an_hour():
-    planes = compute_station_predictors(one([1.0, 1, 1, 1, 1, 1, 10, 10, 10]), flat())
-    assert float(planes["station_tendency"][20, 20]) == pytest.approx(10 * 10 / 15 / 1.1, abs=0.02)
+    fields = compute_station_predictors(one([1.0, 1, 1, 1, 1, 1, 10, 10, 10]), flat())
+    assert float(fields["station_tendency"][20, 20]) == pytest.approx(10 * 10 / 15 / 1.1, abs=0.02)
 
 
 def test_age_and_staleness():
     rates = np.full(24, 5.0)
     for missing in (3, 10):
         late = one(np.where(np.arange(24) < 24 - missing, rates, np.nan))
-        planes = compute_station_predictors(late, flat())
-        assert float(planes["station_age"][20, 20]) == 5.0 * missing
-    assert np.isfinite(planes["station_distance"][20, 20])
-    assert np.isnan(planes["station_rate"][20, 20])  # nothing said in the last half hour
+        fields = compute_station_predictors(late, flat())
+        assert float(fields["station_age"][20, 20]) == 5.0 * missing
+    assert np.isfinite(fields["station_distance"][20, 20])
+    assert np.isnan(fields["station_rate"][20, 20])  # no report in the last half hour
     stale = one(np.where(np.arange(24) < 10, rates, np.nan))
     assert all(np.isnan(plane).all() for plane in compute_station_predictors(stale, flat()).values())
 
@@ -89,17 +89,17 @@ def test_without_stations_all_is_nan(case):
         "yesterday": gauge.assign_coords(time=gauge.time - 1440 * MINUTE),
         "tomorrow": gauge.assign_coords(time=gauge.time + 1440 * MINUTE),
     }[case]
-    planes = compute_station_predictors(given, flat())
-    assert set(planes) == set(STATION_PREDICTORS)
-    assert all(np.isnan(plane).all() for plane in planes.values())
+    fields = compute_station_predictors(given, flat())
+    assert set(fields) == set(STATION_PREDICTORS)
+    assert all(np.isnan(plane).all() for plane in fields.values())
 
 
-def test_where_the_radar_sees_nothing_there_is_no_residual():
+def test_residuals_are_nan_outside_the_coverage():
     radar = flat()
     radar[:] = np.nan
-    planes = compute_station_predictors(one(np.full(12, 20.0)), radar)
-    assert np.isnan(planes["station_residual"]).all()
-    assert np.isfinite(planes["station_rate"][20, 20])
+    fields = compute_station_predictors(one(np.full(12, 20.0)), radar)
+    assert np.isnan(fields["station_residual"]).all()
+    assert np.isfinite(fields["station_rate"][20, 20])
 
 
 def test_exact_gauges_have_no_residual_and_a_bias_has_its_own():
@@ -126,10 +126,10 @@ def test_nothing_after_the_last_frame_is_used():
 @pytest.mark.parametrize("interval", [1, 6, 10, 15, 60])
 def test_intervals_of_all_lengths(interval):
     radar = flat(frames=25)
-    planes = compute_station_predictors(one(np.full(180 // interval, 20.0), interval=interval, field=radar), radar)
-    assert float(planes["station_rate"][20, 20]) == pytest.approx(13.01, abs=0.01)
-    assert float(planes["station_residual"][20, 20]) == pytest.approx(10 / 1.1, abs=0.02)
-    assert float(planes["station_tendency"][20, 20]) == pytest.approx(0.0, abs=1e-4)
+    fields = compute_station_predictors(one(np.full(180 // interval, 20.0), interval=interval, field=radar), radar)
+    assert float(fields["station_rate"][20, 20]) == pytest.approx(13.01, abs=0.01)
+    assert float(fields["station_residual"][20, 20]) == pytest.approx(10 / 1.1, abs=0.02)
+    assert float(fields["station_tendency"][20, 20]) == pytest.approx(0.0, abs=1e-4)
 
 
 def test_the_offset_of_the_clocks_is_taken_into_account():
@@ -148,7 +148,7 @@ def test_degrees_need_a_known_place():
 
 
 @pytest.mark.parametrize("count", [1, 1000, 10_000])
-def test_few_and_many_stations_fill_the_planes(count):
+def test_few_and_many_stations_fill_the_fields(count):
     generator = np.random.default_rng(0)
     radar = flat(size=400)
     gauges = station_reports(
@@ -158,20 +158,20 @@ def test_few_and_many_stations_fill_the_planes(count):
         interval=5 * MINUTE,
         coords={"x": generator.uniform(0, 8e5, count), "y": generator.uniform(0, 8e5, count)},
     )
-    planes = compute_station_predictors(gauges, radar)
-    assert np.isfinite(planes["station_rate"]).mean() > (0.99 if count > 1 else 0.0)
+    fields = compute_station_predictors(gauges, radar)
+    assert np.isfinite(fields["station_rate"]).mean() > (0.99 if count > 1 else 0.0)
 
 
 def test_real_gauges(eight_days):
     radar, stations = eight_days
     wettest = int(radar.mean(("y", "x")).argmax("time"))
     recent = radar.isel(time=slice(wettest - 8, wettest + 1))
-    planes = compute_station_predictors(stations, recent, offset=10 * MINUTE)
-    known = np.isfinite(planes["station_rate"])
+    fields = compute_station_predictors(stations, recent, offset=10 * MINUTE)
+    known = np.isfinite(fields["station_rate"])
     assert 0.5 < known.mean() <= 1.0
-    assert np.nanmax(planes["station_distance"]) <= 40.0
-    assert np.nanmax(planes["station_age"]) <= 15.0
-    assert np.abs(planes["station_residual"][known]).max() < 30
+    assert np.nanmax(fields["station_distance"]) <= 40.0
+    assert np.nanmax(fields["station_age"]) <= 15.0
+    assert np.abs(fields["station_residual"][known]).max() < 30
 
 
 def test_distances_on_a_grid_of_degrees(openrainer):
@@ -198,9 +198,9 @@ def test_the_same_whichever_way_rows_run():
     gauges = gauges_in(rain, count=30)
     aside = np.random.default_rng(0).uniform(-900, 900, (2, 30))  # or cells would be equally far from two of them
     gauges = gauges.assign_coords(x=gauges.x + aside[0], y=gauges.y + aside[1])
-    planes, flipped = (
+    fields, flipped = (
         compute_station_predictors(gauges, rain),
         compute_station_predictors(gauges, rain.isel(y=slice(None, None, -1))),
     )
-    for name, plane in planes.items():
+    for name, plane in fields.items():
         np.testing.assert_allclose(flipped[name][::-1], plane, rtol=1e-4, atol=1e-4)
