@@ -64,7 +64,7 @@ def evaluate_event(event: Event, settings: dict[str, PseudoNwpSettings]) -> dict
     except FetchError as error:
         print(f"left out: {error}", file=sys.stderr)
         return None
-    issues = issue_times(radar, event, most=CASES)
+    issues = issue_times(radar, event, max_count=CASES)
     seed = zlib.crc32(event.name.encode())
     cases = [score_case(radar, issue - AGE, seed, settings) for issue in issues]
     if not cases:

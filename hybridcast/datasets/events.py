@@ -28,9 +28,9 @@ from hybridcast.settings import from_table, read_toml
 #: Cells of the learned stage and of the evaluation, m: finer detail is gone after half an hour.
 SPACING = 2000.0
 #: An issue time is worth it if this share of what is seen has 1 mm/h or more.
-LEAST_WET = 0.003
+MIN_WET_FRACTION = 0.003
 #: Issue times closer than this tell the same story.
-APART = np.timedelta64(30, "m")
+MIN_INTERVAL = np.timedelta64(30, "m")
 #: Frames of a lazy field that are loaded together.
 _FRAMES = 24
 
@@ -205,9 +205,9 @@ def issue_times(
     radar: xr.DataArray,
     event: Event,
     *,
-    apart: np.timedelta64 = APART,
-    most: int = 12,
-    least_wet: float = LEAST_WET,
+    min_interval: np.timedelta64 = MIN_INTERVAL,
+    max_count: int = 12,
+    min_wet_fraction: float = MIN_WET_FRACTION,
 ) -> NDArray[np.datetime64]:
     """Choose issue times: evenly spaced, enough frames before and after, some rain.
 
@@ -219,7 +219,7 @@ def issue_times(
         At least this far from one to the next.
     most
         At most so many, evenly picked.
-    least_wet
+    min_wet_fraction
         Share of the seen cells with 1 mm/h or more.
 
     Returns
@@ -233,8 +233,8 @@ def issue_times(
         return times[:0]
     first = times[0] + max(2 * step, pd.Timedelta(event.history).to_timedelta64())
     last = times[-1] - pd.Timedelta(event.longest).to_timedelta64()
-    every = step * max(1, int(-(-apart // step)))
+    every = step * max(1, int(-(-min_interval // step)))
     seen = radar.notnull().sum(("y", "x"))
     wet = ((radar >= 1.0).sum(("y", "x")) / seen.clip(min=1)).values
-    chosen = [t for t in np.arange(first, last + step, every) if t <= last and wet[times == t] >= least_wet]
-    return np.array(chosen[:: -(-len(chosen) // most) if chosen else 1], dtype="datetime64[ns]")
+    chosen = [t for t in np.arange(first, last + step, every) if t <= last and wet[times == t] >= min_wet_fraction]
+    return np.array(chosen[:: -(-len(chosen) // max_count) if chosen else 1], dtype="datetime64[ns]")

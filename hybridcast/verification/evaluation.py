@@ -174,7 +174,7 @@ def find_cases(event: Event, settings: EvaluationSettings, work: Path) -> list[E
         stored = json.loads(path.read_text())
         if stored["made_for"] == made_for:
             return [EvaluationCase(event, np.datetime64(time, "ns")) for time in stored["issue_times"]]
-    times = issue_times(_load_radar(event, settings.spacing), event, most=settings.max_cases)
+    times = issue_times(_load_radar(event, settings.spacing), event, max_count=settings.max_cases)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as part:
         part.write_text(json.dumps({"made_for": made_for, "issue_times": np.datetime_as_string(times).tolist()}))

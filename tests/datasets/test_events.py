@@ -102,7 +102,7 @@ def test_issue_times_have_frames_before_and_after_them():
     assert times[0] == START + np.timedelta64(30, "m")
     assert times[-1] + np.timedelta64(60, "m") <= radar["time"].values[-1]
     assert (np.diff(times) >= np.timedelta64(30, "m")).all()
-    assert issue_times(radar, event, most=2).size == 2
+    assert issue_times(radar, event, max_count=2).size == 2
 
 
 @pytest.mark.parametrize("radar", [rain(4), rain(48, 0.0), rain(48) * np.nan, rain(1)])

@@ -351,7 +351,7 @@ def test_a_simulated_bias_changes_what_is_seen_and_not_what_is_compared_with_it(
     sampling = Sampling(leads=(15, 30), cells=40, cases=2)
     drawn = draw_with_tokens(event, sampling)
     radar = load_event_radar(event)
-    issue = issue_times(radar, event, apart=np.timedelta64(sampling.apart, "m"), most=2)[1]
+    issue = issue_times(radar, event, min_interval=np.timedelta64(sampling.min_interval, "m"), max_count=2)[1]
     then = radar.sel(time=issue + 15 * MINUTE).values
     mine = drawn.biased & (drawn.samples.lead == 15)
     assert mine.any()

@@ -20,7 +20,14 @@ from hybridcast.learned.network_inputs import LEADS as NETWORK_LEADS
 from hybridcast.learned.trained_model import TrainedModel
 from hybridcast.learned.training import sample_store as stored
 from hybridcast.learned.training import train as module
-from hybridcast.learned.training.samples import Samples, Sampling, concatenate_samples, sample_case, sample_event
+from hybridcast.learned.training.samples import (
+    Samples,
+    Sampling,
+    concatenate_samples,
+    sample_case,
+    sample_event,
+    sample_fields,
+)
 from hybridcast.learned.training.train import (
     MEMBERS,
     EventSamples,
@@ -272,7 +279,7 @@ def radar(archive):
 
 def case(radar, issue, seed=0, **options):
     sampling = Sampling(leads=LEADS, cells=200, **options)
-    return sample_case(radar, issue, sampling, np.random.default_rng(seed), DenseFlow())[0]
+    return sample_case(radar, issue, sampling, np.random.default_rng(seed), DenseFlow())
 
 
 def test_observations_are_those_of_the_lead_time_at_the_cell(radar):
@@ -319,10 +326,10 @@ def test_an_event_gives_the_same_samples_each_time(archive):
     event = load_events(archive)[1]
     sampling = Sampling(leads=LEADS, cells=30, cases=2)
     one, other = sample_event(event, sampling), sample_event(event, sampling)
-    for a, b in zip(one.samples, other.samples, strict=True):
+    for a, b in zip(one, other, strict=True):
         np.testing.assert_array_equal(a, b)
     renamed = sample_event(replace(event, name="other"), sampling)
-    assert not np.array_equal(one.samples.observed, renamed.samples.observed)
+    assert not np.array_equal(one.observed, renamed.observed)
 
 
 def test_drawn_samples_are_plain_zarr(training):
@@ -334,11 +341,11 @@ def test_drawn_samples_are_plain_zarr(training):
 
 
 def test_issue_times_are_read_as_they_were_written(archive, tmp_path):
-    drawn = sample_event(load_events(archive)[1], Sampling(leads=LEADS, cells=30, cases=3))
-    stored.write_store(drawn, tmp_path / "event.zarr")
-    read = list(stored.load_field_cases(tmp_path / "event.zarr"))
-    assert len(read) == len(drawn.cases) == drawn.samples.case.max() + 1 == 3
-    for one, other in zip(drawn.cases, read, strict=True):
+    event, sampling = load_events(archive)[1], Sampling(leads=LEADS, cells=30, cases=3)
+    store = stored.draw_missing([event], tmp_path, sampling, 1, print, fields=True)[0]
+    drawn, read = list(sample_fields(event, sampling)), list(stored.load_field_cases(store))
+    assert len(read) == len(drawn) == stored.load_samples(store, 1.0).case.max() + 1 == 3
+    for one, other in zip(drawn, read, strict=True):
         np.testing.assert_array_equal(one.outcome.known, other.outcome.known)
         np.testing.assert_array_equal(one.outcome.reached, other.outcome.reached)
         np.testing.assert_allclose(one.inputs.planes, other.inputs.planes, rtol=1e-3, atol=1e-3)
@@ -346,4 +353,25 @@ def test_issue_times_are_read_as_they_were_written(archive, tmp_path):
         np.testing.assert_array_equal(one.inputs.conditions, other.inputs.conditions)
         assert one.inputs.block == other.inputs.block
         assert other.outcome.known.shape[0] == len(NETWORK_LEADS)
-    assert len(list(stored.load_field_cases(tmp_path / "event.zarr", 2))) == 2
+    assert len(list(stored.load_field_cases(store, 2))) == 2
+
+
+def test_fields_are_drawn_only_for_a_network_and_added_to_samples_on_disk(
+    archive, small_training, networked, tmp_path, monkeypatch
+):
+    def unexpected(*args, **kwargs):
+        raise AssertionError("a network is not trained")
+
+    events, lines = load_events(archive), []
+    with monkeypatch.context() as patch:
+        for name in ("build_network_inputs", "observe_outcome"):
+            patch.setattr(f"hybridcast.learned.training.samples.{name}", unexpected)
+        assert train(events, tmp_path, settings=small_training, report=lines.append).network is None
+    stores = sorted((tmp_path / "samples").iterdir())
+    assert not [store for store in stores if (store / "fields").exists()]
+    before = [stored.load_samples(store, 1.0).observed for store in stores]
+    module.draw(events, tmp_path, networked, 1, lines.append)
+    for store, observed in zip(stores, before, strict=True):
+        assert len(list(stored.load_field_cases(store))) == 3
+        np.testing.assert_array_equal(stored.load_samples(store, 1.0).observed, observed)
+    assert sorted((tmp_path / "samples").iterdir()) == stores

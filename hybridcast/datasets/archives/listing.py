@@ -15,7 +15,7 @@ import numpy as np
 from hybridcast.core.field import LEAST_FRAMES
 from hybridcast.core.files import atomic_write, safe_filename
 from hybridcast.datasets.archives.records import Record
-from hybridcast.datasets.events import LEAST_WET
+from hybridcast.datasets.events import MIN_WET_FRACTION
 
 MANIFEST, EVENTS = "manifest.json", "events.toml"
 _VERSION = 1
@@ -108,7 +108,7 @@ def _no_event(day: Record) -> str:
     """Say why a day is not listed; empty if it is."""
     if "irregular" in day and day["missing"] is None:
         return str(day["irregular"])
-    if day["wettest"] < LEAST_WET:
+    if day["wettest"] < MIN_WET_FRACTION:
         return f"dry: at most {day['wettest']:.2%} of a frame has 1 mm/h"
     if day["frames"] < max(3.0, LEAST_FRAMES * (day["frames"] + day["missing"])):
         return f"{day['frames']} frames, {day['missing']} missing between them"

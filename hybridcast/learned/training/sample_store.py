@@ -1,7 +1,8 @@
-"""What is drawn of each event, on disk: drawn once, so that a training that was stopped goes on.
+"""Samples on disk: each event is drawn once, so that a training that was interrupted continues.
 
-A Zarr store for each event: the rows of samples in its root, and whole issue times for the network in the group
-``fields``, half precision, an issue time in each chunk, so that no training holds more of them than it looks at.
+A Zarr store for each event holds the rows of its samples. If a network is trained, the store inside it named
+``fields`` holds network inputs and outcomes of whole issue times, in half precision and one issue time per chunk, so
+that a training reads only the issue times that it uses.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 
@@ -18,109 +20,160 @@ import numpy as np
 import xarray as xr
 
 from hybridcast.datasets.events import SPACING, Event
-from hybridcast.learned import network_inputs as inputs
+from hybridcast.learned import network_inputs
 from hybridcast.learned.network_inputs import FieldCase, FieldOutcome, NetworkInputs
-from hybridcast.learned.training.samples import DrawnEvent, Samples, Sampling, sample_event
+from hybridcast.learned.training.samples import Samples, Sampling, sample_event, sample_fields
 from hybridcast.predictors.registry import ALL_PREDICTORS
 
 Report = Callable[[str], None]
+"""Function that receives a line of progress."""
 
 _FIELDS = "fields"
 _COLUMNS = ("observed", "weight", "lead", "case")
-#: What the inputs of the network depend on.
-_INPUTS = (inputs.PLANES, inputs.LEADS, inputs.THRESHOLDS, inputs.SPACING)
+#: Constants that the network inputs depend on.
+_INPUTS = (network_inputs.PLANES, network_inputs.LEADS, network_inputs.THRESHOLDS, network_inputs.SPACING)
 
 
 def sampling_digest(*parts: object) -> str:
-    """Return a short word for all that something depends on."""
-    told = json.dumps([parts, ALL_PREDICTORS, SPACING, _INPUTS], default=_plain)
-    return hashlib.sha256(told.encode()).hexdigest()[:12]
+    """Return a short hexadecimal digest of `parts` and of the constants that samples depend on."""
+    text = json.dumps([parts, ALL_PREDICTORS, SPACING, _INPUTS], default=_to_json)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _plain(value: object) -> object:
+def _to_json(value: object) -> object:
     return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
 
 
-def draw_missing(events: Sequence[Event], folder: Path, sampling: Sampling, workers: int, report: Report) -> list[Path]:
-    """Draw the events that are not in `folder` yet; give the store of each event."""
+# --- drawing --------------------------------------------------------------------------------------------------
+
+
+def draw_missing(
+    events: Sequence[Event], folder: Path, sampling: Sampling, workers: int, report: Report, *, fields: bool = False
+) -> list[Path]:
+    """Draw the samples of the events that are not in `folder` yet.
+
+    Parameters
+    ----------
+    events
+        Events to draw from.
+    folder
+        Folder of the stores; created if it does not exist.
+    sampling
+        Settings of the random choice.
+    workers
+        Number of processes; each holds one event in memory.
+    report
+        Function that receives a line for each event drawn.
+    fields
+        Whether to draw the fields of the network too.
+
+    Returns
+    -------
+    list of Path
+        Store of each event.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    missing = [event for event in events if not store_path(event, folder, sampling).exists()]
+    stores = {event: store_path(event, folder, sampling) for event in events}
+    missing = [event for event, store in stores.items() if not _is_complete(store, fields)]
     for start in range(0, len(missing), max(1, workers)):
         batch = missing[start : start + max(1, workers)]
-        tasks = [dask.delayed(_draw_one)(event, folder, sampling) for event in batch]
+        tasks = [dask.delayed(_draw_event)(event, stores[event], sampling, fields) for event in batch]
         counts = dask.compute(*tasks, scheduler="processes" if len(batch) > 1 else "synchronous", num_workers=workers)
-        for k, (event, count) in enumerate(zip(batch, counts, strict=True)):
-            report(f"{start + k + 1} of {len(missing)}: {event.name} ({event.region}), {count} samples")
-    return [store_path(event, folder, sampling) for event in events]
+        for number, (event, count) in enumerate(zip(batch, counts, strict=True), start + 1):
+            report(f"{number} of {len(missing)}: {event.name} ({event.region}), {count} samples")
+    return list(stores.values())
 
 
 def store_path(event: Event, folder: Path, sampling: Sampling) -> Path:
-    """Name the store of an event by all that it depends on."""
+    """Return the path of the store of an event, named by everything that its samples depend on."""
     return folder / f"{event.name}-{sampling_digest(event, sampling)}.zarr"
 
 
-def _draw_one(event: Event, folder: Path, sampling: Sampling) -> int:
-    drawn = sample_event(event, sampling)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".part-") as scratch:
-        made = Path(scratch) / "samples"
-        write_store(drawn, made)
-        made.rename(store_path(event, folder, sampling))
-    return int(drawn.samples.lead.size)
+def _is_complete(store: Path, fields: bool) -> bool:
+    if not store.exists():
+        return False
+    return not fields or (store / _FIELDS).exists() or not count_rows(store)
 
 
-def write_store(drawn: DrawnEvent, store: Path) -> None:
-    """Write what was drawn of an event."""
-    samples = drawn.samples
+def _draw_event(event: Event, store: Path, sampling: Sampling, fields: bool) -> int:
+    """Draw what is missing of an event, and return the number of its samples."""
+    if not store.exists():
+        with _moved_when_complete(store) as part:
+            write_samples(sample_event(event, sampling), part)
+    if not _is_complete(store, fields):
+        with _moved_when_complete(store / _FIELDS) as part:
+            write_fields(sample_fields(event, sampling), part)
+    return count_rows(store)
+
+
+@contextmanager
+def _moved_when_complete(target: Path) -> Iterator[Path]:
+    """Provide a path to write to, which is renamed to `target` if nothing fails."""
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".part-") as scratch:
+        part = Path(scratch) / "store"
+        yield part
+        part.rename(target)
+
+
+# --- reading and writing --------------------------------------------------------------------------------------
+
+
+def write_samples(samples: Samples, store: Path) -> None:
+    """Write the samples of an event."""
     data = xr.Dataset({name: ("row", getattr(samples, name)) for name in _COLUMNS})
     data["predictors"] = (("row", "predictor"), samples.predictors)
-    data["place"] = (("row", "axis"), samples.place)
+    data["departure_points"] = (("row", "axis"), samples.departure_points)
     data.chunk(row=max(1, min(65_536, samples.lead.size)), predictor=-1).to_zarr(store, zarr_format=2)
-    if drawn.cases:
-        fields = _fields(drawn.cases)
-        fields.chunk(case=1).to_zarr(store, group=_FIELDS, mode="a", zarr_format=2)
 
 
-def _fields(cases: Sequence[FieldCase]) -> xr.Dataset:
-    seen = [case.inputs for case in cases]
-    came = [case.outcome for case in cases]
-    grid = ("y", "x")
+def write_fields(cases: Iterable[FieldCase], store: Path) -> None:
+    """Write network inputs and outcomes, one issue time at a time."""
+    for number, case in enumerate(cases):
+        data = _field_dataset(case).expand_dims("case").chunk(case=1)
+        if number:
+            data.to_zarr(store, append_dim="case", zarr_format=2)
+        else:
+            data.to_zarr(store, zarr_format=2)
+
+
+def _field_dataset(case: FieldCase) -> xr.Dataset:
+    inputs, outcome, grid = case.inputs, case.outcome, ("y", "x")
     return xr.Dataset(
         {
-            "planes": (("case", "plane", *grid), np.stack([one.planes.astype(np.float16) for one in seen])),
-            "conditions": (("case", "condition"), np.stack([one.conditions for one in seen])),
-            "smooth": (("case", "lead", *grid), np.stack([one.smooth.astype(np.float16) for one in seen])),
-            "known": (("case", "lead", *grid), np.stack([one.known for one in came])),
-            "reached": (("case", "lead", "threshold", *grid), np.stack([one.reached for one in came])),
+            "planes": (("plane", *grid), inputs.planes.astype(np.float16)),
+            "conditions": ("condition", inputs.conditions),
+            "smooth": (("lead", *grid), inputs.smooth.astype(np.float16)),
+            "known": (("lead", *grid), outcome.known),
+            "reached": (("lead", "threshold", *grid), outcome.reached),
         },
-        attrs={"block": seen[0].block},
+        attrs={"block": inputs.block},
     )
 
 
 def count_rows(store: Path) -> int:
-    """Count the samples of an event."""
+    """Return the number of samples of an event."""
     with xr.open_zarr(store, chunks={}) as data:
         return int(data.sizes["row"])
 
 
-def load_samples(store: Path, share: float) -> Samples:
-    """Load a random share of an event's samples."""
+def load_samples(store: Path, fraction: float) -> Samples:
+    """Load a random fraction of the samples of an event."""
     with xr.open_zarr(store) as data:
         count = data.sizes["row"]
-        kept = np.sort(np.random.default_rng(0).permutation(count)[: round(share * count)])
+        kept = np.sort(np.random.default_rng(0).permutation(count)[: round(fraction * count)])
         loaded = data.isel(row=kept).load()
     columns = {name: loaded[name].values for name in _COLUMNS}
     rows = loaded["predictors"].values.reshape(-1, len(ALL_PREDICTORS))
-    return Samples(predictors=rows, place=loaded["place"].values.reshape(-1, 2), **columns)
+    return Samples(predictors=rows, departure_points=loaded["departure_points"].values.reshape(-1, 2), **columns)
 
 
 def load_field_cases(store: Path, every: int = 1) -> Iterator[FieldCase]:
-    """Load an event's issue times one after the other, or every so many of them."""
-    with xr.open_zarr(store, group=_FIELDS, chunks={}) as data:
-        for k in range(0, data.sizes["case"], every):
-            one = data.isel(case=k).load()
+    """Yield network inputs and outcomes of every `every`-th issue time of an event, one by one."""
+    with xr.open_zarr(store / _FIELDS, chunks={}) as data:
+        for number in range(0, data.sizes["case"], every):
+            one = data.isel(case=number).load()
+            planes, conditions, smooth = (one[name].values for name in ("planes", "conditions", "smooth"))
             yield FieldCase(
-                NetworkInputs(
-                    one["planes"].values, one["conditions"].values, one["smooth"].values, int(data.attrs["block"])
-                ),
+                NetworkInputs(planes, conditions, smooth, int(data.attrs["block"])),
                 FieldOutcome(one["known"].values, one["reached"].values),
             )

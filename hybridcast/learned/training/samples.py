@@ -1,7 +1,12 @@
-"""Training samples: predictors of randomly chosen cells and what was then observed there, event by event."""
+"""Training samples: predictors of randomly chosen cells with the rain observed there later, event by event.
+
+The trees and the logistic members learn from rows of single cells (`sample_event`). The network learns from whole
+fields (`sample_fields`), which are drawn only if a network is trained.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -10,7 +15,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.core.types import MINUTE, Array
+from hybridcast.core.types import MINUTE, Array, LeadTimes, Mask
 from hybridcast.datasets.events import Event, issue_times, load_event_radar
 from hybridcast.datasets.pseudo_nwp import PRESETS, simulate_runs_before
 from hybridcast.learned.network_inputs import LEADS, FieldCase, build_network_inputs, observe_outcome
@@ -30,117 +35,126 @@ HINDCAST_HISTORY = np.timedelta64(60, "m")
 
 @dataclass(frozen=True)
 class Sampling:
-    """How samples are drawn."""
+    """Settings of the random choice of training samples."""
 
     leads: tuple[int, ...] = (15, 30, 45, 60, 75, 90, 105, 120, 150, 180)
     """Lead times, min."""
     cells: int = 500
-    """Cells per issue time; each is used at every lead time."""
-    apart: int = 5
-    """Issue times of an event are at least this far apart, min."""
+    """Number of cells chosen at each issue time; each cell is used at every lead time."""
+    min_interval: int = 5
+    """Minimum interval between issue times of an event, min."""
     cases: int = 16
-    """Issue times of an event, at most."""
-    quiet: float = 0.15
-    """How likely a cell without any rain around it is chosen, against one with rain; it then counts as much more."""
+    """Maximum number of issue times of an event."""
+    dry_probability: float = 0.15
+    """Probability of choosing a cell without rain in its surroundings, relative to a cell with rain.
+
+    The weights of the samples make up for it.
+    """
     pseudo_nwp: bool = True
-    """Whether events without files of a model get pseudo-NWP runs, of a quality drawn for each issue time."""
+    """Whether events without NWP files get pseudo-NWP runs, of a random quality at each issue time."""
     seed: int = 0
+    """Seed of all random choices."""
 
 
 class Samples(NamedTuple):
-    """Rows of predictors and what was observed; one event's, or several one after the other."""
+    """Rows of predictors with the observed rain rate, of one event or of several events in sequence."""
 
     predictors: Array
-    """Shape ``(row, predictor)``, predictors as `hybridcast.predictors.registry.ALL_PREDICTORS` has them."""
+    """Predictors in the order of `hybridcast.predictors.registry.ALL_PREDICTORS`, shape ``(row, predictor)``."""
     observed: Array
-    """Rain rate, mm h-1, shape ``(row,)``."""
+    """Observed rain rate, mm h-1, shape ``(row,)``."""
     weight: Array
-    """How many rows of a plain random choice a row stands for, shape ``(row,)``."""
+    """Number of rows of a uniformly random choice that the row stands for, shape ``(row,)``."""
     lead: Array
-    """min, shape ``(row,)``."""
+    """Lead time, min, shape ``(row,)``."""
     case: NDArray[np.int32]
     """Number of the issue time, shape ``(row,)``."""
-    place: Array
-    """Row and column of where the air is at the issue time, shape ``(row, 2)``."""
-
-
-class DrawnEvent(NamedTuple):
-    """What is drawn of an event: rows for what looks at cells, whole issue times for the network."""
-
-    samples: Samples
-    cases: list[FieldCase]
-    """One for each number in `samples.case`."""
+    departure_points: Array
+    """Row and column at the issue time of the air that arrives at the cell, shape ``(row, 2)``."""
 
 
 def concatenate_samples(parts: list[Samples]) -> Samples:
-    """Put samples one after the other, with cases numbered on."""
-    offset, cases = 0, []
-    for part in parts:
-        cases.append(part.case + np.int32(offset))
-        offset += int(part.case.max(initial=-1)) + 1
-    return Samples(
-        predictors=np.concatenate([part.predictors for part in parts]),
-        observed=np.concatenate([part.observed for part in parts]),
-        weight=np.concatenate([part.weight for part in parts]),
-        lead=np.concatenate([part.lead for part in parts]),
-        case=np.concatenate(cases),
-        place=np.concatenate([part.place for part in parts]),
-    )
+    """Concatenate samples; the numbers of the issue times continue from one part to the next."""
+    offsets = np.cumsum([0, *(int(part.case.max(initial=-1)) + 1 for part in parts)]).astype(np.int32)
+    numbered = [part._replace(case=part.case + offset) for part, offset in zip(parts, offsets, strict=False)]
+    return Samples(*(np.concatenate(column) for column in zip(*numbered, strict=True)))
 
 
-def sample_event(event: Event, sampling: Sampling, motion: MotionMethod | None = None) -> DrawnEvent:
-    """Draw the samples of one event, issue time after issue time; those after which the radar was gone give none."""
+# --- events ---------------------------------------------------------------------------------------------------
+
+
+def sample_event(event: Event, sampling: Sampling, motion: MotionMethod | None = None) -> Samples:
+    """Draw the samples of one event, issue time by issue time.
+
+    Issue times without any radar data at the lead times are left out.
+    """
+    generator = np.random.default_rng(np.random.SeedSequence([sampling.seed, *event.name.encode()]))
     radar = load_event_radar(event)
-    cases = issue_times(radar, event, apart=np.timedelta64(sampling.apart, "m"), most=sampling.cases)
-    seed = np.random.SeedSequence([sampling.seed, *event.name.encode()])
-    generator = np.random.default_rng(seed)
+    method = motion or DenseFlow()
     drawn = []
-    for issue in cases:
-        sources = _sources(event, radar, issue, sampling)
-        drawn.append(sample_case(radar, issue, sampling, generator, motion or DenseFlow(), sources))
-    kept = [(samples, case) for samples, case in drawn if samples.lead.size]
-    return DrawnEvent(
-        concatenate_samples([samples for samples, _ in kept]) if kept else _nothing(), [case for _, case in kept]
-    )
+    for issue in _issue_times(radar, event, sampling):
+        sources = _select_sources(event, radar, issue, sampling)
+        drawn.append(sample_case(radar, issue, sampling, generator, method, sources))
+    return concatenate_samples(drawn) if drawn else _no_samples()
 
 
-def _nothing() -> Samples:
+def sample_fields(event: Event, sampling: Sampling, motion: MotionMethod | None = None) -> Iterator[FieldCase]:
+    """Yield network inputs and outcomes of the issue times of `sample_event`, one by one, in the same order."""
+    radar = load_event_radar(event)
+    method = motion or DenseFlow()
+    for issue in _issue_times(radar, event, sampling):
+        yield sample_field(radar, issue, method)
+
+
+def _issue_times(radar: xr.DataArray, event: Event, sampling: Sampling) -> list[np.datetime64]:
+    """Return the issue times of an event that have radar data at one of the lead times at least."""
+    interval = np.timedelta64(sampling.min_interval, "m")
+    times = issue_times(radar, event, min_interval=interval, max_count=sampling.cases)
+    leads = np.array(sampling.leads) * MINUTE
+    return [issue for issue in times if radar.reindex(time=issue + leads).notnull().any()]
+
+
+def _no_samples() -> Samples:
     empty = np.empty(0, np.float32)
-    rows, places = np.empty((0, len(ALL_PREDICTORS)), np.float32), np.empty((0, 2), np.float32)
-    return Samples(rows, empty, empty, empty, np.empty(0, np.int32), places)
+    rows, points = np.empty((0, len(ALL_PREDICTORS)), np.float32), np.empty((0, 2), np.float32)
+    return Samples(rows, empty, empty, empty, np.empty(0, np.int32), points)
 
 
-def _sources(event: Event, radar: xr.DataArray, issue: np.datetime64, sampling: Sampling) -> Sources:
-    """Return what there would have been at an issue time; pseudo-NWP where the event has no files of a model."""
+def _select_sources(event: Event, radar: xr.DataArray, issue: np.datetime64, sampling: Sampling) -> Sources:
+    """Return the sources available at an issue time; pseudo-NWP if the event has no NWP files."""
     recent = radar.sel(time=slice(None, issue))
     nwp = None
     if event.nwp is not None:
-        nwp = _model_of(event.nwp)
+        nwp = _open_nwp(event.nwp)
     elif sampling.pseudo_nwp:
         nwp = simulate_random_runs(event.name, radar, issue, sampling.seed)
     terrain = None if event.terrain is None else open_terrain(event.terrain, radar)
-    stations = None if event.stations is None else _reports_of(event.stations)
+    stations = None if event.stations is None else _open_stations(event.stations)
     return select_sources(recent, nwp=nwp, terrain=terrain, stations=stations)
 
 
 @lru_cache(maxsize=1)
-def _model_of(files: str) -> xr.Dataset:
+def _open_nwp(files: str) -> xr.Dataset:
     return open_nwp(files)
 
 
 @lru_cache(maxsize=1)
-def _reports_of(files: str) -> xr.Dataset:
+def _open_stations(files: str) -> xr.Dataset:
     return open_stations(files)
 
 
 def simulate_random_runs(name: str, radar: xr.DataArray, issue: np.datetime64, seed: int = 0) -> xr.Dataset:
-    """Simulate one or two runs of a random quality, age and time step for an issue time of an event."""
-    drawn = np.random.default_rng(np.random.SeedSequence([seed, *name.encode(), int(issue.astype(np.int64) // 10**9)]))
-    quality = PRESETS[str(drawn.choice(sorted(PRESETS)))]
-    age = int(drawn.integers(3, 7))
-    ages = (age, age + 3) if drawn.random() < 0.5 else (age,)
-    step = int(drawn.choice([15, 60]))
-    return simulate_runs_before(radar, issue, quality, ages=ages, step=step, seed=int(drawn.integers(2**31)))
+    """Simulate one or two pseudo-NWP runs of a random quality, age and time step for an issue time of an event."""
+    seeds = np.random.SeedSequence([seed, *name.encode(), int(issue.astype(np.int64) // 10**9)])
+    generator = np.random.default_rng(seeds)
+    quality = PRESETS[str(generator.choice(sorted(PRESETS)))]
+    age = int(generator.integers(3, 7))
+    ages = (age, age + 3) if generator.random() < 0.5 else (age,)
+    step = int(generator.choice([15, 60]))
+    return simulate_runs_before(radar, issue, quality, ages=ages, step=step, seed=int(generator.integers(2**31)))
+
+
+# --- one issue time -------------------------------------------------------------------------------------------
 
 
 def sample_case(
@@ -150,93 +164,97 @@ def sample_case(
     generator: np.random.Generator,
     motion: MotionMethod,
     sources: Sources | None = None,
-) -> tuple[Samples, FieldCase]:
-    """Draw one issue time: predictors and inputs from what was there, observations after it."""
+) -> Samples:
+    """Draw the samples of one issue time: predictors from data up to it, observations after it."""
     leads = np.array(sampling.leads) * MINUTE
     view = build_view(radar.sel(time=slice(issue - HINDCAST_HISTORY, issue)), leads, motion, sources or Sources())
-    samples = build_samples(view, draw_targets(radar, view, sampling, generator))
-    recent = view.recent
-    came = radar.reindex(time=latest_frame(recent)[0]["time"].values + np.array(LEADS) * MINUTE).values
-    return samples, FieldCase(
-        build_network_inputs(recent, view.motion, smooth=view.smooth), observe_outcome(came, recent, view.motion)
-    )
+    return build_samples(view, draw_targets(radar, view, sampling, generator))
+
+
+def sample_field(radar: xr.DataArray, issue: np.datetime64, motion: MotionMethod) -> FieldCase:
+    """Compute the network inputs and the outcome of one issue time."""
+    recent = radar.sel(time=slice(issue - HINDCAST_HISTORY, issue))
+    flow = motion.estimate(recent)
+    latest, _ = latest_frame(recent)
+    later = radar.reindex(time=latest["time"].values + np.array(LEADS) * MINUTE).values
+    return FieldCase(build_network_inputs(recent, flow), observe_outcome(later, recent, flow))
 
 
 class View(NamedTuple):
-    """What was there at an issue time."""
+    """Data of an issue time from which predictors are computed."""
 
     recent: xr.DataArray
-    leads: NDArray[np.timedelta64]
-    motion: xr.Dataset
-    smooth: xr.DataArray
-    """What the scale filter gives."""
+    """Precipitation field up to the issue time, mm h-1, dims ``(time, y, x)``."""
+    leads: LeadTimes
+    """Lead times, shape ``(lead,)``."""
     state: PredictorState
+    """Predictor fields of the radar and the other sources."""
 
 
-def build_view(recent: xr.DataArray, leads: NDArray[np.timedelta64], motion: MotionMethod, sources: Sources) -> View:
-    """Make what predictors are taken from."""
+def build_view(recent: xr.DataArray, leads: LeadTimes, motion: MotionMethod, sources: Sources) -> View:
+    """Estimate the motion, apply the scale filter, and compute the fields from which predictors are taken."""
     flow = motion.estimate(recent)
     smooth = filtered(recent, flow, leads)["filtered_dbr"]
     found = compute_source_predictors(sources, recent, flow, leads)
-    return View(recent, leads, flow, smooth, build_predictor_state(recent, flow, leads, smooth, found))
+    return View(recent, leads, build_predictor_state(recent, flow, leads, smooth, found))
 
 
 class Targets(NamedTuple):
-    """Chosen cells, and what came there."""
+    """Randomly chosen cells and the rain observed there."""
 
     cells: NDArray[np.int32]
     """Row and column, shape ``(cell, 2)``."""
     weight: Array
-    """Shape ``(cell,)``."""
+    """Weight of each cell that makes up for the unequal probability of its choice, shape ``(cell,)``."""
     observed: Array
-    """mm h-1, NaN where the radar did not see, shape ``(lead, cell)``."""
+    """Rain rate, mm h-1, NaN without radar data, shape ``(lead, cell)``."""
 
     @property
-    def seen(self) -> NDArray[np.bool_]:
-        """Which of them make a row: rows are in the order of this mask's true values."""
+    def known(self) -> Mask:
+        """Cells with an observation, shape ``(lead, cell)``; the rows of samples follow its true values."""
         return np.isfinite(self.observed)
 
 
 def draw_targets(radar: xr.DataArray, view: View, sampling: Sampling, generator: np.random.Generator) -> Targets:
-    """Choose cells that were seen after the issue time, and look up what came there."""
+    """Choose cells with radar data after the issue time at random, and look up the rain observed there."""
     later = radar.reindex(time=view.recent["time"].values[-1] + view.leads).values
     cells, weight = _choose_cells(view.recent, np.isfinite(later).any(axis=0), sampling, generator)
     return Targets(cells, weight, later[:, cells[:, 0], cells[:, 1]])
 
 
 def build_samples(view: View, targets: Targets) -> Samples:
-    """Make the rows of one issue time."""
-    seen, shape = targets.seen, targets.observed.shape
+    """Build the rows of one issue time."""
+    known, shape = targets.known, targets.observed.shape
     return Samples(
-        predictors=_with_sources(predictors_eulerian(view.state, targets.cells)[seen]),
-        observed=targets.observed[seen],
-        weight=np.broadcast_to(targets.weight, shape)[seen],
-        lead=np.broadcast_to((view.leads / MINUTE).astype(np.float32)[:, None], shape)[seen],
-        case=np.zeros(int(seen.sum()), np.int32),
-        place=departure_points(view.state, targets.cells)[seen],
+        predictors=_pad_sources(predictors_eulerian(view.state, targets.cells)[known]),
+        observed=targets.observed[known],
+        weight=np.broadcast_to(targets.weight, shape)[known],
+        lead=np.broadcast_to((view.leads / MINUTE).astype(np.float32)[:, None], shape)[known],
+        case=np.zeros(int(known.sum()), np.int32),
+        departure_points=departure_points(view.state, targets.cells)[known],
     )
 
 
-def _with_sources(rows: Array) -> Array:
-    """Make rows as wide as with all sources, NaN for those that were not there."""
+def _pad_sources(rows: Array) -> Array:
+    """Append columns of NaN for the predictors of sources that are missing."""
     missing = len(ALL_PREDICTORS) - rows.shape[1]
     return np.pad(rows, [(0, 0), (0, missing)], constant_values=np.nan) if missing else rows
 
 
 def _choose_cells(
-    recent: xr.DataArray, seen: NDArray[np.bool_], sampling: Sampling, generator: np.random.Generator
+    recent: xr.DataArray, known: Mask, sampling: Sampling, generator: np.random.Generator
 ) -> tuple[NDArray[np.int32], Array]:
-    """Choose cells, those with rain around them more often; the weights make up for it."""
+    """Choose known cells, more often where rain is near; the weights make up for it."""
     from scipy.ndimage import uniform_filter
 
     rain = np.nan_to_num(recent.values[-1]) >= 0.1
     near = uniform_filter(rain.astype(np.float32), 65, mode="nearest") > 1e-4
-    chance = np.where(near, 1.0, sampling.quiet) * seen
-    places = np.argwhere(seen).astype(np.int32)
-    if not len(places):  # the radar was gone after the issue time
-        return places, np.empty(0, np.float32)
-    chance = chance[seen] / chance.sum()
-    count = min(sampling.cells, len(places))
-    chosen = generator.choice(len(places), count, replace=False, p=chance, shuffle=False)
-    weight = 1.0 / (chance[chosen] * len(places))
-    return places[chosen], weight.astype(np.float32)
+    probability = np.where(near, 1.0, sampling.dry_probability) * known
+    cells = np.argwhere(known).astype(np.int32)
+    if not len(cells):
+        return cells, np.empty(0, np.float32)
+    probability = probability[known] / probability.sum()
+    count = min(sampling.cells, len(cells))
+    chosen = generator.choice(len(cells), count, replace=False, p=probability, shuffle=False)
+    weight = 1.0 / (probability[chosen] * len(cells))
+    return cells[chosen], weight.astype(np.float32)

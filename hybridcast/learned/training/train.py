@@ -250,7 +250,9 @@ def draw(
     events: Sequence[Event], work: Path, settings: TrainingSettings, workers: int, report: Report
 ) -> list[EventSamples]:
     """Draw all events, or take what is on disk; events without a case are left out."""
-    stores = draw_missing(events, work.expanduser() / "samples", settings.sampling, workers, report)
+    stores = draw_missing(
+        events, work.expanduser() / "samples", settings.sampling, workers, report, fields=settings.network is not None
+    )
     share = min(1.0, settings.rows / max(sum(count_rows(store) for store in stores), 1))
     drawn = [(event, store, load_samples(store, share)) for event, store in zip(events, stores, strict=True)]
     kept = [one for one in drawn if one[2].lead.size]
@@ -367,7 +369,7 @@ def network_scores(network: Network, one: EventSamples) -> Array:
         mine = samples.case == number
         for lead in np.unique(minutes[mine]):
             at = mine & (minutes == lead)
-            found[:, at] = said.at(samples.place[at], float(lead))
+            found[:, at] = said.at(samples.departure_points[at], float(lead))
     return found
 
 

@@ -151,7 +151,7 @@ def held_out_scores(
     """
     settings = settings or HeldOutSettings()
     event = Event(archive.name, archive.name, dataset=archive.name, longest=f"{int(LEADS[-1] / MINUTE)}min")
-    issues = issue_times(archive.radar, event, most=settings.cases)
+    issues = issue_times(archive.radar, event, max_count=settings.cases)
     if not issues.size:
         raise InputError(
             f"{archive.name} has no issue time with rain", "there is one at least", "Give a longer archive"

@@ -42,7 +42,7 @@ from hybridcast.learned.training.train import (
 )
 from hybridcast.predictors.registry import index_of, names
 
-SAMPLING = Sampling(leads=(30, 60, 90, 120, 180), cells=300, cases=4, apart=30)
+SAMPLING = Sampling(leads=(30, 60, 90, 120, 180), cells=300, cases=4, min_interval=30)
 NETWORKS = {"early": AttentionSettings(steps=400, batch=1024, check_every=40)}
 SHOWN = (0.1, 1.0, 5.0)
 PICKED = [THRESHOLDS.index(threshold) for threshold in SHOWN]

@@ -49,7 +49,7 @@ class WithTokens(NamedTuple):
 def draw_with_tokens(event: Event, sampling: Sampling) -> WithTokens:
     """Draw an event's samples, with pseudo-NWP and, where it has no gauges, pseudo-gauges."""
     radar = load_event_radar(event)
-    cases = issue_times(radar, event, apart=np.timedelta64(sampling.apart, "m"), most=sampling.cases)
+    cases = issue_times(radar, event, min_interval=np.timedelta64(sampling.min_interval, "m"), max_count=sampling.cases)
     seeds = np.random.SeedSequence([sampling.seed, *event.name.encode()])
     generator = np.random.default_rng(seeds)
     gauges = _gauges(event, radar, int(generator.integers(2**31)))
@@ -97,7 +97,7 @@ def draw_case(
     heard = heard_of(recent, view.state, sources)
     places = departure_points(view.state, targets.cells)
     parts = [
-        _some(tokens_at(heard, k, places[k], targets.cells), seen) for k, seen in enumerate(targets.seen) if seen.any()
+        _some(tokens_at(heard, k, places[k], targets.cells), seen) for k, seen in enumerate(targets.known) if seen.any()
     ]
     tokens = joined_tokens(parts) if parts else _no_tokens(heard)
     return WithTokens(samples, tokens, np.full(samples.lead.size, biased))
