@@ -111,7 +111,7 @@ def forecast(
     """
     recent = _until(radar, issue_time)
     recent = check_precipitation(recent.compute())
-    leads = lead_times_of(radar, lead_time, step)
+    leads = build_lead_times(radar, lead_time, step)
     chosen = with_device(_nowcaster(nowcaster, thresholds), device)
     sources = select_sources(
         recent, nwp=nwp, terrain=terrain, stations=stations, delay=parse_duration(nwp_delay, "nwp_delay")
@@ -206,7 +206,7 @@ def _until(radar: xr.DataArray, issue_time: datetime | str | np.datetime64 | Non
     return recent.reindex(time=np.arange(recent["time"].values[0], issue + step, step))
 
 
-def lead_times_of(radar: xr.DataArray, lead_time: Duration, step: Duration | None = None) -> LeadTimes:
+def build_lead_times(radar: xr.DataArray, lead_time: Duration, step: Duration | None = None) -> LeadTimes:
     """Return the lead times from one `step` to `lead_time`, ``timedelta64[ns]``."""
     longest = parse_duration(lead_time, "lead_time")
     radar_step = time_step(radar["time"].values)
@@ -304,4 +304,4 @@ def load_forecast(path: str | Path) -> xr.Dataset:
     return result
 
 
-__all__ = ["forecast", "lead_times_of", "load_forecast", "save_forecast"]
+__all__ = ["build_lead_times", "forecast", "load_forecast", "save_forecast"]

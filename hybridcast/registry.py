@@ -1,6 +1,6 @@
-"""Names of motion methods and nowcasters, for the command line and for what is configured in files.
+"""Names of motion methods and nowcasters, for the command line and for configuration files.
 
-Everywhere else objects are passed, not names.
+Everywhere else, objects are passed instead of names.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from hybridcast.nowcasters.pysteps import Anvil, Linda, PystepsExtrapolation, Py
 from hybridcast.nowcasters.scale_filter import ScaleFilter
 from hybridcast.settings import Settings
 
-OF_PYSTEPS = ("extrapolation", "s-prog", "anvil", "linda", "steps")
-LEARNED = ("hybridcast", "no-hindcasts", "no-network", "network", "boosting", "neighbourhood")
-"""Those made of a trained model, as `learned` takes them."""
+PYSTEPS_NOWCASTERS = ("extrapolation", "s-prog", "anvil", "linda", "steps")
+"""Nowcasters of pysteps."""
+TRAINED_NOWCASTERS = ("hybridcast", "no-hindcasts", "no-network", "network", "boosting", "neighbourhood")
+"""Nowcasters that need a trained model, as accepted by `trained_nowcaster`."""
 NOT_BY_DEFAULT = ("linda", "no-network", "network")
-"""Not compared unless asked for: one is slow, and a model has a network only if that is worth it."""
+"""Nowcasters that are compared only on request: LINDA is slow, and few trained models contain a network."""
 
 
-def motions(settings: Settings) -> dict[str, Callable[[], MotionMethod]]:
+def motion_methods(settings: Settings) -> dict[str, Callable[[], MotionMethod]]:
     """Return the motion methods by name."""
     return {
         "dense": lambda: DenseFlow(settings.motion),
@@ -36,8 +37,8 @@ def motions(settings: Settings) -> dict[str, Callable[[], MotionMethod]]:
     }
 
 
-def models_along(motion: MotionMethod, settings: Settings) -> dict[str, Callable[[], Nowcaster]]:
-    """Return the nowcasters that need no training by name, all along one `motion`."""
+def nowcasters_along(motion: MotionMethod, settings: Settings) -> dict[str, Callable[[], Nowcaster]]:
+    """Return the nowcasters that need no training by name, all with the same motion method."""
     return {
         "advection": lambda: Advection(motion, settings.advection),
         "scales": lambda: ScaleFilter(motion, settings.scales),
@@ -50,18 +51,26 @@ def models_along(motion: MotionMethod, settings: Settings) -> dict[str, Callable
     }
 
 
-def compared() -> dict[str, Callable[[], Nowcaster]]:
-    """Return the same as they are compared with each other: those of pysteps along the motion of pysteps."""
+def baseline_nowcasters() -> dict[str, Callable[[], Nowcaster]]:
+    """Return the nowcasters that need no training by name, those of pysteps with the motion method of pysteps."""
     settings = Settings()
-    ours = models_along(motions(settings)["dense"](), settings)
-    theirs = models_along(motions(settings)["lucaskanade"](), settings)
-    return ours | {name: theirs[name] for name in OF_PYSTEPS}
+    ours = nowcasters_along(motion_methods(settings)["dense"](), settings)
+    theirs = nowcasters_along(motion_methods(settings)["lucaskanade"](), settings)
+    return ours | {name: theirs[name] for name in PYSTEPS_NOWCASTERS}
 
 
-def learned(name: str, folder: str | Path) -> Nowcaster:
-    """Return the blend of a trained model, the blend as it was learned, or one of its members alone.
+def trained_nowcaster(name: str, folder: str | Path) -> Nowcaster:
+    """Return a nowcaster that needs a trained model.
 
-    All with the probabilities of every threshold of the model.
+    It returns exceedance probabilities at every threshold of the model.
+
+    Parameters
+    ----------
+    name
+        One of `TRAINED_NOWCASTERS`: the blend ("hybridcast"), the blend with its weights as trained ("no-hindcasts"),
+        the blend without its network ("no-network"), or the name of a single member.
+    folder
+        Folder of the trained model, or ``"default"``.
     """
     hybrid = load_hybrid(folder)
     hybrid = replace(hybrid, thresholds=hybrid.model.blend.thresholds)
@@ -72,4 +81,12 @@ def learned(name: str, folder: str | Path) -> Nowcaster:
     return replace(hybrid, hindcasts=None) if name == "no-hindcasts" else single_member(hybrid, name)
 
 
-__all__ = ["LEARNED", "NOT_BY_DEFAULT", "OF_PYSTEPS", "compared", "learned", "models_along", "motions"]
+__all__ = [
+    "NOT_BY_DEFAULT",
+    "PYSTEPS_NOWCASTERS",
+    "TRAINED_NOWCASTERS",
+    "baseline_nowcasters",
+    "motion_methods",
+    "nowcasters_along",
+    "trained_nowcaster",
+]

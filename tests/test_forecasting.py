@@ -14,7 +14,7 @@ from helpers import synthetic
 from hybridcast import forecasting
 from hybridcast.core.field import iso_time, precipitation
 from hybridcast.errors import InputError
-from hybridcast.forecasting import lead_times_of, save_forecast
+from hybridcast.forecasting import build_lead_times, save_forecast
 from hybridcast.nowcasters.base import Advection, Persistence
 from hybridcast.radar import open_radar
 from hybridcast.verification import scores
@@ -108,12 +108,12 @@ def test_the_input_is_left_as_it_is():
     ],
 )
 def test_lead_times_are_those_asked_for(lead_time, step, minutes):
-    np.testing.assert_array_equal(lead_times_of(scene(), lead_time, step), np.array(minutes) * MINUTE)
+    np.testing.assert_array_equal(build_lead_times(scene(), lead_time, step), np.array(minutes) * MINUTE)
 
 
 @pytest.mark.parametrize(("minutes", "expected"), [(1, 5), (2, 6), (4, 8), (5, 5), (10, 10), (15, 15)])
 def test_the_step_is_the_radars_or_as_many_as_make_five_minutes(minutes, expected):
-    leads = lead_times_of(scene(minutes=minutes), "1h")
+    leads = build_lead_times(scene(minutes=minutes), "1h")
     assert (np.diff(leads, prepend=np.timedelta64(0)) == expected * MINUTE).all()
 
 

@@ -46,9 +46,9 @@ app = typer.Typer(
 
 def _nowcaster(name: str, motion: MotionMethod, settings: Settings, thresholds: str | None) -> Nowcaster:
     """Return a nowcaster by its name, or the trained one in a folder."""
-    from hybridcast.registry import models_along
+    from hybridcast.registry import nowcasters_along
 
-    untrained = models_along(motion, settings)
+    untrained = nowcasters_along(motion, settings)
     if name != "default" and not Path(name).is_dir():
         check_known({"default": None, **untrained}, name, "nowcaster")
     if name in untrained:
@@ -178,7 +178,7 @@ def forecast(
     from hybridcast.forecasting import save_forecast
     from hybridcast.nwp import open_nwp
     from hybridcast.radar import open_radar
-    from hybridcast.registry import motions
+    from hybridcast.registry import motion_methods
     from hybridcast.settings import Settings, load_settings
     from hybridcast.stations import open_stations
     from hybridcast.terrain import open_terrain
@@ -187,7 +187,7 @@ def forecast(
     if plot is not None:
         check_suffix(plot, {".png", ".pdf", ".svg", ".gif", ".mp4"}, "--plot")
     chosen = load_settings(settings) if settings else Settings()
-    maker = _nowcaster(nowcaster, _choose(motions(chosen), motion, "motion"), chosen, thresholds)
+    maker = _nowcaster(nowcaster, _choose(motion_methods(chosen), motion, "motion"), chosen, thresholds)
     with doing("reading radar"):
         radar = open_radar(files, format_, strict=strict)
     with doing("reading other sources"):

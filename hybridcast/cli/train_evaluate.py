@@ -67,7 +67,7 @@ def evaluate(
     Example: hybridcast evaluate --only fmi --nowcasters advection,s-prog --work scratch -o fmi.json
     """
     from hybridcast.datasets.events import load_events
-    from hybridcast.registry import LEARNED, NOT_BY_DEFAULT, compared, learned
+    from hybridcast.registry import NOT_BY_DEFAULT, TRAINED_NOWCASTERS, baseline_nowcasters, trained_nowcaster
     from hybridcast.verification.evaluation import EvaluationSettings
     from hybridcast.verification.evaluation import evaluate as run
     from hybridcast.verification.tables import format_markdown, summarize
@@ -78,7 +78,7 @@ def evaluate(
             raise InputError("--nowcasters with --sources", "what is compared is given then", "Leave out --nowcasters")
         _evaluate_sources(output, load_events(events), only, work, cases, workers)
         return
-    known: dict[str, Callable[[], Nowcaster] | None] = {**compared(), **dict.fromkeys(LEARNED)}
+    known: dict[str, Callable[[], Nowcaster] | None] = {**baseline_nowcasters(), **dict.fromkeys(TRAINED_NOWCASTERS)}
     names = (
         [name.strip() for name in nowcasters.split(",")]
         if nowcasters
@@ -90,12 +90,14 @@ def evaluate(
     every = load_events(events)
     chosen = _only(every, only)
     folders = (
-        _trained_without(every, {event.region for event in chosen}, work, workers) if set(names) & set(LEARNED) else {}
+        _trained_without(every, {event.region for event in chosen}, work, workers)
+        if set(names) & set(TRAINED_NOWCASTERS)
+        else {}
     )
 
     def make_nowcasters(event: Event) -> dict[str, Nowcaster]:
         made = {name: known[name] for name in names}
-        return {name: make() if make else learned(name, folders[event.region]) for name, make in made.items()}
+        return {name: make() if make else trained_nowcaster(name, folders[event.region]) for name, make in made.items()}
 
     sums = run(
         chosen,

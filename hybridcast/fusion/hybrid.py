@@ -54,7 +54,7 @@ from hybridcast.learned.trained_model import DEFAULT, NETWORK, TrainedModel, loa
 from hybridcast.learned.training.samples import HINDCAST_HISTORY
 from hybridcast.motion.estimate import DenseFlow, MotionMethod, cells_per_step
 from hybridcast.nowcasters.base import latest_frame, radar_status
-from hybridcast.nowcasters.scale_filter import filtered
+from hybridcast.nowcasters.scale_filter import filter_scales
 from hybridcast.predictors.sources import Sources, add_wind_guidance, coarsen_sources, compute_source_predictors
 from hybridcast.predictors.state import (
     PredictorState,
@@ -299,7 +299,7 @@ class Hybrid:
         """
         others = Sources() if sources is None else sources
         motion = add_wind_guidance(DenseFlow(), others, coarse).estimate(coarse)
-        smooth = filtered(coarse, motion, leads)["filtered_dbr"]
+        smooth = filter_scales(coarse, motion, leads)["filtered_dbr"]
         state = build_predictor_state(
             coarse, motion, leads, smooth, compute_source_predictors(others, coarse, motion, leads)
         )

@@ -18,7 +18,7 @@ from hybridcast.core.field import metres_per_cell, time_step
 from hybridcast.core.grid import block_size, decibels
 from hybridcast.core.types import MINUTE, Array
 from hybridcast.motion.estimate import cells_per_step, check_motion, usable_frames
-from hybridcast.nowcasters.scale_filter import filtered
+from hybridcast.nowcasters.scale_filter import filter_scales
 from hybridcast.predictors.radar import earlier_frame
 from hybridcast_kernels.advection_cpu import LINEAR
 from hybridcast_kernels.advection_cpu import advect as advect_arrays
@@ -102,7 +102,7 @@ def build_network_inputs(
     motion
         `u` and `v` on the same grid, as `hybridcast.motion.estimate.estimate_motion` gives them.
     smooth
-        `filtered_dbr` of `hybridcast.nowcasters.scale_filter.filtered`, where it is there already; else it is made.
+        `filtered_dbr` of `hybridcast.nowcasters.scale_filter.filter_scales`, if it has been computed already.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def build_network_inputs(
     block = _block(recent)
     flow = cells_per_step(motion, MINUTE)
     if smooth is None:
-        smooth = filtered(recent, motion, np.array(LEADS) * MINUTE)["filtered_dbr"]
+        smooth = filter_scales(recent, motion, np.array(LEADS) * MINUTE)["filtered_dbr"]
     forward = _forward(flow, _centres(recent.shape[1:], block))
     shape = _coarse_shape(recent.shape[1:], block)
     levels = _at_leads(smooth.transpose("lead_time", "y", "x"), recent)

@@ -114,11 +114,13 @@ class DenseFlow:
     def label(self, recent: xr.DataArray, present: NDArray[np.int64], flow: Flow | None) -> xr.Dataset:
         """Label the flow found in the frames `present` (cells per step), or say why there is none."""
         if present.size < 2:
-            return no_motion(recent, self.name, f"{present.size} of the recent frames hold data, two are needed")
+            return zero_motion(recent, self.name, f"{present.size} of the recent frames hold data, two are needed")
         if flow is None:
-            return no_motion(recent, self.name, "no echo")
+            return zero_motion(recent, self.name, "no echo")
         used = _times(recent, present)
-        return motion_dataset(flow, recent, step_of(recent), method=self.name, status="estimated", frames_used=used)
+        return motion_dataset(
+            flow, recent, require_time_step(recent), method=self.name, status="estimated", frames_used=used
+        )
 
 
 def flow_options(settings: MotionSettings) -> FlowOptions:
@@ -153,10 +155,10 @@ class DIS:
 
         present, offsets = usable_frames(recent, 2)
         if present.size < 2 or not (recent.values[present] >= self.lowest_rate).any():
-            return no_motion(recent, self.name, "no echo in two frames")
+            return zero_motion(recent, self.name, "no echo in two frames")
         before, after = (self._image(recent.values[k]) for k in present)
         if min(before.shape) < 16:
-            return no_motion(recent, self.name, "the grid is smaller than DIS needs")
+            return zero_motion(recent, self.name, "the grid is smaller than DIS needs")
         presets = {
             "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
             "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
@@ -165,7 +167,9 @@ class DIS:
         found = cv2.DISOpticalFlow.create(presets[self.preset]).calc(before, after, None)
         flow = np.ascontiguousarray(np.moveaxis(found, 2, 0)) / -offsets[0]
         used = _times(recent, present)
-        return motion_dataset(flow, recent, step_of(recent), method=self.name, status="estimated", frames_used=used)
+        return motion_dataset(
+            flow, recent, require_time_step(recent), method=self.name, status="estimated", frames_used=used
+        )
 
     def _image(self, rate: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Rain rate as 8-bit grey: 0 to 40 dB above the lowest rate."""
@@ -173,7 +177,7 @@ class DIS:
         return (np.minimum(decibel, 40.0) * (255.0 / 40.0)).astype(np.uint8)
 
 
-def no_motion(recent: xr.DataArray, method: str, reason: str) -> xr.Dataset:
+def zero_motion(recent: xr.DataArray, method: str, reason: str) -> xr.Dataset:
     """Return zero motion on the grid of `recent`, saying why."""
     zero = np.zeros((2, recent.sizes["y"], recent.sizes["x"]), dtype=np.float32)
     return motion_dataset(zero, recent, np.timedelta64(1, "m"), method=method, status=f"no motion: {reason}")
@@ -183,7 +187,7 @@ def _times(recent: xr.DataArray, frames: NDArray[np.int64]) -> str:
     return ", ".join(iso_time(time) for time in recent["time"].values[frames])
 
 
-def step_of(recent: xr.DataArray) -> np.timedelta64:
+def require_time_step(recent: xr.DataArray) -> np.timedelta64:
     """Return the time step of two or more frames."""
     step = time_step(recent["time"].values)
     assert step is not None  # two frames are present, so there is a step

@@ -21,7 +21,7 @@ _LOWEST_RATE = 0.1
 
 
 @dataclass(frozen=True, eq=False)
-class GuidedFlow:
+class WindGuidedFlow:
     """Another method's motion near echo and, further from it, a wind.
 
     The wind of a model is not the motion of rain: it is of another level. Where there is echo, the motion found tells
@@ -59,10 +59,10 @@ class GuidedFlow:
         m = np.stack([found[name].transpose("y", "x").values for name in ("u", "v")])
         if not str(found.attrs["status"]).startswith("estimated"):
             return _with(found, w, method=self.name, status=f"wind alone ({found.attrs['status']})")
-        echo = echo_in(recent)
+        echo = find_echo(recent)
         if self.calibrated:
-            w = rotated_and_scaled(w, m, echo, self.trust)
-        near = nearness(echo, recent, self.reach)
+            w = calibrate_wind(w, m, echo, self.trust)
+        near = echo_proximity(echo, recent, self.reach)
         return _with(found, near * m + (1 - near) * w, method=self.name, status="estimated, wind far from echo")
 
 
@@ -72,20 +72,20 @@ def _with(motion: xr.Dataset, flow: Flow, **attrs: str) -> xr.Dataset:
     return made.assign_attrs(attrs)
 
 
-def echo_in(recent: xr.DataArray) -> NDArray[np.bool_]:
+def find_echo(recent: xr.DataArray) -> NDArray[np.bool_]:
     """Tell where any of the latest frames has rain."""
     present, _ = usable_frames(recent, _FRAMES)
     return np.asarray((recent.values[present] >= _LOWEST_RATE).any(axis=0))
 
 
-def nearness(echo: NDArray[np.bool_], recent: xr.DataArray, reach: float) -> NDArray[np.float32]:
+def echo_proximity(echo: NDArray[np.bool_], recent: xr.DataArray, reach: float) -> NDArray[np.float32]:
     """Fall from 1 at echo to one half at `reach` km from it, and on to 0."""
     dy, dx = metres_per_cell(recent)
     distance = ndimage.distance_transform_edt(~echo, sampling=(abs(dy) / 1e3, float(np.abs(dx).mean()) / 1e3))
     return np.asarray(np.exp2(-((distance / reach) ** 2)), np.float32)
 
 
-def rotated_and_scaled(wind: Flow, motion: Flow, echo: NDArray[np.bool_], trust: float) -> Flow:
+def calibrate_wind(wind: Flow, motion: Flow, echo: NDArray[np.bool_], trust: float) -> Flow:
     """Turn and scale a wind by the one complex factor that brings it closest to the motion where there is echo.
 
     Least squares with a ridge towards 1: with w and m the wind and the motion as complex numbers, the factor is

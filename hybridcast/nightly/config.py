@@ -23,7 +23,7 @@ from hybridcast.nightly.alarm import AlarmSettings
 from hybridcast.nightly.days import dates_of
 from hybridcast.nowcasters.base import Nowcaster
 from hybridcast.radar import formats
-from hybridcast.registry import LEARNED, compared, learned
+from hybridcast.registry import TRAINED_NOWCASTERS, baseline_nowcasters, trained_nowcaster
 from hybridcast.settings import from_table, read_toml
 from hybridcast.verification.comparison import FALLBACK, REFERENCE, add_references
 from hybridcast.verification.statistics import FSS_SCALES, STATISTICS_VERSION, THRESHOLDS
@@ -85,7 +85,7 @@ class RegionSettings:
         first, last = clock(self.first, "from", where), clock(self.last, "to", where)
         _refuse(first > last, f"{where}: from {self.first} to {self.last}", "the first comes first", "Swap them")
         for name in self.nowcasters:
-            check_known(name, (*compared(), *LEARNED), f"{where}: nowcaster")
+            check_known(name, (*baseline_nowcasters(), *TRAINED_NOWCASTERS), f"{where}: nowcaster")
         if self.dates is not None:
             dates_of(self.dates)
 
@@ -207,9 +207,11 @@ def _resolved(settings: NightlySettings, base: Path) -> NightlySettings:
 @lru_cache(maxsize=16)
 def nowcasters_of(region: RegionSettings) -> dict[str, Nowcaster]:
     """Make the nowcasters of a region, by name."""
-    known: dict[str, Callable[[], Nowcaster]] = compared()
+    known: dict[str, Callable[[], Nowcaster]] = baseline_nowcasters()
     names = region.all_nowcasters
-    made = {name: learned(name, region.model) if name in LEARNED else known[name]() for name in names}
+    made = {
+        name: trained_nowcaster(name, region.model) if name in TRAINED_NOWCASTERS else known[name]() for name in names
+    }
     every = add_references(made)
     return {name: every[name] for name in names}
 

@@ -15,7 +15,7 @@ from hybridcast.core.durations import check_lead_times
 from hybridcast.core.field import iso_time
 from hybridcast.core.forecast_schema import add_motion, forecast_dataset
 from hybridcast.core.types import LeadTimes
-from hybridcast.motion.estimate import DenseFlow, MotionMethod, flow_options, step_of, usable_frames
+from hybridcast.motion.estimate import DenseFlow, MotionMethod, flow_options, require_time_step, usable_frames
 from hybridcast.settings import AdvectionSettings
 from hybridcast_kernels.devices import Device
 
@@ -127,7 +127,7 @@ class Advection:
         """Do both in one visit to the device, in cells and steps of the radar; the latest frame is the last present."""
         from hybridcast_kernels import gpu
 
-        step = step_of(recent)
+        step = require_time_step(recent)
         rate, flow, found = gpu.forecast(
             recent.values[present],
             offsets,

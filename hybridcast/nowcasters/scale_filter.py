@@ -82,7 +82,7 @@ class ScaleFilter:
         return add_motion(result, motion).assign_attrs(made.attrs)
 
 
-def filtered(
+def filter_scales(
     recent: xr.DataArray, motion: xr.Dataset, lead_times: LeadTimes, *, settings: ScaleSettings | None = None
 ) -> xr.Dataset:
     """Filter the latest frame by scale and carry it on: the smooth fields, the sharp ones, and the correlations.
@@ -127,7 +127,7 @@ def filtered(
     >>> rate = np.random.default_rng(0).gamma(0.2, 4, (3, 40, 50)).astype("float32")
     >>> times = np.datetime64("2020-01-01") + np.arange(3) * np.timedelta64(5, "m")
     >>> rain = precipitation(rate, time=times, y=np.arange(40) * 1e3, x=np.arange(50) * 1e3, crs=None)
-    >>> smooth = filtered(rain, estimate_motion(rain), [np.timedelta64(30, "m")])
+    >>> smooth = filter_scales(rain, estimate_motion(rain), [np.timedelta64(30, "m")])
     >>> bool(smooth.filtered_dbr.std() < 0.2 * np.log10(rain[-1].clip(0.03)).std() * 10)
     True
     """

@@ -71,7 +71,7 @@ class Skill(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class SourceBlend:
+class SkillWeightedBlend:
     """Extrapolation and model, weighted by their recent skill; see the module."""
 
     nwp: xr.Dataset | None
@@ -92,10 +92,10 @@ class SourceBlend:
         leads = check_lead_times(lead_times)
         made = Advection(self.motion, self.settings).forecast(recent, leads)
         _, age = latest_frame(recent)
-        model, runs = newest_run(self.nwp, recent, recent["time"].values[-1] + leads)
-        skill = recent_skill(recent, self.nwp, self.motion, self.settings)
+        model, runs = select_newest_run(self.nwp, recent, recent["time"].values[-1] + leads)
+        skill = estimate_skill(recent, self.nwp, self.motion, self.settings)
         weight = skill.weights((leads + age) / MINUTE)
-        rate = blended(made[NAME].values, model, weight.astype(np.float32), salient=self.salient)
+        rate = blend_sources(made[NAME].values, model, weight.astype(np.float32), salient=self.salient)
         result = forecast_dataset(
             rate,
             recent,
@@ -114,7 +114,9 @@ class SourceBlend:
         return result.assign({name: made[name] for name in MOTION})
 
 
-def newest_run(nwp: xr.Dataset | None, recent: xr.DataArray, times: NDArray[np.datetime64]) -> tuple[Array, list[str]]:
+def select_newest_run(
+    nwp: xr.Dataset | None, recent: xr.DataArray, times: NDArray[np.datetime64]
+) -> tuple[Array, list[str]]:
     """Return the rate of the newest run that has one at each time, ``(time, y, x)``, and the starts of those runs.
 
     NaN where none has; between the times that the runs have they are interpolated.
@@ -142,7 +144,7 @@ def newest_run(nwp: xr.Dataset | None, recent: xr.DataArray, times: NDArray[np.d
     return rate, used
 
 
-def recent_skill(
+def estimate_skill(
     recent: xr.DataArray, nwp: xr.Dataset | None, motion: MotionMethod, settings: AdvectionSettings
 ) -> Skill:
     """Find how good the sources were in the frames of the last hour; what they do not tell is as it usually is."""
@@ -176,7 +178,7 @@ def _hindcasts(recent: xr.DataArray, motion: MotionMethod, settings: AdvectionSe
         leads = later["time"].values - latest["time"].values
         made = advect(latest, motion.estimate(earlier), leads, settings=settings).values
         for lead, forecast, seen in zip(leads / MINUTE, made, later.values, strict=True):
-            value = correlation(forecast, seen)
+            value = correlate(forecast, seen)
             if value is not None:
                 minutes.append(float(lead))
                 found.append(value)
@@ -187,11 +189,11 @@ def _model_correlation(recent: xr.DataArray, nwp: xr.Dataset | None) -> float | 
     """Correlation of the newest run with the frames of the last hour, all together; None if they tell nothing."""
     times = recent["time"].values
     past = recent.isel(time=np.flatnonzero(times > times[-1] - PAST))
-    model, runs = newest_run(nwp, past, past["time"].values)
-    return correlation(model, past.values) if runs else None
+    model, runs = select_newest_run(nwp, past, past["time"].values)
+    return correlate(model, past.values) if runs else None
 
 
-def correlation(forecast: Array, seen: Array) -> float | None:
+def correlate(forecast: Array, seen: Array) -> float | None:
     """Correlate rates in decibels where both are known, between 0.02 and 0.98; None where that tells nothing."""
     known = np.isfinite(forecast) & np.isfinite(seen)
     wet = known & (seen >= LOWEST_RATE)
@@ -210,13 +212,13 @@ def _signal(r: ArrayLike) -> Doubles:
     return signal
 
 
-def blended(extrapolation: Array, model: Array, weight: Array, *, salient: bool = False) -> Array:
+def blend_sources(extrapolation: Array, model: Array, weight: Array, *, salient: bool = False) -> Array:
     """Blend two sources, ``(lead, y, x)``, with the weight of the first by lead time; the known one where one is not.
 
     Examples
     --------
     >>> one, other = np.array([[[4.0, np.nan, np.nan]]], "float32"), np.array([[[0.0, 2.0, np.nan]]], "float32")
-    >>> blended(one, other, np.array([0.75], "float32")).round(3).tolist()
+    >>> blend_sources(one, other, np.array([0.75], "float32")).round(3).tolist()
     [[[3.0, 2.0, nan]]]
     """
     share = np.broadcast_to(weight[:, None, None], extrapolation.shape)

@@ -17,7 +17,7 @@ from hybridcast.core.grid import coarsen
 from hybridcast.core.types import MINUTE, Array
 from hybridcast.errors import InputError
 from hybridcast.motion.estimate import MotionMethod
-from hybridcast.motion.wind_guidance import GuidedFlow
+from hybridcast.motion.wind_guidance import WindGuidedFlow
 from hybridcast.nwp.availability import DELAY, select_available_runs
 from hybridcast.nwp.regrid import regrid_to_radar
 from hybridcast.nwp.schema import RATE, WIND
@@ -260,7 +260,7 @@ def compute_guidance_wind(sources: Sources, recent: xr.DataArray) -> xr.Dataset 
 def add_wind_guidance(method: MotionMethod, sources: Sources, recent: xr.DataArray) -> MotionMethod:
     """Return `method` with the NWP wind as the motion far from echoes; `method` itself if there is no wind."""
     wind = compute_guidance_wind(sources, recent)
-    return method if wind is None else GuidedFlow(method, wind)
+    return method if wind is None else WindGuidedFlow(method, wind)
 
 
 __all__ = [

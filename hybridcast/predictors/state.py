@@ -18,7 +18,7 @@ from hybridcast.advection import LONGEST_STEP
 from hybridcast.core.field import metres_per_cell
 from hybridcast.core.types import MINUTE, Array, Cell, LeadTimes, Mask
 from hybridcast.motion.estimate import cells_per_step, usable_frames
-from hybridcast.nowcasters.scale_filter import filtered
+from hybridcast.nowcasters.scale_filter import filter_scales
 from hybridcast.predictors import radar, track
 from hybridcast.predictors.predictor import Kind, Predictor
 from hybridcast.predictors.radar import RadarFields
@@ -91,8 +91,8 @@ def build_predictor_state(
     lead_times
         ``timedelta64`` from the last time of `recent`, increasing, shape ``(lead,)``.
     filtered_dbr
-        Variable `filtered_dbr` of `hybridcast.nowcasters.scale_filter.filtered` at these lead times, if it has been
-        computed already.
+        Variable `filtered_dbr` of `hybridcast.nowcasters.scale_filter.filter_scales` at these lead times, if it has
+        been computed already.
     sources
         Fields of other sources by name of the predictor, ``(lead, y, x)`` or, if they do not depend on the lead time,
         ``(y, x)``; see `hybridcast.predictors.sources.compute_source_predictors`. None without other sources.
@@ -100,7 +100,7 @@ def build_predictor_state(
     indices, _ = usable_frames(recent, 1)
     last = int(indices[0]) if indices.size else recent.sizes["time"] - 1
     if filtered_dbr is None:
-        filtered_dbr = filtered(recent, motion, lead_times)["filtered_dbr"]
+        filtered_dbr = filter_scales(recent, motion, lead_times)["filtered_dbr"]
     fields = RadarFields(recent.isel(time=slice(None, last + 1)), motion, filtered_dbr.values, _cell_size(recent))
     at_issue = {predictor.name: predictor(fields) for predictor in _DEPARTURE}
     age = recent["time"].values[-1] - recent["time"].values[last]

@@ -17,8 +17,8 @@ from hybridcast.motion.estimate import (
     check_motion,
     estimate_motion,
     motion_dataset,
-    no_motion,
     usable_frames,
+    zero_motion,
 )
 from hybridcast.settings import MotionSettings
 
@@ -175,10 +175,10 @@ def test_one_cell_per_step_is_its_length_over_the_step():
 
 
 def test_the_grid_mapping_is_named_where_there_is_one():
-    motion = no_motion(synthetic.rain((5, 6), crs="EPSG:3035"), "test", "none")
+    motion = zero_motion(synthetic.rain((5, 6), crs="EPSG:3035"), "test", "none")
     assert motion.u.attrs["grid_mapping"] == "spatial_ref"
     assert "crs_wkt" in motion.spatial_ref.attrs
-    assert "grid_mapping" not in no_motion(synthetic.rain((5, 6)), "test", "none").u.attrs
+    assert "grid_mapping" not in zero_motion(synthetic.rain((5, 6)), "test", "none").u.attrs
 
 
 def test_usable_frames_are_the_last_that_hold_any_value():
@@ -212,7 +212,7 @@ def test_usable_frames_are_the_last_that_hold_any_value():
 )
 def test_motion_that_does_not_fit_is_refused(change, message):
     rain = synthetic.rain((5, 6))
-    motion = no_motion(rain, "test", "none")
+    motion = zero_motion(rain, "test", "none")
     assert check_motion(motion, rain) is motion
     with pytest.raises(InputError) as error:
         check_motion(change(motion), rain)
@@ -222,7 +222,7 @@ def test_motion_that_does_not_fit_is_refused(change, message):
 def test_motion_of_another_projection_is_refused():
     with pytest.raises(InputError, match="CRS differ"):
         check_motion(
-            no_motion(synthetic.rain((5, 6), crs="EPSG:3035"), "a", "b"), synthetic.rain((5, 6), crs="EPSG:3067")
+            zero_motion(synthetic.rain((5, 6), crs="EPSG:3035"), "a", "b"), synthetic.rain((5, 6), crs="EPSG:3067")
         )
 
 
@@ -231,7 +231,7 @@ def test_any_object_with_estimate_is_a_method():
         name = "standing"
 
         def estimate(self, recent):
-            return no_motion(recent, self.name, "it stands")
+            return zero_motion(recent, self.name, "it stands")
 
     assert estimate_motion(synthetic.rain((5, 6)), method=Standing()).attrs["method"] == "standing"
 

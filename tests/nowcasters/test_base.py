@@ -12,7 +12,7 @@ from helpers import synthetic
 from hybridcast.advection import advect
 from hybridcast.core.forecast_schema import forecast_dataset
 from hybridcast.errors import InputError
-from hybridcast.motion.estimate import DIS, DenseFlow, estimate_motion, no_motion
+from hybridcast.motion.estimate import DIS, DenseFlow, estimate_motion, zero_motion
 from hybridcast.nowcasters.base import Advection, Persistence, latest_frame
 from hybridcast.settings import AdvectionSettings, MotionSettings
 
@@ -134,7 +134,7 @@ def test_settings_and_motion_are_those_given():
         name: str = "standing"
 
         def estimate(self, recent):
-            return no_motion(recent, self.name, "it stands")
+            return zero_motion(recent, self.name, "it stands")
 
     rain = scene()
     standing = Advection(motion=Standing(), settings=AdvectionSettings("nearest"))

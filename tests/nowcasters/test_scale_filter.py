@@ -17,7 +17,7 @@ from hybridcast.forecasting import forecast, save_forecast
 from hybridcast.motion.estimate import estimate_motion, motion_dataset
 from hybridcast.nowcasters import scale_filter as scales
 from hybridcast.nowcasters.base import Advection
-from hybridcast.nowcasters.scale_filter import ScaleFilter, filtered
+from hybridcast.nowcasters.scale_filter import ScaleFilter, filter_scales
 from hybridcast.radar import open_radar
 from hybridcast.settings import ScaleSettings
 
@@ -166,7 +166,7 @@ def test_correlations_of_levels_are_those_of_pysteps():
     correlations = pytest.importorskip("pysteps.timeseries.correlation")
     rain = changing()
     motion = true_motion(rain, 0, 0)  # nothing is carried, so that no border is filled
-    found = filtered(rain, motion, LEADS, settings=AS_PYSTEPS)
+    found = filter_scales(rain, motion, LEADS, settings=AS_PYSTEPS)
     decibels = 10 * np.log10(1 + rain.values[-3:].astype(float) / 0.25)
     bands = cascade.get_method("gaussian")((128, 128), 6)
     decompose = cascade.get_method("fft")[0]
@@ -184,7 +184,7 @@ def test_the_filtered_field_is_the_cascade_iterated_and_summed_up():
     cascade = pytest.importorskip("pysteps.cascade")
     models = pytest.importorskip("pysteps.timeseries.autoregression")
     rain = changing()
-    found = filtered(rain, true_motion(rain, 0, 0), LEADS, settings=AS_PYSTEPS)
+    found = filter_scales(rain, true_motion(rain, 0, 0), LEADS, settings=AS_PYSTEPS)
     decibels = 10 * np.log10(0.25 + rain.values[-3:].astype(float))
     bands = cascade.get_method("gaussian")((128, 128), 6)
     decompose = cascade.get_method("fft")[0]
@@ -206,7 +206,7 @@ def test_the_filtered_field_is_the_cascade_iterated_and_summed_up():
 def test_wavelengths_are_metres_on_any_grid():
     wide = scene()
     for rain in (wide, wide.isel(x=[5]), wide.isel(y=[5])):
-        found = filtered(rain, estimate_motion(rain), LEADS).wavelength.values
+        found = filter_scales(rain, estimate_motion(rain), LEADS).wavelength.values
         assert found[-1] < 5_000 < 30_000 < found[0] <= 72_000
         assert (np.diff(found) < 0).all()
 
@@ -253,7 +253,7 @@ def test_better_than_advection_on_real_rain(real_rain):
 
 def test_small_scales_fade_sooner_than_large_ones():
     rain = changing()
-    found = filtered(rain, true_motion(rain), LEADS)
+    found = filter_scales(rain, true_motion(rain), LEADS)
     lag_1 = found.correlation.values[:, 0]
     assert (np.diff(lag_1[1:-1]) < 0).all()  # the first level has few waves, the last one little rain
     assert lag_1[1] > 0.95 > 0.85 > lag_1[-2]
@@ -283,7 +283,7 @@ def test_rain_that_only_moves_is_carried_on_unchanged():
     rain = scene((96, 96), cell=6.0)
     motion = true_motion(rain, 3, -2)
     motion["v"] *= -1  # rows run against y
-    found = filtered(rain, motion, LEADS)
+    found = filter_scales(rain, motion, LEADS)
     expected = advect(rain[-1], motion, LEADS).values
     for k in range(3):
         assert correlation(found.precipitation_rate.values[k], expected[k]) > 0.95
@@ -291,7 +291,7 @@ def test_rain_that_only_moves_is_carried_on_unchanged():
 
 def test_as_wet_as_the_latest_frame_everywhere_in_the_distribution():
     rain = changing()
-    found = filtered(rain, true_motion(rain, 0, 0), LEADS).precipitation_rate.values
+    found = filter_scales(rain, true_motion(rain, 0, 0), LEADS).precipitation_rate.values
     latest = rain.values[-1]
     for k in range(6):
         for threshold in (0.1, 0.5, 1, 2, 5):
@@ -303,7 +303,7 @@ def test_as_wet_as_the_latest_frame_everywhere_in_the_distribution():
 
 def test_both_fields_have_the_same_ranks():
     rain = scene(seen=synthetic.disc((64, 72)))
-    found = filtered(rain, estimate_motion(rain), LEADS)
+    found = filter_scales(rain, estimate_motion(rain), LEADS)
     for k in range(6):
         dbr, rate = (found[name].values[k] for name in ("filtered_dbr", "precipitation_rate"))
         assert (np.isnan(dbr) == np.isnan(rate)).all()
@@ -332,7 +332,7 @@ def test_the_result_is_labelled_as_that_of_advection_and_has_its_mask(crs):
     assert found.attrs["model_steps"] == "5 min, 10 min, 15 min"
     assert "fallback" not in found.attrs
     assert len(found.attrs["frames_used"].split(", ")) == 6
-    smooth = filtered(rain, estimate_motion(rain), LEADS)
+    smooth = filter_scales(rain, estimate_motion(rain), LEADS)
     assert smooth.filtered_dbr.attrs.get("grid_mapping") == ("spatial_ref" if crs else None)
     np.testing.assert_array_equal(smooth.precipitation_rate, found.precipitation_rate)
 
@@ -380,9 +380,9 @@ def test_bad_arguments_are_refused():
     rain = scene()
     motion = estimate_motion(rain)
     with pytest.raises(InputError, match="above zero and increase"):
-        filtered(rain, motion, LEADS[::-1])
+        filter_scales(rain, motion, LEADS[::-1])
     with pytest.raises(InputError, match="motion and field"):
-        filtered(rain[:, :-1], motion, LEADS)
+        filter_scales(rain[:, :-1], motion, LEADS)
     for wrong in ({"levels": 0}, {"offset": 0.0}, {"lowest_rate": -1.0}, {"longest_step": float("nan")}):
         with pytest.raises(InputError, match=next(iter(wrong))):
             ScaleSettings(**wrong)
@@ -441,7 +441,7 @@ def test_any_field_is_forecast_where_advection_knows_it(case):
     assert found.precipitation_rate.max() <= rain.max() + 1e-4 or rain.isnull().all()
     if reason and not reason.startswith("model"):
         np.testing.assert_array_equal(found.precipitation_rate, expected.precipitation_rate)
-    smooth = filtered(rain, estimate_motion(rain), LEADS)
+    smooth = filter_scales(rain, estimate_motion(rain), LEADS)
     np.testing.assert_array_equal(smooth.filtered_dbr.isnull(), expected.precipitation_rate.isnull())
     assert (np.abs(smooth.correlation) <= 1 + 1e-5).all() or smooth.correlation.isnull().any()
 
@@ -449,7 +449,7 @@ def test_any_field_is_forecast_where_advection_knows_it(case):
 def test_unseen_edges_are_not_taken_as_dry_by_the_correlations():
     """Frames carried along have no values at the border where rain comes in: those of the latest stand in."""
     rain = scene((96, 96), wet=0.9)
-    found = filtered(rain, estimate_motion(rain), LEADS)
+    found = filter_scales(rain, estimate_motion(rain), LEADS)
     assert found.correlation.values[1:5, 0].min() > 0.97
 
 

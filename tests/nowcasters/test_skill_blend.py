@@ -12,7 +12,7 @@ from hybridcast.datasets.pseudo_nwp import PERFECT, simulate_pseudo_nwp
 from hybridcast.errors import InputError
 from hybridcast.motion.estimate import DenseFlow
 from hybridcast.nowcasters.base import Advection
-from hybridcast.nowcasters.skill_blend import Skill, SourceBlend, blended, correlation
+from hybridcast.nowcasters.skill_blend import Skill, SkillWeightedBlend, blend_sources, correlate
 
 MINUTE = np.timedelta64(1, "m")
 LEADS = np.arange(1, 9) * 15 * MINUTE
@@ -53,7 +53,7 @@ def weights(made):
 
 
 def test_a_right_model_takes_over_and_a_wrong_one_does_not(truth, recent):
-    right, wrong = (SourceBlend(runs(f)).forecast(recent, LEADS) for f in (truth, turned(truth)))
+    right, wrong = (SkillWeightedBlend(runs(f)).forecast(recent, LEADS) for f in (truth, turned(truth)))
     assert (np.diff(weights(right)) <= 1e-6).all()  # the longer, the less extrapolation
     assert weights(right)[-1] < 0.3
     assert (weights(wrong)[:4] > 0.8).all()
@@ -91,7 +91,7 @@ def test_the_life_of_the_extrapolation_is_found(recent):
         def estimate(self, recent):
             return still.assign_attrs(method="none", status="estimated")
 
-    made = SourceBlend(None, Fixed()).forecast(radar, LEADS)
+    made = SkillWeightedBlend(None, Fixed()).forecast(radar, LEADS)
     assert made.attrs["extrapolation_life_minutes"] == pytest.approx(40, rel=0.05)
 
 
@@ -108,7 +108,7 @@ def test_the_blend_is_better_than_each_source_alone(truth, recent):
     )
     radar = growing.isel(time=slice(0, 13))
     observed = growing.sel(time=issued(recent) + LEADS).values
-    made = SourceBlend(model).forecast(radar, LEADS)[NAME].values
+    made = SkillWeightedBlend(model).forecast(radar, LEADS)[NAME].values
     alone = Advection().forecast(radar, LEADS)[NAME].values
     other = model[NAME].sel(time=issued(recent) + LEADS).values[0]
     seen = np.isfinite(alone)
@@ -118,7 +118,7 @@ def test_the_blend_is_better_than_each_source_alone(truth, recent):
 
 def test_salient_weights_keep_strong_cells(truth, recent):
     model = runs(turned(truth))
-    plain, salient = (SourceBlend(model, salient=s).forecast(recent, LEADS)[NAME].values for s in (False, True))
+    plain, salient = (SkillWeightedBlend(model, salient=s).forecast(recent, LEADS)[NAME].values for s in (False, True))
     assert np.quantile(salient[3], 0.99) > 1.02 * np.quantile(plain[3], 0.99)
     assert salient.max() <= max(np.nanmax(recent.values), float(model[NAME].max())) + 1e-3
 
@@ -126,11 +126,11 @@ def test_salient_weights_keep_strong_cells(truth, recent):
 def test_a_source_that_is_alone_stands_alone(truth, recent):
     seen = xr.DataArray(disc((96, 96), 0.3), dims=("y", "x"))
     radar = recent.where(seen)
-    made = SourceBlend(runs(truth)).forecast(radar, LEADS)
+    made = SkillWeightedBlend(runs(truth)).forecast(radar, LEADS)
     alone = Advection().forecast(radar, LEADS)[NAME].values
     observed = truth.sel(time=issued(recent) + LEADS).values
     np.testing.assert_allclose(made[NAME].values[np.isnan(alone)], observed[np.isnan(alone)], atol=1e-5)
-    without = SourceBlend(None).forecast(radar, LEADS)
+    without = SkillWeightedBlend(None).forecast(radar, LEADS)
     np.testing.assert_array_equal(without[NAME].values, alone)
     known = np.isfinite(alone).any(axis=(1, 2))
     np.testing.assert_allclose(weights(without)[known], 1)
@@ -139,16 +139,16 @@ def test_a_source_that_is_alone_stands_alone(truth, recent):
 
 
 def test_without_radar_it_is_the_model(truth, recent):
-    made = SourceBlend(runs(truth)).forecast(recent.where(False), LEADS)
+    made = SkillWeightedBlend(runs(truth)).forecast(recent.where(False), LEADS)
     np.testing.assert_allclose(made[NAME].values, truth.sel(time=issued(recent) + LEADS).values, atol=1e-5)
     np.testing.assert_allclose(weights(made), 0)
-    nothing = SourceBlend(None).forecast(recent.where(False), LEADS)
+    nothing = SkillWeightedBlend(None).forecast(recent.where(False), LEADS)
     assert np.isnan(nothing[NAME].values).all()
 
 
 def test_the_newest_run_that_has_a_value_counts(truth, recent):
     short = truth.where(truth["time"] <= issued(recent) + 60 * MINUTE)
-    made = SourceBlend(runs(short, turned(truth))).forecast(recent.where(False), LEADS)
+    made = SkillWeightedBlend(runs(short, turned(truth))).forecast(recent.where(False), LEADS)
     later = issued(recent) + LEADS
     np.testing.assert_allclose(made[NAME].values[0], truth.sel(time=later[0]).values, atol=1e-5)
     np.testing.assert_allclose(made[NAME].values[-1], turned(truth).sel(time=later[-1]).values, atol=1e-5)
@@ -157,38 +157,38 @@ def test_the_newest_run_that_has_a_value_counts(truth, recent):
 
 @pytest.mark.parametrize("frames", [1, 2, 4])
 def test_a_short_history_has_the_usual_skill(truth, recent, frames):
-    made = SourceBlend(runs(truth)).forecast(recent.isel(time=slice(-frames, None)), LEADS)
+    made = SkillWeightedBlend(runs(truth)).forecast(recent.isel(time=slice(-frames, None)), LEADS)
     assert "the usual skill of an extrapolation" in made.attrs["weights_from"]
     assert np.isfinite(made[NAME].values).any()
 
 
 def test_dry_radar_and_dry_model(truth, recent):
     dry = truth.copy(data=np.zeros_like(truth.values))
-    made = SourceBlend(runs(dry)).forecast(dry.isel(time=slice(0, 13)), LEADS)
+    made = SkillWeightedBlend(runs(dry)).forecast(dry.isel(time=slice(0, 13)), LEADS)
     assert np.nanmax(made[NAME].values) == 0
     assert "usual skill of a model" in made.attrs["weights_from"]
-    assert SourceBlend(runs(dry)).forecast(recent, LEADS).attrs["model_correlation"] == pytest.approx(0.02)
+    assert SkillWeightedBlend(runs(dry)).forecast(recent, LEADS).attrs["model_correlation"] == pytest.approx(0.02)
 
 
 def test_pseudo_nwp_fits_in_and_is_named(truth, recent):
     made = simulate_pseudo_nwp(truth, recent["time"].values[0], np.arange(1, 37) * 5 * MINUTE, PERFECT)
     on_times = made.isel(reference_time=0).swap_dims(lead_time="time").expand_dims("reference_time")
-    result = SourceBlend(on_times).forecast(recent, LEADS)
+    result = SkillWeightedBlend(on_times).forecast(recent, LEADS)
     assert result.attrs["simulated"].startswith("pseudo-NWP")
     assert result.attrs["model_correlation"] > 0.95
 
 
 def test_runs_on_another_grid_or_by_lead_time_are_refused(truth, recent):
     with pytest.raises(InputError, match="model fields and radar"):
-        SourceBlend(runs(truth.isel(x=slice(1, None)))).forecast(recent, LEADS)
+        SkillWeightedBlend(runs(truth.isel(x=slice(1, None)))).forecast(recent, LEADS)
     with pytest.raises(InputError, match="dims"):
-        SourceBlend(runs(truth).rename(time="lead_time")).forecast(recent, LEADS)
+        SkillWeightedBlend(runs(truth).rename(time="lead_time")).forecast(recent, LEADS)
 
 
 def test_correlation_knows_when_it_knows_nothing():
     few = np.ones((10, 10), np.float32)
-    assert correlation(few, few) is None
+    assert correlate(few, few) is None
     wet = np.exp(np.random.default_rng(0).standard_normal((40, 40))).astype(np.float32)
-    assert correlation(wet, 0 * wet) is None
-    assert correlation(wet, wet) == pytest.approx(0.98)
-    assert blended(wet[None], wet[None], np.array([0.3], np.float32)).shape == (1, 40, 40)
+    assert correlate(wet, 0 * wet) is None
+    assert correlate(wet, wet) == pytest.approx(0.98)
+    assert blend_sources(wet[None], wet[None], np.array([0.3], np.float32)).shape == (1, 40, 40)

@@ -21,7 +21,7 @@ from hybridcast.datasets.pseudo_nwp import PRESETS, simulate_runs_before
 from hybridcast.learned.network_inputs import LEADS, FieldCase, build_network_inputs, observe_outcome
 from hybridcast.motion.estimate import DenseFlow, MotionMethod
 from hybridcast.nowcasters.base import latest_frame
-from hybridcast.nowcasters.scale_filter import filtered
+from hybridcast.nowcasters.scale_filter import filter_scales
 from hybridcast.nwp import open_nwp
 from hybridcast.predictors.registry import ALL_PREDICTORS
 from hybridcast.predictors.sources import Sources, compute_source_predictors, select_sources
@@ -194,7 +194,7 @@ class View(NamedTuple):
 def build_view(recent: xr.DataArray, leads: LeadTimes, motion: MotionMethod, sources: Sources) -> View:
     """Estimate the motion, apply the scale filter, and compute the fields from which predictors are taken."""
     flow = motion.estimate(recent)
-    smooth = filtered(recent, flow, leads)["filtered_dbr"]
+    smooth = filter_scales(recent, flow, leads)["filtered_dbr"]
     found = compute_source_predictors(sources, recent, flow, leads)
     return View(recent, leads, build_predictor_state(recent, flow, leads, smooth, found))
 

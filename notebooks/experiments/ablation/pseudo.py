@@ -26,7 +26,7 @@ from hybridcast.datasets.pseudo_nwp import PRESETS, simulate_runs_before
 from hybridcast.fusion.hybrid import Hybrid, load_hybrid
 from hybridcast.nowcasters.base import Nowcaster
 from hybridcast.nowcasters.pysteps import LinearBlending
-from hybridcast.nowcasters.skill_blend import SourceBlend
+from hybridcast.nowcasters.skill_blend import SkillWeightedBlend
 from hybridcast.nwp import regrid_to_radar, select_available_runs
 from hybridcast.predictors.nwp import nwp_field_times
 from hybridcast.predictors.sources import select_sources
@@ -94,7 +94,7 @@ class PseudoNwpAlone:
 
 @dataclass(frozen=True)
 class Blended:
-    """A blend without training: `SourceBlend`, or the linear blend of pysteps."""
+    """A blend without training: `SkillWeightedBlend`, or the linear blend of pysteps."""
 
     simulated: Simulated
     of_pysteps: bool = False
@@ -107,7 +107,7 @@ class Blended:
     def forecast(self, recent: xr.DataArray, lead_times: LeadTimes) -> xr.Dataset:
         """See `hybridcast.nowcasters.base.Nowcaster`."""
         there = self.simulated.on_grid(recent, lead_times)
-        blend: Nowcaster = LinearBlending(there) if self.of_pysteps else SourceBlend(there)
+        blend: Nowcaster = LinearBlending(there) if self.of_pysteps else SkillWeightedBlend(there)
         return blend.forecast(recent, lead_times)
 
 

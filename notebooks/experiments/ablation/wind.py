@@ -26,7 +26,7 @@ from hybridcast.core.field import NAME
 from hybridcast.core.grid import decibels
 from hybridcast.datasets.registry import fetch
 from hybridcast.motion.estimate import DenseFlow, MotionMethod
-from hybridcast.motion.wind_guidance import GuidedFlow
+from hybridcast.motion.wind_guidance import WindGuidedFlow
 from hybridcast.nowcasters.base import Advection, Nowcaster, Persistence
 from hybridcast.nwp import open_nwp, regrid_to_radar, steering_wind
 from hybridcast.radar import open_radar
@@ -113,9 +113,9 @@ def nowcasters(wind: xr.Dataset | None) -> dict[str, tuple[Nowcaster, int]]:
     return {
         "persistence": (Persistence(), FRAMES),
         "flow": (Advection(DenseFlow()), FRAMES),
-        "wind as it is": (Advection(GuidedFlow(wind=wind, calibrated=False)), FRAMES),
-        "wind turned": (Advection(GuidedFlow(wind=wind)), FRAMES),
-        "wind, one frame": (Advection(GuidedFlow(wind=wind)), 1),
+        "wind as it is": (Advection(WindGuidedFlow(wind=wind, calibrated=False)), FRAMES),
+        "wind turned": (Advection(WindGuidedFlow(wind=wind)), FRAMES),
+        "wind, one frame": (Advection(WindGuidedFlow(wind=wind)), 1),
         "persistence, one frame": (Persistence(), 1),
     }
 
@@ -124,8 +124,8 @@ def motions(wind: xr.Dataset) -> dict[str, MotionMethod]:
     """Return the motion methods that are compared, by name."""
     return {
         "flow": DenseFlow(),
-        "wind as it is": GuidedFlow(wind=wind, calibrated=False),
-        "wind turned": GuidedFlow(wind=wind),
+        "wind as it is": WindGuidedFlow(wind=wind, calibrated=False),
+        "wind turned": WindGuidedFlow(wind=wind),
     }
 
 
