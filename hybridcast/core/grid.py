@@ -26,6 +26,12 @@ def cell_size(field: xr.DataArray | xr.Dataset) -> float:
     return float(np.sqrt(abs(dy) * np.abs(dx).mean()))
 
 
+def cell_kilometres(field: xr.DataArray | xr.Dataset) -> Cell:
+    """Return the mean size of a cell, km, ``(y, x)``."""
+    dy, dx = metres_per_cell(field)
+    return abs(dy) / 1e3, float(np.abs(dx).mean()) / 1e3
+
+
 def block_size(field: xr.DataArray | xr.Dataset, spacing: float) -> int:
     """Return how many cells along each axis make up a coarse cell closest to `spacing` (m); 1 for coarser fields."""
     return max(1, round(spacing / cell_size(field)))

@@ -9,7 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from hybridcast.core.field import metres_per_cell
+from hybridcast.core.grid import cell_kilometres
 from hybridcast.errors import InputError
 from hybridcast.motion.estimate import DenseFlow, MotionMethod, check_motion, usable_frames
 
@@ -80,8 +80,7 @@ def find_echo(recent: xr.DataArray) -> NDArray[np.bool_]:
 
 def echo_proximity(echo: NDArray[np.bool_], recent: xr.DataArray, reach: float) -> NDArray[np.float32]:
     """Fall from 1 at echo to one half at `reach` km from it, and on to 0."""
-    dy, dx = metres_per_cell(recent)
-    distance = ndimage.distance_transform_edt(~echo, sampling=(abs(dy) / 1e3, float(np.abs(dx).mean()) / 1e3))
+    distance = ndimage.distance_transform_edt(~echo, sampling=cell_kilometres(recent))
     return np.asarray(np.exp2(-((distance / reach) ** 2)), np.float32)
 
 

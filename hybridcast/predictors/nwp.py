@@ -16,8 +16,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from hybridcast.core.field import metres_per_cell
-from hybridcast.core.grid import decibels, known_mean, local_correlation, window_mean, window_size
+from hybridcast.core.grid import cell_kilometres, decibels, known_mean, local_correlation, window_mean, window_size
 from hybridcast.core.types import HOUR, Array, Cell, Mask
 from hybridcast.nwp.displacement import estimate_displacement
 from hybridcast.nwp.schema import CAPE, HUMIDITY, RATE, WIND
@@ -277,8 +276,7 @@ def compute_nwp_predictors(
     if nwp_on_grid is None or not nwp_on_grid.sizes["reference_time"]:
         return fields
     runs = _newest_first(nwp_on_grid)
-    dy, dx = metres_per_cell(recent)
-    cell = abs(dy) / 1e3, float(np.abs(dx).mean()) / 1e3
+    cell = cell_kilometres(recent)
     comparison = _compare_with_radar(runs, recent, cell)
     computable = [predictor for predictor in PREDICTORS if set(predictor.needs) <= set(runs.data_vars)]
     for k, time in enumerate(valid):

@@ -15,7 +15,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.advection import LONGEST_STEP
-from hybridcast.core.field import metres_per_cell
+from hybridcast.core.grid import cell_kilometres
 from hybridcast.core.types import MINUTE, Array, Cell, LeadTimes, Mask
 from hybridcast.motion.estimate import cells_per_step, usable_frames
 from hybridcast.nowcasters.scale_filter import filter_scales
@@ -101,7 +101,7 @@ def build_predictor_state(
     last = int(indices[0]) if indices.size else recent.sizes["time"] - 1
     if filtered_dbr is None:
         filtered_dbr = filter_scales(recent, motion, lead_times)["filtered_dbr"]
-    fields = RadarFields(recent.isel(time=slice(None, last + 1)), motion, filtered_dbr.values, _cell_size(recent))
+    fields = RadarFields(recent.isel(time=slice(None, last + 1)), motion, filtered_dbr.values, cell_kilometres(recent))
     at_issue = {predictor.name: predictor(fields) for predictor in _DEPARTURE}
     age = recent["time"].values[-1] - recent["time"].values[last]
     minutes = ((np.asarray(lead_times) + age) / MINUTE).astype(np.float32)
@@ -115,11 +115,6 @@ def build_predictor_state(
         cell=fields.cell,
         sources=None if sources is None else _stack_sources(sources, (minutes.size, *fields.latest.shape)),
     )
-
-
-def _cell_size(field: xr.DataArray) -> Cell:
-    dy, dx = metres_per_cell(field)
-    return abs(dy) / 1e3, float(np.abs(dx).mean()) / 1e3
 
 
 def _stack_sources(sources: Mapping[str, Array], shape: tuple[int, int, int]) -> Array:

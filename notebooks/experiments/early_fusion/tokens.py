@@ -14,8 +14,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.core.field import metres_per_cell
-from hybridcast.core.grid import decibels, known_mean, window_mean
+from hybridcast.core.grid import cell_kilometres, decibels, known_mean, window_mean
 from hybridcast.core.types import Array
 from hybridcast.nowcasters.base import latest_frame
 from hybridcast.nwp.regrid import regrid_to_radar
@@ -86,8 +85,7 @@ def heard_of(recent: xr.DataArray, state: PredictorState, sources: Sources) -> H
     if sources.nwp is not None and sources.has_rain:
         runs = regrid_to_radar(sources.nwp, recent, [latest["time"].values])[RATE].transpose(..., "y", "x")
         model = next((run for run in runs.values[:, 0] if np.isfinite(run).any()), nothing)
-    dy, dx = metres_per_cell(recent)
-    cell = abs(dy) / 1e3, float(np.abs(dx).mean()) / 1e3
+    cell = cell_kilometres(recent)
     at_issue = np.stack([_mean_around(rate, cell) for rate in (model, latest.values)], axis=-1)
     spoken = None if sources.stations is None else recent_reports(sources.stations, recent)
     return Heard(recent, state, at_issue, spoken)
