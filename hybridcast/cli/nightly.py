@@ -63,12 +63,12 @@ def nightly(
     if init:
         _or_exit_2(lambda: _write_template(Path(config)))
         return
-    from hybridcast.core.parallel import Workers
+    from hybridcast.core.parallel import WorkerPool
     from hybridcast.nightly.run import jobs_of, run
 
     settings = _or_exit_2(lambda: _load(config))
     jobs = _or_exit_2(lambda: jobs_of(settings, date or (), region or (), force=force))
-    crew = _or_exit_2(lambda: Workers(workers or settings.workers, scheduler))
+    crew = _or_exit_2(lambda: WorkerPool(workers or settings.workers, scheduler))
     with crew:
         outcome = run(settings, jobs, crew, _say)
     _tell(outcome)

@@ -1,6 +1,6 @@
-"""Tasks run by dask: here, on processes of this machine, or on the workers of a dask.distributed scheduler.
+"""Independent tasks run in this process, in processes of this machine, or by the workers of a dask scheduler.
 
-A task is done again when the process that worked on it was lost, so tasks write whole files or none.
+A task is repeated when the process that ran it was lost, so tasks write whole files or none.
 """
 
 from __future__ import annotations
@@ -10,35 +10,37 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
-import dask
-from dask.callbacks import Callback
+import cloudpickle
 
 from hybridcast.errors import DependencyError, InputError
 from hybridcast_kernels.parallel import set_threads, threads
 
 log = logging.getLogger(__name__)
 
-Done = Callable[[Any], None]
-"""Told what a task gave, as soon as it is done."""
-#: A task is begun at most so many times on workers that die of it.
+T = TypeVar("T")
+Task = Callable[[], T]
+"""A function without arguments, such as ``functools.partial(function, argument)``."""
+OnResult = Callable[[T], None]
+"""Function that receives the result of a task as soon as it is available."""
+#: Number of times that tasks are started on processes that are lost.
 ATTEMPTS = 4
 
 
-class Workers:
-    """Who works; a context manager that ends the processes it started.
+class WorkerPool:
+    """Pool of worker processes of this machine or of a dask scheduler; a context manager that ends what it started.
 
     Parameters
     ----------
     count
-        Processes of this machine; with 1 all is done in this one. They share the threads of the kernels. Processes
-        and not threads, because pysteps seeds numpy's one global random state.
+        Number of processes; with 1, tasks run in this process. The processes divide the threads of the kernels among
+        them. They are processes and not threads because pysteps seeds the one global random state of numpy.
     scheduler
-        Address of a dask.distributed scheduler; then its workers work, and `count` says nothing.
+        Address of a ``dask.distributed`` scheduler, whose workers then run the tasks; `count` is ignored.
 
     Raises
     ------
@@ -52,59 +54,76 @@ class Workers:
         if count < 1:
             raise InputError(f"workers = {count}", "there is one worker at least", "Correct it")
         self.count = count
-        self._pool: ProcessPoolExecutor | None = None
-        self._client: Any = _client(scheduler) if scheduler else None
+        self._processes: ProcessPoolExecutor | None = None
+        self._client: Any = _connect(scheduler) if scheduler else None
 
-    def __enter__(self) -> Workers:
+    def __enter__(self) -> WorkerPool:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+        if self._processes is not None:
+            self._processes.shutdown(cancel_futures=True)
         if self._client is not None:
             self._client.close()
 
-    def run(self, tasks: Sequence[Any], done: Done) -> None:
-        """Compute delayed `tasks`; the first error of one of them is raised."""
-        if self._client is not None:
-            self._run_distributed(tasks, done)
-        elif self.count == 1 or len(tasks) < 2:
-            with _Teller(done):
-                dask.compute(*tasks, scheduler="synchronous")
-        else:
-            self._run_processes(tasks, done)
+    def run(self, tasks: Sequence[Task[T]], on_result: OnResult[T]) -> None:
+        """Run all tasks and pass each result to `on_result`, in the order in which tasks finish.
 
-    def _run_processes(self, tasks: Sequence[Any], done: Done) -> None:
-        told: set[Any] = set()
-        for attempt in range(1, ATTEMPTS + 1):
-            if self._pool is None:
-                share = max(1, threads() // self.count)
-                context = multiprocessing.get_context("spawn")
-                self._pool = ProcessPoolExecutor(self.count, context, initializer=_start, initargs=(share,))
-            try:
-                with _Teller(done, told):
-                    dask.compute(*tasks, scheduler="processes", pool=self._pool, chunksize=1)
-            except BrokenProcessPool:
-                self._pool = None
-                if attempt == ATTEMPTS:
-                    raise
-                log.warning("a worker process was lost; its task is done again")
-            else:
+        The first exception of a task is raised.
+        """
+        if self._client is None and (self.count == 1 or len(tasks) < 2):
+            for task in tasks:
+                on_result(task())
+            return
+        remaining = list(tasks)
+        for _ in range(ATTEMPTS):
+            remaining = _run_on(self._executor(), remaining, on_result)
+            if not remaining:
                 return
+            self._processes = None
+            log.warning("a worker process was lost; unfinished tasks are started again")
+        raise BrokenProcessPool(f"{len(remaining)} tasks lost their process {ATTEMPTS} times")
 
-    def _run_distributed(self, tasks: Sequence[Any], done: Done) -> None:
-        from distributed import as_completed
+    def _executor(self) -> Executor:
+        if self._client is not None:
+            executor: Executor = self._client.get_executor()
+            return executor
+        if self._processes is None:
+            share = max(1, threads() // self.count)
+            context = multiprocessing.get_context("spawn")
+            self._processes = ProcessPoolExecutor(self.count, context, initializer=_start_worker, initargs=(share,))
+        return self._processes
 
-        futures = self._client.compute(list(tasks))
-        with self._client.as_current():
+
+def _run_on(executor: Executor, tasks: Sequence[Task[T]], on_result: OnResult[T]) -> list[Task[T]]:
+    """Run tasks; return those that were lost with the processes of the executor."""
+    lost: list[Task[T]] = []
+    running = {}
+    try:
+        for task in tasks:
             try:
-                for future in as_completed(futures):
-                    done(future.result())
-            finally:
-                self._client.cancel(futures)
+                running[executor.submit(_call, cloudpickle.dumps(task))] = task
+            except BrokenProcessPool:
+                lost.append(task)
+        for future in as_completed(running):
+            try:
+                result = future.result()
+            except BrokenProcessPool:
+                lost.append(running[future])
+            else:
+                on_result(result)
+    finally:
+        for future in running:
+            future.cancel()
+    return lost
 
 
-def _client(address: str) -> Any:
+def _call(pickled: bytes) -> Any:
+    """Run a task pickled by cloudpickle, which unlike pickle also accepts local functions."""
+    return cloudpickle.loads(pickled)()
+
+
+def _connect(address: str) -> Any:
     try:
         from distributed import Client
     except ImportError as error:
@@ -112,7 +131,7 @@ def _client(address: str) -> Any:
             f"a scheduler needs dask.distributed ({error}); pip install 'hybridcast[distributed]'"
         ) from error
     try:
-        # not the default one of this process: xarray would ask it for its locks, even if no scheduler has answered
+        # not the default client of this process: xarray would ask it for locks, even if no scheduler has answered
         return Client(address, timeout="10s", set_as_default=False)
     except (OSError, ValueError) as error:
         raise InputError(
@@ -120,8 +139,8 @@ def _client(address: str) -> Any:
         ) from error
 
 
-def _start(share: int) -> None:
-    """Begin a worker process: its share of the threads, and an end when its parent is killed."""
+def _start_worker(share: int) -> None:
+    """Prepare a worker process: limit its threads, and end it when its parent is killed."""
     set_threads(share)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -130,17 +149,4 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
-        os._exit(1)  # nobody waits for what is being computed, and files are written whole
-
-
-class _Teller(Callback):  # type: ignore[misc]
-    """Tell what each task gave; once, if it is done again beside another that was lost."""
-
-    def __init__(self, done: Done, told: set[Any] | None = None) -> None:
-        super().__init__()
-        self._done, self._told = done, set() if told is None else told
-
-    def _posttask(self, key: Any, value: Any, dsk: Any, state: Any, worker_id: Any) -> None:
-        if key not in self._told:
-            self._told.add(key)
-            self._done(value)
+        os._exit(1)  # nobody waits for the task, and files are written whole

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from hybridcast.core.parallel import Workers
+from hybridcast.core.parallel import WorkerPool
 from hybridcast.errors import HybridcastError, InputError
 from hybridcast.nightly.alarm import judge, write_alarms
 from hybridcast.nightly.config import NightlySettings, RegionSettings, check_known
@@ -81,7 +81,7 @@ def jobs_of(
     return dict(sorted(jobs.items()))
 
 
-def run(settings: NightlySettings, jobs: dict[str, list[Job]], workers: Workers, say: Say) -> Outcome:
+def run(settings: NightlySettings, jobs: dict[str, list[Job]], workers: WorkerPool, say: Say) -> Outcome:
     """Run all jobs; a region that fails does not stop the others, nor the report.
 
     Parameters
@@ -107,7 +107,7 @@ def run(settings: NightlySettings, jobs: dict[str, list[Job]], workers: Workers,
     return outcome
 
 
-def _one(job: Job, workers: Workers, costs: Costs, say: Say) -> RegionNight:
+def _one(job: Job, workers: WorkerPool, costs: Costs, say: Say) -> RegionNight:
     try:
         night = run_night(job, workers, costs, say)
     except Exception as error:  # whatever is wrong with one region, the others have their night

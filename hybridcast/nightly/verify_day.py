@@ -14,15 +14,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
-import dask
 import filelock
 import numpy as np
 import xarray as xr
 
 from hybridcast.core.field import NAME, time_step
-from hybridcast.core.parallel import Workers
+from hybridcast.core.parallel import WorkerPool
 from hybridcast.forecasting import INPUT_HISTORY
 from hybridcast.nightly.cases import (
     Case,
@@ -105,7 +105,7 @@ class Job:
         return self.store / ".work" / self.region.name / self.date
 
 
-def run_night(job: Job, workers: Workers, costs: Costs, say: Say) -> RegionNight:
+def run_night(job: Job, workers: WorkerPool, costs: Costs, say: Say) -> RegionNight:
     """Verify a day, or read it if it is done already.
 
     Raises
@@ -175,7 +175,7 @@ def _why_again(stored: Stored | None, wanted: Provenance, job: Job, files: bool)
 
 
 def _verified(
-    job: Job, files: Sequence[Path], made_for: Provenance, workers: Workers, costs: Costs, say: Say
+    job: Job, files: Sequence[Path], made_for: Provenance, workers: WorkerPool, costs: Costs, say: Say
 ) -> tuple[RegionNight, Mapping[np.datetime64, xr.Dataset]]:
     """Return what the day gave, and the sums of each issue time."""
     wanted = job.region.issue_times(job.date)
@@ -248,11 +248,8 @@ def _possible(radar: DayRadar, issue_times: Times, region: RegionSettings) -> tu
     return issue_times[recent & after], notes
 
 
-def _run(job: Job, cases: Sequence[Case], workers: Workers, costs: Costs, say: Say) -> None:
-    tasks = [
-        dask.delayed(run_case)(case, dask_key_name=f"{job.region.name}-{job.date}-{number:04d}")
-        for number, case in enumerate(cases)
-    ]
+def _run(job: Job, cases: Sequence[Case], workers: WorkerPool, costs: Costs, say: Say) -> None:
+    tasks = [partial(run_case, case) for case in cases]
     there = sum(case.path.is_file() for case in cases)
     if there:
         say(f"{job}: goes on, {there} of {len(cases)} issue times are there")

@@ -24,18 +24,17 @@ import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-import dask
 import numpy as np
 import xarray as xr
 
 from hybridcast.core.field import NAME, iso_time
 from hybridcast.core.files import atomic_write, digest, safe_filename
 from hybridcast.core.forecast_schema import ENSEMBLE, PROBABILITY
-from hybridcast.core.parallel import Done, Workers
+from hybridcast.core.parallel import OnResult, WorkerPool
 from hybridcast.core.types import Array
 from hybridcast.datasets.events import SPACING, Event, issue_times, load_event_radar
 from hybridcast.errors import InputError
@@ -157,12 +156,9 @@ def evaluate(
     _check_file_names(names, "nowcasters")
     _check_file_names([event.name for event in events], "events")
     comparison = folder / "statistics" / digest(STATISTICS_VERSION, sorted(names), settings)
-    tasks = [
-        dask.delayed(_run_case)(case, make_nowcasters, settings, folder, comparison, dask_key_name=f"case-{number:06d}")
-        for number, case in enumerate(cases)
-    ]
-    with Workers(workers) as run:
-        run.run(tasks, _count_cases(progress, len(tasks)))
+    tasks = [partial(_run_case, case, make_nowcasters, settings, folder, comparison) for case in cases]
+    with WorkerPool(workers) as pool:
+        pool.run(tasks, _count_cases(progress, len(tasks)))
     return add_cases(cases, comparison).sel(nowcaster=names)
 
 
@@ -333,14 +329,14 @@ def _load_radar(event: Event, spacing: float) -> xr.DataArray:
 # --- all cases ------------------------------------------------------------------------------------------------
 
 
-def _count_cases(progress: Progress | None, total: int) -> Done:
+def _count_cases(progress: Progress | None, total: int) -> OnResult[str]:
     """Return a function that reports each finished case with its number."""
     numbers = itertools.count(1)
 
-    def done(description: Any) -> None:
+    def done(description: str) -> None:
         number = next(numbers)
         if progress is not None:
-            progress(str(description), number, total)
+            progress(description, number, total)
 
     return done
 

@@ -1,4 +1,4 @@
-"""Workers: processes that are lost, a real cluster, and that nothing is left behind."""
+"""WorkerPool: processes that are lost, a real cluster, and that nothing is left behind."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
-import dask
 import pytest
 
-from hybridcast.core.parallel import Workers
+from hybridcast.core.parallel import WorkerPool
 from hybridcast.errors import InputError
 
 
@@ -27,20 +27,20 @@ def _square(number: int, folder: Path) -> int:
 
 
 def tasks(folder: Path, count: int = 6):
-    return [dask.delayed(_square)(k, folder, dask_key_name=f"square-{k}") for k in range(count)]
+    return [partial(_square, k, folder) for k in range(count)]
 
 
 def test_one_worker_is_this_process(tmp_path):
     (tmp_path / "died").write_text("")
     found = []
-    Workers().run(tasks(tmp_path), found.append)
+    WorkerPool().run(tasks(tmp_path), found.append)
     assert sorted(found) == [0, 1, 4, 9, 16, 25]
     assert {path.name.split("-")[1] for path in tmp_path.glob("*-*")} == {str(os.getpid())}
 
 
 def test_a_process_that_is_lost_costs_time_only(tmp_path):
     found = []
-    with Workers(2) as workers:
+    with WorkerPool(2) as workers:
         workers.run(tasks(tmp_path), found.append)
     assert sorted(found) == [0, 1, 4, 9, 16, 25]  # each is told once
     assert (tmp_path / "died").exists()
@@ -51,16 +51,16 @@ def _fail(number: int) -> int:
 
 
 def test_the_error_of_a_task_is_raised():
-    with Workers() as workers, pytest.raises(ZeroDivisionError, match="no 1"):
-        workers.run([dask.delayed(_fail)(1)], print)
+    with WorkerPool() as workers, pytest.raises(ZeroDivisionError, match="no 1"):
+        workers.run([partial(_fail, 1)], print)
 
 
 def test_what_is_refused():
     with pytest.raises(InputError, match="one worker at least"):
-        Workers(0)
+        WorkerPool(0)
     pytest.importorskip("distributed")
     with pytest.raises(InputError, match="a dask scheduler answers there"):
-        Workers(1, "nonsense://here")
+        WorkerPool(1, "nonsense://here")
     from distributed import get_client
 
     with pytest.raises(ValueError, match="No global client found"):
@@ -68,15 +68,16 @@ def test_what_is_refused():
 
 
 SLOW = """
-import sys, time, dask
+import sys, time
+from functools import partial
 from pathlib import Path
-from hybridcast.core.parallel import Workers
+from hybridcast.core.parallel import WorkerPool
 def wait(k, folder):
     (Path(folder) / f"pid-{__import__('os').getpid()}").write_text("")
     time.sleep(60)
 if __name__ == "__main__":
-    with Workers(2) as workers:
-        workers.run([dask.delayed(wait)(k, sys.argv[1]) for k in range(2)], print)
+    with WorkerPool(2) as workers:
+        workers.run([partial(wait, k, sys.argv[1]) for k in range(2)], print)
 """
 
 

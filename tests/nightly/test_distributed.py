@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 
 from helpers import nightly_radar as small
-from hybridcast.core.parallel import Workers
+from hybridcast.core.parallel import WorkerPool
 from hybridcast.nightly.verify_day import Costs, Job, run_night
 
 distributed = pytest.importorskip("distributed")
@@ -20,7 +20,7 @@ distributed = pytest.importorskip("distributed")
 def test_a_worker_killed_on_the_way_changes_nothing(tmp_path):
     small.write_frames(tmp_path / "radar", small.rain())
     region = small.region(tmp_path / "radar", every="10min")
-    alone = run_night(Job(region, small.DATE, tmp_path / "alone"), Workers(), Costs(), print)
+    alone = run_night(Job(region, small.DATE, tmp_path / "alone"), WorkerPool(), Costs(), print)
     killed = []
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
         pids = [worker.pid for worker in cluster.workers.values()]
@@ -33,7 +33,7 @@ def test_a_worker_killed_on_the_way_changes_nothing(tmp_path):
             killed.append(pids[0])
 
         threading.Thread(target=kill).start()
-        with Workers(1, cluster.scheduler_address) as workers:
+        with WorkerPool(1, cluster.scheduler_address) as workers:
             night = run_night(Job(region, small.DATE, tmp_path / "store"), workers, Costs(), print)
     assert killed
     assert (night.state, night.done) == ("good", 10)

@@ -16,7 +16,7 @@ import pytest
 import xarray as xr
 
 from helpers import nightly_radar as small
-from hybridcast.core.parallel import Workers
+from hybridcast.core.parallel import WorkerPool
 from hybridcast.datasets.registry import scene_path
 from hybridcast.forecasting import forecast
 from hybridcast.nightly import verify_day as night_module
@@ -49,7 +49,7 @@ def undisturbed(archive, tmp_path_factory):
 
 def night_of(region, store, *, force=False, said=None, workers=None):
     said = [] if said is None else said
-    return run_night(Job(region, DATE, store, force), workers or Workers(), Costs(), said.append)
+    return run_night(Job(region, DATE, store, force), workers or WorkerPool(), Costs(), said.append)
 
 
 def same(one, other):
@@ -235,10 +235,10 @@ def test_no_data_is_tried_again_when_files_come(archive, tmp_path):
 
 def test_files_of_another_day_are_no_data(archive, tmp_path):
     job = Job(small.region(archive), "2020-06-03", tmp_path / "s")
-    night = run_night(job, Workers(), Costs(), print)
+    night = run_night(job, WorkerPool(), Costs(), print)
     assert (night.state, night.notes) == ("no data", ("no radar file was found",))
     alone = small.region(archive, radar=str(scene_path()))
-    night = run_night(Job(alone, DATE, tmp_path / "t"), Workers(), Costs(), print)
+    night = run_night(Job(alone, DATE, tmp_path / "t"), WorkerPool(), Costs(), print)
     assert night.notes == ("1 radar files hold no frame of the day",)
 
 
@@ -356,7 +356,7 @@ def test_two_runs_at_once_wait_for_each_other(archive, undisturbed, tmp_path):
         said.append(line)
         done.set()
 
-    run_night(Job(region, DATE, store), Workers(), Costs(), tell)
+    run_night(Job(region, DATE, store), WorkerPool(), Costs(), tell)
     holder.join()
     assert "another run works on it; waiting" in said[0]
     assert "done already" in said[1]
@@ -409,7 +409,7 @@ def test_a_region_that_fails_does_not_stop_the_others(archive, tmp_path):
     )
     settings = small.settings(tmp_path, *regions)
     said = []
-    outcome = run(settings, jobs_of(settings, [DATE]), Workers(), said.append)
+    outcome = run(settings, jobs_of(settings, [DATE]), WorkerPool(), said.append)
     assert outcome.status == 1
     assert [night.state for night in outcome.nights] == ["good", "failed", "failed", "no data"]
     assert "no known radar format" in outcome.nights[1].notes[0]
@@ -428,7 +428,7 @@ def test_an_error_of_a_nowcaster_fails_its_region_and_names_the_case(archive, tm
         raise ZeroDivisionError("no")
 
     monkeypatch.setattr("hybridcast.nightly.cases.forecast", broken)
-    outcome = run(settings, jobs_of(settings, [DATE]), Workers(), print)
+    outcome = run(settings, jobs_of(settings, [DATE]), WorkerPool(), print)
     assert outcome.status == 1
     assert (
         "unexpected ZeroDivisionError: no (while forecasting here 2020-06-01T13:30:00Z with"
@@ -439,7 +439,7 @@ def test_an_error_of_a_nowcaster_fails_its_region_and_names_the_case(archive, tm
 def test_a_report_that_cannot_be_written_is_said(archive, tmp_path, monkeypatch):
     settings = small.settings(tmp_path, small.region(archive, nowcasters=()))
     monkeypatch.setattr("hybridcast.nightly.run.write_night", None)
-    outcome = run(settings, jobs_of(settings, [DATE]), Workers(), print)
+    outcome = run(settings, jobs_of(settings, [DATE]), WorkerPool(), print)
     assert (outcome.status, outcome.nights[0].state) == (1, "good")
     assert f"the report of {DATE} could not be written" in outcome.broken[0]
 
@@ -454,17 +454,17 @@ def test_a_skill_alarm_is_exit_status_3_and_a_failure_comes_first(archive, tmp_p
     monkeypatch.setattr("hybridcast.nightly.run.judge", fallen)
     good, bad = small.region(archive, nowcasters=()), small.region(archive, "bad", step="15min")
     settings = small.settings(tmp_path, good)
-    outcome = run(settings, jobs_of(settings, [DATE]), Workers(), print)
+    outcome = run(settings, jobs_of(settings, [DATE]), WorkerPool(), print)
     assert (outcome.status, outcome.alarms) == (3, [f"here, {DATE}: skill alarm: fell"])
     assert json.loads((tmp_path / "report" / f"{DATE}.alarm.json").read_text())["alarm"] is True
     settings = small.settings(tmp_path, good, bad)
-    assert run(settings, jobs_of(settings, [DATE]), Workers(), print).status == 1
+    assert run(settings, jobs_of(settings, [DATE]), WorkerPool(), print).status == 1
 
 
 def test_the_page_keeps_regions_that_were_not_run_this_time(archive, tmp_path):
     settings = small.settings(tmp_path, *(small.region(archive, name, nowcasters=()) for name in ("first", "second")))
-    run(settings, jobs_of(settings, [DATE]), Workers(), print)
-    outcome = run(settings, jobs_of(settings, [DATE], ["second"]), Workers(), print)
+    run(settings, jobs_of(settings, [DATE]), WorkerPool(), print)
+    outcome = run(settings, jobs_of(settings, [DATE], ["second"]), WorkerPool(), print)
     assert [night.region for night in outcome.nights] == ["second"]
     assert "first" in (tmp_path / "report" / f"{DATE}.html").read_text()
 

@@ -13,12 +13,13 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
+from functools import partial
 from pathlib import Path
 
-import dask
 import numpy as np
 import xarray as xr
 
+from hybridcast.core.parallel import WorkerPool
 from hybridcast.datasets.events import SPACING, Event
 from hybridcast.learned import network_inputs
 from hybridcast.learned.network_inputs import FieldCase, FieldOutcome, NetworkInputs
@@ -75,12 +76,14 @@ def draw_missing(
     folder.mkdir(parents=True, exist_ok=True)
     stores = {event: store_path(event, folder, sampling) for event in events}
     missing = [event for event, store in stores.items() if not _is_complete(store, fields)]
-    for start in range(0, len(missing), max(1, workers)):
-        batch = missing[start : start + max(1, workers)]
-        tasks = [dask.delayed(_draw_event)(event, stores[event], sampling, fields) for event in batch]
-        counts = dask.compute(*tasks, scheduler="processes" if len(batch) > 1 else "synchronous", num_workers=workers)
-        for number, (event, count) in enumerate(zip(batch, counts, strict=True), start + 1):
-            report(f"{number} of {len(missing)}: {event.name} ({event.region}), {count} samples")
+    batch_size = max(1, workers)
+    with WorkerPool(batch_size) as pool:
+        for start in range(0, len(missing), batch_size):
+            batch = missing[start : start + batch_size]
+            counts: dict[str, int] = {}
+            pool.run([partial(_draw_event, event, stores[event], sampling, fields) for event in batch], counts.update)
+            for number, event in enumerate(batch, start + 1):
+                report(f"{number} of {len(missing)}: {event.name} ({event.region}), {counts[event.name]} samples")
     return list(stores.values())
 
 
@@ -95,15 +98,15 @@ def _is_complete(store: Path, fields: bool) -> bool:
     return not fields or (store / _FIELDS).exists() or not count_rows(store)
 
 
-def _draw_event(event: Event, store: Path, sampling: Sampling, fields: bool) -> int:
-    """Draw what is missing of an event, and return the number of its samples."""
+def _draw_event(event: Event, store: Path, sampling: Sampling, fields: bool) -> dict[str, int]:
+    """Draw what is missing of an event, and return the number of its samples by the name of the event."""
     if not store.exists():
         with _moved_when_complete(store) as part:
             write_samples(sample_event(event, sampling), part)
     if not _is_complete(store, fields):
         with _moved_when_complete(store / _FIELDS) as part:
             write_fields(sample_fields(event, sampling), part)
-    return count_rows(store)
+    return {event.name: count_rows(store)}
 
 
 @contextmanager
