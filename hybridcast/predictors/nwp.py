@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -42,7 +41,8 @@ _NAN = np.float32(np.nan)
 _LEAST_KNOWN = 1e-2
 
 
-class RadarComparison(NamedTuple):
+@dataclass(frozen=True)
+class RadarComparison:
     """NWP rain compared with radar up to the issue time, shape ``(y, x)``; NaN where either is unknown."""
 
     skill: Array
@@ -180,7 +180,8 @@ def _rain_predictors() -> Iterator[Predictor[NwpFields]]:
         fraction = partial(_wet_fraction, threshold=wet, width=width)
         yield _declare(f"nwp_wet_{wet:g}_{width}", "1", meaning, fraction, transform="logit")
     yield _declare("nwp_max_16", "dB", "maximum of NWP rain within 16 km", _maximum)
-    # a fraction too, but the default model and the published scores are of linear members that take it as it is
+    # a fraction too, but its logit makes the calibrated NWP member no better: with regions left out, its log score
+    # changes by -0.1 to 0 % up to 5 mm/h, and by 1 % for the worse at 10 mm/h
     meaning = "fraction of the NWP runs with 1 mm/h or more within 8 km"
     yield _declare("nwp_ensemble", "1", meaning, _fraction_of_runs, transform="none")
     meaning = "mean of NWP rain within 8 km, moved by the displacement estimated at the issue time"

@@ -1,8 +1,9 @@
 """Predictors from radar: rain around the departure point, its change, its coverage, and its motion.
 
-Fields are computed once from the frames up to the issue time, and sampled at the points that `Kind` describes. Windows
-of neighbourhoods repeat the edge of the grid beyond it: air from outside is taken to be like the air at the edge. Cells
-outside the coverage are NaN in predictors of single cells and left out of means.
+Fields are computed once from the frames up to the issue time, and sampled at the departure point of the air, beside it,
+or at the target cell (`hybridcast.predictors.predictor.Kind`). Windows of neighbourhoods repeat the edge of the grid
+beyond it: air from outside is taken to be like the air at the edge. Unknown cells are NaN in predictors of single cells
+and left out of means.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -45,7 +45,8 @@ _LEAST_KNOWN = 1e-3
 _LEAST_COMPARED = 1e-2
 
 
-class Change(NamedTuple):
+@dataclass(frozen=True)
+class Change:
     """An earlier frame, advected to the issue time, and the latest frame; both 0 where either is unknown."""
 
     before: Array

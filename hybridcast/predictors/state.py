@@ -8,7 +8,8 @@ time, at points beside it, and at the target cell. No predictor depends on where
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -27,7 +28,8 @@ from hybridcast.predictors.track import Tracks
 from hybridcast_kernels.trajectories import origins, sample
 
 
-class PredictorState(NamedTuple):
+@dataclass(frozen=True)
+class PredictorState:
     """Fields known at the issue time, from which the predictors of all cells are taken."""
 
     at_departure: Array

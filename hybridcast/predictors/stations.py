@@ -7,7 +7,6 @@ radius are NaN, and so are all cells if no station has reported recently.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -63,7 +62,8 @@ class RecentReports:
     """Time since the last report, min."""
 
 
-class StationFields(NamedTuple):
+@dataclass(frozen=True)
+class StationFields:
     """Recent reports, and the stations near each cell of the radar's grid."""
 
     reports: RecentReports
@@ -176,7 +176,8 @@ def compute_station_predictors(
 # --- recent reports of each station: select, collocate, summarise -----------------------------------------------
 
 
-class _Collocated(NamedTuple):
+@dataclass(frozen=True)
+class _Collocated:
     """Recent reports of the reporting stations on the grid, and the radar at the same places and times."""
 
     places: Array

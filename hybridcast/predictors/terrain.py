@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
@@ -12,7 +12,8 @@ from hybridcast.core.types import Array
 from hybridcast.predictors.predictor import Predictor
 
 
-class TerrainFields(NamedTuple):
+@dataclass(frozen=True)
+class TerrainFields:
     """Terrain and motion on one grid, shape ``(y, x)`` each."""
 
     height: Array

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,7 +16,8 @@ SIDES: tuple[Kind, ...] = ("ahead", "behind", "left", "right")
 ASIDE = 10.0
 
 
-class Tracks(NamedTuple):
+@dataclass(frozen=True)
+class Tracks:
     """Departure points and target cells of some rows at one lead time."""
 
     departure: Array
