@@ -71,11 +71,11 @@ model: setup  ## train the model that comes with the package, from the real even
 evaluation: setup  ## nowcasters on the real events; trained ones on regions they were not trained on; hours, can be continued
 	$(BIN)/python notebooks/evaluation.py
 
-sources: setup  ## what gauges, a model's wind and pseudo-NWP add, on the real events; writes notebooks/sources.json; can be continued
-	$(BIN)/python notebooks/sources.py
+sources: setup  ## gain from gauges, NWP wind and pseudo-NWP, on the real events; writes notebooks/sources.json; can be continued
+	PYTHONPATH=notebooks/experiments $(BIN)/python -m ablation.sources
 
 early-or-late: setup  ## early against late fusion on the real events, with pseudo-NWP and pseudo-gauges; 20 minutes
-	$(BIN)/python notebooks/experiments/early_fusion/early_or_late.py
+	PYTHONPATH=notebooks/experiments $(BIN)/python -m early_fusion.early_or_late
 
 bench: setup  ## speed and memory against pysteps, OpenCV and torch, in one run; QUICK=--quick for a minute's worth
 	$(BIN)/python notebooks/speed.py $(QUICK)

@@ -10,13 +10,13 @@ from ablation import gauges as module
 from ablation.gauges import (
     GAUGE_SETS,
     REGIONS,
-    gauge_ablation,
-    gauge_lines,
-    held_out_scores,
-    opened,
-    summary_of,
+    evaluate_gauges,
+    format_gauges,
+    open_gauge_set,
+    score_held_out,
+    summarize_scores,
 )
-from ablation.held_out import LEADS, SOURCES, Archive, HeldOutSettings, folds_of, forecasts_at
+from ablation.held_out import LEADS, SOURCES, GaugeArchive, HeldOutSettings, draw_folds, forecast_held_out
 
 from helpers.stations_synthetic import MINUTE, gauges_in, moving_rain
 from hybridcast.core.field import NAME
@@ -38,7 +38,7 @@ def truth():
 @pytest.fixture(scope="module")
 def gauged(truth):
     """Radar with a simulated bias, and gauges that read the true rain."""
-    return Archive("simulated", simulate_radar_bias(truth, seed=0)[0], gauges_in(truth), 0 * MINUTE)
+    return GaugeArchive("simulated", simulate_radar_bias(truth, seed=0)[0], gauges_in(truth), 0 * MINUTE)
 
 
 @pytest.fixture(scope="module")
@@ -48,11 +48,11 @@ def issue(gauged):
 
 @pytest.fixture(scope="module")
 def case(gauged, issue):
-    return forecasts_at(gauged, issue, Advection(), SETTINGS)
+    return forecast_held_out(gauged, issue, Advection(), SETTINGS)
 
 
 def test_gauges_make_a_biased_radar_and_its_forecasts_better(gauged):
-    found = held_out_scores(gauged, Advection(), SETTINGS).isel(event=0).sel(place="gauges")
+    found = score_held_out(gauged, Advection(), SETTINGS).isel(event=0).sel(place="gauges")
     for score, most in (("MAE", 0.8), ("RMSE", 0.8)):
         ratio = (found[score].sel(source=TOGETHER) / found[score].sel(source=ALONE)).values
         assert (ratio < most).all(), (score, ratio)
@@ -62,7 +62,7 @@ def test_gauges_make_a_biased_radar_and_its_forecasts_better(gauged):
 
 
 def test_on_the_grid_the_raw_radar_is_the_truth(gauged):
-    found = held_out_scores(gauged, Advection(), SETTINGS).isel(event=0, lead_time=0).sel(place="grid")
+    found = score_held_out(gauged, Advection(), SETTINGS).isel(event=0, lead_time=0).sel(place="grid")
     assert found["MAE"].sel(source=ALONE) == 0
     assert found["MAE"].sel(source=TOGETHER) > 0.1
 
@@ -70,7 +70,7 @@ def test_on_the_grid_the_raw_radar_is_the_truth(gauged):
 def test_a_gauge_that_is_held_out_has_no_say(gauged, issue, case):
     changed = gauged.stations.copy(deep=True)
     changed[NAME][7] = 3 * changed[NAME][7] + 1
-    again = forecasts_at(gauged._replace(stations=changed), issue, Advection(), SETTINGS).at_gauges[TOGETHER][NAME]
+    again = forecast_held_out(gauged._replace(stations=changed), issue, Advection(), SETTINGS).at_gauges[TOGETHER][NAME]
     before = case.at_gauges[TOGETHER][NAME]
     np.testing.assert_array_equal(again.isel(station=7), before.isel(station=7))
     assert (again != before).any()  # but a say elsewhere
@@ -80,17 +80,17 @@ def test_nothing_of_the_future_is_used(gauged, issue, case):
     reports, radar = gauged.stations.copy(deep=True), gauged.radar.copy(deep=True)
     reports[NAME][:, reports["time"].values > issue] = 9.0
     radar[radar["time"].values > issue] = 9.0
-    again = forecasts_at(gauged._replace(stations=reports, radar=radar), issue, Advection(), SETTINGS)
+    again = forecast_held_out(gauged._replace(stations=reports, radar=radar), issue, Advection(), SETTINGS)
     for source in SOURCES:
         np.testing.assert_array_equal(again.at_gauges[source][NAME], case.at_gauges[source][NAME])
         np.testing.assert_array_equal(again.on_grid[source][NAME], case.on_grid[source][NAME])
 
 
 def test_each_gauge_is_held_out_once(issue):
-    folds = list(folds_of(11, issue, SETTINGS))
+    folds = list(draw_folds(11, issue, SETTINGS))
     assert len(folds) == 4
     np.testing.assert_array_equal(np.sum(folds, axis=0), 1)
-    assert len(list(folds_of(2, issue, SETTINGS))) == 2
+    assert len(list(draw_folds(2, issue, SETTINGS))) == 2
 
 
 def test_unadjusted_forecasts_are_read_over_the_interval_of_the_gauge(gauged, issue, case):
@@ -102,9 +102,9 @@ def test_unadjusted_forecasts_are_read_over_the_interval_of_the_gauge(gauged, is
 
 
 def test_late_gauges_are_met_by_the_offset(gauged, truth):
-    late = Archive("simulated", gauged.radar, gauges_in(truth, delay=10), 10 * MINUTE)
+    late = GaugeArchive("simulated", gauged.radar, gauges_in(truth, delay=10), 10 * MINUTE)
     found, taken_as_right = (
-        held_out_scores(one, Advection(), SETTINGS).isel(event=0, lead_time=0).sel(place="gauges", source=TOGETHER)
+        score_held_out(one, Advection(), SETTINGS).isel(event=0, lead_time=0).sel(place="gauges", source=TOGETHER)
         for one in (late, late._replace(offset=0 * MINUTE))
     )
     assert found["MAE"] < 0.75 * taken_as_right["MAE"]
@@ -113,21 +113,21 @@ def test_late_gauges_are_met_by_the_offset(gauged, truth):
 def test_without_gauges_that_report_nothing_changes(gauged, issue):
     silent = gauged.stations.copy(deep=True)
     silent[NAME][:] = np.nan
-    found = forecasts_at(gauged._replace(stations=silent), issue, Advection(), SETTINGS)
+    found = forecast_held_out(gauged._replace(stations=silent), issue, Advection(), SETTINGS)
     assert not found.adjusted
     np.testing.assert_array_equal(found.at_gauges[ALONE][NAME], found.at_gauges[TOGETHER][NAME])
 
 
 def test_chances_of_a_trained_model_are_scored(gauged, model_folder):
     hybrid = load_hybrid(model_folder, (0.1, 1.0, 5.0))
-    found = summary_of(held_out_scores(gauged, hybrid, HeldOutSettings(cases=1)))
+    found = summarize_scores(score_held_out(gauged, hybrid, HeldOutSettings(cases=1)))
     brier = found["gauges"]["mean"][TOGETHER]["Brier 1"]
     assert all(0 <= value < 0.25 for value in brier)
     assert brier[0] != found["gauges"]["mean"][ALONE]["Brier 1"][0]
 
 
 def test_too_few_days_have_no_interval_and_rates_alone_no_brier_score(gauged):
-    found = summary_of(held_out_scores(gauged, Advection(), SETTINGS))
+    found = summarize_scores(score_held_out(gauged, Advection(), SETTINGS))
     assert found["days"] == 1
     assert found["gauges"]["difference"]["MAE"]["low"] == [None] * LEADS.size
     assert found["gauges"]["difference"]["MAE"]["difference"][0] < 0
@@ -136,7 +136,7 @@ def test_too_few_days_have_no_interval_and_rates_alone_no_brier_score(gauged):
 
 def test_an_archive_without_rain_is_refused(gauged):
     with pytest.raises(InputError, match="no issue time with rain"):
-        held_out_scores(gauged._replace(radar=gauged.radar * 0), Advection(), SETTINGS)
+        score_held_out(gauged._replace(radar=gauged.radar * 0), Advection(), SETTINGS)
 
 
 def test_real_gauges_of_gothenburg(real, monkeypatch):
@@ -144,7 +144,7 @@ def test_real_gauges_of_gothenburg(real, monkeypatch):
     real("openmrg/20150827/openMRG_city_gauges_20150827.nc")
     monkeypatch.setattr(module, "GAUGE_SETS", (GAUGE_SETS[1],))
     told = []
-    found = json.loads(json.dumps(gauge_ablation({}, cases=3, progress=lambda *what: told.append(what))))
+    found = json.loads(json.dumps(evaluate_gauges({}, cases=3, progress=lambda *what: told.append(what))))
     one = found["sets"]["openmrg-20150827"]
     assert one["gauge_count"] == 11
     assert one["clock_offset_min"] == 5
@@ -153,7 +153,7 @@ def test_real_gauges_of_gothenburg(real, monkeypatch):
     assert one["gauges"]["points"][0] == 11 * one["issue_times"]
     assert 0 < one["gauges"]["mean"][TOGETHER]["MAE"][0] < 5
     assert found["together"]["gauges"] == one["gauges"]
-    lines = "\n".join(gauge_lines(found))
+    lines = "\n".join(format_gauges(found))
     assert f"| gauges, {TOGETHER} |" in lines
     assert "No interval with fewer than 5 days" in lines
 
@@ -169,15 +169,15 @@ def test_openrainer_is_forecast_by_the_model_given_for_its_region(real, monkeypa
     real("openrainer/openrainer_RAD.nc")
     real("openrainer/openrainer_AWS.nc")
     monkeypatch.setattr(module, "GAUGE_SETS", (GAUGE_SETS[2],))
-    found = gauge_ablation({"openrainer": model_folder}, cases=1)
+    found = evaluate_gauges({"openrainer": model_folder}, cases=1)
     one = found["sets"]["openrainer-20220917"]
     assert one["gauges"]["mean"][TOGETHER]["Brier 5"][0] is not None
-    assert "trained without openrainer" in "\n".join(gauge_lines(found))
+    assert "trained without openrainer" in "\n".join(format_gauges(found))
 
 
 def test_the_gauges_of_openrainer(real):
     real("openrainer/openrainer_RAD.nc")
     real("openrainer/openrainer_AWS.nc")
-    archive, told = opened(GAUGE_SETS[2])
+    archive, told = open_gauge_set(GAUGE_SETS[2])
     assert told["gauge_count"] == 280
     assert archive.offset == np.timedelta64(0)

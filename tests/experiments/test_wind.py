@@ -10,13 +10,13 @@ from ablation import wind as module
 from ablation.wind import (
     PATCHES,
     SCORES,
-    forecast_scores,
-    hidden_errors,
-    motion_errors,
-    rms,
-    wind_ablation,
-    wind_lines,
-    wind_scores,
+    compute_hidden_errors,
+    compute_motion_errors,
+    evaluate_wind,
+    format_wind,
+    rms_difference,
+    score_forecasts,
+    score_wind,
 )
 
 from helpers.stations_synthetic import moving_rain
@@ -48,7 +48,7 @@ def wind_of(rain, speed):
 
 
 def test_the_right_wind_carries_one_frame_better_than_it_is_kept(rain):
-    found = wind_scores(rain, winds_over(rain, SPEED))
+    found = score_wind(rain, winds_over(rain, SPEED))
     assert found["flow"]["forecast"][0]["cases"] == 18 - 3 - 3
     csi = SCORES.index("CSI 1")
     for lead in range(3):
@@ -62,7 +62,7 @@ def test_the_right_wind_carries_one_frame_better_than_it_is_kept(rain):
 
 
 def test_motion_is_compared_with_that_of_the_frames_that_follow(rain):
-    found = motion_errors(rain.isel(time=slice(0, 4)), rain.isel(time=slice(4, 8)), wind_of(rain, -SPEED))
+    found = compute_motion_errors(rain.isel(time=slice(0, 4)), rain.isel(time=slice(4, 8)), wind_of(rain, -SPEED))
     assert found["flow"] < 1.0
     assert found["wind, one frame"] == pytest.approx(2 * SPEED, rel=0.1)
 
@@ -71,7 +71,7 @@ def test_motion_is_compared_with_that_of_the_frames_that_follow(rain):
 def test_hidden_echo_leaves_the_wind_to_tell(rain, half):
     wide = rain.assign_coords(y=2 * rain.y, x=2 * rain.x)  # the hidden half is as wide as a wind reaches
     recent, speed = wide.isel(time=slice(0, 4)), 2 * SPEED
-    right, wrong = (hidden_errors(recent, half, 0.0, wind_of(wide, wind)) for wind in (speed, -speed))
+    right, wrong = (compute_hidden_errors(recent, half, 0.0, wind_of(wide, wind)) for wind in (speed, -speed))
     assert right["wind as it is"] < 0.8 * right["flow"]
     assert wrong["wind as it is"] > 16 > wrong["wind turned"]  # a turned wind is led by the echo that is left
     assert right["flow"] == wrong["flow"]
@@ -79,20 +79,20 @@ def test_hidden_echo_leaves_the_wind_to_tell(rain, half):
 
 def test_half_that_is_not_seen_does_not_stand_still(rain):
     recent, half = rain.isel(time=slice(0, 4)), {"x": slice(0, 30)}
-    dry, unseen = (hidden_errors(recent, half, value, wind_of(rain, SPEED)) for value in (0.0, np.nan))
+    dry, unseen = (compute_hidden_errors(recent, half, value, wind_of(rain, SPEED)) for value in (0.0, np.nan))
     assert unseen["flow"] < 1 < dry["flow"]
 
 
 def test_too_little_echo_on_one_side_tells_nothing(rain):
     recent = rain.isel(time=slice(0, 4)).copy(deep=True)
     recent[:, :, 30:] = 0.0
-    assert hidden_errors(recent, {"x": slice(0, 30)}, 0.0, wind_of(rain, SPEED)) == {}
+    assert compute_hidden_errors(recent, {"x": slice(0, 30)}, 0.0, wind_of(rain, SPEED)) == {}
 
 
 def test_the_error_is_the_length_of_the_difference(rain):
     flow = DenseFlow().estimate(rain.isel(time=slice(0, 4)))
     moved = flow.assign(u=flow["u"] + 3, v=flow["v"] - 4)
-    assert rms(moved, flow, np.ones(rain.shape[1:], bool)) == pytest.approx(5, rel=1e-5)
+    assert rms_difference(moved, flow, np.ones(rain.shape[1:], bool)) == pytest.approx(5, rel=1e-5)
 
 
 def test_scores_are_over_the_cells_that_all_know():
@@ -101,7 +101,7 @@ def test_scores_are_over_the_cells_that_all_know():
         "a": np.array([[0.0, 1.0, 0.5, 2.0, 9.0]], np.float32),
         "b": np.array([[0.0, 1.0, 2.0, 0.5, np.nan]], np.float32),
     }
-    found = forecast_scores(made, truth)
+    found = score_forecasts(made, truth)
     assert found["b"] == pytest.approx([1, 1, 1])
     assert found["a"][1:] == pytest.approx([1, 1 / 3])
 
@@ -110,12 +110,12 @@ def test_real_patch(real, monkeypatch):
     for part in ("U", "V"):
         real(f"meteonet_wind/**/{part}/*")
     monkeypatch.setattr(module, "PATCHES", PATCHES[1:])
-    found = json.loads(json.dumps(wind_ablation()))
+    found = json.loads(json.dumps(evaluate_wind()))
     one = found["patches"][PATCHES[1]]
     assert one["flow"]["forecast"][0]["cases"] == 6
     assert one["flow"]["hidden_as_dry"]["cases"] == one["flow"]["hidden_as_unseen"]["cases"] == 36
     assert one["wind turned"]["hidden_as_dry"]["mean"] < one["flow"]["hidden_as_dry"]["mean"]
     assert one["flow"]["forecast"][2] == {"cases": 0, "mean": None}
-    lines = wind_lines(found)
+    lines = format_wind(found)
     assert lines[2].startswith(f"| {PATCHES[1]} | 15 min | 30 min | 60 min |")
     assert any(line.startswith("| flow |") and "(36)" in line for line in lines)

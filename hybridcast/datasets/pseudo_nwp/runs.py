@@ -1,4 +1,4 @@
-"""Pseudo-NWP runs as they would have been there at an issue time."""
+"""Pseudo-NWP runs that would have been available at an issue time."""
 
 from __future__ import annotations
 
@@ -16,40 +16,44 @@ def simulate_runs_before(
     settings: PseudoNwpSettings = TYPICAL,
     *,
     ages: tuple[int, ...] = (3, 6),
-    ahead: int = 3,
+    lead_hours: int = 3,
     step: int = 15,
     seed: int = 0,
 ) -> xr.Dataset:
-    """Simulate the runs that a service would have had at an issue time.
+    """Simulate the runs that an NWP service would have delivered by an issue time.
 
-    Runs start at full hours. Only the times that matter are made: from an hour or two before the issue time, for what
-    is to be learned about a run's errors, to `ahead` hours after it.
+    Runs start at full hours. Only the valid times needed by a nowcast are simulated: from one to two hours before the
+    issue time, from which the recent errors of a run are estimated, to `lead_hours` hours after it.
 
     Parameters
     ----------
     radar
-        All radar of the event, later than the issue time too: see `pseudo_nwp`.
+        Radar of the whole event, including frames after the issue time: see `simulate_pseudo_nwp`.
     issue_time
-        UTC.
+        Issue time, UTC.
+    settings
+        Errors of the runs.
     ages
-        How many whole hours, at least, before the issue time each run started.
-    ahead
-        How many hours after the issue time runs reach, at least.
+        Minimum age of each run at the issue time, whole hours.
+    lead_hours
+        Minimum time from the issue time to the end of the runs, whole hours.
     step
-        Over how many minutes rates are means, a divisor of 60: many services give hourly sums, some 15 min.
+        Interval over which rates are averaged, min; a divisor of 60. NWP services deliver hourly means, or means over
+        15 min.
     seed
-        See `pseudo_nwp`.
+        See `simulate_pseudo_nwp`.
 
     Returns
     -------
     Dataset
-        As `pseudo_nwp` gives it; lead times that a run does not reach are NaN.
+        Runs in the layout of `simulate_pseudo_nwp`; NaN at lead times that a run does not reach.
     """
-    starts = np.array([issue_time.astype("datetime64[h]") - age for age in sorted(ages)], "datetime64[ns]")
+    hour = issue_time.astype("datetime64[h]")
     runs = []
-    for start in starts:
+    for age in sorted(ages):
+        start = (hour - age).astype("datetime64[ns]")
         first = int((issue_time - start) / HOUR)
-        leads = np.arange(60 * max(0, first - 2) + step, 60 * (first + ahead + 1) + 1, step) * MINUTE
+        leads = np.arange(60 * max(0, first - 2) + step, 60 * (first + lead_hours + 1) + 1, step) * MINUTE
         runs.append(simulate_pseudo_nwp(radar, [start], leads.astype("timedelta64[ns]"), settings, seed=seed))
     joined = xr.concat([run.drop_vars("time") for run in runs], "reference_time", join="outer")
     return joined.assign_attrs(runs[0].attrs)

@@ -1,1 +1,1 @@
-"""Ablation: what each source adds, by forecasts with it and without it."""
+"""Ablation studies: the contribution of each source, measured by forecasts with and without it."""

@@ -1,11 +1,11 @@
-"""What gauges add: forecasts from radar adjusted by gauges and from radar as it is, on real data, at gauges held out.
+"""Contribution of gauges: forecasts from radar with and without adjustment, scored at gauges that were held out.
 
-How gauges are held out is in `ablation.held_out`. The same is scored on the grid, adjusted by all gauges,
-against the radar as it then was. Adjusting moves rates away from the raw radar, and that has its price where the raw
-radar is the truth.
+`ablation.held_out` describes how gauges are held out. The forecasts are also scored on the grid, adjusted by all
+gauges, against the unadjusted radar. The adjustment moves rates away from the unadjusted radar, which costs skill where
+the unadjusted radar is the reference.
 
-The offset between the clocks of radar and gauges is estimated once over the whole archive, from all gauges, and taken
-for adjusting and for scoring.
+The offset between the clocks of radar and gauges is estimated once over the whole archive, from all gauges, and used
+for the adjustment and for the scores.
 """
 
 from __future__ import annotations
@@ -18,20 +18,19 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ablation.held_out import LEADS, LEVELS, SOURCES, Archive, HeldOutSettings, forecasts_at
-from ablation.words import change, short
+from ablation.formatting import format_change, format_values
+from ablation.held_out import LEADS, SOURCES, THRESHOLDS, GaugeArchive, HeldOutSettings, forecast_held_out
 from hybridcast.core.field import NAME, iso_time, regular_times
 from hybridcast.core.forecast_schema import PROBABILITY
 from hybridcast.core.types import MINUTE
-from hybridcast.datasets.events import Event, issue_times
-from hybridcast.datasets.registry import fetch
+from hybridcast.datasets import Event, fetch, issue_times
 from hybridcast.errors import InputError
 from hybridcast.fusion.hybrid import load_hybrid
 from hybridcast.learned.trained_model import DEFAULT
 from hybridcast.nowcasters.base import Nowcaster
 from hybridcast.radar import open_radar
 from hybridcast.stations import open_stations
-from hybridcast.stations.clock import ClockOffset, clock_offset
+from hybridcast.stations.clock import clock_offset
 from hybridcast.stations.collocation import NO_OFFSET
 from hybridcast.stations.quality import quality_control
 from hybridcast.stations.schema import get_interval
@@ -41,8 +40,9 @@ from hybridcast.verification.significance import MIN_DAYS, paired_difference
 from hybridcast.verification.statistics import common_mask, compute_statistics
 
 PLACES = ("gauges", "grid")
-#: Scores by name, and whether more of it is better; the mean error is neither.
-BETTER = {"MAE": "lower", "RMSE": "lower", "bias": "", "CSI 1": "higher"} | {f"Brier {t:g}": "lower" for t in LEVELS}
+#: Scores, and whether higher or lower values are better; neither holds for the mean error.
+BETTER = {"MAE": "lower", "RMSE": "lower", "bias": "", "CSI 1": "higher"}
+BETTER |= {f"Brier {threshold:g}": "lower" for threshold in THRESHOLDS}
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,11 @@ class GaugeSet:
     """A data set with radar and gauges."""
 
     name: str
-    """In the registry of data sets."""
+    """Name in the registry of data sets."""
     gauges: str = "*gauge*"
-    """Pattern of the names of the files of gauges."""
+    """Pattern of the names of the gauge files."""
     trained_on: str | None = None
-    """Region of the package's events that its radar is in; the model that forecasts it was trained without that."""
+    """Region of the package's events that contains its radar; it is forecast by a model trained without this region."""
 
 
 GAUGE_SETS = (
@@ -62,74 +62,68 @@ GAUGE_SETS = (
     GaugeSet("openmrg-20150827"),
     GaugeSet("openrainer-20220917", gauges="*AWS*", trained_on="openrainer"),
 )
-
-
-#: Regions that a model is needed for which was trained without them.
+#: Regions for which a model trained without them is needed.
 REGIONS = tuple(one.trained_on for one in GAUGE_SETS if one.trained_on)
 
 
-def gauge_ablation(models: Mapping[str, Path], *, cases: int = 40, progress: Progress | None = None) -> dict[str, Any]:
-    """Forecast with and without gauges on the real data sets that have both.
+def evaluate_gauges(models: Mapping[str, Path], *, cases: int = 40, progress: Progress | None = None) -> dict[str, Any]:
+    """Score forecasts with and without gauges on the real data sets that have both radar and gauges.
 
     Parameters
     ----------
     models
-        For each of `REGIONS` the folder of a model that was trained without it; the other sets are forecast by the
-        model that comes with the package, which has not seen them.
+        Folder of a model that was trained without the region, for each of `REGIONS`. The other sets are forecast by
+        the model of the package, which was not trained on them.
     cases
-        At most so many issue times of a data set.
+        Maximum number of issue times of a data set.
     progress
-        Called after each issue time.
+        Function called after each issue time.
 
     Returns
     -------
     dict
-        Plain numbers: by data set and for all of them together, what `summary_of` gives, with the clock offset and
-        what quality control has done.
+        Plain numbers by data set and for all of them together: the result of `summarize_scores`, the clock offset and
+        the outcome of quality control.
 
     Raises
     ------
     FetchError
-        If a data set is not there.
+        If a data set cannot be fetched.
     """
     settings = HeldOutSettings(cases=cases)
     found: dict[str, Any] = {"lead_times_min": (LEADS / MINUTE).tolist(), "folds": settings.folds, "sets": {}}
     parts = []
     for one in GAUGE_SETS:
-        archive, told = opened(one)
-        nowcaster = load_hybrid(models[one.trained_on] if one.trained_on else DEFAULT, LEVELS)
-        events = held_out_scores(archive, nowcaster, settings, progress)
-        found["sets"][one.name] = told | {"trained_without": one.trained_on} | summary_of(events)
+        archive, about = open_gauge_set(one)
+        nowcaster = load_hybrid(models[one.trained_on] if one.trained_on else DEFAULT, THRESHOLDS)
+        events = score_held_out(archive, nowcaster, settings, progress)
+        found["sets"][one.name] = about | {"trained_without": one.trained_on} | summarize_scores(events)
         parts.append(events)
-    found["together"] = summary_of(xr.concat(parts, "event"))
+    found["together"] = summarize_scores(xr.concat(parts, "event"))
     return found
 
 
-def opened(one: GaugeSet) -> tuple[Archive, dict[str, Any]]:
-    """Open a data set, and say in plain words what clocks and quality control have to say of it."""
+def open_gauge_set(one: GaugeSet) -> tuple[GaugeArchive, dict[str, Any]]:
+    """Open a data set, and describe its gauges, its clock offset and the outcome of quality control."""
     radar = regular_times(open_radar(fetch(one.name, radar_only=True))).compute()
     stations = open_stations([path for path in fetch(one.name) if path.match(one.gauges)])
     clock = clock_offset(stations, radar)
-    archive = Archive(one.name, radar, stations, NO_OFFSET if clock is None else clock.offset)
+    archive = GaugeArchive(one.name, radar, stations, NO_OFFSET if clock is None else clock.offset)
     quality = quality_control(stations, radar, offset=archive.offset)[1]
     return archive, {
         "gauge_count": stations.sizes["station"],
         "interval_min": float(get_interval(stations) / MINUTE),
         "clock_offset_min": float(archive.offset / MINUTE),
-        "clock": _said_of(clock),
+        "clock": "too little rain to compare clocks" if clock is None else str(clock),
         "quality": str(quality),
     }
-
-
-def _said_of(clock: ClockOffset | None) -> str:
-    return "too little rain to compare clocks" if clock is None else str(clock)
 
 
 # --- scores ---------------------------------------------------------------------------------------------------
 
 
-def held_out_scores(
-    archive: Archive,
+def score_held_out(
+    archive: GaugeArchive,
     nowcaster: Nowcaster,
     settings: HeldOutSettings | None = None,
     progress: Progress | None = None,
@@ -139,10 +133,10 @@ def held_out_scores(
     Returns
     -------
     Dataset
-        Dims ``("event", "place", "source", "lead_time")``, an event being a day of the archive: the scores of
-        `BETTER` (those of probabilities are NaN if `nowcaster` gives none), and what they rest on: `cases`, `points`,
-        `wet_points` (0.1 mm/h or more observed), and along `event` alone `issue_times` and `adjusted` (issue times at
-        which gauges changed anything).
+        Dims ``("event", "place", "source", "lead_time")``, each event being a day of the archive: the scores of
+        `BETTER` (those of probabilities are NaN if `nowcaster` has none), and their sample sizes `cases`, `points` and
+        `wet_points` (0.1 mm/h or more observed). Along `event` alone: `issue_times`, and `adjusted`, the number of
+        issue times at which gauges changed the radar.
 
     Raises
     ------
@@ -160,61 +154,75 @@ def held_out_scores(
     totals: dict[str, xr.Dataset] = {}
     for number, issue in enumerate(issues, 1):
         day = str(issue)[:10]
-        sums = _case_sums(archive, issue, nowcaster, truth, settings)
-        totals[day] = totals[day] + sums if day in totals else sums
+        statistics = _compute_case_statistics(archive, issue, nowcaster, truth, settings)
+        totals[day] = totals[day] + statistics if day in totals else statistics
         if progress is not None:
             progress(f"{archive.name} {iso_time(issue)}", number, issues.size)
     names = xr.Variable("event", [f"{archive.name} {day}" for day in totals])
-    return xr.concat([_scores_of(sums) for sums in totals.values()], names).assign_coords(day=("event", list(totals)))
+    days = xr.concat([_compute_scores(statistics) for statistics in totals.values()], names)
+    return days.assign_coords(day=("event", list(totals)))
 
 
-def _scores_of(sums: xr.Dataset) -> xr.Dataset:
-    wet = sums.sel(threshold=LEVELS[0], drop=True)
+def _compute_scores(statistics: xr.Dataset) -> xr.Dataset:
+    wet = statistics.sel(threshold=THRESHOLDS[0], drop=True)
     found = {
-        "MAE": scores.mean_absolute_error(sums),
-        "RMSE": scores.root_mean_square_error(sums),
-        "bias": scores.mean_error(sums),
-        "CSI 1": scores.csi(sums).sel(threshold=1.0, drop=True),
+        "MAE": scores.mean_absolute_error(statistics),
+        "RMSE": scores.root_mean_square_error(statistics),
+        "bias": scores.mean_error(statistics),
+        "CSI 1": scores.csi(statistics).sel(threshold=1.0, drop=True),
     }
-    brier = scores.brier_score(sums).where(sums["with_chances"] > 0)
-    found |= {f"Brier {level:g}": brier.sel(threshold=level, drop=True) for level in LEVELS}
-    support = {"cases": sums["cases"], "points": sums["count"], "wet_points": wet["hits"] + wet["misses"]}
-    return xr.Dataset(found | support | {name: sums[name] for name in ("issue_times", "adjusted")})
+    brier = scores.brier_score(statistics).where(statistics["with_probabilities"] > 0)
+    found |= {f"Brier {threshold:g}": brier.sel(threshold=threshold, drop=True) for threshold in THRESHOLDS}
+    support = {
+        "cases": statistics["cases"],
+        "points": statistics["count"],
+        "wet_points": wet["hits"] + wet["misses"],
+    }
+    return xr.Dataset(found | support | {name: statistics[name] for name in ("issue_times", "adjusted")})
 
 
-def _case_sums(
-    archive: Archive, issue: np.datetime64, nowcaster: Nowcaster, truth: xr.DataArray, settings: HeldOutSettings
+def _compute_case_statistics(
+    archive: GaugeArchive,
+    issue: np.datetime64,
+    nowcaster: Nowcaster,
+    truth: xr.DataArray,
+    settings: HeldOutSettings,
 ) -> xr.Dataset:
-    """Sum up one issue time, dims ``("place", "source", ...)``."""
-    case = forecasts_at(archive, issue, nowcaster, settings)
+    """Compute the additive statistics of one issue time, dims ``("place", "source", ...)``."""
+    case = forecast_held_out(archive, issue, nowcaster, settings)
     by_place = []
-    for made, observed in ((case.at_gauges, truth), (case.on_grid, archive.radar)):
-        valid = common_mask(made.values(), observed)
-        sums = [compute_statistics(one, observed, thresholds=LEVELS, valid=valid) for one in made.values()]
-        by_place.append(xr.concat(sums, xr.Variable("source", list(SOURCES))))
-    whole = xr.concat(by_place, xr.Variable("place", list(PLACES)))
-    counted = {"issue_times": 1.0, "adjusted": float(case.adjusted)}
-    return whole.assign(counted | {"with_chances": float(PROBABILITY in case.on_grid[SOURCES[0]])})
+    for forecasts, observed in ((case.at_gauges, truth), (case.on_grid, archive.radar)):
+        valid = common_mask(forecasts.values(), observed)
+        by_source = [
+            compute_statistics(one, observed, thresholds=THRESHOLDS, valid=valid) for one in forecasts.values()
+        ]
+        by_place.append(xr.concat(by_source, xr.Variable("source", list(SOURCES))))
+    statistics = xr.concat(by_place, xr.Variable("place", list(PLACES)))
+    return statistics.assign(
+        issue_times=1.0,
+        adjusted=float(case.adjusted),
+        with_probabilities=float(PROBABILITY in case.on_grid[SOURCES[0]]),
+    )
 
 
 # --- all events -----------------------------------------------------------------------------------------------
 
 
-def summary_of(events: xr.Dataset) -> dict[str, Any]:
-    """Put the scores of days into plain numbers: means over days, and what gauges change, with intervals.
+def summarize_scores(events: xr.Dataset) -> dict[str, Any]:
+    """Average the scores of days, and estimate the change by gauges with its confidence interval.
 
     Parameters
     ----------
     events
-        As `held_out_scores` gives them.
+        Result of `score_held_out`.
 
     Returns
     -------
     dict
         `issue_times`, `adjusted` and `days`; and for "gauges" and "grid": `cases`, `points` and `wet_points` by lead
-        time, the `mean` of each score by source and lead time, and the `difference` of radar and gauges to radar alone
-        (`hybridcast.verification.significance.paired_difference`; no interval with too few days). A number that is not
-        there is None.
+        time, the `mean` of each score by source and lead time, and the `difference` between radar with gauges and radar
+        alone (`hybridcast.verification.significance.paired_difference`; without an interval if there are too few
+        days). A missing number is None.
     """
     days = [str(day) for day in events["day"].values]
     found: dict[str, Any] = {name: int(events[name].sum()) for name in ("issue_times", "adjusted")}
@@ -241,11 +249,11 @@ def _plain(values: xr.DataArray) -> list[float | None]:
     return [round(float(value), 6) if np.isfinite(value) else None for value in values.values]
 
 
-# --- words ----------------------------------------------------------------------------------------------------
+# --- tables ---------------------------------------------------------------------------------------------------
 
 
-def gauge_lines(found: Mapping[str, Any]) -> list[str]:
-    """Write what `gauge_ablation` found as Markdown."""
+def format_gauges(found: Mapping[str, Any]) -> list[str]:
+    """Format the result of `evaluate_gauges` as lines of Markdown."""
     leads = " / ".join(f"{minutes:g}" for minutes in found["lead_times_min"])
     lines = [
         f"Gauges held out ({found['folds']} folds), at {leads} min (0: the radar itself); mean over days. On the grid "
@@ -255,23 +263,23 @@ def gauge_lines(found: Mapping[str, Any]) -> list[str]:
     for name, one in found["sets"].items():
         lines += [
             f"{name}: {one['gauge_count']} gauges, means over {one['interval_min']:g} min; {one['clock']}; "
-            f"quality control: {one['quality']}." + _trained(one["trained_without"]),
+            f"quality control: {one['quality']}." + _format_model(one["trained_without"]),
             "",
-            *_table(one),
+            *_format_table(one),
         ]
     return [
         *lines,
         "All data sets together.",
         "",
-        *_table(found["together"]),
+        *_format_table(found["together"]),
     ]
 
 
-def _trained(without: str | None) -> str:
+def _format_model(without: str | None) -> str:
     return f" Forecasts by a model trained without {without}." if without else ""
 
 
-def _table(one: Mapping[str, Any]) -> list[str]:
+def _format_table(one: Mapping[str, Any]) -> list[str]:
     names = list(BETTER)
     lines = [
         f"{one['issue_times']} issue times on {one['days']} days, gauges changed the radar at {one['adjusted']}.",
@@ -282,13 +290,15 @@ def _table(one: Mapping[str, Any]) -> list[str]:
     for place in PLACES:
         here = one[place]
         for source in SOURCES:
-            lines.append(_row(f"{place}, {source}", [short(here["mean"][source][name]) for name in names]))
-        changes = [change(here["difference"][name]) if BETTER[name] else "" for name in names]
-        lines.append(_row(f"{place}, change %", changes))
+            lines.append(
+                _format_row(f"{place}, {source}", [format_values(here["mean"][source][name]) for name in names])
+            )
+        changes = [format_change(here["difference"][name]) if BETTER[name] else "" for name in names]
+        lines.append(_format_row(f"{place}, change %", changes))
     pairs = [" / ".join(map(str, one["gauges"][name])) for name in ("points", "wet_points")]
     few = "" if one["days"] >= MIN_DAYS else f" No interval with fewer than {MIN_DAYS} days."
     return [*lines, "", f"Pairs at gauges {pairs[0]}, of them with rain {pairs[1]}.{few}", ""]
 
 
-def _row(name: str, cells: Sequence[str]) -> str:
+def _format_row(name: str, cells: Sequence[str]) -> str:
     return f"| {name} | {' | '.join(cells)} |"

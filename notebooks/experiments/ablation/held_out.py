@@ -1,10 +1,10 @@
-"""Forecasts at gauges that were held out: radar as it is, and adjusted by all the other gauges.
+"""Forecasts at gauges that were held out, from the radar as it is and from the radar adjusted by all other gauges.
 
-At each issue time the gauges are parted into folds. For each fold the radar of the last two hours is adjusted by the
-reports of all other gauges that had ended by then and passed quality control among themselves, and what is forecast
-from it is read at the gauges of the fold, which it has not seen. At a lead time of 0 it is the adjusted radar itself.
-A gauge's report is compared with the mean over its interval, whose frames may in part be radar and in part forecast;
-the chance of a rate over the interval is the mean of the chances of its frames.
+At each issue time the gauges are divided into folds. For each fold the radar of the last two hours is adjusted by the
+reports of all other gauges that had ended by then and passed quality control without the fold. The forecast from the
+adjusted radar is evaluated at the gauges of the fold. At a lead time of 0 it is the adjusted radar itself. The report
+of a gauge is compared with the mean over its interval, whose frames may in part be observed and in part forecast; the
+probability over the interval is the mean of the probabilities of its frames.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from hybridcast.core.field import GRID_MAPPING, NAME
 from hybridcast.core.forecast_schema import PROBABILITY
+from hybridcast.core.types import Mask
 from hybridcast.forecasting import INPUT_HISTORY, forecast
 from hybridcast.nowcasters.base import Nowcaster
 from hybridcast.stations import sample_radar, select_available_reports
@@ -26,112 +26,122 @@ from hybridcast.stations.adjustment import AdjustmentSettings, adjust_radar
 from hybridcast.stations.quality import quality_control
 
 LEADS = np.array([0, 15, 30, 60]) * np.timedelta64(1, "m")
-LEVELS = (0.1, 1.0, 5.0)
+#: Thresholds of probabilities, mm/h.
+THRESHOLDS = (0.1, 1.0, 5.0)
 SOURCES = ("radar", "radar and gauges")
 
 
-class Archive(NamedTuple):
-    """Radar and gauges that belong together."""
+class GaugeArchive(NamedTuple):
+    """Radar and gauges of the same area and period."""
 
     name: str
+    """Name of the data set."""
     radar: xr.DataArray
-    """In memory, on regular times."""
+    """Precipitation field in memory, at regular times."""
     stations: xr.Dataset
-    """Reports as they came."""
+    """Station reports without quality control."""
     offset: np.timedelta64
-    """How much later rain is at the gauges than the radar's stamps say."""
+    """Offset of the clocks of the gauges from those of the radar, positive if rain reaches the gauges later."""
 
 
 @dataclass(frozen=True)
 class HeldOutSettings:
-    """How gauges are held out."""
+    """Settings of the cross-validation with held-out gauges."""
 
     cases: int = 40
-    """At most so many issue times, evenly chosen among those with rain in the radar."""
+    """Maximum number of issue times, evenly chosen among those with rain in the radar."""
     folds: int = 4
+    """Number of groups of gauges."""
     seed: int = 0
-    """Of the shuffle that parts the gauges, another one for each issue time."""
+    """Seed of the random division into folds, which differs between issue times."""
     adjustment: AdjustmentSettings = field(default_factory=AdjustmentSettings)
+    """Settings of the radar adjustment."""
 
 
-class Case(NamedTuple):
-    """What was forecast at one issue time."""
+class HeldOutCase(NamedTuple):
+    """Forecasts of one issue time."""
 
     at_gauges: dict[str, xr.Dataset]
-    """By source: rates, and chances if there are any, dims ``("lead_time", "station")``."""
+    """Rain rates and, if the nowcaster has them, probabilities, by source; dims ``("lead_time", "station")``."""
     on_grid: dict[str, xr.Dataset]
-    """By source, dims ``("lead_time", "y", "x")``."""
+    """The same on the radar grid, dims ``("lead_time", "y", "x")``."""
     adjusted: bool
-    """Whether the gauges changed anything on the grid."""
+    """Whether the gauges changed the radar."""
 
 
-def forecasts_at(archive: Archive, issue: np.datetime64, nowcaster: Nowcaster, settings: HeldOutSettings) -> Case:
-    """Forecast from the radar up to `issue` as it is and adjusted; each gauge is read where it was held out."""
+def forecast_held_out(
+    archive: GaugeArchive, issue: np.datetime64, nowcaster: Nowcaster, settings: HeldOutSettings
+) -> HeldOutCase:
+    """Forecast from the radar up to `issue` with and without adjustment by gauges that are held out fold by fold."""
     recent = archive.radar.sel(time=slice(issue - INPUT_HISTORY, issue))
-    asked = archive.stations[[NAME]].reindex(time=issue + LEADS)
-    asked.attrs = archive.stations.attrs
-    as_it_is = _told(recent, nowcaster)
-    by_all = _adjusted(recent, archive.stations, archive.offset, settings)
-    held = []
-    for fold in folds_of(archive.stations.sizes["station"], issue, settings):
-        others = archive.stations.isel(station=~fold)
-        radar = _adjusted(recent, others, archive.offset, settings)
-        told = as_it_is if radar is recent else _told(radar, nowcaster)
-        held.append(_at_gauges(told, asked.isel(station=fold), archive.offset))
-    with_gauges = xr.concat(held, "station").sel(station=asked["station"].values)
-    without, grid = _at_gauges(as_it_is, asked, archive.offset), _on_grid(as_it_is, issue)
-    adjusted_grid = grid if by_all is recent else _on_grid(_told(by_all, nowcaster), issue)
-    return Case(
+    valid = archive.stations[[NAME]].reindex(time=issue + LEADS)
+    valid.attrs = archive.stations.attrs
+    unadjusted = _extend(recent, nowcaster)
+    by_all = _adjust(recent, archive.stations, archive.offset, settings)
+    held_out = []
+    for fold in draw_folds(archive.stations.sizes["station"], issue, settings):
+        radar = _adjust(recent, archive.stations.isel(station=~fold), archive.offset, settings)
+        extended = unadjusted if radar is recent else _extend(radar, nowcaster)
+        held_out.append(_sample_gauges(extended, valid.isel(station=fold), archive.offset))
+    with_gauges = xr.concat(held_out, "station").sel(station=valid["station"].values)
+    without, grid = _sample_gauges(unadjusted, valid, archive.offset), _select_leads(unadjusted, issue)
+    adjusted_grid = grid if by_all is recent else _select_leads(_extend(by_all, nowcaster), issue)
+    return HeldOutCase(
         dict(zip(SOURCES, (without, with_gauges), strict=True)),
         dict(zip(SOURCES, (grid, adjusted_grid), strict=True)),
         by_all is not recent,
     )
 
 
-def folds_of(count: int, issue: np.datetime64, settings: HeldOutSettings) -> Iterator[NDArray[np.bool_]]:
-    """Part `count` gauges at random: give for each fold which of them are held out."""
+def draw_folds(count: int, issue: np.datetime64, settings: HeldOutSettings) -> Iterator[Mask]:
+    """Divide `count` gauges at random, and yield for each fold the mask of the gauges that are held out."""
     generator = np.random.default_rng([settings.seed, int(issue.astype("datetime64[m]").astype(np.int64))])
     fold = generator.permutation(count) % settings.folds
     return (fold == number for number in range(settings.folds) if (fold == number).any())
 
 
-def _adjusted(
+def _adjust(
     recent: xr.DataArray, stations: xr.Dataset, offset: np.timedelta64, settings: HeldOutSettings
 ) -> xr.DataArray:
-    """Adjust by what was known at the last frame; `recent` itself where that changes nothing."""
-    known = select_available_reports(stations, recent["time"].values[-1])
-    known = known.isel(time=known["time"].values >= recent["time"].values[0])
-    checked, _ = quality_control(known, recent, offset=offset)
+    """Adjust the radar by the reports available at its last frame; return `recent` itself if nothing changes."""
+    available = select_available_reports(stations, recent["time"].values[-1])
+    available = available.isel(time=available["time"].values >= recent["time"].values[0])
+    checked, _ = quality_control(available, recent, offset=offset)
     return adjust_radar(recent, checked, offset=offset, settings=settings.adjustment)[0]
 
 
-def _told(recent: xr.DataArray, nowcaster: Nowcaster) -> xr.Dataset:
-    """Return the frames and what is forecast from them in one row of times, with chances if there are any."""
+def _extend(recent: xr.DataArray, nowcaster: Nowcaster) -> xr.Dataset:
+    """Return the radar frames followed by the forecast along `time`, with probabilities if the nowcaster has them."""
     result = forecast(recent, lead_time=LEADS[-1], nowcaster=nowcaster)
     coords = {name: recent.coords[name] for name in ("y", "x", GRID_MAPPING) if name in recent.coords}
     times = np.concatenate([recent["time"].values, result["time"].values])
     dims = ("time", "y", "x")
-    told = xr.Dataset({NAME: (dims, np.concatenate([recent.values, result[NAME].values]))}, {**coords, "time": times})
-    if PROBABILITY in result:
-        seen = np.stack([np.where(np.isnan(recent), np.nan, recent >= np.float32(t)) for t in LEVELS])
-        chances = result[PROBABILITY].sel(threshold=list(LEVELS)).values
-        told[PROBABILITY] = (("threshold", *dims), np.concatenate([seen.astype(np.float32), chances], axis=1))
-        told = told.assign_coords(threshold=list(LEVELS))
-    return told
+    rates = np.concatenate([recent.values, result[NAME].values])
+    extended = xr.Dataset({NAME: (dims, rates)}, {**coords, "time": times})
+    if PROBABILITY not in result:
+        return extended
+    observed = np.stack([np.where(np.isnan(recent), np.nan, recent >= np.float32(t)) for t in THRESHOLDS])
+    forecasted = result[PROBABILITY].sel(threshold=list(THRESHOLDS)).values
+    probabilities = np.concatenate([observed.astype(np.float32), forecasted], axis=1)
+    extended[PROBABILITY] = (("threshold", *dims), probabilities)
+    return extended.assign_coords(threshold=list(THRESHOLDS))
 
 
-def _at_gauges(told: xr.Dataset, asked: xr.Dataset, offset: np.timedelta64) -> xr.Dataset:
-    """Read at the gauges: means over the intervals that end at the valid times."""
-    read = xr.Dataset({NAME: sample_radar(asked, told[NAME], offset=offset)})
-    if PROBABILITY in told:
-        chances = [sample_radar(asked, told[PROBABILITY].sel(threshold=t, drop=True), offset=offset) for t in LEVELS]
-        read[PROBABILITY] = xr.concat(chances, xr.Variable("threshold", list(LEVELS)))
-    return _by_lead(read)
+def _sample_gauges(extended: xr.Dataset, valid: xr.Dataset, offset: np.timedelta64) -> xr.Dataset:
+    """Return means at the gauges over the intervals that end at the valid times."""
+    sampled = xr.Dataset({NAME: sample_radar(valid, extended[NAME], offset=offset)})
+    if PROBABILITY in extended:
+        by_threshold = [
+            sample_radar(valid, extended[PROBABILITY].sel(threshold=threshold, drop=True), offset=offset)
+            for threshold in THRESHOLDS
+        ]
+        sampled[PROBABILITY] = xr.concat(by_threshold, xr.Variable("threshold", list(THRESHOLDS)))
+    return _index_by_lead(sampled)
 
 
-def _on_grid(told: xr.Dataset, issue: np.datetime64) -> xr.Dataset:
-    return _by_lead(told.sel(time=issue + LEADS))
+def _select_leads(extended: xr.Dataset, issue: np.datetime64) -> xr.Dataset:
+    return _index_by_lead(extended.sel(time=issue + LEADS))
 
 
-def _by_lead(told: xr.Dataset) -> xr.Dataset:
-    return told.assign_coords(lead_time=("time", LEADS.astype("timedelta64[ns]"))).swap_dims(time="lead_time")
+def _index_by_lead(data: xr.Dataset) -> xr.Dataset:
+    return data.assign_coords(lead_time=("time", LEADS.astype("timedelta64[ns]"))).swap_dims(time="lead_time")
