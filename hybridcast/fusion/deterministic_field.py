@@ -64,7 +64,7 @@ def deterministic_field(
     """
     wet = [target_values(of_lead, thresholds, target) for of_lead, target in zip(values, fractions, strict=True)]
     transforms = rank_transforms(reference_ranking, reference, wet)
-    return scales_cpu.matched(ranking, transforms, out=ranking)
+    return scales_cpu.apply_rank_transforms(ranking, transforms, out=ranking)
 
 
 class NodeProbabilities(NamedTuple):

@@ -251,7 +251,7 @@ def target_values(values: Array, thresholds: Sequence[float], fractions: Array) 
     return taken
 
 
-def rank_transforms(ranking: Array, reference: Array, wet: Sequence[Array]) -> list[scales_cpu.Matching]:
+def rank_transforms(ranking: Array, reference: Array, wet: Sequence[Array]) -> list[scales_cpu.RankTransform]:
     """Return for each lead time the map from values of a ranking to rain rates.
 
     Parameters
@@ -265,4 +265,4 @@ def rank_transforms(ranking: Array, reference: Array, wet: Sequence[Array]) -> l
         values as there are reference cells.
     """
     dry = np.zeros(1, np.float32)  # the kernel wants a value: this one makes all cells dry
-    return scales_cpu.matchings(ranking, reference, [values if values.size else dry for values in wet])
+    return scales_cpu.rank_transforms(ranking, reference, [values if values.size else dry for values in wet])

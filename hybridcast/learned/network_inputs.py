@@ -22,7 +22,7 @@ from hybridcast.nowcasters.scale_filter import filter_scales
 from hybridcast.predictors.radar import earlier_frame
 from hybridcast_kernels.advection_cpu import LINEAR
 from hybridcast_kernels.advection_cpu import advect as advect_arrays
-from hybridcast_kernels.trajectories import origins, sample
+from hybridcast_kernels.trajectories import departure_points, sample
 
 Counts = NDArray[np.uint8]
 
@@ -239,7 +239,7 @@ def _centres(shape: tuple[int, ...], block: int) -> NDArray[np.int32]:
 
 def _forward(flow: Array, cells: NDArray[np.int32]) -> Array:
     """Where the air at `cells` will be: it comes from there if the motion is turned round; ``(lead, cell, 2)``."""
-    return origins(-flow, np.array(LEADS, np.float32), cells, LONGEST_STEP)
+    return departure_points(-flow, np.array(LEADS, np.float32), cells, LONGEST_STEP)
 
 
 def _carried_back(fields: Array, places: Array, shape: tuple[int, int]) -> Array:

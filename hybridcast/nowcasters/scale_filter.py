@@ -395,6 +395,6 @@ def _carried(
     """Filter, and carry each lead time's field along the motion: ``(lead, y, x)`` in decibels above dry, and mm h-1."""
     fields = workspace_of_this_thread().array("filtered", (len(weights), *latest.shape))
     wet = latest[latest >= settings.lowest_rate]
-    matching = kernels.filtered_fields(spectra, weights, grid, latest, np.sort(wet)[::-1], fields)
+    transforms = kernels.filter_fields(spectra, weights, grid, latest, np.sort(wet)[::-1], fields)
     moved = advect_arrays(fields, flow, minutes, LINEAR, paired=True, longest_step=LONGEST_STEP)[0]
-    return moved, kernels.matched(moved, matching)
+    return moved, kernels.apply_rank_transforms(moved, transforms)

@@ -25,7 +25,8 @@ from hybridcast.predictors.predictor import Kind, Predictor
 from hybridcast.predictors.radar import RadarFields
 from hybridcast.predictors.registry import ALL_PREDICTORS, RADAR_PREDICTORS, SOURCE_PREDICTORS, index_of
 from hybridcast.predictors.track import Tracks
-from hybridcast_kernels.trajectories import origins, sample
+from hybridcast_kernels import trajectories
+from hybridcast_kernels.trajectories import sample
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ def departure_points(state: PredictorState, cells: NDArray[np.int32]) -> Array:
 
     They may lie outside the grid.
     """
-    return origins(state.flow, state.minutes, cells, LONGEST_STEP)
+    return trajectories.departure_points(state.flow, state.minutes, cells, LONGEST_STEP)
 
 
 def departure_known(state: PredictorState, departure: Array) -> Mask:
@@ -181,7 +182,7 @@ def predictors_lagrangian(state: PredictorState, cells: NDArray[np.int32]) -> Ar
     As `predictors_eulerian`, but `cells` are departure points, and the targets are the points that the air moves to, so
     that fields at the issue time need no interpolation.
     """
-    target = origins(-state.flow, state.minutes, cells, LONGEST_STEP)
+    target = trajectories.departure_points(-state.flow, state.minutes, cells, LONGEST_STEP)
     departure = cells.astype(np.float32)
     at_departure = state.at_departure[cells[:, 0], cells[:, 1]]
     rows = _empty_rows(state, len(cells))

@@ -1,8 +1,8 @@
 """Semi-Lagrangian advection on CPU threads.
 
-A row is worked in blocks of cells whose trajectories stay in a small scratch array over all lead times. Each step of
-a block is a few short loops without branches, so that all of them vectorise: where the cells to read are, reading
-them, interpolating, moving on. No field or flow is copied.
+A row is processed in blocks of cells whose trajectories stay in a small scratch array over all lead times. Each step
+of a block consists of a few short loops without branches, so that all of them vectorise: locate the cells to read,
+read them, interpolate, move on. No field or flow is copied.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from hybridcast_kernels.workspace import Workspace, workspace_of_this_thread
 
 NEAREST, LINEAR, CUBIC = 0, 1, 3  # order of the interpolation
 
-BLOCK = 128  # longer ones leave more cells to the branch for missing neighbours, shorter ones cost more calls
+BLOCK = 128  # in longer blocks more cells take the branch for missing neighbours; shorter ones cost more calls
 TILE_ROWS, TILE_COLUMNS = 8, 32
-SEEN, MIXED, UNSEEN = np.uint8(0), np.uint8(1), np.uint8(2)  # what a tile of a field holds
+KNOWN, MIXED, UNKNOWN = np.uint8(0), np.uint8(1), np.uint8(2)  # state of the cells of a tile of a field
 
-# Rows of the scratch array, each BLOCK long: displacement, guessed increment, last increment, place within a cell, two
-# samples. Offsets are unsigned, because a signed index costs a test for negative ones.
+# Rows of the scratch array, each BLOCK long: displacement, guessed increment, last increment, position within a cell,
+# two samples. Offsets are unsigned, because a signed index costs a test for negative ones.
 DX, DY, GX, GY, QX, QY, FX, FY, A, B = (np.uintp(k * BLOCK) for k in range(10))
 SCRATCH = 10 * BLOCK
 ZERO, ONE = np.uintp(0), np.uintp(1)
 INT_MAX, INT_MIN = np.int32(2**31 - 1), np.int32(-(2**31))
-#: Casting more cells than this to an integer would be undefined.
+#: Displacements in cells are limited to this before they are cast to an integer, where the result is defined.
 FARTHEST = np.float32(1e6)
 
-# Positions and flows are finite and the optimiser may assume it; rain may be NaN.
+# Positions and flows are finite, which the optimiser may assume; rain may be NaN.
 finite = njit(nogil=True, cache=True, error_model="numpy", fastmath=True, no_cfunc_wrapper=True)
 plain = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"}, no_cfunc_wrapper=True)
 
@@ -39,19 +39,19 @@ plain = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", 
 
 
 @finite
-def locate(w, cells, share, x, y, rows, columns, width):
-    """Find the cells at the displacement minus `share` of the guessed increment, for the block that starts at (x, y).
+def locate(w, cells, fraction, x, y, rows, columns, width):
+    """Find the cells at the displacement minus `fraction` of the guessed increment, for the block from (x, y) on.
 
-    Sets `cells` (flat index of the upper left one of four) and the places within them (FX, FY). A position beyond the
-    edge is held at the edge.
+    Sets `cells` (flat index of the upper left one of four) and the positions within them (FX, FY). A position beyond
+    the edge is moved to the edge.
     """
     left, right = np.float32(-x), np.float32(columns - 1 - x)
     top, bottom = np.float32(-y), np.float32(rows - 1 - y)
     last_column, last_row = np.float32(max(columns - 2, 0) - x), np.float32(max(rows - 2, 0) - y)
     stride, start = np.int32(columns), np.int32(y * columns + x)
     for i in range(ZERO, width):
-        px = w[DX + i] - share * w[GX + i] + np.float32(np.int32(i))
-        py = w[DY + i] - share * w[GY + i]
+        px = w[DX + i] - fraction * w[GX + i] + np.float32(np.int32(i))
+        py = w[DY + i] - fraction * w[GY + i]
         px = min(max(px, left), right)
         py = min(max(py, top), bottom)
         column = min(np.floor(px), last_column)
@@ -63,7 +63,7 @@ def locate(w, cells, share, x, y, rows, columns, width):
 
 @finite
 def bounds_of(w, x, y, width):
-    """Return the first and last column, and row, of the cells at the displacement, wherever they are."""
+    """Return first and last column, first and last row of the cells at the displacement, not limited to the grid."""
     left, right, top, bottom = INT_MAX, INT_MIN, INT_MAX, INT_MIN
     for i in range(ZERO, width):
         column = np.int32(np.int32(np.floor(min(max(w[DX + i], -FARTHEST), FARTHEST))) + np.int32(i))
@@ -77,7 +77,7 @@ def bounds_of(w, x, y, width):
 
 @plain
 def gather(flat, plane, right, below, w, cells, width, out):
-    """Interpolate bilinearly in the plane that starts at `plane`, at the places that `locate` found, into w[out...].
+    """Interpolate bilinearly in the plane that starts at `plane`, at the positions that `locate` found, into w[out...].
 
     `right` and `below` are the offsets of the neighbours. The arithmetic is that of `points.bilinear_from`.
     """
@@ -92,7 +92,7 @@ def gather(flat, plane, right, below, w, cells, width, out):
 
 @plain
 def gather_known(flat, plane, right, below, w, cells, width):
-    """Interpolate where cells may be missing: the sum over the others into A, the weight of the missing ones into B.
+    """Interpolate where cells may be missing: the sum over known cells into A, the weight of missing cells into B.
 
     The arithmetic is that of `points.weights_of`.
     """
@@ -118,7 +118,7 @@ def gather_known(flat, plane, right, below, w, cells, width):
 
 @finite
 def start_block(flow, duration, w, x, y, width):
-    """Begin at the grid points themselves, with the flow there as the first guess."""
+    """Start trajectories at the grid points, with the flow at the grid points as the first guess."""
     for i in range(ZERO, width):
         w[DX + i] = pt.ZERO
         w[DY + i] = pt.ZERO
@@ -128,7 +128,7 @@ def start_block(flow, duration, w, x, y, width):
 
 @finite
 def stretch_guess(w, ratio, width):
-    """Fit the guess to a step `ratio` times as long as the last one."""
+    """Adapt guess and last increment to a step `ratio` times as long as the last one."""
     for i in range(ZERO, width):
         w[GX + i] *= ratio
         w[GY + i] *= ratio
@@ -140,7 +140,7 @@ def stretch_guess(w, ratio, width):
 def step_back(w, duration, first, width):
     """Move by the sampled flow (A, B) times `duration`; guess the next increment by extrapolating along the track.
 
-    The `first` increment is taken as the last one too: there is nothing to extrapolate from yet.
+    In the `first` step the increment is used as the last one too, because there is no earlier one.
     """
     for i in range(ZERO, width):
         a = w[A + i] * duration
@@ -168,12 +168,12 @@ def follow_step(flow_flat, durations, step_number, w, cells, x, y, rows, columns
 
 @plain
 def tiles_state(tiles, field, left, right, top, bottom):
-    """Tell whether the tiles that hold these columns and rows are all seen, all unseen, or mixed."""
+    """Return whether the tiles that contain these columns and rows are all known, all unknown, or mixed."""
     rows, columns = tiles.shape[1], tiles.shape[2]
     first_row, last_row = top // TILE_ROWS, bottom // TILE_ROWS
     first_column, last_column = left // TILE_COLUMNS, right // TILE_COLUMNS
     if last_row < 0 or last_column < 0 or first_row >= rows or first_column >= columns:
-        return UNSEEN
+        return UNKNOWN
     if first_row < 0 or first_column < 0 or last_row >= rows or last_column >= columns:
         return MIXED
     state = tiles[field, first_row, first_column]
@@ -186,17 +186,17 @@ def tiles_state(tiles, field, left, right, top, bottom):
 
 @plain
 def put_linear(flat, tiles, field, w, cells, x, y, shape, width, out, at):
-    """Sample a block of a field linearly and write it; missing cells cost only where there are any."""
+    """Sample a block of a field linearly and write it; missing cells are treated only where a tile has some."""
     rows, columns = shape
     left, right, top, bottom = bounds_of(w, x, y, width)
     state = tiles_state(tiles, field, left, right + 1, top, bottom + 1)
     plane = np.uintp(field * rows * columns)
-    if state == UNSEEN:
+    if state == UNKNOWN:
         for i in range(ZERO, width):
             out[at + i] = pt.NAN
         return
     locate(w, cells, pt.ZERO, x, y, rows, columns, width)
-    if state == SEEN and left >= 0 and top >= 0 and right <= columns - 2 and bottom <= rows - 2:
+    if state == KNOWN and left >= 0 and top >= 0 and right <= columns - 2 and bottom <= rows - 2:
         gather(flat, plane, ONE, np.uintp(columns), w, cells, width, A)
         for i in range(ZERO, width):
             out[at + i] = w[A + i]
@@ -207,7 +207,7 @@ def put_linear(flat, tiles, field, w, cells, x, y, shape, width, out, at):
 
 @plain
 def put_known(w, x, y, rows, columns, width, out, at):
-    """Write the samples A that lie inside the grid and lack little (B), else NaN."""
+    """Write the samples A that lie inside the grid and whose missing weight B is small, else NaN."""
     left, right = np.float32(-x), np.float32(columns - 1 - x)
     top, bottom = np.float32(-y), np.float32(rows - 1 - y)
     for i in range(ZERO, width):
@@ -219,7 +219,7 @@ def put_known(w, x, y, rows, columns, width, out, at):
 
 @plain
 def step(size, stride):
-    """Offset of the next cell along an axis; none if there is but one."""
+    """Return the offset of the next cell along an axis; 0 if the axis has a single cell."""
     return np.uintp(stride) if size > 1 else ZERO
 
 
@@ -245,11 +245,11 @@ def put_points(fields, coefficients, field, order, w, x, y, width, out, at):
 def advect_rows(field_flat, tiles, flow, flow_flat, durations, lead_of_step, leads, paired, target, first, last):
     """Advect rows first..last of all fields to all lead times, interpolating linearly.
 
-    If `paired`, each lead time has a field of its own: fields are (set, lead, y, x) then.
+    If `paired`, each lead time has a field of its own, and fields are (set, lead, y, x).
 
-    field_flat, flow_flat, target: (field, y, x), (2, y, x) and (field, lead, y, x) as one line each. tiles: what
-    `summarise_tiles` found. flow: cells per unit of `durations`, (step,). lead_of_step: which of `leads` leads a step
-    ends at, -1 if at none, (step,).
+    field_flat, flow_flat, target: flattened (field, y, x), (2, y, x) and (field, lead, y, x). tiles: output of
+    `summarise_tiles`. flow: cells per unit of `durations`, (step,). lead_of_step: index of the lead time, out of
+    `leads`, at which a step ends, -1 if at none, (step,).
     """
     rows, columns = flow.shape[1], flow.shape[2]
     w = np.empty(SCRATCH, np.float32)
@@ -274,7 +274,7 @@ def advect_rows(field_flat, tiles, flow, flow_flat, durations, lead_of_step, lea
 def advect_rows_by_points(
     fields, coefficients, flow, flow_flat, durations, lead_of_step, order, leads, target, first, last
 ):
-    """Do as `advect_rows`, but sample point by point: the nearest cell, or cubic.
+    """Advect rows as `advect_rows` does, but sample point by point: the nearest cell, or cubic.
 
     fields, coefficients: (field, y, x).
     """
@@ -297,18 +297,18 @@ def advect_rows_by_points(
 
 @plain
 def summarise_tiles(fields, tiles, first, last):
-    """Find the state of rows first..last of tiles."""
+    """Write the states of rows first..last of tiles."""
     for field in range(tiles.shape[0]):
         for i in range(first, last):
             bottom = min((i + 1) * TILE_ROWS, fields.shape[1])
             for j in range(tiles.shape[2]):
                 end = min((j + 1) * TILE_COLUMNS, fields.shape[2])
-                unseen = np.int32(0)
+                unknown = np.int32(0)
                 for y in range(i * TILE_ROWS, bottom):
                     for x in range(j * TILE_COLUMNS, end):
-                        unseen += np.int32(np.isnan(fields[field, y, x]))
+                        unknown += np.int32(np.isnan(fields[field, y, x]))
                 size = (bottom - i * TILE_ROWS) * (end - j * TILE_COLUMNS)
-                tiles[field, i, j] = SEEN if unseen == 0 else (UNSEEN if unseen == size else MIXED)
+                tiles[field, i, j] = KNOWN if unknown == 0 else (UNKNOWN if unknown == size else MIXED)
 
 
 # --- whole fields ---------------------------------------------------------------------------------------------
@@ -317,7 +317,7 @@ def summarise_tiles(fields, tiles, first, last):
 def check_arrays(
     fields: tuple[int, ...], flow: tuple[int, ...], leads: NDArray[np.float32], coefficients: tuple[int, ...]
 ) -> None:
-    """Raise `ValueError` unless the shapes of fields, flow and coefficients, and the lead times, fit."""
+    """Raise `ValueError` unless the shapes of fields, flow and coefficients, and the lead times, are consistent."""
     count, rows, columns = fields
     if tuple(flow) != (2, rows, columns):
         raise ValueError(f"flow has shape {flow}, not {(2, rows, columns)}")
@@ -345,10 +345,11 @@ def advect(
     out: NDArray[np.float32] | None = None,
     workspace: Workspace | None = None,
 ) -> NDArray[np.float32]:
-    """Advect fields along a steady flow: backward trajectories by the midpoint rule, each field sampled once a lead.
+    """Advect fields along a steady flow by backward trajectories; each field is sampled once per lead time.
 
-    The scheme of Germann and Zawadzki (2002, 10.1175/1520-0493(2002)130<2859:SDOTPO>2.0.CO;2) as pysteps has it, but
-    for the first guess of a midpoint, which is extrapolated along the track instead of sampled once more.
+    Trajectories follow the midpoint rule as in pysteps (Germann and Zawadzki 2002,
+    10.1175/1520-0493(2002)130<2859:SDOTPO>2.0.CO;2), except that the first guess of a midpoint is extrapolated along
+    the track instead of sampled again.
 
     Parameters
     ----------
@@ -359,28 +360,30 @@ def advect(
     leads
         Lead times, above zero and increasing, shape ``(lead,)``.
     order
-        0 nearest, 1 linear, 3 cubic.
+        Order of the interpolation: 0 nearest, 1 linear, 3 cubic.
     coefficients
-        For order 3: B-spline coefficients of the fields, missing cells filled, shape ``(field, y, x)``.
+        B-spline coefficients of the fields for order 3, missing cells filled, shape ``(field, y, x)``.
     paired
-        Each lead time has a field of its own, as what changes on its way has: `fields` are sets of one field a lead,
-        shape ``(set * lead, y, x)``, and share the trajectories. Only linear.
+        Whether each lead time has a field of its own, for fields that change on their way: `fields` are sets of one
+        field per lead time, shape ``(set * lead, y, x)``, and use the same trajectories. Linear interpolation only.
     longest_step
-        From one lead to the next is one step of the trajectories, or several equal ones if it is longer than this.
+        Longest step of the trajectories, in the unit of `leads`; a longer interval between two lead times is divided
+        into equal steps.
     out
-        Where to write, C-contiguous float32; made if not given.
+        Array to write to, C-contiguous float32; allocated if not given.
     workspace
-        Scratch arrays to use again; by default those of this thread.
+        Scratch arrays to reuse; by default those of the calling thread.
 
     Returns
     -------
-    Shape ``(field, lead, y, x)``, or ``(set, lead, y, x)`` if `paired`; NaN where air comes from outside the grid or
-    from missing cells.
+    ndarray
+        Shape ``(field, lead, y, x)``, or ``(set, lead, y, x)`` if `paired`; NaN where air comes from outside the grid
+        or from missing cells.
 
     Raises
     ------
     ValueError
-        If shapes, `leads` or `out` do not fit: the loops do not look before they read and write.
+        If shapes, `leads` or `out` are not consistent; the loops themselves check no bounds.
     """
     work = workspace or workspace_of_this_thread()
     count, rows, columns = fields.shape
@@ -427,7 +430,7 @@ def advect(
 
 
 def _tiles(fields: NDArray[np.float32], work: Workspace) -> NDArray[np.uint8]:
-    """Find which tiles of the fields are seen, unseen or mixed."""
+    """Return the states of the tiles of the fields: known, unknown or mixed."""
     count, rows, columns = fields.shape
     tiles: NDArray[np.uint8] = work.array(
         "tiles", (count, -(-rows // TILE_ROWS), -(-columns // TILE_COLUMNS)), np.uint8
@@ -439,7 +442,7 @@ def _tiles(fields: NDArray[np.float32], work: Workspace) -> NDArray[np.uint8]:
 
 
 def steps_to(leads: NDArray[np.float32], longest: float) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Return the duration of each step of the trajectories, and the lead it ends at (-1 if at none)."""
+    """Return the duration of each step of the trajectories, and the index of the lead it ends at (-1 if at none)."""
     gaps = np.diff(leads, prepend=np.float32(0))
     counts = np.maximum(np.ceil(gaps / longest - 1e-6), 1).astype(np.int64)
     ends = np.full(counts.sum(), -1, dtype=np.int32)

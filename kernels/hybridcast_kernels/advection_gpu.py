@@ -1,7 +1,7 @@
-"""Semi-Lagrangian advection on a CUDA device: the twin of `advection_cpu`.
+"""Semi-Lagrangian advection on a CUDA device: the counterpart of `advection_cpu`.
 
-One thread follows the trajectory that ends at one grid point through all lead times, and samples all fields on its
-way: one launch, in which no displacement leaves its register.
+One thread follows the trajectory that ends at one grid point through all lead times, and samples all fields on the
+way: one launch, in which displacements stay in registers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ kernel = cuda.jit(cache=True)
 
 @cuda.jit(device=True)
 def follow(fields, coefficients, flow, durations, lead_of_step, order, out):
-    """Advect all fields to this thread's grid point; arguments as those of `advection_cpu.advect_rows`."""
+    """Advect all fields to the grid point of this thread; arguments are those of `advection_cpu.advect_rows`."""
     j, i = cuda.grid(2)
     if i >= flow.shape[1] or j >= flow.shape[2]:
         return
@@ -59,7 +59,7 @@ def follow(fields, coefficients, flow, durations, lead_of_step, order, out):
                     out[field, lead, i, j] = pt.sample_cubic(fields, coefficients, field, px, py)
 
 
-# A kernel per order: the compiler leaves out what the others need, registers above all.
+# One kernel per order, so that each needs only its own registers.
 
 
 @kernel
@@ -85,7 +85,7 @@ KERNELS = {NEAREST: advect_nearest, LINEAR: advect_linear, CUBIC: advect_cubic}
 
 @kernel
 def filter_splines(source, along, target):
-    """Coefficients of cubic B-splines along rows (0) or columns (1): (field, y, x)."""
+    """Write the coefficients of cubic B-splines along rows (0) or columns (1): (field, y, x)."""
     j, i, field = cuda.grid(3)
     if i < target.shape[1] and j < target.shape[2]:
         target[field, i, j] = pt.spline_along(source, field, i, j, along)
@@ -116,9 +116,9 @@ def advect(
     Raises
     ------
     DeviceMemoryError
-        If the result does not fit; `tiles` gives it in parts.
+        If the result does not fit; `tiles` returns it in parts.
     ValueError
-        If shapes, `leads` or `out` do not fit.
+        If shapes, `leads` or `out` are not consistent.
     """
     fields, flow = on_device(fields), on_device(flow)
     shape = (fields.shape[0], leads.size, *fields.shape[1:])
@@ -152,10 +152,11 @@ def tiles(
     *,
     longest_step: float = np.inf,
 ) -> Iterator[tuple[int, DeviceArray]]:
-    """Advect in as few parts, over lead times, as the memory of the device allows: (first lead, part of the result).
+    """Yield the result in as few parts, over lead times, as the memory of the device allows.
 
-    Each part follows the trajectories from their start, so that it is to the bit what the whole would be. All parts
-    lie in the same memory: one is gone when the next is asked for.
+    Each item is the index of the first lead time and the part of the result. Each part follows the trajectories from
+    their start, so that it equals the whole to the last bit. All parts use the same memory: a part is overwritten by
+    the next.
 
     Raises
     ------
@@ -176,7 +177,7 @@ def tiles(
 
 
 def _largest_part(shape: tuple[int, ...], leads: int) -> DeviceArray:
-    """Return memory for the result at as many lead times as fit: all, half of them, a quarter ..."""
+    """Return memory for the result at as many lead times as fit: all, half, a quarter and so on."""
     while True:
         try:
             return empty((shape[0], leads, *shape[1:]))

@@ -1,4 +1,4 @@
-"""The kernels on CPU threads, as `kernels_for("cpu")` gives them."""
+"""The kernels on CPU threads, returned by `kernels_for("cpu")`."""
 
 from __future__ import annotations
 

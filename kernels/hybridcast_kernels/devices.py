@@ -1,4 +1,4 @@
-"""Which hardware the kernels run on. Nothing of CUDA is loaded before it is asked for."""
+"""The hardware that the kernels run on. CUDA is loaded only when it is needed."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Array = NDArray[np.float32]
 
 
 class Kernels(Protocol):
-    """What `kernels_for` gives: arrays of the host in, arrays of the host out."""
+    """Kernels that `kernels_for` returns; their arguments and results are arrays of the host."""
 
     def estimate(self, frames: Array, offsets: Array, options: FlowOptions | None = None) -> tuple[Array, bool]:
-        """See `flow_cpu.estimate`."""
+        """Estimate the flow of frames: see `flow_cpu.estimate`."""
         ...
 
     def advect(
@@ -38,17 +38,18 @@ class Kernels(Protocol):
         longest_step: float = np.inf,
         out: Array | None = None,
     ) -> Array:
-        """See `advection_cpu.advect`."""
+        """Advect fields along a flow: see `advection_cpu.advect`."""
         ...
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What a wish for a device comes to."""
+    """The device that is used, and the reason."""
 
     device: Literal["cpu", "cuda"]
+    """Name of the device."""
     reason: str
-    """Why, in words for a user."""
+    """Reason for the choice, for the user."""
 
 
 _lock = threading.Lock()
@@ -56,12 +57,12 @@ _found: tuple[bool, str] | None = None
 
 
 def choose(device: Device = "auto") -> Choice:
-    """Choose the device: "auto" takes a GPU if one works.
+    """Return the device to use; "auto" chooses a GPU if one works.
 
     Raises
     ------
     ValueError
-        If `device` is unknown, or is "cuda" and no GPU works; the message says why.
+        If `device` is unknown, or is "cuda" and no GPU works; the message contains the reason.
     """
     if device not in ("auto", "cpu", "cuda"):
         raise ValueError(f"device is {device!r}, not 'auto', 'cpu' or 'cuda'")
@@ -76,18 +77,18 @@ def choose(device: Device = "auto") -> Choice:
 
 
 def kernels_for(device: Literal["cpu", "cuda"]) -> Kernels:
-    """Return the kernels of a device: the module `cpu`, or `gpu`, which is loaded now."""
+    """Return the kernels of a device: the module `cpu`, or `gpu`, which this call imports."""
     name = {"cpu": "cpu", "cuda": "gpu"}[device]
     return cast(Kernels, importlib.import_module(f"hybridcast_kernels.{name}"))
 
 
 def simulated() -> bool:
-    """Tell whether numba simulates CUDA (``NUMBA_ENABLE_CUDASIM``): for tests, and slow."""
+    """Return whether numba simulates CUDA (``NUMBA_ENABLE_CUDASIM``), which is slow and meant for tests."""
     return os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0")
 
 
 def cuda_works() -> tuple[bool, str]:
-    """Tell whether a CUDA device works, and its name or what is missing. Tried once in a process."""
+    """Return whether a CUDA device works, and its name or the reason why not. It is tried once in a process."""
     global _found
     with _lock:
         if _found is None:
@@ -96,7 +97,7 @@ def cuda_works() -> tuple[bool, str]:
 
 
 def _try_cuda() -> tuple[bool, str]:
-    # What costs least comes first: most machines have no GPU, and are to learn it without loading numba.cuda.
+    # Cheap tests come first: most machines have no GPU, and should find out without loading numba.cuda.
     if simulated():
         return False, "numba simulates CUDA (NUMBA_ENABLE_CUDASIM), which is no GPU"
     if importlib.util.find_spec("numba_cuda") is None:
@@ -116,14 +117,14 @@ def _driver_is_there() -> bool:
 
 
 def _try_kernel() -> tuple[bool, str]:
-    """Shift a small field by a cell: what is missing (a device, a compiler, a library) shows then."""
+    """Shift a small field by a cell, which fails if a device, a compiler or a library is missing."""
     field = np.arange(256, dtype=np.float32).reshape(1, 16, 16)
     flow = np.stack([np.ones((16, 16)), np.zeros((16, 16))]).astype(np.float32)
     try:
         gpu = importlib.import_module("hybridcast_kernels.gpu")
         moved = gpu.advect(field, flow, np.ones(1, dtype=np.float32))
         name = str(gpu.name())
-    except Exception as error:  # whatever it is that does not work, the CPU does; the reason is handed on
+    except Exception as error:  # whatever fails, the CPU works; the reason is returned
         return False, f"the GPU does not work: {type(error).__name__}: {' '.join(str(error).split())}"
     if not np.array_equal(moved[0, 0, :, 1:], field[0, :, :-1]):
         return False, f"the GPU ({name}) gives wrong results"
@@ -131,7 +132,7 @@ def _try_kernel() -> tuple[bool, str]:
 
 
 def forget() -> None:
-    """Try anew at the next question."""
+    """Discard the result, so that the next call tries the device again."""
     global _found
     with _lock:
         _found = None

@@ -1,9 +1,9 @@
 """Dense multi-frame optical flow on CPU threads.
 
-Lucas and Kanade's least squares (1981) in a pyramid, over all consecutive pairs of several frames at once, each frame
-warped back along the current flow; frames carry a coverage mask, so that the border of coverage is no gradient. The
-result is smoothed by normalised convolution (Knutsson and Westin 1993), weighted by how well each place determines
-both components of the motion, so that places without echo take the flow of their surroundings.
+The least squares of Lucas and Kanade (1981) are solved in a pyramid, over all consecutive pairs of several frames at
+once, each frame warped along the current flow. Frames have a coverage mask, so that the border of coverage is no
+gradient. The result is smoothed by normalised convolution (Knutsson and Westin 1993), weighted by how well each point
+determines both components of the motion, so that points without echo take the flow of their surroundings.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from hybridcast_kernels.workspace import Workspace, workspace_of_this_thread
 
 Array = NDArray[np.float32]
 
-# Whole rows are copied by loops: a slice assigned to brings along numba's code for messages about shapes, which takes
-# longer to compile than all kernels here.
+# Whole rows are copied by loops: an assignment to a slice includes numba's code for messages about shapes, which takes
+# longer to compile than all kernels of this module.
 kernel = njit(
     nogil=True,
     cache=True,
@@ -31,27 +31,37 @@ kernel = njit(
     no_cfunc_wrapper=True,
 )
 
-LEAST_TRACE = np.float32(1e-6)  # a mean trace of the structure tensor below this is no echo
+LEAST_TRACE = np.float32(1e-6)  # a smaller mean trace of the structure tensor means that there is no echo
 LEAST_WEIGHT = np.float32(1e-12)
-COARSEST = 12  # no level is smaller than this along its shorter side
-#: The coarsest level has cells at most 2 to the power of this times as large as the field's.
+COARSEST = 12  # cells along the shorter side of the coarsest pyramid level, at least
+#: Cells of the coarsest pyramid level are at most 2 to the power of this times as large as those of the field.
 DEEPEST = 5
 
 
 @dataclass(frozen=True)
 class FlowOptions:
-    """Settings of `estimate`; lengths are in pixels of each level."""
+    """Settings of `estimate`; lengths are in cells of each pyramid level."""
 
     iterations: int = 2
+    """Gauss-Newton iterations on each level; the coarsest has three times as many."""
     window: float = 6.0
+    """Standard deviation of the window of the least squares, cells."""
     smoothing: float = 2.0
+    """Standard deviation of the smoothing of the flow after each iteration, cells."""
     final_smoothing: float = 3.0
+    """Standard deviation of the smoothing after the last iteration on the finest level, cells."""
     ridge: float = 0.02
+    """Ridge of the normal equations, as a fraction of the mean trace of the structure tensor."""
     lowest_rate: float = 0.1
+    """Rain rate of 0 dB, mm h-1; lower rates count as it."""
     ceiling: float = 40.0
+    """Largest image value, dB above `lowest_rate`."""
     step_limit: float = 2.0
+    """Largest change of a component of the flow in one iteration, cells."""
     prior: float = 0.03
+    """Weight of the flow so far in the smoothing, as a fraction of the mean trace of the structure tensor."""
     finest: int | None = None
+    """Finest level, as the power of two of its cells: 0 is the full resolution. None chooses it by the size."""
 
 
 # --- pyramid --------------------------------------------------------------------------------------------------
@@ -59,7 +69,7 @@ class FlowOptions:
 
 @kernel
 def decibel_rows(frame, lowest, ceiling, image, mask, first, last):
-    """Decibels and coverage of rows first..last at full resolution."""
+    """Write decibels and coverage of rows first..last at full resolution."""
     for i in range(first, last):
         for j in range(frame.shape[1]):
             rate = frame[i, j]
@@ -69,7 +79,7 @@ def decibel_rows(frame, lowest, ceiling, image, mask, first, last):
 
 @kernel
 def decibel_halves(frame, lowest, ceiling, image, mask, first, last):
-    """Decibels averaged over the covered ones of 2 x 2 cells, and their share, without storing full resolution."""
+    """Write the mean decibels of the covered ones of 2 x 2 cells, and the fraction that is covered."""
     rows, columns = frame.shape
     pairs = columns // 2
     for i in range(first, last):
@@ -93,9 +103,9 @@ def decibel_halves(frame, lowest, ceiling, image, mask, first, last):
 
 @kernel
 def halve_rows(image, mask, half_image, half_mask, first, last):
-    """Halve the resolution with the binomial filter (1, 3, 3, 1), of covered cells only; the edge counts on."""
+    """Halve the resolution by the binomial filter (1, 3, 3, 1) of covered cells; edges are repeated."""
     rows, columns = image.shape
-    total = np.empty(columns + 3, np.float32)  # one cell more before the row, and two after it
+    total = np.empty(columns + 3, np.float32)  # one extra cell before the row, and two after it
     seen = np.empty(columns + 3, np.float32)
     for i in range(first, last):
         for x in range(columns + 3):
@@ -123,7 +133,7 @@ def halve_rows(image, mask, half_image, half_mask, first, last):
 
 @kernel
 def warp_rows(images, masks, offsets, flow, warped, warped_masks, first, last):
-    """Carry every frame to the time of the last one along `flow`; `offsets` are their times in steps, at most 0."""
+    """Move every frame to the time of the last one along `flow`; `offsets` are their times in steps, at most 0."""
     frames, _, columns = images.shape
     for t in range(frames):
         offset = offsets[t]
@@ -175,7 +185,7 @@ def tensor_row(warped, masks, offsets, i, tensor):
 
 @kernel
 def box_row(source, target, radius):
-    """Running mean of each row of `source` over 2 radius + 1 cells, zero beyond the ends."""
+    """Write the running mean of each row of `source` over 2 radius + 1 cells, zero beyond the ends."""
     count, columns = source.shape
     scale = pt.ONE / np.float32(2 * radius + 1)
     for k in range(count):
@@ -192,7 +202,7 @@ def box_row(source, target, radius):
 
 @kernel
 def tensor_rows(warped, masks, offsets, radius, tensors, first, last):
-    """Structure tensor of rows first..last, smoothed along the rows: (5, y, x)."""
+    """Write the structure tensor of rows first..last, smoothed along the rows: (5, y, x)."""
     columns = warped.shape[2]
     raw = np.empty((5, columns), np.float32)
     once = np.empty((5, columns), np.float32)
@@ -207,7 +217,7 @@ def tensor_rows(warped, masks, offsets, radius, tensors, first, last):
 
 @kernel
 def box_columns(source, target, radius, first, last):
-    """Running mean of columns first..last of each plane over 2 radius + 1 cells, zero beyond the ends."""
+    """Write the running mean of columns first..last of each plane over 2 radius + 1 cells, zero beyond the ends."""
     planes, rows, _ = source.shape
     scale = pt.ONE / np.float32(2 * radius + 1)
     total = np.empty(last - first, np.float32)
@@ -230,7 +240,7 @@ def box_columns(source, target, radius, first, last):
 
 @kernel
 def solve_columns(tensors, scratch, flow, weighted, radius, ridge, limit, first, last):
-    """Finish the window along columns first..last, improve the flow there, and weigh it: (weight, w u, w v, y, x)."""
+    """Finish the window along columns first..last, improve their flow, and weight it: (weight, w u, w v, y, x)."""
     box_columns(tensors, scratch, radius, first, last)
     box_columns(scratch, tensors, radius, first, last)
     for i in range(tensors.shape[1]):
@@ -252,7 +262,7 @@ def smooth_columns(weighted, scratch, radius, first, last):
 
 @kernel
 def smooth_rows(weighted, radius, least, flow, first, last):
-    """Smooth the weighted flow along rows first..last and normalise it; where nothing weighs, `flow` stays."""
+    """Smooth the weighted flow along rows first..last and normalise it; `flow` stays where all weights are 0."""
     columns = weighted.shape[2]
     raw = np.empty((3, columns), np.float32)
     once = np.empty((3, columns), np.float32)
@@ -269,16 +279,16 @@ def smooth_rows(weighted, radius, least, flow, first, last):
 
 @kernel
 def enlarge_rows(coarse, fine, factor, first, last):
-    """Bring a flow to a grid `factor` times as fine, bilinearly; its unit, the cell, shrinks with it."""
+    """Interpolate a flow bilinearly to a grid `factor` times as fine, in cells of that grid."""
     rows, columns = coarse.shape[1], coarse.shape[2]
     size = np.float32(factor)
     line = np.empty(columns + 1, np.float32)
     left = np.empty(fine.shape[2], np.int32)
-    share = np.empty(fine.shape[2], np.float32)
+    fraction = np.empty(fine.shape[2], np.float32)
     for j in range(fine.shape[2]):
         x = pt.clamp((np.float32(j) + pt.HALF) / size - pt.HALF, pt.ZERO, np.float32(columns - 1))
         left[j] = np.int32(x)
-        share[j] = x - np.float32(left[j])
+        fraction[j] = x - np.float32(left[j])
     for c in range(2):
         for i in range(first, last):
             y = pt.clamp((np.float32(i) + pt.HALF) / size - pt.HALF, pt.ZERO, np.float32(rows - 1))
@@ -290,7 +300,7 @@ def enlarge_rows(coarse, fine, factor, first, last):
             line[columns] = line[columns - 1]
             for j in range(fine.shape[2]):
                 j0 = left[j]
-                fine[c, i, j] = line[j0] + share[j] * (line[j0 + 1] - line[j0])
+                fine[c, i, j] = line[j0] + fraction[j] * (line[j0 + 1] - line[j0])
 
 
 # --- whole fields ---------------------------------------------------------------------------------------------
@@ -299,21 +309,25 @@ def enlarge_rows(coarse, fine, factor, first, last):
 def estimate(
     frames: Array, offsets: Array, options: FlowOptions | None = None, *, workspace: Workspace | None = None
 ) -> tuple[Array, bool]:
-    """Estimate the flow that carries the earlier frames into the last one.
+    """Estimate the flow that moves the earlier frames into the last one.
 
     Parameters
     ----------
     frames
-        Rain rate, mm h-1, shape ``(frame, y, x)``, at least two, NaN where missing.
+        Rain rate, mm h-1, shape ``(frame, y, x)``, at least two frames, NaN where missing.
     offsets
         Time of each frame in steps, increasing, the last one 0, shape ``(frame,)``.
+    options
+        Settings of the method.
+    workspace
+        Scratch arrays to reuse; by default those of the calling thread.
 
     Returns
     -------
     flow
         Cells per step, shape ``(2, y, x)``, x first, finite everywhere.
     found
-        False if there is no echo to track; the flow is zero then.
+        Whether the frames have echo to track; without echo the flow is zero.
     """
     options = options or FlowOptions()
     work = workspace or workspace_of_this_thread()
@@ -332,7 +346,7 @@ def estimate(
 
 
 def levels(rows: int, columns: int, finest: int | None) -> tuple[int, int]:
-    """Return the finest level worked on (as a power of two) and how many levels there are from it on."""
+    """Return the finest pyramid level that is used (as a power of two) and the number of levels from it on."""
     shorter = min(rows, columns)
     if finest is None:
         finest = 2 if shorter >= 400 else 1 if shorter >= 100 else 0
@@ -343,14 +357,14 @@ def levels(rows: int, columns: int, finest: int | None) -> tuple[int, int]:
 
 
 def half(size: int) -> int:
-    """Return the cells of an axis at half the resolution."""
+    """Return the number of cells along an axis of `size` cells at half the resolution."""
     return (size + 1) // 2
 
 
 def _pyramid(
     frames: Array, finest: int, depth: int, options: FlowOptions, work: Workspace
 ) -> tuple[list[Array], list[Array]]:
-    """Images and masks from the finest level worked on to the coarsest."""
+    """Return images and masks from the finest level that is used to the coarsest."""
     count, rows, columns = frames.shape
     lowest, ceiling = np.float32(options.lowest_rate), np.float32(options.ceiling)
     start = decibel_rows
@@ -377,7 +391,7 @@ def _pyramid(
 
 
 def radius_of(sigma: float) -> int:
-    """Radius of the box that, passed twice, is as wide as a Gaussian of standard deviation `sigma`."""
+    """Return the radius of the box that, applied twice, is as wide as a Gaussian of standard deviation `sigma`."""
     return max(1, round((math.sqrt(6.0 * sigma * sigma + 1.0) - 1.0) / 2.0))
 
 
@@ -390,7 +404,7 @@ def _refine(
     options: FlowOptions,
     work: Workspace,
 ) -> bool:
-    """Improve `flow` of one level in place by a few Gauss-Newton iterations; tell whether there was echo to track."""
+    """Improve `flow` of one level in place by Gauss-Newton iterations; return whether there was echo to track."""
     image, mask = images[level], masks[level]
     finest, coarsest = level == 0, level == len(images) - 1
     _, rows, columns = image.shape
@@ -401,7 +415,7 @@ def _refine(
     weighted = work.array(f"weighted{level}", (3, rows, columns))
     window = radius_of(options.window)
     limit = np.float32(options.step_limit)
-    # The coarsest level starts from rest, and is small: it may take longer.
+    # The coarsest level starts from rest and is small, so that more iterations are needed and cost little.
     iterations = options.iterations * (3 if coarsest else 1)
     for iteration in range(iterations):
         final = finest and iteration == iterations - 1
@@ -418,9 +432,9 @@ def _refine(
             rows,
         )
         if coarsest:
-            # what no echo determines starts from the mean motion, not from rest
+            # points without echo start from the mean motion, not from rest
             flow[:] = (weighted[1:].mean(axis=(1, 2)) / max(weighted[0].mean(), LEAST_WEIGHT))[:, None, None]
-        # The flow so far, from the coarser level, weighs this much: it rules where echo is weak.
+        # The weight of the flow so far, from the coarser level, which prevails where echo is weak.
         least = np.float32(options.prior * trace)
         over_bands(lambda a, b: smooth_columns(weighted, scratch[:3], smoothing, a, b), columns, rows)  # noqa: B023
         over_bands(lambda a, b: smooth_rows(weighted, smoothing, least, flow, a, b), rows, columns)  # noqa: B023

@@ -1,8 +1,8 @@
-"""Dense multi-frame optical flow on a CUDA device: the twin of `flow_cpu`.
+"""Dense multi-frame optical flow on a CUDA device: the counterpart of `flow_cpu`.
 
-One thread works at one grid point, by the functions of `points`. Windows are sums over their cells instead of running
-sums: the same numbers, but every point at once. Nothing goes back to the host on the way: what decides (is there echo
-to track, how strong is it) stays in a small array on the device, `state`.
+One thread computes one grid point, by the functions of `points`. Windows are sums over their cells instead of running
+sums: the same numbers, for every point at once. Nothing is copied to the host on the way: the quantities that decide
+(is there echo to track, how strong is it) stay in a small array on the device, `state`.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from hybridcast_kernels.workspace import Workspace
 
 kernel = cuda.jit(cache=True)
 
-#: What `state` holds: mean trace; is this level fine so far; was any; mean motion.
+#: Elements of `state`: mean trace; whether this level has echo so far; whether any level had; mean motion.
 TRACE, FINE, FOUND, U, V = range(5)
 STATE = 5
 
 SUM_THREADS = 128  # a power of two
-SUM_BLOCKS = 64  # few, because one thread adds their sums up, always in the same order
-SUM_CELLS = 8  # cells a thread adds up, at least
+SUM_BLOCKS = 64  # few, because one thread adds up their sums, always in the same order
+SUM_CELLS = 8  # cells that a thread adds up, at least
 
 
 # --- pyramid --------------------------------------------------------------------------------------------------
@@ -33,7 +33,7 @@ SUM_CELLS = 8  # cells a thread adds up, at least
 
 @kernel
 def first_level(frames, size, lowest, ceiling, images, masks):
-    """Decibels and coverage at the resolution of `size` x `size` cells: (frame, y, x)."""
+    """Write decibels and coverage at the resolution of `size` x `size` cells: (frame, y, x)."""
     j, i, t = cuda.grid(3)
     if i < images.shape[1] and j < images.shape[2]:
         images[t, i, j], masks[t, i, j] = pt.decibel_of_cells(frames, t, i, j, size, lowest, ceiling)
@@ -52,7 +52,7 @@ def halve(images, masks, half_images, half_masks):
 
 @kernel
 def warp(images, masks, offsets, flow, warped, warped_masks):
-    """Carry every frame to the time of the last one along `flow`; `offsets` are their times in steps, at most 0."""
+    """Move every frame to the time of the last one along `flow`; `offsets` are their times in steps, at most 0."""
     j, i, t = cuda.grid(3)
     if i < images.shape[1] and j < images.shape[2]:
         x = np.float32(j) + offsets[t] * flow[0, i, j]
@@ -62,7 +62,7 @@ def warp(images, masks, offsets, flow, warped, warped_masks):
 
 @kernel
 def tensor(warped, masks, offsets, tensors):
-    """Structure tensor and right-hand side, summed over pairs of frames: (5, y, x)."""
+    """Write structure tensor and right-hand side, summed over pairs of frames: (5, y, x)."""
     j, i = cuda.grid(2)
     rows, columns = warped.shape[1], warped.shape[2]
     if i >= rows or j >= columns:
@@ -87,7 +87,7 @@ def tensor(warped, masks, offsets, tensors):
 
 @kernel
 def window(source, along, radius, target):
-    """Mean of each plane over the window along rows (0) or columns (1)."""
+    """Write the mean of each plane over the window along rows (0) or columns (1)."""
     j, i, plane = cuda.grid(3)
     if i < target.shape[1] and j < target.shape[2]:
         target[plane, i, j] = pt.window_along(source, plane, i, j, along, radius)
@@ -95,7 +95,7 @@ def window(source, along, radius, target):
 
 @kernel
 def add_up(planes, partial):
-    """Sum each plane: (plane, block), a part per block."""
+    """Write the sum of each plane in parts, one per block: (plane, block)."""
     part = cuda.shared.array(SUM_THREADS, numba.float32)
     thread, block, plane = cuda.threadIdx.x, cuda.blockIdx.x, cuda.blockIdx.y
     rows, columns = planes.shape[1], planes.shape[2]
@@ -116,7 +116,7 @@ def add_up(planes, partial):
 
 @cuda.jit(device=True)
 def plane_mean(partial, plane, cells):
-    """Mean of a plane from the sums of its parts."""
+    """Return the mean of a plane from the sums of its parts."""
     total = pt.ZERO
     for block in range(partial.shape[1]):
         total += partial[plane, block]
@@ -125,7 +125,7 @@ def plane_mean(partial, plane, cells):
 
 @kernel
 def judge_trace(partial, cells, first, last, state):
-    """Find the mean trace, and whether there is echo to track. One thread."""
+    """Write the mean trace, and whether there is echo to track, to `state`. Runs in one thread."""
     trace = plane_mean(partial, 0, cells) + plane_mean(partial, 2, cells)
     fine = trace > LEAST_TRACE and (first or state[FINE] > pt.ZERO)
     state[TRACE] = trace
@@ -136,7 +136,7 @@ def judge_trace(partial, cells, first, last, state):
 
 @kernel
 def judge_motion(partial, cells, state):
-    """Find the mean motion, weighted. One thread."""
+    """Write the weighted mean motion to `state`. Runs in one thread."""
     weight = max(plane_mean(partial, 0, cells), LEAST_WEIGHT)
     state[U] = plane_mean(partial, 1, cells) / weight
     state[V] = plane_mean(partial, 2, cells) / weight
@@ -144,7 +144,7 @@ def judge_motion(partial, cells, state):
 
 @kernel
 def solve(tensors, flow, radius, ridge, limit, state, weighted):
-    """Finish the window along rows, improve the flow, and weigh it: (weight, w u, w v, y, x)."""
+    """Finish the window along rows, improve the flow, and weight it: (weight, w u, w v, y, x)."""
     j, i = cuda.grid(2)
     if i >= flow.shape[1] or j >= flow.shape[2] or state[FINE] == pt.ZERO:
         return
@@ -171,7 +171,7 @@ def start_from_mean(state, flow):
 
 @kernel
 def smooth(weighted, radius, prior, state, flow):
-    """Finish the smoothing along columns and normalise; where nothing weighs, `flow` stays."""
+    """Finish the smoothing along columns and normalise; `flow` stays where all weights are 0."""
     j, i = cuda.grid(2)
     if i >= flow.shape[1] or j >= flow.shape[2] or state[FINE] == pt.ZERO:
         return
@@ -183,7 +183,7 @@ def smooth(weighted, radius, prior, state, flow):
 
 @kernel
 def enlarge(coarse, factor, fine):
-    """Bring a flow to a grid `factor` times as fine."""
+    """Interpolate a flow to a grid `factor` times as fine."""
     j, i, component = cuda.grid(3)
     if i < fine.shape[1] and j < fine.shape[2]:
         fine[component, i, j] = pt.enlarged(coarse, component, i, j, factor)
@@ -191,7 +191,7 @@ def enlarge(coarse, factor, fine):
 
 @kernel
 def finish(coarse, factor, state, fine):
-    """Bring the flow to the grid of the frames; it is zero if there was no echo to track."""
+    """Interpolate the flow to the grid of the frames; write zero if there was no echo to track."""
     j, i, component = cuda.grid(3)
     if i < fine.shape[1] and j < fine.shape[2]:
         found = state[FOUND] > pt.ZERO
@@ -200,7 +200,7 @@ def finish(coarse, factor, state, fine):
 
 @kernel
 def fill(array, value):
-    """Set all of (plane, y, x) to a value."""
+    """Set an array, (plane, y, x), to a value."""
     j, i, plane = cuda.grid(3)
     if i < array.shape[1] and j < array.shape[2]:
         array[plane, i, j] = value
@@ -217,24 +217,28 @@ def estimate(
     out: DeviceArray | None = None,
     workspace: Workspace | None = None,
 ) -> tuple[DeviceArray, DeviceArray]:
-    """Estimate the flow that carries the earlier frames into the last one: `flow_cpu.estimate` on the device.
+    """Estimate the flow that moves the earlier frames into the last one: `flow_cpu.estimate` on the device.
 
     Parameters
     ----------
     frames
-        Rain rate, mm h-1, float32, shape ``(frame, y, x)``, at least two, NaN where missing; on the device.
+        Rain rate, mm h-1, float32, shape ``(frame, y, x)``, at least two frames, NaN where missing; on the device.
     offsets
         Time of each frame in steps, increasing, the last one 0, shape ``(frame,)``; on the host.
+    options
+        Settings of the method.
     out
-        Where to write the flow; made if not given.
+        Device array to write the flow to; allocated if not given.
+    workspace
+        Scratch arrays to reuse; by default those of the calling thread.
 
     Returns
     -------
     flow
         Cells per step, shape ``(2, y, x)``, x first, on the device.
     found
-        1 if there was echo to track, else 0 (the flow is zero then); shape ``(1,)``, on the device: looking at it
-        waits for the device.
+        1 if there was echo to track, else 0 (and the flow is zero); shape ``(1,)``, on the device: reading it waits for
+        the device.
     """
     options = options or FlowOptions()
     work = workspace or device_workspace()
@@ -261,7 +265,7 @@ def estimate(
 def _pyramid(
     frames: DeviceArray, finest: int, depth: int, options: FlowOptions, work: Workspace
 ) -> tuple[list[DeviceArray], list[DeviceArray]]:
-    """Images and masks from the finest level worked on to the coarsest."""
+    """Return images and masks from the finest level that is used to the coarsest."""
     count, rows, columns = frames.shape
     size = 1
     if finest > 0:
@@ -311,7 +315,7 @@ def _refine(
         judge_trace[1, 1](_sums(scratch, 3, work), rows * columns, iteration == 0, last, state)
         solve[grid](scratch, flow, radius, ridge, limit, state, weighted)
         if coarsest:
-            # what no echo determines starts from the mean motion, not from rest
+            # points without echo start from the mean motion, not from rest
             judge_motion[1, 1](_sums(weighted, 3, work), rows * columns, state)
             start_from_mean[grid](state, flow)
         window[launch_over(weighted.shape)](weighted, 0, smoothing, tensors)
@@ -319,7 +323,7 @@ def _refine(
 
 
 def _sums(planes: DeviceArray, count: int, work: Workspace) -> DeviceArray:
-    """Sums of the first `count` planes, in parts: (plane, part)."""
+    """Return the sums of the first `count` planes, in parts: (plane, part)."""
     cells = planes.shape[1] * planes.shape[2]
     blocks = min(SUM_BLOCKS, -(-cells // (SUM_THREADS * SUM_CELLS)))
     partial = work.array(f"partial{blocks}", (count, blocks))

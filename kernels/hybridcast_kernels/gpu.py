@@ -1,7 +1,8 @@
-"""The kernels on a CUDA device, from host to host: the twin of `cpu`, as `kernels_for("cuda")` gives it.
+"""The kernels on a CUDA device, from host to host: the counterpart of `cpu`, returned by `kernels_for("cuda")`.
 
-What stays on the device is made of `flow_gpu.estimate` and `advection_gpu.advect`: they take and give device arrays, of
-torch or CuPy too (``__cuda_array_interface__``), and copy nothing. Importing initialises nothing: the first call does.
+Data that stays on the device is processed by `flow_gpu.estimate` and `advection_gpu.advect`, which take and return
+device arrays, also those of torch or CuPy (``__cuda_array_interface__``), without copies. Importing this module
+initialises nothing; the first call does.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ def advect(
 ) -> Array:
     """Advect fields along a steady flow: see `advection_cpu.advect`.
 
-    Results that do not fit into the memory of the device are made in parts. `coefficients` are not looked at: the
-    device makes its own.
+    Results that do not fit into the memory of the device are computed in parts. `coefficients` are ignored: the device
+    computes its own.
     """
     check_arrays(fields.shape, flow.shape, leads, fields.shape)
     return _advect(upload(fields), upload(flow), leads, order, longest_step, out)
@@ -56,31 +57,31 @@ def forecast(
     longest_step: float = np.inf,
     out: Array | None = None,
 ) -> tuple[Array, Array, bool]:
-    """Estimate the flow of frames and advect the last one along it; in between nothing leaves the device.
+    """Estimate the flow of frames and advect the last frame along it, without copies to the host in between.
 
-    The frames go there once; what is returned comes back once.
+    The frames are copied to the device once, and each result is copied back once.
 
     Parameters
     ----------
     frames, offsets, options
         As for `flow_cpu.estimate`.
     leads
-        Lead times after the last frame in steps, as `offsets`; increasing, shape ``(lead,)``.
+        Lead times after the last frame in steps, the unit of `offsets`, increasing, shape ``(lead,)``.
     order, longest_step, out
         As for `advection_cpu.advect`.
 
     Returns
     -------
     rates
-        mm h-1, shape ``(1, lead, y, x)``, NaN where unknown.
+        Rain rates, mm h-1, shape ``(1, lead, y, x)``, NaN where unknown.
     flow
         Cells per step, shape ``(2, y, x)``.
     found
-        False if there was no echo to track; the flow is zero then.
+        Whether the frames have echo to track; without echo the flow is zero.
     """
-    there = upload(frames)
-    flow, found = flow_gpu.estimate(there, offsets, options)
-    rates = _advect(there[-1:], flow, leads, order, longest_step, out)
+    on_device = upload(frames)
+    flow, found = flow_gpu.estimate(on_device, offsets, options)
+    rates = _advect(on_device[-1:], flow, leads, order, longest_step, out)
     return rates, flow.copy_to_host(), _is_set(found)
 
 
@@ -101,7 +102,7 @@ def _is_set(flag: DeviceArray) -> bool:
 
 
 def name() -> str:
-    """Name the device in use, and its compute capability."""
+    """Return the name of the device in use and its compute capability."""
     device = cuda.get_current_device()
     title = device.name.decode() if isinstance(device.name, bytes) else str(device.name)
     major, minor = device.compute_capability
@@ -109,7 +110,7 @@ def name() -> str:
 
 
 def seconds_of(work: Callable[[], object], repeats: int = 10) -> float:
-    """Measure the time of some work on the device: the mean over several runs, after one that does not count."""
+    """Return the mean time in seconds of `work` on the device over several runs, after one that does not count."""
     work()
     cuda.synchronize()
     begin = time.perf_counter()
@@ -120,6 +121,6 @@ def seconds_of(work: Callable[[], object], repeats: int = 10) -> float:
 
 
 def copy_rate(size: int = 2**28) -> float:
-    """Measure the rate of copies from device memory to device memory, bytes read and written per second."""
+    """Return the measured rate of copies within the memory of the device, bytes read and written per second."""
     source, target = empty((size,), np.uint8), empty((size,), np.uint8)
     return 2 * size / seconds_of(lambda: target.copy_to_device(source))

@@ -1,6 +1,6 @@
 """Device memory and the shape of launches, for the CUDA kernels.
 
-Importing this loads numba.cuda and initialises nothing: the first array on the device does.
+Importing this module loads numba.cuda and initialises nothing; the first array on the device does.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ OUT_OF_MEMORY = 2  # CUDA_ERROR_OUT_OF_MEMORY
 
 
 class DeviceMemoryError(MemoryError):
-    """The device has not that much memory free."""
+    """The free memory of the device is too small."""
 
 
 def empty(shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> DeviceArray:
-    """Return an array on the device, its content undefined; raise `DeviceMemoryError` if it does not fit."""
+    """Return an array on the device with undefined content; raise `DeviceMemoryError` if it does not fit."""
     try:
         return cuda.device_array(shape, dtype=dtype)
     except CudaAPIError as error:
@@ -39,14 +39,14 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> DeviceArray:
 
 
 def upload(array: NDArray[Any]) -> DeviceArray:
-    """Copy an array to the device."""
+    """Return a copy of an array on the device."""
     target = empty(array.shape, array.dtype)
     target.copy_to_device(np.ascontiguousarray(array))
     return target
 
 
 def on_device(array: DeviceArray) -> DeviceArray:
-    """Return an array that is on the device already as numba has it, without a copy."""
+    """Return an array that is on the device already as an array of numba, without a copy."""
     if is_cuda_ndarray(array):
         return array
     if not hasattr(array, "__cuda_array_interface__"):
@@ -55,7 +55,7 @@ def on_device(array: DeviceArray) -> DeviceArray:
 
 
 def launch_over(shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Blocks and threads that cover a grid of shape ``(y, x)`` or ``(plane, y, x)``."""
+    """Return the blocks and threads that cover a grid of shape ``(y, x)`` or ``(plane, y, x)``."""
     planes, rows, columns = (1, *shape)[-3:]
     across, down, _ = BLOCK
     return (-(-columns // across), -(-rows // down), planes), BLOCK
@@ -65,7 +65,7 @@ _of_threads = threading.local()
 
 
 def device_workspace() -> Workspace:
-    """Return the scratch memory on the device that calls from this thread share."""
+    """Return the scratch memory on the device for calls from this thread."""
     if not hasattr(_of_threads, "workspace"):
         _of_threads.workspace = Workspace(empty)
     workspace: Workspace = _of_threads.workspace

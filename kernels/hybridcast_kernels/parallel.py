@@ -1,9 +1,9 @@
 """One thread pool for all CPU kernels.
 
-The kernels release the GIL and work on bands of rows; Python's own threads run the bands. That is chosen over
-numba's threading layers because it is safe when called from many threads (dask workers) at once, never runs more
-threads than the machine has processors, does not spin while a neighbour is busy, and makes kernels quicker to compile
-(no ``parallel=True``).
+The kernels release the GIL and process bands of rows; threads of Python run the bands. This is preferred to the
+threading layers of numba because it is safe when called from many threads (dask workers) at once, never runs more
+threads than the machine has processors, does not spin while other processes are busy, and needs no ``parallel=True``,
+which makes kernels slow to compile.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-#: Cells in a band, at least.
+#: Smallest number of cells in a band.
 LEAST_WORK = 65_536
 
 _lock = threading.Lock()
@@ -24,11 +24,11 @@ _threads: int | None = None
 def _processors() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1  # macOS and Windows do not tell which ones this process may use
+    return os.cpu_count() or 1  # macOS and Windows do not report which ones this process may use
 
 
 def threads() -> int:
-    """Return the number of threads in use: ``HYBRIDCAST_NUM_THREADS``, or the processors this process may use."""
+    """Return the number of threads: ``HYBRIDCAST_NUM_THREADS``, or the processors that this process may use."""
     global _threads
     if _threads is None:
         _threads = max(1, int(os.environ.get("HYBRIDCAST_NUM_THREADS", "0")) or _processors())
@@ -55,7 +55,7 @@ def _start_afresh() -> None:
     _forget_pool()
 
 
-# A forked child has none of its parent's threads: it starts a pool of its own.
+# A forked child has none of the threads of its parent: it starts a pool of its own.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_start_afresh)
 
@@ -69,10 +69,10 @@ def _get_pool() -> ThreadPoolExecutor:
 
 
 def over_bands(band: Callable[[int, int], None], rows: int, row_work: int) -> None:
-    """Run ``band(first, last)`` over all `rows`, split into bands that are worth a thread.
+    """Run ``band(first, last)`` over all `rows`, split into bands that are large enough for a thread.
 
-    `row_work` is the number of cells worked on in a row. More bands than threads are made, so that a thread slowed by a
-    busy neighbour takes fewer of them; but waking a thread costs as much as some ten thousand cells.
+    `row_work` is the number of cells processed in a row. There are more bands than threads, so that a thread that is
+    slowed down by other processes takes fewer of them; but starting a thread costs as much as ten thousand cells.
     """
     count = min(4 * threads(), rows, rows * row_work // LEAST_WORK)
     if threads() == 1 or count < 2:
@@ -81,6 +81,6 @@ def over_bands(band: Callable[[int, int], None], rows: int, row_work: int) -> No
     edges = [rows * k // count for k in range(count + 1)]
     pool = _get_pool()
     futures = [pool.submit(band, edges[k], edges[k + 1]) for k in range(1, count)]
-    band(edges[0], edges[1])  # the calling thread works too, rather than wait
+    band(edges[0], edges[1])  # the calling thread works too instead of waiting
     for future in futures:
         future.result()

@@ -1,8 +1,8 @@
-"""Coarse planes carried along the motion onto the fine grid, on CPU threads.
+"""Coarse planes advected onto the fine grid, on CPU threads.
 
-What varies slowly is known on coarse cells of the frame that moves. It is sampled there, at the places that the air of
-each fine cell comes from: the trajectories are those of `advection_cpu`, no fine copy of the planes is ever made, and
-what is read stays in the cache.
+Slowly varying planes are known on coarse cells in Lagrangian coordinates. They are sampled at the departure points of
+the fine cells. The trajectories are those of `advection_cpu`; no fine copy of the planes is made, and the coarse planes
+stay in the cache.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ Array = NDArray[np.float32]
 def locate_coarse(w, cells, x, y, rows, columns, offset, per_cell, width):
     """Find the coarse cells at the displacement of the block that starts at the fine cell (x, y).
 
-    As `advection_cpu.locate`, but on a grid of `rows` and `columns` coarse cells, the first of them at the fine cell
-    `offset` along both axes, `per_cell` of them to a fine cell.
+    Works as `advection_cpu.locate`, on a grid of `rows` and `columns` coarse cells, the first of which lies at the fine
+    cell `offset` along both axes, with `per_cell` coarse cells per fine cell.
     """
     right, bottom = np.float32(columns - 1), np.float32(rows - 1)
     last_column, last_row = np.float32(max(columns - 2, 0)), np.float32(max(rows - 2, 0))
@@ -60,9 +60,9 @@ def locate_coarse(w, cells, x, y, rows, columns, offset, per_cell, width):
 def carry_rows(
     planes_flat, coarse, offset, per_cell, flow, flow_flat, durations, lead_of_step, leads, known, target, first, last
 ):
-    """Carry planes to the fine rows first..last at all lead times; NaN where `known` is.
+    """Advect planes to the fine rows first..last at all lead times; NaN where `known` is NaN.
 
-    planes_flat, known, target: (set, lead, coarse y, coarse x), (lead, y, x) and (set, lead, y, x) as one line each.
+    planes_flat, known, target: flattened (set, lead, coarse y, coarse x), (lead, y, x) and (set, lead, y, x).
     coarse: rows and columns of the planes. The others are as in `advection_cpu.advect_rows`.
     """
     rows, columns = flow.shape[1], flow.shape[2]
@@ -102,31 +102,33 @@ def carry(
     longest_step: float = np.inf,
     out: Array | None = None,
 ) -> Array:
-    """Carry coarse planes along a steady flow: each lead time has planes of its own, which share the trajectories.
+    """Advect coarse planes along a steady flow; each lead time has planes of its own, on the same trajectories.
 
     Parameters
     ----------
     planes
-        C-contiguous float32, finite, shape ``(set, lead, coarse y, coarse x)``. Beyond the outer cells the edge holds.
+        C-contiguous float32, finite, shape ``(set, lead, coarse y, coarse x)``. Beyond the outer cells the value at the
+        edge holds.
     factor
-        Fine cells from one coarse cell to the next.
+        Number of fine cells per coarse cell along an axis.
     offset
-        The fine cell, counted from 0, where the first coarse one lies.
+        Position of the first coarse cell in fine cells, counted from 0.
     flow, leads, longest_step
         As in `advection_cpu.advect`, on the fine grid.
     known
-        NaN where the result is to be NaN, C-contiguous float32, shape ``(lead, y, x)``.
+        Fields that are NaN where the result is to be NaN, C-contiguous float32, shape ``(lead, y, x)``.
     out
-        Where to write, C-contiguous float32; made if not given.
+        Array to write to, C-contiguous float32; allocated if not given.
 
     Returns
     -------
-    Shape ``(set, lead, y, x)``.
+    ndarray
+        Shape ``(set, lead, y, x)``.
 
     Raises
     ------
     ValueError
-        If shapes, `leads` or `out` do not fit.
+        If shapes, `leads` or `out` are not consistent.
     """
     rows, columns = flow.shape[1:]
     sets, count = planes.shape[:2]

@@ -1,4 +1,4 @@
-"""The arithmetic at ONE grid point, written once: CPU loops and CUDA kernels call it.
+"""The arithmetic at one grid point, written once: CPU loops and CUDA kernels call it.
 
 Positions are in cells, x along columns and y along rows, cell centres at whole numbers. All arithmetic is float32;
 ``np.float32(...)`` around constants and indices keeps it so (an int times a float32 would become a float64).
@@ -17,9 +17,9 @@ ONE = np.float32(1.0)
 TWO = np.float32(2.0)
 NAN = np.float32(np.nan)
 
-#: Missing neighbours that carry less weight than this together do not make a sample missing: rounding, not weather.
+#: A sample is missing only if its missing neighbours together weigh more than this; a smaller weight is rounding.
 MISSING_WEIGHT = np.float32(1e-3)
-#: A mask of a pyramid's cell below this counts as missing.
+#: A cell of a pyramid whose mask is below this counts as missing.
 LEAST_MASK = np.float32(0.05)
 
 SQRT3 = np.float32(math.sqrt(3.0))
@@ -31,13 +31,13 @@ point = njit(error_model="numpy", fastmath={"contract", "nsz", "arcp"}, no_cfunc
 
 @point
 def clamp(value, low, high):
-    """Hold `value` between `low` and `high`."""
+    """Limit `value` to the interval from `low` to `high`."""
     return min(max(value, low), high)
 
 
 @point
 def bilinear(planes, plane, x, y):
-    """Interpolate one of `planes`, (plane, y, x), none of it missing, at (x, y); beyond the edge the edge holds."""
+    """Interpolate one of `planes`, (plane, y, x), none missing, at (x, y); beyond the edge the edge value holds."""
     rows, columns = planes.shape[1], planes.shape[2]
     x = clamp(x, ZERO, np.float32(columns - 1))
     y = clamp(y, ZERO, np.float32(rows - 1))
@@ -54,16 +54,16 @@ def bilinear(planes, plane, x, y):
 
 @point
 def inside(rows, columns, x, y):
-    """Tell whether (x, y) lies within the outermost cell centres."""
+    """Return whether (x, y) lies within the outermost cell centres."""
     return x >= ZERO and y >= ZERO and x <= np.float32(columns - 1) and y <= np.float32(rows - 1)
 
 
 @point
 def weights_at(fields, field, i, j, fx, fy):
-    """Bilinear interpolation that knows missing cells, at the place (fx, fy) within the cell (i, j).
+    """Interpolate bilinearly among cells that may be missing, at the position (fx, fy) within the cell (i, j).
 
-    Gives the sum over the four cells that are not missing, and the weights of those that are missing and of those
-    that are wet.
+    Returns the weighted sum over those of the four cells that are not missing, the total weight of the missing cells,
+    and the total weight of the wet cells.
     """
     rows, columns = fields.shape[1], fields.shape[2]
     total, missing, wet = ZERO, ZERO, ZERO
@@ -82,7 +82,7 @@ def weights_at(fields, field, i, j, fx, fy):
 
 @point
 def weights_of(fields, field, x, y):
-    """`weights_at` for a position (x, y) inside the grid."""
+    """Return `weights_at` for a position (x, y) inside the grid."""
     j = np.int32(x)
     i = np.int32(y)
     return weights_at(fields, field, i, j, x - np.float32(j), y - np.float32(i))
@@ -107,7 +107,7 @@ def sample_nearest(fields, field, x, y):
 
 @point
 def cubic_weight(distance):
-    """Weight of the cubic B-spline at a distance in cells (Unser 1999, 10.1109/79.799930, eq. 3)."""
+    """Return the weight of the cubic B-spline at a distance in cells (Unser 1999, 10.1109/79.799930, eq. 3)."""
     d = abs(distance)
     if d < ONE:
         return np.float32(2.0 / 3.0) - d * d * (ONE - HALF * d)
@@ -128,10 +128,10 @@ def mirrored(index, size):
 
 @point
 def sample_cubic(fields, coefficients, field, x, y):
-    """Sample B-spline coefficients of a field, so that neither its dry nor its missing cells smear.
+    """Interpolate a field from its B-spline coefficients without smearing its dry or missing cells.
 
-    Zero where the wet cells, and NaN where the cells that are not missing, weigh less than a half in bilinear
-    interpolation, as pysteps does it.
+    The sample is 0 where the wet cells, and NaN where the known cells, have less than half of the weight of the
+    bilinear interpolation, as in pysteps.
     """
     rows, columns = fields.shape[1], fields.shape[2]
     if not inside(rows, columns, x, y):
@@ -154,14 +154,14 @@ def sample_cubic(fields, coefficients, field, x, y):
 
 # --- trajectories ---------------------------------------------------------------------------------------------
 
-# Places are given as a displacement from a grid point: on a large grid a float32 position would be too coarse.
+# Positions are given as displacements from a grid point: on a large grid a float32 position would be too coarse.
 
 
 @point
 def cell_of(start, displacement, size):
-    """Return the cell reached from `start` along one axis, and the place within it, held at the edge.
+    """Return the cell reached from `start` along one axis, and the position within it, limited to the grid.
 
-    The cell is at most the last but one, so that it has a neighbour wherever the axis has two cells.
+    The cell is at most the last but one, so that it has a neighbour if the axis has two cells.
     """
     held = clamp(displacement, np.float32(-start), np.float32(size - 1 - start))
     whole = min(np.int32(math.floor(held)), np.int32(max(size - 2, 0) - start))
@@ -170,7 +170,7 @@ def cell_of(start, displacement, size):
 
 @point
 def bilinear_from(planes, plane, i, j, dx, dy):
-    """`bilinear` at the displacement (dx, dy) from the grid point (i, j)."""
+    """Return `bilinear` at the displacement (dx, dy) from the grid point (i, j)."""
     rows, columns = planes.shape[1], planes.shape[2]
     column, fx = cell_of(j, dx, columns)
     row, fy = cell_of(i, dy, rows)
@@ -183,14 +183,14 @@ def bilinear_from(planes, plane, i, j, dx, dy):
 
 @point
 def inside_from(rows, columns, i, j, dx, dy):
-    """`inside` for the displacement (dx, dy) from the grid point (i, j)."""
+    """Return `inside` for the displacement (dx, dy) from the grid point (i, j)."""
     across = dx >= np.float32(-j) and dx <= np.float32(columns - 1 - j)
     return across and dy >= np.float32(-i) and dy <= np.float32(rows - 1 - i)
 
 
 @point
 def sample_linear_from(fields, field, i, j, dx, dy):
-    """`sample_linear` at the displacement (dx, dy) from the grid point (i, j)."""
+    """Return `sample_linear` at the displacement (dx, dy) from the grid point (i, j)."""
     rows, columns = fields.shape[1], fields.shape[2]
     if not inside_from(rows, columns, i, j, dx, dy):
         return NAN
@@ -202,7 +202,10 @@ def sample_linear_from(fields, field, i, j, dx, dy):
 
 @point
 def increment_from(flow, i, j, dx, dy, gx, gy, duration):
-    """Increment of a trajectory over `duration`: the flow half a guessed increment (gx, gy) back from (dx, dy)."""
+    """Return the increment of a trajectory over `duration`.
+
+    The flow is sampled half a guessed increment (gx, gy) back from the displacement (dx, dy).
+    """
     x = dx - HALF * gx
     y = dy - HALF * gy
     return bilinear_from(flow, 0, i, j, x, y) * duration, bilinear_from(flow, 1, i, j, x, y) * duration
@@ -210,16 +213,17 @@ def increment_from(flow, i, j, dx, dy, gx, gy, duration):
 
 @point
 def next_guess(increment, last):
-    """Guess the increment after next half way on, extrapolated along the track."""
+    """Extrapolate the next increment along the track from the last two."""
     return increment + HALF * (increment - last)
 
 
 @point
 def spline_along(planes, plane, i, j, along):
-    """Coefficient of the cubic B-spline through a line of cells, along rows (0) or columns (1), missing ones as zero.
+    """Return a coefficient of the cubic B-spline through a line of cells, missing ones taken as zero.
 
-    The inverse filter (Unser 1999, eq. 12 with its pole sqrt(3) - 2) as the sum that it is, cut where it falls below
-    float32; lines are mirrored at the outermost cells.
+    The line lies along rows (`along` 0) or columns (1). The inverse filter (Unser 1999, eq. 12 with its pole
+    sqrt(3) - 2) is summed up directly, truncated below the rounding of float32; lines are mirrored at the outermost
+    cells.
     """
     size = planes.shape[1] if along == 0 else planes.shape[2]
     total = ZERO
@@ -243,12 +247,12 @@ def spline_along(planes, plane, i, j, along):
 
 @point
 def log2(value):
-    """Binary logarithm of a normal positive float32, by its exponent and a polynomial; error below 1e-5."""
+    """Return the binary logarithm of a normal positive float32, by exponent and polynomial; error below 1e-5."""
     bits = np.float32(value).view(np.int32)
     exponent = np.float32((bits >> np.int32(23)) - np.int32(127))
     mantissa = np.int32((bits & np.int32(0x007FFFFF)) | np.int32(0x3F800000)).view(np.float32)
     t = mantissa - ONE
-    # least-squares fit on [1, 2), exact at both ends so that the whole is continuous
+    # least-squares fit on [1, 2), exact at both ends so that the logarithm is continuous
     p = np.float32(-0.0252855217)
     p = p * t + np.float32(0.120100302)
     p = p * t + np.float32(-0.275968999)
@@ -260,16 +264,16 @@ def log2(value):
 
 @point
 def decibel(rate, lowest, ceiling):
-    """Rain rate as decibels above `lowest`, at least 0, at most `ceiling`; missing gives 0."""
+    """Return a rain rate as decibels above `lowest`, at least 0, at most `ceiling`; 0 if it is missing."""
     ratio = rate / lowest
-    # A comparison with NaN is false, so that missing is 0 here; the mask beside it tells it from dry.
+    # A comparison with NaN is false, so that a missing rate gives 0; the mask distinguishes it from a dry one.
     ratio = ratio if ratio > ONE else ONE
     return min(np.float32(3.0102999566) * log2(ratio), ceiling)
 
 
 @point
 def decibel_of_cells(frames, t, i, j, size, lowest, ceiling):
-    """Mean decibels of the covered ones of `size` x `size` cells, those there are, and the share that is covered."""
+    """Return the mean decibels of the covered ones of `size` x `size` cells, and the fraction that is covered."""
     rows, columns = frames.shape[1], frames.shape[2]
     seen, total, cells = ZERO, ZERO, ZERO
     for y in range(size * i, min(size * (i + 1), rows)):
@@ -283,7 +287,7 @@ def decibel_of_cells(frames, t, i, j, size, lowest, ceiling):
 
 @point
 def binomial_half(images, masks, t, i, j):
-    """Image and mask at half the resolution: the binomial filter (1, 3, 3, 1) of covered cells; the edge counts on."""
+    """Return image and mask at half the resolution: binomial filter (1, 3, 3, 1) of covered cells, edges repeated."""
     rows, columns = images.shape[1], images.shape[2]
     weights, total = ZERO, ZERO
     for a in range(4):
@@ -299,17 +303,17 @@ def binomial_half(images, masks, t, i, j):
 
 @point
 def carried(images, masks, t, x, y):
-    """Image and mask at (x, y); beyond the edge the mask is 0."""
+    """Return image and mask at (x, y); beyond the edge the mask is 0."""
     covered = bilinear(masks, t, x, y) if inside(images.shape[1], images.shape[2], x, y) else ZERO
     return bilinear(images, t, x, y), covered
 
 
 @point
 def pair_tensor(images, masks, t, i, j, up, down, duration):
-    """Structure tensor and right-hand side (xx, xy, yy, x, y) of images t and t + 1, in an inner column.
+    """Return structure tensor and right-hand side (xx, xy, yy, x, y) of images t and t + 1, in an inner column.
 
-    `up` and `down` are the rows beside; gradients are means of both images, weighted by the least covered of the five
-    cells in both.
+    `up` and `down` are the neighbouring rows. Gradients are means of both images; the weight is the smallest mask of
+    the five cells in both.
     """
     weight = min(masks[t, i, j], masks[t + 1, i, j])
     weight = min(weight, min(masks[t, up, j], masks[t + 1, up, j]))
@@ -328,7 +332,7 @@ def pair_tensor(images, masks, t, i, j, up, down, duration):
 
 @point
 def window_weight(at, cell, radius, size):
-    """Weight of a cell in the window around `at`: a box of 2 radius + 1 cells passed twice, zero beyond the ends."""
+    """Return the weight of a cell in the window around `at`: a box of 2 radius + 1 cells applied twice, 0 beyond."""
     first = max(max(at, cell) - radius, 0)
     last = min(min(at, cell) + radius, size - 1)
     width = np.float32(2 * radius + 1)
@@ -337,7 +341,7 @@ def window_weight(at, cell, radius, size):
 
 @point
 def window_along(planes, plane, i, j, along, radius):
-    """Mean over the window around (i, j) along rows (0), that is from row to row, or along columns (1)."""
+    """Return the mean over the window around (i, j) along rows (0), that is from row to row, or along columns (1)."""
     size = planes.shape[1] if along == 0 else planes.shape[2]
     at = i if along == 0 else j
     total = ZERO
@@ -349,7 +353,7 @@ def window_along(planes, plane, i, j, along, radius):
 
 @point
 def smaller_eigenvalue(xx, xy, yy):
-    """Smaller eigenvalue of a symmetric 2 x 2 matrix, not below zero: how well both components are determined."""
+    """Return the smaller eigenvalue of a symmetric 2 x 2 matrix, at least 0: how well both components are known."""
     difference = xx - yy
     root = math.sqrt(difference * difference + np.float32(4.0) * xy * xy)
     return max(HALF * (xx + yy - np.float32(root)), ZERO)
@@ -357,7 +361,7 @@ def smaller_eigenvalue(xx, xy, yy):
 
 @point
 def solve_flow(xx, xy, yy, x, y, ridge, limit):
-    """Solve the normal equations with a ridge; each component is held within `limit` cells."""
+    """Solve the normal equations with a ridge; each component is limited to `limit` cells."""
     a = max(xx, ZERO) + ridge
     c = max(yy, ZERO) + ridge
     determinant = max(a * c - xy * xy, np.float32(0.25) * ridge * ridge)
@@ -368,13 +372,13 @@ def solve_flow(xx, xy, yy, x, y, ridge, limit):
 
 @point
 def normalised(weight, weighted, prior, least):
-    """Component of the flow from its weighted sum; the `prior` one counts as much as the weight `least`."""
+    """Return a component of the flow from its weighted sum; the `prior` value has the weight `least`."""
     return (weighted + least * prior) * (ONE / (max(weight, ZERO) + least))
 
 
 @point
 def enlarged(coarse, component, i, j, factor):
-    """Flow at the point (i, j) of a grid `factor` times as fine, bilinearly; its unit, the cell, shrinks with it."""
+    """Return the flow at the point (i, j) of a grid `factor` times as fine, bilinearly, in cells of that grid."""
     size = np.float32(factor)
     x = (np.float32(j) + HALF) / size - HALF
     y = (np.float32(i) + HALF) / size - HALF

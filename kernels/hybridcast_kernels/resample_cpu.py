@@ -1,4 +1,4 @@
-"""From a coarse grid onto a fine one, bilinearly, and from a fine one onto a coarse one by means, on CPU threads."""
+"""Changes of resolution on CPU threads: bilinear interpolation to a finer grid, and means of blocks of cells."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def enlarge_rows(planes, left, right, across, top, bottom, down, out, first, las
     line = np.empty(planes.shape[2], np.float32)
     for plane in range(planes.shape[0]):
         for y in range(first, last):
-            i, k, share = top[y], bottom[y], down[y]
+            i, k, fraction = top[y], bottom[y], down[y]
             for j in range(line.size):
-                line[j] = planes[plane, i, j] + share * (planes[plane, k, j] - planes[plane, i, j])
+                line[j] = planes[plane, i, j] + fraction * (planes[plane, k, j] - planes[plane, i, j])
             for x in range(columns):
                 a = line[left[x]]
                 out[plane, y, x] = a + across[x] * (line[right[x]] - a)
@@ -34,16 +34,17 @@ def enlarge(planes: Array, factor: int, offset: float, out: Array) -> Array:
     Parameters
     ----------
     planes
-        Shape ``(plane, y, x)``.
+        Planes on the coarse grid, shape ``(plane, y, x)``.
     factor
-        Fine cells from one coarse cell to the next.
+        Number of fine cells per coarse cell along an axis.
     offset
-        The fine cell, counted from 0, where the first coarse one lies.
+        Position of the first coarse cell in fine cells, counted from 0.
     out
-        Written: shape ``(plane, fine y, fine x)``, float32. Beyond the first and the last cell the edge holds.
+        Array that is written to and returned, float32, shape ``(plane, fine y, fine x)``. Beyond the first and the last
+        coarse cell the value at the edge holds.
     """
-    top, bottom, down = _places(planes.shape[1], out.shape[1], factor, offset)
-    left, right, across = _places(planes.shape[2], out.shape[2], factor, offset)
+    top, bottom, down = _neighbours(planes.shape[1], out.shape[1], factor, offset)
+    left, right, across = _neighbours(planes.shape[2], out.shape[2], factor, offset)
     over_bands(
         lambda a, b: enlarge_rows(planes, left, right, across, top, bottom, down, out, a, b),
         out.shape[1],
@@ -52,17 +53,19 @@ def enlarge(planes: Array, factor: int, offset: float, out: Array) -> Array:
     return out
 
 
-def _places(coarse: int, fine: int, factor: int, offset: float) -> tuple[NDArray[np.uint32], NDArray[np.uint32], Array]:
-    """Return for each fine cell the coarse ones before and after it, and how far it is from the first."""
-    place = np.clip((np.arange(fine) - offset) / factor, 0, coarse - 1)
-    before = np.minimum(place.astype(np.uint32), coarse - 1).astype(np.uint32)
+def _neighbours(
+    coarse: int, fine: int, factor: int, offset: float
+) -> tuple[NDArray[np.uint32], NDArray[np.uint32], Array]:
+    """Return for each fine cell the coarse cells before and after it, and its distance from the first of them."""
+    position = np.clip((np.arange(fine) - offset) / factor, 0, coarse - 1)
+    before = np.minimum(position.astype(np.uint32), coarse - 1).astype(np.uint32)
     after = np.minimum(before + 1, coarse - 1).astype(np.uint32)
-    return before, after, (place - before).astype(np.float32)
+    return before, after, (position - before).astype(np.float32)
 
 
 @plain
 def mean_rows(planes, least, out, first, last):
-    """Average over the blocks of rows first..last of `out`, all planes' rows one after the other."""
+    """Average over the blocks of rows first..last of `out`; rows are counted through all planes."""
     rows, columns = out.shape[1], out.shape[2]
     high, wide = planes.shape[1] // rows, planes.shape[2] // columns
     for line in range(first, last):
@@ -72,23 +75,23 @@ def mean_rows(planes, least, out, first, last):
             for y in range(i * high, (i + 1) * high):
                 for x in range(j * wide, (j + 1) * wide):
                     value = planes[plane, y, x]
-                    seen = value == value  # a comparison with NaN is false
-                    total += value if seen else np.float32(0)
-                    count += np.int32(seen)
+                    known = value == value  # a comparison with NaN is false
+                    total += value if known else np.float32(0)
+                    count += np.int32(known)
             out[plane, i, j] = total / np.float32(count) if count >= least else np.float32(np.nan)
 
 
 def block_means(planes: Array, rows: int, columns: int, least: float) -> Array:
-    """Average over equal blocks of cells, those that are NaN left out.
+    """Average over equal blocks of cells, leaving out NaN.
 
     Parameters
     ----------
     planes
-        Float32, shape ``(plane, y, x)``.
+        Planes of cells, float32, shape ``(plane, y, x)``.
     rows, columns
-        Blocks along each axis; they part the cells evenly.
+        Number of blocks along each axis; it divides the number of cells.
     least
-        Share of the cells of a block that has to be known, else its mean is NaN; above zero.
+        Fraction of the cells of a block that has to be known, above 0; with fewer known cells the mean is NaN.
 
     Returns
     -------
@@ -98,10 +101,12 @@ def block_means(planes: Array, rows: int, columns: int, least: float) -> Array:
     Raises
     ------
     ValueError
-        If blocks do not part the cells evenly.
+        If the number of blocks does not divide the number of cells.
     """
     if planes.shape[1] % rows or planes.shape[2] % columns:
-        raise ValueError(f"planes of {planes.shape[1:]} cells in {rows} x {columns} blocks: they part them evenly")
+        raise ValueError(
+            f"planes of {planes.shape[1:]} cells in {rows} x {columns} blocks: these divide the cells evenly"
+        )
     out = np.empty((len(planes), rows, columns), np.float32)
     cells = (planes.shape[1] // rows) * (planes.shape[2] // columns)
     needed = max(1, int(np.ceil(least * cells)))

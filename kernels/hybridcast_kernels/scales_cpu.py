@@ -1,8 +1,8 @@
-"""Scale-dependent filtering on CPU threads: decibels, radial spectra, filters, and the matching of distributions.
+"""Scale-dependent filtering on CPU threads: decibels, radial spectra, filters, and probability matching.
 
 The scales of a field are levels of a cascade, bands of its Fourier spectrum that depend on the wavenumber alone. All
-that is done to levels here is linear: a filtered field is a sum of spectra, each times a weight that depends on the
-wavenumber, and one inverse transform, however many levels there are. Spectra are those of real fields, half of the
+operations on levels are linear: a filtered field is a sum of spectra, each times a weight that depends on the
+wavenumber, and one inverse transform, whatever the number of levels. Spectra are those of real fields, half of the
 plane, complex64.
 """
 
@@ -26,7 +26,7 @@ Spectrum = NDArray[np.complex64]
 
 #: Radial bins for a wavenumber of one wave in the domain.
 BINS_PER_WAVE = 16
-#: Bins of the histogram by which the distribution of a filtered field is known.
+#: Bins of the histogram that approximates the distribution of a filtered field.
 HISTOGRAM = 4096
 
 plain = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
@@ -36,23 +36,23 @@ plain = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", 
 
 
 class Wavenumbers(NamedTuple):
-    """Where the scales of a grid lie in its spectrum."""
+    """The wavenumbers of the spectrum of a grid."""
 
     padded: tuple[int, int]
     """Rows and columns of the transform."""
     size: int
-    """The longer side of the grid in cells: the unit of wavenumber is a wave in it."""
+    """Longer side of the grid, cells; wavenumbers are in waves per this length."""
     bins: NDArray[np.uint32]
-    """Radial bin of each place in the half spectrum, shape ``(row, column // 2 + 1)``."""
+    """Radial bin of each element of the half spectrum, shape ``(row, column // 2 + 1)``."""
     radius: NDArray[np.float64]
-    """Wavenumber of each radial bin, waves in `size`, shape ``(bin,)``."""
+    """Wavenumber of each radial bin, waves per `size`, shape ``(bin,)``."""
 
 
 @functools.lru_cache(maxsize=8)
 def wavenumbers(rows: int, columns: int, aspect: float = 1.0) -> Wavenumbers:
-    """Lay out the spectrum of a grid whose cells are `aspect` times as high as they are wide.
+    """Return the wavenumbers of a grid whose cells are `aspect` times as high as they are wide.
 
-    The grid is padded to lengths of which transforms are quick.
+    The grid is padded to lengths whose transforms are fast.
     """
     padded = (int(scipy.fft.next_fast_len(rows)), int(scipy.fft.next_fast_len(columns, real=True)))
     size = max(rows, columns)
@@ -71,7 +71,7 @@ def wavenumbers(rows: int, columns: int, aspect: float = 1.0) -> Wavenumbers:
 
 @plain
 def decibel_rows(rates, offset, out, first, last):
-    """Rain rate as decibels of its ratio to `offset`, plus one: 0 where dry; NaN stays. Both (y, x)."""
+    """Write the decibels of 1 + rate / `offset` for rows first..last: 0 where dry; NaN stays. Both (y, x)."""
     for y in range(first, last):
         for x in range(rates.shape[1]):
             rate = rates[y, x]
@@ -81,7 +81,7 @@ def decibel_rows(rates, offset, out, first, last):
 
 @plain
 def fill_rows(field, fallback, out, first, last):
-    """Write `field` into the larger `out`: where missing `fallback`, where that is missing too, and around it, 0."""
+    """Write `field` into the larger `out`; `fallback` where it is missing; 0 where both are, and around the field."""
     rows, columns = field.shape
     for y in range(first, last):
         for x in range(out.shape[1]):
@@ -97,7 +97,7 @@ def fill_rows(field, fallback, out, first, last):
 def radial_products(a, b, bins, even, out):
     """Add up the real part of a times the conjugate of b over the whole plane, by radial bin, into out (bin,).
 
-    `even` tells whether the number of columns of the field is; the half spectrum stands for both halves.
+    `even` is whether the field has an even number of columns; the half spectrum stands for both halves.
     """
     rows, columns = a.shape
     for i in range(rows):
@@ -119,24 +119,24 @@ def weighted_sum(spectra, weights, bins, out):
 
 
 @plain
-def range_of(values, seen):
-    """Return the lowest and highest of the values that are seen (where `seen` is not NaN)."""
+def range_of(values, known):
+    """Return the lowest and highest of the known values, those where `known` is not NaN."""
     low, high = np.float32(np.inf), np.float32(-np.inf)
-    for y in range(seen.shape[0]):
-        for x in range(seen.shape[1]):
-            if seen[y, x] == seen[y, x]:
+    for y in range(known.shape[0]):
+        for x in range(known.shape[1]):
+            if known[y, x] == known[y, x]:
                 low = min(low, values[y, x])
                 high = max(high, values[y, x])
     return low, high
 
 
 @plain
-def keep_seen(values, seen, low, scale, counts, out):
-    """Count the values that are seen into bins of width 1 / scale from `low` on; write them to `out`, others NaN."""
+def keep_known(values, known, low, scale, counts, out):
+    """Count the known values in bins of width 1 / scale from `low` on; write them to `out`, and NaN elsewhere."""
     highest = np.int32(counts.size - 1)
-    for y in range(seen.shape[0]):
-        for x in range(seen.shape[1]):
-            if seen[y, x] == seen[y, x]:
+    for y in range(known.shape[0]):
+        for x in range(known.shape[1]):
+            if known[y, x] == known[y, x]:
                 value = values[y, x]
                 counts[min(max(np.int32((value - low) * scale), np.int32(0)), highest)] += 1
                 out[y, x] = value
@@ -146,9 +146,9 @@ def keep_seen(values, seen, low, scale, counts, out):
 
 @plain
 def look_up(values, low, scale, wet_from, table, out, first, last):
-    """Replace values by what `table` has at the edges of their bin, linearly; 0 below `wet_from`; NaN stays.
+    """Replace values by linear interpolation between the entries of `table` at the edges of their bin.
 
-    values, out: (y, x). table: (edge,), an edge more than there are bins.
+    Values below `wet_from` become 0; NaN stays. values, out: (y, x). table: (edge,), one more than bins.
     """
     bins = table.size - 1
     for y in range(first, last):
@@ -164,7 +164,7 @@ def look_up(values, low, scale, wet_from, table, out, first, last):
 
 
 def decibels(rates: Array, offset: float) -> Array:
-    """Turn rain rates, ``(frame, y, x)``, into decibels: 0 where dry, 3 at `offset`; NaN stays."""
+    """Convert rain rates, ``(frame, y, x)``, to decibels: 0 where dry, 3 at the rate `offset`; NaN stays."""
     out = np.empty_like(rates)
     least = np.float32(offset)
     for rate, decibel in zip(rates, out, strict=True):
@@ -173,7 +173,7 @@ def decibels(rates: Array, offset: float) -> Array:
 
 
 def spectrum(field: Array, fallback: Array, grid: Wavenumbers, *, workspace: Workspace | None = None) -> Spectrum:
-    """Transform a field, ``(y, x)``; where it is missing it is taken from `fallback`, and as 0 where that is too."""
+    """Return the spectrum of a field, ``(y, x)``, with `fallback` where it is missing, and 0 where both are."""
     image = (workspace or workspace_of_this_thread()).array("padded", grid.padded)
     over_bands(lambda a, b: fill_rows(field, fallback, image, a, b), *grid.padded)
     found: Spectrum = scipy.fft.rfft2(image, workers=threads())
@@ -181,101 +181,114 @@ def spectrum(field: Array, fallback: Array, grid: Wavenumbers, *, workspace: Wor
 
 
 def radial_covariance(a: Spectrum, b: Spectrum, grid: Wavenumbers) -> NDArray[np.float64]:
-    """Return the covariance of two fields by radial bin, ``(bin,)``; the sum over all but the first is the whole."""
+    """Return the covariance of two fields by radial bin, ``(bin,)``; all bins but the first add up to it."""
     found = np.zeros(grid.radius.size)
     radial_products(a, b, grid.bins, grid.padded[1] % 2 == 0, found)
     return found / float(np.prod(grid.padded)) ** 2
 
 
-class Matching(NamedTuple):
-    """How values of one field become rain rates: linear between the edges of even bins."""
+class RankTransform(NamedTuple):
+    """Conversion of the values of one field to rain rates of the same rank: linear between the edges of equal bins."""
 
     low: np.float32
+    """Value at the first edge."""
     scale: np.float32
-    """Bins per unit."""
+    """Bins per unit of the values."""
     wet_from: np.float32
-    """Below it is dry."""
+    """Values below this become 0."""
     table: Array
     """Rain rate, mm h-1, at the edges, shape ``(HISTOGRAM + 1,)``."""
 
 
-def filtered_fields(
-    spectra: Spectrum, weights: Array, grid: Wavenumbers, seen: Array, highest_first: Array, out: Array
-) -> list[Matching]:
-    """Filter: for each lead the sum of spectra times their radial weights, back in space, and its distribution.
+def filter_fields(
+    spectra: Spectrum, weights: Array, grid: Wavenumbers, known: Array, highest_first: Array, out: Array
+) -> list[RankTransform]:
+    """Sum up spectra times their radial weights for each lead time, and transform the sum back to space.
 
     Parameters
     ----------
     spectra
-        Shape ``(spectrum, i, j)``, as `spectrum` gives them.
+        Spectra as `spectrum` returns them, shape ``(spectrum, i, j)``.
     weights
-        Shape ``(lead, spectrum, bin)``.
+        Radial weights, shape ``(lead, spectrum, bin)``.
     grid
-        Of these spectra.
-    seen
-        NaN where the result is to be missing, ``(y, x)``, as are those below.
+        Wavenumbers of the spectra.
+    known
+        Field that is NaN where the result is to be NaN, shape ``(y, x)``.
     highest_first
-        The rain rates to match, wet ones only, falling, at least one.
+        Wet rain rates to match, mm h-1, decreasing, at least one.
     out
-        Written: the filtered fields, ``(lead, y, x)``.
+        Array that the filtered fields are written to, shape ``(lead, y, x)``.
 
     Returns
     -------
-    For each lead, how its values become rain rates with the distribution and the number of `highest_first`.
+    list
+        For each lead time the transform of its values to rain rates with the distribution of `highest_first`, and as
+        many wet cells.
     """
-    found: list[Matching | None] = [None] * len(weights)
-    known = int(np.isfinite(seen).sum())
+    found: list[RankTransform | None] = [None] * len(weights)
+    cells = int(np.isfinite(known).sum())
 
     def leads(first: int, last: int) -> None:
         total = np.empty(spectra.shape[1:], dtype=np.complex64)
         for lead in range(first, last):
             weighted_sum(spectra, weights[lead], grid.bins, total)
-            # one thread each: the leads themselves run side by side
+            # one thread per transform, because the lead times run in parallel
             image = scipy.fft.irfft2(total, grid.padded, overwrite_x=True, workers=1)
-            found[lead] = _matching(image, seen, known, highest_first, out[lead])
+            found[lead] = _rank_transform(image, known, cells, highest_first, out[lead])
 
-    over_bands(leads, len(weights), seen.size * 8)
-    return [match for match in found if match is not None]
+    over_bands(leads, len(weights), known.size * 8)
+    return [transform for transform in found if transform is not None]
 
 
-def matchings(fields: Array, seen: Array, highest_first: Sequence[Array]) -> list[Matching]:
-    """Find for each of `fields`, ``(lead, y, x)``, how its values become rates of its own: see `filtered_fields`."""
-    known = int(np.isfinite(seen).sum())
-    found: list[Matching | None] = [None] * len(fields)
+def rank_transforms(fields: Array, known: Array, highest_first: Sequence[Array]) -> list[RankTransform]:
+    """Return for each lead time the transform of its field to rain rates of its own, as `filter_fields` does.
+
+    Parameters
+    ----------
+    fields
+        Fields to be matched, shape ``(lead, y, x)``; set to NaN where `known` is NaN.
+    known
+        Field that is NaN where the result is to be NaN, shape ``(y, x)``.
+    highest_first
+        For each lead time the wet rain rates to match, mm h-1, decreasing, at least one.
+    """
+    cells = int(np.isfinite(known).sum())
+    found: list[RankTransform | None] = [None] * len(fields)
 
     def leads(first: int, last: int) -> None:
         for lead in range(first, last):
-            found[lead] = _matching(fields[lead], seen, known, highest_first[lead], fields[lead])
+            found[lead] = _rank_transform(fields[lead], known, cells, highest_first[lead], fields[lead])
 
-    over_bands(leads, len(fields), seen.size)
-    return [match for match in found if match is not None]
+    over_bands(leads, len(fields), known.size)
+    return [transform for transform in found if transform is not None]
 
 
-def _matching(image: Array, seen: Array, known: int, highest_first: Array, out: Array) -> Matching:
-    """Write the seen part of `image` to `out`; find how its values become rates distributed like `highest_first`."""
-    low, high = range_of(image, seen)
+def _rank_transform(image: Array, known: Array, cells: int, highest_first: Array, out: Array) -> RankTransform:
+    """Write the known part of `image` to `out`; return its transform to rates distributed like `highest_first`."""
+    low, high = range_of(image, known)
     scale = np.float32(HISTOGRAM / max(float(high - low), 1e-6))
     counts = np.zeros(HISTOGRAM, dtype=np.int64)
-    keep_seen(image, seen, low, scale, counts, out)
-    above = np.concatenate([np.cumsum(counts[::-1])[::-1], [0]])  # how many lie above each edge
+    keep_known(image, known, low, scale, counts, out)
+    above = np.concatenate([np.cumsum(counts[::-1])[::-1], [0]])  # number of values above each edge
     wet = highest_first.size
     # an edge lies between two ranks
     table = np.interp(above - 0.5, np.arange(wet), highest_first).astype(np.float32)
-    if wet >= known:
-        return Matching(low, scale, low, table)
-    edge = int(np.searchsorted(-above, -wet, side="right")) - 1  # the last edge with so many above it, or more
+    if wet >= cells:
+        return RankTransform(low, scale, low, table)
+    edge = int(np.searchsorted(-above, -wet, side="right")) - 1  # the last edge with at least `wet` values above it
     inside = (above[edge] - wet) / max(above[edge] - above[edge + 1], 1)
-    return Matching(low, scale, low + np.float32((edge + inside) / float(scale)), table)
+    return RankTransform(low, scale, low + np.float32((edge + inside) / float(scale)), table)
 
 
-def matched(values: Array, matchings: list[Matching], *, out: Array | None = None) -> Array:
-    """Turn filtered fields, ``(lead, y, x)``, into rain rates by the matching of each lead; NaN stays."""
+def apply_rank_transforms(values: Array, transforms: list[RankTransform], *, out: Array | None = None) -> Array:
+    """Convert fields, ``(lead, y, x)``, to rain rates by the transform of each lead time; NaN stays."""
     target = np.empty_like(values) if out is None else out
     rows, columns = values.shape[1:]
 
-    def rows_of(first: int, last: int) -> None:
-        for lead, match in enumerate(matchings):
-            look_up(values[lead], match.low, match.scale, match.wet_from, match.table, target[lead], first, last)
+    def look_up_rows(first: int, last: int) -> None:
+        for lead, one in enumerate(transforms):
+            look_up(values[lead], one.low, one.scale, one.wet_from, one.table, target[lead], first, last)
 
-    over_bands(rows_of, rows, columns * len(matchings))
+    over_bands(look_up_rows, rows, columns * len(transforms))
     return target

@@ -1,4 +1,4 @@
-"""Where air comes from, and what many planes hold there: for predictors, which need places rather than fields."""
+"""Departure points of single cells, and samples of many planes at points: for predictors, which need no fields."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ plain = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", 
 
 @plain
 def trace_cells(flow, durations, lead_of_step, cells, out, first, last):
-    """Follow cells first..last back: see `origins`."""
+    """Follow the air at cells first..last back: see `departure_points`."""
     for k in range(first, last):
         x = np.float32(cells[k, 1])
         y = np.float32(cells[k, 0])
@@ -43,8 +43,8 @@ def trace_cells(flow, durations, lead_of_step, cells, out, first, last):
                 out[lead_of_step[step], k, 1] = x
 
 
-def origins(flow: Array, leads: Array, cells: NDArray[np.int32], longest_step: float = np.inf) -> Array:
-    """Return where the air at `cells` was before each lead time, by the scheme of `advection_cpu.advect`.
+def departure_points(flow: Array, leads: Array, cells: NDArray[np.int32], longest_step: float = np.inf) -> Array:
+    """Return the points from which air reaches `cells` after each lead time, by the scheme of `advection_cpu.advect`.
 
     Parameters
     ----------
@@ -53,14 +53,14 @@ def origins(flow: Array, leads: Array, cells: NDArray[np.int32], longest_step: f
     leads
         Lead times, above zero and increasing, shape ``(lead,)``.
     cells
-        Row and column, shape ``(cell, 2)``.
+        Row and column of each cell, shape ``(cell, 2)``.
     longest_step
-        Steps of the trajectories are not longer than this.
+        Longest step of the trajectories, in the unit of `leads`.
 
     Returns
     -------
     ndarray
-        Row and column, which may lie outside the grid, float32, shape ``(lead, cell, 2)``.
+        Row and column of the departure points, which may lie outside the grid, float32, shape ``(lead, cell, 2)``.
     """
     durations, lead_of_step = steps_to(leads, longest_step)
     out = np.empty((leads.size, cells.shape[0], 2), np.float32)
@@ -71,12 +71,12 @@ def origins(flow: Array, leads: Array, cells: NDArray[np.int32], longest_step: f
 
 
 @plain
-def sample_cells(planes, places, out, first, last):
-    """Sample planes for places first..last: see `sample`."""
+def sample_points(planes, points, out, first, last):
+    """Sample planes at points first..last: see `sample`."""
     rows, columns, count = planes.shape
     for k in range(first, last):
-        y = pt.clamp(places[k, 0], pt.ZERO, np.float32(rows - 1))
-        x = pt.clamp(places[k, 1], pt.ZERO, np.float32(columns - 1))
+        y = pt.clamp(points[k, 0], pt.ZERO, np.float32(rows - 1))
+        x = pt.clamp(points[k, 1], pt.ZERO, np.float32(columns - 1))
         i, j = np.int64(y), np.int64(x)
         i1, j1 = min(i + 1, rows - 1), min(j + 1, columns - 1)
         fy, fx = y - np.float32(i), x - np.float32(j)
@@ -88,21 +88,21 @@ def sample_cells(planes, places, out, first, last):
             )
 
 
-def sample(planes: Array, places: Array) -> Array:
-    """Interpolate all planes bilinearly at some places; beyond the edge the edge holds, and NaN spreads.
+def sample(planes: Array, points: Array) -> Array:
+    """Interpolate all planes bilinearly at points; beyond the edge the value at the edge holds, and NaN spreads.
 
     Parameters
     ----------
     planes
-        Shape ``(y, x, plane)``: a place's values of all planes lie together.
-    places
-        Row and column, shape ``(place, 2)``.
+        Planes to sample, shape ``(y, x, plane)``: the values of all planes at a cell are adjacent in memory.
+    points
+        Row and column of each point, shape ``(point, 2)``.
 
     Returns
     -------
     ndarray
-        Shape ``(place, plane)``.
+        Shape ``(point, plane)``.
     """
-    out = np.empty((places.shape[0], planes.shape[2]), np.float32)
-    over_bands(lambda a, b: sample_cells(planes, places, out, a, b), places.shape[0], 4 * planes.shape[2])
+    out = np.empty((points.shape[0], planes.shape[2]), np.float32)
+    over_bands(lambda a, b: sample_points(planes, points, out, a, b), points.shape[0], 4 * planes.shape[2])
     return out

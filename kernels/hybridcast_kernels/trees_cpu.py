@@ -1,6 +1,6 @@
-"""Sums over boosted trees: what LightGBM predicts, several times as fast for many rows and few trees.
+"""Sums over boosted trees: the predictions of LightGBM, several times as fast for many rows and few trees.
 
-A block of rows goes down a tree together, one level at a time, and rows that reach a leaf early stay there: short loops
+A block of rows descends a tree together, one level at a time, and rows that reach a leaf early stay there: short loops
 without branches, of loads that do not wait for one another.
 """
 
@@ -20,26 +20,27 @@ plain = njit(nogil=True, cache=True, error_model="numpy")
 
 
 class Forest(NamedTuple):
-    """Trees, their nodes one after the other; a leaf is a node whose children are itself."""
+    """Boosted trees; the nodes of all trees are concatenated, and a leaf is a node that is its own child."""
 
     roots: NDArray[np.uint32]
-    """First node of each tree, ``(tree,)``."""
+    """First node of each tree, shape ``(tree,)``."""
     depths: NDArray[np.uint32]
-    """Steps to the deepest leaf, ``(tree,)``."""
+    """Steps from the root to the deepest leaf of each tree, shape ``(tree,)``."""
     feature: NDArray[np.uint32]
+    """Column of the rows that each node compares, shape ``(node,)``."""
     threshold: NDArray[np.float32]
-    """Go left at or below it."""
+    """Values at or below the threshold of a node go left, shape ``(node,)``."""
     missing_right: NDArray[np.uint32]
-    """1 where NaN goes right."""
+    """1 for nodes where NaN goes right, else 0, shape ``(node,)``."""
     children: NDArray[np.uint32]
-    """Left and right, ``(2 * node,)``."""
+    """Left and right child of each node, shape ``(2 * node,)``."""
     values: NDArray[np.float32]
-    """Of the leaves, ``(node,)``."""
+    """Values of the leaves, shape ``(node,)``."""
 
 
 @plain
 def sum_rows(rows, roots, depths, feature, threshold, missing_right, children, values, out, first, last):
-    """Add up the leaves that rows first..last fall into."""
+    """Write the sum of the leaves that each of the rows first..last reaches."""
     count = rows.shape[1]
     block = np.empty(count * BLOCK, np.float32)
     node = np.empty(BLOCK, np.uint32)
@@ -69,7 +70,7 @@ def sum_rows(rows, roots, depths, feature, threshold, missing_right, children, v
 
 
 def raw_scores(rows: NDArray[np.float32], forest: Forest) -> NDArray[np.float32]:
-    """Return the sum over trees of each row.
+    """Return the sum over all trees for each row, shape ``(row,)``.
 
     Parameters
     ----------
@@ -81,11 +82,11 @@ def raw_scores(rows: NDArray[np.float32], forest: Forest) -> NDArray[np.float32]
     Raises
     ------
     ValueError
-        If `rows` have fewer columns than the trees ask for: the loops do not look before they read.
+        If `rows` have fewer columns than the trees need; the loops themselves check no bounds.
     """
     needed = int(forest.feature.max(initial=0)) + 1
     if rows.ndim != 2 or rows.shape[1] < needed:
-        raise ValueError(f"rows have shape {rows.shape}; the trees ask for {needed} columns")
+        raise ValueError(f"rows have shape {rows.shape}; the trees need {needed} columns")
     out = np.empty(len(rows), np.float32)
     over_bands(lambda a, b: sum_rows(rows, *forest, out, a, b), len(rows), 8 * forest.roots.size)
     return out

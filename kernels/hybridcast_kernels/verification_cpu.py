@@ -1,7 +1,7 @@
-"""Counters of verification: one pass over forecast, observation and mask each, where numpy would make many.
+"""Sums and counts of the verification: one pass over forecast, observation and mask each.
 
-All take flat or two-dimensional arrays of one frame and give float64 sums. They run on one thread and release the
-GIL: whoever has many cases runs them side by side.
+All take flat or two-dimensional arrays of one frame and return float64 sums. They run on one thread and release the
+GIL, so that many cases can run in parallel.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 counting = njit(nogil=True, cache=True, error_model="numpy")
 
 BLOCK = 256
-#: What `pair_sums` sums up, in its order.
+#: Quantities that `pair_sums` sums up, in their order.
 MOMENTS = ("count", "forecast", "observed", "forecast_squared", "observed_squared", "product", "absolute_error")
 
 
 @counting
 def classes(rate, valid, thresholds, out):
-    """Set `out` to how many of the rising `thresholds` a rate reaches; 0 where it is not valid.
+    """Set `out` to the number of the increasing `thresholds` that a rate reaches; 0 where it is not valid.
 
     All but `thresholds` have one shape; `out` is uint8.
     """
@@ -54,9 +54,9 @@ def pair_sums(forecast, observed, valid):
 
 
 @counting
-def joint_counts(forecast_class, observed_class, valid, levels):
-    """Count the valid points by class of forecast and observation, shape ``(levels + 1, levels + 1)``."""
-    counts = np.zeros((levels + 1, levels + 1), np.int64)
+def joint_counts(forecast_class, observed_class, valid, thresholds):
+    """Count the valid points by class of forecast and observation, shape ``(thresholds + 1, thresholds + 1)``."""
+    counts = np.zeros((thresholds + 1, thresholds + 1), np.int64)
     for i in range(valid.size):
         if valid[i]:
             counts[forecast_class[i], observed_class[i]] += 1
@@ -67,7 +67,7 @@ def joint_counts(forecast_class, observed_class, valid, levels):
 def counts_at_cuts(forecast, observed_class, valid, cuts):
     """Count the points above and at the value ``cuts[k]``, and the events among them (classes above k).
 
-    Gives ``(k, 4)``: above, events above, at, events at.
+    Returns shape ``(k, 4)``: points above, events above, points at, events at.
     """
     counts = np.zeros((cuts.size, 4), np.int64)
     for i in range(valid.size):
@@ -83,10 +83,10 @@ def counts_at_cuts(forecast, observed_class, valid, cuts):
 
 @counting
 def probability_sums(probability, event_class, threshold_index, valid, bins):
-    """Sum up probabilities by bin, the bins centred at 0, 1 / (bins - 1), ..., 1.
+    """Sum up probabilities by bin; the bins are centred at 0, 1 / (bins - 1), ..., 1.
 
-    An event is a class above `threshold_index`. Gives ``(5, bins)``: points, events, probability, its square, and
-    probability of the points with an event.
+    An event is a class above `threshold_index`. Returns shape ``(5, bins)``: points, events, probability, its square,
+    and probability of the points with an event.
     """
     sums = np.zeros((5, bins))
     last = bins - 1
@@ -107,9 +107,9 @@ def probability_sums(probability, event_class, threshold_index, valid, bins):
 def ensemble_sums(members, observed, valid):
     """Return the sums of an ensemble, shape ``(member, point)``, and its rank histogram.
 
-    First ``(2,)``: over the valid points, the mean distance of the members to the observation and half the mean
-    distance between any two of them, whose difference is the CRPS; then the counts by rank ``(member + 1,)``, a point
-    that equals k members being shared among k + 1 ranks.
+    The sums, shape ``(2,)``, over the valid points are those of the mean distance of the members to the observation and
+    of half the mean distance between any two members; their difference is the CRPS. The rank histogram has the shape
+    ``(member + 1,)``; a point that equals k members is divided among k + 1 ranks.
     """
     size = members.shape[0]
     sums, ranks = np.zeros(2), np.zeros(size + 1)
@@ -127,7 +127,7 @@ def ensemble_sums(members, observed, valid):
             elif value == o:
                 equal += 1
             k = m
-            while k > 0 and point[k - 1] > value:  # sorted as they come: ensembles are small, and mostly dry
+            while k > 0 and point[k - 1] > value:  # insertion sort: ensembles are small, and mostly dry
                 point[k] = point[k - 1]
                 k -= 1
             point[k] = value
@@ -142,22 +142,22 @@ def ensemble_sums(members, observed, valid):
 
 
 @counting
-def summed_area(values, level, table):
-    """Set `table`, shape ``(y + 1, x + 1)``, to the counts of `values` above `level` up and left of each corner."""
+def summed_area(values, index, table):
+    """Set `table`, shape ``(y + 1, x + 1)``, to the counts of `values` above `index` up and left of each corner."""
     rows, columns = values.shape
     table[0, :] = 0
     for y in range(rows):
         table[y + 1, 0] = 0
         row = np.int32(0)
         for x in range(columns):
-            row += np.int32(values[y, x] > level)
+            row += np.int32(values[y, x] > index)
             table[y + 1, x + 1] = table[y, x + 1] + row
     return table[rows, columns]
 
 
 @counting
 def band(table, y, reach_y, reach_x, out):
-    """Set `out` to the sums of columns over the rows near `y`, from the left edge on, held on at both edges."""
+    """Set `out` to the cumulative sums of columns over the rows near `y`, extended beyond both edges."""
     rows, columns = table.shape[0] - 1, table.shape[1] - 1
     top, bottom = max(y - reach_y, 0), min(y + reach_y + 1, rows)
     out[:reach_x] = 0
@@ -169,7 +169,7 @@ def band(table, y, reach_y, reach_x, out):
 
 @counting
 def window_pair_sums(table_a, table_b, valid, reach_y, reach_x):
-    """Sum over all windows with a valid centre: the squared difference of the two counts, and the sum of squares."""
+    """Return sums over all windows with a valid centre: squared difference of the two counts, and sum of squares."""
     rows, columns = valid.shape
     a = np.empty(columns + 1 + 2 * reach_x, np.int32)
     b = np.empty(columns + 1 + 2 * reach_x, np.int32)
@@ -179,16 +179,16 @@ def window_pair_sums(table_a, table_b, valid, reach_y, reach_x):
         if band(table_a, y, reach_y, reach_x, a) + band(table_b, y, reach_y, reach_x, b) == 0:
             continue
         for x in range(columns):
-            seen = np.int64(valid[y, x])
+            counts = np.int64(valid[y, x])
             in_a, in_b = np.int64(a[x + width] - a[x]), np.int64(b[x + width] - b[x])
-            difference += seen * (in_a - in_b) * (in_a - in_b)
-            squares += seen * (in_a * in_a + in_b * in_b)
+            difference += counts * (in_a - in_b) * (in_a - in_b)
+            squares += counts * (in_a * in_a + in_b * in_b)
     return np.float64(difference), np.float64(squares)
 
 
 @counting
 def window_sum(table, valid, reach_y, reach_x):
-    """Sum the counts of all windows with a valid centre."""
+    """Return the sum of the counts of all windows with a valid centre."""
     rows, columns = valid.shape
     a = np.empty(columns + 1 + 2 * reach_x, np.int32)
     width = 2 * reach_x + 1
@@ -204,43 +204,43 @@ def fraction_sums(
     forecast_class: NDArray[np.uint8],
     observed_class: NDArray[np.uint8],
     valid: NDArray[np.uint8],
-    levels: int,
+    thresholds: int,
     reaches: list[tuple[int, int]],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Sums of the fractions skill score of one frame.
+    """Return the sums of the fractions skill score of one frame.
 
     Parameters
     ----------
     forecast_class, observed_class
-        As `classes` sets them, shape ``(y, x)``; an event at level k is a class above k.
+        Classes as `classes` sets them, shape ``(y, x)``; an event at threshold k is a class above k.
     valid
-        0 or 1, shape ``(y, x)``.
-    levels
+        1 for cells that are valid, else 0, shape ``(y, x)``.
+    thresholds
         Number of thresholds.
     reaches
-        For each scale how many cells a window reaches from its centre, ``(y, x)``.
+        For each scale the number of cells from the centre of a window to its edge, along y and x.
 
     Returns
     -------
     tuple
-        The squared difference of the two fractions, the sum of their squares, both ``(scale, level)``, and the share
-        of the windows that is valid ``(scale,)``, each summed over the windows with a valid centre. A fraction is the
-        number of events on valid cells over all cells of the window.
+        The squared difference of the two fractions, the sum of their squares, both ``(scale, threshold)``, and the
+        fraction of the windows that is valid ``(scale,)``, each summed over the windows with a valid centre. A fraction
+        is the number of events on valid cells over all cells of the window.
     """
     shape = (valid.shape[0] + 1, valid.shape[1] + 1)
     table_f, table_o = np.empty(shape, np.int32), np.empty(shape, np.int32)
-    difference, squares = np.zeros((len(reaches), levels)), np.zeros((len(reaches), levels))
+    difference, squares = np.zeros((len(reaches), thresholds)), np.zeros((len(reaches), thresholds))
     summed_area(valid, 0, table_f)
     sizes = [(2 * y + 1) * (2 * x + 1) for y, x in reaches]
-    share = np.array(
+    valid_fraction = np.array(
         [window_sum(table_f, valid, *reach) / size for reach, size in zip(reaches, sizes, strict=True)],
         dtype=np.float64,
     )
-    for level in range(levels):
-        events = summed_area(forecast_class, level, table_f) + summed_area(observed_class, level, table_o)
+    for k in range(thresholds):
+        events = summed_area(forecast_class, k, table_f) + summed_area(observed_class, k, table_o)
         if events == 0:
             continue
-        for k, (reach, size) in enumerate(zip(reaches, sizes, strict=True)):
+        for scale, (reach, size) in enumerate(zip(reaches, sizes, strict=True)):
             sums = window_pair_sums(table_f, table_o, valid, *reach)
-            difference[k, level], squares[k, level] = sums[0] / size**2, sums[1] / size**2
-    return difference, squares, share
+            difference[scale, k], squares[scale, k] = sums[0] / size**2, sums[1] / size**2
+    return difference, squares, valid_fraction

@@ -1,4 +1,4 @@
-"""Arrays that are kept between calls: a fresh one costs as much in page faults as the work done on it."""
+"""Arrays that are kept between calls: a new array costs as much in page faults as the work done on it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from numpy.typing import DTypeLike
 
 
 class Workspace:
-    """Named scratch arrays, made anew only when their shape changes. One per caller: not to be shared by threads.
+    """Named scratch arrays, allocated again only when their shape or type changes. Threads must not share one.
 
-    `allocate` makes an array of a shape and type: numpy's, or one on a device.
+    `allocate` returns an array of a shape and type, in the memory of the host or of a device.
     """
 
     def __init__(self, allocate: Callable[[tuple[int, ...], Any], Any] = np.empty) -> None:
@@ -21,7 +21,7 @@ class Workspace:
         self._arrays: dict[str, Any] = {}
 
     def array(self, name: str, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> Any:
-        """Return the array of this name, its content undefined."""
+        """Return the array of this name, with undefined content."""
         array = self._arrays.get(name)
         if array is None or array.shape != shape or array.dtype != dtype:
             array = self._arrays[name] = self._allocate(shape, dtype)
@@ -36,7 +36,7 @@ _of_threads = threading.local()
 
 
 def workspace_of_this_thread() -> Workspace:
-    """Return the workspace that calls from this thread share; `forget` frees its memory."""
+    """Return the workspace of the calling thread; `forget` frees its memory."""
     if not hasattr(_of_threads, "workspace"):
         _of_threads.workspace = Workspace()
     workspace: Workspace = _of_threads.workspace

@@ -158,7 +158,7 @@ def test_the_field_has_the_values_of_the_frame() -> None:
     ranking = rank_cells(_chances(3), np.ones(SHAPE, bool), exceedance_fraction(frame, thresholds))
     wet = target_values(sorted_descending(frame), thresholds, exceedance_fraction(frame, thresholds))
     np.testing.assert_array_equal(wet, sorted_descending(frame)[: wet.size])
-    rate = scales_cpu.matched(ranking, rank_transforms(ranking.copy(), frame, [wet]))[0]
+    rate = scales_cpu.apply_rank_transforms(ranking, rank_transforms(ranking.copy(), frame, [wet]))[0]
     np.testing.assert_allclose(np.sort(rate.ravel()), np.sort(frame.ravel()), atol=0.05, rtol=0.05)
 
 
@@ -191,7 +191,7 @@ def test_a_lead_time_without_a_wet_value_is_dry() -> None:
     frame = _rain(3, *SHAPE)
     ranking = np.random.default_rng(0).random((2, *SHAPE)).astype(np.float32)
     wet = [np.empty(0, np.float32), sorted_descending(frame)[:100]]
-    rate = scales_cpu.matched(ranking, rank_transforms(ranking.copy(), frame, wet))
+    rate = scales_cpu.apply_rank_transforms(ranking, rank_transforms(ranking.copy(), frame, wet))
     assert not rate[0].any()
     assert rate[1].any()
 
@@ -203,6 +203,6 @@ def test_values_of_a_sample_are_spread_over_all_known_cells() -> None:
     ranking = rank_cells(_chances(3), np.isfinite(frame), exceedance_fraction(sample, thresholds))
     values = sorted_descending(sample, int(np.isfinite(frame).sum()))
     wet = target_values(values, thresholds, exceedance_fraction(values, thresholds))
-    rate = scales_cpu.matched(ranking, rank_transforms(ranking.copy(), frame, [wet]))[0, :, 10:]
+    rate = scales_cpu.apply_rank_transforms(ranking, rank_transforms(ranking.copy(), frame, [wet]))[0, :, 10:]
     for share in (0.5, 0.85, 0.95, 0.99):
         np.testing.assert_allclose(np.quantile(rate, share), np.quantile(sample, share), rtol=0.2, atol=0.1)

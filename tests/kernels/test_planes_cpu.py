@@ -8,7 +8,7 @@ import pytest
 from hybridcast_kernels.advection_cpu import advect
 from hybridcast_kernels.planes_cpu import carry
 from hybridcast_kernels.resample_cpu import enlarge
-from hybridcast_kernels.trajectories import origins, sample
+from hybridcast_kernels.trajectories import departure_points, sample
 
 LEADS = np.array([5.0, 10.0, 30.0], np.float32)
 
@@ -32,7 +32,7 @@ def test_it_is_a_sample_at_the_origin_of_each_cell(set_threads, threads, coarse,
     planes, flow, known = scene(coarse, fine)
     found = carry(planes, factor, offset, flow, LEADS, known)
     cells = np.argwhere(np.ones(fine, bool)).astype(np.int32)
-    for lead, places in enumerate(origins(flow, LEADS, cells)):
+    for lead, places in enumerate(departure_points(flow, LEADS, cells)):
         stack = np.ascontiguousarray(np.moveaxis(planes[:, lead], 0, -1))
         expected = sample(stack, (places - np.float32(offset)) / np.float32(factor)).T.reshape(2, *fine)
         seen = np.isfinite(known[lead])
@@ -75,7 +75,7 @@ def test_long_steps_are_parted_as_the_trajectories_part_them():
     planes, flow, known = scene((8, 9), (32, 36))
     found = carry(planes, 4, 0.5, flow, LEADS, np.zeros_like(known), longest_step=5.0)
     cells = np.argwhere(np.ones((32, 36), bool)).astype(np.int32)
-    places = origins(flow, LEADS, cells, 5.0)[2]
+    places = departure_points(flow, LEADS, cells, 5.0)[2]
     stack = np.ascontiguousarray(np.moveaxis(planes[:, 2], 0, -1))
     expected = sample(stack, (places - np.float32(0.5)) / np.float32(4)).T.reshape(2, 32, 36)
     np.testing.assert_allclose(found[:, 2], expected, atol=2e-4)

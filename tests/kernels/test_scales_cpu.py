@@ -27,7 +27,7 @@ def by_sorting(values, rates):
 
 def filtered(spectra, weights, grid, seen, rates):
     out = np.empty((len(weights), *seen.shape), np.float32)
-    return out, kernels.filtered_fields(spectra, weights.astype(np.float32), grid, seen, rates, out)
+    return out, kernels.filter_fields(spectra, weights.astype(np.float32), grid, seen, rates, out)
 
 
 # --- spectra --------------------------------------------------------------------------------------------------
@@ -110,7 +110,7 @@ def test_values_become_rates_as_by_sorting(wet):
     grid = kernels.wavenumbers(*shape)
     spectra = kernels.spectrum(field, field, grid)[None]
     values, matching = filtered(spectra, np.ones((1, 1, grid.radius.size)), grid, seen, rates)
-    found = kernels.matched(values, matching)[0]
+    found = kernels.apply_rank_transforms(values, matching)[0]
     assert (np.isnan(found) == ~known).all()
     expected = by_sorting(values[0][known], rates)
     assert abs(int((found[known] > 0).sum()) - count) <= max(2, 0.002 * count)
@@ -129,7 +129,7 @@ def test_ranks_are_kept_whatever_the_field(seed, wet):
     grid = kernels.wavenumbers(20, 20)
     weights = np.ones((1, 1, grid.radius.size))
     values, matching = filtered(kernels.spectrum(field, field, grid)[None], weights, grid, field, rates)
-    found = kernels.matched(values, matching)[0].ravel()
+    found = kernels.apply_rank_transforms(values, matching)[0].ravel()
     order = np.argsort(values[0], axis=None)
     assert (np.diff(found[order]) >= -1e-4 * rates[0]).all()
 
@@ -141,7 +141,7 @@ def test_a_flat_field_is_all_wet_or_all_dry_and_finite():
     weights = np.zeros((1, 1, grid.radius.size))
     for count in (1, 30, 72):
         values, matching = filtered(spectra, weights, grid, field, np.full(count, 2, np.float32))
-        assert set(np.unique(kernels.matched(values, matching))) <= {0.0, 2.0}
+        assert set(np.unique(kernels.apply_rank_transforms(values, matching))) <= {0.0, 2.0}
 
 
 def test_the_same_on_any_number_of_threads(set_threads):
@@ -155,6 +155,6 @@ def test_the_same_on_any_number_of_threads(set_threads):
         set_threads(count)
         spectra = np.stack([kernels.spectrum(f, f, grid) for f in (field, other)])
         values, matching = filtered(spectra, weights, grid, field, rates)
-        results.append((values, kernels.matched(values, matching)))
+        results.append((values, kernels.apply_rank_transforms(values, matching)))
     np.testing.assert_array_equal(results[0][0], results[1][0])
     np.testing.assert_array_equal(results[0][1], results[1][1])

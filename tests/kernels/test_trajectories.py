@@ -8,7 +8,7 @@ from scipy.ndimage import map_coordinates
 
 from helpers import reference, synthetic
 from hybridcast_kernels.advection_cpu import LINEAR, advect
-from hybridcast_kernels.trajectories import origins, sample
+from hybridcast_kernels.trajectories import departure_points, sample
 
 SHAPE = (24, 31)
 MOTIONS = {
@@ -26,7 +26,7 @@ def every_cell(shape=SHAPE):
 @pytest.mark.parametrize("name", MOTIONS)
 def test_origins_are_those_of_the_oracle(name, leads):
     flow = MOTIONS[name].flow(SHAPE)
-    found = origins(flow, np.array(leads, np.float32), every_cell())
+    found = departure_points(flow, np.array(leads, np.float32), every_cell())
     expected = reference.trajectories(flow, leads, guess="extrapolated")  # x first, in planes
     np.testing.assert_allclose(found.reshape(len(leads), *SHAPE, 2)[..., 1], expected[:, 0], atol=2e-4)
     np.testing.assert_allclose(found.reshape(len(leads), *SHAPE, 2)[..., 0], expected[:, 1], atol=2e-4)
@@ -35,7 +35,7 @@ def test_origins_are_those_of_the_oracle(name, leads):
 def test_long_leads_are_cut_into_steps():
     flow = MOTIONS["rotation"].flow(SHAPE)
     cells = every_cell()
-    found = origins(flow, np.array([2, 6], np.float32), cells, longest_step=1.0)
+    found = departure_points(flow, np.array([2, 6], np.float32), cells, longest_step=1.0)
     expected = reference.trajectories(flow, np.arange(1.0, 7), guess="extrapolated")[[1, 5]]
     np.testing.assert_allclose(found[..., 1], expected[:, 0].reshape(2, -1), atol=2e-4)
     np.testing.assert_allclose(found[..., 0], expected[:, 1].reshape(2, -1), atol=2e-4)
@@ -48,7 +48,7 @@ def test_origins_are_what_the_advection_of_coordinates_gives(name):
     leads = np.array([1, 2.5], np.float32)
     planes = np.mgrid[: SHAPE[0], : SHAPE[1]].astype(np.float32)
     moved = advect(planes, flow, leads, LINEAR, longest_step=0.7)  # set, lead, y, x
-    found = origins(flow, leads, every_cell(), longest_step=0.7).reshape(2, *SHAPE, 2)
+    found = departure_points(flow, leads, every_cell(), longest_step=0.7).reshape(2, *SHAPE, 2)
     for axis in (0, 1):
         seen = np.isfinite(moved[axis])
         assert seen.mean() > 0.4
@@ -59,9 +59,9 @@ def test_origins_may_lie_outside_and_any_cells_may_be_asked(set_threads):
     flow = synthetic.translation(4, 0).flow(SHAPE)
     cells = np.array([[3, 2], [3, 20], [3, 2]], np.int32)
     set_threads(2)
-    found = origins(flow, np.array([1, 5], np.float32), cells)
+    found = departure_points(flow, np.array([1, 5], np.float32), cells)
     np.testing.assert_allclose(found, [[[3, -2], [3, 16], [3, -2]], [[3, -18], [3, 0], [3, -18]]], atol=1e-4)
-    assert origins(flow, np.array([1], np.float32), cells[:0]).shape == (1, 0, 2)
+    assert departure_points(flow, np.array([1], np.float32), cells[:0]).shape == (1, 0, 2)
 
 
 def test_samples_are_scipys_with_the_edge_held():

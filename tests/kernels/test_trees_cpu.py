@@ -95,7 +95,7 @@ def test_any_number_of_rows_by_any_number_of_threads(set_threads, count):
 @pytest.mark.parametrize("rows", [np.zeros((4, 3), np.float32), np.zeros(6, np.float32)])
 def test_too_few_columns_are_refused(rows):
     forest = parse_forest(trained(rows_of(500)).model_to_string())
-    with pytest.raises(ValueError, match="the trees ask for 6 columns"):
+    with pytest.raises(ValueError, match="the trees need 6 columns"):
         raw_scores(rows, forest)
 
 
