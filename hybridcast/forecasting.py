@@ -18,11 +18,12 @@ from hybridcast.core.durations import Duration, parse_duration
 from hybridcast.core.field import NAME, as_datetime64, check_precipitation, iso_time, time_step
 from hybridcast.core.files import atomic_write
 from hybridcast.core.forecast_schema import add_unknown_fraction, move_labels_aside, restore_labels
+from hybridcast.core.source_report import SourceReport, render_reports
 from hybridcast.core.types import LeadTimes
 from hybridcast.errors import InputError
 from hybridcast.nowcasters.base import DescribesSettings, Nowcaster, TakesSources
 from hybridcast.nwp.availability import DELAY
-from hybridcast.predictors.sources import Sources, determine_clock_offset, select_sources
+from hybridcast.predictors.sources import Sources, select_sources
 from hybridcast.stations.adjustment import AdjustmentReport, adjust_radar
 from hybridcast_kernels.devices import Device
 
@@ -117,42 +118,50 @@ def forecast(
         recent, nwp=nwp, terrain=terrain, stations=stations, delay=parse_duration(nwp_delay, "nwp_delay")
     )
     recent, adjustment = _adjusted(recent, sources)
-    chosen, ignored = _with_sources(chosen, sources)
+    chosen, reports = _with_sources(chosen, sources)
     result = add_unknown_fraction(chosen.forecast(recent, leads))
     if sources.stations is not None:
         result.attrs["radar_adjustment"] = str(adjustment)
-    return result.assign_attrs(_provenance(recent, chosen) | _told(recent, sources, ignored) | result.attrs)
+    return result.assign_attrs(_provenance(recent, chosen) | _describe_sources(recent, sources, reports) | result.attrs)
 
 
 def _adjusted(recent: xr.DataArray, sources: Sources) -> tuple[xr.DataArray, AdjustmentReport]:
     """Scale the radar to what gauges say."""
     if sources.stations is None:
         return adjust_radar(recent, None)
-    return adjust_radar(recent, sources.stations, offset=determine_clock_offset(sources.stations, recent))
+    return adjust_radar(recent, sources.stations, offset=sources.clock_offset)
 
 
-def _with_sources(nowcaster: Nowcaster, sources: Sources) -> tuple[Nowcaster, list[str]]:
-    """Hand the sources to a nowcaster that takes any; otherwise name those that it ignores."""
+def _with_sources(nowcaster: Nowcaster, sources: Sources) -> tuple[Nowcaster, list[SourceReport]]:
+    """Return the nowcaster with the sources that it takes, and reports on the sources."""
     if isinstance(nowcaster, TakesSources):
-        return nowcaster.with_sources(sources), []
-    given = {"nwp": sources.nwp, "terrain": sources.terrain}
-    return nowcaster, [f"{name} ({nowcaster.name} takes none)" for name, source in given.items() if source is not None]
+        return nowcaster.with_sources(sources), list(sources.reports)
+    ignored = [name for name, data in (("nwp", sources.nwp), ("terrain", sources.terrain)) if data is not None]
+    kept = [report for report in sources.reports if not (report.is_used and report.source in ignored)]
+    return nowcaster, kept + [
+        SourceReport(name, name, False, reason=f"{nowcaster.name} takes none") for name in ignored
+    ]
 
 
-def _told(recent: xr.DataArray, sources: Sources, ignored: list[str]) -> dict[str, str]:
-    """Name the sources that were used, and those that were left out with the reason."""
+def _describe_sources(recent: xr.DataArray, sources: Sources, reports: list[SourceReport]) -> dict[str, str]:
+    """Return the attributes that name the sources used, and those left out with the reason."""
+    every = [*_report_radar(recent), *reports]
+    attrs = {name: render_reports(every, used=name == "sources_used") for name in ("sources_used", "sources_left_out")}
+    uses_nwp = any(report.source == "nwp" and report.is_used for report in reports)
+    if sources.nwp is not None and uses_nwp and sources.nwp.attrs.get("simulated"):
+        attrs["simulated"] = str(sources.nwp.attrs["simulated"])
+    return attrs
+
+
+def _report_radar(recent: xr.DataArray) -> list[SourceReport]:
+    """Return reports on the radar, its missing frames and its unreadable files."""
     present = np.isfinite(recent.values).any(axis=(1, 2))
-    gone = {reason.split(" ")[0] for reason in ignored}
-    used = (["radar"] if present.any() else []) + [name for name in sources.used if name.split(" ")[0] not in gone]
-    left_out = [f"radar frame {iso_time(time)} (missing)" for time in recent["time"].values[~present]]
+    reports = [SourceReport("radar", "radar")] if present.any() else []
+    for time in recent["time"].values[~present]:
+        reports.append(SourceReport("radar", f"radar frame {iso_time(time)}", False, reason="missing"))
     if "unreadable_files" in recent.attrs:
-        left_out.append(f"unreadable: {recent.attrs['unreadable_files']}")
-    left_out += [*sources.left_out, *ignored]
-    told = {"sources_used": "; ".join(used) or "none", "sources_left_out": "; ".join(left_out) or "none"}
-    simulated = "" if sources.nwp is None or "nwp" in gone else sources.nwp.attrs.get("simulated", "")
-    if simulated:
-        told["simulated"] = str(simulated)
-    return told
+        reports.append(SourceReport("radar", f"unreadable: {recent.attrs['unreadable_files']}", False))
+    return reports
 
 
 def _nowcaster(given: Nowcaster | str | Path, thresholds: Sequence[float] | None) -> Nowcaster:

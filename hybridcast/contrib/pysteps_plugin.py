@@ -26,6 +26,7 @@ from hybridcast.core.types import Doubles
 from hybridcast.errors import InputError
 from hybridcast.fusion.hybrid import load_hybrid
 from hybridcast.motion.estimate import MotionMethod, cells_per_step, estimate_motion, motion_dataset
+from hybridcast.motion.status import ESTIMATED
 from hybridcast.nowcasters.base import Nowcaster
 from hybridcast.nowcasters.pysteps._call import DRY_DBR, LOWEST_RATE, quiet_pysteps, rate_from_dbr
 from hybridcast.nowcasters.scale_filter import ScaleFilter
@@ -193,7 +194,7 @@ class _Given(MotionMethod):
         if flow.shape != (2, *recent.shape[1:]):
             rule = f"it is of shape {(2, *recent.shape[1:])}, x first"
             raise InputError(f"velocity has the shape {flow.shape}", rule, "Give motion on the grid of the frames")
-        return motion_dataset(flow, recent, _minutes(self.timestep), method=self.name, status="estimated")
+        return motion_dataset(flow, recent, _minutes(self.timestep), method=self.name, status=ESTIMATED)
 
 
 def _forecast(

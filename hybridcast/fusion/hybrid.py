@@ -240,7 +240,7 @@ class Hybrid:
     @property
     def fingerprint(self) -> str:
         """Tell it from all others: what its forecasts depend on."""
-        told = (self.model.fingerprint, self.motion, self.thresholds, self.hindcasts, self.stride, self.sources.used)
+        told = (self.model.fingerprint, self.motion, self.thresholds, self.hindcasts, self.stride, self.sources.reports)
         return f"Hybrid{told!r}"
 
     def describe_settings(self) -> dict[str, object]:

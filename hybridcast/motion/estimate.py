@@ -19,6 +19,7 @@ from hybridcast.core.field import (
     time_step,
 )
 from hybridcast.errors import InputError
+from hybridcast.motion.status import ESTIMATED, no_motion_status
 from hybridcast.settings import MotionSettings
 from hybridcast_kernels.devices import Device, kernels_for
 from hybridcast_kernels.flow_cpu import FlowOptions
@@ -119,7 +120,7 @@ class DenseFlow:
             return zero_motion(recent, self.name, "no echo")
         used = _times(recent, present)
         return motion_dataset(
-            flow, recent, require_time_step(recent), method=self.name, status="estimated", frames_used=used
+            flow, recent, require_time_step(recent), method=self.name, status=ESTIMATED, frames_used=used
         )
 
 
@@ -168,7 +169,7 @@ class DIS:
         flow = np.ascontiguousarray(np.moveaxis(found, 2, 0)) / -offsets[0]
         used = _times(recent, present)
         return motion_dataset(
-            flow, recent, require_time_step(recent), method=self.name, status="estimated", frames_used=used
+            flow, recent, require_time_step(recent), method=self.name, status=ESTIMATED, frames_used=used
         )
 
     def _image(self, rate: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -180,7 +181,7 @@ class DIS:
 def zero_motion(recent: xr.DataArray, method: str, reason: str) -> xr.Dataset:
     """Return zero motion on the grid of `recent`, saying why."""
     zero = np.zeros((2, recent.sizes["y"], recent.sizes["x"]), dtype=np.float32)
-    return motion_dataset(zero, recent, np.timedelta64(1, "m"), method=method, status=f"no motion: {reason}")
+    return motion_dataset(zero, recent, np.timedelta64(1, "m"), method=method, status=no_motion_status(reason))
 
 
 def _times(recent: xr.DataArray, frames: NDArray[np.int64]) -> str:

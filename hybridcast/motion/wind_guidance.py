@@ -12,6 +12,7 @@ from scipy import ndimage
 from hybridcast.core.grid import cell_kilometres
 from hybridcast.errors import InputError
 from hybridcast.motion.estimate import DenseFlow, MotionMethod, check_motion, usable_frames
+from hybridcast.motion.status import WIND_FAR_FROM_ECHO, is_estimated, wind_alone_status
 
 Flow = NDArray[np.float32]
 
@@ -57,13 +58,13 @@ class WindGuidedFlow:
         wind = check_motion(self.wind, recent)
         w = np.stack([wind[name].transpose("y", "x").values for name in ("u", "v")]).astype(np.float32)
         m = np.stack([found[name].transpose("y", "x").values for name in ("u", "v")])
-        if not str(found.attrs["status"]).startswith("estimated"):
-            return _with(found, w, method=self.name, status=f"wind alone ({found.attrs['status']})")
+        if not is_estimated(found):
+            return _with(found, w, method=self.name, status=wind_alone_status(found.attrs["status"]))
         echo = find_echo(recent)
         if self.calibrated:
             w = calibrate_wind(w, m, echo, self.trust)
         near = echo_proximity(echo, recent, self.reach)
-        return _with(found, near * m + (1 - near) * w, method=self.name, status="estimated, wind far from echo")
+        return _with(found, near * m + (1 - near) * w, method=self.name, status=WIND_FAR_FROM_ECHO)
 
 
 def _with(motion: xr.Dataset, flow: Flow, **attrs: str) -> xr.Dataset:

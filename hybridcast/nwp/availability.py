@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from hybridcast.core.field import as_datetime64, iso_time
+from hybridcast.core.source_report import SourceReport, render_reports
 from hybridcast.core.types import HOUR
 from hybridcast.errors import InputError
 from hybridcast.nwp.schema import check_nwp
@@ -59,12 +60,20 @@ def select_available_runs(
     >>> kept.attrs["left_out_runs"]
     '2020-01-01T00:00:00Z (11.5 h old: no lead time beyond the issue time)'
     """
+    kept, reports = find_available_runs(nwp, issue_time, delay, most=most)
+    return kept.assign_attrs(runs=render_reports(reports, used=True), left_out_runs=render_reports(reports, used=False))
+
+
+def find_available_runs(
+    nwp: xr.Dataset, issue_time: datetime | str | np.datetime64, delay: np.timedelta64 = DELAY, *, most: int = MOST
+) -> tuple[xr.Dataset, list[SourceReport]]:
+    """Select runs as `select_available_runs` does, and return a report on each run, newest first."""
     nwp = check_nwp(nwp)
     if delay < np.timedelta64(0) or most < 1:
         raise InputError(f"delay {delay}, most {most}", "they are 0 h and 1 run at least", "Correct them")
     issue = as_datetime64(issue_time)
     kept: list[int] = []
-    left_out: list[str] = []
+    reports: list[SourceReport] = []
     runs = nwp["reference_time"].values
     for k in np.argsort(runs)[::-1]:
         reason = _reason_against(nwp.isel(reference_time=int(k)), issue, delay)
@@ -72,10 +81,9 @@ def select_available_runs(
             reason = f"the {most} newest are taken"
         if reason is None:
             kept.append(int(k))
-        else:
-            left_out.append(f"{_aged(runs[k], issue)}: {reason})")
-    named = "; ".join(f"{_aged(runs[k], issue)})" for k in kept) or "none"
-    return nwp.isel(reference_time=kept).assign_attrs(runs=named, left_out_runs="; ".join(left_out) or "none")
+        age = f"{(issue - runs[k]) / HOUR:.3g} h old"
+        reports.append(SourceReport("nwp", iso_time(runs[k]), reason is None, age, reason or ""))
+    return nwp.isel(reference_time=kept), reports
 
 
 def _reason_against(run: xr.Dataset, issue: np.datetime64, delay: np.timedelta64) -> str | None:
@@ -88,7 +96,3 @@ def _reason_against(run: xr.Dataset, issue: np.datetime64, delay: np.timedelta64
     if not any(bool(ahead[name].notnull().any()) for name in ahead.data_vars):
         return "no value beyond the issue time"
     return None
-
-
-def _aged(start: np.datetime64, issue: np.datetime64) -> str:
-    return f"{iso_time(start)} ({(issue - start) / HOUR:.3g} h old"

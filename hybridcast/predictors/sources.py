@@ -6,7 +6,7 @@ it and records what was left out and why; `compute_source_predictors` computes p
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from hybridcast.core.field import NAME, check_same_grid, crs_of
 from hybridcast.core.grid import coarsen
+from hybridcast.core.source_report import SourceReport
 from hybridcast.core.types import MINUTE, Array
 from hybridcast.errors import InputError
 from hybridcast.motion.estimate import MotionMethod
 from hybridcast.motion.wind_guidance import WindGuidedFlow
-from hybridcast.nwp.availability import DELAY, select_available_runs
+from hybridcast.nwp.availability import DELAY, find_available_runs
 from hybridcast.nwp.regrid import regrid_to_radar
 from hybridcast.nwp.schema import RATE, WIND
 from hybridcast.nwp.steering import steering_wind
@@ -26,7 +27,7 @@ from hybridcast.predictors.nwp import compute_nwp_predictors, nwp_field_times
 from hybridcast.predictors.stations import compute_station_predictors
 from hybridcast.predictors.terrain import compute_terrain_predictors
 from hybridcast.stations.clock import clock_offset
-from hybridcast.stations.collocation import collocate
+from hybridcast.stations.collocation import NO_OFFSET, collocate
 from hybridcast.stations.quality import quality_control
 from hybridcast.stations.schema import check_stations, get_interval, select_available_reports
 from hybridcast.terrain import terrain_dataset
@@ -47,10 +48,10 @@ class Sources:
     """`surface_altitude` on the radar's grid."""
     stations: xr.Dataset | None = None
     """Station reports whose interval had ended, after quality control."""
-    used: tuple[str, ...] = ()
-    """Names of the sources that are used, with their age."""
-    left_out: tuple[str, ...] = ()
-    """Names of the sources that were given and are left out, with the reason."""
+    clock_offset: np.timedelta64 = NO_OFFSET
+    """Time by which rain at the stations is later than the time stamps of the radar."""
+    reports: tuple[SourceReport, ...] = ()
+    """Reports on the sources that were given, used or left out."""
 
     @property
     def has_rain(self) -> bool:
@@ -66,12 +67,15 @@ class Sources:
 class _Selection:
     """One source after the selection."""
 
-    data: xr.Dataset | None
+    data: xr.Dataset | None = None
     """Data that were available at the issue time; None without any."""
-    used: list[str] = field(default_factory=list)
-    """Names of the parts that are used, with their age."""
-    left_out: list[str] = field(default_factory=list)
-    """Names of the parts that are left out, with the reason."""
+    reports: tuple[SourceReport, ...] = ()
+    """Reports on its parts, used or left out."""
+
+    @classmethod
+    def left_out(cls, source: str, reason: str) -> _Selection:
+        """Return the selection of a source that is left out as a whole."""
+        return cls(None, (SourceReport(source, source, is_used=False, reason=reason),))
 
 
 def select_sources(
@@ -103,29 +107,21 @@ def select_sources(
     InputError
         If a source violates its schema, or `terrain` is on another grid.
     """
-    parts = {
-        "nwp": _select_nwp_runs(nwp, recent, delay),
-        "terrain": _select_terrain(terrain, recent),
-        "stations": _select_reports(stations, recent),
-    }
-    return Sources(
-        **{name: part.data for name, part in parts.items()},
-        used=tuple(word for part in parts.values() for word in part.used),
-        left_out=tuple(word for part in parts.values() for word in part.left_out),
-    )
+    runs = _select_nwp_runs(nwp, recent, delay)
+    heights = _select_terrain(terrain, recent)
+    reports, offset = _select_station_reports(stations, recent)
+    return Sources(runs.data, heights.data, reports.data, offset, (*runs.reports, *heights.reports, *reports.reports))
 
 
 def _select_nwp_runs(nwp: xr.Dataset | None, recent: xr.DataArray, delay: np.timedelta64) -> _Selection:
     if nwp is None:
-        return _Selection(None)
-    kept = select_available_runs(nwp, recent["time"].values[-1], delay)
-    left_out = [f"nwp run {run}" for run in kept.attrs["left_out_runs"].split("; ") if run != "none"]
+        return _Selection()
+    kept, found = find_available_runs(nwp, recent["time"].values[-1], delay)
+    reports = tuple(replace(report, name=f"nwp run {report.name}") for report in found)
     if not kept.sizes["reference_time"]:
-        return _Selection(None, left_out=left_out or ["nwp (holds no run)"])
+        return _Selection(None, reports) if reports else _Selection.left_out("nwp", "holds no run")
     reason = _reason_against_nwp(kept, recent)
-    if reason is not None:
-        return _Selection(None, left_out=[f"nwp ({reason})"])
-    return _Selection(kept, [f"nwp run {run}" for run in kept.attrs["runs"].split("; ")], left_out)
+    return _Selection(kept, reports) if reason is None else _Selection.left_out("nwp", reason)
 
 
 def _reason_against_nwp(nwp: xr.Dataset, recent: xr.DataArray) -> str | None:
@@ -146,7 +142,7 @@ def _has_values(nwp: xr.Dataset) -> bool:
 
 def _select_terrain(terrain: xr.Dataset | None, recent: xr.DataArray) -> _Selection:
     if terrain is None:
-        return _Selection(None)
+        return _Selection()
     if "surface_altitude" not in terrain:
         raise InputError(
             f"terrain holds {list(terrain.data_vars)}",
@@ -155,33 +151,36 @@ def _select_terrain(terrain: xr.Dataset | None, recent: xr.DataArray) -> _Select
         )
     check_same_grid(terrain, recent, "terrain and radar")
     if not np.isfinite(terrain["surface_altitude"].values).any():
-        return _Selection(None, left_out=["terrain (no height is known on the radar's grid)"])
-    return _Selection(terrain, ["terrain"])
+        return _Selection.left_out("terrain", "no height is known on the radar's grid")
+    return _Selection(terrain, (SourceReport("terrain", "terrain"),))
 
 
-def _select_reports(stations: xr.Dataset | None, recent: xr.DataArray) -> _Selection:
+def _select_station_reports(stations: xr.Dataset | None, recent: xr.DataArray) -> tuple[_Selection, np.timedelta64]:
+    """Select station reports, and determine their clock offset."""
     if stations is None:
-        return _Selection(None)
+        return _Selection(), NO_OFFSET
     issue = recent["time"].values[-1]
     known = select_available_reports(check_stations(stations), issue)
     known = known.isel(time=known["time"].values >= recent["time"].values[0])
     if "x" not in known.coords and crs_of(recent) is None:
-        return _Selection(None, left_out=["stations (the place of the radar is not known)"])
+        return _Selection.left_out("stations", "the place of the radar is not known"), NO_OFFSET
     inside = np.isfinite(collocate(known, recent)).all(axis=1)
     if not inside.any():
-        return _Selection(None, left_out=[f"stations ({known.sizes['station']}, none of them on the radar's grid)"])
+        reason = f"{known.sizes['station']}, none of them on the radar's grid"
+        return _Selection.left_out("stations", reason), NO_OFFSET
     known = known.isel(station=inside)
     offset = determine_clock_offset(known, recent)
     reports, quality = quality_control(known, recent, offset=offset)
     reported = np.isfinite(reports[NAME].values).any(axis=0)
     if not reported.any():
-        return _Selection(None, left_out=[f"stations ({quality}; no report is left)"])
+        return _Selection.left_out("stations", f"{quality}; no report is left"), NO_OFFSET
     age = (issue - reports["time"].values[reported][-1]) / MINUTE
     if age > max(STALE / MINUTE, 2 * get_interval(reports) / MINUTE):
-        return _Selection(None, left_out=[f"stations (the last report is {age:g} min old)"])
+        return _Selection.left_out("stations", f"the last report is {age:g} min old"), NO_OFFSET
     count = int(np.isfinite(reports[NAME].values).any(axis=1).sum())
     clock = f", rain {offset / MINUTE:g} min later than by the radar's clock" if offset else ""
-    return _Selection(reports.assign_attrs({OFFSET: offset / MINUTE}), [f"{count} stations ({age:g} min old{clock})"])
+    report = SourceReport("stations", f"{count} stations", age=f"{age:g} min old{clock}")
+    return _Selection(reports, (report,)), offset
 
 
 def determine_clock_offset(stations: xr.Dataset, recent: xr.DataArray) -> np.timedelta64:
@@ -244,8 +243,7 @@ def compute_source_predictors(
         u, v = (motion[name].transpose("y", "x").values for name in ("u", "v"))
         fields |= compute_terrain_predictors(sources.terrain, u, v)
     if sources.stations is not None:
-        offset = determine_clock_offset(sources.stations, recent)
-        fields |= compute_station_predictors(sources.stations, recent, offset=offset)
+        fields |= compute_station_predictors(sources.stations, recent, offset=sources.clock_offset)
     return fields
 
 

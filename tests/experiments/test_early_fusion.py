@@ -24,6 +24,7 @@ from early_fusion.attention_training import initial  # noqa: E402
 from early_fusion.nowcaster import Attention, early_fusion  # noqa: E402
 
 from hybridcast.core.forecast_schema import PROBABILITY  # noqa: E402
+from hybridcast.core.source_report import SourceReport  # noqa: E402
 
 MINUTE = np.timedelta64(1, "m")
 SHAPE = (60, 66)
@@ -182,4 +183,4 @@ def test_it_comes_back_from_disk_and_is_told_apart(attention, recent, tmp_path):
         again.forecast(recent, LEADS[:1])[PROBABILITY], attention.forecast(recent, LEADS[:1])[PROBABILITY]
     )
     assert again.fingerprint == attention.fingerprint
-    assert again.fingerprint != attention.with_sources(Sources(used=("nwp",))).fingerprint
+    assert again.fingerprint != attention.with_sources(Sources(reports=(SourceReport("nwp", "nwp"),))).fingerprint

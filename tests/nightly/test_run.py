@@ -431,7 +431,7 @@ def test_an_error_of_a_nowcaster_fails_its_region_and_names_the_case(archive, tm
     outcome = run(settings, jobs_of(settings, [DATE]), WorkerPool(), print)
     assert outcome.status == 1
     assert (
-        "unexpected ZeroDivisionError: no (while forecasting here 2020-06-01T13:30:00Z with"
+        "unexpected ZeroDivisionError: no (while forecasting here 2020-06-01T12:00:00Z with"
         in outcome.nights[0].notes[0]
     )
 

@@ -11,6 +11,7 @@ import xarray as xr
 
 from helpers import synthetic
 from hybridcast.core.field import with_crs
+from hybridcast.core.source_report import SourceReport, render_reports
 from hybridcast.datasets.pseudo_nwp import simulate_runs_before
 from hybridcast.errors import InputError
 from hybridcast.forecasting import forecast, load_forecast, save_forecast
@@ -95,16 +96,17 @@ def shifted(nwp, by):
 def test_without_data_there_are_no_sources(recent):
     sources = select_sources(recent)
     assert not sources
-    assert (sources.used, sources.left_out) == ((), ())
+    assert sources.reports == ()
     assert compute_source_predictors(sources, recent, DenseFlow().estimate(recent), LEADS) is None
 
 
 def test_used_sources_are_named_with_their_age(recent, everywhere, gauges, hills):
     sources = select_sources(recent, nwp=everywhere, stations=gauges, terrain=hills)
     assert sources.has_rain
-    assert [word.split(" ")[0] for word in sources.used] == ["nwp", "nwp", "terrain", "56"]
-    assert "h old" in sources.used[0]
-    assert sources.left_out == ()
+    assert [report.source for report in sources.reports] == ["nwp", "nwp", "terrain", "stations"]
+    assert "h old" in sources.reports[0].age
+    assert sources.reports[-1].name == "56 stations"
+    assert all(report.is_used for report in sources.reports)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +120,7 @@ def test_used_sources_are_named_with_their_age(recent, everywhere, gauges, hills
 def test_nwp_runs_without_information_are_left_out(recent, everywhere, change, reason):
     sources = select_sources(recent, nwp=change(everywhere.isel(reference_time=[0]), recent))
     assert sources.nwp is None
-    assert reason in " ".join(sources.left_out)
+    assert reason in render_reports(sources.reports, used=False)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +137,7 @@ def test_stations_without_information_are_left_out(recent, gauges, change, reaso
 
     sources = select_sources(recent, stations=change(gauges))
     assert sources.stations is None
-    assert re.search(reason, " ".join(sources.left_out))
+    assert re.search(reason, render_reports(sources.reports, used=False))
 
 
 def test_wrong_sources_are_errors(recent, everywhere, hills):
@@ -311,4 +313,4 @@ def test_ten_thousand_stations(recent, hybrid):
 
 def test_sources_do_not_need_one_another():
     assert not Sources()
-    assert not Sources(left_out=("nwp (gone)",))
+    assert not Sources(reports=(SourceReport("nwp", "nwp", False, reason="gone"),))

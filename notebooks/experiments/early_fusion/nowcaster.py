@@ -87,7 +87,7 @@ class Attention:
     def fingerprint(self) -> str:
         """Tell it from all others: what its forecasts depend on."""
         content = b"".join(name.encode() + value.tobytes() for name, value in sorted(self.network.parameters.items()))
-        told = hashlib.sha256(content).hexdigest(), self.motion, self.thresholds, self.stride, self.sources.used
+        told = hashlib.sha256(content).hexdigest(), self.motion, self.thresholds, self.stride, self.sources.reports
         return f"Attention{told!r}"
 
     def with_sources(self, sources: Sources) -> Attention:
