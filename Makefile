@@ -11,7 +11,7 @@ API := core.field radar stations nwp terrain datasets.registry motion.estimate m
 
 BROWSER := $(shell command -v chromium && command -v chromedriver)
 
-.PHONY: help setup browser demo test coverage gpu check skill scales pseudo-nwp model evaluation sources early-or-late bench notebooks docs picture clean
+.PHONY: help setup browser demo test test-fast test-all coverage gpu check skill scales pseudo-nwp model evaluation sources early-or-late bench notebooks docs picture clean
 .DEFAULT_GOAL := help
 
 help:  ## show this
@@ -39,7 +39,13 @@ else
 	else echo "no Chromium (apt-get install chromium chromium-driver): its tests are skipped"; fi
 endif
 
-test: setup browser  ## the whole test suite
+test-fast: setup  ## the tests of everyday work, in less than 3 minutes on two cores
+	$(BIN)/python -m pytest -m "not (browser or heavy or notebook or process or pysteps or slow or training)"
+
+test: setup browser  ## all tests but the heavy ones
+	$(BIN)/python -m pytest -m "not heavy"
+
+test-all: setup browser  ## all tests
 	$(BIN)/python -m pytest
 
 coverage: setup browser  ## the suite with its coverage; then that of the kernels, interpreted, and CUDA's on numba's simulator

@@ -15,6 +15,46 @@ from helpers.paths import REAL_DATA
 settings.register_profile("steady", deadline=None, derandomize=True)
 settings.load_profile("steady")
 
+#: Markers of all tests in a file or folder; pyproject.toml says what they mean, the Makefile which of them run when.
+MARKERS = {
+    "cli/test_demo.py": "slow",
+    "contrib": "pysteps",
+    "datasets/test_archives.py": "training",
+    "datasets/test_pseudo_nwp.py": "slow",
+    "experiments": "training",
+    "kernels/test_gpu_ptx.py": "slow",
+    "kernels/test_gpu_simulated.py": "heavy",
+    "learned/test_train.py": "training",
+    "nightly/test_browser.py": "browser",
+    "nightly/test_commands.py": "process",
+    "nightly/test_distributed.py": "process",
+    "nightly/test_run.py": "process",
+    "nowcasters/test_pysteps.py": "pysteps",
+    "nowcasters/test_pysteps_blending.py": "pysteps",
+    "test_docs.py": "process",
+    "test_notebooks.py": "notebook",
+    "test_readme.py": "slow",
+    "test_speed.py": "slow",
+    "test_wheel.py": "process",
+    "verification/test_evaluation.py": "process",
+}
+TESTS = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items):
+    """Mark tests by their file or folder, and those that need real data by their fixture."""
+    absent = [name for name in MARKERS if not (TESTS / name).exists()]
+    if absent:
+        raise pytest.UsageError(f"tests/conftest.py marks files that do not exist: {', '.join(absent)}")
+    for item in items:
+        place = item.path.relative_to(TESTS).as_posix() if item.path.is_relative_to(TESTS) else ""
+        for name, marker in MARKERS.items():
+            if place == name or place.startswith(f"{name}/"):
+                item.add_marker(marker)
+        if "real" in item.fixturenames:
+            item.add_marker("real_data")
+
+
 if REAL_DATA.is_dir():
     os.environ["HYBRIDCAST_DATA_MIRROR"] = str(REAL_DATA)  # what tests fetch is taken from there too
 

@@ -24,7 +24,6 @@ def where(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", ":".join(paths))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
 def test_notebook_runs(path, tmp_path):
     lacking = runner.missing(path)

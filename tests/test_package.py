@@ -75,6 +75,7 @@ def test_the_version_is_the_one_installed():
     assert importlib.metadata.version("hybridcast") == hybridcast.__version__
 
 
+@pytest.mark.slow
 def test_every_example_runs():
     """Floats are compared to the precision that is written, because the last bits differ between processors."""
     folders = [*hybridcast.__path__, *hybridcast_kernels.__path__]

@@ -34,7 +34,6 @@ def radar(speed):
     return synthetic.rain(SMALL, frames=speed.FRAMES)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["motion", "advection", "forecasts", "growth", "first_call"])
 def test_every_comparison_runs(speed, small, radar, name):
     if name != "growth":

@@ -15,7 +15,6 @@ from hybridcast_kernels import devices
 MODULES = ["tests/kernels/test_gpu.py", "tests/core/test_device.py"]
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(devices.simulated(), reason="they run on the simulator already")
 def test_the_cuda_kernels_pass_on_the_simulator():
     pytest.importorskip("numba_cuda")

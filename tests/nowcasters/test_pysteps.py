@@ -92,10 +92,11 @@ def model(request):
 
 #: Tolerance of the median at the rain, as a share of the true speed. DARTS and Farnebäck are known to fall short.
 MOTION_TOLERANCE = {"lucaskanade": 0.05, "vet": 0.05, "proesmans": 0.05, "farneback": 0.25, "darts": 0.7}
+VET = pytest.param("vet", marks=pytest.mark.heavy)  # several seconds a motion; one of its tests is not heavy
 
 
 @pytest.mark.parametrize("descending", [False, True])
-@pytest.mark.parametrize("method", MOTION_TOLERANCE)
+@pytest.mark.parametrize("method", [VET if method == "vet" else method for method in MOTION_TOLERANCE])
 def test_motion_is_found_at_the_rain(method, descending):
     recent = field(frames(9, cells=64 if method == "vet" else CELLS), descending=descending)
     motion = PystepsMotion(method).estimate(recent)
@@ -134,7 +135,7 @@ def test_motion_bridges_a_missing_frame(method):
     assert abs(found - U) < 0.25 * U
 
 
-@pytest.mark.parametrize("method", ["lucaskanade", "vet", "proesmans", "farneback"])
+@pytest.mark.parametrize("method", ["lucaskanade", VET, "proesmans", "farneback"])
 def test_motion_is_finite_and_right_beside_missing_coverage(method):
     values = frames(3)
     values[:, :, 70:] = np.nan

@@ -296,6 +296,7 @@ def test_a_model_trained_without_other_sources_uses_radar_alone(recent, hybrid, 
     np.testing.assert_array_equal(one[RATE], other[RATE])
 
 
+@pytest.mark.slow
 def test_ten_thousand_stations(recent, hybrid):
     generator = np.random.default_rng(0)
     x, y = (generator.uniform(axis.min(), axis.max(), 10_000) for axis in (recent.x.values, recent.y.values))
