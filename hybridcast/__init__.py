@@ -1,6 +1,6 @@
-"""Precipitation nowcasting, 0 to 2 hours ahead and beyond: from radar files, and what else there is, to a forecast.
+"""Precipitation nowcasting for the next two hours and beyond, from radar, stations and NWP.
 
-Importing this package is light: each name below is loaded when it is first used.
+Importing this package is fast: each of its names is loaded when it is first used.
 """
 
 from __future__ import annotations
@@ -8,31 +8,31 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from hybridcast._version import __version__ as __version__
 
-#: The table of contents, in the order of the flow: name -> module.
+#: Public names in the order of the flow of data, and the modules that define them.
 _CONTENTS = {
-    "open_radar": "hybridcast.radar",  # radar files -> a precipitation field
+    "open_radar": "hybridcast.radar",  # radar files -> precipitation field
     "open_stations": "hybridcast.stations",  # files of gauges, weather stations and links -> station reports
-    "save_stations": "hybridcast.stations",  # and back to disk
-    "precipitation": "hybridcast.core.field",  # arrays -> a precipitation field
-    "check_precipitation": "hybridcast.core.field",  # its contract
+    "save_stations": "hybridcast.stations",  # station reports -> file
+    "precipitation": "hybridcast.core.field",  # arrays -> precipitation field
+    "check_precipitation": "hybridcast.core.field",  # check of the contract of a precipitation field
     "regular_times": "hybridcast.core.field",  # gaps in time -> frames of NaN
-    "as_rate": "hybridcast.core.field",  # any rate -> mm h-1
+    "as_rate": "hybridcast.core.field",  # rain rate in any unit -> mm h-1
     "rate_from_dbz": "hybridcast.core.field",  # reflectivity -> mm h-1
     "dbz_from_rate": "hybridcast.core.field",  # mm h-1 -> reflectivity
     "rate_from_accumulation": "hybridcast.core.field",  # mm per interval -> mm h-1
-    "open_nwp": "hybridcast.nwp",  # files of a model -> its runs
-    "open_terrain": "hybridcast.terrain",  # a file of heights -> heights on the radar's grid
-    "fetch": "hybridcast.datasets.registry",  # real events, by name
-    "estimate_motion": "hybridcast.motion.estimate",  # recent frames -> u, v in m s-1
+    "open_nwp": "hybridcast.nwp",  # files of NWP -> runs
+    "open_terrain": "hybridcast.terrain",  # file of heights -> heights on the radar's grid
+    "fetch": "hybridcast.datasets.registry",  # files of real events, by name
+    "estimate_motion": "hybridcast.motion.estimate",  # recent frames -> motion u, v in m s-1
     "advect": "hybridcast.advection",  # a frame and its motion -> later frames
-    "Persistence": "hybridcast.nowcasters.base",  # the frame stays
-    "Advection": "hybridcast.nowcasters.base",  # the frame moves
-    "ScaleFilter": "hybridcast.nowcasters.scale_filter",  # the frame moves, and its small scales fade
-    "forecast": "hybridcast.forecasting",  # the one call
-    "save_forecast": "hybridcast.forecasting",  # and its result on disk
-    "load_forecast": "hybridcast.forecasting",  # and back
+    "Persistence": "hybridcast.nowcasters.base",  # the latest frame, unchanged
+    "Advection": "hybridcast.nowcasters.base",  # the latest frame, moved
+    "ScaleFilter": "hybridcast.nowcasters.scale_filter",  # the latest frame, moved and smoothed by scale
+    "forecast": "hybridcast.forecasting",  # recent frames and other sources -> forecast
+    "save_forecast": "hybridcast.forecasting",  # forecast -> file
+    "load_forecast": "hybridcast.forecasting",  # file -> forecast
 }
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from hybridcast.nwp import open_nwp as open_nwp
     from hybridcast.radar import open_radar as open_radar
     from hybridcast.stations import open_stations as open_stations
+    from hybridcast.stations import save_stations as save_stations
     from hybridcast.terrain import open_terrain as open_terrain
 
 __all__ = [*_CONTENTS, "__version__"]

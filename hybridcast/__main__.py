@@ -1,4 +1,4 @@
-"""``python -m hybridcast`` is the command line."""
+"""Run the command line by ``python -m hybridcast``."""
 
 from hybridcast.cli.app import main
 

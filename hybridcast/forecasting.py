@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-import hybridcast
+from hybridcast._version import __version__
 from hybridcast.core.device import with_device
 from hybridcast.core.durations import Duration, parse_duration
 from hybridcast.core.field import NAME, as_datetime64, check_precipitation, iso_time, time_step
@@ -245,10 +245,10 @@ def _provenance(recent: xr.DataArray, nowcaster: Nowcaster) -> dict[str, Any]:
         "title": "Precipitation nowcast",
         "institution": str(recent.attrs.get("institution", "unknown")),
         "source": f"{nowcaster.name}; radar: {recent.attrs.get('source', 'unknown')}",
-        "history": f"{now} hybridcast {hybridcast.__version__} forecast",
+        "history": f"{now} hybridcast {__version__} forecast",
         "references": "Germann and Zawadzki (2002), Mon. Wea. Rev. 130, 2859-2873",
         "comment": "NaN is unknown: air that comes from where the radar does not see",
-        "hybridcast_version": hybridcast.__version__,
+        "hybridcast_version": __version__,
         "settings": json.dumps(settings, default=str),
         "frames_used": ", ".join(iso_time(time) for time in times[present]) or "none",
     }

@@ -14,7 +14,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-import hybridcast
+from hybridcast._version import __version__
 from hybridcast.cli.archive import archive
 from hybridcast.cli.nightly import nightly, scores
 from hybridcast.cli.options import check_known, check_suffix, err, out
@@ -345,7 +345,7 @@ def _about() -> list[tuple[str, str]]:
     device = choose_device("auto")
     packages = ("numpy", "numba", "numba-cuda", "xarray", "opencv-python-headless", "pysteps")
     return [
-        ("version", hybridcast.__version__),
+        ("version", __version__),
         ("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
         *((package, version(package)) for package in packages),
         ("threads", f"{threads()} (HYBRIDCAST_NUM_THREADS)"),

@@ -1,1 +1,1 @@
-"""Bridges to other packages, imported only by those who want them."""
+"""Optional bridges to other packages, which nothing else in hybridcast imports."""

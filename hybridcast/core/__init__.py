@@ -1,1 +1,1 @@
-"""What every other package stands on: the contract of a field, grids, files, devices and workers."""
+"""Foundations of all other packages: the schema of fields and forecasts, grids, readers, files, devices, processes."""

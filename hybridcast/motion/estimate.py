@@ -86,7 +86,7 @@ def estimate_motion(recent: xr.DataArray, *, method: MotionMethod | None = None,
         raise InputError(
             f"method is {chosen!r}",
             "it is a motion method, an object",
-            "Pass, for example, hybridcast.motion.estimate.DIS(); names are for the command line",
+            "Pass, for example, hybridcast.motion.DIS(); names are for the command line",
         )
     return with_device(chosen, device).estimate(check_precipitation(recent))
 

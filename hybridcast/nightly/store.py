@@ -32,7 +32,7 @@ import pyarrow.parquet as pq
 import xarray as xr
 from numpy.typing import NDArray
 
-import hybridcast
+from hybridcast._version import __version__
 from hybridcast.core.field import GRID_MAPPING, NAME
 from hybridcast.nightly.records import RegionNight, State, WorstCase
 from hybridcast.verification.statistics import PROBABILITY_BINS
@@ -66,7 +66,7 @@ class Provenance:
     data_hash: str
     data_quick: str
     """Of names, sizes and times of change of its files."""
-    package_version: str = hybridcast.__version__
+    package_version: str = __version__
     schema_version: int = SCHEMA
     made: str = ""
     """UTC."""

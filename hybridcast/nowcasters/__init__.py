@@ -1,1 +1,20 @@
-"""Nowcasters, all of one protocol: persistence, advection, the scale filter, a skill-weighted blend, pysteps."""
+"""Nowcasters, objects with one protocol: persistence, advection, scale filter, skill-weighted blend.
+
+The adapters of pysteps are in `hybridcast.nowcasters.pysteps`, the blend of trained members in `hybridcast.fusion`.
+"""
+
+from __future__ import annotations
+
+from hybridcast.nowcasters.base import Advection, DescribesSettings, Nowcaster, Persistence, TakesSources
+from hybridcast.nowcasters.scale_filter import ScaleFilter
+from hybridcast.nowcasters.skill_blend import SkillWeightedBlend
+
+__all__ = [
+    "Advection",
+    "DescribesSettings",
+    "Nowcaster",
+    "Persistence",
+    "ScaleFilter",
+    "SkillWeightedBlend",
+    "TakesSources",
+]

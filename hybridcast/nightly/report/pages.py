@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-import hybridcast
+from hybridcast._version import __version__
 from hybridcast.core.files import atomic_write
 from hybridcast.errors import InputError
 from hybridcast.nightly.alarm import AlarmSettings, Judgement
@@ -241,7 +241,7 @@ def _entry(date: str, status: dict[str, str], regions: Sequence[RegionPage], set
         "words": status["words"],
         "score": settings.headline.words,
         "alarm": any(region.judged.raised for region in regions),
-        "version": hybridcast.__version__,
+        "version": __version__,
         "regions": [
             {
                 "region": one.name,
@@ -302,7 +302,7 @@ def _templates() -> Environment:
 
 def _render(template: str, **context: Any) -> str:
     written = datetime.now(UTC).strftime("%Y-%m-%d %H:%M")
-    return _templates().get_template(template).render(version=hybridcast.__version__, written=written, **context)
+    return _templates().get_template(template).render(version=__version__, written=written, **context)
 
 
 def _write(path: Path, text: str) -> None:
