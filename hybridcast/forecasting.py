@@ -15,7 +15,7 @@ import xarray as xr
 from hybridcast._version import __version__
 from hybridcast.core.device import with_device
 from hybridcast.core.durations import Duration, parse_duration
-from hybridcast.core.field import NAME, as_datetime64, check_precipitation, iso_time, time_step
+from hybridcast.core.field import RATE, as_datetime64, check_precipitation, iso_time, time_step
 from hybridcast.core.files import atomic_write
 from hybridcast.core.forecast_schema import add_unknown_fraction, move_labels_aside, restore_labels
 from hybridcast.core.source_report import SourceReport, render_reports
@@ -304,9 +304,9 @@ def load_forecast(path: str | Path) -> xr.Dataset:
         raise InputError(
             f"{path} cannot be read ({error})", "a forecast is a NetCDF file", "Make one with save_forecast(...)"
         ) from error
-    if NAME not in result or "lead_time" not in result[NAME].dims:
+    if RATE not in result or "lead_time" not in result[RATE].dims:
         found = f"{path} holds {list(result.data_vars)}"
-        raise InputError(found, f"a forecast has {NAME!r} by lead_time", "Make one with save_forecast(...)")
+        raise InputError(found, f"a forecast has {RATE!r} by lead_time", "Make one with save_forecast(...)")
     for variable in result.data_vars.values():
         if "grid_mapping" in variable.encoding:  # where xarray puts it
             variable.attrs["grid_mapping"] = variable.encoding.pop("grid_mapping")

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.core.field import NAME
+from hybridcast.core.field import RATE
 from hybridcast.datasets.registry import fetch, scene_path
 from hybridcast.errors import FetchError, InputError
 from hybridcast.forecasting import forecast, save_forecast
@@ -63,7 +63,7 @@ def _forecast_and_score(radar: xr.DataArray, source: str, folder: Path, cases: i
     for number, time in enumerate(times):
         window = radar.sel(time=slice(time - np.timedelta64(2, "h"), time + SHOWN[-1])).compute()
         made = {nowcaster.name: forecast(window, issue_time=time, nowcaster=nowcaster) for nowcaster in nowcasters}
-        known = np.logical_and.reduce([result[NAME].notnull() for result in made.values()])
+        known = np.logical_and.reduce([result[RATE].notnull() for result in made.values()])
         valid = xr.DataArray(known, dims=("lead_time", "y", "x"))
         for name, result in made.items():
             sums = compute_statistics(result, window, thresholds=(WET, 1.0), valid=valid)

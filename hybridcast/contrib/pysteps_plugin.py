@@ -21,7 +21,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from hybridcast.advection import advect
-from hybridcast.core.field import NAME, precipitation
+from hybridcast.core.field import RATE, precipitation
 from hybridcast.core.types import Doubles
 from hybridcast.errors import InputError
 from hybridcast.fusion.hybrid import load_hybrid
@@ -210,7 +210,7 @@ def _forecast(
     known = _units(precip, units)
     recent = _field(precip, known, kmperpixel, timestep)
     made = model.forecast(_last_two_hours(recent), _leads(timesteps, timestep))
-    return _given_back(made[NAME].values, known, start if measure_time else None)
+    return _given_back(made[RATE].values, known, start if measure_time else None)
 
 
 def _last_two_hours(recent: xr.DataArray) -> xr.DataArray:

@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hybridcast.errors import InputError, InputWarning
 
-NAME = "precipitation_rate"
+RATE = "precipitation_rate"
 UNITS = "mm h-1"
 GRID_MAPPING = "spatial_ref"
 DIMS = ("time", "y", "x")
@@ -109,7 +109,7 @@ def precipitation(
         rates,
         dims=DIMS,
         coords={"time": times, "y": y, "x": x},
-        name=NAME,
+        name=RATE,
         attrs={**_ATTRIBUTES, **(attrs or {})},
     )
     return with_crs(field, crs)
@@ -192,8 +192,8 @@ def check_precipitation(field: xr.DataArray) -> xr.DataArray:
     field = field.transpose(*DIMS)
     if field.dtype != np.float32:
         field = field.astype(np.float32, keep_attrs=True)
-    if field.name != NAME or field.attrs.get("units") != UNITS:
-        field = field.rename(NAME).assign_attrs(units=UNITS)
+    if field.name != RATE or field.attrs.get("units") != UNITS:
+        field = field.rename(RATE).assign_attrs(units=UNITS)
     return field
 
 
@@ -562,4 +562,4 @@ def _with_rate_units(rate: Any, source: Any) -> Any:
     if not isinstance(rate, xr.DataArray):
         return rate
     kept = {k: v for k, v in source.attrs.items() if k not in _ATTRIBUTES}
-    return rate.rename(NAME).assign_attrs({**kept, **_ATTRIBUTES})
+    return rate.rename(RATE).assign_attrs({**kept, **_ATTRIBUTES})

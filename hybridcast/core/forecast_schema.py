@@ -32,12 +32,11 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from hybridcast.core.durations import check_lead_times
-from hybridcast.core.field import GRID_MAPPING, NAME, UNITS
+from hybridcast.core.field import GRID_MAPPING, RATE, UNITS
 from hybridcast.core.types import Array, LeadTimes
 
-RATE = NAME
-ADVECTED = f"{NAME}_advected"
-ENSEMBLE = f"{NAME}_ensemble"
+ADVECTED = f"{RATE}_advected"
+ENSEMBLE = f"{RATE}_ensemble"
 PROBABILITY = "probability_of_exceedance"
 MEMBER_WEIGHT = "member_weight"
 SOURCE_WEIGHT = "source_weight"

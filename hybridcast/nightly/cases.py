@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from hybridcast.core.field import NAME, iso_time
+from hybridcast.core.field import RATE, iso_time
 from hybridcast.core.files import atomic_write
 from hybridcast.core.forecast_schema import ENSEMBLE, PROBABILITY
 from hybridcast.forecasting import INPUT_HISTORY, forecast
@@ -86,7 +86,7 @@ def forecast_of(case: Case, nowcaster: Nowcaster, radar: xr.DataArray) -> xr.Dat
     except Exception as error:
         error.add_note(f"while forecasting {case.region.name} {iso_time(case.issue_time)} with {nowcaster.name}")
         raise
-    return result[[name for name in (NAME, PROBABILITY, ENSEMBLE) if name in result]]
+    return result[[name for name in (RATE, PROBABILITY, ENSEMBLE) if name in result]]
 
 
 def case_sums(region: RegionSettings, forecasts: dict[str, xr.Dataset], radar: xr.DataArray) -> xr.Dataset:
@@ -124,7 +124,7 @@ def write_radar(radar: xr.DataArray, path: Path) -> None:
     seconds = {"units": "seconds since 1970-01-01T00:00:00", "dtype": "int64"}
     with atomic_write(path) as part:
         radar.drop_attrs(deep=False).assign_attrs(units=radar.attrs["units"]).to_netcdf(
-            part, engine="h5netcdf", encoding={NAME: blocks, "time": seconds}
+            part, engine="h5netcdf", encoding={RATE: blocks, "time": seconds}
         )
 
 
@@ -132,7 +132,7 @@ def read_radar_of(case: Case) -> xr.DataArray:
     """Read the frames that a case needs: two hours before it, and its lead times."""
     window = slice(case.issue_time - INPUT_HISTORY, case.issue_time + case.region.lead_ns)
     with xr.open_dataset(case.radar, engine="h5netcdf") as file:
-        return file[NAME].sel(time=window).load()
+        return file[RATE].sel(time=window).load()
 
 
 def peak_memory() -> float:

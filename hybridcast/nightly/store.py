@@ -33,7 +33,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast._version import __version__
-from hybridcast.core.field import GRID_MAPPING, NAME
+from hybridcast.core.field import GRID_MAPPING, RATE
 from hybridcast.nightly.records import RegionNight, State, WorstCase
 from hybridcast.verification.statistics import PROBABILITY_BINS
 
@@ -357,4 +357,4 @@ def _read_worst(path: Path) -> tuple[WorstCase, ...]:
 
 def _map(case: xr.Dataset, name: str) -> xr.DataArray:
     described = {"units": "mm h-1", "long_name": f"{name} precipitation rate"}
-    return case[name].drop_vars(["issue_time", "lead_time", "nowcaster", "score"]).rename(NAME).assign_attrs(described)
+    return case[name].drop_vars(["issue_time", "lead_time", "nowcaster", "score"]).rename(RATE).assign_attrs(described)

@@ -21,7 +21,7 @@ import filelock
 import numpy as np
 import xarray as xr
 
-from hybridcast.core.field import NAME, time_step
+from hybridcast.core.field import RATE, time_step
 from hybridcast.core.parallel import WorkerPool
 from hybridcast.forecasting import INPUT_HISTORY
 from hybridcast.nightly.cases import (
@@ -335,6 +335,6 @@ def _with_maps(case: Case, score: float, lead: np.timedelta64, nowcaster: str) -
         lead_time=lead,
         nowcaster=nowcaster,
         score=score,
-        forecast=made[NAME].sel(lead_time=lead).reset_coords(drop=True),
+        forecast=made[RATE].sel(lead_time=lead).reset_coords(drop=True),
         observed=radar.sel(time=case.issue_time + lead).reset_coords(drop=True),
     )

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from hybridcast.advection import LONGEST_STEP
 from hybridcast.core.durations import check_lead_times
-from hybridcast.core.field import GRID_MAPPING, NAME, iso_time, metres_per_cell, time_step
+from hybridcast.core.field import GRID_MAPPING, RATE, iso_time, metres_per_cell, time_step
 from hybridcast.core.forecast_schema import add_motion, forecast_dataset
 from hybridcast.core.types import MINUTE, Doubles, LeadTimes
 from hybridcast.motion.estimate import DenseFlow, MotionMethod, cells_per_step, check_motion
@@ -139,7 +139,7 @@ def filter_scales(
     if GRID_MAPPING in result.coords:
         described["grid_mapping"] = GRID_MAPPING
     result["filtered_dbr"] = (("lead_time", "y", "x"), made.dbr, described)
-    result[NAME].attrs["long_name"] = "precipitation rate filtered by scale, distributed like the latest frame"
+    result[RATE].attrs["long_name"] = "precipitation rate filtered by scale, distributed like the latest frame"
     model = made.model
     result["deviation"] = ("level", model.deviation.astype(np.float32), {"units": "dB"})
     result["correlation"] = (("level", "lag"), model.correlation.astype(np.float32), {"units": "1"})

@@ -30,7 +30,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hybridcast.advection import advect
 from hybridcast.core.durations import check_lead_times
-from hybridcast.core.field import NAME, check_same_grid, iso_time
+from hybridcast.core.field import RATE, check_same_grid, iso_time
 from hybridcast.core.forecast_schema import MOTION, add_source_weights, forecast_dataset
 from hybridcast.core.types import MINUTE, Array, Doubles, LeadTimes
 from hybridcast.errors import InputError
@@ -95,7 +95,7 @@ class SkillWeightedBlend:
         model, runs = select_newest_run(self.nwp, recent, recent["time"].values[-1] + leads)
         skill = estimate_skill(recent, self.nwp, self.motion, self.settings)
         weight = skill.weights((leads + age) / MINUTE)
-        rate = blend_sources(made[NAME].values, model, weight.astype(np.float32), salient=self.salient)
+        rate = blend_sources(made[RATE].values, model, weight.astype(np.float32), salient=self.salient)
         result = forecast_dataset(
             rate,
             recent,
@@ -109,7 +109,7 @@ class SkillWeightedBlend:
         )
         if self.nwp is not None and "simulated" in self.nwp.attrs:
             result.attrs["simulated"] = self.nwp.attrs["simulated"]
-        shares = _shares(made[NAME].values, model, weight)
+        shares = _shares(made[RATE].values, model, weight)
         result = add_source_weights(result, shares.astype(np.float32), "mean weight of a source where either is known")
         return result.assign({name: made[name] for name in MOTION})
 
@@ -128,14 +128,14 @@ def select_newest_run(
     """
     rate = np.full((len(times), *recent.shape[1:]), np.nan, np.float32)
     used: list[str] = []
-    if nwp is None or NAME not in nwp:
+    if nwp is None or RATE not in nwp:
         return rate, used
-    if set(nwp[NAME].dims) != set(DIMS):
+    if set(nwp[RATE].dims) != set(DIMS):
         raise InputError(
-            f"runs have the dims {nwp[NAME].dims}", f"they are {DIMS}", "Put them on the radar's grid and times first"
+            f"runs have the dims {nwp[RATE].dims}", f"they are {DIMS}", "Put them on the radar's grid and times first"
         )
     check_same_grid(nwp, recent, "model fields and radar")
-    runs = nwp[NAME].transpose(*DIMS).sortby("reference_time", ascending=False)
+    runs = nwp[RATE].transpose(*DIMS).sortby("reference_time", ascending=False)
     runs = runs.interp(time=times) if runs.sizes["time"] > 1 else runs.reindex(time=times)
     for start, values in zip(runs["reference_time"].values, runs.values, strict=True):
         new = np.isnan(rate).all(axis=(1, 2)) & np.isfinite(values).any(axis=(1, 2))

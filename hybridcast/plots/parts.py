@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.core.field import NAME, check_same_grid, crs_of
+from hybridcast.core.field import RATE, check_same_grid, crs_of
 from hybridcast.core.files import atomic_write
 from hybridcast.errors import InputError
 from hybridcast.plots.coast import outlines
@@ -210,16 +210,16 @@ def explain(figure: Figure, panels: list[Axes], *, threshold: float | None = Non
 
 def check_forecast(forecast: xr.Dataset, observed: xr.DataArray | None) -> xr.DataArray:
     """Return the rain rate of a forecast; raise `InputError` if it is none, or `observed` is on another grid."""
-    if NAME not in forecast or set(forecast[NAME].dims) != {"lead_time", "y", "x"}:
+    if RATE not in forecast or set(forecast[RATE].dims) != {"lead_time", "y", "x"}:
         found = f"it has {list(forecast.data_vars)} with dims {dict(forecast.sizes)}"
-        rule = f"a forecast has the variable {NAME!r} with dims lead_time, y and x"
+        rule = f"a forecast has the variable {RATE!r} with dims lead_time, y and x"
         raise InputError(found, rule, "Pass what hybridcast's forecasts return")
     if "reference_time" not in forecast.coords:
         rule = "a forecast says when it was issued"
         raise InputError("there is no coordinate 'reference_time'", rule, "Add it with .assign_coords(...)")
     if observed is not None:
         check_same_grid(forecast, observed, "forecast and observation")
-    return forecast[NAME]
+    return forecast[RATE]
 
 
 def chosen_leads(rain: xr.DataArray, wanted: Sequence[np.timedelta64] | None) -> NDArray[Any]:

@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.core.field import NAME, check_same_grid, crs_of
+from hybridcast.core.field import RATE, check_same_grid, crs_of
 from hybridcast.core.grid import coarsen
 from hybridcast.core.source_report import SourceReport
 from hybridcast.core.types import MINUTE, Array
@@ -21,7 +21,7 @@ from hybridcast.motion.estimate import MotionMethod
 from hybridcast.motion.wind_guidance import WindGuidedFlow
 from hybridcast.nwp.availability import DELAY, find_available_runs
 from hybridcast.nwp.regrid import regrid_to_radar
-from hybridcast.nwp.schema import RATE, WIND
+from hybridcast.nwp.schema import WIND
 from hybridcast.nwp.steering import steering_wind
 from hybridcast.predictors.nwp import compute_nwp_predictors, nwp_field_times
 from hybridcast.predictors.stations import compute_station_predictors
@@ -171,13 +171,13 @@ def _select_station_reports(stations: xr.Dataset | None, recent: xr.DataArray) -
     known = known.isel(station=inside)
     offset = determine_clock_offset(known, recent)
     reports, quality = quality_control(known, recent, offset=offset)
-    reported = np.isfinite(reports[NAME].values).any(axis=0)
+    reported = np.isfinite(reports[RATE].values).any(axis=0)
     if not reported.any():
         return _Selection.left_out("stations", f"{quality}; no report is left"), NO_OFFSET
     age = (issue - reports["time"].values[reported][-1]) / MINUTE
     if age > max(STALE / MINUTE, 2 * get_interval(reports) / MINUTE):
         return _Selection.left_out("stations", f"the last report is {age:g} min old"), NO_OFFSET
-    count = int(np.isfinite(reports[NAME].values).any(axis=1).sum())
+    count = int(np.isfinite(reports[RATE].values).any(axis=1).sum())
     clock = f", rain {offset / MINUTE:g} min later than by the radar's clock" if offset else ""
     report = SourceReport("stations", f"{count} stations", age=f"{age:g} min old{clock}")
     return _Selection(reports, (report,)), offset

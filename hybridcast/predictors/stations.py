@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from hybridcast.core.field import NAME
+from hybridcast.core.field import RATE
 from hybridcast.core.types import MINUTE, Array, Doubles, Mask
 from hybridcast.predictors.predictor import Predictor
 from hybridcast.stations.collocation import NO_OFFSET, collocate, positions_in_kilometres, sample_radar_at
@@ -231,7 +231,7 @@ def _collocate_with_radar(
 ) -> _Collocated | None:
     """Return the reports of the stations on the grid that still report, with the radar; None without any."""
     interval = float(get_interval(stations) / MINUTE)
-    places, rates = collocate(stations, recent), stations[NAME].values
+    places, rates = collocate(stations, recent), stations[RATE].values
     ages = _ages(stations, recent)
     age = np.where(np.isfinite(rates), ages, np.inf).min(axis=1)
     reporting = (age <= max(settings.stale, interval)) & np.isfinite(places).all(axis=-1)

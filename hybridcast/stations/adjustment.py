@@ -21,7 +21,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.core.field import HIGHEST_RATE, NAME, time_step
+from hybridcast.core.field import HIGHEST_RATE, RATE, time_step
 from hybridcast.core.types import HOUR, Array
 from hybridcast.stations.collocation import NO_OFFSET, collocate, positions_in_kilometres, sample_radar
 from hybridcast.stations.interpolation import average_neighbours, cell_indices, find_nearest
@@ -178,7 +178,7 @@ def sum_over_frames(
     begin = times[0] + offset - (time_step(times) or interval)
     ends = stations["time"].values
     inside = stations.isel(time=(ends <= times[-1]) & (ends - interval >= begin))
-    gauge, radar = inside[NAME].values, sample_radar(inside, recent, offset=offset).values
+    gauge, radar = inside[RATE].values, sample_radar(inside, recent, offset=offset).values
     both = np.isfinite(gauge) & np.isfinite(radar)
     hours = np.float32(interval / HOUR)
     sums = (np.where(both, values, 0).sum(axis=1, dtype=np.float32) * hours for values in (gauge, radar))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from hybridcast.core.field import NAME, time_step
+from hybridcast.core.field import RATE, time_step
 from hybridcast.core.types import MINUTE, Array
 from hybridcast.stations.collocation import sample_radar
 from hybridcast.stations.merging import resample_reports
@@ -97,7 +97,7 @@ def clock_offset(
     count = int(max_offset // step)
     lags = [n * step for n in range(-count, count + 1)]
     radar = np.stack([sample_radar(compared, field, offset=lag).values for lag in lags])
-    gauge = compared[NAME].values
+    gauge = compared[RATE].values
     known = np.isfinite(gauge) & np.isfinite(radar).all(axis=0)  # the same pairs at each lag
     wet = known & ((gauge >= WET) | (radar >= WET).any(axis=0))
     pairs = int(wet.sum())

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from hybridcast.core.field import NAME as RATE
-from hybridcast.core.field import as_rate, rate_factor, rate_from_accumulation, usual_step
+from hybridcast.core.field import RATE, as_rate, rate_factor, rate_from_accumulation, usual_step
 from hybridcast.errors import ReadError
 from hybridcast.radar._netcdf import common_attributes, inspect_netcdf, is_netcdf, open_netcdf
 from hybridcast.radar.cf import AMOUNTS, RATES

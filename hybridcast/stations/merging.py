@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.core.field import NAME
+from hybridcast.core.field import RATE
 from hybridcast.core.types import MINUTE, Array
 from hybridcast.errors import InputError
 from hybridcast.stations.schema import DIMS, INTERVAL, POSITIONS, VARIABLES, check_stations, get_interval
@@ -70,9 +70,9 @@ def resample_reports(
         return stations.assign_attrs({INTERVAL: _minutes(step)})
     names = [name for name in VARIABLES if name in stations]
     resamplers = {name: _resampler(stations[name].values, stations["time"].values, step, end) for name in names}
-    mean, count = resamplers[NAME].mean(), resamplers[NAME].count()
-    tables = {NAME: mean.where(count >= max(1.0, min_fraction * parts - 1e-6))}
-    tables |= {name: resamplers[name].last() for name in names if name != NAME}
+    mean, count = resamplers[RATE].mean(), resamplers[RATE].count()
+    tables = {RATE: mean.where(count >= max(1.0, min_fraction * parts - 1e-6))}
+    tables |= {name: resamplers[name].last() for name in names if name != RATE}
     data = {name: (DIMS, table.to_numpy(np.float32).T, stations[name].attrs) for name, table in tables.items()}
     result = stations.drop_dims("time").assign_coords(time=("time", mean.index.to_numpy(), stations["time"].attrs))
     return check_stations(result.assign(data).assign_attrs({INTERVAL: _minutes(step)}))

@@ -16,8 +16,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from hybridcast.core.field import NAME as RATE
-from hybridcast.core.field import rate_from_accumulation
+from hybridcast.core.field import RATE, rate_from_accumulation
 from hybridcast.stations._tables import first_line, parse_times, read_csv, reports_from_rows
 
 NAME = "meteonet-csv"

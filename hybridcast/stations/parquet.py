@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from hybridcast.core.field import NAME as RATE
+from hybridcast.core.field import RATE
 from hybridcast.core.files import atomic_write
 from hybridcast.errors import InputError, ReadError
 from hybridcast.stations._tables import PARQUET_MAGIC, reports_from_rows

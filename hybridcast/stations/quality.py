@@ -32,7 +32,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from hybridcast.core.field import NAME
+from hybridcast.core.field import RATE
 from hybridcast.core.types import HOUR, Array, Doubles, Mask
 from hybridcast.stations.clock import comparison_step
 from hybridcast.stations.collocation import NO_OFFSET, project_to_plane, sample_radar
@@ -133,7 +133,7 @@ def quality_control(
     >>> checked.precipitation_rate.values.tolist(), report.rejected["range"]
     ([[0.0, nan]], 1)
     """
-    rates = stations[NAME].values
+    rates = stations[RATE].values
     flags = np.where(np.isfinite(rates), 0, MEANINGS.index("missing")).astype(np.int8)
     interval = get_interval(stations)
     not_done: list[str] = []
@@ -164,7 +164,7 @@ def highest_credible_rate(interval: np.timedelta64, settings: QualitySettings = 
 
 
 def _mask_rejected(stations: xr.Dataset, flags: NDArray[np.int8]) -> xr.Dataset:
-    return stations.assign({NAME: stations[NAME].where(xr.DataArray(flags == 0, dims=DIMS))})
+    return stations.assign({RATE: stations[RATE].where(xr.DataArray(flags == 0, dims=DIMS))})
 
 
 def _set_flag(flags: NDArray[np.int8], name: str, wrong: Mask) -> None:
@@ -204,11 +204,11 @@ def _compare(
     not_done: list[str],
 ) -> dict[str, Mask]:
     """Return the reports rejected by each check against neighbours and radar, shape ``(station, time)``, by name."""
-    if not stations[NAME].size:
+    if not stations[RATE].size:
         return {}
     step = comparison_step(stations, np.timedelta64(settings.step_minutes, "m"))
     resampled = resample_reports(stations, step, end=stations["time"].values[-1])
-    rates = resampled[NAME].values
+    rates = resampled[RATE].values
     radar_rates = np.full_like(rates, np.nan)
     if radar is not None:
         radar_rates = sample_radar(resampled, radar, offset=offset).values

@@ -25,7 +25,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from hybridcast.core.field import HIGHEST_RATE, NAME, UNITS, as_datetime64
+from hybridcast.core.field import HIGHEST_RATE, RATE, UNITS, as_datetime64
 from hybridcast.core.types import HOUR, MINUTE, Array
 from hybridcast.errors import InputError
 
@@ -36,7 +36,7 @@ POSITIONS = (("latitude", "longitude"), ("y", "x"))
 
 #: Variables of the schema: their CF attributes, and the bounds outside which the units must be wrong.
 VARIABLES: Mapping[str, tuple[dict[str, str], tuple[float, float]]] = {
-    NAME: (
+    RATE: (
         {
             "standard_name": "lwe_precipitation_rate",
             "long_name": "precipitation rate",
@@ -121,7 +121,7 @@ def station_reports(
     impossible: dict[str, int] = {}
     data = {
         name: (DIMS, _mask_impossible(name, values, impossible), VARIABLES[name][0] if name in VARIABLES else {})
-        for name, values in {NAME: rates, **(other_variables or {})}.items()
+        for name, values in {RATE: rates, **(other_variables or {})}.items()
     }
     names = np.asarray(station).astype(str).astype(object)
     along = {"sensor": np.full(names.size, "gauge", object), **coords}
@@ -177,10 +177,10 @@ def check_stations(stations: xr.Dataset) -> xr.Dataset:
     InputError
         If it does not; the message names the value found, the rule, and the remedy.
     """
-    if not isinstance(stations, xr.Dataset) or NAME not in stations:
+    if not isinstance(stations, xr.Dataset) or RATE not in stations:
         raise InputError(
-            f"found {type(stations).__name__}" if not isinstance(stations, xr.Dataset) else f"there is no {NAME!r}",
-            f"station reports are an xarray.Dataset with {NAME!r}",
+            f"found {type(stations).__name__}" if not isinstance(stations, xr.Dataset) else f"there is no {RATE!r}",
+            f"station reports are an xarray.Dataset with {RATE!r}",
             "Open files with open_stations(paths), or build one with station_reports(...)",
         )
     _check_dims(stations)
@@ -197,7 +197,7 @@ def check_stations(stations: xr.Dataset) -> xr.Dataset:
 
 
 def _check_dims(stations: xr.Dataset) -> None:
-    dims = stations[NAME].dims
+    dims = stations[RATE].dims
     if set(dims) != set(DIMS) or any(dim not in stations.coords for dim in DIMS):
         raise InputError(f"dims are {dims}", f"station reports have the dims {DIMS} with coordinates", "Rename them")
     names = stations["station"].values
@@ -208,10 +208,10 @@ def _check_dims(stations: xr.Dataset) -> None:
             "each station comes once",
             "Rename or drop one",
         )
-    units = str(stations[NAME].attrs.get("units", ""))
+    units = str(stations[RATE].attrs.get("units", ""))
     if units not in (UNITS, "mm/h"):
         raise InputError(
-            f"units are {units!r}", f"{NAME} is in {UNITS!r}", "Convert sums with hybridcast.rate_from_accumulation"
+            f"units are {units!r}", f"{RATE} is in {UNITS!r}", "Convert sums with hybridcast.rate_from_accumulation"
         )
 
 
@@ -299,4 +299,4 @@ def select_available_reports(
 def compute_amounts(stations: xr.Dataset) -> xr.DataArray:
     """Compute the amount of rain (mm) that fell in each interval, dims ``("station", "time")``."""
     hours = np.float32(get_interval(stations) / HOUR)
-    return (stations[NAME] * hours).rename("precipitation_amount").assign_attrs(units="mm")
+    return (stations[RATE] * hours).rename("precipitation_amount").assign_attrs(units="mm")

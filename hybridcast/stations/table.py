@@ -23,8 +23,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from hybridcast.core.field import NAME as RATE
-from hybridcast.core.field import rate_from_accumulation, usual_step
+from hybridcast.core.field import RATE, rate_from_accumulation, usual_step
 from hybridcast.errors import ReadError
 from hybridcast.radar._files import read_head
 from hybridcast.stations._tables import PARQUET_MAGIC, first_line, parse_times, read_csv, reports_from_rows

@@ -8,7 +8,7 @@ from typing import Any
 
 import xarray as xr
 
-from hybridcast.core.field import NAME
+from hybridcast.core.field import RATE
 from hybridcast.core.files import atomic_write
 from hybridcast.nowcasters.base import Advection, Nowcaster, Persistence
 from hybridcast.verification.statistics import compute_statistics
@@ -52,7 +52,7 @@ def compute_nowcaster_statistics(
     Dataset
         The statistics with the dim `nowcaster` before their others; zero where a forecast has no such statistic.
     """
-    reference = forecasts[REFERENCE][NAME] if reference is None else reference
+    reference = forecasts[REFERENCE][RATE] if reference is None else reference
     statistics = [
         compute_statistics(forecast, observed, valid=valid, reference=reference, **options)
         for forecast in forecasts.values()

@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from hybridcast.core.field import NAME, iso_time
+from hybridcast.core.field import RATE, iso_time
 from hybridcast.core.files import atomic_write, digest, safe_filename
 from hybridcast.core.forecast_schema import ENSEMBLE, PROBABILITY
 from hybridcast.core.parallel import OnResult, WorkerPool
@@ -228,10 +228,10 @@ def compute_case_statistics(
 ) -> xr.Dataset:
     """Compute the statistics of all nowcasters of one case over both areas, dims ``("area", "nowcaster", ...)``."""
     settings = settings or EvaluationSettings()
-    advection = forecasts[REFERENCE][NAME]
-    filling = advection.fillna(forecasts[FALLBACK][NAME])
+    advection = forecasts[REFERENCE][RATE]
+    filling = advection.fillna(forecasts[FALLBACK][RATE])
     filled = {name: _fill_unknown(result, filling) for name, result in forecasts.items()}
-    everywhere = common_mask([forecasts[FALLBACK].assign({NAME: filling})], radar)
+    everywhere = common_mask([forecasts[FALLBACK].assign({RATE: filling})], radar)
     known_to_all = common_mask(forecasts.values(), radar)
     by_area = {
         "all": (filled, everywhere, filling),
@@ -249,7 +249,7 @@ def compute_case_statistics(
             valid=valid,
             reference=reference,
         )
-        own = [(result[NAME].notnull() & valid).sum(("y", "x")).values for result in forecasts.values()]
+        own = [(result[RATE].notnull() & valid).sum(("y", "x")).values for result in forecasts.values()]
         statistics["own_count"] = (("nowcaster", "lead_time"), np.array(own, np.float64))
         parts.append(statistics)
     return xr.concat(parts, xr.Variable("area", list(AREAS)), join="outer", fill_value=0.0)
@@ -257,7 +257,7 @@ def compute_case_statistics(
 
 def _fill_unknown(result: xr.Dataset, filling: xr.DataArray) -> xr.Dataset:
     """Return a forecast whose unknown points, and their probabilities and members, are those of the rate `filling`."""
-    filled = result.assign({NAME: result[NAME].fillna(filling)})
+    filled = result.assign({RATE: result[RATE].fillna(filling)})
     if ENSEMBLE in result:
         filled[ENSEMBLE] = result[ENSEMBLE].fillna(filling)
     if PROBABILITY in result:
@@ -287,7 +287,7 @@ def _write_forecast(
 
 def _select_verified(result: xr.Dataset, settings: EvaluationSettings) -> xr.Dataset:
     """Return the variables that verification needs; members are rounded after their exceedances have been counted."""
-    kept = result[[name for name in (NAME, PROBABILITY, ENSEMBLE) if name in result]]
+    kept = result[[name for name in (RATE, PROBABILITY, ENSEMBLE) if name in result]]
     if ENSEMBLE in kept:
         members = kept[ENSEMBLE].transpose("realization", "lead_time", "y", "x")
         if PROBABILITY not in kept:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from hybridcast.core.field import NAME, time_step
+from hybridcast.core.field import RATE, time_step
 from hybridcast.core.forecast_schema import ENSEMBLE
 from hybridcast.core.types import HOUR, MINUTE
 from hybridcast.errors import InputError
@@ -48,7 +48,7 @@ def average_over_hours(forecast: xr.Dataset, observed: xr.DataArray) -> tuple[xr
     whole = forecast.isel(lead_time=slice(0, leads.size // steps * steps))
     if whole.sizes["lead_time"] == 0:
         raise InputError(f"the longest lead time is {_minutes(leads[-1])} min", "there is an hour", "Forecast longer")
-    names = [name for name in (NAME, ENSEMBLE) if name in forecast]
+    names = [name for name in (RATE, ENSEMBLE) if name in forecast]
     averaged = whole[names].coarsen(lead_time=steps).reduce(np.mean)
     ends = whole[["lead_time", "time"]].isel(lead_time=slice(steps - 1, None, steps))
     hourly = averaged.assign_coords(lead_time=ends["lead_time"].values, time=("lead_time", ends["time"].values))

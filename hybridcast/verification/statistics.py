@@ -36,7 +36,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import fft
 
-from hybridcast.core.field import NAME, check_same_grid, metres_per_cell
+from hybridcast.core.field import RATE, check_same_grid, metres_per_cell
 from hybridcast.core.forecast_schema import ENSEMBLE, PROBABILITY
 from hybridcast.core.types import Array, Doubles, LeadTimes, Mask
 from hybridcast.errors import InputError
@@ -165,7 +165,7 @@ def compute_statistics(
     space = _shared_space(forecast, observed)
     dims = ("lead_time", *space)
     limits = _check_thresholds(thresholds)
-    rate = _values(forecast[NAME], dims)
+    rate = _values(forecast[RATE], dims)
     truth = _observed_at_valid_times(forecast, observed, space)
     members = _members(forecast, dims)
     probability = _probabilities(forecast, members, limits, dims)
@@ -207,7 +207,7 @@ def common_mask(forecasts: Iterable[xr.Dataset], observed: xr.DataArray) -> xr.D
     known: xr.DataArray | None = None
     for forecast in forecasts:
         space = _shared_space(forecast, observed)
-        own = forecast[NAME].notnull().transpose("lead_time", *space)
+        own = forecast[RATE].notnull().transpose("lead_time", *space)
         if PROBABILITY in forecast:
             own &= forecast[PROBABILITY].notnull().all("threshold").transpose("lead_time", *space)
         if known is None:
@@ -404,7 +404,7 @@ def _label(frames: list[_Values], lead_times: LeadTimes, thresholds: Doubles, sc
 
 def _shared_space(forecast: xr.Dataset, observed: xr.DataArray) -> tuple[str, ...]:
     """Return the dims of space, after checking that both have the same coordinates along them."""
-    if "station" not in forecast[NAME].dims:
+    if "station" not in forecast[RATE].dims:
         check_same_grid(forecast, observed, "forecast and observation")
         return ("y", "x")
     if "station" not in observed.dims or not np.array_equal(forecast["station"].values, observed["station"].values):

@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 
 from helpers.synthetic import START, disc, rain, translation
-from hybridcast.core.field import NAME
+from hybridcast.core.field import RATE
 from hybridcast.core.grid import coarsen
 from hybridcast.datasets.pseudo_nwp import PERFECT, PRESETS, TYPICAL, PseudoNwpSettings, simulate_pseudo_nwp
 from hybridcast.errors import InputError
@@ -28,7 +28,7 @@ def radar():
 
 
 def rates(radar, settings, *, run=START, leads=QUARTERS, seed=0):
-    return simulate_pseudo_nwp(radar, run, leads, settings, seed=seed)[NAME].values[0]
+    return simulate_pseudo_nwp(radar, run, leads, settings, seed=seed)[RATE].values[0]
 
 
 def still(radar):
@@ -43,10 +43,10 @@ def even(radar):
 
 def test_without_errors_it_is_the_mean_of_the_steps(radar):
     made = simulate_pseudo_nwp(radar, START, QUARTERS, PERFECT)
-    assert made[NAME].dims == ("reference_time", "lead_time", "y", "x")
-    assert made[NAME].dtype == np.float32
+    assert made[RATE].dims == ("reference_time", "lead_time", "y", "x")
+    assert made[RATE].dtype == np.float32
     expected = radar.values[1:37].reshape(12, 3, *radar.shape[1:]).mean(axis=1)
-    np.testing.assert_allclose(made[NAME].values[0], expected, atol=1e-5)
+    np.testing.assert_allclose(made[RATE].values[0], expected, atol=1e-5)
     assert (made["time"].values[0] == START + QUARTERS).all()
 
 
@@ -54,7 +54,7 @@ def test_without_errors_on_a_finer_grid_it_is_coarsened():
     radar = rain((80, 90), frames=1, later=12, spacing=1000.0)
     made = simulate_pseudo_nwp(radar, START, [HOUR], PERFECT)
     expected = coarsen(radar, 2000.0).isel(time=slice(1, None)).values.mean(axis=0)
-    np.testing.assert_allclose(made[NAME].values[0, 0], expected, atol=1e-5)
+    np.testing.assert_allclose(made[RATE].values[0, 0], expected, atol=1e-5)
     assert made.sizes["y"] == 40
     assert float(made["y"][0] - made["y"][1]) == 2000.0
 
@@ -62,7 +62,7 @@ def test_without_errors_on_a_finer_grid_it_is_coarsened():
 def test_it_says_what_it_is(radar):
     made = simulate_pseudo_nwp(radar, START, QUARTERS)
     assert all("pseudo-NWP" in made.attrs[name] for name in ("title", "source", "simulated"))
-    assert "pseudo-NWP" in made[NAME].attrs["long_name"]
+    assert "pseudo-NWP" in made[RATE].attrs["long_name"]
 
 
 def test_the_displacement_is_as_large_as_stated(radar):
@@ -205,8 +205,8 @@ def test_the_same_seed_gives_the_same_and_another_another(radar):
 
 def test_a_run_alone_is_the_same_as_beside_others(radar):
     runs = START + np.arange(-2, 1) * HOUR
-    together = simulate_pseudo_nwp(radar, runs, QUARTERS)[NAME]
-    alone = simulate_pseudo_nwp(radar, runs[1], QUARTERS)[NAME]
+    together = simulate_pseudo_nwp(radar, runs, QUARTERS)[RATE]
+    alone = simulate_pseudo_nwp(radar, runs[1], QUARTERS)[RATE]
     np.testing.assert_array_equal(together.values[1], alone.values[0])
 
 
@@ -234,7 +234,7 @@ def test_the_error_at_issue_time_tells_about_the_future(radar):
 
 
 def test_times_beyond_the_archive_are_unknown(radar):
-    made = simulate_pseudo_nwp(radar, [START - 2 * HOUR, START + 3 * HOUR], np.arange(1, 4) * HOUR)[NAME]
+    made = simulate_pseudo_nwp(radar, [START - 2 * HOUR, START + 3 * HOUR], np.arange(1, 4) * HOUR)[RATE]
     known = np.isfinite(made.values).mean(axis=(2, 3)) > 0.5
     np.testing.assert_array_equal(known, [[False, False, True], [True, False, False]])
 
@@ -265,9 +265,9 @@ def test_a_dry_field_stays_dry(radar, settings):
 
 def test_a_short_archive_and_a_coarse_step():
     radar = rain((30, 40), frames=3, spacing=2000.0, minutes=15)
-    made = simulate_pseudo_nwp(radar, START - HOUR, np.arange(15, 105, 15) * MINUTE)[NAME]
+    made = simulate_pseudo_nwp(radar, START - HOUR, np.arange(15, 105, 15) * MINUTE)[RATE]
     assert np.isfinite(made.values[0, 3:]).any(axis=(1, 2)).all()
-    one = simulate_pseudo_nwp(radar.isel(time=slice(0, 1)), START - HOUR, [HOUR])[NAME]
+    one = simulate_pseudo_nwp(radar.isel(time=slice(0, 1)), START - HOUR, [HOUR])[RATE]
     assert np.isfinite(one.values).any()
 
 

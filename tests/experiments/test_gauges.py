@@ -19,7 +19,7 @@ from ablation.gauges import (
 from ablation.held_out import LEADS, SOURCES, GaugeArchive, HeldOutSettings, draw_folds, forecast_held_out
 
 from helpers.stations_synthetic import MINUTE, gauges_in, moving_rain
-from hybridcast.core.field import NAME
+from hybridcast.core.field import RATE
 from hybridcast.datasets.events import load_events
 from hybridcast.datasets.pseudo_gauges import simulate_radar_bias
 from hybridcast.errors import InputError
@@ -69,21 +69,21 @@ def test_on_the_grid_the_raw_radar_is_the_truth(gauged):
 
 def test_a_gauge_that_is_held_out_has_no_say(gauged, issue, case):
     changed = gauged.stations.copy(deep=True)
-    changed[NAME][7] = 3 * changed[NAME][7] + 1
-    again = forecast_held_out(gauged._replace(stations=changed), issue, Advection(), SETTINGS).at_gauges[TOGETHER][NAME]
-    before = case.at_gauges[TOGETHER][NAME]
+    changed[RATE][7] = 3 * changed[RATE][7] + 1
+    again = forecast_held_out(gauged._replace(stations=changed), issue, Advection(), SETTINGS).at_gauges[TOGETHER][RATE]
+    before = case.at_gauges[TOGETHER][RATE]
     np.testing.assert_array_equal(again.isel(station=7), before.isel(station=7))
     assert (again != before).any()  # but a say elsewhere
 
 
 def test_nothing_of_the_future_is_used(gauged, issue, case):
     reports, radar = gauged.stations.copy(deep=True), gauged.radar.copy(deep=True)
-    reports[NAME][:, reports["time"].values > issue] = 9.0
+    reports[RATE][:, reports["time"].values > issue] = 9.0
     radar[radar["time"].values > issue] = 9.0
     again = forecast_held_out(gauged._replace(stations=reports, radar=radar), issue, Advection(), SETTINGS)
     for source in SOURCES:
-        np.testing.assert_array_equal(again.at_gauges[source][NAME], case.at_gauges[source][NAME])
-        np.testing.assert_array_equal(again.on_grid[source][NAME], case.on_grid[source][NAME])
+        np.testing.assert_array_equal(again.at_gauges[source][RATE], case.at_gauges[source][RATE])
+        np.testing.assert_array_equal(again.on_grid[source][RATE], case.on_grid[source][RATE])
 
 
 def test_each_gauge_is_held_out_once(issue):
@@ -95,7 +95,7 @@ def test_each_gauge_is_held_out_once(issue):
 
 def test_unadjusted_forecasts_are_read_over_the_interval_of_the_gauge(gauged, issue, case):
     assert gauged.stations.attrs["interval_minutes"] == 5
-    now = case.at_gauges[ALONE][NAME].sel(lead_time=0 * MINUTE)
+    now = case.at_gauges[ALONE][RATE].sel(lead_time=0 * MINUTE)
     there = gauged.radar.sel(time=issue)
     rows, columns = (np.searchsorted(there[a].values, gauged.stations[a].values) for a in ("y", "x"))
     np.testing.assert_allclose(now, there.values[rows, columns], rtol=1e-6)
@@ -112,10 +112,10 @@ def test_late_gauges_are_met_by_the_offset(gauged, truth):
 
 def test_without_gauges_that_report_nothing_changes(gauged, issue):
     silent = gauged.stations.copy(deep=True)
-    silent[NAME][:] = np.nan
+    silent[RATE][:] = np.nan
     found = forecast_held_out(gauged._replace(stations=silent), issue, Advection(), SETTINGS)
     assert not found.adjusted
-    np.testing.assert_array_equal(found.at_gauges[ALONE][NAME], found.at_gauges[TOGETHER][NAME])
+    np.testing.assert_array_equal(found.at_gauges[ALONE][RATE], found.at_gauges[TOGETHER][RATE])
 
 
 def test_chances_of_a_trained_model_are_scored(gauged, model_folder):

@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from helpers.synthetic import disc, rain, translation
-from hybridcast.core.field import NAME
+from hybridcast.core.field import RATE
 from hybridcast.errors import InputError
 from hybridcast.motion.estimate import DenseFlow
 from hybridcast.nowcasters.pysteps import LinearBlending, StepsBlending
@@ -30,7 +30,7 @@ def recent(truth):
 def runs(field, count=1):
     """Runs that know the field: dims (reference_time, time, y, x), all times of the field."""
     starts = field["time"].values[0] - np.arange(1, count + 1) * 60 * MINUTE
-    return field.expand_dims(reference_time=starts).to_dataset(name=NAME).compute()
+    return field.expand_dims(reference_time=starts).to_dataset(name=RATE).compute()
 
 
 def changed(field, values):
@@ -51,10 +51,10 @@ BOTH = pytest.mark.parametrize("make", [linear, steps], ids=["linear", "steps"])
 def test_the_linear_blend_is_the_extrapolation_first_and_the_run_last(truth, recent):
     made = linear(runs(changed(truth, 7.0)), start=20, end=50).forecast(recent, LEADS)
     alone = linear(None).forecast(recent, LEADS)
-    first, last = made[NAME].values[1], made[NAME].values[-1]
-    seen = np.isfinite(alone[NAME].values[1])
+    first, last = made[RATE].values[1], made[RATE].values[-1]
+    seen = np.isfinite(alone[RATE].values[1])
     np.testing.assert_allclose(
-        first[seen], np.where(alone[NAME].values[1] < 0.1, 0, alone[NAME].values[1])[seen], atol=1e-3
+        first[seen], np.where(alone[RATE].values[1] < 0.1, 0, alone[RATE].values[1])[seen], atol=1e-3
     )
     np.testing.assert_allclose(last, 7.0)
     assert "fallback" not in made.attrs
@@ -64,8 +64,8 @@ def test_the_linear_blend_is_the_extrapolation_first_and_the_run_last(truth, rec
 def test_saliency_keeps_strong_cells(truth, recent):
     middle = [35 * MINUTE]
     weak = runs(changed(truth, 0.2))
-    plain = linear(weak, start=10, end=60).forecast(recent, middle)[NAME]
-    salient = linear(weak, start=10, end=60, saliency=True).forecast(recent, middle)[NAME]
+    plain = linear(weak, start=10, end=60).forecast(recent, middle)[RATE]
+    salient = linear(weak, start=10, end=60, saliency=True).forecast(recent, middle)[RATE]
     assert float(salient.max()) > float(plain.max())
 
 
@@ -77,7 +77,7 @@ def test_steps_blending_follows_a_right_run(truth, recent):
         made = model.forecast(recent, leads)
         assert "fallback" not in made.attrs
         assert made["precipitation_rate_ensemble"].dims == ("realization", "lead_time", "y", "x")
-        last.append(np.corrcoef(made[NAME].values[-1].ravel(), observed[-1].ravel())[0, 1])
+        last.append(np.corrcoef(made[RATE].values[-1].ravel(), observed[-1].ravel())[0, 1])
     assert last[0] > last[1] + 0.05
 
 
@@ -89,7 +89,7 @@ def test_steps_blending_is_the_same_for_the_same_seed(truth, recent):
 @BOTH
 def test_lead_times_between_steps(truth, recent, make):
     made = make(runs(truth)).forecast(recent, [7 * MINUTE, 22 * MINUTE])
-    assert np.isfinite(made[NAME].values).all()
+    assert np.isfinite(made[RATE].values).all()
 
 
 @BOTH
@@ -97,7 +97,7 @@ def test_lead_times_between_steps(truth, recent, make):
 def test_dry_fields_do_no_harm(truth, recent, make, dry):
     radar = changed(recent, 0.0) if dry != "runs" else recent
     nwp = runs(changed(truth, 0.0) if dry != "radar" else truth)
-    made = make(nwp).forecast(radar, LEADS)[NAME].values
+    made = make(nwp).forecast(radar, LEADS)[RATE].values
     assert np.isfinite(made).all()
     if dry == "both":
         assert made.max() == 0
@@ -109,13 +109,13 @@ def test_dry_fields_do_no_harm(truth, recent, make, dry):
 def test_one_dry_frame_of_several_does_no_harm(truth, recent, make):
     values = recent.values.copy()
     values[-2] = 0
-    assert np.isfinite(make(runs(truth)).forecast(recent.copy(data=values), LEADS[:2])[NAME].values).all()
+    assert np.isfinite(make(runs(truth)).forecast(recent.copy(data=values), LEADS[:2])[RATE].values).all()
 
 
 @BOTH
 def test_what_the_radar_does_not_see_comes_from_the_run(truth, recent, make):
     radar = recent.where(xr.DataArray(disc((64, 64), 0.3), dims=("y", "x")))
-    made = make(runs(changed(truth, 3.0))).forecast(radar, LEADS)[NAME].values
+    made = make(runs(changed(truth, 3.0))).forecast(radar, LEADS)[RATE].values
     assert np.isfinite(made).all()
     assert made[-1, :5, :5].mean() == pytest.approx(3.0, rel=0.5)
 
@@ -126,7 +126,7 @@ def test_what_neither_knows_is_unknown(truth, recent, make):
     known[:, 20:44] = True
     radar = recent.where(xr.DataArray(seen, dims=("y", "x")))
     nwp = runs(truth.where(xr.DataArray(known, dims=("y", "x"))))
-    made = make(nwp).forecast(radar, LEADS[:1])[NAME].values
+    made = make(nwp).forecast(radar, LEADS[:1])[RATE].values
     assert np.isfinite(made[:, known]).all()
     assert np.isnan(made[:, ~known & ~disc((64, 64), 0.45)]).all()
 
@@ -138,14 +138,14 @@ def test_without_a_run_it_is_the_extrapolation(truth, recent, make):
         made = make(nwp).forecast(recent, LEADS)
         assert made.attrs["fallback"] == "extrapolated: no run has a value at all of the lead times"
         assert made.attrs["nwp_runs_used"] == "none"
-        assert np.isfinite(made[NAME].values).any(axis=(-1, -2)).all()
+        assert np.isfinite(made[RATE].values).any(axis=(-1, -2)).all()
 
 
 @BOTH
 def test_without_radar_it_is_the_run(truth, recent, make):
     made = make(runs(truth)).forecast(changed(recent, np.nan), LEADS)
     assert made.attrs["fallback"] == "the newest run alone: no radar"
-    np.testing.assert_allclose(made[NAME].values, truth.sel(time=recent["time"].values[-1] + LEADS).values, atol=1e-5)
+    np.testing.assert_allclose(made[RATE].values, truth.sel(time=recent["time"].values[-1] + LEADS).values, atol=1e-5)
 
 
 @BOTH
@@ -154,9 +154,9 @@ def test_late_radar_and_a_lone_frame(truth, recent, make):
     values[-2:] = np.nan
     late = make(runs(truth)).forecast(recent.copy(data=values), LEADS[:3])
     assert "late" in late.attrs["status"]
-    assert np.isfinite(late[NAME].values).all()
+    assert np.isfinite(late[RATE].values).all()
     lone = make(runs(truth)).forecast(recent.isel(time=[-1]), LEADS[:3])
-    assert np.isfinite(lone[NAME].values).all()
+    assert np.isfinite(lone[RATE].values).all()
 
 
 @BOTH

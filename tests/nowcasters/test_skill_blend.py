@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from helpers.synthetic import disc, rain, translation
-from hybridcast.core.field import NAME
+from hybridcast.core.field import RATE
 from hybridcast.datasets.pseudo_nwp import PERFECT, simulate_pseudo_nwp
 from hybridcast.errors import InputError
 from hybridcast.motion.estimate import DenseFlow
@@ -35,7 +35,7 @@ def runs(*fields):
     return (
         xr.concat([f.drop_vars("spatial_ref", errors="ignore") for f in fields], "reference_time")
         .assign_coords(reference_time=starts)
-        .to_dataset(name=NAME)
+        .to_dataset(name=RATE)
     )
 
 
@@ -108,9 +108,9 @@ def test_the_blend_is_better_than_each_source_alone(truth, recent):
     )
     radar = growing.isel(time=slice(0, 13))
     observed = growing.sel(time=issued(recent) + LEADS).values
-    made = SkillWeightedBlend(model).forecast(radar, LEADS)[NAME].values
-    alone = Advection().forecast(radar, LEADS)[NAME].values
-    other = model[NAME].sel(time=issued(recent) + LEADS).values[0]
+    made = SkillWeightedBlend(model).forecast(radar, LEADS)[RATE].values
+    alone = Advection().forecast(radar, LEADS)[RATE].values
+    other = model[RATE].sel(time=issued(recent) + LEADS).values[0]
     seen = np.isfinite(alone)
     errors = [((np.log(f + 0.1) - np.log(observed + 0.1)) ** 2)[seen].mean() for f in (made, alone, other)]
     assert errors[0] < min(errors[1:])
@@ -118,20 +118,20 @@ def test_the_blend_is_better_than_each_source_alone(truth, recent):
 
 def test_salient_weights_keep_strong_cells(truth, recent):
     model = runs(turned(truth))
-    plain, salient = (SkillWeightedBlend(model, salient=s).forecast(recent, LEADS)[NAME].values for s in (False, True))
+    plain, salient = (SkillWeightedBlend(model, salient=s).forecast(recent, LEADS)[RATE].values for s in (False, True))
     assert np.quantile(salient[3], 0.99) > 1.02 * np.quantile(plain[3], 0.99)
-    assert salient.max() <= max(np.nanmax(recent.values), float(model[NAME].max())) + 1e-3
+    assert salient.max() <= max(np.nanmax(recent.values), float(model[RATE].max())) + 1e-3
 
 
 def test_a_source_that_is_alone_stands_alone(truth, recent):
     seen = xr.DataArray(disc((96, 96), 0.3), dims=("y", "x"))
     radar = recent.where(seen)
     made = SkillWeightedBlend(runs(truth)).forecast(radar, LEADS)
-    alone = Advection().forecast(radar, LEADS)[NAME].values
+    alone = Advection().forecast(radar, LEADS)[RATE].values
     observed = truth.sel(time=issued(recent) + LEADS).values
-    np.testing.assert_allclose(made[NAME].values[np.isnan(alone)], observed[np.isnan(alone)], atol=1e-5)
+    np.testing.assert_allclose(made[RATE].values[np.isnan(alone)], observed[np.isnan(alone)], atol=1e-5)
     without = SkillWeightedBlend(None).forecast(radar, LEADS)
-    np.testing.assert_array_equal(without[NAME].values, alone)
+    np.testing.assert_array_equal(without[RATE].values, alone)
     known = np.isfinite(alone).any(axis=(1, 2))
     np.testing.assert_allclose(weights(without)[known], 1)
     assert without.attrs["nwp_runs_used"] == "none"
@@ -140,18 +140,18 @@ def test_a_source_that_is_alone_stands_alone(truth, recent):
 
 def test_without_radar_it_is_the_model(truth, recent):
     made = SkillWeightedBlend(runs(truth)).forecast(recent.where(False), LEADS)
-    np.testing.assert_allclose(made[NAME].values, truth.sel(time=issued(recent) + LEADS).values, atol=1e-5)
+    np.testing.assert_allclose(made[RATE].values, truth.sel(time=issued(recent) + LEADS).values, atol=1e-5)
     np.testing.assert_allclose(weights(made), 0)
     nothing = SkillWeightedBlend(None).forecast(recent.where(False), LEADS)
-    assert np.isnan(nothing[NAME].values).all()
+    assert np.isnan(nothing[RATE].values).all()
 
 
 def test_the_newest_run_that_has_a_value_counts(truth, recent):
     short = truth.where(truth["time"] <= issued(recent) + 60 * MINUTE)
     made = SkillWeightedBlend(runs(short, turned(truth))).forecast(recent.where(False), LEADS)
     later = issued(recent) + LEADS
-    np.testing.assert_allclose(made[NAME].values[0], truth.sel(time=later[0]).values, atol=1e-5)
-    np.testing.assert_allclose(made[NAME].values[-1], turned(truth).sel(time=later[-1]).values, atol=1e-5)
+    np.testing.assert_allclose(made[RATE].values[0], truth.sel(time=later[0]).values, atol=1e-5)
+    np.testing.assert_allclose(made[RATE].values[-1], turned(truth).sel(time=later[-1]).values, atol=1e-5)
     assert made.attrs["nwp_runs_used"].count("Z") == 2
 
 
@@ -159,13 +159,13 @@ def test_the_newest_run_that_has_a_value_counts(truth, recent):
 def test_a_short_history_has_the_usual_skill(truth, recent, frames):
     made = SkillWeightedBlend(runs(truth)).forecast(recent.isel(time=slice(-frames, None)), LEADS)
     assert "the usual skill of an extrapolation" in made.attrs["weights_from"]
-    assert np.isfinite(made[NAME].values).any()
+    assert np.isfinite(made[RATE].values).any()
 
 
 def test_dry_radar_and_dry_model(truth, recent):
     dry = truth.copy(data=np.zeros_like(truth.values))
     made = SkillWeightedBlend(runs(dry)).forecast(dry.isel(time=slice(0, 13)), LEADS)
-    assert np.nanmax(made[NAME].values) == 0
+    assert np.nanmax(made[RATE].values) == 0
     assert "usual skill of a model" in made.attrs["weights_from"]
     assert SkillWeightedBlend(runs(dry)).forecast(recent, LEADS).attrs["model_correlation"] == pytest.approx(0.02)
 

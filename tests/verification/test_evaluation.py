@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from helpers import synthetic
 from hybridcast.cli.app import app
-from hybridcast.core.field import NAME
+from hybridcast.core.field import RATE
 from hybridcast.core.forecast_schema import ENSEMBLE, PROBABILITY, forecast_dataset
 from hybridcast.datasets.events import Event
 from hybridcast.datasets.registry import scene_path
@@ -44,7 +44,7 @@ class Damped:
         return "damped"
 
     def forecast(self, recent, lead_times):
-        rate = self.factor * Persistence().forecast(recent, lead_times)[NAME]
+        rate = self.factor * Persistence().forecast(recent, lead_times)[RATE]
         result = forecast_dataset(rate.values, recent, lead_times, nowcaster=self.name)
         steps = np.linspace(0.5, 1.5, self.members, dtype=np.float32)
         result[ENSEMBLE] = (("realization", *rate.dims), np.stack([rate.values * step for step in steps]))
@@ -144,8 +144,8 @@ def test_unknown_points_are_judged_with_advection_or_persistence():
     issue = radar.time.values[2]
     made = {name: forecast(radar, issue_time=issue, lead_time="1h", step="30min", nowcaster=nowcaster)
             for name, nowcaster in {"persistence": Persistence(), "advection": Advection()}.items()}  # fmt: skip
-    silent = made["advection"].assign({NAME: made["advection"][NAME] * np.nan})
-    half = made["advection"].assign({NAME: made["advection"][NAME].where(radar.y.values[None, :, None] > 20_000)})
+    silent = made["advection"].assign({RATE: made["advection"][RATE] * np.nan})
+    half = made["advection"].assign({RATE: made["advection"][RATE].where(radar.y.values[None, :, None] > 20_000)})
     statistics = compute_case_statistics({**made, "half": half}, radar)
     everywhere = statistics.sel(area="all")
     xr.testing.assert_identical(

@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.core.field import GRID_MAPPING, NAME, check_same_grid, iso_time, regular_times
+from hybridcast.core.field import GRID_MAPPING, RATE, check_same_grid, iso_time, regular_times
 from hybridcast.errors import InputError, ReadError
 
 #: Frames of a chunk are those of an hour at 5 min, unless they are larger than this, bytes.
@@ -123,13 +123,13 @@ class _Store:
             self.waiting = []
 
     def _append(self, frames: xr.DataArray) -> None:
-        data = frames.drop_encoding().to_dataset(name=NAME)
+        data = frames.drop_encoding().to_dataset(name=RATE)
         if self.path.exists():
             grown = data.drop_vars(["y", "x", GRID_MAPPING], errors="ignore")
             grown.to_zarr(self.path, append_dim="time", consolidated=False)
             return
         chunks = (chunk_frames(frames.shape[1:]), *frames.shape[1:])
-        encoding = {NAME: {"chunks": chunks, **self.packing}, "time": {**_TIME, "chunks": (len(self.times) + 288,)}}
+        encoding = {RATE: {"chunks": chunks, **self.packing}, "time": {**_TIME, "chunks": (len(self.times) + 288,)}}
         data.assign_attrs(Conventions="CF-1.11").to_zarr(self.path, mode="w", consolidated=False, encoding=encoding)
 
     def summary(self) -> dict[str, Any]:

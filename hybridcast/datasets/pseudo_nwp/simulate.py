@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from hybridcast.core.durations import check_lead_times
-from hybridcast.core.field import GRID_MAPPING, NAME, UNITS, check_precipitation, metres_per_cell
+from hybridcast.core.field import GRID_MAPPING, RATE, UNITS, check_precipitation, metres_per_cell
 from hybridcast.core.grid import coarsen
 from hybridcast.core.types import HOUR, Array
 from hybridcast.datasets.pseudo_nwp.frames import Archive, steps_of
@@ -310,4 +310,4 @@ def _dataset(
         "simulation_settings": ", ".join(f"{name}={value:g}" for name, value in asdict(settings).items()),
         "simulation_seed": seed,
     }
-    return xr.Dataset({NAME: (("reference_time", "lead_time", "y", "x"), rates, described)}, coords=coords, attrs=attrs)
+    return xr.Dataset({RATE: (("reference_time", "lead_time", "y", "x"), rates, described)}, coords=coords, attrs=attrs)

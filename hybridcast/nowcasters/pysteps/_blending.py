@@ -22,7 +22,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.core.durations import check_lead_times
-from hybridcast.core.field import NAME, check_same_grid, iso_time, metres_per_cell, time_step
+from hybridcast.core.field import RATE, check_same_grid, iso_time, metres_per_cell, time_step
 from hybridcast.core.forecast_schema import MOTION, forecast_dataset
 from hybridcast.core.types import Doubles, LeadTimes
 from hybridcast.errors import InputError
@@ -253,10 +253,10 @@ def _models(
 ) -> tuple[Doubles, list[str], NDArray[np.bool_]]:
     """Return the runs that know anything at `times`: rates, dry where unknown, their starts, and what is known."""
     shape = (len(times), *recent.shape[1:])
-    if nwp is None or NAME not in nwp or not nwp.sizes.get("reference_time"):
+    if nwp is None or RATE not in nwp or not nwp.sizes.get("reference_time"):
         return np.zeros((0, *shape)), [], np.zeros((0, *shape), bool)
     check_same_grid(nwp, recent, "model fields and radar")
-    given = nwp[NAME].transpose(*DIMS)
+    given = nwp[RATE].transpose(*DIMS)
     there = given.interp(time=times) if given.sizes["time"] > 1 else given.reindex(time=times)
     values = there.values.astype(np.float64)
     anything = np.asarray(np.isfinite(values[:, 1:]).any(axis=(2, 3)))

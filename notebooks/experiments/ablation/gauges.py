@@ -20,7 +20,7 @@ import xarray as xr
 
 from ablation.formatting import format_change, format_values
 from ablation.held_out import LEADS, SOURCES, THRESHOLDS, GaugeArchive, HeldOutSettings, forecast_held_out
-from hybridcast.core.field import NAME, iso_time, regular_times
+from hybridcast.core.field import RATE, iso_time, regular_times
 from hybridcast.core.forecast_schema import PROBABILITY
 from hybridcast.core.types import MINUTE
 from hybridcast.datasets import Event, fetch, issue_times
@@ -150,7 +150,7 @@ def score_held_out(
         raise InputError(
             f"{archive.name} has no issue time with rain", "there is one at least", "Give a longer archive"
         )
-    truth = quality_control(archive.stations, archive.radar, offset=archive.offset)[0][NAME]
+    truth = quality_control(archive.stations, archive.radar, offset=archive.offset)[0][RATE]
     totals: dict[str, xr.Dataset] = {}
     for number, issue in enumerate(issues, 1):
         day = str(issue)[:10]

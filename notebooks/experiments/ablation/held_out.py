@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from hybridcast.core.field import GRID_MAPPING, NAME
+from hybridcast.core.field import GRID_MAPPING, RATE
 from hybridcast.core.forecast_schema import PROBABILITY
 from hybridcast.core.types import Mask
 from hybridcast.forecasting import INPUT_HISTORY, forecast
@@ -74,7 +74,7 @@ def forecast_held_out(
 ) -> HeldOutCase:
     """Forecast from the radar up to `issue` with and without adjustment by gauges that are held out fold by fold."""
     recent = archive.radar.sel(time=slice(issue - INPUT_HISTORY, issue))
-    valid = archive.stations[[NAME]].reindex(time=issue + LEADS)
+    valid = archive.stations[[RATE]].reindex(time=issue + LEADS)
     valid.attrs = archive.stations.attrs
     unadjusted = _extend(recent, nowcaster)
     by_all = _adjust(recent, archive.stations, archive.offset, settings)
@@ -116,8 +116,8 @@ def _extend(recent: xr.DataArray, nowcaster: Nowcaster) -> xr.Dataset:
     coords = {name: recent.coords[name] for name in ("y", "x", GRID_MAPPING) if name in recent.coords}
     times = np.concatenate([recent["time"].values, result["time"].values])
     dims = ("time", "y", "x")
-    rates = np.concatenate([recent.values, result[NAME].values])
-    extended = xr.Dataset({NAME: (dims, rates)}, {**coords, "time": times})
+    rates = np.concatenate([recent.values, result[RATE].values])
+    extended = xr.Dataset({RATE: (dims, rates)}, {**coords, "time": times})
     if PROBABILITY not in result:
         return extended
     observed = np.stack([np.where(np.isnan(recent), np.nan, recent >= np.float32(t)) for t in THRESHOLDS])
@@ -129,7 +129,7 @@ def _extend(recent: xr.DataArray, nowcaster: Nowcaster) -> xr.Dataset:
 
 def _sample_gauges(extended: xr.Dataset, valid: xr.Dataset, offset: np.timedelta64) -> xr.Dataset:
     """Return means at the gauges over the intervals that end at the valid times."""
-    sampled = xr.Dataset({NAME: sample_radar(valid, extended[NAME], offset=offset)})
+    sampled = xr.Dataset({RATE: sample_radar(valid, extended[RATE], offset=offset)})
     if PROBABILITY in extended:
         by_threshold = [
             sample_radar(valid, extended[PROBABILITY].sel(threshold=threshold, drop=True), offset=offset)

@@ -18,7 +18,7 @@ import numpy as np
 import xarray as xr
 
 from ablation.formatting import format_change, format_values
-from hybridcast.core.field import NAME
+from hybridcast.core.field import RATE
 from hybridcast.core.forecast_schema import forecast_dataset
 from hybridcast.core.types import LeadTimes
 from hybridcast.datasets import PRESETS, Event, load_event_radar, simulate_runs_before
@@ -96,13 +96,13 @@ class PseudoNwpAlone:
     def forecast(self, recent: xr.DataArray, lead_times: LeadTimes) -> xr.Dataset:
         """See `hybridcast.nowcasters.base.Nowcaster`."""
         runs = self.simulated.on_grid(recent, lead_times).sel(time=recent["time"].values[-1] + lead_times)
-        newest = runs[NAME].bfill("reference_time").isel(reference_time=0)
+        newest = runs[RATE].bfill("reference_time").isel(reference_time=0)
         return forecast_dataset(newest.values, recent, lead_times, nowcaster=self.name)
 
 
 @dataclass(frozen=True)
 class UntrainedBlend:
-    """Nowcaster that blends radar and pseudo-NWP without training: `SkillWeightedBlend`, or the linear blend of pysteps."""
+    """Blend of radar and pseudo-NWP without training: `SkillWeightedBlend`, or the linear blend of pysteps."""
 
     simulated: SimulatedNwp
     of_pysteps: bool = False

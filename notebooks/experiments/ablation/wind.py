@@ -22,7 +22,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.core.field import NAME
+from hybridcast.core.field import RATE
 from hybridcast.core.grid import decibels
 from hybridcast.core.types import Array
 from hybridcast.datasets import fetch
@@ -187,7 +187,7 @@ def _make_forecasts(
 ) -> list[tuple[int, dict[str, Array], Array]]:
     """Return the rates of all nowcasters and the observation for each lead time (by number) that is observed."""
     made = {
-        name: nowcaster.forecast(recent.isel(time=slice(-frames, None)), LEADS)[NAME].values
+        name: nowcaster.forecast(recent.isel(time=slice(-frames, None)), LEADS)[RATE].values
         for name, (nowcaster, frames) in build_nowcasters(wind).items()
     }
     times = rain["time"].values
