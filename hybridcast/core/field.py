@@ -1,14 +1,14 @@
-"""The contract of a precipitation field, and the conversions that lead to it.
+"""The contract of a precipitation field, and conversions to it.
 
 A precipitation field is an ``xarray.DataArray`` named ``precipitation_rate`` with
 
-- dims ``("time", "y", "x")``, float32, ``units="mm h-1"``, NaN where the radar does not see and nowhere else;
-- ``time``: regular UTC steps, a missing frame being a frame of NaN;
-- ``y`` and ``x``: cell centres, evenly spaced, in either direction, in metres of a projection, or in degrees
-  if the grid is one of longitude and latitude;
-- a scalar coordinate ``spatial_ref`` with the CF grid mapping (absent on a local grid whose place is not known).
+- dims ``("time", "y", "x")``, float32, ``units="mm h-1"``, NaN outside radar coverage and nowhere else;
+- ``time``: regular UTC steps, where a missing frame is a frame of NaN;
+- ``y`` and ``x``: evenly spaced cell centres in either direction, in metres of a projection, or in degrees on a grid of
+  longitude and latitude;
+- a scalar coordinate ``spatial_ref`` with the CF grid mapping (absent on a local grid of unknown location).
 
-It is checked once, by `check_precipitation`, where data enter; the code behind relies on it.
+The contract is checked once, by `check_precipitation`, where data enter the package; all other code relies on it.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ DIMS = ("time", "y", "x")
 T = TypeVar("T", xr.DataArray, NDArray[Any])
 EARTH_RADIUS = 6_371_008.8  # m, mean radius of GRS80 (IUGG)
 
-#: Rates above this are units mistaken, not rain: the heaviest minute on record (31.2 mm) is 1872 mm/h.
+#: Higher rates (mm/h) indicate wrong units: the most intense minute on record (31.2 mm) corresponds to 1872 mm/h.
 HIGHEST_RATE = 2500.0
-#: More than this share of the wet cells above this rate (mm/h) is hardly rain, but is not refused.
-SUSPICIOUS_RATE, SUSPICIOUS_SHARE = 150.0, 0.1
-#: Fewer frames than this share of the regular time steps are no sequence with gaps.
-LEAST_FRAMES = 0.1
-#: A grid spacing outside these bounds (m) is units mistaken.
+#: A warning is issued if more than this fraction of the wet cells exceeds this rate (mm/h).
+SUSPICIOUS_RATE, SUSPICIOUS_FRACTION = 150.0, 0.1
+#: Smallest fraction of regular time steps with a frame for which gaps are filled.
+MIN_FRAME_FRACTION = 0.1
+#: A grid spacing outside these bounds (m) indicates wrong units.
 SPACING_BOUNDS = (10.0, 100_000.0)
 
 _ATTRIBUTES = {
@@ -67,25 +67,26 @@ def precipitation(
     Parameters
     ----------
     values
-        Rain rate, mm h-1, shape ``(time, y, x)``, or ``(y, x)`` with one time. NaN where nothing is observed.
+        Rain rate, mm h-1, shape ``(time, y, x)``, or ``(y, x)`` with one time. NaN where nothing was observed.
     time
-        UTC, ``datetime64``, shape ``(time,)``.
+        Times in UTC, ``datetime64``, shape ``(time,)``.
     y, x
         Cell centres, shape ``(y,)`` and ``(x,)``: metres of the projection, or degrees if `crs` is geographic.
     crs
-        Whatever `pyproj.CRS` reads; None for a local grid in metres whose place on Earth is not known.
+        Coordinate reference system, in any form that `pyproj.CRS` accepts; None for a local grid in metres whose
+        location on Earth is unknown.
     attrs
-        More attributes, such as ``source``.
+        Additional attributes, such as ``source``.
 
     Returns
     -------
     DataArray
-        See the module's contract.
+        Precipitation field that keeps the contract of this module.
 
     Raises
     ------
     InputError
-        If times are no times, the shape of `values` does not fit `time`, `y` and `x`, or `crs` is unknown.
+        If `time` cannot be converted to times, shapes do not match, or `crs` is unknown.
 
     Examples
     --------
@@ -118,7 +119,7 @@ def precipitation(
 def _as_times(time: ArrayLike) -> NDArray[np.datetime64]:
     given = np.atleast_1d(np.asarray(time))
     try:
-        if given.dtype.kind in "MOUS":  # a number would count from 1970, in a unit that nobody named
+        if given.dtype.kind in "MOUS":  # a number would count from 1970 in an unknown unit
             return given.astype("datetime64[ns]")
         found = f"times are of type {given.dtype}"
     except (ValueError, TypeError) as error:
@@ -127,7 +128,7 @@ def _as_times(time: ArrayLike) -> NDArray[np.datetime64]:
 
 
 def with_crs(field: xr.DataArray, crs: pyproj.CRS | str | None) -> xr.DataArray:
-    """Attach a CRS and the CF attributes of `x`, `y` and `time` that follow from it."""
+    """Return the field with a CRS and the corresponding CF attributes of `x`, `y` and `time`."""
     field = field.copy(deep=False)
     geographic = False
     if crs is not None:
@@ -149,10 +150,10 @@ def with_crs(field: xr.DataArray, crs: pyproj.CRS | str | None) -> xr.DataArray:
 
 def _grid_mapping(crs: pyproj.CRS) -> dict[str, Any]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # CF cannot say all of a WKT; crs_wkt keeps the rest
+        warnings.simplefilter("ignore", UserWarning)  # CF cannot express all of a WKT; crs_wkt keeps the rest
         attrs: dict[str, Any] = crs.to_cf()
     if attrs.get("grid_mapping_name") == "polar_stereographic" and "standard_parallel" in attrs:
-        # required by CF, and left out by pyproj where the standard parallel says it
+        # required by CF, but omitted by pyproj if the standard parallel implies it
         attrs.setdefault("latitude_of_projection_origin", float(np.copysign(90.0, attrs["standard_parallel"])))
     return {"long_name": "coordinate reference system", **attrs}
 
@@ -161,25 +162,25 @@ def _grid_mapping(crs: pyproj.CRS) -> dict[str, Any]:
 
 
 def check_precipitation(field: xr.DataArray) -> xr.DataArray:
-    """Check that `field` keeps the contract, and give it in canonical order and type.
+    """Check that `field` keeps the contract, and return it in canonical order and type.
 
-    Values that are in memory are checked too; those of a lazy (dask) array only when they are loaded.
+    Values are checked if they are in memory; those of a lazy (dask) array are not checked until they are loaded.
 
     Parameters
     ----------
     field
-        DataArray with dims ``time``, ``y``, ``x`` in any order and ``units`` of a rain rate in mm h-1
-        (``mm/h`` and ``mm hr-1`` are the same).
+        DataArray with dims ``time``, ``y``, ``x`` in any order and ``units`` of mm h-1 (also spelled ``mm/h`` or
+        ``mm hr-1``).
 
     Returns
     -------
     DataArray
-        float32, dims ``("time", "y", "x")``; the same memory where nothing had to change.
+        Field of type float32 with dims ``("time", "y", "x")``. It shares memory with `field` if possible.
 
     Raises
     ------
     InputError
-        Naming the value found, the rule, and what to do.
+        If the field violates the contract; the message names the value found, the rule, and the remedy.
     """
     if not isinstance(field, xr.DataArray):
         raise InputError(
@@ -198,7 +199,7 @@ def check_precipitation(field: xr.DataArray) -> xr.DataArray:
 
 
 def check_frames(field: xr.DataArray) -> None:
-    """Check all of the contract but the times: dims, units, x and y, and values in memory; raise `InputError`."""
+    """Check dims, units, x, y and values in memory, that is, all of the contract but the times; raise `InputError`."""
     _check_dims(field)
     _check_units(field)
     for axis in ("x", "y"):
@@ -241,7 +242,7 @@ def _check_units(field: xr.DataArray) -> None:
 
 
 def check_axis(field: xr.DataArray | xr.Dataset, axis: str) -> None:
-    """Check that `axis`, "x" or "y", is finite, even, and in metres or, on a geographic grid, degrees."""
+    """Check that an axis, "x" or "y", is finite, evenly spaced, and in metres or, on a geographic grid, degrees."""
     values = np.asarray(field[axis].values, dtype=np.float64)
     if values.ndim != 1 or not np.isfinite(values).all():
         raise InputError(
@@ -288,7 +289,7 @@ def _check_time(field: xr.DataArray) -> None:
 def _check_values(field: xr.DataArray) -> None:
     if not np.issubdtype(field.dtype, np.number):
         raise InputError(f"values are of type {field.dtype}", "rain rates are numbers", "Convert them to float32")
-    # fmin and fmax pass over NaN, and are NaN where all is: then no comparison below holds
+    # fmin and fmax ignore NaN; if all values are NaN they return NaN, for which every comparison below is false
     low, high = np.fmin.reduce(field.values, axis=None), np.fmax.reduce(field.values, axis=None)
     if low < 0:
         raise InputError(
@@ -307,9 +308,9 @@ def _check_values(field: xr.DataArray) -> None:
 
 
 def _warn_of_units(field: xr.DataArray, high: float) -> None:
-    """Warn where much of the rain is heavier than the heaviest of any storm's cores."""
+    """Warn if a large fraction of the wet cells is more intense than the core of any storm."""
     wet, downpour = np.count_nonzero(field.values >= 0.1), np.count_nonzero(field.values >= SUSPICIOUS_RATE)
-    if downpour > SUSPICIOUS_SHARE * wet:
+    if downpour > SUSPICIOUS_FRACTION * wet:
         warnings.warn(
             f"{downpour / wet:.0%} of the wet cells have {SUSPICIOUS_RATE:g} mm/h or more (up to {high:.0f}): are the "
             "units really mm/h, and no hundredths of it, no sum, no reflectivity?",
@@ -322,9 +323,12 @@ def _warn_of_units(field: xr.DataArray, high: float) -> None:
 
 
 def time_step(times: ArrayLike) -> np.timedelta64 | None:
-    """Return the step of regular `times` (None for one time alone); refuse irregular, doubled or unordered ones.
+    """Return the step between regular times; None for a single time.
 
-    Gaps are irregular too: `regular_times` fills them first.
+    Raises
+    ------
+    InputError
+        If times are missing, repeated, not in order or not evenly spaced. `regular_times` fills gaps.
     """
     values = np.asarray(times, dtype="datetime64[ns]")
     if np.isnat(values).any():
@@ -348,19 +352,19 @@ def time_step(times: ArrayLike) -> np.timedelta64 | None:
 
 
 def regular_times(field: xr.DataArray, step: np.timedelta64 | None = None) -> xr.DataArray:
-    """Put the frames on regular time steps: a missing frame becomes all NaN.
+    """Put frames on regular time steps; missing frames become frames of NaN.
 
     Parameters
     ----------
     field
         Frames in time order, dims ``(time, ...)``.
     step
-        The time step; by default the most frequent difference (the smaller of two equally frequent ones).
+        Time step; by default the most frequent difference between times (the smaller of two equally frequent ones).
 
     Raises
     ------
     InputError
-        If a time is doubled, or off the regular steps (the message names the times), or if more than nine in ten
+        If a time is repeated or not on a regular step (the message names the times), or if more than nine in ten
         frames would be missing.
     """
     times = np.asarray(field["time"].values, dtype="datetime64[ns]")
@@ -382,7 +386,7 @@ def regular_times(field: xr.DataArray, step: np.timedelta64 | None = None) -> xr
     if (steps == step).all():
         return field
     filled = np.arange(times[0], times[-1] + step, step)
-    if times.size < LEAST_FRAMES * filled.size:
+    if times.size < MIN_FRAME_FRACTION * filled.size:
         raise InputError(
             f"{times.size} frames are scattered over {filled.size} steps of {_minutes(step)} min "
             f"({_show(times[[0, -1]])})",
@@ -393,7 +397,7 @@ def regular_times(field: xr.DataArray, step: np.timedelta64 | None = None) -> xr
 
 
 def usual_step(times: NDArray[np.datetime64]) -> np.timedelta64:
-    """Return the most frequent difference of two or more `times` in order; the smaller of two equally frequent ones."""
+    """Return the most frequent difference between ordered times, the smaller of two equally frequent ones."""
     lengths, counts = np.unique(np.diff(times), return_counts=True)
     return cast(np.timedelta64, lengths[np.argmax(counts)])
 
@@ -405,7 +409,7 @@ def _show(times: NDArray[np.datetime64]) -> str:
 
 
 def iso_time(time: np.datetime64) -> str:
-    """Write a time as, for example, ``2017-05-09T10:45:00Z``."""
+    """Return a time as text, such as ``2017-05-09T10:45:00Z``."""
     return f"{np.datetime_as_string(time, unit='s')}Z"
 
 
@@ -414,7 +418,7 @@ def _minutes(step: np.timedelta64) -> str:
 
 
 def as_datetime64(time: datetime | str | np.datetime64) -> np.datetime64:
-    """Return `time` as ``datetime64[ns]`` in UTC; an aware datetime is converted, a naive one is UTC."""
+    """Return a time as ``datetime64[ns]`` in UTC; times without a time zone are assumed to be in UTC."""
     if isinstance(time, datetime) and time.tzinfo is not None:
         time = time.astimezone(UTC).replace(tzinfo=None)
     try:
@@ -427,7 +431,7 @@ def as_datetime64(time: datetime | str | np.datetime64) -> np.datetime64:
 
 
 def crs_of(data: xr.DataArray | xr.Dataset) -> pyproj.CRS | None:
-    """Return the CRS of a field or forecast; None on a local grid."""
+    """Return the CRS of a field or forecast; None for a local grid."""
     if GRID_MAPPING not in data.coords:
         return None
     attrs = data[GRID_MAPPING].attrs
@@ -435,9 +439,9 @@ def crs_of(data: xr.DataArray | xr.Dataset) -> pyproj.CRS | None:
 
 
 def metres_per_cell(data: xr.DataArray | xr.Dataset) -> tuple[float, NDArray[np.float32]]:
-    """Return the signed step from one cell to the next in metres: ``(dy, dx)``, dx per row, shape ``(y,)``.
+    """Return the signed steps between cells in metres, ``(dy, dx)``, where dx has a value per row, shape ``(y,)``.
 
-    On a grid of longitude and latitude dx shrinks with the cosine of latitude. A single row or column has step 1.
+    On a grid of longitude and latitude, dx decreases with the cosine of latitude. A single row or column has step 1.
     """
     y = np.asarray(data["y"].values, dtype=np.float64)
     x = np.asarray(data["x"].values, dtype=np.float64)
@@ -452,7 +456,7 @@ def metres_per_cell(data: xr.DataArray | xr.Dataset) -> tuple[float, NDArray[np.
 
 
 def check_same_grid(a: xr.DataArray | xr.Dataset, b: xr.DataArray | xr.Dataset, what: str) -> None:
-    """Raise `InputError` unless `a` and `b` share x, y and CRS; `what` names the pair in the message."""
+    """Raise `InputError` unless `a` and `b` have the same x, y and CRS; `what` names the two in the message."""
     for axis in ("y", "x"):
         if a.sizes[axis] != b.sizes[axis]:
             raise InputError(
@@ -473,10 +477,10 @@ def check_same_grid(a: xr.DataArray | xr.Dataset, b: xr.DataArray | xr.Dataset, 
 
 
 def rate_from_dbz(dbz: T, a: float = 200.0, b: float = 1.6) -> T:
-    """Rain rate (mm h-1) from reflectivity (dBZ) by Z = a R^b; below 0.01 mm/h it is dry.
+    """Convert reflectivity (dBZ) to rain rate (mm h-1) by Z = a R^b; rates below 0.01 mm/h become zero.
 
-    Default parameters: Marshall, Langille and Palmer (1947). Others: 223 and 1.53 (FMI), 316 and 1.5
-    (MeteoSwiss), 256 and 1.42 (DWD).
+    The default parameters are those of Marshall, Langille and Palmer (1947). FMI uses 223 and 1.53, MeteoSwiss 316 and
+    1.5, DWD 256 and 1.42.
 
     Examples
     --------
@@ -489,9 +493,9 @@ def rate_from_dbz(dbz: T, a: float = 200.0, b: float = 1.6) -> T:
 
 
 def dbz_from_rate(rate: T, a: float = 200.0, b: float = 1.6) -> T:
-    """Reflectivity (dBZ) from rain rate (mm h-1) by Z = a R^b; rates below 0.01 mm/h give that of 0.01 mm/h.
+    """Convert rain rate (mm h-1) to reflectivity (dBZ) by Z = a R^b; rates below 0.01 mm/h are raised to 0.01 mm/h.
 
-    Parameters as in `rate_from_dbz`, whose inverse it is.
+    This is the inverse of `rate_from_dbz`, with the same parameters.
     """
     dbz = 10.0 * (np.log10(a) + b * np.log10(np.maximum(rate, 0.01)))
     if isinstance(dbz, xr.DataArray):
@@ -502,7 +506,7 @@ def dbz_from_rate(rate: T, a: float = 200.0, b: float = 1.6) -> T:
 
 
 def rate_from_accumulation(amount: T, interval: np.timedelta64) -> T:
-    """Mean rain rate (mm h-1) from the amount (mm, or kg m-2) that fell in `interval`.
+    """Convert the amount of rain (mm, or kg m-2) in an interval to its mean rate (mm h-1).
 
     Examples
     --------
@@ -516,7 +520,7 @@ def rate_from_accumulation(amount: T, interval: np.timedelta64) -> T:
 
 
 def as_rate(field: xr.DataArray) -> xr.DataArray:
-    """Convert a rain rate in any unit (``m s-1``, ``kg m-2 s-1``, ``mm d-1``) to mm h-1, by its ``units``."""
+    """Convert a rain rate to mm h-1 from any other unit, such as ``m s-1``, ``kg m-2 s-1`` or ``mm d-1``."""
     units = str(field.attrs.get("units", ""))
     factor = rate_factor(units)
     if factor is None:
@@ -530,7 +534,7 @@ def as_rate(field: xr.DataArray) -> xr.DataArray:
 
 @functools.cache
 def _unit_registry() -> Any:
-    """Load pint's registry with the units of CF, without its words on each unit that CF defines anew."""
+    """Return the unit registry of pint with the units of CF, without logging each unit that CF redefines."""
     log = logging.getLogger("pint.util")
     level = log.level
     log.setLevel(logging.ERROR)
@@ -543,14 +547,14 @@ def _unit_registry() -> Any:
 
 @functools.cache
 def rate_factor(units: str) -> float | None:
-    """Return the factor from `units` to mm h-1 (1 kg m-2 of water is 1 mm); None if `units` are no rain rate."""
+    """Return the factor from `units` to mm h-1 (1 kg m-2 of water is 1 mm); None if `units` are not of a rain rate."""
     registry = _unit_registry()
     try:
         one = registry.Quantity(1.0, registry.Unit(units))
         if one.check("[mass] / [area] / [time]"):
             one = one / registry.Quantity(1000.0, "kg m-3")
         return round(float(one.to("mm/h").magnitude), 9)
-    except Exception:  # pint hands the text to Python's tokenizer, which fails in ways of its own
+    except Exception:  # pint passes the text to Python's tokenizer, which raises exceptions of many types
         return None
 
 

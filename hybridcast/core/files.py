@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and their names."""
+"""Atomic writing of files, file names, and digests that identify objects."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from hybridcast.errors import InputError
 
 @contextlib.contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
-    """Return the path of a file to write, beside `path` and with its suffix; it takes the place of `path` at the end.
+    """Yield the path of a temporary file in the folder of `path`, with its suffix, that replaces `path` at the end.
 
-    If writing fails, or the process is killed, `path` is as it was before.
+    If writing fails, or the process is killed, `path` remains as it was.
 
     Raises
     ------
     InputError
-        If the folder does not exist or cannot be written to, or `path` is there and no file.
+        If the folder does not exist or is not writable, or `path` exists and is not a file.
     """
     path = Path(path).expanduser()
     if path.exists() and not path.is_file():
@@ -49,7 +49,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
 
 def _umask() -> int:
-    """Return the process's mask of permissions (mkstemp made the file readable by its owner alone)."""
+    """Return the file mode mask of the process, which `mkstemp` ignores: its files are readable by their owner only."""
     mask = os.umask(0)
     os.umask(mask)
     return mask
@@ -80,5 +80,5 @@ def _stable_repr(part: Any) -> str:
 
 
 def safe_filename(name: str) -> str:
-    """Return `name` as a file name."""
+    """Return `name` with every character that is unsafe in file names replaced."""
     return re.sub(r"[^\w.+-]+", "-", name)

@@ -1,7 +1,7 @@
-"""Operations on the grid of a field: coarser cells, means and correlations over neighbourhoods, and decibels.
+"""Operations on the grid of a field: coarse cells, means and correlations over neighbourhoods, and decibels.
 
-Coarse cells are area means over whole blocks of cells. Windows of neighbourhoods hold on to the edge: what lies beyond
-it is like the edge.
+A coarse cell is the area mean over a whole block of cells. Beyond the edge of the grid, windows of neighbourhoods
+repeat the values at the edge.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from hybridcast.core.field import metres_per_cell
 from hybridcast.core.types import Array, Cell
 from hybridcast_kernels.resample_cpu import block_means
 
-#: Rates below this (mm/h) count as dry, as in the optical flow.
+#: Rates below this (mm/h) are dry, as in the optical flow.
 LOWEST_RATE = np.float32(0.1)
-#: A coarse cell is known if at least this share of its fine cells is.
-LEAST_KNOWN = 0.5
+#: Smallest fraction of known fine cells with which a coarse cell is known.
+MIN_KNOWN_FRACTION = 0.5
 
 
 def cell_size(field: xr.DataArray | xr.Dataset) -> float:
-    """Return the side of a square as large as a cell in the middle of the field, m."""
+    """Return the side of a square with the mean area of the cells, m."""
     dy, dx = metres_per_cell(field)
     return float(np.sqrt(abs(dy) * np.abs(dx).mean()))
 
@@ -33,21 +33,23 @@ def cell_kilometres(field: xr.DataArray | xr.Dataset) -> Cell:
 
 
 def block_size(field: xr.DataArray | xr.Dataset, spacing: float) -> int:
-    """Return how many cells along each axis make up a coarse cell closest to `spacing` (m); 1 for coarser fields."""
+    """Return the number of cells along each axis of the coarse cell closest in size to `spacing` (m), 1 at least."""
     return max(1, round(spacing / cell_size(field)))
 
 
 def coarsen(field: xr.DataArray, spacing: float) -> xr.DataArray:
-    """Average over blocks of cells whose size is closest to `spacing` (m).
+    """Average a field over blocks of cells.
 
-    Rows and columns beyond the last whole block are left out. A block of which less than half is known is unknown.
+    Rows and columns beyond the last whole block are dropped. A block is unknown if fewer than half of its cells are
+    known.
 
     Parameters
     ----------
     field
         Precipitation field, dims ``(..., y, x)``.
     spacing
-        Size of a coarse cell, m. A field that is coarser already is given as it is.
+        Size of a coarse cell, m; the blocks are those closest to it in size. A field that is as coarse already is
+        returned unchanged.
 
     Examples
     --------
@@ -64,7 +66,7 @@ def coarsen(field: xr.DataArray, spacing: float) -> xr.DataArray:
     high, wide = min(size, field.sizes["y"]), min(size, field.sizes["x"])
     cut = field.isel(y=slice(0, rows * high), x=slice(0, columns * wide))
     fine = np.ascontiguousarray(cut.values, np.float32).reshape(-1, *cut.shape[-2:])
-    mean = block_means(fine, rows, columns, LEAST_KNOWN).reshape(*field.shape[:-2], rows, columns)
+    mean = block_means(fine, rows, columns, MIN_KNOWN_FRACTION).reshape(*field.shape[:-2], rows, columns)
     axes = {axis: cut[axis].coarsen({axis: n}).mean() for axis, n in (("y", high), ("x", wide))}
     coarse = cut[..., ::high, ::wide].copy(data=mean)
     return coarse.assign_coords({axis: (axis, values.values, field[axis].attrs) for axis, values in axes.items()})
@@ -74,7 +76,7 @@ def coarsen(field: xr.DataArray, spacing: float) -> xr.DataArray:
 
 
 def decibels(rate: Array) -> Array:
-    """Decibels above 0.1 mm/h, 0 below it; NaN stays.
+    """Return rain rates in decibels above 0.1 mm/h, 0 for lower rates; NaN stays NaN.
 
     Examples
     --------
@@ -86,31 +88,34 @@ def decibels(rate: Array) -> Array:
 
 
 def window_size(width: float, cell: Cell) -> tuple[int, int]:
-    """Return the odd window sizes, in cells, of a half width in km."""
+    """Return the odd numbers of cells, ``(y, x)``, of a window with the half width `width` (km)."""
     return 2 * round(width / cell[0]) + 1, 2 * round(width / cell[1]) + 1
 
 
 def window_mean(values: Array, width: float, cell: Cell) -> Array:
-    """Mean over a window of the half width `width` (km), the edge repeated beyond itself."""
+    """Return the mean over the window with the half width `width` (km) around each cell."""
     result: Array = ndimage.uniform_filter(values, window_size(width, cell), mode="nearest")
     return result
 
 
-def known_mean(values: Array, share: Array, width: float, cell: Cell) -> Array:
-    """Mean over the known cells of a window, from values that are 0 where unknown; 0 where no cell is known."""
-    return np.asarray(window_mean(values, width, cell) / np.maximum(share, np.float32(1e-3)))
+def known_mean(values: Array, fraction: Array, width: float, cell: Cell) -> Array:
+    """Return the mean over the known cells of the window around each cell; 0 if no cell is known.
+
+    `values` are 0 where unknown, and `fraction` is the fraction of known cells in each window.
+    """
+    return np.asarray(window_mean(values, width, cell) / np.maximum(fraction, np.float32(1e-3)))
 
 
 def local_correlation(a: Array, b: Array, ones: Array, width: float, cell: Cell) -> Array:
-    """Correlation within a window; NaN where one of both hardly varies.
+    """Return the correlation of two fields within the window around each cell; NaN if either field hardly varies.
 
-    `ones` is 1 where both are known, else 0; there `a` and `b` are 0 too.
+    `ones` is 1 where both fields are known and 0 elsewhere, where `a` and `b` are 0 as well.
     """
-    share = window_mean(ones, width, cell)
-    ma, mb = (known_mean(v, share, width, cell) for v in (a, b))
-    va = known_mean(a * a, share, width, cell) - ma * ma
-    vb = known_mean(b * b, share, width, cell) - mb * mb
-    both = known_mean(a * b, share, width, cell) - ma * mb
+    fraction = window_mean(ones, width, cell)
+    ma, mb = (known_mean(v, fraction, width, cell) for v in (a, b))
+    va = known_mean(a * a, fraction, width, cell) - ma * ma
+    vb = known_mean(b * b, fraction, width, cell) - mb * mb
+    both = known_mean(a * b, fraction, width, cell) - ma * mb
     least = np.float32(0.05)
     result = both / np.sqrt(np.maximum(va, least) * np.maximum(vb, least))
-    return np.where((va < least) | (vb < least) | (share < 1e-2), np.float32(np.nan), np.clip(result, -1, 1))
+    return np.where((va < least) | (vb < least) | (fraction < 1e-2), np.float32(np.nan), np.clip(result, -1, 1))

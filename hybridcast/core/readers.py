@@ -1,6 +1,6 @@
-"""Formats of files: known by name, recognised by content, read with errors that name the file.
+"""Readers of file formats: selection by name or by content, and errors that name the file.
 
-Radar, stations and model fields each have a package of modules, one for each format; what holds for all is here.
+The packages for radar, stations and NWP contain one module for each format; this module contains what they share.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ PathLike = str | Path
 
 
 class Format(Protocol):
-    """What all formats have."""
+    """Reader of one file format, usually a module."""
 
     NAME: str
+    """Name of the format."""
 
     def recognises(self, path: Path, head: bytes) -> bool:
-        """Tell from the first bytes and, if need be, the file, whether it is one."""
+        """Return whether a file has this format, by its first bytes `head` and, if necessary, the whole file."""
         ...
 
 
@@ -35,7 +36,18 @@ F = TypeVar("F", bound=Format)
 
 
 def load_readers(package: str, built_in: Sequence[str], group: str | None = None) -> dict[str, Any]:
-    """Return formats by name: first the entry points of `group`, which can replace one of ours, then our modules."""
+    """Return readers by name.
+
+    Parameters
+    ----------
+    package
+        Name of the package that contains the built-in readers.
+    built_in
+        Names of their modules, in the order in which they are tried.
+    group
+        Group of entry points by which other packages add readers. They come first and can replace built-in readers of
+        the same name.
+    """
     found = {entry.name: entry.load() for entry in importlib.metadata.entry_points(group=group)} if group else {}
     for module in built_in:
         reader = importlib.import_module(f"{package}.{module}")
@@ -43,8 +55,8 @@ def load_readers(package: str, built_in: Sequence[str], group: str | None = None
     return found
 
 
-def expand(paths: PathLike | Iterable[PathLike]) -> list[Path]:
-    """Return the files that paths and globs name, each once; `InputError` if one names none."""
+def expand_paths(paths: PathLike | Iterable[PathLike]) -> list[Path]:
+    """Return the files that paths and globs match, each once; raise `InputError` if one of them matches no file."""
     given = [paths] if isinstance(paths, str | Path) else list(paths)
     files: list[Path] = []
     for item in given:
@@ -62,7 +74,7 @@ def expand(paths: PathLike | Iterable[PathLike]) -> list[Path]:
 
 
 def get_reader(format: str | F | None, known: Mapping[str, F]) -> F | None:
-    """Return the format asked for, by its name or itself; None if none is; `InputError` if none has that name."""
+    """Return the reader with a name; a reader or None is returned as is, an unknown name raises `InputError`."""
     if not isinstance(format, str):
         return format
     if format not in known:
@@ -71,33 +83,33 @@ def get_reader(format: str | F | None, known: Mapping[str, F]) -> F | None:
 
 
 def detect_reader(path: Path, head: bytes, known: Mapping[str, F]) -> F | None:
-    """Return the first format that recognises a file; None if none does."""
+    """Return the first reader that recognises a file; None if none does."""
     return next((reader for reader in known.values() if _recognises(reader, path, head)), None)
 
 
 def _recognises(reader: Format, path: Path, head: bytes) -> bool:
     try:
         return reader.recognises(path, head)
-    except Exception:  # a damaged file may fail the libraries that look into it; the next format may know it
-        log.debug("%s cannot tell whether it reads %s", reader.NAME, path, exc_info=True)
+    except Exception:  # libraries may fail on a damaged file that another reader recognises
+        log.debug("%s cannot determine whether it reads %s", reader.NAME, path, exc_info=True)
         return False
 
 
 def refuse_empty(path: Path) -> None:
-    """Raise `ReadError` for a file without a byte."""
+    """Raise `ReadError` for an empty file."""
     if path.is_file() and path.stat().st_size == 0:
         raise ReadError(path, "the file is empty (0 bytes)")
 
 
 @contextmanager
 def read_errors(path: Path, name: str) -> Iterator[None]:
-    """Turn whatever goes wrong while a file is read into a `ReadError` that names it."""
+    """Convert any exception raised while a file is read into a `ReadError` that names the file."""
     try:
         yield
-    except InputError as error:  # what is wrong is in this file, so the others may do without it
+    except InputError as error:  # the fault is in this file, and the other files may be sufficient
         raise ReadError(path, str(error)) from error
     except HybridcastError:
         raise
-    except Exception as error:  # the many ways in which format libraries fail on a damaged file
+    except Exception as error:  # libraries fail on damaged files in many ways
         log.debug("reading %s failed", path, exc_info=True)
         raise ReadError(path, f"cannot be read as {name} ({type(error).__name__}: {error})") from error

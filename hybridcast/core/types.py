@@ -1,4 +1,4 @@
-"""Types and units of time that every package uses."""
+"""Types and units of time that all packages share."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import xarray as xr
 
-from hybridcast.core.readers import PathLike, detect_reader, expand, get_reader, load_readers, read_errors
+from hybridcast.core.readers import PathLike, detect_reader, expand_paths, get_reader, load_readers, read_errors
 from hybridcast.errors import InputWarning, ReadError
 from hybridcast.nwp.assembly import NwpFormat, Piece, assemble
 from hybridcast.nwp.availability import select_available_runs
@@ -74,7 +74,7 @@ def open_nwp(
     InputError
         If nothing matches `paths`, or files are on different grids: those are of several models.
     """
-    files = expand(paths)
+    files = expand_paths(paths)
     pieces: list[Piece] = []
     used: set[str] = set()
     bad: list[ReadError] = []

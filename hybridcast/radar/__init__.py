@@ -21,7 +21,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.core.field import (
-    LEAST_FRAMES,
+    MIN_FRAME_FRACTION,
     as_datetime64,
     check_frames,
     check_precipitation,
@@ -29,7 +29,15 @@ from hybridcast.core.field import (
     regular_times,
     usual_step,
 )
-from hybridcast.core.readers import PathLike, detect_reader, expand, get_reader, load_readers, read_errors, refuse_empty
+from hybridcast.core.readers import (
+    PathLike,
+    detect_reader,
+    expand_paths,
+    get_reader,
+    load_readers,
+    read_errors,
+    refuse_empty,
+)
 from hybridcast.errors import InputWarning, NoFramesError, ReadError
 from hybridcast.radar._files import parse_time_in_name, read_head
 
@@ -121,7 +129,7 @@ def open_radar(
         If nothing matches `paths`, grids differ between files, times are doubled or irregular, or none is between
         `times` (`NoFramesError`).
     """
-    files = expand(paths)
+    files = expand_paths(paths)
     frames: dict[Path, xr.DataArray] = {}
     stamps: dict[Path, NDArray[np.datetime64]] = {}
     bad: list[ReadError] = []
@@ -252,7 +260,7 @@ def _with_lost_frames(field: xr.DataArray, read: dict[Path, np.datetime64], lost
         return field
     step = usual_step(every)
     named = named[(named - old[0]) % step == np.timedelta64(0)]
-    if old.size < LEAST_FRAMES * (np.ptp(every) / step + 1):
+    if old.size < MIN_FRAME_FRACTION * (np.ptp(every) / step + 1):
         named = named[(named > old[0]) & (named < old[-1])]  # the others are from another day
     return field.reindex(time=np.union1d(old, named))
 

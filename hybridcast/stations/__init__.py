@@ -19,7 +19,15 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import xarray as xr
 
-from hybridcast.core.readers import PathLike, detect_reader, expand, get_reader, load_readers, read_errors, refuse_empty
+from hybridcast.core.readers import (
+    PathLike,
+    detect_reader,
+    expand_paths,
+    get_reader,
+    load_readers,
+    read_errors,
+    refuse_empty,
+)
 from hybridcast.errors import InputWarning, ReadError
 from hybridcast.radar._files import read_head
 from hybridcast.stations.collocation import collocate, sample_radar
@@ -112,7 +120,7 @@ def open_stations(
     """
     parts: list[xr.Dataset] = []
     bad: list[ReadError] = []
-    for path in expand(paths):
+    for path in expand_paths(paths):
         try:
             parts.append(_read(path, format))
         except ReadError as error:

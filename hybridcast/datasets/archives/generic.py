@@ -12,7 +12,7 @@ import xarray as xr
 
 from hybridcast.core.field import check_same_grid
 from hybridcast.core.files import atomic_write, safe_filename
-from hybridcast.core.readers import PathLike, expand
+from hybridcast.core.readers import PathLike, expand_paths
 from hybridcast.datasets.archives.frames import Named, blocks_of, write_stores
 from hybridcast.datasets.archives.listing import Region, write_lists
 from hybridcast.datasets.archives.others import by_run_day, write_runs, write_stations
@@ -79,9 +79,9 @@ def archive_radar(
     """
     out = Path(out).expanduser()
     name = safe_filename(region)
-    files = expand(radar)
-    gauges = [] if stations is None else expand(stations)
-    runs = [] if nwp is None else expand(nwp)
+    files = expand_paths(radar)
+    gauges = [] if stations is None else expand_paths(stations)
+    runs = [] if nwp is None else expand_paths(nwp)
     heights = None if terrain is None else _there(Path(terrain).expanduser())
     folder = out / name
     try:

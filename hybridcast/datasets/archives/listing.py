@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from hybridcast.core.field import LEAST_FRAMES
+from hybridcast.core.field import MIN_FRAME_FRACTION
 from hybridcast.core.files import atomic_write, safe_filename
 from hybridcast.datasets.archives.records import Record
 from hybridcast.datasets.events import MIN_WET_FRACTION
@@ -110,7 +110,7 @@ def _no_event(day: Record) -> str:
         return str(day["irregular"])
     if day["wettest"] < MIN_WET_FRACTION:
         return f"dry: at most {day['wettest']:.2%} of a frame has 1 mm/h"
-    if day["frames"] < max(3.0, LEAST_FRAMES * (day["frames"] + day["missing"])):
+    if day["frames"] < max(3.0, MIN_FRAME_FRACTION * (day["frames"] + day["missing"])):
         return f"{day['frames']} frames, {day['missing']} missing between them"
     return ""
 
