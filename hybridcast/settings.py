@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import NoneType, UnionType
@@ -182,3 +183,22 @@ def _at_least(settings: Any, name: str, low: float) -> None:
     value = getattr(settings, name)
     if not low <= value < float("inf"):
         raise InputError(f"{name} = {value}", f"{name} is at least {low:g}, and finite", "Correct the setting")
+
+
+def check_known(name: str, known: Iterable[str], what: str) -> None:
+    """Raise `InputError` if `name` is not among `known` names; the message has the nearest of them or all.
+
+    Parameters
+    ----------
+    name
+        The name that was given.
+    known
+        The names that are allowed.
+    what
+        What the name is of, such as "nowcaster", for the message.
+    """
+    names = list(dict.fromkeys(known))
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1)
+        remedy = f"Did you mean {near[0]!r}" if near else f"Choose one of {', '.join(names)}"
+        raise InputError(f"{what} {name!r}", "it is a known one", remedy)

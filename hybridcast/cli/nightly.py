@@ -64,10 +64,10 @@ def nightly(
         _or_exit_2(lambda: _write_template(Path(config)))
         return
     from hybridcast.core.parallel import WorkerPool
-    from hybridcast.nightly.run import jobs_of, run
+    from hybridcast.nightly.run import plan_jobs, run
 
     settings = _or_exit_2(lambda: _load(config))
-    jobs = _or_exit_2(lambda: jobs_of(settings, date or (), region or (), force=force))
+    jobs = _or_exit_2(lambda: plan_jobs(settings, date or (), region or (), force=force))
     crew = _or_exit_2(lambda: WorkerPool(workers or settings.workers, scheduler))
     with crew:
         outcome = run(settings, jobs, crew, _say)
@@ -94,12 +94,12 @@ def scores(
     false_alarms) as csi from contingency where period = 0 and lead_time = 60 and threshold = 1 group by all
     order by all"
     """
-    from hybridcast.nightly.query import ask, score_table
+    from hybridcast.nightly.query import compute_score_table, query_store
 
     if query is not None:
-        _print_rows(ask(store, query, regions=region or (), since=since, until=until))
+        _print_rows(query_store(store, query, regions=region or (), since=since, until=until))
     else:
-        _print_rows(score_table(store, regions=region or (), since=since, until=until))
+        _print_rows(compute_score_table(store, regions=region or (), since=since, until=until))
 
 
 # --- parts ----------------------------------------------------------------------------------------------------
@@ -146,9 +146,10 @@ def _tell(outcome: Outcome) -> None:
     costs = outcome.costs
     for message in (*outcome.broken, *outcome.alarms):
         _say(message)
-    if costs.nowcasters:
-        each = ", ".join(f"{name} {mean(times):.2f}" for name, times in costs.nowcasters.items())
-        _say(f"seconds for each issue time and nowcaster: {each} (of {len(costs.nowcasters['sums'])} issue times)")
+    if costs.case_seconds:
+        each = ", ".join(f"{name} {mean(times):.2f}" for name, times in costs.case_seconds.items())
+        count = len(costs.case_seconds["statistics"])
+        _say(f"seconds for each issue time and nowcaster: {each} (of {count} issue times)")
     stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in costs.stages.items())
     memory = f"; most memory of a process {costs.memory:.0f} MB" if costs.memory > 0 else ""
     _say(f"seconds by stage: {stages}{memory}")

@@ -1,7 +1,7 @@
-"""One issue time of one region: forecasts of all nowcasters, their sums, and a file of them.
+"""One issue time of one region: the forecasts of all nowcasters, their statistics, and a file of the statistics.
 
-This is what the workers do. They read what they need of the day's radar from a file, so a worker holds four hours of
-radar and the forecasts of one issue time, however long the day is.
+This is the work of the worker processes. They read the frames that they need from a file of the day's radar, so a
+worker holds four hours of radar and the forecasts of one issue time, however long the day is.
 """
 
 from __future__ import annotations
@@ -18,63 +18,63 @@ from hybridcast.core.field import RATE, iso_time
 from hybridcast.core.files import atomic_write
 from hybridcast.core.forecast_schema import ENSEMBLE, PROBABILITY
 from hybridcast.forecasting import INPUT_HISTORY, forecast
-from hybridcast.nightly.config import RegionSettings, nowcasters_of
+from hybridcast.nightly.config import RegionSettings, make_nowcasters
 from hybridcast.nowcasters.base import Nowcaster
 from hybridcast.verification.comparison import compute_nowcaster_statistics, read_statistics, write_statistics
 from hybridcast.verification.hours import average_over_hours
 from hybridcast.verification.statistics import FSS_SCALES, THRESHOLDS, common_mask
 
-#: What stands before the names of sums over hours, and what their lead times are called, in the file of a case.
-_HOURS, _HOUR = "hours_", "hour"
+#: Prefix of the hourly statistics in the file of a case, and the name of their lead times.
+_HOURLY, _HOUR = "hourly_", "hour"
 
 
 @dataclass(frozen=True)
-class Case:
-    """One issue time."""
+class NightlyCase:
+    """One issue time of one region."""
 
     region: RegionSettings
     issue_time: np.datetime64
     radar: Path
-    """The day's frames, as `write_radar` wrote them."""
+    """File of the day's frames, written by `write_day_radar`."""
     folder: Path
-    """Where sums of cases are kept."""
+    """Folder of the statistics of cases."""
 
     @property
     def path(self) -> Path:
-        """Its file of sums."""
+        """File of the statistics of this case."""
         return self.folder / f"{np.datetime_as_string(self.issue_time, unit='s').replace(':', '')}.nc"
 
 
 @dataclass(frozen=True)
-class CaseDone:
-    """What one issue time took."""
+class CaseCosts:
+    """Time and memory of one issue time."""
 
     issue_time: np.datetime64
     seconds: dict[str, float] = field(default_factory=dict)
-    """For each nowcaster, and "sums"; empty where the sums were there already."""
+    """Duration for each nowcaster and for "statistics", s; empty if the case was done already."""
     memory: float = float("nan")
-    """Most memory that the process ever held, MB."""
+    """Peak memory of the process so far, MB."""
 
 
-def run_case(case: Case) -> CaseDone:
-    """Forecast with all nowcasters, sum up, write the sums; nothing to do where they are there already."""
+def run_case(case: NightlyCase) -> CaseCosts:
+    """Forecast with all nowcasters and write the statistics, unless their file exists already."""
     if case.path.is_file():
-        return CaseDone(case.issue_time)
-    radar = read_radar_of(case)
+        return CaseCosts(case.issue_time)
+    radar = read_case_radar(case)
     forecasts: dict[str, xr.Dataset] = {}
     seconds: dict[str, float] = {}
-    for name, nowcaster in nowcasters_of(case.region).items():
+    for name, nowcaster in make_nowcasters(case.region).items():
         started = time.perf_counter()
-        forecasts[name] = forecast_of(case, nowcaster, radar)
+        forecasts[name] = make_forecast(case, nowcaster, radar)
         seconds[name] = time.perf_counter() - started
     started = time.perf_counter()
-    write_statistics(case_sums(case.region, forecasts, radar), case.path)
-    seconds["sums"] = time.perf_counter() - started
-    return CaseDone(case.issue_time, seconds, peak_memory())
+    write_statistics(compute_nightly_statistics(case.region, forecasts, radar), case.path)
+    seconds["statistics"] = time.perf_counter() - started
+    return CaseCosts(case.issue_time, seconds, measure_peak_memory())
 
 
-def forecast_of(case: Case, nowcaster: Nowcaster, radar: xr.DataArray) -> xr.Dataset:
-    """Forecast with one nowcaster; what verification needs of it."""
+def make_forecast(case: NightlyCase, nowcaster: Nowcaster, radar: xr.DataArray) -> xr.Dataset:
+    """Forecast with one nowcaster, and return the variables that verification needs."""
     try:
         result = forecast(
             radar,
@@ -89,37 +89,44 @@ def forecast_of(case: Case, nowcaster: Nowcaster, radar: xr.DataArray) -> xr.Dat
     return result[[name for name in (RATE, PROBABILITY, ENSEMBLE) if name in result]]
 
 
-def case_sums(region: RegionSettings, forecasts: dict[str, xr.Dataset], radar: xr.DataArray) -> xr.Dataset:
-    """Sum up over the points known to all nowcasters and the radar; rain over whole hours under names of their own."""
-    valid = common_mask(forecasts.values(), radar)
-    sums = compute_nowcaster_statistics(
-        forecasts, radar, valid=valid, thresholds=THRESHOLDS, scales=FSS_SCALES, spectra=True
-    )
+def compute_nightly_statistics(
+    region: RegionSettings, forecasts: dict[str, xr.Dataset], radar: xr.DataArray
+) -> xr.Dataset:
+    """Compute the statistics over the points known to the radar and all nowcasters.
+
+    If the lead times make up whole hours, the statistics of rain over whole hours are included under names with the
+    prefix ``hourly_`` and with the dim ``hour`` instead of ``lead_time``; `read_case_statistics` separates them again.
+    """
+    statistics = _compare(forecasts, radar)
     if not region.has_hours:
-        return sums
-    hourly = {name: average_over_hours(found, radar) for name, found in forecasts.items()}
-    seen = next(iter(hourly.values()))[1]
-    of_hours = {name: found for name, (found, _) in hourly.items()}
-    valid = common_mask(of_hours.values(), seen)
-    made = compute_nowcaster_statistics(
-        of_hours, seen, valid=valid, thresholds=THRESHOLDS, scales=FSS_SCALES, spectra=True
+        return statistics
+    averages = {name: average_over_hours(result, radar) for name, result in forecasts.items()}
+    _, observed = next(iter(averages.values()))
+    hourly = _compare({name: result for name, (result, _) in averages.items()}, observed)
+    names = {name: f"{_HOURLY}{name}" for name in hourly.data_vars}
+    return statistics.merge(hourly.rename(names | {"lead_time": _HOUR}))
+
+
+def _compare(forecasts: dict[str, xr.Dataset], observed: xr.DataArray) -> xr.Dataset:
+    valid = common_mask(forecasts.values(), observed)
+    return compute_nowcaster_statistics(
+        forecasts, observed, valid=valid, thresholds=THRESHOLDS, scales=FSS_SCALES, spectra=True
     )
-    return sums.merge(made.rename({name: f"{_HOURS}{name}" for name in made.data_vars} | {"lead_time": _HOUR}))
 
 
-def read_case(path: Path) -> tuple[xr.Dataset, xr.Dataset | None]:
-    """Read the sums of a case: of frames, and of whole hours if there are any."""
+def read_case_statistics(path: Path) -> tuple[xr.Dataset, xr.Dataset | None]:
+    """Read the statistics of a case: of frames, and of whole hours if there are any."""
     both = read_statistics(path)
-    names = [str(name) for name in both.data_vars if str(name).startswith(_HOURS)]
-    sums = both.drop_vars([*names, *([_HOUR] if names else [])])
+    names = [str(name) for name in both.data_vars if str(name).startswith(_HOURLY)]
+    statistics = both.drop_vars([*names, *([_HOUR] if names else [])])
     if not names:
-        return sums, None
-    hours = both[names].drop_vars("lead_time", errors="ignore").rename({_HOUR: "lead_time"})
-    return sums, hours.rename({name: name.removeprefix(_HOURS) for name in names})
+        return statistics, None
+    hourly = both[names].drop_vars("lead_time", errors="ignore").rename({_HOUR: "lead_time"})
+    return statistics, hourly.rename({name: name.removeprefix(_HOURLY) for name in names})
 
 
-def write_radar(radar: xr.DataArray, path: Path) -> None:
-    """Write the day's frames, one block each, for the workers."""
+def write_day_radar(radar: xr.DataArray, path: Path) -> None:
+    """Write the frames of a day for the workers, one block for each frame."""
     blocks = {"chunksizes": (1, *radar.shape[1:]), "_FillValue": np.float32(np.nan)}
     seconds = {"units": "seconds since 1970-01-01T00:00:00", "dtype": "int64"}
     with atomic_write(path) as part:
@@ -128,15 +135,15 @@ def write_radar(radar: xr.DataArray, path: Path) -> None:
         )
 
 
-def read_radar_of(case: Case) -> xr.DataArray:
-    """Read the frames that a case needs: two hours before it, and its lead times."""
+def read_case_radar(case: NightlyCase) -> xr.DataArray:
+    """Read the frames of a case: from two hours before the issue time to the longest lead time."""
     window = slice(case.issue_time - INPUT_HISTORY, case.issue_time + case.region.lead_ns)
     with xr.open_dataset(case.radar, engine="h5netcdf") as file:
         return file[RATE].sel(time=window).load()
 
 
-def peak_memory() -> float:
-    """Return the most memory that this process ever held, MB; NaN where the system does not tell."""
+def measure_peak_memory() -> float:
+    """Return the peak memory of this process so far, MB; NaN if the system does not report it."""
     try:
         import resource
     except ImportError:  # Windows

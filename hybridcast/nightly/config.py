@@ -1,13 +1,13 @@
-"""What the nightly run does, as a TOML file: ``data/regions.toml`` is one, with every key explained.
+"""The configuration of the nightly run, a TOML file; ``data/regions.toml`` is an example with every key explained.
 
-A table ``[defaults]`` holds what all regions share; a region overrides it. Relative paths start at the folder of the
-file. Other sources of a region (stations, model runs) will be fields of `RegionSettings` beside `radar`.
+The table ``[defaults]`` holds the values that all regions share; a region overrides them. Relative paths start at the
+folder of the file.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -17,58 +17,61 @@ from numpy.typing import NDArray
 
 from hybridcast.core.durations import parse_duration
 from hybridcast.core.files import digest
+from hybridcast.core.types import HOUR
 from hybridcast.datasets.registry import load_registry, packaged_path
 from hybridcast.errors import InputError
 from hybridcast.nightly.alarm import AlarmSettings
-from hybridcast.nightly.days import dates_of
+from hybridcast.nightly.days import parse_dates
 from hybridcast.nowcasters.base import Nowcaster
 from hybridcast.radar import formats
 from hybridcast.registry import TRAINED_NOWCASTERS, baseline_nowcasters, trained_nowcaster
-from hybridcast.settings import from_table, read_toml
+from hybridcast.settings import check_known, from_table, read_toml
 from hybridcast.verification.comparison import FALLBACK, REFERENCE, add_references
 from hybridcast.verification.statistics import FSS_SCALES, STATISTICS_VERSION, THRESHOLDS
 
-#: The name of the configuration that comes with the package.
 SHIPPED = "shipped"
-#: As often as this at most, and lead times no closer.
-LEAST = "1min"
+"""Name of the configuration that comes with the package."""
+SHORTEST = "1min"
+"""Shortest interval between issue times, and between lead times."""
 
 
 @dataclass(frozen=True)
 class RegionSettings:
-    """One region: where its radar is, when forecasts are issued, what is compared."""
+    """One region: its radar data, its issue times and lead times, and the nowcasters that are compared."""
 
     name: str
     dataset: str | None = None
-    """A name in the registry of data sets; or else `radar`."""
+    """Name of a data set in the registry, instead of `radar`."""
     radar: str | None = None
-    """A glob of radar files; ``{date}`` stands for the day as 20180512, codes as ``%Y/%m/%d`` for parts of the time."""
+    """Glob of radar files; ``{date}`` is the day as 20180512, and codes such as ``%Y/%m/%d`` are parts of the time."""
     format: str | None = None
-    """Format of the files, where their content does not tell it."""
+    """Format of the files, if it cannot be detected from their content."""
     x: tuple[float, float] | None = None
-    """Bounds of the part that counts, in the units of the grid."""
+    """Bounds of the verified part in x, in the units of the grid."""
     y: tuple[float, float] | None = None
+    """Bounds of the verified part in y, in the units of the grid."""
     spacing: float = 2000.0
-    """Size of the cells, m; 0 for those of the radar."""
+    """Size of the grid cells, m; 0 for the cells of the radar."""
     every: str = "30min"
-    """From one issue time to the next."""
+    """Interval between issue times."""
     first: str = field(default="00:00", metadata={"key": "from"})
     """First issue time of a day, UTC."""
     last: str = field(default="23:59", metadata={"key": "to"})
-    """No issue time after this."""
+    """Latest possible issue time of a day, UTC."""
     lead_time: str = "2h"
     """The longest lead time."""
     step: str = "15min"
-    """From one lead time to the next; a whole number of the radar's steps."""
+    """Interval between lead times, a multiple of the radar's step."""
     nowcasters: tuple[str, ...] = ("hybridcast", "scales")
-    """What is compared, beside advection and persistence, which always are."""
+    """Names of the nowcasters to compare; advection and persistence are always added."""
     model: str = "default"
-    """Folder of the trained model that `hybridcast` is; "default" comes with the package."""
+    """Folder of the trained model of the nowcaster `hybridcast`; "default" is the one in the package."""
     dates: str | None = None
-    """The days of an archive, as ``2018-05-10..2018-05-20``: run when no date is asked for, and no others ever."""
+    """Days of an archive, such as ``2018-05-10..2018-05-20``: the region is run on these days only, and on all of them
+    if no date is given."""
 
     def __post_init__(self) -> None:
-        """Refuse what does not fit together."""
+        """Check the values."""
         where = f"region {self.name!r}"
         _refuse(
             not re.fullmatch(r"\w[\w.+-]*", self.name), f"a region is named {self.name!r}", _NAMES, "Rename the region"
@@ -82,53 +85,53 @@ class RegionSettings:
         _refuse(
             step > lead, f"{where}: step = {self.step!r}, lead_time = {self.lead_time!r}", _STEPS, "Correct one of them"
         )
-        first, last = clock(self.first, "from", where), clock(self.last, "to", where)
+        first, last = parse_clock(self.first, "from", where), parse_clock(self.last, "to", where)
         _refuse(first > last, f"{where}: from {self.first} to {self.last}", "the first comes first", "Swap them")
         for name in self.nowcasters:
             check_known(name, (*baseline_nowcasters(), *TRAINED_NOWCASTERS), f"{where}: nowcaster")
         if self.dates is not None:
-            dates_of(self.dates)
+            parse_dates(self.dates)
 
     def _duration(self, key: str) -> np.timedelta64:
-        return parse_duration(getattr(self, key), f"region {self.name!r}: {key}", least=LEAST)
+        return parse_duration(getattr(self, key), f"region {self.name!r}: {key}", least=SHORTEST)
 
     @property
     def all_nowcasters(self) -> tuple[str, ...]:
-        """Everything compared, in the order of the configuration, persistence and advection last if not named."""
+        """All nowcasters in the order of the configuration; advection and persistence are last unless named."""
         return tuple(dict.fromkeys((*self.nowcasters, REFERENCE, FALLBACK)))
 
     @property
     def has_hours(self) -> bool:
-        """Whether lead times make up whole hours."""
+        """Whether the lead times make up whole hours."""
         return bool(HOUR % self.step_ns == np.timedelta64(0) and self.lead_ns >= HOUR)
 
     @property
     def lead_ns(self) -> np.timedelta64:
-        """The longest lead time."""
+        """The longest lead time as ``timedelta64[ns]``."""
         return self._duration("lead_time")
 
     @property
     def step_ns(self) -> np.timedelta64:
-        """From one lead time to the next."""
+        """Interval between lead times as ``timedelta64[ns]``."""
         return self._duration("step")
 
     def issue_times(self, date: str) -> NDArray[np.datetime64]:
         """Return the issue times of a day (UTC), ``datetime64[ns]``."""
         day = np.datetime64(date, "ns")
-        first, last = clock(self.first, "from", self.name), clock(self.last, "to", self.name)
+        first, last = parse_clock(self.first, "from", self.name), parse_clock(self.last, "to", self.name)
         return np.arange(day + first, day + last + np.timedelta64(1, "ns"), self._duration("every"))
 
-    def has(self, date: str) -> bool:
-        """Tell whether it is run on a day."""
-        return self.dates is None or date in dates_of(self.dates)
+    def runs_on(self, date: str) -> bool:
+        """Return whether the region is run on a day."""
+        return self.dates is None or date in parse_dates(self.dates)
 
     @property
     def fingerprint(self) -> str:
-        """Tell what its numbers depend on, apart from the radar."""
-        place = (self.x, self.y, self.spacing)
+        """Digest of everything that the statistics depend on, apart from the radar."""
+        grid = (self.x, self.y, self.spacing)
         times = (self.every, self.first, self.last, self.lead_time, self.step)
-        nowcasters = nowcasters_of(self)
-        return digest(STATISTICS_VERSION, THRESHOLDS, FSS_SCALES, place, times, list(nowcasters), *nowcasters.values())
+        nowcasters = make_nowcasters(self)
+        return digest(STATISTICS_VERSION, THRESHOLDS, FSS_SCALES, grid, times, list(nowcasters), *nowcasters.values())
 
 
 @dataclass(frozen=True)
@@ -136,18 +139,20 @@ class NightlySettings:
     """The whole configuration."""
 
     region: tuple[RegionSettings, ...]
+    """All regions; at least one."""
     store: str = "nightly/store"
-    """Folder of the sums of every night."""
+    """Folder of the statistics of every night."""
     report: str = "nightly/report"
     """Folder of the reports."""
     workers: int = 1
-    """Processes that work on issue times."""
+    """Number of processes, which share the issue times of a day."""
     baseline: str = REFERENCE
-    """The nowcaster that others are compared with in the report."""
+    """Name of the nowcaster that the others are compared with in the report."""
     alarm: AlarmSettings = field(default_factory=AlarmSettings)
+    """Settings of the skill alarm."""
 
     def __post_init__(self) -> None:
-        """Refuse what does not fit together."""
+        """Check the values."""
         names = [region.name for region in self.region]
         _refuse(
             not names or len(set(names)) < len(names), f"regions are {names}", "each comes once, one at least", "Rename"
@@ -159,18 +164,22 @@ class NightlySettings:
                 check_known(self.alarm.nowcaster, region.all_nowcasters, f"alarm, nowcaster of region {region.name!r}")
 
 
-HOUR = np.timedelta64(1, "h").astype("timedelta64[ns]")
 _NAMES = "a name has letters, digits, '_', '.', '+' and '-'"
 _STEPS = "there is one lead time at least"
 
 
 def load_config(path: str | Path) -> NightlySettings:
-    """Read a configuration; "shipped" is the one that comes with the package, with its folders in the current one.
+    """Read a configuration.
+
+    Parameters
+    ----------
+    path
+        TOML file; "shipped" is the one that comes with the package, whose folders are in the current directory.
 
     Raises
     ------
     InputError
-        If the file is no TOML, a key is unknown (the nearest right one is named), or a value does not fit.
+        If the file is no TOML, a key is unknown (the message has the nearest known one), or a value does not fit.
     """
     shipped = str(path) == SHIPPED
     file = packaged_path("regions.toml") if shipped else Path(path).expanduser()
@@ -184,11 +193,11 @@ def load_config(path: str | Path) -> NightlySettings:
     entries = [defaults | entry if isinstance(entry, dict) else entry for entry in entries]
     settings = from_table(NightlySettings, table | {"region": entries}, str(file))
     base = Path() if shipped else file.absolute().parent
-    return _resolved(settings, base)
+    return _resolve_paths(settings, base)
 
 
-def _resolved(settings: NightlySettings, base: Path) -> NightlySettings:
-    """Make relative paths start at `base`."""
+def _resolve_paths(settings: NightlySettings, base: Path) -> NightlySettings:
+    """Return the settings with relative paths starting at `base`."""
 
     def resolve(path: str) -> str:
         return str(base / Path(path).expanduser())
@@ -205,13 +214,11 @@ def _resolved(settings: NightlySettings, base: Path) -> NightlySettings:
 
 
 @lru_cache(maxsize=16)
-def nowcasters_of(region: RegionSettings) -> dict[str, Nowcaster]:
-    """Make the nowcasters of a region, by name."""
+def make_nowcasters(region: RegionSettings) -> dict[str, Nowcaster]:
+    """Create the nowcasters of a region, by name."""
     known: dict[str, Callable[[], Nowcaster]] = baseline_nowcasters()
     names = region.all_nowcasters
-    made = {
-        name: trained_nowcaster(name, region.model) if name in TRAINED_NOWCASTERS else known[name]() for name in names
-    }
+    made = {name: trained_nowcaster(name, region.model) if name in TRAINED_NOWCASTERS else known[name]() for name in names}
     every = add_references(made)
     return {name: every[name] for name in names}
 
@@ -219,23 +226,12 @@ def nowcasters_of(region: RegionSettings) -> dict[str, Nowcaster]:
 # --- parts ----------------------------------------------------------------------------------------------------
 
 
-def clock(text: str, key: str, where: str) -> np.timedelta64:
-    """Read a time of the day such as ``06:30``."""
+def parse_clock(text: str, key: str, where: str) -> np.timedelta64:
+    """Return a time of the day such as ``06:30`` as the time since midnight."""
     match = re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)", text)
     if match is None:
         raise InputError(f"{where}: {key} = {text!r}", "it is a time of the day, UTC", "Write, for example, '06:30'")
     return np.timedelta64(int(match[1]) * 60 + int(match[2]), "m")
-
-
-def check_known(name: str, known: Iterable[str], what: str) -> None:
-    """Refuse a name that is none of `known`, with the nearest right one."""
-    import difflib
-
-    names = list(dict.fromkeys(known))
-    if name not in names:
-        near = difflib.get_close_matches(name, names, n=1)
-        remedy = f"Did you mean {near[0]!r}" if near else f"Choose one of {', '.join(names)}"
-        raise InputError(f"{what} {name!r}", "it is a known one", remedy)
 
 
 def _check_source(region: RegionSettings, where: str) -> None:

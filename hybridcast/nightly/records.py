@@ -1,4 +1,4 @@
-"""What a night gave: the results that pass from the run to the report and the alarm."""
+"""Results of a night, which pass from the run to the report, the alarm and the store."""
 
 from __future__ import annotations
 
@@ -9,43 +9,45 @@ import numpy as np
 import xarray as xr
 
 State = Literal["good", "partial", "dry", "no data", "failed"]
-"""How a day went: all verified; something missing; verified without rain; nothing to verify; an error."""
+"""Outcome of a day: all verified, something missing, verified without rain, nothing to verify, or an error."""
 
 
 @dataclass(frozen=True)
 class WorstCase:
-    """A forecast that went most wrong, with what came."""
+    """One of the worst forecasts of a day, with the observation."""
 
     issue_time: np.datetime64
     lead_time: np.timedelta64
     nowcaster: str
     score: float
-    """Fractions skill score at 1 mm/h and 20 km of that case."""
+    """Fractions skill score at 1 mm/h and 20 km."""
     forecast: xr.DataArray
     """`precipitation_rate`, dims ``("y", "x")``, mm h-1."""
     observed: xr.DataArray
-    """The radar then, dims ``("y", "x")``."""
+    """Radar at the valid time, dims ``("y", "x")``, mm h-1."""
 
 
 @dataclass(frozen=True)
 class RegionNight:
-    """One region on one day."""
+    """Verification of one region on one day."""
 
     region: str
     date: str
-    """The day, UTC, as 2018-05-12."""
+    """The day, UTC, such as ``2018-05-12``."""
     state: State
     notes: tuple[str, ...]
-    """What was missing or late, in plain words."""
+    """Descriptions of what was missing or late."""
     expected: int
-    """Issue times configured."""
+    """Number of configured issue times."""
     done: int
-    """Issue times verified."""
+    """Number of verified issue times."""
     seconds: float
+    """Duration of the run, s."""
     nowcasters: tuple[str, ...]
-    sums: xr.Dataset | None
-    """The day's total, named as in `hybridcast.verification.statistics`, dims ``("nowcaster", "lead_time", ...)``; None
-    where nothing was verified."""
-    hours: xr.Dataset | None
-    """The same of rain summed over whole hours (`hybridcast.verification.hours`): lead times 1 h, 2 h."""
+    statistics: xr.Dataset | None
+    """Statistics of the day as in `hybridcast.verification.statistics`, dims ``("nowcaster", "lead_time", ...)``; None
+    if nothing was verified."""
+    hourly: xr.Dataset | None
+    """The same for rain of whole hours (`hybridcast.verification.hours`), with lead times of 1 h, 2 h and so on."""
     worst: tuple[WorstCase, ...]
+    """The cases with the lowest scores, the worst first."""

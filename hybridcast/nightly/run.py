@@ -1,4 +1,4 @@
-"""The nightly run: all regions, one day after the other; then the alarm and the report of each day."""
+"""The nightly run: all regions, day after day; then the alarm and the report of each day."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from pathlib import Path
 from hybridcast.core.parallel import WorkerPool
 from hybridcast.errors import HybridcastError, InputError
 from hybridcast.nightly.alarm import judge, write_alarms
-from hybridcast.nightly.config import NightlySettings, RegionSettings, check_known
-from hybridcast.nightly.days import dates_of
+from hybridcast.nightly.config import NightlySettings, RegionSettings
+from hybridcast.nightly.days import parse_dates
 from hybridcast.nightly.records import RegionNight
-from hybridcast.nightly.report import write_night
-from hybridcast.nightly.store import history, read_night
-from hybridcast.nightly.verify_day import Costs, Job, Say, run_night
+from hybridcast.nightly.report import write_night_page
+from hybridcast.nightly.store import read_day, read_history
+from hybridcast.nightly.verify_day import Costs, Job, Notify, make_empty_night, verify_day
+from hybridcast.settings import check_known
 
 log = logging.getLogger(__name__)
 
@@ -26,14 +27,16 @@ GOOD, FAILED, ALARM = 0, 1, 3
 
 @dataclass
 class Outcome:
-    """What a run gave."""
+    """The outcome of a run."""
 
     nights: list[RegionNight] = field(default_factory=list)
+    """The nights of all days and regions."""
     reports: list[Path] = field(default_factory=list)
+    """Pages of the report."""
     alarms: list[str] = field(default_factory=list)
     """Messages of the skill alarms."""
     broken: list[str] = field(default_factory=list)
-    """What went wrong beside regions that failed."""
+    """Messages of errors apart from those of failed regions."""
     costs: Costs = field(default_factory=Costs)
 
     @property
@@ -44,22 +47,26 @@ class Outcome:
         return ALARM if self.alarms else GOOD
 
 
-def jobs_of(
+def plan_jobs(
     settings: NightlySettings, dates: Sequence[str] = (), regions: Sequence[str] = (), *, force: bool = False
 ) -> dict[str, list[Job]]:
-    """Return what is to be done, by date.
+    """Return the jobs of a run, by date.
 
     Parameters
     ----------
+    settings
+        The configuration.
     dates
-        Days or ranges of days; by default the days of a region that is an archive, and yesterday (UTC) of all others.
+        Days or ranges of days. By default all days of the regions that are archives, and yesterday (UTC) for others.
     regions
-        Names; by default all.
+        Names of the regions; by default all.
+    force
+        Whether days that are done are done again.
 
     Raises
     ------
     InputError
-        If a date is none, a region is not known, or no region has any of the dates.
+        If a date cannot be read, a region is not configured, or no region has any of the dates.
     """
     for name in regions:
         check_known(name, [region.name for region in settings.region], "region")
@@ -68,8 +75,8 @@ def jobs_of(
 
     def days(region: RegionSettings) -> list[str]:
         if dates:
-            return [day for text in dates for day in dates_of(text) if region.has(day)]
-        return dates_of(region.dates or yesterday)
+            return [day for text in dates for day in parse_dates(text) if region.runs_on(day)]
+        return parse_dates(region.dates or yesterday)
 
     jobs: dict[str, list[Job]] = {}
     for region in chosen:
@@ -81,80 +88,71 @@ def jobs_of(
     return dict(sorted(jobs.items()))
 
 
-def run(settings: NightlySettings, jobs: dict[str, list[Job]], workers: WorkerPool, say: Say) -> Outcome:
-    """Run all jobs; a region that fails does not stop the others, nor the report.
+def run(settings: NightlySettings, jobs: dict[str, list[Job]], workers: WorkerPool, notify: Notify) -> Outcome:
+    """Run all jobs. A region that fails stops neither the others nor the report.
 
     Parameters
     ----------
+    settings
+        The configuration.
     jobs
-        As `jobs_of` gives them.
+        Jobs by date, as `plan_jobs` returns them.
     workers
-        Who makes the forecasts.
-    say
-        Told in a line what is happening.
+        Processes that make the forecasts.
+    notify
+        Function that is called with lines about the progress.
     """
     outcome = Outcome()
-    for date, of_date in jobs.items():
-        nights = [_one(job, workers, outcome.costs, say) for job in of_date]
+    for date, jobs_of_date in jobs.items():
+        nights = [_run_job(job, workers, outcome.costs, notify) for job in jobs_of_date]
         outcome.nights += nights
         try:
             with outcome.costs.stage("report"):
-                _report(settings, date, [*nights, *_others(settings, date, nights)], outcome)
-        except Exception as error:  # the sums are stored, and the days to come may do better
+                _report(settings, date, [*nights, *_read_other_regions(settings, date, nights)], outcome)
+        except Exception as error:  # the statistics are stored, and later days may succeed
             log.debug("report of %s", date, exc_info=True)
-            outcome.broken.append(f"the report of {date} could not be written: {_words(error)}")
-            say(outcome.broken[-1])
+            outcome.broken.append(f"the report of {date} could not be written: {_describe_error(error)}")
+            notify(outcome.broken[-1])
     return outcome
 
 
-def _one(job: Job, workers: WorkerPool, costs: Costs, say: Say) -> RegionNight:
+def _run_job(job: Job, workers: WorkerPool, costs: Costs, notify: Notify) -> RegionNight:
     try:
-        night = run_night(job, workers, costs, say)
-    except Exception as error:  # whatever is wrong with one region, the others have their night
+        night = verify_day(job, workers, costs, notify)
+    except Exception as error:  # the other regions are run in any case
         log.debug("%s failed", job, exc_info=True)
-        say(f"{job}: failed: {_words(error)}")
-        return RegionNight(
-            region=job.region.name,
-            date=job.date,
-            state="failed",
-            notes=(_words(error),),
-            expected=job.region.issue_times(job.date).size,
-            done=0,
-            seconds=0.0,
-            nowcasters=job.region.all_nowcasters,
-            sums=None,
-            hours=None,
-            worst=(),
-        )
-    say(f"{job}: {night.state}, {night.done} of {night.expected} issue times, {night.seconds:.0f} s")
+        notify(f"{job}: failed: {_describe_error(error)}")
+        return make_empty_night(job, "failed", [_describe_error(error)])
+    notify(f"{job}: {night.state}, {night.done} of {night.expected} issue times, {night.seconds:.0f} s")
     for note in night.notes:
-        say(f"{job}: {note}")
+        notify(f"{job}: {note}")
     return night
 
 
-def _others(settings: NightlySettings, date: str, nights: Sequence[RegionNight]) -> list[RegionNight]:
-    """Read what the store has of regions that were not run this time: the page of a night shows all of them."""
+def _read_other_regions(settings: NightlySettings, date: str, nights: Sequence[RegionNight]) -> list[RegionNight]:
+    """Return the stored nights of regions that were not run now: the page of a night shows all regions."""
     done = {night.region for night in nights}
-    left = [region for region in settings.region if region.name not in done and region.has(date)]
-    found = [read_night(settings.store, region.name, date) for region in left]
+    others = [region for region in settings.region if region.name not in done and region.runs_on(date)]
+    found = [read_day(settings.store, region.name, date) for region in others]
     return [stored.night for stored in found if stored is not None]
 
 
 def _report(settings: NightlySettings, date: str, nights: list[RegionNight], outcome: Outcome) -> None:
-    days = settings.alarm.nights + 1  # this one too
-    before = history(settings.store, [night.region for night in nights], until=date, days=days)
-    judged = judge(nights, before, settings.alarm, baseline=settings.baseline)
+    days = settings.alarm.nights + 1  # this day too
+    history = read_history(settings.store, [night.region for night in nights], until=date, days=days)
+    judgements = judge(nights, history, settings.alarm, baseline=settings.baseline)
     folder = Path(settings.report)
     folder.mkdir(parents=True, exist_ok=True)
-    write_alarms(folder / f"{date}.alarm.json", judged)
-    outcome.alarms += [one.message for one in judged if one.raised]
-    outcome.reports.append(
-        write_night(nights, before, folder, baseline=settings.baseline, judged=judged, settings=settings.alarm)
+    write_alarms(folder / f"{date}.alarm.json", judgements)
+    outcome.alarms += [judgement.message for judgement in judgements if judgement.raised]
+    page = write_night_page(
+        nights, history, folder, baseline=settings.baseline, judgements=judgements, settings=settings.alarm
     )
+    outcome.reports.append(page)
 
 
-def _words(error: Exception) -> str:
-    """Say in one line what went wrong."""
+def _describe_error(error: Exception) -> str:
+    """Return the message of an error in one line."""
     notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
     expected = isinstance(error, HybridcastError | OSError)
     return " ".join(f"{'' if expected else f'unexpected {type(error).__name__}: '}{error}{notes}".split())

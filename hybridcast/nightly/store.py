@@ -1,19 +1,19 @@
-"""The store: every night's sums as Parquet, whole or not at all.
+"""The store: the statistics of every night as Parquet files.
 
-``region=NAME/date=2018-05-12/`` holds a file for each table, small and tidy, one row for each place in the sums:
+The folder ``region=RATE/date=2018-05-12/`` has a small file for each table, with a row for each combination of labels:
 
-- ``nights``: one row: state, notes, issue times expected and done, seconds, nowcasters, hashes;
-- ``moments`` by nowcaster and lead time, ``contingency`` by threshold too, ``fss`` by threshold and scale, ``windows``
-  by scale, ``reliability`` by threshold and bin of probability (bins that are empty are left out), ``spectra`` by
-  wavelength, ``ranks`` by rank: the totals of the day;
-- ``case_moments``, ``case_contingency`` and ``case_fss`` (20 km): the same of each issue time.
+- ``nights``: one row with state, notes, number of issue times expected and done, seconds, nowcasters and hashes;
+- ``moments`` by nowcaster and lead time; ``contingency`` also by threshold; ``fss`` by threshold and scale; ``windows``
+  by scale; ``reliability`` by threshold and probability bin (without empty bins); ``spectra`` by wavelength; ``ranks``
+  by rank: the totals of the day;
+- ``case_moments``, ``case_contingency`` and ``case_fss`` (20 km): the same for each issue time.
 
-`period` is 0 for frames as they are and 60 for rain summed over whole hours; lead times and periods are in minutes.
-Columns are named as in `hybridcast.verification.statistics`. Every file carries, as its metadata, the version of this
-schema and of the package, and the hashes of the settings and the data. ``worst.nc`` holds the maps of the worst cases.
+The column `period` is 0 for frames and 60 for rain of whole hours; lead times and periods are in minutes. Other columns
+are named as in `hybridcast.verification.statistics`. The metadata of every file have the versions of this schema and of
+the package, and the hashes of the settings and of the data. ``worst.nc`` has the maps of the worst cases.
 
-A day is written into a hidden folder beside its own, which then takes its place. If the process dies between, the new
-folder is moved at the next look (`finish_move`); readers see the old day, the new one, or for an instant none.
+A day is written into a hidden folder beside its own, which then takes its place. If the process dies in between, the
+next run moves the new folder into place (`commit_day`); readers find the old day, the new one, or for an instant none.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from numpy.typing import NDArray
 
 from hybridcast._version import __version__
 from hybridcast.core.field import GRID_MAPPING, RATE
+from hybridcast.core.types import MINUTE
 from hybridcast.nightly.records import RegionNight, State, WorstCase
-from hybridcast.verification.statistics import PROBABILITY_BINS
+from hybridcast.verification.statistics import PROBABILITY_BINS, STATISTICS
 
-#: Raised when tables change.
 SCHEMA = 2
-#: Tables by the dims of the sums beside nowcaster and lead time.
+"""Version of the tables; increment it when they change."""
 TABLES: dict[str, tuple[str, ...]] = {
     "moments": (),
     "contingency": ("threshold",),
@@ -49,80 +49,87 @@ TABLES: dict[str, tuple[str, ...]] = {
     "spectra": ("wavelength",),
     "ranks": ("rank",),
 }
-#: Columns that only ensembles have; empty in days without one, so that all files of a table are alike.
-OF_ENSEMBLES = ("ensemble_count", "ensemble_error", "ensemble_spread")
-#: Those of each issue time, and what is kept of their dims.
-OF_CASES: dict[str, dict[str, list[float]]] = {"moments": {}, "contingency": {}, "fss": {"scale": [20.0]}}
-#: Tables without the rows that are zero; `probability_bin` is known, and a rank without a count is no rank.
+"""Dims of the statistics of each table, beside nowcaster and lead time."""
+ENSEMBLE_COLUMNS = tuple(s.name for s in STATISTICS.values() if s.needs == "members" and not s.dims)
+"""Columns of ensembles; they are empty on days without an ensemble, so that all files of a table have them."""
+CASE_TABLES: dict[str, dict[str, list[float]]] = {"moments": {}, "contingency": {}, "fss": {"scale": [20.0]}}
+"""Tables that are stored for each issue time too, with the labels that are kept."""
+#: Tables without the rows that are zero: the bins are known, and every rank of an ensemble has a count.
 _SPARSE = ("reliability", "ranks")
-_MINUTE = np.timedelta64(60_000_000_000, "ns")
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a stored day was made from, and when."""
+    """The settings, data and versions that a stored day was made with."""
 
     settings_hash: str
+    """Fingerprint of the region's settings."""
     data_hash: str
+    """Hash of the contents of its radar files."""
     data_quick: str
-    """Of names, sizes and times of change of its files."""
+    """Hash of the names, sizes and modification times of its radar files."""
     package_version: str = __version__
     schema_version: int = SCHEMA
     made: str = ""
-    """UTC."""
+    """Time of writing, UTC."""
 
 
 @dataclass(frozen=True)
-class Stored:
-    """A day as it was read from the store."""
+class StoredDay:
+    """A day read from the store."""
 
     night: RegionNight
     provenance: Provenance
 
 
 def day_folder(root: str | Path, region: str, date: str) -> Path:
-    """Return the folder of a day."""
+    """Return the folder of a day in the store."""
     return Path(root) / f"region={region}" / f"date={date}"
 
 
 # --- writing --------------------------------------------------------------------------------------------------
 
 
-def write_night(
+def write_day(
     root: str | Path, night: RegionNight, provenance: Provenance, cases: Mapping[np.datetime64, xr.Dataset]
 ) -> Path:
-    """Write a day, in place of what was there.
+    """Write a day to the store; it replaces the stored one.
 
     Parameters
     ----------
     root
-        The store; made if it is not there.
+        Folder of the store; created if it does not exist.
     night
-        What the day gave.
+        The verification of the day.
     provenance
-        What it was made from; `made` is filled in.
+        Settings and data of the day; `made` is filled in.
     cases
-        Sums of each issue time, as those of the day.
+        Statistics of each issue time.
+
+    Returns
+    -------
+    Path
+        Folder of the day.
     """
     provenance = Provenance(**{**asdict(provenance), "made": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")})
     folder = day_folder(root, night.region, night.date)
     fresh = folder.with_name(f".making-{folder.name}")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
-    for name, table in _tables(night, cases).items():
+    for name, table in _make_tables(night, cases).items():
         _write_table(table, fresh / f"{name}.parquet", provenance)
     if night.worst:
         _write_worst(night.worst, fresh / "worst.nc")
-    _write_table(_night_row(night, provenance), fresh / "nights.parquet", provenance)
+    _write_table(_make_night_row(night, provenance), fresh / "nights.parquet", provenance)
     ready = folder.with_name(f".new-{folder.name}")
     shutil.rmtree(ready, ignore_errors=True)
     fresh.rename(ready)
-    finish_move(root, night.region, night.date)
+    commit_day(root, night.region, night.date)
     return folder
 
 
-def finish_move(root: str | Path, region: str, date: str) -> None:
-    """Put a day that is written, but not in place yet, into its place; called under the day's lock."""
+def commit_day(root: str | Path, region: str, date: str) -> None:
+    """Move a day that was written completely into its place; to be called under the day's lock."""
     folder = day_folder(root, region, date)
     ready, old = folder.with_name(f".new-{folder.name}"), folder.with_name(f".old-{folder.name}")
     if ready.is_dir():
@@ -134,37 +141,38 @@ def finish_move(root: str | Path, region: str, date: str) -> None:
     shutil.rmtree(folder.with_name(f".making-{folder.name}"), ignore_errors=True)
 
 
-def _tables(night: RegionNight, cases: Mapping[np.datetime64, xr.Dataset]) -> dict[str, pd.DataFrame]:
-    """Return all tables of sums that have a row."""
-    periods = {period: sums for period, sums in ((0, night.sums), (60, night.hours)) if sums is not None}
+def _make_tables(night: RegionNight, cases: Mapping[np.datetime64, xr.Dataset]) -> dict[str, pd.DataFrame]:
+    """Return all tables of statistics that have a row."""
+    periods = {period: part for period, part in ((0, night.statistics), (60, night.hourly)) if part is not None}
     found = {
-        name: [_rows(sums, dims, sparse=name in _SPARSE).assign(period=period) for period, sums in periods.items()]
+        name: [_to_rows(part, dims, sparse=name in _SPARSE).assign(period=period) for period, part in periods.items()]
         for name, dims in TABLES.items()
     }
-    for name, kept in OF_CASES.items():
+    for name, labels in CASE_TABLES.items():
         found[f"case_{name}"] = [
-            _rows(sums.sel(kept), TABLES[name], sparse=False).assign(issue_time=time) for time, sums in cases.items()
+            _to_rows(statistics.sel(labels), TABLES[name], sparse=False).assign(issue_time=time)
+            for time, statistics in cases.items()
         ]
     joined = {name: pd.concat(full) for name, parts in found.items() if (full := [p for p in parts if len(p)])}
     return {name: table.astype({"nowcaster": "category"}) for name, table in joined.items()}
 
 
-def _rows(sums: xr.Dataset, dims: tuple[str, ...], *, sparse: bool) -> pd.DataFrame:
-    """Return a row for each place of the variables that have just these dims beside nowcaster and lead time."""
+def _to_rows(statistics: xr.Dataset, dims: tuple[str, ...], *, sparse: bool) -> pd.DataFrame:
+    """Return the variables with exactly these dims, nowcaster and lead time, a row for each combination of labels."""
     order = ("nowcaster", "lead_time", *dims)
-    names = [str(name) for name, variable in sums.data_vars.items() if set(variable.dims) == set(order)]
+    names = [str(name) for name, variable in statistics.data_vars.items() if set(variable.dims) == set(order)]
     if not names:
         return pd.DataFrame()
-    labels = {dim: sums[dim].values / _MINUTE if dim == "lead_time" else sums[dim].values for dim in order}
-    places = np.indices([sums.sizes[dim] for dim in order]).reshape(len(order), -1)
-    columns = {dim: labels[dim][place] for dim, place in zip(order, places, strict=True)}
-    values = {name: sums[name].transpose(*order).values.ravel() for name in names}
-    absent = {name: np.nan for name in ([] if dims else OF_ENSEMBLES) if name not in values}
+    labels = {dim: statistics[dim].values / MINUTE if dim == "lead_time" else statistics[dim].values for dim in order}
+    indices = np.indices([statistics.sizes[dim] for dim in order]).reshape(len(order), -1)
+    columns = {dim: labels[dim][index] for dim, index in zip(order, indices, strict=True)}
+    values = {name: statistics[name].transpose(*order).values.ravel() for name in names}
+    absent = {name: np.nan for name in ([] if dims else ENSEMBLE_COLUMNS) if name not in values}
     rows = pd.DataFrame(columns | dict(sorted((values | absent).items())))
     return rows[(rows[names] != 0).any(axis=1)] if sparse else rows
 
 
-def _night_row(night: RegionNight, provenance: Provenance) -> pd.DataFrame:
+def _make_night_row(night: RegionNight, provenance: Provenance) -> pd.DataFrame:
     row = {
         "state": night.state,
         "notes": list(night.notes),
@@ -184,7 +192,7 @@ def _write_table(rows: pd.DataFrame, path: Path, provenance: Provenance) -> None
 
 
 def _write_worst(worst: Sequence[WorstCase], path: Path) -> None:
-    """Write the maps, rates rounded to 0.1 mm/h."""
+    """Write the maps of the worst cases, with rates rounded to 0.1 mm/h."""
     maps = xr.Dataset(
         {
             name: xr.concat([getattr(case, name).reset_coords(drop=True) for case in worst], "case", coords="minimal",
@@ -206,8 +214,8 @@ def _write_worst(worst: Sequence[WorstCase], path: Path) -> None:
 # --- reading --------------------------------------------------------------------------------------------------
 
 
-def read_night(root: str | Path, region: str, date: str) -> Stored | None:
-    """Read a day; None if it is not there, or was written by another version of the schema."""
+def read_day(root: str | Path, region: str, date: str) -> StoredDay | None:
+    """Read a day from the store; None if it is absent or has another version of the schema."""
     folder = day_folder(root, region, date)
     path = folder / "nights.parquet"
     if not path.is_file():
@@ -216,7 +224,7 @@ def read_night(root: str | Path, region: str, date: str) -> Stored | None:
     if row["schema_version"] != SCHEMA:
         return None
     nowcasters = tuple(row["nowcasters"])
-    sums = {period: _read_sums([(folder, {})], period, nowcasters) for period in (0, 60)}
+    by_period = {period: _read_tables([(folder, {})], period, nowcasters) for period in (0, 60)}
     night = RegionNight(
         region=region,
         date=date,
@@ -226,35 +234,35 @@ def read_night(root: str | Path, region: str, date: str) -> Stored | None:
         done=row["done"],
         seconds=row["seconds"],
         nowcasters=nowcasters,
-        sums=sums[0],
-        hours=sums[60],
+        statistics=by_period[0],
+        hourly=by_period[60],
         worst=_read_worst(folder / "worst.nc"),
     )
-    return Stored(night, Provenance(**{key: row[key] for key in Provenance.__dataclass_fields__}))
+    return StoredDay(night, Provenance(**{key: row[key] for key in Provenance.__dataclass_fields__}))
 
 
-def history(
+def read_history(
     root: str | Path, regions: Iterable[str] | None = None, until: str | None = None, days: int = 30
 ) -> xr.Dataset:
-    """Read the sums of the last days.
+    """Read the statistics of the last days.
 
     Parameters
     ----------
     root
-        The store.
+        Folder of the store.
     regions
-        Which ones; by default all.
+        Names of the regions; by default all.
     until
-        The last day, as ``"2018-05-12"``; by default the last one there is.
+        The last day, such as ``"2018-05-12"``; by default the last one in the store.
     days
-        How many days of the calendar, `until` included.
+        Number of days of the calendar, `until` included.
 
     Returns
     -------
     Dataset
-        The sums of frames as they are, dims ``("region", "date", "nowcaster", "lead_time", ...)``; without any dim if
-        there is no day at all. A day (or nowcaster) without data in a region where others have some has sums of zero,
-        `cases` among them.
+        The statistics of frames, dims ``("region", "date", "nowcaster", "lead_time", ...)``; without any dim if no day
+        is found. The statistics of a day or a nowcaster without data are zero, `cases` among them, where other days of
+        the region have data.
     """
     wanted = None if regions is None else {f"region={region}" for region in regions}
     folders = [
@@ -267,14 +275,14 @@ def history(
     last = until or max(date for _, date, _ in folders)
     first = str(np.datetime64(last, "D") - np.timedelta64(days - 1, "D"))
     chosen = sorted(entry for entry in folders if first <= entry[1] <= last)
-    sums = _read_sums([(folder, {"region": region, "date": date}) for region, date, folder in chosen], 0)
-    return xr.Dataset() if sums is None else sums
+    found = _read_tables([(folder, {"region": region, "date": date}) for region, date, folder in chosen], 0)
+    return xr.Dataset() if found is None else found
 
 
-def _read_sums(
+def _read_tables(
     folders: Sequence[tuple[Path, Mapping[str, str]]], period: int, nowcasters: Sequence[str] = ()
 ) -> xr.Dataset | None:
-    """Read all tables of some days into one Dataset; None if there is nothing in them."""
+    """Read all tables of some days into one Dataset; None if they are empty."""
     labels = tuple(folders[0][1]) if folders else ()
     parts = [part for name in TABLES if (part := _read_table(name, folders, labels, period, nowcasters)) is not None]
     if not parts:
@@ -294,36 +302,36 @@ def _read_table(
     nowcasters: Sequence[str],
 ) -> xr.Dataset | None:
     tables = []
-    for folder, place in folders:
+    for folder, added_columns in folders:
         path = folder / f"{name}.parquet"
         if path.is_file():
             table = pq.read_table(path, partitioning=None, filters=[("period", "=", period)])
-            for label, value in place.items():
+            for label, value in added_columns.items():
                 table = table.append_column(label, pa.array([value] * len(table), pa.string()))
             tables.append(table.replace_schema_metadata(None))
     if not tables:
         return None
     rows = pa.concat_tables(tables, promote_options="default").to_pandas()
-    return (
-        placed(rows.drop(columns="period"), (*labels, "nowcaster", "lead_time", *TABLES[name])) if len(rows) else None
-    )
+    if not len(rows):
+        return None
+    return rows_to_dataset(rows.drop(columns="period"), (*labels, "nowcaster", "lead_time", *TABLES[name]))
 
 
-def placed(rows: pd.DataFrame, dims: tuple[str, ...]) -> xr.Dataset:
-    """Put rows into arrays along `dims`, zero where there is no row."""
+def rows_to_dataset(rows: pd.DataFrame, dims: tuple[str, ...]) -> xr.Dataset:
+    """Return a table as arrays along `dims`, with zero where the table has no row."""
     coords: dict[str, NDArray[Any]] = {}
-    places = []
+    indices = []
     for dim in dims:
         column = rows[dim].to_numpy()
         column = column.astype(str).astype(object) if dim in {"region", "date", "nowcaster"} else column
-        labels, place = np.unique(column, return_inverse=True)
+        labels, index = np.unique(column, return_inverse=True)
         if dim == "probability_bin":
             labels = np.linspace(0, 1, PROBABILITY_BINS).round(6)
-            place = np.rint(column * (PROBABILITY_BINS - 1)).astype(np.intp)
+            index = np.rint(column * (PROBABILITY_BINS - 1)).astype(np.intp)
         coords[dim] = labels
-        places.append(place)
+        indices.append(index)
     shape = tuple(len(labels) for labels in coords.values())
-    flat = np.ravel_multi_index(places, shape)
+    flat = np.ravel_multi_index(indices, shape)
     variables: dict[str, Any] = {}
     for name in rows.columns.difference(dims, sort=False):
         if rows[name].isna().all():
@@ -356,5 +364,5 @@ def _read_worst(path: Path) -> tuple[WorstCase, ...]:
 
 
 def _map(case: xr.Dataset, name: str) -> xr.DataArray:
-    described = {"units": "mm h-1", "long_name": f"{name} precipitation rate"}
-    return case[name].drop_vars(["issue_time", "lead_time", "nowcaster", "score"]).rename(RATE).assign_attrs(described)
+    attrs = {"units": "mm h-1", "long_name": f"{name} precipitation rate"}
+    return case[name].drop_vars(["issue_time", "lead_time", "nowcaster", "score"]).rename(RATE).assign_attrs(attrs)

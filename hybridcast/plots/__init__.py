@@ -7,26 +7,26 @@ nothing here touches the state of a notebook or needs a display; a notebook show
 
 from __future__ import annotations
 
-from hybridcast.plots.colours import DRY, LEVELS, UNKNOWN, chance_colours, colour_key, rain_colours
+from hybridcast.plots.colours import DRY, RATE_STEPS, UNKNOWN, colour_key, probability_colours, rain_colours
 from hybridcast.plots.film import animate_forecast
 from hybridcast.plots.maps import plot_forecast, plot_motion, plot_precipitation, plot_probability
 from hybridcast.plots.meteogram import plot_meteogram
-from hybridcast.plots.parts import MOST_CELLS, picture, save_figure
+from hybridcast.plots.parts import MAX_CELLS, render_field, save_figure
 
 __all__ = [
     "DRY",
-    "LEVELS",
-    "MOST_CELLS",
+    "MAX_CELLS",
+    "RATE_STEPS",
     "UNKNOWN",
     "animate_forecast",
-    "chance_colours",
     "colour_key",
-    "picture",
     "plot_forecast",
     "plot_meteogram",
     "plot_motion",
     "plot_precipitation",
     "plot_probability",
+    "probability_colours",
     "rain_colours",
+    "render_field",
     "save_figure",
 ]

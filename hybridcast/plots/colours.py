@@ -13,17 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 #: Edges of the colour steps, mm h-1; below the first it is dry, above the last there is one more step.
-LEVELS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
-RAIN = (
+RATE_STEPS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
+RAIN_COLOURS = (
     *("#d3ecf7", "#a8daf2", "#74c1ea", "#419fdf", "#2f80cc"),
     *("#4862c2", "#6c40ac", "#7d2080", "#64103f", "#310912"),
 )
 DRY = (255, 255, 255, 255)
 UNKNOWN = (205, 205, 205, 255)
 #: Edges of the steps of probability; below the first it is white.
-CHANCES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+PROBABILITY_STEPS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 #: Greens, so that nobody takes a probability for rain; from light to dark too.
-CHANCE = (
+PROBABILITY_COLOURS = (
     *("#e8f4a6", "#d3e88c", "#b6da82", "#a1d08b", "#7dbf7e"),
     *("#58ab70", "#3a935e", "#23784c", "#0f5d3a", "#053f27"),
 )
@@ -47,24 +47,24 @@ def rain_colours(rate: NDArray[Any]) -> NDArray[np.uint8]:
     >>> rain_colours(np.array([0.0, np.nan])).tolist()
     [[255, 255, 255, 255], [205, 205, 205, 255]]
     """
-    return _coloured(rate, LEVELS, RAIN)
+    return _coloured(rate, RATE_STEPS, RAIN_COLOURS)
 
 
-def chance_colours(probability: NDArray[Any]) -> NDArray[np.uint8]:
+def probability_colours(probability: NDArray[Any]) -> NDArray[np.uint8]:
     """Return the colours of probabilities (0 to 1, NaN where unknown), as `rain_colours` does.
 
     Examples
     --------
-    >>> chance_colours(np.array([0.01, np.nan])).tolist()
+    >>> probability_colours(np.array([0.01, np.nan])).tolist()
     [[255, 255, 255, 255], [205, 205, 205, 255]]
     """
-    return _coloured(probability, CHANCES, CHANCE)
+    return _coloured(probability, PROBABILITY_STEPS, PROBABILITY_COLOURS)
 
 
 def colour_key() -> list[tuple[str, str]]:
     """Return what each colour says and the colour, ``#rrggbb``: dry, the lower edges of the steps of rain, unknown."""
-    words = [f"dry (below {LEVELS[0]:g} mm/h)", *(f"{level:g}" for level in LEVELS), "unknown"]
-    return list(zip(words, [_hex(DRY), *RAIN, _hex(UNKNOWN)], strict=True))
+    words = [f"dry (below {RATE_STEPS[0]:g} mm/h)", *(f"{level:g}" for level in RATE_STEPS), "unknown"]
+    return list(zip(words, [_hex(DRY), *RAIN_COLOURS, _hex(UNKNOWN)], strict=True))
 
 
 def palette(steps: tuple[str, ...]) -> NDArray[np.uint8]:

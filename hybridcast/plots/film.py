@@ -100,10 +100,10 @@ def _frames(figure: Figure, panels: list[Axes], rain: xr.DataArray, observed: xr
     for i in range(rain.sizes["lead_time"]):
         now = rain.isel(lead_time=i)
         panels[0].set_title(parts.lead_title(now))
-        images[0].set_data(parts.picture(now)[0])
+        images[0].set_data(parts.render_field(now)[0])
         if observed is not None:
             seen = parts.at_same_time(observed, now)
-            images[1].set_data(parts.picture(xr.full_like(now, np.nan) if seen is None else seen)[0])
+            images[1].set_data(parts.render_field(xr.full_like(now, np.nan) if seen is None else seen)[0])
             panels[1].set_title("observed" if seen is not None else "not observed")
         pixels = _pixels(figure)
         yield pixels[: pixels.shape[0] // 2 * 2, : pixels.shape[1] // 2 * 2, :3]

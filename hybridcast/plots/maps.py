@@ -188,13 +188,13 @@ def plot_probability(
     >>> plot_probability(forecast, observed, threshold=5.0)  # doctest: +SKIP
     """
     rain = parts.check_forecast(forecast, observed)
-    chance = chances_of(forecast, threshold)
+    chance = select_probability(forecast, threshold)
     chosen = parts.chosen_leads(rain, lead_times)
     figure = parts.new_figure(parts.size_of(rain.isel(lead_time=0), len(chosen), 1))
     panels = figure.subplots(1, len(chosen), squeeze=False, sharex=True, sharey=True)
     for ax, lead in zip(panels[0], chosen, strict=True):
         now = rain.sel(lead_time=lead)
-        parts.draw(ax, chance.sel(lead_time=lead), chance=True, coast=coast)
+        parts.draw(ax, chance.sel(lead_time=lead), probability=True, coast=coast)
         ax.set_title(parts.lead_title(now), fontsize="medium")
         seen = None if observed is None else parts.at_same_time(observed, now)
         if seen is not None:
@@ -206,7 +206,7 @@ def plot_probability(
     return figure
 
 
-def chances_of(forecast: xr.Dataset, threshold: float) -> xr.DataArray:
+def select_probability(forecast: xr.Dataset, threshold: float) -> xr.DataArray:
     """Return the probability of one threshold (mm h-1), dims ``(lead_time, y, x)``; `InputError` if it has none."""
     if PROBABILITY not in forecast:
         found = f"the forecast has {list(forecast.data_vars)}"
@@ -251,4 +251,4 @@ def _time_title(field: xr.DataArray) -> str:
     return f"{parts.as_datetime(field['time'].values):%Y-%m-%d %H:%M} UTC"
 
 
-__all__ = ["chances_of", "plot_forecast", "plot_motion", "plot_precipitation", "plot_probability"]
+__all__ = ["plot_forecast", "plot_motion", "plot_precipitation", "plot_probability", "select_probability"]

@@ -9,10 +9,10 @@ import pyproj
 import xarray as xr
 
 from hybridcast.core.field import crs_of, metres_per_cell
-from hybridcast.core.forecast_schema import PROBABILITY
 from hybridcast.errors import InputError
 from hybridcast.plots import parts
-from hybridcast.plots.colours import LEVELS, RAIN
+from hybridcast.plots.colours import RAIN_COLOURS, RATE_STEPS
+from hybridcast.core.forecast_schema import PROBABILITY
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -144,7 +144,7 @@ def _draw_rates(ax: Axes, rain: xr.DataArray, observed: xr.DataArray | None, pla
     _grey_unknown(ax, minutes, np.isnan(here))
     ax.axvline(0, color="#808080", lw=1, ls=":")
     ax.set_ylabel("rate (mm h$^{-1}$)")
-    ax.set_ylim(0, max(LEVELS[3], 1.05 * ax.get_ylim()[1]))
+    ax.set_ylim(0, max(RATE_STEPS[3], 1.05 * ax.get_ylim()[1]))
     ax.grid(alpha=0.3)
     ax.legend(**LEGEND)
 
@@ -173,7 +173,7 @@ def _draw_chances(ax: Axes, chances: xr.DataArray, place: Place) -> None:
     minutes = minutes_of(chances)
     here = chances.transpose("threshold", "lead_time", "y", "x").values[:, :, place.row, place.column]
     for rate, values in zip(chances["threshold"].values, here, strict=True):
-        colour = RAIN[int(np.clip(np.digitize(rate, LEVELS) - 1, 0, len(RAIN) - 1))]
+        colour = RAIN_COLOURS[int(np.clip(np.digitize(rate, RATE_STEPS) - 1, 0, len(RAIN_COLOURS) - 1))]
         ax.fill_between(minutes, 0, 100 * values, color=colour, lw=0.8, ec="#606060", label=f"≥ {rate:g} mm/h")
     _grey_unknown(ax, minutes, np.isnan(here).all(axis=0))
     ax.set_ylim(0, 100)

@@ -17,7 +17,15 @@ from hybridcast.core.field import RATE, check_same_grid, crs_of
 from hybridcast.core.files import atomic_write
 from hybridcast.errors import InputError
 from hybridcast.plots.coast import outlines
-from hybridcast.plots.colours import CHANCE, CHANCES, LEVELS, RAIN, chance_colours, palette, rain_colours
+from hybridcast.plots.colours import (
+    PROBABILITY_COLOURS,
+    PROBABILITY_STEPS,
+    RAIN_COLOURS,
+    RATE_STEPS,
+    palette,
+    probability_colours,
+    rain_colours,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,7 +33,7 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
 
 #: Larger fields are thinned to about this many cells a side: no panel has more pixels.
-MOST_CELLS = 1000
+MAX_CELLS = 1000
 #: Pixels an inch of what a notebook shows; small enough to be kept in it.
 NOTEBOOK_DPI = 65
 ARROWS = 12  # a row
@@ -69,7 +77,7 @@ def save_figure(figure: Figure, path: str | Path, *, dpi: float = 130) -> Path:
 
 def size_of(field: xr.DataArray, columns: int, rows: int) -> tuple[float, float]:
     """Return a figure size (inches) that fits panels of the field's shape, colour bar and titles included."""
-    _, (west, east, south, north), stretch = picture(field)
+    _, (west, east, south, north), stretch = render_field(field)
     tall = float(np.clip(stretch * (north - south) / (east - west), 0.35, 2.5))
     width = {1: 5.2, 2: 4.6}.get(columns, 3.4)
     return columns * width + 1.6, rows * (width - 0.3) * tall + 1.4
@@ -78,9 +86,9 @@ def size_of(field: xr.DataArray, columns: int, rows: int) -> tuple[float, float]
 # --- a map ----------------------------------------------------------------------------------------------------
 
 
-def draw(ax: Axes, field: xr.DataArray, *, chance: bool = False, coast: bool = True) -> AxesImage:
+def draw(ax: Axes, field: xr.DataArray, *, probability: bool = False, coast: bool = True) -> AxesImage:
     """Draw a field of rain rate, or of a probability, with coastlines and borders."""
-    colours, extent, stretch = picture(field, chance=chance)
+    colours, extent, stretch = render_field(field, probability=probability)
     image = ax.imshow(colours, extent=extent, origin="lower", interpolation="nearest", aspect=stretch)
     geographic = is_geographic(field)
     for axis, name in (("x", "longitude"), ("y", "latitude")):
@@ -103,8 +111,8 @@ def _draw_coast(ax: Axes, field: xr.DataArray, extent: Extent, unit: float) -> N
         ax.add_collection(collection, autolim=False)
 
 
-def picture(
-    field: xr.DataArray, most_cells: int = MOST_CELLS, *, chance: bool = False
+def render_field(
+    field: xr.DataArray, max_cells: int = MAX_CELLS, *, probability: bool = False
 ) -> tuple[NDArray[np.uint8], Extent, float]:
     """Return the colours of a field from south to north and west to east, their extent, and the stretch of y.
 
@@ -112,7 +120,7 @@ def picture(
     ----------
     field
         mm h-1, dims ``(y, x)``, as `plot_precipitation` takes it; or a probability, 0 to 1.
-    most_cells
+    max_cells
         A field with more cells on its longer side is thinned.
     chance
         Whether it is a probability.
@@ -131,12 +139,12 @@ def picture(
     if set(field.dims) != {"y", "x"}:
         found, rule = f"the field has the dims {field.dims}", "a picture shows the dims y and x"
         raise InputError(found, rule, "Select one time, or one lead time")
-    thin = max(1, -(-max(field.sizes["y"], field.sizes["x"]) // most_cells))
+    thin = max(1, -(-max(field.sizes["y"], field.sizes["x"]) // max_cells))
     few = field.isel(y=slice(thin // 2, None, thin), x=slice(thin // 2, None, thin)).transpose("y", "x")
     south, north, upwards = _edges(few["y"].values, field["y"].values)
     west, east, eastwards = _edges(few["x"].values, field["x"].values)
     values = few.values[:: 1 if upwards else -1, :: 1 if eastwards else -1]
-    colours = chance_colours(values) if chance else rain_colours(values)
+    colours = probability_colours(values) if probability else rain_colours(values)
     if is_geographic(field):
         stretch = 1.0 / max(0.1, float(np.cos(np.deg2rad((south + north) / 2))))
         return colours, (west, east, south, north), stretch
@@ -185,14 +193,16 @@ def explain(figure: Figure, panels: list[Axes], *, threshold: float | None = Non
     from matplotlib.colors import BoundaryNorm, ListedColormap
     from matplotlib.patches import Patch
 
-    levels, steps = (LEVELS, RAIN) if threshold is None else ((*CHANCES, 1.0), CHANCE)
+    levels, steps = (
+        (RATE_STEPS, RAIN_COLOURS) if threshold is None else ((*PROBABILITY_STEPS, 1.0), PROBABILITY_COLOURS)
+    )
     colours = palette(steps) / 255.0
     if threshold is None:
         shown, extend = ListedColormap(colours[1:-2]).with_extremes(over=colours[-2]), "max"
-        label, white = "precipitation rate (mm h$^{-1}$)", f"dry (below {LEVELS[0]:g} mm/h)"
+        label, white = "precipitation rate (mm h$^{-1}$)", f"dry (below {RATE_STEPS[0]:g} mm/h)"
     else:
         shown, extend = ListedColormap(colours[1:-1]), "neither"
-        label, white = f"probability of {threshold:g} mm h$^{{-1}}$ or more", f"below {CHANCES[0]:.0%}"
+        label, white = f"probability of {threshold:g} mm h$^{{-1}}$ or more", f"below {PROBABILITY_STEPS[0]:.0%}"
     scale = ScalarMappable(BoundaryNorm(levels, len(levels) - 1), shown)
     bar = figure.colorbar(scale, ax=panels, extend=extend, ticks=levels, fraction=0.05, pad=0.015, aspect=25)
     bar.ax.set_yticklabels([f"{level:g}" if threshold is None else f"{level:.0%}" for level in levels])

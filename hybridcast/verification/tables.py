@@ -69,15 +69,10 @@ def columns() -> tuple[Column, ...]:
     ]
     for threshold in (0.1, 1.0, 5.0):
         found.append(Column(f"Brier {threshold:g}", "lower", _select(scores.brier_score, threshold=threshold)))
-        for part, better in (("reliability", "lower"), ("resolution", "higher")):
-            found.append(
-                Column(
-                    f"{part} {threshold:g}",
-                    better,
-                    _select(_brier_part(part), threshold=threshold),
-                    part == "reliability",
-                )  # type: ignore[arg-type]
-            )
+        reliability = _select(_brier_part("reliability"), threshold=threshold)
+        resolution = _select(_brier_part("resolution"), threshold=threshold)
+        found.append(Column(f"reliability {threshold:g}", "lower", reliability))
+        found.append(Column(f"resolution {threshold:g}", "higher", resolution, False))
     found += [Column("CRPS", "lower", scores.crps), Column("own fraction", "neither", _own_fraction, False)]
     found += [
         Column(f"power {name} km", "one", _select(scores.spectral_ratio, wavelength=centre), False)

@@ -1,4 +1,4 @@
-"""Nights of small regions: sums of real forecasts of simulated rain, made by `compute_statistics`."""
+"""Nights of small regions: statistics of real forecasts of simulated rain, made by `compute_statistics`."""
 
 from __future__ import annotations
 
@@ -53,7 +53,9 @@ def probabilities(rate) -> xr.DataArray:
 
 
 @cache
-def day_sums(number: int, region: int = 0, *, rain: float = 1.0, worse: float = 0.0, cases: int = 4) -> xr.Dataset:
+def day_statistics(
+    number: int, region: int = 0, *, rain: float = 1.0, worse: float = 0.0, cases: int = 4
+) -> xr.Dataset:
     """Sums of a day, dims ``("nowcaster", ...)``; `worse` puts the first nowcaster's rain further off."""
     total = None
     for case in range(cases):
@@ -61,8 +63,8 @@ def day_sums(number: int, region: int = 0, *, rain: float = 1.0, worse: float = 
         jitter = np.random.default_rng(seed).uniform(-1, 1)
         off = {name: cells + jitter + (worse if name == PROBABILISTIC else 0.0) for name, cells in MODELS.items()}
         made, observed = forecasts(seed, off, rain=rain)
-        sums = [compute_statistics(one, observed, scales=FSS_SCALES) for one in made.values()]
-        both = xr.concat(sums, xr.Variable("nowcaster", list(made)))
+        statistics = [compute_statistics(one, observed, scales=FSS_SCALES) for one in made.values()]
+        both = xr.concat(statistics, xr.Variable("nowcaster", list(made)))
         total = both if total is None else total + both
     return total
 
@@ -71,7 +73,9 @@ def history(days, regions=("north", "south"), **changes) -> xr.Dataset:
     """Sums of the days of regions, as the store gives them."""
     return xr.concat(
         [
-            xr.concat([day_sums(number, k, **changes) for number in days], xr.Variable("date", [date(n) for n in days]))
+            xr.concat(
+                [day_statistics(number, k, **changes) for number in days], xr.Variable("date", [date(n) for n in days])
+            )
             for k in range(len(regions))
         ],
         xr.Variable("region", list(regions)),
@@ -97,19 +101,19 @@ def worst(number: int) -> tuple[WorstCase, ...]:
     return tuple(found)
 
 
-def night(number: int, region: str = "north", sums: xr.Dataset | None = None, **changes) -> RegionNight:
+def night(number: int, region: str = "north", statistics: xr.Dataset | None = None, **changes) -> RegionNight:
     """Give the night of a region."""
     given = {
         "region": region,
         "date": date(number),
-        "state": "good" if sums is not None else "failed",
+        "state": "good" if statistics is not None else "failed",
         "notes": (),
         "expected": 4,
-        "done": 4 if sums is not None else 0,
+        "done": 4 if statistics is not None else 0,
         "seconds": 12.3,
         "nowcasters": tuple(MODELS),
-        "sums": sums,
-        "hours": None,
+        "statistics": statistics,
+        "hourly": None,
         "worst": (),
     }
     return RegionNight(**(given | changes))

@@ -11,14 +11,14 @@ from PIL import Image
 
 from helpers import nightly_synthetic as nights
 from hybridcast.nightly.alarm import AlarmSettings, judge
-from hybridcast.nightly.report import write_night
+from hybridcast.nightly.report import write_night_page
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"),
 )
-FEW = AlarmSettings(least_nights=5)
+FEW = AlarmSettings(min_nights=5)
 PHONE = 390
 
 
@@ -32,13 +32,13 @@ def folder(tmp_path_factory):
         note = ("/data/radar/of/that/day/" + "rad_" * 40 + ".h5 cannot be read",)
         tonight = [
             nights.night(
-                number, "north", nights.day_sums(number, worse=12 if number == 6 else 0), worst=nights.worst(5)
+                number, "north", nights.day_statistics(number, worse=12 if number == 6 else 0), worst=nights.worst(5)
             ),
-            nights.night(number, long, nights.day_sums(5, rain=0.0), state="partial", done=2, notes=note),
+            nights.night(number, long, nights.day_statistics(5, rain=0.0), state="partial", done=2, notes=note),
             nights.night(number, "west", None, notes=("no disk",)),
         ]
         judged = judge(tonight, history, FEW, baseline="advection")
-        write_night(tonight, history, folder, baseline="advection", judged=judged, settings=FEW)
+        write_night_page(tonight, history, folder, baseline="advection", judgements=judged, settings=FEW)
     return folder
 
 

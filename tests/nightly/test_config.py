@@ -11,7 +11,8 @@ import pytest
 from hybridcast.datasets.registry import load_registry, packaged_path
 from hybridcast.errors import InputError
 from hybridcast.nightly.alarm import AlarmSettings
-from hybridcast.nightly.config import NightlySettings, RegionSettings, dates_of, load_config, nowcasters_of
+from hybridcast.nightly.config import NightlySettings, RegionSettings, load_config, make_nowcasters
+from hybridcast.nightly.days import parse_dates
 
 TEXT = '[[region]]\nname = "north"\nradar = "rain/*.nc"\n'
 
@@ -97,17 +98,17 @@ def test_issue_times_of_a_day():
 
 
 def test_dates():
-    assert dates_of("2020-02-28..2020-03-01") == ["2020-02-28", "2020-02-29", "2020-03-01"]
-    assert dates_of("2020-02-28") == ["2020-02-28"]
+    assert parse_dates("2020-02-28..2020-03-01") == ["2020-02-28", "2020-02-29", "2020-03-01"]
+    assert parse_dates("2020-02-28") == ["2020-02-28"]
     for wrong in ("2020-02-30", "2020", "20200228", "yesterday", "..2020-01-01"):
         with pytest.raises(InputError):
-            dates_of(wrong)
+            parse_dates(wrong)
 
 
 def test_advection_and_persistence_are_always_compared():
     region = RegionSettings(name="a", radar="a", nowcasters=("scales", "persistence"))
     assert region.all_nowcasters == ("scales", "persistence", "advection")
-    assert list(nowcasters_of(region)) == ["scales", "persistence", "advection"]
+    assert list(make_nowcasters(region)) == ["scales", "persistence", "advection"]
 
 
 def test_the_fingerprint_is_of_what_numbers_depend_on():

@@ -12,7 +12,7 @@ import xarray as xr
 
 from helpers import nightly_radar as small
 from hybridcast.core.parallel import WorkerPool
-from hybridcast.nightly.verify_day import Costs, Job, run_night
+from hybridcast.nightly.verify_day import Costs, Job, verify_day
 
 distributed = pytest.importorskip("distributed")
 
@@ -20,7 +20,7 @@ distributed = pytest.importorskip("distributed")
 def test_a_worker_killed_on_the_way_changes_nothing(tmp_path):
     small.write_frames(tmp_path / "radar", small.rain())
     region = small.region(tmp_path / "radar", every="10min")
-    alone = run_night(Job(region, small.DATE, tmp_path / "alone"), WorkerPool(), Costs(), print)
+    alone = verify_day(Job(region, small.DATE, tmp_path / "alone"), WorkerPool(), Costs(), print)
     killed = []
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
         pids = [worker.pid for worker in cluster.workers.values()]
@@ -34,8 +34,8 @@ def test_a_worker_killed_on_the_way_changes_nothing(tmp_path):
 
         threading.Thread(target=kill).start()
         with WorkerPool(1, cluster.scheduler_address) as workers:
-            night = run_night(Job(region, small.DATE, tmp_path / "store"), workers, Costs(), print)
+            night = verify_day(Job(region, small.DATE, tmp_path / "store"), workers, Costs(), print)
     assert killed
     assert (night.state, night.done) == ("good", 10)
-    for name in ("sums", "hours"):
+    for name in ("statistics", "hourly"):
         xr.testing.assert_identical(getattr(night, name), getattr(alone, name))

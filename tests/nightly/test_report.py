@@ -14,15 +14,15 @@ from helpers import nightly_synthetic as nights
 from helpers import synthetic
 from hybridcast.errors import InputError
 from hybridcast.nightly.alarm import AlarmSettings, judge
-from hybridcast.nightly.report import write_index, write_night
-from hybridcast.nightly.report.formatting import number, percent, score
-from hybridcast.nightly.report.maps import pairs
+from hybridcast.nightly.report import write_index, write_night_page
+from hybridcast.nightly.report.formatting import format_count, format_percent, format_score
+from hybridcast.nightly.report.maps import draw_worst_cases
 from hybridcast.verification import scores
 from hybridcast.verification.significance import paired_difference
 
 TONIGHT = 7
 ODD = "<b>x</b> & co"
-FEW = AlarmSettings(least_nights=5)
+FEW = AlarmSettings(min_nights=5)
 #: Tags that are not closed.
 VOID = {"meta", "link", "img", "br", "input", "hr"}
 
@@ -84,17 +84,17 @@ def written(history, tmp_path_factory):
     """Write a night with an alarm, missing files, a dry region and one that failed: folder, page, judgements."""
     folder = tmp_path_factory.mktemp("reports")
     missing = ("2 of 288 radar files are missing (02:05, 02:10)", "<script>alert(1)</script> cannot be read")
-    bad = nights.day_sums(TONIGHT, worse=12)
+    bad = nights.day_statistics(TONIGHT, worse=12)
     tonight = [
         nights.night(
-            TONIGHT, "north", bad, state="partial", done=3, notes=missing, worst=nights.worst(TONIGHT), hours=bad
+            TONIGHT, "north", bad, state="partial", done=3, notes=missing, worst=nights.worst(TONIGHT), hourly=bad
         ),
-        nights.night(TONIGHT, "south", nights.day_sums(TONIGHT, 1, rain=0.0), state="dry"),
-        nights.night(TONIGHT, ODD, nights.day_sums(TONIGHT, 1)),
+        nights.night(TONIGHT, "south", nights.day_statistics(TONIGHT, 1, rain=0.0), state="dry"),
+        nights.night(TONIGHT, ODD, nights.day_statistics(TONIGHT, 1)),
         nights.night(TONIGHT, "west", None, notes=("ReadError: the disk is full",)),
     ]
     judged = judge(tonight, history, FEW, baseline="advection")
-    path = write_night(tonight, history, folder, baseline="advection", judged=judged, settings=FEW)
+    path = write_night_page(tonight, history, folder, baseline="advection", judgements=judged, settings=FEW)
     return folder, path, judged
 
 
@@ -142,21 +142,24 @@ def test_the_headline_says_what_is_broken_and_how_good_it_was(page):
     assert "ReadError: the disk is full" in page.words
 
 
-def test_the_overview_has_the_numbers_of_the_sums(page, written):
+def test_the_overview_has_the_numbers_of_the_statistics(page, written):
     judged = written[2][2]
     at = {"lead_time": nights.LEADS[2], "threshold": 1.0, "scale": 20.0}
-    sums = nights.day_sums(TONIGHT, 1).sel(at)
-    fss = scores.fractions_skill_score(sums)
+    statistics = nights.day_statistics(TONIGHT, 1).sel(at)
+    fss = scores.fractions_skill_score(statistics)
     row = page.row(ODD)
     assert f"{float(fss.sel(nowcaster='blend')):.2f} {float(fss.sel(nowcaster='advection')):.2f}" in row
-    assert f"{judged.line:.2f} 7 11.5" in row
+    assert f"{judged.alarm_line:.2f} 7 11.5" in row
     assert page.row("west").startswith("west ✖\ufe0e failed ? not judged 0 of 4 – –")
     assert page.row("south").startswith("south ○ dry ? not judged 4 of 4 0 % –")
 
 
 def test_the_scorecard_is_the_paired_difference_over_the_days(written, page, history):
     both = xr.concat(
-        [history.sel(region=ODD, drop=True), nights.day_sums(TONIGHT, 1).expand_dims(date=[nights.date(TONIGHT)])],
+        [
+            history.sel(region=ODD, drop=True),
+            nights.day_statistics(TONIGHT, 1).expand_dims(date=[nights.date(TONIGHT)]),
+        ],
         "date",
     )
     at = {"lead_time": nights.LEADS[2], "threshold": 5.0, "scale": 20.0}
@@ -164,7 +167,7 @@ def test_the_scorecard_is_the_paired_difference_over_the_days(written, page, his
     days = fss["event"].values.tolist()
     mine, base = (fss.sel(nowcaster=name).drop_vars("event") for name in ("blend", "advection"))
     found = paired_difference(mine, base, days=days)
-    relative, low, high = (percent(found[name]) for name in ("relative", "relative_low", "relative_high"))
+    relative, low, high = (format_percent(found[name]) for name in ("relative", "relative_low", "relative_high"))
     rows = [row for row in page.rows if row[:3] == ["blend", "60 min", "5 mm/h"] and relative in row]
     assert len(rows) == 1
     assert f"{low} to {high}" in rows[0]
@@ -175,9 +178,9 @@ def test_the_scorecard_is_the_paired_difference_over_the_days(written, page, his
 
 def test_few_days_resolve_nothing(history, tmp_path):
     few = history.isel(date=slice(0, 3))
-    tonight = [nights.night(3, "north", nights.day_sums(3))]
+    tonight = [nights.night(3, "north", nights.day_statistics(3))]
     judged = judge(tonight, few, baseline="advection")
-    page = Page(write_night(tonight, few, tmp_path, baseline="advection", judged=judged).read_text())
+    page = Page(write_night_page(tonight, few, tmp_path, baseline="advection", judgements=judged).read_text())
     cards = [row for row in page.rows if row and re.match(r"\d+ mintonight", row[0].replace(" ", ""))]
     cells = [" ".join(cell.split()) for row in page.rows for cell in row if "tonight 0." in cell]
     assert len(cells) >= 18
@@ -204,28 +207,32 @@ def test_every_figure_says_what_it_rests_on(page):
 
 
 def test_without_probabilities_the_page_says_so(history, tmp_path):
-    plain = nights.day_sums(TONIGHT).sel(nowcaster=["advection", "persistence"])
+    plain = nights.day_statistics(TONIGHT).sel(nowcaster=["advection", "persistence"])
     tonight = [nights.night(TONIGHT, "north", plain, nowcasters=("persistence", "advection"))]
     judged = judge(tonight, history, FEW, baseline="advection")
-    page = Page(write_night(tonight, history, tmp_path, baseline="advection", judged=judged, settings=FEW).read_text())
+    page = Page(
+        write_night_page(tonight, history, tmp_path, baseline="advection", judgements=judged, settings=FEW).read_text()
+    )
     assert judged[0].nowcaster == "persistence"
     assert "No forecast of this night gives probabilities other than 0 and 1." in page.words
 
 
 @pytest.mark.parametrize("only", ["advection", "blend"])
 def test_a_single_nowcaster_is_no_hindrance(history, tmp_path, only):
-    tonight = [nights.night(TONIGHT, "north", nights.day_sums(TONIGHT).sel(nowcaster=[only]), nowcasters=(only,))]
+    tonight = [nights.night(TONIGHT, "north", nights.day_statistics(TONIGHT).sel(nowcaster=[only]), nowcasters=(only,))]
     judged = judge(tonight, history, FEW, baseline="advection")
-    page = Page(write_night(tonight, history, tmp_path, baseline="advection", judged=judged, settings=FEW).read_text())
+    page = Page(
+        write_night_page(tonight, history, tmp_path, baseline="advection", judgements=judged, settings=FEW).read_text()
+    )
     assert "1 of 1 region verified" in page.words
     assert "Scorecard" not in page.words
 
 
 def test_another_score_leads_the_page(history, tmp_path):
-    settings = AlarmSettings(score="correlation", least_nights=5, nowcaster="persistence", lead_time="30min")
-    tonight = [nights.night(TONIGHT, "north", nights.day_sums(TONIGHT))]
+    settings = AlarmSettings(score="correlation", min_nights=5, nowcaster="persistence", lead_time="30min")
+    tonight = [nights.night(TONIGHT, "north", nights.day_statistics(TONIGHT))]
     judged = judge(tonight, history, settings, baseline="advection")
-    path = write_night(tonight, history, tmp_path, baseline="advection", judged=judged, settings=settings)
+    path = write_night_page(tonight, history, tmp_path, baseline="advection", judgements=judged, settings=settings)
     page = Page(path.read_text())
     assert "correlation at 30 min: persistence" in page.words
     assert "Scorecard: correlation, against advection" in page.words
@@ -234,9 +241,9 @@ def test_another_score_leads_the_page(history, tmp_path):
 
 def test_maps_tell_unknown_from_dry():
     case = nights.worst(TONIGHT)[1]
-    pair = pairs((case,))[0]
+    pair = draw_worst_cases((case,))[0]
     share = float(case.observed.notnull().mean())
-    assert f"observed: {100 * share:.0f} % of the map is known" in pair.observed.words
+    assert f"observed: {100 * share:.0f} % of the map is known" in pair.observed.description
     assert pair.extent == "120 km by 96 km, north is up"
     assert pair.score == "0.20"
     assert pair.observed.source.startswith("data:image/png;base64,")
@@ -255,7 +262,7 @@ def test_a_map_has_north_up_and_the_colours_of_the_scale():
     field[0, 0] = np.nan  # the south-west corner, as y rises from row to row
     field[-1, -1] = 30.0
     case = nights.worst(TONIGHT)[0]
-    pair = pairs((type(case)(case.issue_time, case.lead_time, "blend", 0.5, field, field),))[0]
+    pair = draw_worst_cases((type(case)(case.issue_time, case.lead_time, "blend", 0.5, field, field),))[0]
     image = Image.open(io.BytesIO(base64.b64decode(pair.observed.source.split(",")[1]))).convert("RGB")
     assert image.size == (30, 20)
     assert image.getpixel((0, 19)) == tuple(rain_colours(np.array(np.nan))[:3].tolist())
@@ -266,9 +273,9 @@ def test_a_map_has_north_up_and_the_colours_of_the_scale():
 def test_the_index_lists_the_nights_latest_first_and_names_what_it_cannot_read(written, history, tmp_path):
     folder, _, _ = written
     (tmp_path / f"{nights.date(TONIGHT)}.json").write_bytes((folder / f"{nights.date(TONIGHT)}.json").read_bytes())
-    good = [nights.night(TONIGHT + 1, ODD, nights.day_sums(TONIGHT, 1))]
+    good = [nights.night(TONIGHT + 1, ODD, nights.day_statistics(TONIGHT, 1))]
     judged = judge(good, history, FEW, baseline="advection")
-    write_night(good, history, tmp_path, baseline="advection", judged=judged, settings=FEW)
+    write_night_page(good, history, tmp_path, baseline="advection", judgements=judged, settings=FEW)
     (tmp_path / "2020-05-01.json").write_text("{")
     (tmp_path / f"{nights.date(TONIGHT)}.alarm.json").write_text("{}")
     page = Page(write_index(tmp_path).read_text())
@@ -291,10 +298,10 @@ def test_the_entry_is_plain_json(written):
 
 
 def test_a_night_written_again_replaces_its_page(written, history, tmp_path):
-    tonight = [nights.night(TONIGHT, "north", nights.day_sums(TONIGHT))]
+    tonight = [nights.night(TONIGHT, "north", nights.day_statistics(TONIGHT))]
     judged = judge(tonight, history, FEW, baseline="advection")
     (tmp_path / f"{nights.date(TONIGHT)}.html").write_text("of before")
-    write_night(tonight, history, tmp_path, baseline="advection", judged=judged, settings=FEW)
+    write_night_page(tonight, history, tmp_path, baseline="advection", judgements=judged, settings=FEW)
     assert "of before" not in (tmp_path / f"{nights.date(TONIGHT)}.html").read_text()
     assert len(list(tmp_path.iterdir())) == 3
     assert len(Page((tmp_path / "index.html").read_text()).rows) == 2
@@ -304,23 +311,25 @@ def test_nights_of_two_dates_and_judgements_of_others_are_refused(history, tmp_p
     two = [nights.night(TONIGHT, "north"), nights.night(TONIGHT + 1, "south")]
     judged = judge(two, history, FEW, baseline="advection")
     with pytest.raises(InputError, match="2020-06-08', '2020-06-09"):
-        write_night(two, history, tmp_path, baseline="advection", judged=judged)
+        write_night_page(two, history, tmp_path, baseline="advection", judgements=judged)
     with pytest.raises(InputError, match=r"judgements of \['south'\]"):
-        write_night(two[:1], history, tmp_path, baseline="advection", judged=judged[1:])
+        write_night_page(two[:1], history, tmp_path, baseline="advection", judgements=judged[1:])
     with pytest.raises(InputError, match=r"dates \[\]"):
-        write_night([], history, tmp_path, baseline="advection", judged=[])
+        write_night_page([], history, tmp_path, baseline="advection", judgements=[])
 
 
 def test_a_history_without_the_region_is_no_hindrance(history, tmp_path):
-    tonight = [nights.night(TONIGHT, "new", nights.day_sums(TONIGHT))]
+    tonight = [nights.night(TONIGHT, "new", nights.day_statistics(TONIGHT))]
     judged = judge(tonight, history, FEW, baseline="advection")
-    page = Page(write_night(tonight, history, tmp_path, baseline="advection", judged=judged, settings=FEW).read_text())
+    page = Page(
+        write_night_page(tonight, history, tmp_path, baseline="advection", judgements=judged, settings=FEW).read_text()
+    )
     assert "1 night verified within 30 days" in page.words
 
 
 def test_numbers_in_words():
-    assert [" ".join(number(n).split()) for n in (0, 999, 1000, 12345, 99960, 999600, 2.64e6)] == [
+    assert [" ".join(format_count(n).split()) for n in (0, 999, 1000, 12345, 99960, 999600, 2.64e6)] == [
         "0", "999", "1 k", "12.3 k", "100 k", "1 M", "2.64 M",
     ]  # fmt: skip
-    assert [" ".join(percent(n).split()) for n in (0.0931, -0.5, 0.0)] == ["+9.3 %", "-50 %", "+0 %"]
-    assert percent(np.nan) == score(np.nan) == "–"
+    assert [" ".join(format_percent(n).split()) for n in (0.0931, -0.5, 0.0)] == ["+9.3 %", "-50 %", "+0 %"]
+    assert format_percent(np.nan) == format_score(np.nan) == "–"

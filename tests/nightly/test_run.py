@@ -21,11 +21,11 @@ from hybridcast.datasets.registry import scene_path
 from hybridcast.forecasting import forecast
 from hybridcast.nightly import verify_day as night_module
 from hybridcast.nightly.alarm import Judgement
-from hybridcast.nightly.cases import read_case
-from hybridcast.nightly.config import nowcasters_of
-from hybridcast.nightly.run import jobs_of, run
-from hybridcast.nightly.store import read_night
-from hybridcast.nightly.verify_day import Costs, Job, run_night
+from hybridcast.nightly.cases import read_case_statistics
+from hybridcast.nightly.config import make_nowcasters
+from hybridcast.nightly.run import plan_jobs, run
+from hybridcast.nightly.store import read_day
+from hybridcast.nightly.verify_day import Costs, Job, verify_day
 from hybridcast.verification import scores
 
 DATE = small.DATE
@@ -49,12 +49,12 @@ def undisturbed(archive, tmp_path_factory):
 
 def night_of(region, store, *, force=False, said=None, workers=None):
     said = [] if said is None else said
-    return run_night(Job(region, DATE, store, force), workers or WorkerPool(), Costs(), said.append)
+    return verify_day(Job(region, DATE, store, force), workers or WorkerPool(), Costs(), said.append)
 
 
 def same(one, other):
     """The same bits."""
-    for name in ("sums", "hours"):
+    for name in ("statistics", "hourly"):
         a, b = getattr(one, name), getattr(other, name)
         xr.testing.assert_identical(a.transpose(*sorted(a.dims)), b.transpose(*sorted(b.dims)))
 
@@ -67,12 +67,12 @@ def test_a_complete_day_is_good(undisturbed):
     assert (night.state, night.notes) == ("good", ())
     assert (night.expected, night.done) == (4, 4)
     assert night.nowcasters == ("scales", "advection", "persistence")
-    assert night.sums["nowcaster"].values.tolist() == list(night.nowcasters)
-    assert (night.sums["lead_time"].values / np.timedelta64(1, "m")).tolist() == [30, 60]
-    assert (night.hours["lead_time"].values / np.timedelta64(1, "m")).tolist() == [60]
-    assert (night.sums["cases"] == 4).all()
-    assert float(night.sums["hits"].sum()) > 0
-    counts = night.sums["count"]
+    assert night.statistics["nowcaster"].values.tolist() == list(night.nowcasters)
+    assert (night.statistics["lead_time"].values / np.timedelta64(1, "m")).tolist() == [30, 60]
+    assert (night.hourly["lead_time"].values / np.timedelta64(1, "m")).tolist() == [60]
+    assert (night.statistics["cases"] == 4).all()
+    assert float(night.statistics["hits"].sum()) > 0
+    counts = night.statistics["count"]
     assert (counts == counts.isel(nowcaster=0)).all()
     assert 1 <= len(night.worst) <= 3
     scored = [case.score for case in night.worst]
@@ -95,7 +95,7 @@ def test_numbers_are_those_that_scores_finds_in_the_forecasts(undisturbed, archi
             name: forecast(
                 radar, lead_time="1h", step="30min", issue_time=issue, nowcaster=nowcaster
             ).precipitation_rate
-            for name, nowcaster in nowcasters_of(region).items()
+            for name, nowcaster in make_nowcasters(region).items()
         }
         observed = radar.sel(time=made["advection"].time)  # by lead time now
         known = observed.notnull()
@@ -104,7 +104,7 @@ def test_numbers_are_those_that_scores_finds_in_the_forecasts(undisturbed, archi
         for name, rate in made.items():
             pairs[name][0].append(rate.where(known).drop_vars(["time", "reference_time"]))
             pairs[name][1].append(observed.where(known).drop_vars("time"))
-    stored = undisturbed[0].sums
+    stored = undisturbed[0].statistics
     for name, both in pairs.items():
         fcst, obs = (xr.concat(part, "case") for part in both)
         mae = other.continuous.mae(fcst, obs, preserve_dims="lead_time")
@@ -139,7 +139,7 @@ def test_force_and_other_settings_and_other_files_do_it_again(archive, tmp_path)
     same(first, forced)
     assert f"here {DATE}: done again, as asked" in said
     other = night_of(replace(region, spacing=4000.0), tmp_path / "s", said=said)
-    assert float(other.sums["count"].max()) < float(first.sums["count"].max())
+    assert float(other.statistics["count"].max()) < float(first.statistics["count"].max())
     assert any("its settings are not those" in line for line in said)
     # files that were only touched are the same
     said.clear()
@@ -195,7 +195,7 @@ def test_a_corrupt_file(archive, undisturbed, tmp_path):
     assert night.state == "partial"
     assert any(f"1 file could not be read, so these frames are missing: {broken.name}" in note for note in night.notes)
     assert night.done == 4
-    assert (night.sums["count"] != undisturbed[0].sums["count"]).any()
+    assert (night.statistics["count"] != undisturbed[0].statistics["count"]).any()
 
 
 def test_unknown_is_never_dry(archive, undisturbed, tmp_path):
@@ -204,29 +204,29 @@ def test_unknown_is_never_dry(archive, undisturbed, tmp_path):
     shutil.copytree(archive, folder)
     sorted(folder.glob("*.pgm"))[-1].unlink()  # 14:30, which only the last issue time is compared with
     night = night_of(small.region(folder), tmp_path / "s")
-    last = night.sums.isel(lead_time=1)
-    full = undisturbed[0].sums.isel(lead_time=1)
+    last = night.statistics.isel(lead_time=1)
+    full = undisturbed[0].statistics.isel(lead_time=1)
     assert (last["cases"] == 3).all()
     assert (last["count"] < full["count"]).all()
     for name in ("hits", "misses", "false_alarms"):
         assert (last[name] <= full[name]).all()
-    xr.testing.assert_identical(night.sums.isel(lead_time=0), undisturbed[0].sums.isel(lead_time=0))
+    xr.testing.assert_identical(night.statistics.isel(lead_time=0), undisturbed[0].statistics.isel(lead_time=0))
 
 
 def test_a_dry_day(tmp_path):
     small.write_frames(tmp_path / "radar", small.rain() * 0.0)
     night = night_of(small.region(tmp_path / "radar"), tmp_path / "s")
     assert (night.state, night.done, night.worst) == ("dry", 4, ())
-    assert float(night.sums["count"].min()) > 0
+    assert float(night.statistics["count"].min()) > 0
 
 
 def test_no_data_is_tried_again_when_files_come(archive, tmp_path):
     folder = tmp_path / "radar"
     region = small.region(folder)
     night = night_of(region, tmp_path / "s")
-    assert (night.state, night.done, night.sums) == ("no data", 0, None)
+    assert (night.state, night.done, night.statistics) == ("no data", 0, None)
     assert night.notes == ("no radar file was found",)
-    assert read_night(tmp_path / "s", "here", DATE).night == night
+    assert read_day(tmp_path / "s", "here", DATE).night == night
     shutil.copytree(archive, folder)
     said = []
     assert night_of(region, tmp_path / "s", said=said).state == "good"
@@ -235,10 +235,10 @@ def test_no_data_is_tried_again_when_files_come(archive, tmp_path):
 
 def test_files_of_another_day_are_no_data(archive, tmp_path):
     job = Job(small.region(archive), "2020-06-03", tmp_path / "s")
-    night = run_night(job, WorkerPool(), Costs(), print)
+    night = verify_day(job, WorkerPool(), Costs(), print)
     assert (night.state, night.notes) == ("no data", ("no radar file was found",))
     alone = small.region(archive, radar=str(scene_path()))
-    night = run_night(Job(alone, DATE, tmp_path / "t"), WorkerPool(), Costs(), print)
+    night = verify_day(Job(alone, DATE, tmp_path / "t"), WorkerPool(), Costs(), print)
     assert night.notes == ("1 radar files hold no frame of the day",)
 
 
@@ -282,13 +282,13 @@ def test_killed_at_random_moments_and_finished_it_is_the_same(archive, undisturb
     chance = random.Random(6)
     kills = 0
     for _ in range(8):
-        process = _in_background(region, store, force=read_night(store, "here", DATE) is not None)
+        process = _in_background(region, store, force=read_day(store, "here", DATE) is not None)
         time.sleep(chance.uniform(0.05, 0.6) * whole)
         if process.is_alive():
             os.kill(process.pid, signal.SIGKILL)
             kills += 1
         process.join()
-        found = read_night(store, "here", DATE)
+        found = read_day(store, "here", DATE)
         assert found is None or found.night.done == 4  # whole or not at all
     assert kills >= 4
     said = []
@@ -337,12 +337,12 @@ def test_two_runs_at_once_wait_for_each_other(archive, undisturbed, tmp_path):
     for process in both:
         process.join(60)
         assert process.exitcode == 0
-    same(read_night(store, "here", DATE).night, undisturbed[0])
+    same(read_day(store, "here", DATE).night, undisturbed[0])
     lock = FORK.Event()
     done = FORK.Event()
 
     def hold():
-        with night_module._alone(Job(region, DATE, store), print):
+        with night_module._day_lock(Job(region, DATE, store), print):
             lock.set()
             done.wait(20)
             time.sleep(0.3)
@@ -356,7 +356,7 @@ def test_two_runs_at_once_wait_for_each_other(archive, undisturbed, tmp_path):
         said.append(line)
         done.set()
 
-    run_night(Job(region, DATE, store), WorkerPool(), Costs(), tell)
+    verify_day(Job(region, DATE, store), WorkerPool(), Costs(), tell)
     holder.join()
     assert "another run works on it; waiting" in said[0]
     assert "done already" in said[1]
@@ -367,7 +367,7 @@ def test_the_lock_of_a_killed_run_is_free(archive, tmp_path):
     held = FORK.Event()
 
     def hold():
-        with night_module._alone(Job(region, DATE, store), print):
+        with night_module._day_lock(Job(region, DATE, store), print):
             held.set()
             time.sleep(60)
 
@@ -409,16 +409,16 @@ def test_a_region_that_fails_does_not_stop_the_others(archive, tmp_path):
     )
     settings = small.settings(tmp_path, *regions)
     said = []
-    outcome = run(settings, jobs_of(settings, [DATE]), WorkerPool(), said.append)
+    outcome = run(settings, plan_jobs(settings, [DATE]), WorkerPool(), said.append)
     assert outcome.status == 1
     assert [night.state for night in outcome.nights] == ["good", "failed", "failed", "no data"]
     assert "no known radar format" in outcome.nights[1].notes[0]
     assert "Set step to a multiple of 10min" in outcome.nights[2].notes[0]
     page = (tmp_path / "report" / f"{DATE}.html").read_text()
     assert all(region.name in page for region in regions)
-    assert read_night(settings.store, "two", DATE) is None  # it is tried again
-    assert set(outcome.costs.stages) >= {"radar", "forecasts and sums", "add up", "store", "report"}
-    assert set(outcome.costs.nowcasters) == {"advection", "persistence", "sums"}
+    assert read_day(settings.store, "two", DATE) is None  # it is tried again
+    assert set(outcome.costs.stages) >= {"radar", "forecasts and statistics", "add up", "store", "report"}
+    assert set(outcome.costs.case_seconds) == {"advection", "persistence", "statistics"}
 
 
 def test_an_error_of_a_nowcaster_fails_its_region_and_names_the_case(archive, tmp_path, monkeypatch):
@@ -428,7 +428,7 @@ def test_an_error_of_a_nowcaster_fails_its_region_and_names_the_case(archive, tm
         raise ZeroDivisionError("no")
 
     monkeypatch.setattr("hybridcast.nightly.cases.forecast", broken)
-    outcome = run(settings, jobs_of(settings, [DATE]), WorkerPool(), print)
+    outcome = run(settings, plan_jobs(settings, [DATE]), WorkerPool(), print)
     assert outcome.status == 1
     assert (
         "unexpected ZeroDivisionError: no (while forecasting here 2020-06-01T12:00:00Z with"
@@ -438,8 +438,8 @@ def test_an_error_of_a_nowcaster_fails_its_region_and_names_the_case(archive, tm
 
 def test_a_report_that_cannot_be_written_is_said(archive, tmp_path, monkeypatch):
     settings = small.settings(tmp_path, small.region(archive, nowcasters=()))
-    monkeypatch.setattr("hybridcast.nightly.run.write_night", None)
-    outcome = run(settings, jobs_of(settings, [DATE]), WorkerPool(), print)
+    monkeypatch.setattr("hybridcast.nightly.run.write_night_page", None)
+    outcome = run(settings, plan_jobs(settings, [DATE]), WorkerPool(), print)
     assert (outcome.status, outcome.nights[0].state) == (1, "good")
     assert f"the report of {DATE} could not be written" in outcome.broken[0]
 
@@ -454,17 +454,17 @@ def test_a_skill_alarm_is_exit_status_3_and_a_failure_comes_first(archive, tmp_p
     monkeypatch.setattr("hybridcast.nightly.run.judge", fallen)
     good, bad = small.region(archive, nowcasters=()), small.region(archive, "bad", step="15min")
     settings = small.settings(tmp_path, good)
-    outcome = run(settings, jobs_of(settings, [DATE]), WorkerPool(), print)
+    outcome = run(settings, plan_jobs(settings, [DATE]), WorkerPool(), print)
     assert (outcome.status, outcome.alarms) == (3, [f"here, {DATE}: skill alarm: fell"])
     assert json.loads((tmp_path / "report" / f"{DATE}.alarm.json").read_text())["alarm"] is True
     settings = small.settings(tmp_path, good, bad)
-    assert run(settings, jobs_of(settings, [DATE]), WorkerPool(), print).status == 1
+    assert run(settings, plan_jobs(settings, [DATE]), WorkerPool(), print).status == 1
 
 
 def test_the_page_keeps_regions_that_were_not_run_this_time(archive, tmp_path):
     settings = small.settings(tmp_path, *(small.region(archive, name, nowcasters=()) for name in ("first", "second")))
-    run(settings, jobs_of(settings, [DATE]), WorkerPool(), print)
-    outcome = run(settings, jobs_of(settings, [DATE], ["second"]), WorkerPool(), print)
+    run(settings, plan_jobs(settings, [DATE]), WorkerPool(), print)
+    outcome = run(settings, plan_jobs(settings, [DATE], ["second"]), WorkerPool(), print)
     assert [night.region for night in outcome.nights] == ["second"]
     assert "first" in (tmp_path / "report" / f"{DATE}.html").read_text()
 
@@ -473,20 +473,20 @@ def test_days_that_are_done(archive):
     live = small.region(archive, "live")
     old = small.region(archive, "old", dates="2018-05-10..2018-05-12")
     settings = small.settings(archive, live, old)
-    by_default = jobs_of(settings)
+    by_default = plan_jobs(settings)
     assert [day for day, jobs in by_default.items() for job in jobs if job.region is old] == [
         "2018-05-10", "2018-05-11", "2018-05-12",
     ]  # fmt: skip
     yesterday = str(np.datetime64("now") - np.timedelta64(1, "D"))[:10]
     assert [day for day, jobs in by_default.items() for job in jobs if job.region is live] == [yesterday]
-    assert [str(j) for j in jobs_of(settings, ["2018-05-11"])["2018-05-11"]] == ["live 2018-05-11", "old 2018-05-11"]
-    assert list(jobs_of(settings, ["2018-05-12", "2018-05-10..2018-05-11"], ["old"])) == [*by_default][:3]
+    assert [str(j) for j in plan_jobs(settings, ["2018-05-11"])["2018-05-11"]] == ["live 2018-05-11", "old 2018-05-11"]
+    assert list(plan_jobs(settings, ["2018-05-12", "2018-05-10..2018-05-11"], ["old"])) == [*by_default][:3]
 
 
-def test_a_case_file_gives_both_kinds_of_sums(archive, tmp_path, monkeypatch):
+def test_a_case_file_gives_both_kinds_of_statistics(archive, tmp_path, monkeypatch):
     monkeypatch.setattr(night_module.shutil, "rmtree", lambda *a, **k: None)
     night = night_of(small.region(archive), tmp_path)
-    cases = [read_case(path) for path in sorted(tmp_path.glob(".work/here/*/*/2*.nc"))]
+    cases = [read_case_statistics(path) for path in sorted(tmp_path.glob(".work/here/*/*/2*.nc"))]
     assert len(cases) == 4
-    assert float(sum(sums["hits"].sum() for sums, _ in cases)) == float(night.sums["hits"].sum())
-    assert float(sum(hours["count"].sum() for _, hours in cases)) == float(night.hours["count"].sum())
+    assert float(sum(statistics["hits"].sum() for statistics, _ in cases)) == float(night.statistics["hits"].sum())
+    assert float(sum(hours["count"].sum() for _, hours in cases)) == float(night.hourly["count"].sum())

@@ -1,4 +1,4 @@
-"""The store: what is written is read again, whole; what SQL finds in it is what the sums say."""
+"""The store: what is written is read again, whole; what SQL finds in it is what the statistics say."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import xarray as xr
 from hybridcast.core.field import precipitation
 from hybridcast.core.forecast_schema import ENSEMBLE, forecast_dataset
 from hybridcast.errors import InputError
-from hybridcast.nightly.query import ask, score_table
+from hybridcast.nightly.query import compute_score_table, query_store
 from hybridcast.nightly.records import RegionNight, WorstCase
-from hybridcast.nightly.store import Provenance, day_folder, history, read_night, write_night
+from hybridcast.nightly.store import Provenance, day_folder, read_day, read_history, write_day
 from hybridcast.verification import scores
 from hybridcast.verification.comparison import compute_nowcaster_statistics
 from hybridcast.verification.statistics import FSS_SCALES, common_mask
@@ -23,7 +23,7 @@ MADE = Provenance("settings", "data", "quick")
 START = np.datetime64("2020-06-01T00:00", "ns")
 
 
-def sums(seed: int, members: bool = False) -> xr.Dataset:
+def make_statistics(seed: int, members: bool = False) -> xr.Dataset:
     """Sums of two nowcasters at two lead times, of noise."""
     draw = np.random.default_rng(seed)
     times = START + np.arange(3) * np.timedelta64(30, "m")
@@ -51,16 +51,18 @@ def night(date: str = "2020-06-01", region: str = "here", **changes) -> RegionNi
         "done": 2,
         "seconds": 1.5,
         "nowcasters": ("zeta", "advection"),
-        "sums": sums(1) + sums(2),
-        "hours": None,
+        "statistics": make_statistics(1) + make_statistics(2),
+        "hourly": None,
         "worst": (),
     }
     return RegionNight(**(given | changes))
 
 
 def stored(root, one: RegionNight, cases=None):
-    write_night(root, one, MADE, cases or {START: sums(1), START + np.timedelta64(30, "m"): sums(2)})
-    return read_night(root, one.region, one.date)
+    write_day(
+        root, one, MADE, cases or {START: make_statistics(1), START + np.timedelta64(30, "m"): make_statistics(2)}
+    )
+    return read_day(root, one.region, one.date)
 
 
 def assert_same(one: xr.Dataset, other: xr.Dataset) -> None:
@@ -72,19 +74,19 @@ def assert_same(one: xr.Dataset, other: xr.Dataset) -> None:
 
 @pytest.mark.parametrize("members", [False, True])
 def test_what_is_written_is_read_again(tmp_path, members):
-    total = sums(1, members) + sums(2, members)
-    hours = sums(3, members).isel(lead_time=[1])
-    one = night(notes=("one", "two"), state="partial", sums=total, hours=hours)
+    total = make_statistics(1, members) + make_statistics(2, members)
+    hours = make_statistics(3, members).isel(lead_time=[1])
+    one = night(notes=("one", "two"), state="partial", statistics=total, hourly=hours)
     found = stored(tmp_path, one)
-    assert_same(found.night.sums, total)
-    assert_same(found.night.hours, hours)
-    assert found.night.sums["nowcaster"].values.tolist() == ["zeta", "advection"]
-    assert replace(found.night, sums=None, hours=None) == replace(one, sums=None, hours=None)
+    assert_same(found.night.statistics, total)
+    assert_same(found.night.hourly, hours)
+    assert found.night.statistics["nowcaster"].values.tolist() == ["zeta", "advection"]
+    assert replace(found.night, statistics=None, hourly=None) == replace(one, statistics=None, hourly=None)
     assert found.provenance.settings_hash == "settings"
     assert found.provenance.made.startswith("20")
-    assert ("rank_count" in found.night.sums) is members
+    assert ("rank_count" in found.night.statistics) is members
     if members:
-        xr.testing.assert_equal(scores.crps_ensemble(found.night.sums), scores.crps_ensemble(total))
+        xr.testing.assert_equal(scores.crps_ensemble(found.night.statistics), scores.crps_ensemble(total))
 
 
 def test_worst_cases_are_kept_with_their_maps(tmp_path):
@@ -115,55 +117,59 @@ def test_every_file_says_what_it_was_made_from(tmp_path):
 
 
 def test_another_version_of_the_schema_is_not_there(tmp_path):
-    write_night(tmp_path, night(), replace(MADE, schema_version=0), {})
-    assert read_night(tmp_path, "here", "2020-06-01") is None
-    assert read_night(tmp_path, "here", "2020-06-02") is None
+    write_day(tmp_path, night(), replace(MADE, schema_version=0), {})
+    assert read_day(tmp_path, "here", "2020-06-01") is None
+    assert read_day(tmp_path, "here", "2020-06-02") is None
 
 
 def test_history_has_every_day_and_region(tmp_path):
     for region, date, seed in (("a", "2020-06-01", 1), ("a", "2020-06-03", 2), ("b", "2020-06-02", 3)):
-        stored(tmp_path, night(date, region, sums=sums(seed)))
-    stored(tmp_path, night("2020-06-02", "a", sums=None, state="no data", done=0), {})
-    found = history(tmp_path, until="2020-06-03", days=30)
+        stored(tmp_path, night(date, region, statistics=make_statistics(seed)))
+    stored(tmp_path, night("2020-06-02", "a", statistics=None, state="no data", done=0), {})
+    found = read_history(tmp_path, until="2020-06-03", days=30)
     assert found["region"].values.tolist() == ["a", "b"]
     assert found["date"].values.tolist() == ["2020-06-01", "2020-06-02", "2020-06-03"]
     assert found["count"].dims[:3] == ("region", "date", "nowcaster")
-    assert_same(found.sel(region="b", date="2020-06-02", drop=True), sums(3))
+    assert_same(found.sel(region="b", date="2020-06-02", drop=True), make_statistics(3))
     assert (found.sel(region="a", date="2020-06-02")["cases"] == 0).all()
     assert not found.isnull().any().to_array().any()
-    assert history(tmp_path, ["b"])["date"].values.tolist() == ["2020-06-02"]
-    assert history(tmp_path, until="2020-06-02", days=1)["region"].values.tolist() == ["b"]
-    assert not history(tmp_path / "none").dims
+    assert read_history(tmp_path, ["b"])["date"].values.tolist() == ["2020-06-02"]
+    assert read_history(tmp_path, until="2020-06-02", days=1)["region"].values.tolist() == ["b"]
+    assert not read_history(tmp_path / "none").dims
 
 
-def test_sql_finds_what_the_sums_say(tmp_path):
+def test_sql_finds_what_the_statistics_say(tmp_path):
     for region, date, seed in (("a", "2020-06-01", 1), ("a", "2020-06-03", 2), ("b", "2020-06-02", 3)):
-        stored(tmp_path, night(date, region, sums=sums(seed), hours=sums(9)))
-    both = sums(1) + sums(2)
+        stored(tmp_path, night(date, region, statistics=make_statistics(seed), hourly=make_statistics(9)))
+    both = make_statistics(1) + make_statistics(2)
     text = (
         "select nowcaster, lead_time, sum(hits) / sum(hits + misses + false_alarms) as csi from contingency "
         "where period = 0 and threshold = 1 and region = 'a' group by all order by all"
     )
-    rows = ask(tmp_path, text)
+    rows = query_store(tmp_path, text)
     expected = scores.csi(both).sel(threshold=1.0)
     assert rows["nowcaster"].tolist() == ["advection", "advection", "zeta", "zeta"]
     assert rows["csi"].tolist() == [float(expected.sel(nowcaster=m)[k]) for m in ("advection", "zeta") for k in (0, 1)]
-    assert ask(tmp_path, "select count(*) as n from nights", since="2020-06-02")["n"].tolist() == [2]
-    assert ask(tmp_path, "select region from nights", regions=["b"])["region"].tolist() == ["b"]
+    assert query_store(tmp_path, "select count(*) as n from nights", since="2020-06-02")["n"].tolist() == [2]
+    assert query_store(tmp_path, "select region from nights", regions=["b"])["region"].tolist() == ["b"]
     assert (
-        ask(tmp_path, "select min(date) as d from nights", until="2020-06-02")["d"].astype(str)[0][:10] == "2020-06-01"
+        query_store(tmp_path, "select min(date) as d from nights", until="2020-06-02")["d"].astype(str)[0][:10]
+        == "2020-06-01"
     )
-    per_case = ask(tmp_path, "select issue_time, count from case_moments where date = '2020-06-01' and lead_time = 30 "
-                             "and nowcaster = 'zeta' order by all")  # fmt: skip
+    per_case = query_store(
+        tmp_path,
+        "select issue_time, count from case_moments where date = '2020-06-01' and lead_time = 30 "
+        "and nowcaster = 'zeta' order by all",
+    )
     assert per_case["issue_time"].dt.strftime("%H:%M").tolist() == ["00:00", "00:30"]
-    assert set(ask(tmp_path, "select distinct scale from case_fss")["scale"]) == {20.0}
+    assert set(query_store(tmp_path, "select distinct scale from case_fss")["scale"]) == {20.0}
 
 
 def test_the_table_of_scores_adds_up_days(tmp_path):
     for date, seed in (("2020-06-01", 1), ("2020-06-03", 2)):
-        stored(tmp_path, night(date, sums=sums(seed), hours=sums(9)))
-    rows = score_table(tmp_path).set_index(["nowcaster", "lead (min)"])
-    both = sums(1) + sums(2)
+        stored(tmp_path, night(date, statistics=make_statistics(seed), hourly=make_statistics(9)))
+    rows = compute_score_table(tmp_path).set_index(["nowcaster", "lead (min)"])
+    both = make_statistics(1) + make_statistics(2)
     row = rows.loc[("zeta", 60)]
     at = both.sel(nowcaster="zeta").isel(lead_time=1)
     assert (row["days"], row["cases"]) == (2, 2)
@@ -175,10 +181,10 @@ def test_the_table_of_scores_adds_up_days(tmp_path):
 
 def test_questions_that_cannot_be_answered(tmp_path):
     with pytest.raises(InputError, match="holds no night"):
-        ask(tmp_path, "select 1")
+        query_store(tmp_path, "select 1")
     stored(tmp_path, night())
     with pytest.raises(InputError, match="Views are nights, moments"):
-        ask(tmp_path, "select * from rain")
+        query_store(tmp_path, "select * from rain")
     with pytest.raises(InputError, match="it is a day"):
-        ask(tmp_path, "select 1", since="May")
-    assert ask(tmp_path, "select * from nights", regions=["it's"]).empty
+        query_store(tmp_path, "select 1", since="May")
+    assert query_store(tmp_path, "select * from nights", regions=["it's"]).empty

@@ -5,7 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hybridcast.plots.colours import CHANCE, CHANCES, DRY, LEVELS, RAIN, UNKNOWN, chance_colours, palette, rain_colours
+from hybridcast.plots.colours import (
+    DRY,
+    PROBABILITY_COLOURS,
+    PROBABILITY_STEPS,
+    RAIN_COLOURS,
+    RATE_STEPS,
+    UNKNOWN,
+    palette,
+    probability_colours,
+    rain_colours,
+)
 
 # Machado, Oliveira and Fernandes (2009), doi:10.1109/TVCG.2009.113, severity 1, on linear RGB.
 SEEN_BY = {
@@ -33,7 +43,9 @@ def test_colours_of_dry_wet_and_unknown():
     assert tuple(colours[0, 3].tolist()) not in (DRY, UNKNOWN)
 
 
-@pytest.mark.parametrize(("colours_of", "edges"), [(rain_colours, LEVELS), (chance_colours, CHANCES)])
+@pytest.mark.parametrize(
+    ("colours_of", "edges"), [(rain_colours, RATE_STEPS), (probability_colours, PROBABILITY_STEPS)]
+)
 def test_steps_are_at_the_levels(colours_of, edges):
     below, at = colours_of(np.array(edges) * 0.999), colours_of(np.array(edges))
     assert (below[1:] == at[:-1]).all()
@@ -43,7 +55,7 @@ def test_steps_are_at_the_levels(colours_of, edges):
 
 
 @pytest.mark.parametrize("seen_by", SEEN_BY)
-@pytest.mark.parametrize("steps", [RAIN, CHANCE], ids=["rain", "chance"])
+@pytest.mark.parametrize("steps", [RAIN_COLOURS, PROBABILITY_COLOURS], ids=["rain", "chance"])
 def test_each_step_is_darker_and_another_colour_whoever_looks(steps, seen_by):
     seen = lab(palette(steps), seen_by)
     assert (np.diff(seen[:-1, 0]) < -3).all()

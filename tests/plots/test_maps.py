@@ -10,13 +10,13 @@ from helpers.drawing import MINUTE, field_of, pixel, titles
 from hybridcast.errors import InputError
 from hybridcast.plots import (
     DRY,
-    MOST_CELLS,
+    MAX_CELLS,
     UNKNOWN,
-    chance_colours,
     plot_forecast,
     plot_motion,
     plot_precipitation,
     plot_probability,
+    probability_colours,
     rain_colours,
     save_figure,
 )
@@ -62,7 +62,7 @@ def test_large_fields_are_thinned():
     values[1100:] = 5.0
     ax = plot_precipitation(field_of(values)).axes[0]
     drawn = ax.images[0].get_array()
-    assert max(drawn.shape[:2]) <= MOST_CELLS
+    assert max(drawn.shape[:2]) <= MAX_CELLS
     assert ax.get_xlim() == pytest.approx((299.5, 2199.5), abs=2)
     assert pixel(ax, 1000, 6500) == DRY
     assert pixel(ax, 1000, 7500) == tuple(rain_colours(np.array(5.0)).tolist())
@@ -148,7 +148,7 @@ def test_chances_have_their_own_colours_and_unknown_stays_grey(forecast):
     ax = figure.axes[0]
     for row, column in ((10, 7), (20, 30)):
         drawn = pixel(ax, chance["x"].values[column] / 1000, chance["y"].values[row] / 1000)
-        assert drawn == tuple(chance_colours(chance.values[1, row, column]).tolist())
+        assert drawn == tuple(probability_colours(chance.values[1, row, column]).tolist())
     assert pixel(ax, chance["x"].values[20] / 1000, chance["y"].values[2] / 1000) == UNKNOWN
     assert "probability of 1 mm" in figure.axes[1].get_ylabel()
 

@@ -1,5 +1,5 @@
-"""The report of a night: one page with all of its styles, scripts and pictures inside, and an index over nights."""
+"""The report of a night: one page with all of its styles, scripts and pictures inside, and an index of the nights."""
 
-from hybridcast.nightly.report.pages import write_index, write_night
+from hybridcast.nightly.report.pages import write_index, write_night_page
 
-__all__ = ["write_index", "write_night"]
+__all__ = ["write_index", "write_night_page"]

@@ -1,4 +1,4 @@
-"""Numbers and states in words and signs: a colour is never all that tells them apart."""
+"""Numbers and states as text and signs, so that colour is never the only distinction."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 from hybridcast.verification.significance import LOSS, TIE, UNRESOLVED, WIN
 
-#: The plain-text variant of a sign, which phones would draw as a picture.
+#: Selects the plain-text variant of a sign that phones would draw as a picture.
 _TEXT = "\ufe0e"
-#: A narrow space at which no line is broken.
+#: A narrow space without a line break.
 _NARROW = "\u202f"
 SIGNS = {
     "good": "✔" + _TEXT,
@@ -24,14 +24,15 @@ SIGNS = {
     LOSS: "▼",
     UNRESOLVED: "·",
 }
+"""Signs of states, judgements and verdicts."""
 
 
-def number(value: Any) -> str:
-    """Return a count in three digits at most: 12, 3.4 k, 1.2 M.
+def format_count(value: Any) -> str:
+    """Return a count with at most three digits: 12, 3.4 k, 1.2 M.
 
     Examples
     --------
-    >>> number(999), number(12345).split(), number(2.6e6).split()
+    >>> format_count(999), format_count(12345).split(), format_count(2.6e6).split()
     ('999', ['12.3', 'k'], ['2.6', 'M'])
     """
     count = float(value)
@@ -42,20 +43,20 @@ def number(value: Any) -> str:
     return f"{count:.0f}"
 
 
-def score(value: Any) -> str:
-    """Return a score in two digits after the point, and a dash where it is not defined."""
+def format_score(value: Any) -> str:
+    """Return a score with two decimals, and a dash if it is not defined."""
     return f"{float(value):.2f}" if math.isfinite(float(value)) else "–"
 
 
-def percent(share: Any) -> str:
-    """Return a difference in per cent, with its sign.
+def format_percent(fraction: Any) -> str:
+    """Return a relative difference in per cent, with its sign, and a dash if it is not defined.
 
     Examples
     --------
-    >>> percent(0.093).split(), percent(-0.5).split(), percent(float("nan"))
+    >>> format_percent(0.093).split(), format_percent(-0.5).split(), format_percent(float("nan"))
     (['+9.3', '%'], ['-50', '%'], '–')
     """
-    value = 100 * float(share)
+    value = 100 * float(fraction)
     if not math.isfinite(value):
         return "–"
     shown = f"{value:+.0f}" if abs(value) >= 9.95 or abs(value) < 0.05 else f"{value:+.1f}"

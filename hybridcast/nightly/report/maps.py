@@ -12,73 +12,78 @@ from PIL import Image
 
 from hybridcast.core.field import iso_time
 from hybridcast.nightly.records import WorstCase
-from hybridcast.nightly.series import minutes_of
-from hybridcast.plots import picture
+from hybridcast.nightly.report.formatting import format_score
+from hybridcast.nightly.series import to_minutes
+from hybridcast.plots import render_field
 
-#: No map has more cells on its longer side: it is shown on half a phone or a third of a screen.
-MOST_CELLS = 420
+MAX_CELLS = 420
+"""Maximum number of cells on the longer side of a map, which fills half a phone or a third of a screen."""
 
 
 @dataclass(frozen=True)
-class Map:
-    """One picture and how it is shown."""
+class MapPicture:
+    """A picture and its presentation."""
 
     source: str
-    """As a ``data:`` URL."""
+    """The picture as a ``data:`` URL."""
     ratio: str
-    """Width by height, for CSS."""
-    words: str
-    """What it shows, for who cannot see it."""
+    """Width / height, for CSS."""
+    description: str
+    """Description for people who cannot see the picture."""
 
 
 @dataclass(frozen=True)
-class Pair:
-    """A worst case."""
+class MapPair:
+    """Forecast and observation of a worst case."""
 
     title: str
     score: str
     extent: str
-    forecast: Map
-    observed: Map
+    """Size of the map as text."""
+    forecast: MapPicture
+    observed: MapPicture
 
 
-def pairs(cases: tuple[WorstCase, ...]) -> list[Pair]:
-    """Draw the worst cases."""
-    return [_pair(case) for case in cases]
+def draw_worst_cases(cases: tuple[WorstCase, ...]) -> list[MapPair]:
+    """Draw the maps of the worst cases."""
+    return [_draw_pair(case) for case in cases]
 
 
-def _pair(case: WorstCase) -> Pair:
-    lead = minutes_of(case.lead_time)
+def _draw_pair(case: WorstCase) -> MapPair:
+    lead = to_minutes(case.lead_time)
     valid = case.issue_time + case.lead_time
-    _, (west, east, south, north), stretch = picture(case.observed, MOST_CELLS)
+    _, (west, east, south, north), stretch = render_field(case.observed, MAX_CELLS)
     unit = " km" if stretch == 1.0 else "°"
-    return Pair(
-        title=f"{case.nowcaster}, issued {_time(case.issue_time)}, {lead:g} min ahead, valid {_time(valid)}",
-        score=f"{case.score:.2f}" if np.isfinite(case.score) else "–",
-        extent=f"{_short(east - west)}{unit} by {_short(north - south)}{unit}, north is up",
-        forecast=_map(case.forecast, "forecast"),
-        observed=_map(case.observed, "observed"),
+    return MapPair(
+        title=f"{case.nowcaster}, issued {_format_time(case.issue_time)}, lead time {lead:g} min, "
+        f"valid {_format_time(valid)}",
+        score=format_score(case.score),
+        extent=f"{_format_length(east - west)}{unit} by {_format_length(north - south)}{unit}, north is up",
+        forecast=_draw_map(case.forecast, "forecast"),
+        observed=_draw_map(case.observed, "observed"),
     )
 
 
-def _map(field: xr.DataArray, name: str) -> Map:
-    colours, (west, east, south, north), stretch = picture(field, MOST_CELLS)
+def _draw_map(field: xr.DataArray, name: str) -> MapPicture:
+    colours, (west, east, south, north), stretch = render_field(field, MAX_CELLS)
     image = Image.fromarray(np.ascontiguousarray(colours[::-1, :, :3])).convert("P", palette=Image.Palette.ADAPTIVE)
     data = io.BytesIO()
     image.save(data, format="png", optimize=True)
-    values = field.values
-    seen = np.isfinite(values)
-    wet = float((values[seen] >= 0.1).mean()) if seen.any() else np.nan
-    words = f"{name}: {100 * seen.mean():.0f} % of the map is known" + (
-        f", rain on {100 * wet:.0f} % of that, at most {np.nanmax(values):.3g} mm/h" if seen.any() else ""
-    )
     source = "data:image/png;base64," + base64.b64encode(data.getvalue()).decode("ascii")
-    return Map(source, f"{east - west:.5g} / {stretch * (north - south):.5g}", words)
+    return MapPicture(source, f"{east - west:.5g} / {stretch * (north - south):.5g}", _describe(field, name))
 
 
-def _time(time: np.datetime64) -> str:
+def _describe(field: xr.DataArray, name: str) -> str:
+    values = field.values[np.isfinite(field.values)]
+    text = f"{name}: {100 * values.size / max(field.size, 1):.0f} % of the map is known"
+    if not values.size:
+        return text
+    return f"{text}, rain on {100 * (values >= 0.1).mean():.0f} % of that, at most {values.max():.3g} mm/h"
+
+
+def _format_time(time: np.datetime64) -> str:
     return iso_time(time).replace("T", " ").removesuffix("Z")[:16]
 
 
-def _short(length: float) -> str:
+def _format_length(length: float) -> str:
     return f"{length:.0f}" if length >= 20 else f"{length:.1f}"

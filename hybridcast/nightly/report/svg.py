@@ -1,4 +1,4 @@
-"""Figures as inline SVG: small, of text that can be selected, and without a name that another figure has too."""
+"""Figures as inline SVG: small, with text that can be selected, and with ids that no other figure has."""
 
 from __future__ import annotations
 
@@ -10,43 +10,46 @@ from markupsafe import Markup, escape
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-#: Okabe and Ito's colours, which the colour-blind tell apart, less the yellow, which is too pale on white.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7a5195")
+"""Colours of Okabe and Ito, which can be distinguished with colour blindness, without the pale yellow."""
 MARKERS = ("o", "^", "D", "v", "P", "X", "*")
 GREY = "#555555"
 _METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 _numbers = count(1)
 
 
-def figure(width: float, height: float) -> Figure:
-    """Return an empty figure, inches, with room for the words around one axes: looking for it takes half the time."""
-    drawn = Figure(figsize=(width, height))
-    room = {"left": 0.55 / width, "right": 1 - 0.12 / width, "bottom": 0.47 / height, "top": 1 - 0.26 / height}
-    drawn.subplots_adjust(**room, hspace=0.12)
-    return drawn
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure of this size in inches, with margins for the labels of one axes.
+
+    Fixed margins take half the time of an automatic layout.
+    """
+    figure = Figure(figsize=(width, height))
+    margins = {"left": 0.55 / width, "right": 1 - 0.12 / width, "bottom": 0.47 / height, "top": 1 - 0.26 / height}
+    figure.subplots_adjust(**margins, hspace=0.12)
+    return figure
 
 
-def inline(drawn: Figure, label: str) -> Markup:
-    """Return a figure as an ``<svg>`` to put into a page.
+def to_svg(figure: Figure, label: str) -> Markup:
+    """Return a figure as an ``<svg>`` element of a page.
 
     Parameters
     ----------
-    drawn
-        The figure. It is shown as wide as its place allows, up to a quarter more than its own width.
+    figure
+        The figure. It is shown as wide as its container allows, up to a quarter more than its own width.
     label
-        What a screen reader says instead of it.
+        Description that a screen reader reads out.
     """
     text = io.StringIO()
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "hybridcast"}):
-        drawn.savefig(text, format="svg", metadata=_METADATA, transparent=True)
-    width = 1.25 * drawn.get_figwidth()
+        figure.savefig(text, format="svg", metadata=_METADATA, transparent=True)
+    width = 1.25 * figure.get_figwidth()
     head = f'<svg role="img" aria-label="{escape(label)}" style="max-width:{width:.1f}in"'
-    body = _smaller(text.getvalue(), next(_numbers))
+    body = _shorten(text.getvalue(), next(_numbers))
     return Markup(re.sub(r'<svg[^>]*(viewBox="[^"]*")[^>]*>', rf"{head} \1>", body, count=1))
 
 
-def _smaller(svg: str, number: int) -> str:
-    """Leave out what a page has no use for, and give what is referred to names of its own."""
+def _shorten(svg: str, number: int) -> str:
+    """Return the SVG without parts that a page does not need, with the figure's `number` in the ids that are used."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", svg, count=1, flags=re.S)
     svg = re.sub(r"<!--.*?-->", "", svg, flags=re.S)
@@ -59,20 +62,20 @@ def _smaller(svg: str, number: int) -> str:
     return re.sub(r">\s+<", "><", re.sub(r"\s*\n", " ", svg)).strip()
 
 
-def style_of(place: int, *, baseline: bool = False) -> dict[str, object]:
-    """Return how lines of a nowcaster look: no two share both colour and marker."""
+def line_style(number: int, *, baseline: bool = False) -> dict[str, object]:
+    """Return the line style of the nowcaster with this number; no two share both colour and marker."""
     if baseline:
         return {"color": "#000000", "marker": "s", "linestyle": (0, (4, 2)), "linewidth": 1.4, "markersize": 4}
-    line = {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[(place + place // len(COLOURS)) % len(MARKERS)]}
-    wide = {"linestyle": "-", "linewidth": 2.2, "markersize": 5.5}
-    return line | (wide if place == 0 else {"linestyle": "-", "linewidth": 1.1, "markersize": 4.5})
+    marker = MARKERS[(number + number // len(COLOURS)) % len(MARKERS)]
+    line = {"color": COLOURS[number % len(COLOURS)], "marker": marker, "linestyle": "-"}
+    return line | ({"linewidth": 2.2, "markersize": 5.5} if number == 0 else {"linewidth": 1.1, "markersize": 4.5})
 
 
-def key(style: dict[str, object], name: str) -> Markup:
+def draw_legend_line(style: dict[str, object], name: str) -> Markup:
     """Draw a line of this style for a legend."""
-    drawn = Figure(figsize=(0.5, 0.16))
-    axes = drawn.add_axes((0, 0, 1, 1))
+    figure = Figure(figsize=(0.5, 0.16))
+    axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     axes.set(xlim=(-1, 1), ylim=(-1, 1))
     axes.plot([-0.9, 0, 0.9], [0, 0, 0], markevery=[1], **style)  # type: ignore[arg-type]
-    return inline(drawn, f"line of {name}")
+    return to_svg(figure, f"line of {name}")

@@ -1,30 +1,37 @@
-"""The tables of the report: scorecard, all numbers of a night, hours, and the overview of the regions."""
+"""The tables of the report: the scorecard, and tables of all scores of a night."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
+from hybridcast.core.types import Mask
 from hybridcast.nightly.alarm import AlarmSettings
-from hybridcast.nightly.report.formatting import SIGNS, number, percent, score
-from hybridcast.nightly.series import SCORES, minutes_of
+from hybridcast.nightly.report.formatting import SIGNS, format_count, format_percent, format_score
+from hybridcast.nightly.series import SCORES, to_minutes
 from hybridcast.verification import scores
 from hybridcast.verification.significance import LOSS, MIN_DAYS, TIE, UNRESOLVED, WIN, paired_difference
+
+_LABELS = ("nowcaster", "lead_time", "threshold")
+Row = dict[str, Any]
+"""Labels and values of one combination of labels, by name."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a sortable table: what is shown, what is sorted by, and a class for its looks."""
+    """A cell of a sortable table."""
 
     text: str
     order: float | str = ""
+    """Value by which the column is sorted."""
     kind: str = ""
+    """CSS class."""
     href: str = ""
+    """Link of the text."""
 
 
 @dataclass(frozen=True)
@@ -34,117 +41,156 @@ class Table:
     caption: str
     heads: Sequence[str]
     rows: Sequence[Sequence[Cell]]
-    words: int = 1
-    """How many of the first columns are words; the others are numbers, to the right."""
+    text_columns: int = 1
+    """Number of columns of text at the left; the others are numbers and aligned to the right."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One field of the scorecard."""
+    """One cell of the scorecard."""
 
     verdict: str
     sign: str
     relative: str
+    """Relative difference to the baseline."""
     interval: str
+    """Its interval; empty if there is none."""
     nights: int
+    """Number of nights that were compared."""
     tonight: str
+    """Tonight's score of the nowcaster."""
     baseline: str
+    """Tonight's score of the baseline."""
     wet: str
+    """Number of wet points tonight."""
+
+
+@dataclass(frozen=True)
+class ScorecardRow:
+    """One lead time of the scorecard."""
+
+    lead: str
+    support: str
+    """Sample size of tonight."""
+    verdicts: Sequence[Verdict]
+    """One verdict for each threshold."""
 
 
 @dataclass(frozen=True)
 class Scorecard:
-    """Lead time by threshold: the chosen nowcaster against the baseline."""
+    """Verdicts on the chosen nowcaster against the baseline, by lead time and threshold."""
 
     nowcaster: str
     baseline: str
     score: str
     thresholds: Sequence[str]
-    rows: Sequence[tuple[str, str, Sequence[Verdict]]]
-    """Lead time, its support tonight, and a verdict for each threshold."""
-    few: bool
+    rows: Sequence[ScorecardRow]
+    has_few_nights: bool
     """Whether no verdict has enough nights."""
-    counts: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, int]
+    """Number of cells with each verdict."""
 
 
-def differences(series: xr.Dataset, wet: NDArray[np.bool_], settings: AlarmSettings, baseline: str) -> xr.Dataset:
+def compare_with_baseline(series: xr.Dataset, wet: Mask, settings: AlarmSettings, baseline: str) -> xr.Dataset:
     """Compare the night's score of every nowcaster with that of the baseline over the nights with enough rain.
 
-    Dims ``("nowcaster", "lead_time", "threshold")``, named as `paired_difference` names them.
+    Returns
+    -------
+    Dataset
+        The variables of `paired_difference`, dims ``("nowcaster", "lead_time", "threshold")``.
     """
-    values = score_of(series.isel(date=np.flatnonzero(wet)), settings).rename(date="event")
+    values = compute_headline(series.isel(date=np.flatnonzero(wet)), settings).rename(date="event")
     days = values["event"].values.tolist()
-    return paired_difference(
-        values.drop_vars("event"), values.sel(nowcaster=baseline, drop=True).drop_vars("event"), days=days
-    )
+    values = values.drop_vars("event")
+    return paired_difference(values, values.sel(nowcaster=baseline, drop=True), days=days)
 
 
-def score_of(sums: xr.Dataset, settings: AlarmSettings) -> xr.DataArray:
-    """Return the night's score by lead time and threshold; one that knows no threshold has a single one, NaN."""
-    at_scale = sums.sel(scale=settings.scale, drop=True) if settings.score == "FSS" else sums
-    values = SCORES[settings.score](at_scale)
+def compute_headline(statistics: xr.Dataset, settings: AlarmSettings) -> xr.DataArray:
+    """Compute the night's score by lead time and threshold; a score without threshold has the single threshold NaN."""
+    selected = statistics.sel(scale=settings.scale, drop=True) if settings.score == "FSS" else statistics
+    values = SCORES[settings.score](selected)
     return values if "threshold" in values.dims else values.expand_dims(threshold=[np.nan])
+
+
+def name_score(settings: AlarmSettings) -> str:
+    """Return the name of the night's score without its threshold and lead time."""
+    return f"{settings.score} at {settings.scale:g} km" if settings.score == "FSS" else settings.score
 
 
 # --- scorecard ------------------------------------------------------------------------------------------------
 
 
-def scorecard(
-    compared: xr.Dataset, tonight: xr.Dataset, settings: AlarmSettings, nowcaster: str, baseline: str
+def build_scorecard(
+    comparison: xr.Dataset, tonight: xr.Dataset, settings: AlarmSettings, nowcaster: str, baseline: str
 ) -> Scorecard:
-    """Lay out the comparison of one nowcaster; `compared` as of `differences`."""
-    values, mine = score_of(tonight, settings), compared.sel(nowcaster=nowcaster)
-    ours, theirs = (
-        values.sel(nowcaster=name).transpose("lead_time", "threshold").values for name in (nowcaster, baseline)
+    """Build the scorecard of one nowcaster from a comparison of `compare_with_baseline`."""
+    values = compute_headline(tonight, settings)
+    own = comparison.sel(nowcaster=nowcaster)
+    table = own[["verdict", "relative", "relative_low", "relative_high", "days"]].assign(
+        tonight=values.sel(nowcaster=nowcaster), baseline=values.sel(nowcaster=baseline)
     )
-    found = {str(name): mine[name].transpose("lead_time", "threshold").values for name in mine}
-    cases, points, wet = (one[tonight["nowcaster"].values.tolist().index(nowcaster)] for one in _supports(tonight))
-    rows = []
-    for k, lead in enumerate(tonight["lead_time"].values):
-        verdicts = [
-            _verdict(
-                {name: one[k, j] for name, one in found.items()},
-                tonight=score(ours[k, j]),
-                baseline=score(theirs[k, j]),
-                wet=number(wet[k, j]) if np.isfinite(level) else "",
-            )
-            for j, level in enumerate(values["threshold"].values)
-        ]
-        support = f"{number(cases[k])} cases, {number(points[k])} points"
-        rows.append((f"{minutes_of(lead):g} min", support, verdicts))
-    thresholds = [f"{level:g} mm/h" if np.isfinite(level) else "all rates" for level in values["threshold"].values]
-    counts = {name: int((found["verdict"] == name).sum()) for name in (WIN, TIE, LOSS, UNRESOLVED)}
-    few = bool((found["days"] < MIN_DAYS).all())
-    return Scorecard(nowcaster, baseline, score_words(settings), thresholds, rows, few, counts)
+    support = _support(tonight).sel(nowcaster=nowcaster)
+    if not np.isnan(values["threshold"].values).any():
+        table["wet points"] = support["wet points"]
+    verdicts: dict[float, list[Verdict]] = {}
+    for row in _iterate_rows(table, ("lead_time", "threshold")):
+        verdicts.setdefault(to_minutes(row["lead_time"]), []).append(_make_verdict(row))
+    supports = {
+        to_minutes(row["lead_time"]): f"{format_count(row['cases'])} cases, {format_count(row['points'])} points"
+        for row in _iterate_rows(support[["cases", "points"]], ("lead_time",))
+    }
+    return Scorecard(
+        nowcaster=nowcaster,
+        baseline=baseline,
+        score=name_score(settings),
+        thresholds=[f"{t:g} mm/h" if np.isfinite(t) else "all rates" for t in values["threshold"].values],
+        rows=[ScorecardRow(f"{lead:g} min", supports[lead], cells) for lead, cells in verdicts.items()],
+        has_few_nights=bool((own["days"] < MIN_DAYS).all()),
+        counts={name: int((own["verdict"] == name).sum()) for name in (WIN, TIE, LOSS, UNRESOLVED)},
+    )
 
 
-def _verdict(found: Mapping[str, Any], **tonight: str) -> Verdict:
-    verdict, low, high = str(found["verdict"]), found["relative_low"], found["relative_high"]
+def _make_verdict(row: Row) -> Verdict:
+    verdict = str(row["verdict"])
     return Verdict(
         verdict=verdict,
         sign=SIGNS[verdict],
-        relative=percent(found["relative"]),
-        interval=f"{percent(low)} to {percent(high)}" if np.isfinite(low) else "",
-        nights=int(found["days"]),
-        **tonight,
+        relative=format_percent(row["relative"]),
+        interval=_format_interval(row["relative_low"], row["relative_high"]),
+        nights=int(row["days"]),
+        tonight=format_score(row["tonight"]),
+        baseline=format_score(row["baseline"]),
+        wet=format_count(row["wet points"]) if "wet points" in row else "",
     )
 
 
-def score_words(settings: AlarmSettings) -> str:
-    """Name the night's score without its threshold and lead time."""
-    return f"{settings.score} at {settings.scale:g} km" if settings.score == "FSS" else settings.score
+# --- all scores -----------------------------------------------------------------------------------------------
 
 
-# --- all numbers ----------------------------------------------------------------------------------------------
-
-
-def by_threshold(tonight: xr.Dataset, compared: xr.Dataset | None, settings: AlarmSettings, baseline: str) -> Table:
-    """Every nowcaster, lead time and threshold of tonight, with the comparison of the last nights."""
-    made = {"CSI": scores.csi, "bias": scores.frequency_bias, "POD": scores.probability_of_detection}
-    made |= {"FAR": scores.false_alarm_ratio, "ETS": scores.equitable_threat_score}
-    values = {name: of(tonight) for name, of in made.items()}
-    if "scale" in tonight.dims and settings.score == "FSS":
-        values = {score_words(settings): score_of(tonight, settings)} | values
+def tabulate_by_threshold(
+    tonight: xr.Dataset, comparison: xr.Dataset | None, settings: AlarmSettings, baseline: str
+) -> Table:
+    """Return tonight's scores by nowcaster, lead time and threshold, with the comparison over the last nights."""
+    values = {name_score(settings): compute_headline(tonight, settings)} if _has_fss(tonight, settings) else {}
+    values |= {
+        "CSI": scores.csi(tonight),
+        "bias": scores.frequency_bias(tonight),
+        "POD": scores.probability_of_detection(tonight),
+        "FAR": scores.false_alarm_ratio(tonight),
+        "ETS": scores.equitable_threat_score(tonight),
+    }
+    compared: dict[tuple[Any, ...], Row] = {}
+    if comparison is not None:
+        compared = {tuple(row[label] for label in _LABELS): row for row in _iterate_rows(comparison, _LABELS)}
+    rows = [
+        [
+            *_label_cells(row),
+            *(Cell(format_score(row[name]), row[name]) for name in values),
+            *_comparison_cells(compared.get(tuple(row[label] for label in _LABELS)), row["nowcaster"] == baseline),
+            *_support_cells(row),
+        ]
+        for row in _iterate_rows(_support(tonight).assign(values), _LABELS)
+    ]
     heads = [
         "nowcaster",
         "lead time",
@@ -155,138 +201,135 @@ def by_threshold(tonight: xr.Dataset, compared: xr.Dataset | None, settings: Ala
         "verdict",
         "nights",
     ]
-    numbers, supports = [_by_label(value) for value in values.values()], _supports(tonight)
-    found = {} if compared is None else {str(name): _by_label(compared[name]) for name in compared}
-    rows = []
-    for i, k, j in np.ndindex(numbers[0].shape):
-        nowcaster, lead, level = (
-            tonight["nowcaster"].values[i],
-            tonight["lead_time"].values[k],
-            tonight["threshold"].values[j],
-        )
-        here = {name: value[i, k, j] for name, value in found.items() if j < value.shape[2]}
-        rows.append(
-            [
-                Cell(str(nowcaster), str(nowcaster)),
-                Cell(f"{minutes_of(lead):g} min", minutes_of(lead)),
-                Cell(f"{level:g} mm/h", float(level)),
-                *(Cell(score(value[i, k, j]), float(value[i, k, j])) for value in numbers),
-                *_compared(here, is_baseline=nowcaster == baseline),
-                *_support(supports, i, k, j),
-            ]
-        )
     return Table("By lead time and threshold", [*heads, "cases", "points", "wet points"], rows)
 
 
-def _compared(found: Mapping[str, Any], *, is_baseline: bool) -> list[Cell]:
-    if is_baseline:
-        return [Cell("baseline"), Cell(""), Cell(""), Cell("")]
-    if not found:
-        return [Cell("–"), Cell(""), Cell("not compared"), Cell("0", 0)]
-    low, high, verdict = float(found["relative_low"]), float(found["relative_high"]), str(found["verdict"])
-    return [
-        Cell(percent(found["relative"]), float(found["relative"])),
-        Cell(f"{percent(low)} to {percent(high)}" if np.isfinite(low) else "–", low),
-        Cell(f"{SIGNS[verdict]} {verdict}", verdict, verdict.replace(" ", "-")),
-        Cell(str(int(found["days"])), int(found["days"])),
-    ]
-
-
-def _by_label(values: xr.DataArray) -> NDArray[Any]:
-    """Plain numbers, ``(nowcaster, lead_time, threshold)``: tables have thousands of cells."""
-    return np.asarray(values.transpose("nowcaster", "lead_time", "threshold").values)
-
-
-def _supports(sums: xr.Dataset) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Cases and points, ``(nowcaster, lead_time)``, and wet points, ``(nowcaster, lead_time, threshold)``."""
-    cases, points = (sums[name].transpose("nowcaster", "lead_time").values for name in ("cases", "count"))
-    return cases, points, _by_label(sums["hits"] + sums["misses"])
-
-
-def _support(supports: tuple[NDArray[Any], NDArray[Any], NDArray[Any]], i: int, k: int, j: int) -> list[Cell]:
-    cases, points, wet = supports
-    return [Cell(number(count), float(count)) for count in (cases[i, k], points[i, k], wet[i, k, j])]
-
-
-def of_rates(tonight: xr.Dataset) -> Table:
-    """Scores that know no threshold, by nowcaster and lead time."""
-    made = {
-        "ME (mm/h)": scores.mean_error,
-        "MAE (mm/h)": scores.mean_absolute_error,
-        "RMSE (mm/h)": scores.root_mean_square_error,
-        "correlation": scores.correlation,
+def tabulate_rates(tonight: xr.Dataset) -> Table:
+    """Return tonight's scores that have no threshold, by nowcaster and lead time."""
+    values = {
+        "ME (mm/h)": scores.mean_error(tonight),
+        "MAE (mm/h)": scores.mean_absolute_error(tonight),
+        "RMSE (mm/h)": scores.root_mean_square_error(tonight),
+        "correlation": scores.correlation(tonight),
     }
     if "bin_count" in tonight:
-        made["CRPS (mm/h)"] = scores.crps
-    numbers = [of(tonight).transpose("nowcaster", "lead_time").values for of in made.values()]
-    cases, points, _ = _supports(tonight)
-    rows = []
-    for i, k in np.ndindex(cases.shape):
-        nowcaster, lead = str(tonight["nowcaster"].values[i]), minutes_of(tonight["lead_time"].values[k])
-        rows.append(
-            [
-                Cell(nowcaster, nowcaster),
-                Cell(f"{lead:g} min", lead),
-                *(Cell(_digits(value[i, k]), float(value[i, k])) for value in numbers),
-                *(Cell(number(count[i, k]), float(count[i, k])) for count in (cases, points)),
-            ]
-        )
-    return Table("Rates, by lead time", ["nowcaster", "lead time", *made, "cases", "points"], rows)
+        values["CRPS (mm/h)"] = scores.crps(tonight)
+    rows = [
+        [
+            Cell(row["nowcaster"], row["nowcaster"]),
+            _lead_cell(row),
+            *(Cell(_format_digits(row[name]), row[name]) for name in values),
+            *(Cell(format_count(row[name]), row[name]) for name in ("cases", "points")),
+        ]
+        for row in _iterate_rows(_support(tonight)[["cases", "points"]].assign(values), ("nowcaster", "lead_time"))
+    ]
+    return Table("Rates, by lead time", ["nowcaster", "lead time", *values, "cases", "points"], rows)
 
 
-def _digits(value: Any) -> str:
-    return f"{value:.3g}" if np.isfinite(value) else "–"
+def tabulate_probabilities(tonight: xr.Dataset, settings: AlarmSettings, nowcasters: Sequence[str]) -> Table | None:
+    """Return the Brier score with its parts and the ROC area, at the lead time of the night's score.
 
-
-def of_probabilities(tonight: xr.Dataset, settings: AlarmSettings, nowcasters: Sequence[str]) -> Table | None:
-    """Brier score with its parts, and the area under the ROC curve, at the lead time of the night's score."""
+    None if no nowcaster forecasts probabilities, or the lead time is absent.
+    """
     lead = settings.headline.lead
     if not nowcasters or lead not in tonight["lead_time"].values:
         return None
-    here = tonight.sel(lead_time=[lead])
-    parts = scores.brier_parts(here)
-    values = {"Brier": scores.brier_score(here)}
+    selected = tonight.sel(lead_time=lead, drop=True)
+    parts = scores.brier_parts(selected)
+    values = {"Brier": scores.brier_score(selected)}
     values |= {name: parts[name] for name in ("reliability", "resolution", "uncertainty")}
-    values["ROC area"] = scores.roc_area(here)
-    numbers, supports = [_by_label(value) for value in values.values()], _supports(here)
-    rows = []
-    for i, k, j in np.ndindex(numbers[0].shape):
-        nowcaster, level = str(here["nowcaster"].values[i]), float(here["threshold"].values[j])
-        rows.append(
-            [
-                Cell(nowcaster, nowcaster),
-                Cell(f"{level:g} mm/h", level),
-                *(Cell(_digits(value[i, k, j]), float(value[i, k, j])) for value in numbers),
-                *_support(supports, i, k, j),
-            ]
-        )
-    heads = ["nowcaster", "threshold", *values, "cases", "points", "wet points"]
-    return Table(f"Probabilities at {minutes_of(lead):g} min (a forecast without any says 0 or 1)", heads, rows)
+    values["ROC area"] = scores.roc_area(selected)
+    rows = [
+        [
+            Cell(row["nowcaster"], row["nowcaster"]),
+            _threshold_cell(row, "mm/h"),
+            *(Cell(_format_digits(row[name]), row[name]) for name in values),
+            *_support_cells(row),
+        ]
+        for row in _iterate_rows(_support(selected).assign(values), ("nowcaster", "threshold"))
+    ]
+    caption = f"Probabilities at {to_minutes(lead):g} min (0 or 1 for a forecast without probabilities)"
+    return Table(caption, ["nowcaster", "threshold", *values, "cases", "points", "wet points"], rows)
 
 
-def of_hours(hours: xr.Dataset | None) -> Table | None:
-    """Rain of whole hours, by nowcaster, hour and threshold."""
-    if hours is None or not bool((hours["cases"] > 0).any()):
+def tabulate_hours(hourly: xr.Dataset | None) -> Table | None:
+    """Return the scores of rain of whole hours, by nowcaster, hour and threshold; None if there are none."""
+    if hourly is None or not bool((hourly["cases"] > 0).any()):
         return None
     values = {
-        "CSI": scores.csi(hours),
-        "bias": scores.frequency_bias(hours),
-        "ETS": scores.equitable_threat_score(hours),
+        "CSI": scores.csi(hourly),
+        "bias": scores.frequency_bias(hourly),
+        "ETS": scores.equitable_threat_score(hourly),
     }
-    numbers, supports = [_by_label(value) for value in values.values()], _supports(hours)
     rows = []
-    for i, k, j in np.ndindex(numbers[0].shape):
-        nowcaster, hour = str(hours["nowcaster"].values[i]), minutes_of(hours["lead_time"].values[k]) / 60
-        level = float(hours["threshold"].values[j])
+    for row in _iterate_rows(_support(hourly).assign(values), _LABELS):
+        hour = to_minutes(row["lead_time"]) / 60
         rows.append(
             [
-                Cell(nowcaster, nowcaster),
+                Cell(row["nowcaster"], row["nowcaster"]),
                 Cell(f"hour {hour:g}", hour),
-                Cell(f"{level:g} mm", level),
-                *(Cell(score(value[i, k, j]), float(value[i, k, j])) for value in numbers),
-                *_support(supports, i, k, j),
+                _threshold_cell(row, "mm"),
+                *(Cell(format_score(row[name]), row[name]) for name in values),
+                *_support_cells(row),
             ]
         )
-    return Table(
-        "Rain of whole hours", ["nowcaster", "hour", "threshold", *values, "cases", "points", "wet points"], rows
-    )
+    heads = ["nowcaster", "hour", "threshold", *values, "cases", "points", "wet points"]
+    return Table("Rain of whole hours", heads, rows)
+
+
+# --- rows and cells -------------------------------------------------------------------------------------------
+
+
+def _iterate_rows(table: xr.Dataset, dims: Sequence[str]) -> Iterator[Row]:
+    """Iterate over all combinations of labels along `dims`, each as a dictionary of labels and values."""
+    yield from table.reset_coords(drop=True).to_dataframe(dim_order=list(dims)).reset_index().to_dict("records")
+
+
+def _support(statistics: xr.Dataset) -> xr.Dataset:
+    """Return the numbers of cases, points and wet points."""
+    wet = statistics["hits"] + statistics["misses"]
+    return xr.Dataset({"cases": statistics["cases"], "points": statistics["count"], "wet points": wet})
+
+
+def _has_fss(tonight: xr.Dataset, settings: AlarmSettings) -> bool:
+    return settings.score == "FSS" and "scale" in tonight.dims
+
+
+def _label_cells(row: Row) -> list[Cell]:
+    return [Cell(row["nowcaster"], row["nowcaster"]), _lead_cell(row), _threshold_cell(row, "mm/h")]
+
+
+def _lead_cell(row: Row) -> Cell:
+    lead = to_minutes(row["lead_time"])
+    return Cell(f"{lead:g} min", lead)
+
+
+def _threshold_cell(row: Row, units: str) -> Cell:
+    return Cell(f"{row['threshold']:g} {units}", row["threshold"])
+
+
+def _support_cells(row: Row) -> list[Cell]:
+    return [Cell(format_count(row[name]), row[name]) for name in ("cases", "points", "wet points")]
+
+
+def _comparison_cells(row: Row | None, is_baseline: bool) -> list[Cell]:
+    """Return the cells of relative difference, interval, verdict and number of nights."""
+    if is_baseline:
+        return [Cell("baseline"), Cell(""), Cell(""), Cell("")]
+    if row is None:
+        return [Cell("–"), Cell(""), Cell("not compared"), Cell("0", 0)]
+    verdict = str(row["verdict"])
+    return [
+        Cell(format_percent(row["relative"]), row["relative"]),
+        Cell(_format_interval(row["relative_low"], row["relative_high"]) or "–", row["relative_low"]),
+        Cell(f"{SIGNS[verdict]} {verdict}", verdict, verdict.replace(" ", "-")),
+        Cell(str(row["days"]), row["days"]),
+    ]
+
+
+def _format_interval(low: float, high: float) -> str:
+    return f"{format_percent(low)} to {format_percent(high)}" if np.isfinite(low) else ""
+
+
+def _format_digits(value: float) -> str:
+    return f"{value:.3g}" if np.isfinite(value) else "–"

@@ -1,5 +1,5 @@
 "use strict";
-// A click on a column's head sorts the table by it, a second one the other way round. What has no value stays last.
+// Sort a table when the head of a column is clicked; in descending order at the second click. Cells without a value stay last.
 (function () {
   function key(row, column) {
     var cell = row.cells[column];
