@@ -218,7 +218,9 @@ def make_nowcasters(region: RegionSettings) -> dict[str, Nowcaster]:
     """Create the nowcasters of a region, by name."""
     known: dict[str, Callable[[], Nowcaster]] = baseline_nowcasters()
     names = region.all_nowcasters
-    made = {name: trained_nowcaster(name, region.model) if name in TRAINED_NOWCASTERS else known[name]() for name in names}
+    made = {
+        name: trained_nowcaster(name, region.model) if name in TRAINED_NOWCASTERS else known[name]() for name in names
+    }
     every = add_references(made)
     return {name: every[name] for name in names}
 

@@ -9,10 +9,10 @@ import pyproj
 import xarray as xr
 
 from hybridcast.core.field import crs_of, metres_per_cell
+from hybridcast.core.forecast_schema import PROBABILITY
 from hybridcast.errors import InputError
 from hybridcast.plots import parts
 from hybridcast.plots.colours import RAIN_COLOURS, RATE_STEPS
-from hybridcast.core.forecast_schema import PROBABILITY
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
