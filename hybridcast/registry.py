@@ -73,11 +73,11 @@ def trained_nowcaster(name: str, folder: str | Path) -> Nowcaster:
         Folder of the trained model, or ``"default"``.
     """
     hybrid = load_hybrid(folder)
-    hybrid = replace(hybrid, thresholds=hybrid.model.blend.thresholds)
+    hybrid = replace(hybrid, thresholds=hybrid.model.thresholds)
     if name == "hybridcast":
         return hybrid
     if name == "no-network":
-        return replace(hybrid, model=hybrid.model.without_network)
+        return replace(hybrid, model=hybrid.model.without("network"))
     return replace(hybrid, hindcasts=None) if name == "no-hindcasts" else single_member(hybrid, name)
 
 

@@ -99,10 +99,10 @@ def small_training():
     """Return the settings of a training that takes a few seconds, without a network."""
     from hybridcast.learned.boosting import BoostingSettings
     from hybridcast.learned.training.samples import Sampling
-    from hybridcast.learned.training.train import TrainingSettings
+    from hybridcast.learned.training.settings import TrainingSettings
 
     sampling = Sampling(leads=(15, 30, 60), cells=120, cases=3)
-    boosting = BoostingSettings(trees=8, leaves=8, least_rows=50, threads=1)
+    boosting = BoostingSettings(trees=8, leaves=8, min_rows=50, threads=1)
     return TrainingSettings(sampling=sampling, boosting=boosting, folds=3)
 
 

@@ -149,7 +149,7 @@ def train(
     from hybridcast.learned.network import NetworkSettings, has_torch
     from hybridcast.learned.trained_model import save_model
     from hybridcast.learned.training.samples import Sampling
-    from hybridcast.learned.training.train import TrainingSettings
+    from hybridcast.learned.training.settings import TrainingSettings
     from hybridcast.learned.training.train import train as run
 
     if not output.expanduser().parent.is_dir():

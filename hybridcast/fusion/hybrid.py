@@ -1,26 +1,26 @@
-"""Late fusion: advection, scale filter, boosting and network blended by lead time, for every cell the radar can tell.
+"""Late fusion: advection, scale filter, boosting and network, blended by lead time.
 
-1. The frames are averaged onto the cells that the model was trained on (about 2 km), their motion is estimated.
-2. Predictors are made on every second of these cells, in the frame that moves with the rain, for a few lead times.
-3. Each member gives log odds that thresholds are reached; their weights come from events kept out of training, and
-   are corrected by hindcasts: what the members would have said half an hour and an hour ago, against what came.
-4. Log odds are interpolated in time within the moving frame, and carried along the motion to the fine grid.
-5. The forecast rate has the ranks of the blended odds and the values of the latest frame, carried along: as sharp as
-   pure advection, and as wet as lies between that frame and what the odds promise.
+1. The frames are averaged onto the cells that the model was trained on (about 2 km), and their motion is estimated.
+2. Predictors are computed at every second of these cells, in Lagrangian coordinates, for a few lead times.
+3. Each member gives log odds that thresholds are reached. The weights of the members were fitted on events kept out of
+   training, and are adapted by hindcasts from half an hour and an hour ago (`hybridcast.fusion.hindcasts`).
+4. Log odds are interpolated in time in Lagrangian coordinates, and carried along the motion to the fine grid.
+5. The rain rates have the order of the blended probabilities and the values of the latest frame, carried along the
+   motion (`hybridcast.fusion.deterministic_field`). They are as sharp as pure advection, and their coverage lies
+   between that of the latest frame and the one expected from the probabilities.
 
-Where there are model fields, members that look at them speak too (`hybridcast.learned.nwp_stage`). Where the air
-comes from outside the coverage only those do (`hybridcast.fusion.inflow`); without a model all of it is NaN: nobody
-knows.
+With NWP, members that use it are blended too (`hybridcast.learned.nwp_stage`). Where the air comes from outside the
+radar coverage only those are (`hybridcast.fusion.inflow`); without NWP such air is unknown, NaN.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -42,97 +42,126 @@ from hybridcast.core.grid import cell_size, coarsen
 from hybridcast.core.types import MINUTE, Array, LeadTimes
 from hybridcast.errors import InputError
 from hybridcast.fusion.deterministic_field import FusedFields, NodeProbabilities, fields_from_radar, fields_with_nwp
+from hybridcast.fusion.hindcasts import HindcastSettings, adapt_weights, known_frames, make_hindcasts
 from hybridcast.fusion.inflow import compute_inflow
+from hybridcast.fusion.members import NO_SOURCES, blend_members, nwp_probabilities, prepare_inputs, select_members
 from hybridcast.fusion.nwp_matching import NwpInformedTarget
 from hybridcast.fusion.sampling_grid import LagrangianInterpolator, SamplingGrid, node_lead_times
-from hybridcast.learned.blend import Blend, HindcastSettings, Scored, corrected, probability
-from hybridcast.learned.boosting import decreasing
-from hybridcast.learned.network import NetworkOutput, apply_network, has_torch
-from hybridcast.learned.network_inputs import build_network_inputs
-from hybridcast.learned.nwp_stage import NwpStage, nwp_rain_rate
-from hybridcast.learned.trained_model import DEFAULT, NETWORK, TrainedModel, load_model
-from hybridcast.learned.training.samples import HINDCAST_HISTORY
+from hybridcast.learned.blend import Blend
+from hybridcast.learned.boosting import enforce_decreasing
+from hybridcast.learned.logistic import probability
+from hybridcast.learned.member import MemberInputs
+from hybridcast.learned.nwp_stage import NwpStage
+from hybridcast.learned.predictor_rows import nwp_rain_rate
+from hybridcast.learned.trained_model import DEFAULT, TrainedModel, load_model
 from hybridcast.motion.estimate import DenseFlow, MotionMethod, cells_per_step
 from hybridcast.nowcasters.base import latest_frame, radar_status
-from hybridcast.nowcasters.scale_filter import filter_scales
-from hybridcast.predictors.sources import Sources, add_wind_guidance, coarsen_sources, compute_source_predictors
-from hybridcast.predictors.state import (
-    PredictorState,
-    build_predictor_state,
-    departure_points,
-    predictors_eulerian,
-    predictors_lagrangian,
-)
+from hybridcast.predictors.sources import Sources, add_wind_guidance, coarsen_sources
+from hybridcast.predictors.state import PredictorState
 from hybridcast_kernels.devices import Device, kernels_for
 
-#: Cells much coarser than those of the training hold other weather.
-COARSEST = 2.5
+#: Maximum size of cells, as a multiple of that of the training: the statistics of coarser cells are different.
+MAX_COARSENESS = 2.5
+
+
+class AdvectedFrame(NamedTuple):
+    """The latest frame and its advection."""
+
+    frame: Array
+    """Latest frame, mm h-1, ``(y, x)``."""
+    leads: LeadTimes
+    """Lead times counted from that frame."""
+    motion: xr.Dataset
+    """Estimated motion."""
+    flow: Array
+    """The motion in cells per minute, ``(2, y, x)``, x first."""
+    advected: Array
+    """The frame advected to each lead time, ``(lead, y, x)``."""
 
 
 class Fusion(NamedTuple):
-    """Fields on the fine grid, and how they were made."""
+    """Fields on the fine grid, and the weights that they were made with."""
 
     fields: FusedFields
-    blend: Blend | None
-    """Weights of the members; None if they were not evaluated."""
+    blend: Blend
+    """Weights of the members."""
     hindcasts: int = 0
     """Number of hindcasts that the weights were adapted with."""
     nwp_weight: Array | None = None
     """Weight of NWP against radar, ``(lead,)``; None without NWP."""
 
 
-class Look(NamedTuple):
-    """All that members look at."""
-
-    state: PredictorState
-    rows: Array
-    """Predictors of cells at each lead time, ``(lead, cell, predictor)``."""
-    places: NDArray[Any]
-    """Row and column of where their air is in the frame that moves, ``(lead, cell, 2)``."""
-    said: NetworkOutput | None
-    """What the network says."""
-
-
 @dataclass(frozen=True)
 class Hybrid:
-    """Advection, scale filter and trained members, blended: see `hybridcast.fusion.hybrid`."""
+    """Nowcaster that blends advection, scale filter and trained members, see `hybridcast.fusion.hybrid`."""
 
     model: TrainedModel
+    """Members and their weights."""
     motion: MotionMethod = field(default_factory=DenseFlow)
+    """Method that estimates the motion on the fine grid."""
     thresholds: tuple[float, ...] = (0.1, 1.0, 5.0)
-    """Rates (mm h-1) whose probabilities are given; any of the model's."""
+    """Rain rates (mm h-1) of the exceedance probabilities, among those of the model."""
     hindcasts: HindcastSettings | None = field(default_factory=HindcastSettings)
-    """How hindcasts correct the weights; None leaves them as they were learned."""
+    """Settings of the hindcasts that adapt the weights; None leaves the weights as they were learned."""
     stride: int = 2
-    """Members are asked at every so many cells of the model's grid."""
+    """Members are evaluated at every `stride`-th cell of the model's grid along both axes."""
     device: Device = "auto"
-    """Where the latest frame is advected; the motion has a setting of its own, the members run on the CPU."""
+    """Device that advects the latest frame. The motion has a setting of its own; the members run on the CPU."""
     sources: Sources = field(default_factory=Sources)
-    """Other observations of the issue time."""
+    """Observations and forecasts other than radar."""
 
     def __post_init__(self) -> None:
-        """Refuse thresholds that the model does not know."""
-        unknown = [t for t in self.thresholds if t not in self.model.blend.thresholds]
+        """Refuse thresholds that the model does not have."""
+        unknown = [t for t in self.thresholds if t not in self.model.thresholds]
         if unknown or list(self.thresholds) != sorted(set(self.thresholds)):
             raise InputError(
                 f"thresholds are {self.thresholds}",
-                f"they increase and are among {self.model.blend.thresholds} mm/h, which the model was trained for",
+                f"they increase and are among {self.model.thresholds} mm/h, which the model was trained for",
                 "Choose from these",
             )
 
     @property
     def name(self) -> str:
-        """How results name it."""
+        """Name in results."""
         return "hybridcast"
 
+    @property
+    def fingerprint(self) -> str:
+        """Text that differs between nowcasters whose forecasts may differ."""
+        parts = (
+            self.model.fingerprint,
+            self.motion,
+            self.thresholds,
+            self.hindcasts,
+            self.stride,
+            self.sources.reports,
+        )
+        return f"Hybrid{parts!r}"
+
+    def describe_settings(self) -> dict[str, object]:
+        """Return the settings, as attributes of forecasts have them."""
+        return {
+            "motion": self.motion.name,
+            "thresholds": self.thresholds,
+            "hindcasts": None if self.hindcasts is None else asdict(self.hindcasts),
+            "stride": self.stride,
+            "model": self.model.fingerprint,
+            "regions_left_out": self.model.about.get("regions_left_out"),
+        }
+
     def with_sources(self, sources: Sources) -> Hybrid:
-        """Return one that looks at other observations too."""
+        """Return the nowcaster with other sources than radar."""
         return replace(self, sources=sources)
 
+    @cached_property
+    def usable_model(self) -> TrainedModel:
+        """The model without members that cannot be evaluated in this installation."""
+        return self.model.usable()
+
     @property
-    def stage(self) -> NwpStage | None:
-        """What is asked where there is a model's rain; None where there is none, or nothing was trained for it."""
-        return self.model.sources if self.sources.has_rain else None
+    def nwp_stage(self) -> NwpStage | None:
+        """Weights of members with NWP; None without NWP rain, or if the model was trained without."""
+        return self.usable_model.nwp_stage if self.sources.has_rain else None
 
     def forecast(self, recent: xr.DataArray, lead_times: LeadTimes) -> xr.Dataset:
         """See `hybridcast.nowcasters.base.Nowcaster`.
@@ -142,277 +171,152 @@ class Hybrid:
         "lead_time")``, and the motion `u` and `v` too.
         """
         leads = check_lead_times(lead_times)
+        latest = self._advect(recent, leads)
+        coarse = coarsen(recent, self.model.spacing)
+        reason = self._fallback_reason(recent, coarse)
+        fusion = self._advection_alone(latest) if reason else self._fuse(recent, coarse, latest)
+        result = self._label(recent, leads, latest, fusion)
+        return result.assign_attrs({"fallback": reason} if reason else {})
+
+    def _advect(self, recent: xr.DataArray, leads: LeadTimes) -> AdvectedFrame:
+        """Estimate the motion, and advect the latest frame along it."""
         motion = add_wind_guidance(self.motion, self.sources, recent).estimate(recent)
         latest, age = latest_frame(recent)
         frame = np.ascontiguousarray(latest.values, np.float32)
         flow = cells_per_step(motion, MINUTE)
         minutes = ((leads + age) / MINUTE).astype(np.float32)
-        advected = kernels_for(resolve_device(self.device)).advect(
-            frame[None], flow, minutes, longest_step=LONGEST_STEP
-        )[0]
-        coarse = coarsen(recent, self.model.spacing)
-        reason = self._why_not(recent, frame, coarse.sel(time=latest["time"]).values)
-        if reason:
-            fusion = Fusion(FusedFields(advected, _exceeded(advected, self.thresholds)), None)
-        else:
-            fusion = self._fuse(recent, coarse, flow, leads + age, advected)
-        result = forecast_dataset(
-            fusion.fields.rate, recent, leads, nowcaster=self.name, status=radar_status(recent, age)
-        )
-        result = add_motion(self._with_probabilities(add_advected(result, advected), fusion), motion)
-        result.attrs["frames_used"] = ", ".join(iso_time(t) for t in recent["time"].values[_seen(recent)]) or "none"
-        if reason:
-            result.attrs["fallback"] = reason
-        if self.speaking is not self.model:
-            result.attrs["members_left_out"] = "network: torch is not installed (pip install 'hybridcast[network]')"
-        return result
+        kernels = kernels_for(resolve_device(self.device))
+        advected = kernels.advect(frame[None], flow, minutes, longest_step=LONGEST_STEP)[0]
+        return AdvectedFrame(frame, leads + age, motion, flow, advected)
 
-    def _why_not(self, recent: xr.DataArray, frame: Array, coarse: Array) -> str:
-        """Say why the members cannot be asked; empty if they can."""
-        own = cell_size(recent)
-        if own > COARSEST * self.model.spacing:
-            return (
-                f"advection alone: cells of {own / 1e3:.1f} km, the model is made for {self.model.spacing / 1e3:.1f} km"
-            )
-        if self.stage is not None:
+    def _fallback_reason(self, recent: xr.DataArray, coarse: xr.DataArray) -> str:
+        """Return the reason why the members cannot be evaluated; empty if they can."""
+        size, spacing = cell_size(recent) / 1e3, self.model.spacing / 1e3
+        if size > MAX_COARSENESS * spacing:
+            return f"advection alone: cells of {size:.1f} km, the model is made for {spacing:.1f} km"
+        if self.nwp_stage is not None:
             return ""
-        if not np.isfinite(frame).any():
+        latest, _ = latest_frame(recent)
+        if not np.isfinite(latest.values).any():
             return "advection alone: no radar data"
-        if not np.isfinite(coarse).any():
-            return f"advection alone: no cell of {self.model.spacing / 1e3:.1f} km is seen by half in the latest frame"
+        if not np.isfinite(coarse.sel(time=latest["time"]).values).any():
+            return f"advection alone: no cell of {spacing:.1f} km is seen by half in the latest frame"
         return ""
 
-    def _fuse(
-        self, recent: xr.DataArray, coarse: xr.DataArray, flow: Array, leads: LeadTimes, advected: Array
-    ) -> Fusion:
-        """Evaluate and blend the members on the sampling nodes; make the fields on the fine grid."""
-        frame = latest_frame(recent)[0].values
+    def _advection_alone(self, latest: AdvectedFrame) -> Fusion:
+        """Return the advected frame, with probabilities 0 and 1."""
+        exceeded = np.stack([latest.advected >= np.float32(t) for t in self.thresholds]).astype(np.float32)
+        exceeded[:, np.isnan(latest.advected)] = np.nan
+        return Fusion(FusedFields(latest.advected, exceeded), self.usable_model.blend)
+
+    def _fuse(self, recent: xr.DataArray, coarse: xr.DataArray, latest: AdvectedFrame) -> Fusion:
+        """Evaluate and blend the members at the sampling nodes, and make the fields on the fine grid."""
         grid = SamplingGrid.over(recent, coarse, self.model.spacing, self.stride)
-        interpolator = LagrangianInterpolator(grid, node_lead_times(leads), leads, flow, advected)
-        node_leads, nodes = interpolator.node_leads, grid.nodes_near(frame)
-        sources = Sources() if self.stage is None else coarsen_sources(self.sources, recent, coarse, self.model.spacing)
-        with ThreadPoolExecutor(1) as beside:  # hindcasts and the forecast itself do not wait for each other
-            adapted = beside.submit(self._adapted_blend, coarse)
-            look = self.seen(coarse, _since_last(coarse, node_leads), nodes, moving=True, sources=sources)
+        node_leads = node_lead_times(latest.leads)
+        nodes = grid.nodes_near(latest.frame)
+        with ThreadPoolExecutor(1) as pool:  # hindcasts and the forecast itself do not wait for each other
+            adapted = pool.submit(self._adapt_blend, coarse)
+            state, inputs = self._prepare(recent, coarse, node_leads, nodes)
             blend, hindcasts = adapted.result()
-        found, weight = self._odds(blend, look, node_leads / MINUTE)
-        # each threshold has weights of its own, so the blended log odds of two of them may cross
-        values = grid.fill(probability(decreasing(found)), nodes)
+        probabilities, weight = self._blend(blend, inputs, node_leads, grid, nodes)
         known = grid.sample(np.isfinite(latest_frame(coarse)[0].values))
-        thresholds = blend.thresholds
-        wanted = [thresholds.index(t) for t in self.thresholds]
-        probabilities = NodeProbabilities(values, known, thresholds, wanted)
-        if self.stage is None:
-            return Fusion(fields_from_radar(probabilities, frame, interpolator), blend, hindcasts)
-        inflow = compute_inflow(look.state, grid.nodes, grid.shape, self._chances(self.stage))
-        rain = grid.fill(np.stack([nwp_rain_rate(rows) for rows in look.rows])[None], nodes, np.nan)[0]
-        target = NwpInformedTarget(frame, known, rain, weight, inflow)
+        at_nodes = NodeProbabilities(probabilities, known, blend.thresholds, self._wanted(blend))
+        interpolator = LagrangianInterpolator(grid, node_leads, latest.leads, latest.flow, latest.advected)
+        if self.nwp_stage is None:
+            return Fusion(fields_from_radar(at_nodes, latest.frame, interpolator), blend, hindcasts)
+        nwp_rate = grid.fill(np.stack([nwp_rain_rate(one.predictors) for one in inputs])[None], nodes, np.nan)[0]
+        evaluate = partial(nwp_probabilities, self.usable_model.members, self.nwp_stage)
+        inflow = compute_inflow(state, grid.nodes, grid.shape, evaluate)
+        target = NwpInformedTarget(latest.frame, known, nwp_rate, weight, inflow)
         nwp_weight = interpolator.weights_to_leads(np.nan_to_num(weight, nan=1.0))
-        return Fusion(fields_with_nwp(probabilities, target, interpolator), blend, hindcasts, nwp_weight)
+        return Fusion(fields_with_nwp(at_nodes, target, interpolator), blend, hindcasts, nwp_weight)
 
-    def _odds(self, blend: Blend, look: Look, minutes: NDArray[np.float64]) -> tuple[Array, Array]:
-        """Log odds at each lead time, ``(threshold, lead, cell)``, and the model's weight in them, ``(lead,)``."""
-        found, weights = [], []
-        for rows, places, lead in zip(look.rows, look.places, minutes, strict=True):
-            of_radar = self.members(rows, float(lead), look.said, places)
-            odds, weight = blend.scores(of_radar, float(lead)), np.nan
-            if self.stage is not None:
-                odds, weight = self.stage.instead(odds, self._of_stage(of_radar), rows, float(lead))
-            found.append(odds)
-            weights.append(weight)
-        return np.stack(found, axis=1), np.array(weights, np.float32)
+    def _prepare(
+        self, recent: xr.DataArray, coarse: xr.DataArray, node_leads: LeadTimes, nodes: NDArray[np.int32]
+    ) -> tuple[PredictorState, list[MemberInputs]]:
+        """Prepare the inputs of the members for the air over the nodes, at lead times after the latest frame."""
+        members = select_members(self.usable_model.members, self.usable_model.blend, self.nwp_stage)
+        sources = NO_SOURCES
+        if self.nwp_stage is not None:
+            sources = coarsen_sources(self.sources, recent, coarse, self.model.spacing)
+        leads = node_leads - latest_frame(coarse)[1]
+        return prepare_inputs(members, coarse, leads, nodes, lagrangian=True, sources=sources)
 
-    def _of_stage(self, of_radar: Array) -> Array:
-        """Pick the members that the stage with other sources blends too: all but the network."""
-        names = self.speaking.blend.members
-        return of_radar[[k for k, name in enumerate(names) if name != NETWORK]]
-
-    def _chances(self, stage: NwpStage) -> Callable[[Array, float], Array]:
-        """Return what makes probabilities, ``(threshold, row)``, of rows that have a model."""
-
-        def chances(rows: Array, lead: float) -> Array:
-            of_radar = np.stack(list(self._told(rows, lead).values()))
-            nothing = np.zeros(of_radar.shape[1:], np.float32)
-            return probability(decreasing(stage.instead(nothing, of_radar, rows, lead)[0]))
-
-        return chances
-
-    @property
-    def fingerprint(self) -> str:
-        """Tell it from all others: what its forecasts depend on."""
-        told = (self.model.fingerprint, self.motion, self.thresholds, self.hindcasts, self.stride, self.sources.reports)
-        return f"Hybrid{told!r}"
-
-    def describe_settings(self) -> dict[str, object]:
-        """Return what this nowcaster is set to, as attributes of forecasts have it."""
-        live = None if self.hindcasts is None else asdict(self.hindcasts)
-        return {
-            "motion": self.motion.name,
-            "thresholds": self.thresholds,
-            "hindcasts": live,
-            "stride": self.stride,
-            "model": self.model.fingerprint,
-            "regions_left_out": self.model.about.get("regions_left_out"),
-        }
-
-    @cached_property
-    def speaking(self) -> TrainedModel:
-        """The model as far as it can be asked here: without its network where torch is not installed."""
-        return self.model if has_torch() else self.model.without_network
-
-    def members(self, rows: Array, lead: float, said: NetworkOutput | None, places: Array) -> Array:
-        """Ask all members of the radar, in the order of the blend: log odds, shape ``(member, threshold, row)``.
-
-        Parameters
-        ----------
-        rows
-            Predictors, shape ``(row, predictor)``.
-        lead
-            min, from the frame that moves.
-        said
-            What the network says, where there is one.
-        places
-            Row and column of where the air of each row is in the frame that moves, shape ``(row, 2)``.
-        """
-        told = self._told(rows, lead)
-        if said is not None:
-            told[NETWORK] = said.at(places, lead)
-        return np.stack([told[name] for name in self.speaking.blend.members])
-
-    def _told(self, rows: Array, lead: float) -> dict[str, Array]:
-        """Ask the members of the radar that look at rows, by name."""
-        told = {member.name: member.scores(rows, lead) for member in self.model.linear}
-        return told | {"boosting": self.model.boosting.scores(rows)}
-
-    def seen(
-        self,
-        coarse: xr.DataArray,
-        leads: LeadTimes,
-        cells: NDArray[np.int32],
-        *,
-        moving: bool,
-        sources: Sources | None = None,
-    ) -> Look:
-        """Return all that members look at, from frames up to the last of `coarse`.
-
-        The air is the one that is over the cells at the issue time (`moving`), or at the lead time.
-        """
-        others = Sources() if sources is None else sources
-        motion = add_wind_guidance(DenseFlow(), others, coarse).estimate(coarse)
-        smooth = filter_scales(coarse, motion, leads)["filtered_dbr"]
-        state = build_predictor_state(
-            coarse, motion, leads, smooth, compute_source_predictors(others, coarse, motion, leads)
-        )
-        network = self.speaking.network
-        said = None if network is None else apply_network(build_network_inputs(coarse, motion, smooth=smooth), network)
-        if moving:
-            places = np.broadcast_to(cells, (len(leads), *cells.shape))
-            return Look(state, predictors_lagrangian(state, cells), places, said)
-        return Look(state, predictors_eulerian(state, cells), departure_points(state, cells), said)
-
-    def _adapted_blend(self, coarse: xr.DataArray) -> tuple[Blend, int]:
-        """Correct the learned weights by hindcasts; give them, and how many hindcasts there were."""
-        blend = self.speaking.blend
+    def _adapt_blend(self, coarse: xr.DataArray) -> tuple[Blend, int]:
+        """Return the weights adapted by hindcasts, and the number of hindcasts."""
+        model = self.usable_model
         if self.hindcasts is None:
-            return blend, 0
-        hindcasts = hindcasts_of(self, coarse, self.hindcasts)
-        return corrected(blend, hindcasts, self.hindcasts), len(hindcasts)
+            return model.blend, 0
+        members = select_members(model.members, model.blend, None)
+        hindcasts = make_hindcasts(members, coarse, self.hindcasts)
+        return adapt_weights(model.blend, hindcasts, self.hindcasts), len(hindcasts)
 
-    def _with_probabilities(self, result: xr.Dataset, fusion: Fusion) -> xr.Dataset:
-        """Add the probabilities, and the weights of members and sources that they come from."""
-        blend = self.speaking.blend if fusion.blend is None else fusion.blend
-        picked = [blend.thresholds.index(t) for t in self.thresholds]
-        weights = [blend.at(m)[picked, :-1].T for m in result["lead_time"].values / MINUTE]
-        of_nwp = fusion.nwp_weight
-        if of_nwp is None:
-            of_nwp = np.zeros(len(weights), np.float32)
+    def _blend(
+        self,
+        blend: Blend,
+        inputs: Sequence[MemberInputs],
+        node_leads: LeadTimes,
+        grid: SamplingGrid,
+        nodes: NDArray[np.int32],
+    ) -> tuple[Array, Array]:
+        """Return probabilities on all nodes, ``(threshold, node lead, y, x)``, and the weights of NWP, ``(lead,)``."""
+        members = select_members(self.usable_model.members, blend, self.nwp_stage)
+        found = [
+            blend_members(members, blend, self.nwp_stage, one, float(minutes))
+            for one, minutes in zip(inputs, node_leads / MINUTE, strict=True)
+        ]
+        log_odds = np.stack([of_lead for of_lead, _ in found], axis=1)
+        # each threshold has weights of its own, so the blended log odds of two of them may cross
+        probabilities = grid.fill(probability(enforce_decreasing(log_odds)), nodes)
+        return probabilities, np.array([weight for _, weight in found], np.float32)
+
+    def _wanted(self, blend: Blend) -> list[int]:
+        """Return the numbers of the thresholds among those of the blend."""
+        return [blend.thresholds.index(threshold) for threshold in self.thresholds]
+
+    def _label(self, recent: xr.DataArray, leads: LeadTimes, latest: AdvectedFrame, fusion: Fusion) -> xr.Dataset:
+        """Return the forecast with the names, dimensions and attributes of `hybridcast.core.forecast_schema`."""
+        blend, nwp_weight = fusion.blend, fusion.nwp_weight
+        if nwp_weight is None:
+            nwp_weight = np.zeros(leads.size, np.float32)
+        member_weights = [blend.weights_at(m)[self._wanted(blend), :-1].T for m in leads / MINUTE]
+        status = radar_status(recent, latest_frame(recent)[1])
+        result = forecast_dataset(fusion.fields.rate, recent, leads, nowcaster=self.name, status=status)
+        result = add_advected(result, latest.advected)
         result = add_probabilities(result, fusion.fields.probabilities, self.thresholds)
-        result = add_member_weights(result, np.stack(weights, axis=-1), blend.members)
+        result = add_member_weights(result, np.stack(member_weights, axis=-1), blend.members)
         result = add_source_weights(
-            result, np.stack([1 - of_nwp, of_nwp]), "weight of a source where radar and NWP are both known"
+            result, np.stack([1 - nwp_weight, nwp_weight]), "weight of a source where radar and NWP are both known"
         )
-        return result.assign_attrs(hindcasts=fusion.hindcasts)
+        result = add_motion(result, latest.motion)
+        used = [iso_time(time) for time in recent["time"].values[known_frames(recent)]]
+        result = result.assign_attrs(hindcasts=fusion.hindcasts, frames_used=", ".join(used) or "none")
+        left_out = [f"{name}: {reason}" for name, reason in self.model.unavailable.items()]
+        return result.assign_attrs({"members_left_out": "; ".join(left_out)} if left_out else {})
 
 
 def load_hybrid(path: str | Path, thresholds: Sequence[float] | None = None) -> Hybrid:
-    """Load a model and make a nowcaster of it; ``"default"`` is the one that comes with the package."""
-    model = _default_model() if path == DEFAULT else load_model(path)
+    """Load a model and return a nowcaster with it; ``"default"`` is the model that comes with the package."""
+    model = _load_default_model() if path == DEFAULT else load_model(path)
     return Hybrid(model) if thresholds is None else Hybrid(model, thresholds=tuple(map(float, thresholds)))
 
 
 @lru_cache(maxsize=1)
-def _default_model() -> TrainedModel:
+def _load_default_model() -> TrainedModel:
     return load_model(DEFAULT)
 
 
 def single_member(hybrid: Hybrid, member: str) -> Hybrid:
-    """Let one member alone speak, calibrated as it is: to see what each is worth."""
-    model = hybrid.model if member == NETWORK else hybrid.model.without_network
-    blend = model.blend
-    if member not in blend.members:
+    """Return a nowcaster in which one member has all the weight, without hindcasts."""
+    model = hybrid.model
+    blends = [blend for blend in model.blends if member in blend.members]
+    if not blends:
         raise InputError(
             f"member {member!r}",
-            f"the members of this model are {', '.join(blend.members)}",
+            f"the members of this model are {', '.join(model.blend.members)}",
             "Choose one of these, or train a model that has it",
         )
+    blend = blends[-1]  # with as few other members as possible
     weights = np.zeros_like(blend.weights)
     weights[..., blend.members.index(member)] = 1.0
-    return replace(hybrid, model=replace(model, blend=replace(blend, weights=weights)), hindcasts=None)
-
-
-def hindcasts_of(hybrid: Hybrid, coarse: xr.DataArray, live: HindcastSettings) -> list[Scored]:
-    """Forecast again what has come since, from what was known then.
-
-    For each lead time of `live` there is an issue time that long ago, if the frames reach back far enough; its
-    forecasts for all lead times up to the latest frame are scored at randomly chosen cells.
-    """
-    found: list[Scored] = []
-    if not _seen(coarse).size:
-        return found
-    now = coarse["time"].values[_seen(coarse)[-1]]
-    generator = np.random.default_rng(0)
-    for back in live.leads:
-        issue = now - np.timedelta64(back, "m")
-        recent = coarse.sel(time=slice(issue - HINDCAST_HISTORY, issue))
-        if _seen(recent).size < 2 or recent["time"].values[_seen(recent)[-1]] != issue:
-            continue
-        leads = np.array([lead for lead in live.leads if lead <= back]) * MINUTE
-        later = coarse.reindex(time=issue + leads).values
-        cells = _choose(np.isfinite(later).any(axis=0), live.rows, generator)
-        look = hybrid.seen(recent, leads, cells, moving=False)
-        for of_lead, place, observed, lead in zip(look.rows, look.places, later, leads / MINUTE, strict=True):
-            came = observed[cells[:, 0], cells[:, 1]]
-            known = np.isfinite(came)
-            if not known.any():
-                continue
-            scores = hybrid.members(of_lead[known], float(lead), look.said, place[known])
-            found.append(Scored(float(lead), scores, came[known], np.ones(int(known.sum()), np.float32)))
-    return found
-
-
-# --- parts ----------------------------------------------------------------------------------------------------
-
-
-def _seen(recent: xr.DataArray) -> NDArray[np.int64]:
-    """Return which frames hold any value."""
-    return np.flatnonzero(np.isfinite(recent.values).any(axis=(1, 2)))
-
-
-def _choose(seen: NDArray[np.bool_], count: int, generator: np.random.Generator) -> NDArray[np.int32]:
-    places = np.argwhere(seen).astype(np.int32)
-    if len(places) <= count:
-        return places
-    return places[np.sort(generator.choice(len(places), count, replace=False))]
-
-
-def _since_last(coarse: xr.DataArray, ahead: LeadTimes) -> LeadTimes:
-    """Count lead times from the last time instead of the latest frame."""
-    _, age = latest_frame(coarse)
-    return ahead - age
-
-
-def _exceeded(rate: Array, thresholds: Sequence[float]) -> Array:
-    """Turn rates into probabilities 0 and 1; NaN stays."""
-    reached = np.stack([rate >= np.float32(t) for t in thresholds]).astype(np.float32)
-    reached[:, np.isnan(rate)] = np.nan
-    return reached
+    return replace(hybrid, model=model.with_blends(replace(blend, weights=weights)), hindcasts=None)

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 
 from hybridcast.core.types import Array, Mask
-from hybridcast.learned.nwp_stage import has_nwp, nwp_rain_rate
+from hybridcast.learned.member import MemberInputs
+from hybridcast.learned.predictor_rows import has_nwp, nwp_rain_rate
 from hybridcast.predictors.state import PredictorState, departure_known, departure_points, predictors_at_lead
 
-Probabilities = Callable[[Array, float], Array]
-"""Function from predictors ``(cell, predictor)`` and a lead time (min) to probabilities ``(threshold, cell)``."""
+Evaluate = Callable[[MemberInputs, float], Array]
+"""Function from inputs of members and a lead time (min) to exceedance probabilities ``(threshold, row)``."""
 
 #: Number of nodes beside the unknown ones, in each direction, at which members are evaluated too.
 MARGIN = 2
@@ -36,7 +37,7 @@ class Inflow(NamedTuple):
 
 
 def compute_inflow(
-    state: PredictorState, nodes: NDArray[np.int32], shape: tuple[int, int], probabilities: Probabilities
+    state: PredictorState, nodes: NDArray[np.int32], shape: tuple[int, int], evaluate: Evaluate
 ) -> Inflow:
     """Forecast the air that comes from outside the coverage.
 
@@ -48,8 +49,8 @@ def compute_inflow(
         Row and column of all sampling nodes, ``(node, 2)``, in the order of a grid of `shape`.
     shape
         Rows and columns of the nodes.
-    probabilities
-        Exceedance probabilities from predictors, for cells with NWP rain.
+    evaluate
+        Exceedance probabilities of cells with NWP rain.
     """
     points = departure_points(state, nodes)
     unknown = np.stack([~departure_known(state, of_lead).reshape(shape) for of_lead in points])
@@ -58,7 +59,7 @@ def compute_inflow(
         # fields are interpolated between node lead times, so a node that is unknown at one needs values at the next
         near_in_time = unknown[max(0, lead - 1) : lead + 2].any(axis=0)
         wanted = np.flatnonzero(binary_dilation(near_in_time, iterations=MARGIN))
-        made.append(_at_lead(state, lead, points[lead], nodes, wanted, probabilities))
+        made.append(_at_lead(state, lead, points[lead], nodes, wanted, evaluate))
     planes = np.stack(made, axis=1).reshape(-1, len(points), *shape)
     return Inflow(planes[:-1], planes[-1], unknown & np.isfinite(planes[0]))
 
@@ -69,13 +70,13 @@ def _at_lead(
     points: Array,
     nodes: NDArray[np.int32],
     wanted: NDArray[np.int64],
-    probabilities: Probabilities,
+    evaluate: Evaluate,
 ) -> Array:
     """Return probabilities and, last, NWP rain at the wanted nodes, ``(threshold + 1, node)``; NaN elsewhere."""
-    predictors = predictors_at_lead(state, lead, points[wanted], nodes[wanted])
-    with_nwp = has_nwp(predictors)
-    predictors = predictors[with_nwp]
-    found = np.concatenate([probabilities(predictors, float(state.minutes[lead])), nwp_rain_rate(predictors)[None]])
-    values = np.full((len(found), len(nodes)), np.nan, np.float32)
-    values[:, wanted[with_nwp]] = found
+    inputs = MemberInputs(predictors_at_lead(state, lead, points[wanted], nodes[wanted]), points[wanted])
+    with_nwp = has_nwp(inputs.predictors)
+    inputs = inputs.select(with_nwp)
+    probabilities = evaluate(inputs, float(state.minutes[lead]))
+    values = np.full((len(probabilities) + 1, len(nodes)), np.nan, np.float32)
+    values[:, wanted[with_nwp]] = np.concatenate([probabilities, nwp_rain_rate(inputs.predictors)[None]])
     return values

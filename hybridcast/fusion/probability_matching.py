@@ -15,7 +15,7 @@ import numpy as np
 from scipy.ndimage import uniform_filter
 
 from hybridcast.core.types import Array, Mask
-from hybridcast.learned.blend import probability
+from hybridcast.learned.logistic import probability
 from hybridcast_kernels import scales_cpu
 
 #: Width of the step of each threshold in the ranking, in log odds.

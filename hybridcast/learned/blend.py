@@ -1,50 +1,52 @@
-"""Weights of members: learned on events kept out of their training, and corrected by how the members fare right now.
+"""The blend of members: weights by lead time and threshold, fitted on events kept out of the training of the members.
 
-Log odds of the members are added up, each times a weight that depends on threshold and lead time. The weights are
-fitted on forecasts for events that the members had not seen (stacking, Wolpert 1992). Then, at the issue time, the last
-hour's forecasts are made again from what was known then (hindcasts), and a small correction is fitted to what came of
-them: by how much to trust each member more or less, and how far all of them are too wet or too dry. A ridge holds it at
-zero, so that little evidence changes little.
+The log odds of the members are added up, each times a weight that depends on threshold and lead time (stacking, Wolpert
+1992). At the issue time the weights are adapted by hindcasts, see `hybridcast.fusion.hindcasts`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hybridcast.core.interpolation import interpolate_leads
 from hybridcast.core.types import Array
-from hybridcast.learned.logistic import MAX_LOG_ODDS, fit_logistic
+from hybridcast.learned.logistic import fit_logistic
+from hybridcast.learned.member import StoredParts
 
 
-class Scored(NamedTuple):
-    """What members said, and what came, at one lead time."""
+class MemberForecasts(NamedTuple):
+    """Log odds of members for some cells at one lead time, and the observations they are compared with."""
 
-    lead: float
-    """min"""
-    scores: Array
-    """Log odds, shape ``(member, threshold, row)``."""
+    lead_minutes: float
+    """Lead time, min."""
+    log_odds: Mapping[str, Array]
+    """Log odds by the name of the member, shape ``(threshold, row)``."""
     observed: Array
     """Rain rate, mm h-1, shape ``(row,)``."""
     weight: Array
-    """Shape ``(row,)``."""
+    """Weight of each row, shape ``(row,)``."""
+
+    def select(self, rows: NDArray[Any]) -> MemberForecasts:
+        """Return the forecasts for some rows, given by their numbers or a mask."""
+        log_odds = {name: values[:, rows] for name, values in self.log_odds.items()}
+        return MemberForecasts(self.lead_minutes, log_odds, self.observed[rows], self.weight[rows])
 
 
-@dataclass(frozen=True)
-class HindcastSettings:
-    """How far hindcasts may change the weights."""
-
-    rows: int = 3000
-    """Cells that a hindcast is scored at."""
-    leads: tuple[int, ...] = (30, 60)
-    """Lead times of hindcasts, min."""
-    evidence: float = 100.0
-    """Neighbouring cells tell the same: a hindcast counts as so many independent observations, at most."""
-    strength: float = 30.0
-    """Of the ridge, as so many observations."""
+def concatenate_forecasts(parts: Sequence[Sequence[MemberForecasts]]) -> list[MemberForecasts]:
+    """Put the rows of several lists of forecasts together, one for each lead time; of members that all of them have."""
+    found = []
+    for lead in sorted({one.lead_minutes for part in parts for one in part}):
+        same = [one for part in parts for one in part if one.lead_minutes == lead]
+        names = [name for name in same[0].log_odds if all(name in one.log_odds for one in same)]
+        log_odds = {name: np.concatenate([one.log_odds[name] for one in same], axis=1) for name in names}
+        observed, weight = (np.concatenate([getattr(one, key) for one in same]) for key in ("observed", "weight"))
+        found.append(MemberForecasts(lead, log_odds, observed, weight))
+    return found
 
 
 @dataclass(frozen=True)
@@ -52,51 +54,73 @@ class Blend:
     """Weights of members by lead time and threshold."""
 
     members: tuple[str, ...]
+    """Names of the members."""
     thresholds: tuple[float, ...]
+    """mm h-1, increasing."""
     leads: tuple[float, ...]
-    """min, increasing."""
+    """Lead times of the weights, min, increasing."""
     weights: Array
     """Shape ``(lead, threshold, member + 1)``, the constant last."""
 
-    def at(self, lead: float) -> Array:
-        """Weights at a lead time (min), shape ``(threshold, member + 1)``."""
-        return interpolate_leads(self.weights, self.leads, lead)
+    def weights_at(self, lead_minutes: float) -> Array:
+        """Return the weights at a lead time, shape ``(threshold, member + 1)``."""
+        return interpolate_leads(self.weights, self.leads, lead_minutes)
 
-    def scores(self, scores: Array, lead: float) -> Array:
-        """Blend log odds ``(member, threshold, row)`` into ``(threshold, row)``."""
-        weights = self.at(lead)
-        mixed: Array = np.einsum("tm,mtr->tr", weights[:, :-1], scores) + weights[:, -1:]
+    def log_odds(self, member_log_odds: Mapping[str, Array], lead_minutes: float) -> Array:
+        """Blend log odds of the members, ``(threshold, row)`` by name, into ``(threshold, row)``."""
+        weights = self.weights_at(lead_minutes)
+        stacked = np.stack([member_log_odds[name] for name in self.members])
+        mixed: Array = np.einsum("tm,mtr->tr", weights[:, :-1], stacked) + weights[:, -1:]
         return mixed
+
+    def entry(self) -> dict[str, Any]:
+        """Return its entry in the manifest of a model, without the weights."""
+        return {"members": list(self.members), "leads_min": list(self.leads)}
+
+    @classmethod
+    def from_entry(cls, entry: Mapping[str, Any], weights: Array, stored: StoredParts) -> Blend:
+        """Return the blend of an entry in the manifest."""
+        members, leads = tuple(entry["members"]), tuple(entry["leads_min"])
+        expected = len(leads), len(stored.thresholds), len(members) + 1
+        stored.check_shape(f"weights of the blend of {len(members)} members", weights.shape, expected)
+        return cls(members, stored.thresholds, leads, weights)
 
 
 def fit_blend(
-    members: Sequence[str], thresholds: Sequence[float], scored: Sequence[Scored], strength: float = 50.0
+    members: Sequence[str], thresholds: Sequence[float], forecasts: Sequence[MemberForecasts], ridge: float = 50.0
 ) -> Blend:
     """Fit weights on forecasts for events that the members were not trained on.
 
-    No weight is below zero; without evidence all members weigh the same.
+    No weight is below zero; without data all members have the same weight.
 
     Parameters
     ----------
-    scored
-        One for each lead time.
+    members
+        Names of the members to blend.
+    thresholds
+        mm h-1, increasing.
+    forecasts
+        Forecasts of these members, one for each lead time.
+    ridge
+        Strength of the ridge that holds the weights equal, see `hybridcast.learned.logistic.fit_logistic`.
     """
     count = len(members)
     equal = np.append(np.full(count, 1.0 / count), 0.0)
-    lowest = np.append(np.zeros(count), -np.inf)
-    weights = np.empty((len(scored), len(thresholds), count + 1), np.float32)
-    for i, one in enumerate(scored):
+    lower_bounds = np.append(np.zeros(count), -np.inf)
+    weights = np.empty((len(forecasts), len(thresholds), count + 1), np.float32)
+    for i, one in enumerate(forecasts):
         for j, threshold in enumerate(thresholds):
-            happened = one.observed >= np.float32(threshold)
+            inputs = np.stack([one.log_odds[name][j] for name in members], axis=1)
+            event = one.observed >= np.float32(threshold)
             weights[i, j] = fit_logistic(
-                one.scores[:, j].T, happened, one.weight, centre=equal, strength=strength, lowest=lowest
+                inputs, event, one.weight, centre=equal, ridge=ridge, lower_bounds=lower_bounds
             )
-    leads = tuple(one.lead for one in scored)
-    return Blend(tuple(members), tuple(thresholds), leads, smoothed(weights, leads))
+    leads = tuple(one.lead_minutes for one in forecasts)
+    return Blend(tuple(members), tuple(thresholds), leads, smooth_weights(weights, leads))
 
 
-def smoothed(weights: Array, leads: Sequence[float]) -> Array:
-    """Hold weights to a straight line along the lead times, none below zero: what jumps between them is chance."""
+def smooth_weights(weights: Array, leads: Sequence[float]) -> Array:
+    """Replace weights by their straight line along the lead times, not below zero: jumps between these are chance."""
     if len(leads) < 3:
         return weights
     times = np.asarray(leads) - np.mean(leads)
@@ -104,48 +128,3 @@ def smoothed(weights: Array, leads: Sequence[float]) -> Array:
     line = weights.mean(axis=0) + times[:, None, None] * slope
     line[..., :-1] = np.maximum(line[..., :-1], 0.0)
     return np.asarray(line, np.float32)
-
-
-def corrected(blend: Blend, hindcasts: Sequence[Scored], settings: HindcastSettings) -> Blend:
-    """Correct the weights by hindcasts of this very event.
-
-    For each threshold a correction is fitted to all hindcasts together: the blend stretched, each member's difference
-    from it added, and a constant. It holds for all lead times.
-    """
-    hindcasts = [h for h in hindcasts if h.observed.size]
-    if not hindcasts:
-        return blend
-    weights = blend.weights.copy()
-    for j, threshold in enumerate(blend.thresholds):
-        stretch, shares, constant = _correction(blend, hindcasts, j, threshold, settings)
-        kept = np.float32(1 + stretch - shares.sum())
-        weights[:, j] *= kept
-        weights[:, j, :-1] += shares
-        weights[:, j, -1] += np.float32(constant)
-    return replace(blend, weights=weights)
-
-
-def _correction(
-    blend: Blend, hindcasts: Sequence[Scored], j: int, threshold: float, settings: HindcastSettings
-) -> tuple[float, Array, float]:
-    """Return how much to stretch the blend, the shares of the members' differences from it, and the constant."""
-    inputs, offsets, happened, weight = [], [], [], []
-    for one in hindcasts:
-        mixed = blend.scores(one.scores, one.lead)[j]
-        inputs.append(np.column_stack([mixed, (one.scores[:, j] - mixed).T]))
-        offsets.append(mixed)
-        happened.append(one.observed >= np.float32(threshold))
-        weight.append(one.weight * (settings.evidence / max(one.weight.sum(), settings.evidence)))
-    found = fit_logistic(
-        np.concatenate(inputs),
-        np.concatenate(happened),
-        np.concatenate(weight),
-        offset=np.concatenate(offsets),
-        strength=settings.strength,
-    )
-    return float(found[0]), found[1:-1].astype(np.float32), float(found[-1])
-
-
-def probability(scores: Array) -> Array:
-    """Probability from log odds; NaN stays."""
-    return np.float32(1) / (np.float32(1) + np.exp(-np.clip(scores, -MAX_LOG_ODDS, MAX_LOG_ODDS)))

@@ -1,26 +1,33 @@
-"""Exceedance probabilities by boosted trees: one LightGBM model for each threshold, made consistent.
+"""Boosted trees as a member: a LightGBM model for each threshold, made consistent with each other.
 
 Late fusion by boosting as IMPROVER's RainForests has it, with the lead time as a predictor instead of a model each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hybridcast.core.types import Array
 from hybridcast.errors import InputError
-from hybridcast.learned.training.samples import Samples
-from hybridcast.predictors.registry import RADAR_PREDICTORS, select_columns
+from hybridcast.learned.member import MemberInputs, StoredParts
+from hybridcast.predictors.predictor import Group
+from hybridcast.predictors.registry import RADAR_PREDICTORS, index_of, names, select_columns
 from hybridcast_kernels.trees_cpu import Forest, raw_scores
 
-#: mm/h
+if TYPE_CHECKING:
+    from hybridcast.learned.training.event_samples import TrainingData
+    from hybridcast.learned.training.samples import Samples
+
+#: Rain rates that members are trained for, mm/h.
 THRESHOLDS = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
+#: Fraction of the issue times without a group of predictors in a training that has to do without it.
+_DROPPED = 0.3
 
 
 @dataclass(frozen=True)
@@ -28,33 +35,40 @@ class BoostingSettings:
     """Settings of the trees. Large leaves and few trees, because there are few events, however many rows."""
 
     trees: int = 60
+    """Number of trees for each threshold."""
     leaves: int = 24
+    """Maximum number of leaves of a tree."""
     depth: int = 6
+    """Maximum depth of a tree."""
     learning_rate: float = 0.12
-    least_rows: int = 1000
-    """Rows in a leaf, at least, where there are 300,000 or more; a share of as much of fewer."""
-    feature_share: float = 0.5
-    row_share: float = 0.6
+    """Factor of the contribution of each tree."""
+    min_rows: int = 1000
+    """Minimum number of rows in a leaf for 300,000 rows or more; proportionally less for fewer."""
+    predictor_fraction: float = 0.5
+    """Fraction of the predictors that each tree is grown with."""
+    row_fraction: float = 0.6
+    """Fraction of the rows that each tree is grown with."""
     ridge: float = 10.0
+    """L2 regularisation of the values of leaves."""
     bins: int = 63
+    """Maximum number of bins of a predictor."""
     seed: int = 0
+    """Seed of all random choices."""
     threads: int = 1
-    """More are faster where nothing else runs, and far slower where something does."""
+    """Number of threads. More are faster on an idle machine, and far slower on a busy one."""
 
 
 @dataclass(frozen=True)
-class Boosting:
-    """Trained trees; `scores` gives the logarithm of the odds of each threshold.
+class BoostedTrees:
+    """Trained trees."""
 
-    `predictors` names its inputs: those of the radar alone, those of all sources, or, in an older model, fewer and in
-    another order.
-    """
-
+    name: str
     texts: tuple[str, ...]
-    """LightGBM's own text of each model."""
+    """LightGBM's own text of the model for each threshold."""
     thresholds: tuple[float, ...] = THRESHOLDS
     """mm h-1, increasing."""
     predictors: tuple[str, ...] = RADAR_PREDICTORS
+    """Predictors that the trees use, in the order of the training."""
 
     def __post_init__(self) -> None:
         """Refuse models that do not fit together."""
@@ -65,32 +79,40 @@ class Boosting:
                 "Train the model again",
             )
 
+    @property
+    def unavailable_reason(self) -> str:
+        """See `hybridcast.learned.member.Member`; they are always available."""
+        return ""
+
     @cached_property
     def forests(self) -> tuple[Forest, ...]:
         """The trees as arrays."""
         return tuple(parse_forest(text) for text in self.texts)
 
-    def scores(self, rows: Array) -> Array:
-        """Return log odds that each threshold is reached.
+    def log_odds(self, inputs: MemberInputs, lead_minutes: float) -> Array:
+        """See `hybridcast.learned.member.Member`; the lead time is one of the predictors.
 
-        Parameters
-        ----------
-        rows
-            Predictors, shape ``(row, predictor)``, in the order of `hybridcast.predictors.registry.ALL_PREDICTORS`.
-
-        Returns
-        -------
-        ndarray
-            float32, shape ``(threshold, row)``, decreasing along the thresholds.
+        The log odds decrease along the thresholds.
         """
-        rows = np.ascontiguousarray(select_columns(rows, self.predictors), np.float32)
-        return decreasing(np.stack([raw_scores(rows, forest) for forest in self.forests]))
+        rows = np.ascontiguousarray(select_columns(inputs.predictors, self.predictors), np.float32)
+        return enforce_decreasing(np.stack([raw_scores(rows, forest) for forest in self.forests]))
+
+    def to_parts(self) -> tuple[dict[str, Any], dict[str, bytes]]:
+        """See `hybridcast.learned.member.Member`."""
+        parts = {f"{self.name}-{t:g}.txt": text.encode() for t, text in zip(self.thresholds, self.texts, strict=True)}
+        return {"kind": "trees"}, parts
+
+    @classmethod
+    def from_parts(cls, entry: Mapping[str, Any], stored: StoredParts) -> BoostedTrees:
+        """Return the member of an entry in the manifest."""
+        texts = tuple(stored.text(part) for part in entry["parts"])
+        return cls(entry["name"], texts, stored.thresholds, tuple(entry["predictors"]))
 
 
-def decreasing(scores: Array) -> Array:
-    """Make scores fall along the first axis: the middle between the closest falling bounds from below and above."""
-    above, below = scores.copy(), scores.copy()
-    for k in range(1, len(scores)):  # several times as fast as the ufuncs' accumulate along a first axis
+def enforce_decreasing(log_odds: Array) -> Array:
+    """Make log odds decrease along the first axis: the mean of the closest decreasing bounds from below and above."""
+    above, below = log_odds.copy(), log_odds.copy()
+    for k in range(1, len(log_odds)):  # several times as fast as the ufuncs' accumulate along a first axis
         np.maximum(above[-k - 1], above[-k], out=above[-k - 1])
         np.minimum(below[k], below[k - 1], out=below[k])
     above += below
@@ -98,23 +120,77 @@ def decreasing(scores: Array) -> Array:
     return above
 
 
-def train_boosting(
+# --- training -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TreesBuilder:
+    """Training of boosted trees."""
+
+    name: str
+    predictors: tuple[str, ...]
+    optional: bool = False
+    dropped_groups: tuple[Group, ...] = ()
+    """Groups of predictors left out of some issue times in training, so that the trees can do without them."""
+
+    def train(self, data: TrainingData) -> BoostedTrees:
+        """Train the trees on samples."""
+        settings, samples = data.settings.boosting, data.samples
+        if self.dropped_groups:
+            predictors = drop_groups(samples.predictors, samples.case, self.dropped_groups, settings.seed)
+            samples = samples._replace(predictors=predictors)
+        return train_trees(self.name, self.predictors, samples, data.weight, settings, data.settings.thresholds)
+
+
+def drop_groups(predictors: Array, case: NDArray[np.int32], groups: Sequence[Group], seed: int) -> Array:
+    """Set each of some groups of predictors to NaN in some issue times, independently.
+
+    Parameters
+    ----------
+    predictors
+        Shape ``(row, predictor)``.
+    case
+        Number of the issue time of each row, shape ``(row,)``.
+    groups
+        Groups of predictors.
+    seed
+        Seed of the random choice.
+    """
+    out = predictors.copy()
+    generator = np.random.default_rng(seed)
+    count = int(case.max(initial=0)) + 1
+    for group in groups:
+        columns = [index_of(name) for name in names(group)]
+        dropped = (generator.random(count) < _DROPPED)[case]
+        for column in columns:
+            out[dropped, column] = np.nan
+    return out
+
+
+def train_trees(
+    name: str,
+    predictors: tuple[str, ...],
     samples: Samples,
     weight: Array,
     settings: BoostingSettings | None = None,
     thresholds: Sequence[float] = THRESHOLDS,
-    predictors: tuple[str, ...] = RADAR_PREDICTORS,
-) -> Boosting:
-    """Train a model for each threshold.
+) -> BoostedTrees:
+    """Train a LightGBM model for each threshold.
 
     Parameters
     ----------
-    samples
-        Predictors and observations.
-    weight
-        How much each row counts, shape ``(row,)``, instead of the samples' own.
+    name
+        Name of the member.
     predictors
-        Names of the predictors that the trees use.
+        Names of the predictors to use.
+    samples
+        Values of all predictors, and observations.
+    weight
+        Weight of each row, shape ``(row,)``, instead of the samples' own.
+    settings
+        `BoostingSettings()` by default.
+    thresholds
+        mm h-1, increasing.
     """
     import lightgbm
 
@@ -124,9 +200,9 @@ def train_boosting(
         "learning_rate": settings.learning_rate,
         "num_leaves": settings.leaves,
         "max_depth": settings.depth,
-        "min_data_in_leaf": max(20, min(settings.least_rows, len(weight) // 300)),
-        "feature_fraction": settings.feature_share,
-        "bagging_fraction": settings.row_share,
+        "min_data_in_leaf": max(20, min(settings.min_rows, len(weight) // 300)),
+        "feature_fraction": settings.predictor_fraction,
+        "bagging_fraction": settings.row_fraction,
         "bagging_freq": 1,
         "lambda_l2": settings.ridge,
         "max_bin": settings.bins,
@@ -150,7 +226,7 @@ def train_boosting(
         data.set_label((samples.observed >= np.float32(threshold)).astype(np.float32))
         booster = lightgbm.train(parameters, data, num_boost_round=settings.trees)
         texts.append(booster.model_to_string())
-    return Boosting(tuple(texts), tuple(map(float, thresholds)), predictors)
+    return BoostedTrees(name, tuple(texts), tuple(map(float, thresholds)), predictors)
 
 
 # --- from LightGBM's text to arrays ---------------------------------------------------------------------------

@@ -1,10 +1,9 @@
-"""A trained model on disk: a folder of plain parts and a manifest that says what they are. No pickle.
+"""A trained model, and its storage: a folder of plain parts and a manifest that lists them. No pickle.
 
-``manifest.json``         what it was made of and for, and the SHA-256 of every part
-``boosting-<rate>.txt``   LightGBM's own text of the model for a threshold (mm/h)
-``fused-<rate>.txt``      the same for the trees that look at every source, where the model was trained with others
-``weights.safetensors``   coefficients of the linear members and of the blends
-``network.safetensors``   parameters of the small network, where there is one; its settings are in the manifest
+``manifest.json``         members by name, blends, the data of the training, and the SHA-256 of every part
+``blends.safetensors``    weights of the blends
+``<member>...``           parts of each member: coefficients or parameters as ``<member>.safetensors``, trees as
+                          LightGBM's own text ``<member>-<rate>.txt`` for each threshold (mm/h)
 """
 
 from __future__ import annotations
@@ -12,72 +11,113 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from hybridcast.datasets.registry import packaged_path
 from hybridcast.errors import InputError
 from hybridcast.learned.blend import Blend
-from hybridcast.learned.boosting import Boosting
-from hybridcast.learned.logistic import LogisticMember
-from hybridcast.learned.network import Network, NetworkSettings
-from hybridcast.learned.nwp_stage import NwpStage, SourceMembers
-from hybridcast.predictors.registry import ALL_PREDICTORS, PREDICTORS, get_transforms
+from hybridcast.learned.member import Member, StoredParts
+from hybridcast.learned.members import KINDS
+from hybridcast.learned.nwp_stage import NwpStage
+from hybridcast.predictors.predictor import Transform
+from hybridcast.predictors.registry import ALL_PREDICTORS, PREDICTORS
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST = "manifest.json"
-WEIGHTS = "weights.safetensors"
-NETWORK_PART = "network.safetensors"
-#: How the network is called among the members of a blend.
-NETWORK = "network"
-#: The model that comes with the package.
+WEIGHTS = "blends.safetensors"
+_NWP_BLENDS = ("with_radar", "without_radar")
+#: Name of the model that comes with the package.
 DEFAULT = "default"
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """Members and their weights, and where they come from."""
+    """Members and their weights, with a description of the training."""
 
-    boosting: Boosting
-    linear: tuple[LogisticMember, ...]
-    blend: Blend
+    members: Mapping[str, Member]
+    """Members by name."""
+    blends: tuple[Blend, ...]
+    """Weights of members that need radar only. The first blend is the best; the others do without members that are not
+    available everywhere."""
     spacing: float
     """Size of the cells it was trained on, m."""
     about: dict[str, Any] = field(default_factory=dict)
     """Data sets, splits, scores, versions and settings of the training: plain JSON."""
-    network: Network | None = None
-    plain: Blend | None = None
-    """The blend for where the network cannot be asked; there is one if there is a network."""
-    sources: NwpStage | None = None
-    """What is asked where there is a model's rain, if samples of the training had any."""
+    nwp_stage: NwpStage | None = None
+    """Weights of members where NWP rain is known; None if the training had no NWP."""
 
     @property
-    def without_network(self) -> TrainedModel:
-        """The same without the network, and with the weights for that."""
-        return self if self.plain is None else replace(self, network=None, blend=self.plain, plain=None)
+    def blend(self) -> Blend:
+        """The best blend of members that need radar only."""
+        return self.blends[0]
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """Rain rates (mm h-1) whose exceedance probabilities it gives."""
+        return self.blend.thresholds
+
+    @property
+    def unavailable(self) -> dict[str, str]:
+        """Names of the members of the best blend that cannot be evaluated in this installation, with the reasons."""
+        reasons = {name: self.members[name].unavailable_reason for name in self.blend.members}
+        return {name: reason for name, reason in reasons.items() if reason}
+
+    def usable(self) -> TrainedModel:
+        """Return the model without members that cannot be evaluated in this installation."""
+        return self.without(*self.unavailable)
+
+    def without(self, *names: str) -> TrainedModel:
+        """Return the model without some members, with the weights that were fitted without them.
+
+        Raises
+        ------
+        InputError
+            If it has no weights without them.
+        """
+        if self.members.keys().isdisjoint(names):
+            return self
+        blends = [blend for blend in self.blends if set(names).isdisjoint(blend.members)]
+        if not blends:
+            raise InputError(
+                f"the model has no weights without {', '.join(names)}",
+                "weights are fitted in training, without optional members only",
+                "Keep these members",
+            )
+        return self.with_blends(*blends)
+
+    def with_blends(self, *blends: Blend) -> TrainedModel:
+        """Return the model with other weights for radar, and without the members that no blend uses any more."""
+        used = {name for blend in blends for name in blend.members}
+        used |= set() if self.nwp_stage is None else set(self.nwp_stage.members)
+        members = {name: member for name, member in self.members.items() if name in used}
+        return replace(self, members=members, blends=blends)
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of all its parts."""
         parts = _parts(self)
-        told = json.dumps({name: hashlib.sha256(parts[name]).hexdigest() for name in sorted(parts)})
-        return hashlib.sha256(told.encode()).hexdigest()
+        digests = json.dumps({name: _digest(parts[name]) for name in sorted(parts)})
+        return _digest(digests.encode())
+
+
+# --- writing --------------------------------------------------------------------------------------------------
 
 
 def save_model(model: TrainedModel, folder: str | Path) -> Path:
-    """Write a model, whole or not at all; a model that is there is replaced.
+    """Write a model, whole or not at all; an existing model is replaced.
 
     Raises
     ------
     InputError
-        If `folder` is there and is no model, or the folder it goes into does not exist.
+        If `folder` exists and is no model, or the folder it goes into does not exist.
     """
     target = Path(folder).expanduser()
     if not target.parent.is_dir():
@@ -90,7 +130,7 @@ def save_model(model: TrainedModel, folder: str | Path) -> Path:
         parts = _parts(model)
         for name, content in parts.items():
             (made / name).write_bytes(content)
-        manifest = _manifest(model, {name: hashlib.sha256(content).hexdigest() for name, content in parts.items()})
+        manifest = _manifest(model) | {"sha256": {name: _digest(content) for name, content in parts.items()}}
         (made / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
         if target.exists():
             target.rename(Path(scratch) / "old")
@@ -98,70 +138,47 @@ def save_model(model: TrainedModel, folder: str | Path) -> Path:
     return target
 
 
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
 def _parts(model: TrainedModel) -> dict[str, bytes]:
-    forests = {"boosting": model.boosting}
-    if model.sources is not None:
-        forests["fused"] = model.sources.members.fused
-    parts = {
-        _part_of(name, threshold): text.encode()
-        for name, forest in forests.items()
-        for threshold, text in zip(forest.thresholds, forest.texts, strict=True)
-    }
-    tensors = {member.name: np.ascontiguousarray(member.coefficients) for member in model.linear}
-    tensors["blend"] = np.ascontiguousarray(model.blend.weights)
-    if model.plain is not None:
-        tensors["plain"] = np.ascontiguousarray(model.plain.weights)
-    if model.sources is not None:
-        tensors["nwp"] = np.ascontiguousarray(model.sources.members.alone.coefficients)
-        tensors["inside"] = np.ascontiguousarray(model.sources.inside.weights)
-        tensors["outside"] = np.ascontiguousarray(model.sources.outside.weights)
-    parts[WEIGHTS] = save_tensors(tensors)
-    if model.network is not None:
-        arrays = {name: np.ascontiguousarray(value) for name, value in model.network.parameters.items()}
-        parts[NETWORK_PART] = save_tensors(arrays)
-    return parts
+    """Return the content of all parts by name."""
+    parts = {name: content for member in model.members.values() for name, content in member.to_parts()[1].items()}
+    weights = {name: np.ascontiguousarray(blend.weights) for name, blend in _named_blends(model).items()}
+    return parts | {WEIGHTS: save_tensors(weights)}
 
 
-def _part_of(forest: str, threshold: float) -> str:
-    return f"{forest}-{threshold:g}.txt"
+def _named_blends(model: TrainedModel) -> dict[str, Blend]:
+    """Return all blends by the names of the tensors with their weights."""
+    named = {f"radar-{k}": blend for k, blend in enumerate(model.blends)}
+    if model.nwp_stage is not None:
+        named |= {f"nwp-{key}": getattr(model.nwp_stage, key) for key in _NWP_BLENDS}
+    return named
 
 
-def _manifest(model: TrainedModel, sums: dict[str, str]) -> dict[str, Any]:
-    units = {predictor.name: predictor.units for predictor in PREDICTORS}
+def _manifest(model: TrainedModel) -> dict[str, Any]:
+    """Return the manifest without the digests of the parts."""
+    used = {name for member in model.members.values() for name in member.predictors}
+    blends = {name: {"tensor": name, **blend.entry()} for name, blend in _named_blends(model).items()}
     return {
         "format": FORMAT,
         "spacing_m": model.spacing,
-        "thresholds_mm_per_h": list(model.boosting.thresholds),
-        "features": [{"name": name, "units": units[name]} for name in model.boosting.predictors],
-        "linear": [_linear_told(member) for member in model.linear],
-        "blend": _blend_told(model.blend),
-        "network": None if model.network is None else asdict(model.network.settings),
-        "sources": None if model.sources is None else _sources_told(model.sources, units),
+        "thresholds_mm_per_h": list(model.thresholds),
+        "predictor_units": {one.name: one.units for one in PREDICTORS if one.name in used},
+        "members": [_member_entry(member) for member in model.members.values()],
+        "blends": [entry for name, entry in blends.items() if name.startswith("radar")],
+        "nwp_stage": None if model.nwp_stage is None else {key: blends[f"nwp-{key}"] for key in _NWP_BLENDS},
         "about": model.about,
-        "sha256": sums,
     }
 
 
-def _linear_told(member: LogisticMember) -> dict[str, Any]:
-    return {
-        "name": member.name,
-        "columns": list(member.columns),
-        "transforms": list(member.transforms),
-        "leads_min": list(member.leads),
-    }
+def _member_entry(member: Member) -> dict[str, Any]:
+    entry, parts = member.to_parts()
+    return {"name": member.name, **entry, "predictors": list(member.predictors), "parts": list(parts)}
 
 
-def _blend_told(blend: Blend) -> dict[str, Any]:
-    return {"members": list(blend.members), "leads_min": list(blend.leads)}
-
-
-def _sources_told(stage: NwpStage, units: dict[str, str]) -> dict[str, Any]:
-    return {
-        "features": [{"name": name, "units": units[name]} for name in stage.members.fused.predictors],
-        "nwp": _linear_told(stage.members.alone),
-        "inside": _blend_told(stage.inside),
-        "outside": _blend_told(stage.outside),
-    }
+# --- reading --------------------------------------------------------------------------------------------------
 
 
 def load_model(path: str | Path = DEFAULT) -> TrainedModel:
@@ -175,111 +192,60 @@ def load_model(path: str | Path = DEFAULT) -> TrainedModel:
     Raises
     ------
     InputError
-        If it is no model, of another format, changed or incomplete, or asks for predictors that are not known.
+        If it is no model, of another format, changed or incomplete, or needs members or predictors that this version
+        does not know.
     """
     folder = packaged_path("model") if path == DEFAULT else Path(path).expanduser()
     manifest = _read_manifest(folder)
     try:
-        parts = {name: _read_part(folder, name, wanted) for name, wanted in manifest["sha256"].items()}
-        _check_predictors(manifest, folder)
-        return _checked(_assembled(manifest, parts), folder)
+        parts = {name: _read_part(folder, name, expected) for name, expected in manifest["sha256"].items()}
+        _check_known(manifest["members"], folder)
+        thresholds = tuple(map(float, manifest["thresholds_mm_per_h"]))
+        return _assemble(manifest, StoredParts(folder, parts, thresholds))
     except (KeyError, TypeError, SafetensorError) as error:
         raise InputError(f"{folder}: {error}", "a model has all its parts", "Get the model again") from error
 
 
-def _check_predictors(manifest: dict[str, Any], folder: Path) -> None:
-    """Refuse a model that asks for what is not known."""
-    asked = [entry["name"] for entry in manifest["features"]]
-    asked += [name for entry in manifest["linear"] for name in entry["columns"]]
-    if manifest["sources"] is not None:
-        asked += [entry["name"] for entry in manifest["sources"]["features"]]
-        asked += manifest["sources"]["nwp"]["columns"]
-    unknown = [name for name in asked if name not in ALL_PREDICTORS]
-    if unknown:
-        raise InputError(
-            f"{folder} asks for the predictors {', '.join(unknown)}",
-            "predictors are known to this version",
-            "Install the version that made the model, or train it again",
-        )
-
-
-def _checked(model: TrainedModel, folder: Path) -> TrainedModel:
-    """Refuse coefficients of other shapes than the manifest says."""
-    count = len(model.blend.thresholds)
-    stage = model.sources
-    linear = model.linear if stage is None else (*model.linear, stage.members.alone)
-    shapes = {
-        f"coefficients of {m.name}": (m.coefficients.shape, (len(m.leads), count, len(m.columns) + 1)) for m in linear
-    }
-    for blend in (model.blend, model.plain or model.blend, *(() if stage is None else (stage.inside, stage.outside))):
-        words = f"weights of the blend of {len(blend.members)} members"
-        shapes[words] = blend.weights.shape, (len(blend.leads), count, len(blend.members) + 1)
-    for name, (found, wanted) in shapes.items():
-        if found != wanted:
+def _check_known(entries: Iterable[Mapping[str, Any]], folder: Path) -> None:
+    """Refuse a model with predictors, transforms or kinds of members that this version does not know."""
+    predictors = [name for entry in entries for name in entry["predictors"] if name not in ALL_PREDICTORS]
+    transforms = [name for entry in entries for name in entry.get("transforms", ()) if name not in get_args(Transform)]
+    kinds = [entry["kind"] for entry in entries if entry["kind"] not in KINDS]
+    for unknown, what in ((predictors, "predictors"), (transforms, "transforms"), (kinds, "kinds of members")):
+        if unknown:
             raise InputError(
-                f"{folder}: the {name} have the shape {found}",
-                f"the manifest makes it {wanted}",
-                "Get the model again",
+                f"{folder} asks for the {what} {', '.join(unknown)}",
+                f"{what} are known to this version",
+                "Install the version that made the model, or train it again",
             )
-    return model
 
 
-def _assembled(manifest: dict[str, Any], parts: dict[str, bytes]) -> TrainedModel:
-    predictors = tuple(entry["name"] for entry in manifest["features"])
-    thresholds = tuple(map(float, manifest["thresholds_mm_per_h"]))
-    tensors = load_tensors(parts[WEIGHTS])
-    linear = tuple(_linear(entry, tensors) for entry in manifest["linear"])
-    of_blend = manifest["blend"]
-    members, leads = tuple(of_blend["members"]), tuple(of_blend["leads_min"])
-    network = _network(manifest, parts)
-    plain = None
-    if network is not None:
-        plain = Blend(tuple(name for name in members if name != NETWORK), thresholds, leads, tensors["plain"])
+def _assemble(manifest: Mapping[str, Any], stored: StoredParts) -> TrainedModel:
+    members = {entry["name"]: KINDS[entry["kind"]](entry, stored) for entry in manifest["members"]}
+    weights = stored.tensors(WEIGHTS)
+
+    def blend(entry: Mapping[str, Any]) -> Blend:
+        made = Blend.from_entry(entry, weights[entry["tensor"]], stored)
+        _check_members(made, members, stored.folder)
+        return made
+
+    stage = manifest["nwp_stage"]
     return TrainedModel(
-        boosting=_forests("boosting", parts, thresholds, predictors),
-        linear=linear,
-        blend=Blend(members, thresholds, leads, tensors["blend"]),
+        members=members,
+        blends=tuple(blend(entry) for entry in manifest["blends"]),
         spacing=float(manifest["spacing_m"]),
         about=manifest["about"],
-        network=network,
-        plain=plain,
-        sources=None if manifest["sources"] is None else _stage(manifest["sources"], parts, tensors, thresholds),
+        nwp_stage=None if stage is None else NwpStage(**{key: blend(stage[key]) for key in _NWP_BLENDS}),
     )
 
 
-def _linear(entry: dict[str, Any], tensors: dict[str, Any]) -> LogisticMember:
-    columns = tuple(entry["columns"])
-    # without an entry, a model is older than declared transforms, which reproduce those that it was fitted with
-    transforms = tuple(entry.get("transforms") or get_transforms(columns))
-    return LogisticMember(entry["name"], columns, transforms, tuple(entry["leads_min"]), tensors[entry["name"]])
-
-
-def _forests(
-    name: str, parts: dict[str, bytes], thresholds: tuple[float, ...], predictors: tuple[str, ...]
-) -> Boosting:
-    return Boosting(tuple(parts[_part_of(name, t)].decode() for t in thresholds), thresholds, predictors)
-
-
-def _stage(
-    told: dict[str, Any], parts: dict[str, bytes], tensors: dict[str, Any], thresholds: tuple[float, ...]
-) -> NwpStage:
-    predictors = tuple(entry["name"] for entry in told["features"])
-    members = SourceMembers(_linear(told["nwp"], tensors), _forests("fused", parts, thresholds, predictors))
-    blends = (
-        Blend(tuple(told[k]["members"]), thresholds, tuple(told[k]["leads_min"]), tensors[k])
-        for k in ("inside", "outside")
-    )
-    return NwpStage(members, *blends)
-
-
-def _network(manifest: dict[str, Any], parts: dict[str, bytes]) -> Network | None:
-    told = manifest["network"]
-    if told is None:
-        return None
-    settings: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in told.items()
-    }
-    return Network(load_tensors(parts[NETWORK_PART]), NetworkSettings(**settings))
+def _check_members(blend: Blend, members: Mapping[str, Member], folder: Path) -> None:
+    """Refuse a blend of members that the model does not have."""
+    missing = [name for name in blend.members if name not in members]
+    if missing:
+        raise InputError(
+            f"{folder}: a blend of {', '.join(missing)}", "a model has the members of its blends", "Get the model again"
+        )
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
@@ -306,17 +272,17 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _read_part(folder: Path, name: str, wanted: str) -> bytes:
+def _read_part(folder: Path, name: str, expected: str) -> bytes:
     try:
         content = (folder / name).read_bytes()
     except OSError as error:
         raise InputError(
             f"{folder / name}: {error.strerror}", "a model has all its parts", "Get the model again"
         ) from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != wanted:
+    found = _digest(content)
+    if found != expected:
         raise InputError(
-            f"{folder / name} has the SHA-256 {found[:12]}..., not {wanted[:12]}...",
+            f"{folder / name} has the SHA-256 {found[:12]}..., not {expected[:12]}...",
             "a part is the one that the manifest names",
             "Get the model again; if the change is meant, train the model again",
         )

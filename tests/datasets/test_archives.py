@@ -21,7 +21,8 @@ from hybridcast.errors import InputError, ReadError
 from hybridcast.learned.boosting import BoostingSettings
 from hybridcast.learned.training import samples as samples_module
 from hybridcast.learned.training.samples import Sampling, sample_event
-from hybridcast.learned.training.train import TrainingSettings, train
+from hybridcast.learned.training.settings import TrainingSettings
+from hybridcast.learned.training.train import train
 from hybridcast.nwp import open_nwp
 from hybridcast.predictors.registry import ALL_PREDICTORS
 from hybridcast.radar import meteonet_npz, open_radar
@@ -349,7 +350,7 @@ def test_samples_take_the_model_and_the_stations_of_the_archive(laid_out, monkey
 def test_a_training_learns_from_an_archive(laid_out, tmp_path):
     events = [replace(event, longest="1h") for event in load_events(laid_out[0])]
     settings = TrainingSettings(
-        sampling=SMALL, boosting=BoostingSettings(trees=8, leaves=8, least_rows=50, threads=1), folds=2
+        sampling=SMALL, boosting=BoostingSettings(trees=8, leaves=8, min_rows=50, threads=1), folds=2
     )
     model = train(events, tmp_path / "work", settings=settings)
     assert [one["event"] if "event" in one else one["name"] for one in model.about["events"]]

@@ -11,11 +11,9 @@ import xarray as xr
 
 from helpers import synthetic
 from hybridcast.core.field import precipitation
-from hybridcast.core.grid import coarsen
 from hybridcast.errors import InputError
-from hybridcast.forecasting import forecast, save_forecast
-from hybridcast.fusion.hybrid import Hybrid, hindcasts_of, load_hybrid, single_member
-from hybridcast.learned.blend import HindcastSettings
+from hybridcast.forecasting import forecast, load_forecast, save_forecast
+from hybridcast.fusion.hybrid import Hybrid, load_hybrid, single_member
 from hybridcast.learned.trained_model import load_model, save_model
 from hybridcast.motion.estimate import DIS
 from hybridcast.nowcasters.base import Advection
@@ -154,10 +152,10 @@ def test_the_input_is_left_as_it_is(rain, issue, model_folder):
 
 def test_what_is_saved_is_read_again(result, tmp_path):
     path = save_forecast(result, tmp_path / "forecast.nc")
-    with xr.open_dataset(path, decode_timedelta=True, decode_coords="all") as read:
-        xr.testing.assert_equal(read.load(), result)
-        assert read.attrs == result.attrs
-        assert read[CHANCE].dtype == np.float32
+    read = load_forecast(path)
+    xr.testing.assert_equal(read, result)
+    assert read.attrs == result.attrs
+    assert read[CHANCE].dtype == np.float32
 
 
 def test_a_projected_grid_is_kept(model_folder, tmp_path):
@@ -175,23 +173,6 @@ def test_nothing_after_the_issue_time_is_used(rain, issue, model_folder, result,
     values = rain.values.copy()
     values[25:] = later
     same(forecast(changed(rain, values), issue_time=issue, lead_time="1h", nowcaster=model_folder), result)
-
-
-def test_hindcasts_use_frames_up_to_the_issue_time_only(rain, model):
-    """And the members of a hindcast see nothing later than the time it is for."""
-    hybrid = Hybrid(model)
-    live = HindcastSettings(rows=200)
-    known = coarsen(rain[:25], model.spacing)
-    found = hindcasts_of(hybrid, known, live)
-    assert [one.lead for one in found] == [30, 30, 60]
-    values = known.values.copy()
-    values[19:] = np.where(np.isnan(values[19:]), np.nan, 80)  # after the issue time of the hindcast of 30 min ago
-    other = hindcasts_of(hybrid, changed(known, values), live)
-    np.testing.assert_array_equal(found[0].scores, other[0].scores)
-    assert (other[0].observed == 80).all()
-    assert not (found[0].observed == 80).any()
-    assert all(np.isfinite(one.scores).all() and np.isfinite(one.observed).all() for one in found)
-    assert all(one.observed.size == one.weight.size == one.scores.shape[2] <= 200 for one in found)
 
 
 @pytest.mark.parametrize(("frames", "count"), [(25, 3), (14, 3), (8, 1), (6, 0), (1, 0)])
@@ -221,7 +202,7 @@ def test_without_hindcasts_the_weights_are_those_learned(rain, model):
     assert json.loads(result.attrs["settings"])["hindcasts"] is None
     picked = [model.blend.thresholds.index(t) for t in hybrid.thresholds]
     for k, minutes in enumerate(range(5, 35, 5)):
-        expected = model.blend.at(minutes)[picked, :-1].T
+        expected = model.blend.weights_at(minutes)[picked, :-1].T
         np.testing.assert_allclose(result.member_weight[..., k], expected, atol=1e-6)
     corrected = forecast(rain[:25], lead_time="30min", nowcaster=Hybrid(model))
     assert (corrected.member_weight != result.member_weight).any()
@@ -233,7 +214,7 @@ def test_without_hindcasts_the_weights_are_those_learned(rain, model):
 
 def test_the_network_says_something(rain, model):
     with_it = forecast(rain[:25], lead_time="30min", nowcaster=Hybrid(model, hindcasts=None))
-    without = forecast(rain[:25], lead_time="30min", nowcaster=Hybrid(model.without_network, hindcasts=None))
+    without = forecast(rain[:25], lead_time="30min", nowcaster=Hybrid(model.without("network"), hindcasts=None))
     assert without.member.values.tolist() == ["neighbourhood", "scales", "boosting"]
     assert np.nanmax(abs(with_it[CHANCE] - without[CHANCE])) > 0.01
     assert "members_left_out" not in with_it.attrs
@@ -241,8 +222,8 @@ def test_the_network_says_something(rain, model):
 
 
 def test_without_torch_the_others_speak_and_it_is_said(rain, model, monkeypatch):
-    expected = forecast(rain[:25], lead_time="15min", nowcaster=Hybrid(model.without_network))
-    monkeypatch.setattr("hybridcast.fusion.hybrid.has_torch", lambda: False)
+    expected = forecast(rain[:25], lead_time="15min", nowcaster=Hybrid(model.without("network")))
+    monkeypatch.setattr("hybridcast.learned.network_member.has_torch", lambda: False)
     result = forecast(rain[:25], lead_time="15min", nowcaster=Hybrid(model))
     assert result.attrs["members_left_out"].startswith("network: torch is not installed")
     np.testing.assert_array_equal(result[CHANCE], expected[CHANCE])
@@ -261,7 +242,7 @@ def test_one_member_alone(rain, model, member):
 
 def test_a_member_that_the_model_has_not_is_refused(model):
     with pytest.raises(InputError, match="neighbourhood, scales, boosting"):
-        single_member(Hybrid(model.without_network), "network")
+        single_member(Hybrid(model.without("network")), "network")
 
 
 # --- thresholds and models ------------------------------------------------------------------------------------
@@ -309,7 +290,7 @@ def test_the_frame_is_advected_where_it_is_wished(device, model, monkeypatch):
     from hybridcast_kernels import cpu
 
     asked = []
-    monkeypatch.setattr("hybridcast.fusion.hybrid.resolved", lambda wish: "cpu" if wish == "auto" else wish)
+    monkeypatch.setattr("hybridcast.fusion.hybrid.resolve_device", lambda wish: "cpu" if wish == "auto" else wish)
     monkeypatch.setattr("hybridcast.fusion.hybrid.kernels_for", lambda where: asked.append(where) or cpu)
     rain = scene()
     check(Hybrid(model, device=device).forecast(rain, np.array([15]) * MINUTE), rain)

@@ -1,4 +1,4 @@
-"""What flows in from outside: where it is asked for, and what stays unknown."""
+"""Inflow from outside the coverage: where it is forecast, and where it stays unknown."""
 
 import numpy as np
 import pytest
@@ -25,21 +25,22 @@ def state(rain, model):
     return build_predictor_state(rain, motion, LEADS, sources={"nwp_rate": model})
 
 
-def asked(rain, model):
-    """Ask with members that are sure of what the model says."""
+def inflow_of(rain, model):
+    """Return the inflow with probabilities that depend on the lead time only."""
     grid = SamplingGrid(SHAPE, 1, 2)
 
-    def odds(rows, lead):
-        assert np.isfinite(rows[:, ALL_PREDICTORS.index("nwp_rate")]).all()
-        return np.stack([np.full(len(rows), 0.6, np.float32), np.full(len(rows), lead / 1000, np.float32)])
+    def probabilities(inputs, lead):
+        assert np.isfinite(inputs.predictors[:, ALL_PREDICTORS.index("nwp_rate")]).all()
+        assert inputs.departure_points.shape == (len(inputs.predictors), 2)
+        return np.stack([np.full(len(inputs.predictors), value, np.float32) for value in (0.6, lead / 1000)])
 
     here = state(rain, model)
-    return compute_inflow(here, grid.nodes, grid.shape, odds), here, grid
+    return compute_inflow(here, grid.nodes, grid.shape, probabilities), here, grid
 
 
-def test_it_is_what_comes_from_beyond_the_edge(rain):
+def test_the_inflow_comes_from_beyond_the_edge(rain):
     model = np.full((3, *SHAPE), 10.0, np.float32)
-    found, here, grid = asked(rain, model)
+    found, here, grid = inflow_of(rain, model)
     origins = departure_points(here, grid.nodes).reshape(3, *grid.shape, 2)
     beyond = ((origins < 0) | (origins > np.array(SHAPE) - 1)).any(axis=-1)
     np.testing.assert_array_equal(found.unknown, beyond)
@@ -52,21 +53,21 @@ def test_it_is_what_comes_from_beyond_the_edge(rain):
 
 
 def test_cells_beside_and_of_the_neighbouring_lead_times_have_values_too(rain):
-    found, _, _ = asked(rain, np.full((3, *SHAPE), 10.0, np.float32))
+    found, _, _ = inflow_of(rain, np.full((3, *SHAPE), 10.0, np.float32))
     later = found.unknown[1] | found.unknown[2]
     assert np.isfinite(found.probabilities[0, 1][later]).all()
     assert np.isfinite(found.probabilities[0]).sum() > found.unknown.sum()
-    assert np.isnan(found.probabilities[0]).any()  # far from what is unknown nobody is asked
+    assert np.isnan(found.probabilities[0]).any()  # far from the unknown no member is evaluated
 
 
-def test_without_the_model_it_stays_unknown(rain):
+def test_without_nwp_it_stays_unknown(rain):
     model = np.full((3, *SHAPE), 10.0, np.float32)
     model[:, 24:] = np.nan
-    found, _, grid = asked(rain, model)
+    found, _, grid = inflow_of(rain, model)
     lower = np.arange(grid.shape[0]) * 2 >= 24
     assert not found.unknown[:, lower].any()
     assert np.isnan(found.probabilities[:, :, lower]).all()
-    nothing, _, _ = asked(rain, np.full((3, *SHAPE), np.nan, np.float32))
+    nothing, _, _ = inflow_of(rain, np.full((3, *SHAPE), np.nan, np.float32))
     assert not nothing.unknown.any()
 
 

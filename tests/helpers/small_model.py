@@ -18,8 +18,10 @@ from helpers import synthetic
 from helpers.paths import ROOT
 from hybridcast.datasets.events import load_events
 from hybridcast.learned.network import Network, NetworkSettings, initial_parameters
+from hybridcast.learned.network_member import NetworkMember
 from hybridcast.learned.trained_model import TrainedModel, load_model, save_model
-from hybridcast.learned.training.train import TrainingSettings, train
+from hybridcast.learned.training.settings import TrainingSettings
+from hybridcast.learned.training.train import train
 
 #: Packages that a training computes with.
 PACKAGES = ("lightgbm", "numba", "numpy", "scipy", "xarray")
@@ -80,7 +82,8 @@ def add_network(model: TrainedModel) -> TrainedModel:
         made = {name: value.detach().numpy() for name, value in initial_parameters(settings, seed).items()}
         made["last.weight"] = generator.normal(0, 0.2, made["last.weight"].shape).astype(np.float32)
         parameters |= {f"{seed}.{name}": value for name, value in made.items()}
-    plain = model.without_network.blend
+    plain = model.without("network").blend
     weights = 0.75 * np.insert(plain.weights, -1, 1 / 3, axis=-1)
     blend = replace(plain, members=(*plain.members, "network"), weights=weights.astype(np.float32))
-    return replace(model, network=Network(parameters, settings), blend=blend, plain=plain)
+    members = {**model.members, "network": NetworkMember(Network(parameters, settings))}
+    return replace(model, members=members, blends=(blend, plain))

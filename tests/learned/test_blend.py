@@ -1,81 +1,61 @@
-"""Weights of members: what is learned, and what hindcasts change."""
+"""Weights of members that are learned from forecasts for events left out."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybridcast.learned.blend import Blend, HindcastSettings, Scored, corrected, fit_blend, probability
-
-THRESHOLDS = (0.5, 1.0)
-LIVE = HindcastSettings()
-
-
-def made(rows=4000, lead=30.0, seed=0, good=1.0, weight=1.0):
-    """Log odds of a member that knows the odds (times `good`), and of one that guesses; what came."""
-    generator = np.random.default_rng(seed)
-    odds = (2 * generator.standard_normal(rows)).astype(np.float32)
-    came = 2.0 * (generator.random(rows) < 1 / (1 + np.exp(-odds)))
-    guessed = (2 * generator.standard_normal(rows)).astype(np.float32)
-    scores = np.stack([np.stack([good * odds] * 2), np.stack([guessed] * 2)]).astype(np.float32)
-    return Scored(lead, scores, came.astype(np.float32), np.full(rows, weight, np.float32))
+from helpers.member_forecasts import THRESHOLDS, draw_forecasts, equal_blend
+from hybridcast.learned.blend import concatenate_forecasts, fit_blend
+from hybridcast.learned.logistic import probability
 
 
-def equal_blend(members=("knows", "guesses")):
-    weights = np.zeros((2, 2, len(members) + 1), np.float32)
-    weights[..., :-1] = 1 / len(members)
-    return Blend(members, THRESHOLDS, (30.0, 60.0), weights)
-
-
-def loss(blend, scored):
-    """Mean of minus the logarithm of the probability given to what came, at the first threshold."""
-    odds = blend.scores(scored.scores, scored.lead)[0]
-    return np.logaddexp(0, np.where(scored.observed >= 0.5, -odds, odds)).mean()
+def renamed(forecasts, **members):
+    """Forecasts of members that say what others do: by the name of each the name of the other."""
+    return forecasts._replace(log_odds={name: forecasts.log_odds[other] for name, other in members.items()})
 
 
 # --- learned --------------------------------------------------------------------------------------------------
 
 
 def test_equal_members_have_equal_weights():
-    one = made()
-    same = one._replace(scores=np.repeat(one.scores[:1], 3, axis=0))
+    same = renamed(draw_forecasts(), a="knows", b="knows", c="knows")
     blend = fit_blend(("a", "b", "c"), THRESHOLDS, [same])
     np.testing.assert_allclose(blend.weights[0, 0, :3], 1 / 3, atol=0.03)
     np.testing.assert_allclose(np.ptp(blend.weights[..., :3], axis=-1), 0, atol=1e-4)
 
 
 def test_a_useless_member_has_no_weight_and_none_is_below_zero():
-    blend = fit_blend(("knows", "guesses"), THRESHOLDS, [made(), made(lead=60.0, seed=1)])
+    blend = fit_blend(("knows", "guesses"), THRESHOLDS, [draw_forecasts(), draw_forecasts(lead=60.0, seed=1)])
     np.testing.assert_allclose(blend.weights[..., 0], 1, atol=0.1)
     assert (blend.weights[..., 1] >= 0).all()
     assert (blend.weights[..., 1] < 0.05).all()
-    contrary = made()
-    contrary.scores[1] = -contrary.scores[0] + contrary.scores[1]
-    assert (fit_blend(("knows", "denies"), THRESHOLDS, [contrary]).weights[..., :2] >= 0).all()
+    one = draw_forecasts()
+    contrary = {"knows": one.log_odds["knows"], "denies": one.log_odds["guesses"] - one.log_odds["knows"]}
+    assert (fit_blend(("knows", "denies"), THRESHOLDS, [one._replace(log_odds=contrary)]).weights[..., :2] >= 0).all()
 
 
 def test_too_sure_members_are_calibrated():
-    blend = fit_blend(("knows", "guesses"), THRESHOLDS, [made(good=3.0)])
+    blend = fit_blend(("knows", "guesses"), THRESHOLDS, [draw_forecasts(good=3.0)])
     assert blend.weights[0, 0, 0] == pytest.approx(1 / 3, rel=0.1)
 
 
 def test_without_evidence_all_weigh_the_same():
-    none = made(rows=0)
+    none = renamed(draw_forecasts(rows=0), a="knows", b="guesses")
     np.testing.assert_allclose(fit_blend(("a", "b"), THRESHOLDS, [none]).weights, [[[0.5, 0.5, 0]] * 2], atol=1e-6)
 
 
 def test_weights_are_interpolated_in_lead_time():
     blend = equal_blend()
     blend.weights[1, :, 0] = 1.5
-    assert blend.at(45)[0].tolist() == [1, 0.5, 0]
-    assert blend.at(0)[0].tolist() == [0.5, 0.5, 0]
-    assert blend.at(999)[1].tolist() == [1.5, 0.5, 0]
+    assert blend.weights_at(45)[0].tolist() == [1, 0.5, 0]
+    assert blend.weights_at(0)[0].tolist() == [0.5, 0.5, 0]
+    assert blend.weights_at(999)[1].tolist() == [1.5, 0.5, 0]
     scores = np.random.default_rng(0).standard_normal((2, 2, 5)).astype(np.float32)
-    np.testing.assert_allclose(blend.scores(scores, 45), scores[0] + 0.5 * scores[1], atol=1e-6)
+    log_odds = {"guesses": scores[1], "other": scores[0] * np.nan, "knows": scores[0]}  # by name, in any order
+    np.testing.assert_allclose(blend.log_odds(log_odds, 45), scores[0] + 0.5 * scores[1], atol=1e-6)
 
 
 def test_probabilities_of_log_odds():
@@ -86,58 +66,20 @@ def test_probabilities_of_log_odds():
     assert found[3] < 1
 
 
-# --- corrected ------------------------------------------------------------------------------------------------
-
-
-def test_without_hindcasts_nothing_changes():
-    blend = equal_blend()
-    assert corrected(blend, [], LIVE) is blend
-    assert corrected(blend, [made(rows=0)], LIVE) is blend
-
-
-def test_little_evidence_changes_little_and_much_more():
-    blend = equal_blend()
-
-    def change(rows, settings=LIVE, count=1):
-        hindcasts = [made(rows=rows, seed=k) for k in range(count)]
-        return np.abs(corrected(blend, hindcasts, settings).weights - blend.weights).max()
-
-    assert change(3) < 0.1
-    assert change(3) < change(3000) < change(3000, count=20)
-    assert change(3000, replace(LIVE, strength=1e6)) < 1e-2
-    assert change(3000, replace(LIVE, evidence=1.0)) < 0.1
-
-
-def test_neighbours_count_no_more_than_the_evidence_allows():
-    """Three times the rows of one hindcast tell hardly more than one time."""
-    blend = equal_blend()
-    one = made(rows=3000)
-    three = one._replace(
-        scores=np.tile(one.scores, 3), observed=np.tile(one.observed, 3), weight=np.tile(one.weight, 3)
+def test_forecasts_are_put_together_lead_by_lead_with_the_members_of_all():
+    first, second, later = (
+        draw_forecasts(rows=5),
+        renamed(draw_forecasts(rows=3, seed=1), guesses="guesses"),
+        draw_forecasts(rows=2, lead=60.0),
     )
-    np.testing.assert_allclose(
-        corrected(blend, [one], LIVE).weights, corrected(blend, [three], LIVE).weights, atol=1e-3
-    )
-
-
-def test_much_evidence_moves_towards_the_better_member_at_all_lead_times():
-    blend = equal_blend()
-    hindcasts = [made(rows=3000, seed=k) for k in range(20)]
-    after = corrected(blend, hindcasts, LIVE)
-    assert (after.weights[..., 0] > 0.8).all()
-    assert (after.weights[..., 1] < 0.2).all()
-    fresh = made(rows=20_000, seed=99)
-    assert loss(after, fresh) < loss(blend, fresh) - 0.02
-    np.testing.assert_array_equal(blend.weights, equal_blend().weights)  # the model is left as it is
-
-
-def test_too_wet_members_are_made_drier():
-    blend = equal_blend(("a", "b"))
-    one = made(rows=3000)
-    wet = one._replace(scores=np.repeat(one.scores[:1] + 2, 2, axis=0))
-    after = corrected(blend, [wet] * 5, LIVE)
-    assert (after.weights[..., -1] < -1).all()
-    assert loss(after, wet) < loss(blend, wet) - 0.1
+    found = concatenate_forecasts([[first, later], [second]])
+    assert [one.lead_minutes for one in found] == [30.0, 60.0]
+    assert [list(one.log_odds) for one in found] == [["guesses"], ["knows", "guesses"]]
+    assert found[0].log_odds["guesses"].shape == (2, 8)
+    np.testing.assert_array_equal(found[0].observed, np.concatenate([first.observed, second.observed]))
+    kept = found[0].select(found[0].observed > 0)
+    assert (kept.observed > 0).all()
+    assert kept.log_odds["guesses"].shape[1] == kept.observed.size == kept.weight.size
 
 
 @settings(max_examples=40)
@@ -148,9 +90,8 @@ def test_too_wet_members_are_made_drier():
     st.sampled_from([1e-6, 1.0, 1e6]),
 )
 def test_weights_are_never_nan(rows, scale, observed, weight):
-    one = made(rows=rows, weight=weight)
-    one = one._replace(scores=(scale * one.scores).astype(np.float32))
+    one = draw_forecasts(rows=rows, weight=weight)
+    one = one._replace(log_odds={name: np.float32(scale) * values for name, values in one.log_odds.items()})
     if observed is not None:
         one = one._replace(observed=np.full(rows, observed, np.float32))
-    assert np.isfinite(corrected(equal_blend(), [one, made(rows=10)], LIVE).weights).all()
-    assert np.isfinite(fit_blend(("a", "b"), THRESHOLDS, [one]).weights).all()
+    assert np.isfinite(fit_blend(("knows", "guesses"), THRESHOLDS, [one]).weights).all()

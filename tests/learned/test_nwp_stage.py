@@ -1,34 +1,32 @@
-"""The stage with other sources: who speaks where, and what weights come out of what was left out."""
+"""The stage with NWP: which members count where, and the weights that come from events left out."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from hybridcast.learned.blend import Blend, probability
+from hybridcast.datasets.events import Event
+from hybridcast.learned.blend import Blend
 from hybridcast.learned.boosting import BoostingSettings
-from hybridcast.learned.nwp_stage import (
-    ALONE,
-    FUSED,
-    OPTIONAL,
-    NwpStage,
-    _with_gaps,
-    fit_stage,
-    has_nwp,
-    has_radar,
-    nwp_rain_rate,
-    source_answers,
-    train_source_members,
-)
+from hybridcast.learned.logistic import probability
+from hybridcast.learned.member import MemberInputs, evaluate_members
+from hybridcast.learned.members import NWP_MEMBERS
+from hybridcast.learned.nwp_stage import NwpStage
+from hybridcast.learned.predictor_rows import has_nwp, has_radar, nwp_rain_rate
+from hybridcast.learned.training.cross_validation import forecast_samples, train_members
+from hybridcast.learned.training.event_samples import EventSamples
 from hybridcast.learned.training.samples import Samples
-from hybridcast.predictors.registry import ALL_PREDICTORS, PREDICTORS
+from hybridcast.learned.training.settings import TrainingSettings
+from hybridcast.learned.training.weights import fit_nwp_stage
+from hybridcast.predictors.registry import ALL_PREDICTORS, RADAR_PREDICTORS
 
 THRESHOLDS = (0.5, 1.0)
-RATE, MODEL, LEAD = (ALL_PREDICTORS.index(name) for name in ("rate", "nwp_rate", "lead_time"))
+RATE, NWP, LEAD = (ALL_PREDICTORS.index(name) for name in ("rate", "nwp_rate", "lead_time"))
+SETTINGS = TrainingSettings(boosting=BoostingSettings(trees=15, leaves=8, min_rows=20), thresholds=THRESHOLDS)
 
 
 def drawn(count=6000, *, truth="nwp", seed=0, case_size=100):
-    """Rows on which rain follows the model, or the radar; half of the air is unknown to the radar."""
+    """Rows on which rain follows NWP, or the radar; half of the air is unknown to the radar."""
     generator = np.random.default_rng(seed)
     rows = generator.normal(size=(count, len(ALL_PREDICTORS))).astype(np.float32)
     level = {"nwp": generator.uniform(0, 20, count), "radar": generator.uniform(0, 20, count)}
@@ -44,38 +42,52 @@ def drawn(count=6000, *, truth="nwp", seed=0, case_size=100):
     return Samples(rows, observed, ones, lead, case, np.zeros((count, 2), np.float32))
 
 
-def radar_scores(rows, lead):
+def event(samples):
+    return [EventSamples(Event("event", "region", radar="x"), samples, samples.weight)]
+
+
+class Radar:
     """One member of the radar: sure of rain where the radar has 10 dB or more."""
-    odds = np.where(np.nan_to_num(rows[:, RATE]) >= 10, 4.0, -4.0).astype(np.float32)
-    return [np.stack([odds, odds - 1])]
+
+    name = "radar"
+    predictors = ("rate",)
+    thresholds = THRESHOLDS
+    unavailable_reason = ""
+
+    def log_odds(self, inputs, lead_minutes):
+        odds = np.where(np.nan_to_num(inputs.predictors[:, RATE]) >= 10, 4.0, -4.0).astype(np.float32)
+        return np.stack([odds, odds - 1])
+
+
+def evaluated(members, rows, lead):
+    """Log odds of the members by name, and those of the radar."""
+    found = evaluate_members(members.values(), MemberInputs(rows, np.zeros((len(rows), 2))), lead)
+    return found["radar"], found
 
 
 @pytest.fixture(scope="module", params=["nwp", "radar"])
 def stage(request):
-    settings = BoostingSettings(trees=15, leaves=8, least_rows=20)
-    learned = drawn(truth=request.param)
-    members = train_source_members(learned, learned.weight, settings, THRESHOLDS)
+    members = {"radar": Radar(), **train_members(event(drawn(truth=request.param)), SETTINGS, NWP_MEMBERS)}
     left_out = drawn(truth=request.param, seed=1)
-    answers = source_answers(members, radar_scores, left_out, left_out.weight)
-    return request.param, fit_stage(members, ["radar"], answers, THRESHOLDS), left_out
+    validation = forecast_samples(members, event(left_out))
+    return request.param, fit_nwp_stage(validation, THRESHOLDS, ["radar"]), left_out, members
 
 
 def test_weights_go_to_who_is_right(stage):
-    truth, made, _ = stage
-    assert made.inside.members == ("radar", ALONE, FUSED)
-    assert made.outside.members == (ALONE, FUSED)
+    truth, made, _, members = stage
+    assert made.with_radar.members == ("radar", "nwp", "fused")
+    assert made.without_radar.members == ("nwp", "fused")
+    assert made.members == ("radar", "nwp", "fused")
     rows = drawn(seed=2).predictors
-    odds = np.concatenate(radar_scores(rows, 30.0))
-    _, weight = made.instead(odds, odds[None], rows, 30.0)
+    _, weight = made.reblend(*evaluated(members, rows, 30.0), rows, 30.0)
     assert weight > 0.6 if truth == "nwp" else weight < 0.4
 
 
 def test_it_is_good_on_what_was_left_out(stage):
-    truth, made, left_out = stage
+    truth, made, left_out, members = stage
     rows = left_out.predictors[left_out.lead == 30]
     happened = left_out.observed[left_out.lead == 30] >= 1
-    odds = np.concatenate(radar_scores(rows, 30.0))
-    chance = probability(made.instead(odds, odds[None], rows, 30.0)[0])[1]
+    chance = probability(made.reblend(*evaluated(members, rows, 30.0), rows, 30.0)[0])[1]
     known = has_radar(rows)
     inside = np.mean((chance[known] - happened[known]) ** 2)
     outside = np.mean((chance[~known] - happened[~known]) ** 2)
@@ -83,59 +95,50 @@ def test_it_is_good_on_what_was_left_out(stage):
     assert outside < 0.05 if truth == "nwp" else outside < 0.27  # nobody knows: climate gives .25
 
 
-def test_rows_without_a_model_are_left_as_they_were(stage):
-    _, made, _ = stage
+def test_rows_without_nwp_are_left_as_they_were(stage):
+    _, made, _, members = stage
     rows = drawn(seed=3).predictors[:300]
-    rows[:100, MODEL] = np.nan
-    odds = np.concatenate(radar_scores(rows, 30.0))
-    out, _ = made.instead(odds, odds[None], rows, 30.0)
+    rows[:100, NWP] = np.nan
+    odds, every = evaluated(members, rows, 30.0)
+    assert np.isnan(every["fused"][:, :100]).all()
+    out, _ = made.reblend(odds, every, rows, 30.0)
     np.testing.assert_array_equal(out[:, :100], odds[:, :100])
     assert (out[:, 100:] != odds[:, 100:]).mean() > 0.9
-    none, weight = made.instead(odds[:, :100], odds[None, :, :100], rows[:100], 30.0)
+    none, weight = made.reblend(*evaluated(members, rows[:100], 30.0), rows[:100], 30.0)
     np.testing.assert_array_equal(none, odds[:, :100])
     assert np.isnan(weight)
 
 
 def test_what_the_radar_says_of_air_it_does_not_know_counts_nothing(stage):
-    _, made, _ = stage
+    _, made, _, members = stage
     rows = drawn(seed=4).predictors[:200]
     rows[:, RATE] = np.nan
-    one = np.zeros((1, 2, 200), np.float32)
-    first, _ = made.instead(one[0], one, rows, 60.0)
-    second, _ = made.instead(one[0] + 5, one + 5, rows, 60.0)
+    odds, every = evaluated(members, rows, 60.0)
+    first, _ = made.reblend(odds, every, rows, 60.0)
+    second, _ = made.reblend(odds + 5, {**every, "radar": every["radar"] + 5}, rows, 60.0)
     np.testing.assert_array_equal(first, second)
 
 
-def test_groups_are_left_out_of_whole_issue_times():
-    samples = drawn()
-    out = _with_gaps(samples.predictors, samples.case, 0)
-    for group in OPTIONAL:
-        columns = [k for k, predictor in enumerate(PREDICTORS) if predictor.group == group]
-        gone = np.isnan(out[:, columns]).all(axis=1)
-        assert 0.1 < gone.mean() < 0.5
-        for case in np.unique(samples.case):
-            assert len(set(gone[samples.case == case])) == 1
-    others = [k for k, predictor in enumerate(PREDICTORS) if predictor.group not in OPTIONAL]
-    np.testing.assert_array_equal(out[:, others], samples.predictors[:, others])
-
-
 def test_too_few_rows_make_no_stage():
-    samples = drawn(200)
-    assert train_source_members(samples, samples.weight, BoostingSettings(), (0.1,) * 5) is None
-    members = train_source_members(drawn(1000), np.ones(1000, np.float32), BoostingSettings(trees=2), THRESHOLDS)
-    few = drawn(20)
-    assert fit_stage(members, ["radar"], source_answers(members, radar_scores, few, few.weight), THRESHOLDS) is None
+    many = TrainingSettings(thresholds=(0.1, 0.2, 0.3, 0.4, 0.5))
+    assert train_members(event(drawn(200)), many, NWP_MEMBERS) == {}
+    few = TrainingSettings(boosting=BoostingSettings(trees=2), thresholds=THRESHOLDS)
+    members = {"radar": Radar(), **train_members(event(drawn(1000)), few, NWP_MEMBERS)}
+    assert fit_nwp_stage(forecast_samples(members, event(drawn(20))), THRESHOLDS, ["radar"]) is None
 
 
-def test_rain_of_the_model_from_rows():
+def test_rain_of_nwp_from_rows():
     rows = np.full((3, len(ALL_PREDICTORS)), np.nan, np.float32)
-    rows[:, MODEL] = [np.nan, 0, 10]
+    rows[:, NWP] = [np.nan, 0, 10]
     np.testing.assert_allclose(nwp_rain_rate(rows), [np.nan, 0, 1])
     assert has_nwp(rows).tolist() == [False, True, True]
+    of_radar = rows[:, : len(RADAR_PREDICTORS)]
+    assert not has_nwp(of_radar).any()
+    assert np.isnan(nwp_rain_rate(of_radar)).all()
 
 
 def test_blends_are_those_of_a_stage(stage):
-    _, made, _ = stage
+    _, made, *_ = stage
     assert isinstance(made, NwpStage)
-    assert all(isinstance(blend, Blend) for blend in (made.inside, made.outside))
-    assert all((blend.weights[..., :-1] >= 0).all() for blend in (made.inside, made.outside))
+    assert all(isinstance(blend, Blend) for blend in (made.with_radar, made.without_radar))
+    assert all((blend.weights[..., :-1] >= 0).all() for blend in (made.with_radar, made.without_radar))

@@ -14,12 +14,15 @@ import xarray as xr
 from helpers import synthetic
 from hybridcast.datasets.events import Event, load_event_radar, load_events
 from hybridcast.errors import DependencyError, InputError
-from hybridcast.learned.blend import Blend, Scored
+from hybridcast.learned.blend import Blend, MemberForecasts
+from hybridcast.learned.members import RADAR_MEMBERS
 from hybridcast.learned.network import NetworkSettings
 from hybridcast.learned.network_inputs import LEADS as NETWORK_LEADS
 from hybridcast.learned.trained_model import TrainedModel
 from hybridcast.learned.training import sample_store as stored
-from hybridcast.learned.training import train as module
+from hybridcast.learned.training.brier_scores import compute_brier_scores
+from hybridcast.learned.training.cross_validation import forecast_fields, train_members
+from hybridcast.learned.training.event_samples import EventSamples, assign_groups, load_event_samples, weight_events
 from hybridcast.learned.training.samples import (
     Samples,
     Sampling,
@@ -28,14 +31,8 @@ from hybridcast.learned.training.samples import (
     sample_event,
     sample_fields,
 )
-from hybridcast.learned.training.train import (
-    MEMBERS,
-    EventSamples,
-    assign_groups,
-    compute_brier_scores,
-    train,
-    weighted,
-)
+from hybridcast.learned.training.train import train
+from hybridcast.learned.training.weights import select_blends
 from hybridcast.motion.estimate import DenseFlow
 from hybridcast.predictors.registry import ALL_PREDICTORS
 
@@ -81,10 +78,11 @@ def training(archive, networked, tmp_path_factory):
 
 def test_a_model_is_trained_and_tells_what_it_was_made_of(training, networked):
     model = training.model
-    assert [member.name for member in model.linear] == ["neighbourhood", "scales"]
-    assert model.without_network.blend.members == MEMBERS
+    assert set(RADAR_MEMBERS) <= set(model.members) <= {*RADAR_MEMBERS, "network", "nwp", "fused"}
+    assert all(member.name == name for name, member in model.members.items())
+    assert model.without("network").blend.members == RADAR_MEMBERS
     assert model.blend.leads == LEADS
-    assert model.blend.thresholds == model.boosting.thresholds == networked.thresholds
+    assert model.blend.thresholds == model.members["boosting"].thresholds == networked.thresholds
     assert (model.blend.weights[..., :-1] >= 0).all()
     assert np.isfinite(model.blend.weights).all()
     about = json.loads(json.dumps(model.about))  # plain JSON
@@ -104,19 +102,19 @@ def test_groups_are_left_out_in_turn_and_said(training):
 def test_the_blend_is_better_than_climate_on_events_left_out(training):
     """And no worse than its members by more than the noise of six events."""
     scores = training.model.about["brier_scores_of_events_left_out"]
-    here = {name for name in scores if "with a model" not in name}
-    assert here == {*MEMBERS, "network", "blend without network", "blend"}
+    here = {name for name in scores if "with NWP" not in name}
+    assert here == {*RADAR_MEMBERS, "network", "blend without network", "blend"}
     for lead in ("15", "30", "60"):
         for name in ("blend", "blend without network"):
             blend = scores[name][lead]["0.1"]
             assert blend < 0.2  # 30 % are wet: climate gives 0.21
-            assert blend <= min(scores[name][lead]["0.1"] for name in MEMBERS) + 0.005
+            assert blend <= min(scores[name][lead]["0.1"] for name in RADAR_MEMBERS) + 0.005
 
 
 def test_the_network_is_kept_only_if_it_gains(training):
     said = [line for line in training.lines if "the network lowers" in line]
     assert len(said) == 1
-    assert said[0].endswith("kept") == (training.model.network is not None) == (training.model.plain is not None)
+    assert said[0].endswith("kept") == ("network" in training.model.members) == (len(training.model.blends) == 2)
 
 
 @pytest.mark.parametrize(("full", "kept"), [(0.09, True), (0.0999, False), (0.11, False)])
@@ -128,7 +126,7 @@ def test_how_much_the_network_has_to_gain(full, kept):
     ]
     scores = {"blend without network": {"30": {"1": 0.1}}, "blend": {"30": {"1": full}}}
     lines = []
-    assert module._network_earns_its_place(blends, scores, lines.append) is kept
+    assert select_blends(blends, scores, lines.append) == ((blends[1], blends[0]) if kept else (blends[0],))
     assert lines[0].endswith("kept") is kept
 
 
@@ -138,16 +136,16 @@ def test_without_a_network_none_is_trained_nor_torch_asked_for(archive, training
         train(load_events(archive), training.work, settings=networked)
     plain = replace(networked, network=None)
     model = train(load_events(archive), training.work, settings=plain, report=[].append)
-    assert model.network is None
-    assert model.blend.members == MEMBERS
-    assert model.boosting.texts == training.model.boosting.texts
+    assert "network" not in model.members
+    assert model.blend.members == RADAR_MEMBERS
+    assert model.members["boosting"].texts == training.model.members["boosting"].texts
 
 
 def test_the_network_is_asked_about_rows_where_their_air_is(archive, training, networked):
     """Its odds on a block that a row lies in the middle of are those of the row."""
-    one = module.draw(load_events(archive)[:1], training.work, networked, 1, print)[0]
-    network = module.train_network(module.draw(load_events(archive), training.work, networked, 1, print), networked)
-    odds = module.network_scores(network, one)
+    events = load_event_samples(load_events(archive), training.work, networked, 1, print)
+    one = events[0]
+    odds = forecast_fields(train_members(events, networked, ["network"])["network"], one)
     assert odds.shape == (6, one.samples.lead.size)
     assert np.isfinite(odds).all()
     assert (np.diff(odds, axis=0) <= 0).all()
@@ -169,14 +167,14 @@ def test_a_second_training_draws_nothing_and_gives_the_same(archive, training, n
     lines = []
     again = train(load_events(archive), training.work, settings=networked, report=lines.append)
     assert lines == training.lines[6:]
-    assert again.boosting.texts == training.model.boosting.texts
+    assert again.members["boosting"].texts == training.model.members["boosting"].texts
     np.testing.assert_array_equal(again.blend.weights, training.model.blend.weights)
 
 
 def test_only_what_is_missing_is_drawn_and_other_settings_draw_anew(archive, small_training, tmp_path):
     events = load_events(archive)
     lines = []
-    draw = module.draw
+    draw = load_event_samples
     draw(events[:2], tmp_path, small_training, 1, lines.append)
     draw(events[:3], tmp_path, small_training, 1, lines.append)
     assert [line.split(": ")[1].split()[0] for line in lines] == ["event-0a", "event-1a", "event-2a"]
@@ -197,12 +195,12 @@ def test_a_region_left_out_is_not_even_read(archive, training, small_training, t
     assert {one["region"] for one in model.about["events"]} == {"region-0", "region-2"}
     assert not [line for line in lines if "event-1" in line]
     assert lines[-1] == "trained on 4 events of 2 regions"
-    assert model.boosting.texts != training.model.boosting.texts
+    assert model.members["boosting"].texts != training.model.members["boosting"].texts
 
 
 def test_rows_are_thinned_out_every_event_alike(archive, training, small_training):
     thin = replace(small_training, rows=1000)
-    drawn = module.draw(load_events(archive), training.work, thin, 1, print)
+    drawn = load_event_samples(load_events(archive), training.work, thin, 1, print)
     assert [one.weight.size for one in drawn] == [167] * 6
 
 
@@ -243,7 +241,7 @@ def test_few_regions_are_parted_by_event():
 
 def test_weights_sum_to_the_rows_and_more_cases_count_more_but_less_than_in_proportion():
     events = events_of("a", "a", "b", "c")
-    drawn = weighted([(e, samples_of(cases=n)) for e, n in zip(events, (4, 4, 4, 16), strict=True)])
+    drawn = weight_events([(e, samples_of(cases=n)) for e, n in zip(events, (4, 4, 4, 16), strict=True)])
     assert all(isinstance(one, EventSamples) for one in drawn)
     sums = np.array([one.weight.sum() for one in drawn])
     assert sums.sum() == pytest.approx(10 * 28)
@@ -260,9 +258,10 @@ def test_cases_are_numbered_on():
 def test_brier_scores_of_certain_members():
     observed = np.array([0, 2, 2, 0], np.float32)
     right = np.where(observed >= 1, 9, -9).astype(np.float32)
-    scored = Scored(15.0, np.stack([right, -right])[:, None], observed, np.ones(4, np.float32))
+    log_odds = {"wrong": -right[None], "right": right[None]}
+    forecasts = MemberForecasts(15.0, log_odds, observed, np.ones(4, np.float32))
     blend = Blend(("right", "wrong"), (1.0,), (15.0,), np.array([[[1, 0, 0]]], np.float32))
-    assert compute_brier_scores(blend, [scored]) == {
+    assert compute_brier_scores(blend, [forecasts]) == {
         "right": {"15": {"1": 0.0}},
         "wrong": {"15": {"1": pytest.approx(1, abs=1e-3)}},
         "blend without network": {"15": {"1": 0.0}},
@@ -366,11 +365,12 @@ def test_fields_are_drawn_only_for_a_network_and_added_to_samples_on_disk(
     with monkeypatch.context() as patch:
         for name in ("build_network_inputs", "observe_outcome"):
             patch.setattr(f"hybridcast.learned.training.samples.{name}", unexpected)
-        assert train(events, tmp_path, settings=small_training, report=lines.append).network is None
+        model = train(events, tmp_path, settings=small_training, report=lines.append)
+        assert "network" not in model.members
     stores = sorted((tmp_path / "samples").iterdir())
     assert not [store for store in stores if (store / "fields").exists()]
     before = [stored.load_samples(store, 1.0).observed for store in stores]
-    module.draw(events, tmp_path, networked, 1, lines.append)
+    load_event_samples(events, tmp_path, networked, 1, lines.append)
     for store, observed in zip(stores, before, strict=True):
         assert len(list(stored.load_field_cases(store))) == 3
         np.testing.assert_array_equal(stored.load_samples(store, 1.0).observed, observed)

@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 
 from hybridcast.errors import InputError
-from hybridcast.learned.boosting import Boosting
-from hybridcast.learned.trained_model import MANIFEST, NETWORK_PART, WEIGHTS, load_model, save_model
+from hybridcast.learned.boosting import BoostedTrees
+from hybridcast.learned.member import MemberInputs
+from hybridcast.learned.trained_model import MANIFEST, WEIGHTS, load_model, save_model
 from hybridcast.predictors.registry import RADAR_PREDICTORS
+
+NETWORK_PART = "network.safetensors"
 
 
 @pytest.fixture
@@ -35,18 +38,33 @@ def change_manifest(folder, change):
     (folder / MANIFEST).write_text(json.dumps(manifest))
 
 
-def test_what_is_loaded_scores_as_what_was_saved(with_network, folder):
+def entry(manifest, name):
+    """Return the entry of a member."""
+    return next(one for one in manifest["members"] if one["name"] == name)
+
+
+def log_odds(member, values=None):
+    values = rows() if values is None else values
+    return member.log_odds(MemberInputs(values, np.zeros((len(values), 2))), 40.0)
+
+
+def test_what_is_loaded_gives_the_same_as_what_was_saved(with_network, folder):
     loaded, model = load_model(folder), with_network
-    np.testing.assert_array_equal(loaded.boosting.scores(rows()), model.boosting.scores(rows()))
-    for ours, theirs in zip(loaded.linear, model.linear, strict=True):
-        assert (ours.name, ours.columns, ours.leads) == (theirs.name, theirs.columns, theirs.leads)
-        np.testing.assert_array_equal(ours.scores(rows(), 40.0), theirs.scores(rows(), 40.0))
-    assert (loaded.blend.members, loaded.blend.thresholds) == (model.blend.members, model.blend.thresholds)
-    np.testing.assert_array_equal(loaded.blend.at(40.0), model.blend.at(40.0))
-    np.testing.assert_array_equal(loaded.plain.at(40.0), model.plain.at(40.0))
-    assert loaded.network.settings == model.network.settings
-    for name, value in model.network.parameters.items():
-        np.testing.assert_array_equal(loaded.network.parameters[name], value)
+    assert list(loaded.members) == list(model.members)
+    for name in ("neighbourhood", "scales", "boosting"):
+        ours, theirs = loaded.members[name], model.members[name]
+        assert (ours.name, ours.predictors, ours.thresholds) == (theirs.name, theirs.predictors, theirs.thresholds)
+        np.testing.assert_array_equal(log_odds(ours), log_odds(theirs))
+    for name in ("neighbourhood", "scales"):
+        assert loaded.members[name].leads == model.members[name].leads
+    assert len(loaded.blends) == len(model.blends) == 2
+    for ours, theirs in zip(loaded.blends, model.blends, strict=True):
+        assert (ours.members, ours.thresholds) == (theirs.members, theirs.thresholds)
+        np.testing.assert_array_equal(ours.weights_at(40.0), theirs.weights_at(40.0))
+    ours, theirs = (one.members["network"].network for one in (loaded, model))
+    assert ours.settings == theirs.settings
+    for name, value in theirs.parameters.items():
+        np.testing.assert_array_equal(ours.parameters[name], value)
     assert loaded.spacing == model.spacing == 2000.0
     assert loaded.about["events"] == model.about["events"]
     assert loaded.fingerprint == model.fingerprint
@@ -64,10 +82,20 @@ def test_parts_are_plain(folder):
     """Text, JSON and safetensors, no pickle: nothing that would run when it is loaded."""
     names = sorted(part.name for part in folder.iterdir())
     trees = [f"{member}-{t}.txt" for member in ("boosting", "fused") for t in ("0.1", "0.5", "1", "10", "2", "5")]
-    assert names == sorted([*trees, MANIFEST, NETWORK_PART, WEIGHTS])
+    logistic = [f"{member}.safetensors" for member in ("neighbourhood", "scales", "nwp")]
+    assert names == sorted([*trees, *logistic, MANIFEST, NETWORK_PART, WEIGHTS])
     assert (folder / "boosting-0.1.txt").read_text().startswith("tree\n")
     manifest = json.loads((folder / MANIFEST).read_text())
-    assert manifest["features"][0] == {"name": "rate", "units": "dB"}
+    assert manifest["predictor_units"]["rate"] == "dB"
+    assert {one["name"]: one["kind"] for one in manifest["members"]} == {
+        "neighbourhood": "logistic",
+        "scales": "logistic",
+        "boosting": "trees",
+        "network": "network",
+        "nwp": "logistic",
+        "fused": "trees",
+    }
+    assert entry(manifest, "boosting")["parts"][0] == "boosting-0.1.txt"
 
 
 def test_loading_never_unpickles(folder, monkeypatch):
@@ -76,7 +104,7 @@ def test_loading_never_unpickles(folder, monkeypatch):
 
     for name in ("load", "loads", "Unpickler"):
         monkeypatch.setattr(pickle, name, refuse)
-    assert np.isfinite(load_model(folder).boosting.scores(rows())).all()
+    assert np.isfinite(log_odds(load_model(folder).members["boosting"])).all()
 
 
 @pytest.mark.parametrize("name", [WEIGHTS, NETWORK_PART, "boosting-0.1.txt", "boosting-10.txt"])
@@ -99,26 +127,34 @@ def test_a_missing_part_is_named(folder, name):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: m.update(format=99), "is of format 99; this version reads format 2. Install the version"),
+        (lambda m: m.update(format=99), "is of format 99; this version reads format 3. Install the version"),
         (lambda m: m.pop("format"), "is of format None"),
-        (lambda m: m["features"].append({"name": "latitude"}), "asks for the predictors latitude.*or train it again"),
+        (
+            lambda m: entry(m, "boosting")["predictors"].append("latitude"),
+            "asks for the predictors latitude.*or train it again",
+        ),
         (lambda m: m["sha256"].pop(WEIGHTS), "a model has all its parts. Get the model again"),
         (lambda m: m["sha256"].pop("boosting-1.txt"), "a model has all its parts. Get the model again"),
         (lambda m: m.pop("sha256"), "Get the model again"),
-        (lambda m: m.pop("features"), "Get the model again"),
-        (lambda m: m.pop("blend"), "Get the model again"),
+        (lambda m: entry(m, "boosting").pop("predictors"), "Get the model again"),
+        (lambda m: m.pop("blends"), "Get the model again"),
         (lambda m: m.pop("about"), "Get the model again"),
-        (lambda m: m["linear"][0].update(name="other"), "Get the model again"),
+        (lambda m: m.pop("nwp_stage"), "Get the model again"),
+        (lambda m: entry(m, "neighbourhood").update(name="other"), "a blend of neighbourhood.*Get the model again"),
+        (lambda m: entry(m, "scales").update(kind="oracle"), "asks for the kinds of members oracle.*or train it again"),
+        (lambda m: entry(m, "scales").update(transforms=["none", "cube"]), "asks for the transforms cube"),
+        (lambda m: entry(m, "scales")["transforms"].pop(), "transforms of scales.*Get the model again"),
+        (lambda m: entry(m, "scales").pop("parts"), "Get the model again"),
         (lambda m: m["thresholds_mm_per_h"].reverse(), "thresholds increase. Train the model again"),
         (lambda m: m["sha256"].update({"../outside.txt": "0" * 64}), "outside"),
-        (lambda m: m["blend"]["members"].append("oracle"), "weights of the blend.*Get the model again"),
-        (lambda m: m["blend"]["leads_min"].pop(), "weights of the blend.*Get the model again"),
+        (lambda m: m["blends"][0]["members"].append("oracle"), "weights of the blend.*Get the model again"),
+        (lambda m: m["blends"][0]["leads_min"].pop(), "weights of the blend.*Get the model again"),
         (lambda m: m["sha256"].pop(NETWORK_PART), "a model has all its parts. Get the model again"),
-        (lambda m: m["network"].update(widths=[4, 8]), "the network of these settings has"),
-        (lambda m: m["network"].update(depth=3), "depth.*Get the model again"),
-        (lambda m: m.pop("network"), "Get the model again"),
-        (lambda m: m["linear"][0]["columns"].pop(), "coefficients of neighbourhood.*Get the model again"),
-        (lambda m: m["linear"][1]["columns"].__setitem__(0, "latitude"), "asks for the predictors latitude"),
+        (lambda m: entry(m, "network")["settings"].update(widths=[4, 8]), "the network of these settings has"),
+        (lambda m: entry(m, "network")["settings"].update(depth=3), "depth.*Get the model again"),
+        (lambda m: m["members"].remove(entry(m, "network")), "Get the model again"),
+        (lambda m: entry(m, "neighbourhood")["predictors"].pop(), "coefficients of neighbourhood.*Get the model again"),
+        (lambda m: entry(m, "scales")["predictors"].__setitem__(0, "latitude"), "asks for the predictors latitude"),
     ],
 )
 def test_a_manifest_that_does_not_fit_is_refused(folder, change, message):
@@ -155,29 +191,51 @@ def test_fewer_predictors_in_another_order_are_loaded(small_model, tmp_path):
     columns = [RADAR_PREDICTORS.index(name) for name in names]
     data = lightgbm.Dataset(rows()[:, columns], (rows()[:, 0] > 0).astype(np.float32))
     text = lightgbm.train({"objective": "binary", "verbosity": -1, "num_threads": 1}, data, 3).model_to_string()
-    thresholds = small_model.boosting.thresholds
-    older = replace(small_model, boosting=Boosting((text,) * len(thresholds), thresholds, names))
+    thresholds = small_model.thresholds
+    trees = BoostedTrees("boosting", (text,) * len(thresholds), thresholds, names)
+    older = replace(small_model, members={**small_model.members, "boosting": trees})
     loaded = load_model(save_model(older, tmp_path / "older"))
-    assert loaded.boosting.predictors == names
+    assert loaded.members["boosting"].predictors == names
     expected = lightgbm.Booster(model_str=text).predict(rows()[:, columns], raw_score=True)
-    np.testing.assert_allclose(loaded.boosting.scores(rows())[0], expected, atol=1e-5)
+    np.testing.assert_allclose(log_odds(loaded.members["boosting"])[0], expected, atol=1e-5)
 
 
 def test_a_model_without_a_network_has_no_such_part(with_network, tmp_path):
-    plain = with_network.without_network
+    plain = with_network.without("network")
     folder = save_model(plain, tmp_path / "plain")
     assert not (folder / NETWORK_PART).exists()
     loaded = load_model(folder)
-    assert loaded.network is loaded.plain is None
-    assert loaded.without_network is loaded
+    assert "network" not in loaded.members
+    assert len(loaded.blends) == 1
+    assert loaded.without("network") is loaded
     assert "network" not in loaded.blend.members
 
 
 def test_without_its_network_a_model_has_the_weights_for_that(with_network):
-    without = with_network.without_network
-    assert without.network is without.plain is None
-    assert without.blend is with_network.plain
+    without = with_network.without("network")
+    assert "network" not in without.members
+    assert without.blends == (with_network.blends[1],)
     assert without.fingerprint != with_network.fingerprint
+
+
+def test_a_member_that_is_always_needed_cannot_be_left_out(with_network):
+    with pytest.raises(InputError, match=r"no weights without boosting.*Keep these members"):
+        with_network.without("boosting")
+
+
+def test_members_that_no_blend_uses_are_dropped(with_network):
+    blend = replace(with_network.blend, members=("boosting",), weights=with_network.blend.weights[..., -2:])
+    made = with_network.with_blends(blend)
+    of_stage = set() if made.nwp_stage is None else set(made.nwp_stage.members)
+    assert set(made.members) == {"boosting", *of_stage}
+
+
+def test_a_usable_model_has_no_member_that_cannot_be_evaluated(with_network, monkeypatch):
+    assert with_network.usable() is with_network
+    assert with_network.unavailable == {}
+    monkeypatch.setattr("hybridcast.learned.network_member.has_torch", lambda: False)
+    assert list(with_network.unavailable) == ["network"]
+    assert "network" not in with_network.usable().members
 
 
 def test_a_model_is_replaced_whole(small_model, folder):

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from hybridcast.core.types import MINUTE, Array, LeadTimes, Mask
 from hybridcast.datasets.events import Event, issue_times, load_event_radar
 from hybridcast.datasets.pseudo_nwp import PRESETS, simulate_runs_before
+from hybridcast.learned.member import HINDCAST_HISTORY
 from hybridcast.learned.network_inputs import LEADS, FieldCase, build_network_inputs, observe_outcome
 from hybridcast.motion.estimate import DenseFlow, MotionMethod
 from hybridcast.nowcasters.base import latest_frame
@@ -28,9 +29,6 @@ from hybridcast.predictors.sources import Sources, compute_source_predictors, se
 from hybridcast.predictors.state import PredictorState, build_predictor_state, departure_points, predictors_eulerian
 from hybridcast.stations import open_stations
 from hybridcast.terrain import open_terrain
-
-#: Length of the radar history before the issue time of a hindcast or a training sample.
-HINDCAST_HISTORY = np.timedelta64(60, "m")
 
 
 @dataclass(frozen=True)

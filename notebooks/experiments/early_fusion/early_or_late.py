@@ -14,7 +14,7 @@ import argparse
 import json
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -26,20 +26,17 @@ from early_fusion.token_samples import WithTokens, draw_with_tokens, load_with_t
 from early_fusion.tokens import Tokens, joined_tokens, without
 from hybridcast.core.files import atomic_write
 from hybridcast.datasets.events import Event, load_events
-from hybridcast.learned.blend import Scored, fit_blend, probability
-from hybridcast.learned.boosting import THRESHOLDS, decreasing
-from hybridcast.learned.nwp_stage import ALONE, FUSED, has_nwp, has_radar
+from hybridcast.learned.blend import MemberForecasts, fit_blend
+from hybridcast.learned.boosting import THRESHOLDS, enforce_decreasing
+from hybridcast.learned.logistic import probability
+from hybridcast.learned.member import Member, MemberInputs, evaluate_members
+from hybridcast.learned.members import NWP_MEMBERS, RADAR_MEMBERS
+from hybridcast.learned.predictor_rows import has_nwp, has_radar
+from hybridcast.learned.training.cross_validation import train_members
+from hybridcast.learned.training.event_samples import EventSamples, assign_groups, weight_events
 from hybridcast.learned.training.sample_store import sampling_digest
 from hybridcast.learned.training.samples import Samples, Sampling, concatenate_samples
-from hybridcast.learned.training.train import (
-    MEMBERS,
-    EventSamples,
-    Members,
-    TrainingSettings,
-    assign_groups,
-    train_members,
-    weighted,
-)
+from hybridcast.learned.training.settings import TrainingSettings
 from hybridcast.predictors.registry import index_of, names
 
 SAMPLING = Sampling(leads=(30, 60, 90, 120, 180), cells=300, cases=4, min_interval=30)
@@ -92,7 +89,7 @@ def drawn(events: Sequence[Event], work: Path) -> Iterator[tuple[Event, WithToke
 def gathered(events: Sequence[Event], work: Path, folds: int) -> tuple[Everything, list[EventSamples]]:
     """Put the rows of all events together, and give them as `hybridcast.learned.training.train` has them."""
     found = list(drawn(events, work))
-    made = weighted([(event, one.samples) for event, one in found])
+    made = weight_events([(event, one.samples) for event, one in found])
     counts = [one.samples.lead.size for one in made]
     groups = assign_groups([one.event for one in made], folds)
     whole = Everything(
@@ -120,16 +117,17 @@ def rows_given(rows: np.ndarray, *, stations: bool, nwp: bool) -> np.ndarray:
     return out
 
 
-def ask_late(members: Members, rows: np.ndarray, lead: np.ndarray, with_model: bool) -> np.ndarray:
-    """Log odds of all members, ``(member, threshold, row)``."""
-    count = len(MEMBERS) + 2 * with_model
-    said = np.full((count, len(THRESHOLDS), len(rows)), np.nan, np.float32)
+def evaluate_late(
+    members: Mapping[str, Member], rows: np.ndarray, lead: np.ndarray, chosen: Sequence[str]
+) -> np.ndarray:
+    """Return the log odds of some members, ``(member, threshold, row)``."""
+    found = np.full((len(chosen), len(THRESHOLDS), len(rows)), np.nan, np.float32)
     for minutes in np.unique(lead):
         at = lead == minutes
-        taken = rows[at]
-        of_sources = members.sources.scores(taken, float(minutes)) if with_model else []
-        said[..., at] = np.stack([*members.of_radar(taken, float(minutes)), *of_sources])
-    return said
+        inputs = MemberInputs(rows[at], np.zeros((int(at.sum()), 2)))
+        log_odds = evaluate_members([members[name] for name in chosen], inputs, float(minutes))
+        found[..., at] = np.stack(list(log_odds.values()))
+    return found
 
 
 def stopping(names: Sequence[str]) -> set[str]:
@@ -167,7 +165,8 @@ def ask(whole: Everything, made: Sequence[EventSamples], settings: TrainingSetti
     said = {}
     for given, gone in GIVEN.items():
         rows = rows_given(whole.samples.predictors[out], **gone)
-        said[f"late, {given}"] = ask_late(members, rows, whole.samples.lead[out], given in WITH_MODEL)
+        chosen = (*RADAR_MEMBERS, *NWP_MEMBERS) if given in WITH_MODEL else RADAR_MEMBERS
+        said[f"late, {given}"] = evaluate_late(members, rows, whole.samples.lead[out], chosen)
         said |= {f"{name}, {given}": one.scores(rows, without(tokens, **gone)) for name, one in networks.items()}
     return said
 
@@ -201,13 +200,20 @@ def blended(whole: Everything, members: Sequence[np.ndarray], area: np.ndarray) 
     for group in np.unique(whole.group[area]):
         rows = [np.flatnonzero(area & (whole.group != group) & (whole.samples.lead == lead)) for lead in leads]
         scored = [
-            Scored(float(lead), stacked[..., at], whole.samples.observed[at], whole.weight[at])
+            MemberForecasts(
+                float(lead),
+                dict(zip(names, stacked[..., at], strict=True)),
+                whole.samples.observed[at],
+                whole.weight[at],
+            )
             for lead, at in zip(leads, rows, strict=True)
         ]
         blend = fit_blend(names, SHOWN, scored)
         for lead in leads:
             at = np.flatnonzero(area & (whole.group == group) & (whole.samples.lead == lead))
-            chances[:, at] = probability(decreasing(blend.scores(stacked[..., at], float(lead))))
+            chances[:, at] = probability(
+                enforce_decreasing(blend.log_odds(dict(zip(names, stacked[..., at], strict=True)), float(lead)))
+            )
     return chances
 
 
@@ -217,10 +223,11 @@ def forecasts(whole: Everything, given: str, area: np.ndarray, inside: bool) -> 
     found = {}
     if given in WITH_MODEL:
         found |= {
-            f"late: member {name!r} alone": probability(late[len(MEMBERS) + k]) for k, name in enumerate((ALONE, FUSED))
+            f"late: member {name!r} alone": probability(late[len(RADAR_MEMBERS) + k])
+            for k, name in enumerate(NWP_MEMBERS)
         }
     if not inside:
-        late = late[len(MEMBERS) :]
+        late = late[len(RADAR_MEMBERS) :]
     found["late: blend"] = blended(whole, late, area)
     for name in NETWORKS:
         early = whole.said[f"{name}, {given}"][PICKED]

@@ -33,13 +33,12 @@ from hybridcast.fusion.probability_matching import (
     sorted_descending,
 )
 from hybridcast.fusion.sampling_grid import SamplingGrid
-from hybridcast.learned.blend import probability
 from hybridcast.learned.boosting import THRESHOLDS
-from hybridcast.learned.nwp_stage import nwp_rain_rate
+from hybridcast.learned.logistic import probability
+from hybridcast.learned.predictor_rows import nwp_rain_rate
 from hybridcast.learned.training.samples import build_view
 from hybridcast.motion.estimate import DenseFlow, MotionMethod
 from hybridcast.nowcasters.base import latest_frame, radar_status
-from hybridcast.predictors.registry import ALL_PREDICTORS
 from hybridcast.predictors.sources import Sources, add_wind_guidance, coarsen_sources
 from hybridcast.predictors.state import departure_known, departure_points, predictors_at_lead
 
@@ -121,7 +120,7 @@ class Attention:
         for lead, places in enumerate(departure_points(view.state, cells)):
             rows = predictors_at_lead(view.state, lead, places, cells)
             odds.append(self.network.scores(rows, tokens_at(heard, lead, places, cells)))
-            rain = _model_rate(rows)
+            rain = nwp_rain_rate(rows)
             model.append(rain)
             known.append(departure_known(view.state, places) | np.isfinite(rain))
         shape = (len(leads), *grid.shape)
@@ -135,13 +134,6 @@ class Attention:
 def early_fusion(path: str | Path) -> Attention:
     """Load a network that `early_fusion.attention.save_attention` wrote, and make a nowcaster of it."""
     return Attention(load_attention(path))
-
-
-def _model_rate(rows: Array) -> Array:
-    """Rain of the model, mm h-1; NaN where there is none, as everywhere without one."""
-    if rows.shape[1] < len(ALL_PREDICTORS):
-        return np.full(len(rows), np.nan, np.float32)
-    return nwp_rain_rate(rows)
 
 
 def _fields(said: _Said, grid: SamplingGrid, advected: Array) -> tuple[Array, Array]:

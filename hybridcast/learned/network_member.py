@@ -1,0 +1,101 @@
+"""The small convolutional network of `hybridcast.learned.network` as a member."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from safetensors.numpy import save as save_tensors
+
+from hybridcast.core.types import Array
+from hybridcast.learned.member import MemberInputs, StoredParts
+from hybridcast.learned.network import Network, NetworkOutput, NetworkSettings, apply_network, has_torch
+from hybridcast.learned.network_inputs import THRESHOLDS, NetworkInputs
+
+if TYPE_CHECKING:
+    from hybridcast.learned.training.event_samples import TrainingData
+
+#: Name of the member.
+NETWORK = "network"
+
+
+@dataclass(frozen=True)
+class NetworkMember:
+    """A trained network; it needs torch to be evaluated."""
+
+    network: Network
+    name: str = NETWORK
+
+    @property
+    def predictors(self) -> tuple[str, ...]:
+        """Predictors that it needs: none, for it works on the whole field."""
+        return ()
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """Rain rates (mm h-1) of its log odds, increasing."""
+        return THRESHOLDS
+
+    @property
+    def unavailable_reason(self) -> str:
+        """Reason why it cannot be evaluated in this installation; empty if it can."""
+        return "" if has_torch() else "torch is not installed (pip install 'hybridcast[network]')"
+
+    def apply(self, inputs: NetworkInputs) -> NetworkOutput:
+        """See `hybridcast.learned.member.FieldMember`."""
+        return apply_network(inputs, self.network)
+
+    def log_odds(self, inputs: MemberInputs, lead_minutes: float) -> Array:
+        """See `hybridcast.learned.member.Member`."""
+        return inputs.field_outputs[self.name].at(inputs.departure_points, lead_minutes)
+
+    def to_parts(self) -> tuple[dict[str, Any], dict[str, bytes]]:
+        """See `hybridcast.learned.member.Member`."""
+        tensors = {name: np.ascontiguousarray(value) for name, value in self.network.parameters.items()}
+        entry = {"kind": "network", "settings": asdict(self.network.settings)}
+        return entry, {f"{self.name}.safetensors": save_tensors(tensors)}
+
+    @classmethod
+    def from_parts(cls, entry: Mapping[str, Any], stored: StoredParts) -> NetworkMember:
+        """Return the member of an entry in the manifest."""
+        settings: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in entry["settings"].items()
+        }
+        network = Network(stored.tensors(entry["parts"][0]), NetworkSettings(**settings))
+        return cls(network, entry["name"])
+
+
+@dataclass(frozen=True)
+class NetworkBuilder:
+    """Training of the network."""
+
+    name: str = NETWORK
+    predictors: tuple[str, ...] = ()
+    optional: bool = True
+
+    def train(self, data: TrainingData) -> NetworkMember | None:
+        """Train the network; None if the settings have none, or there are fewer than two events.
+
+        Training is ended by every fifth event, from every region in turn.
+        """
+        settings = data.settings.network
+        if settings is None or len(data.events) < 2:
+            return None
+        from hybridcast.learned.training.network import cut_window, fit_network
+        from hybridcast.learned.training.sample_store import load_field_cases
+
+        generator = np.random.default_rng(data.settings.sampling.seed)
+        total = sum(int(one.samples.case.max()) + 1 for one in data.events)
+        every = -(-total // data.settings.fields)
+        cases = {
+            one.event.name: [
+                cut_window(case, 2 * settings.crop, generator) for case in load_field_cases(one.store, every)
+            ]
+            for one in sorted(data.events, key=lambda one: (one.event.region, one.event.name))
+        }
+        names = list(cases)
+        stop = set(names[min(2, len(names) - 1) :: 5])
+        learn = {name: found for name, found in cases.items() if name not in stop}
+        return NetworkMember(fit_network(learn, {name: cases[name] for name in stop}, settings), self.name)

@@ -1,0 +1,108 @@
+"""Cross-validation: forecasts of members for events that they were not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from hybridcast.core.types import Array
+from hybridcast.learned.blend import MemberForecasts, concatenate_forecasts
+from hybridcast.learned.member import FieldMember, Member, MemberInputs, evaluate_members, uses_nwp
+from hybridcast.learned.members import BUILDERS, NWP_MEMBERS
+from hybridcast.learned.predictor_rows import has_nwp, has_radar
+from hybridcast.learned.training.event_samples import EventSamples, TrainingData
+from hybridcast.learned.training.sample_store import Report, load_field_cases
+from hybridcast.learned.training.samples import concatenate_samples
+from hybridcast.learned.training.settings import TrainingSettings
+from hybridcast.predictors.registry import index_of
+
+#: Minimum number of rows with NWP rain, times the number of thresholds, to train members that use it.
+MIN_ROWS = 50
+_LEAD_TIME = index_of("lead_time")
+
+
+class Validation(NamedTuple):
+    """Forecasts for events left out, one for each lead time."""
+
+    all_rows: list[MemberForecasts]
+    with_radar: list[MemberForecasts]
+    """Rows with NWP rain whose air the radar knows."""
+    without_radar: list[MemberForecasts]
+    """Rows with NWP rain whose air the radar does not know."""
+
+
+def train_members(
+    events: Sequence[EventSamples], settings: TrainingSettings, names: Iterable[str] | None = None
+) -> dict[str, Member]:
+    """Train members on events, all of them or those with some names; those that cannot be trained are left out."""
+    data = TrainingData.of(events, settings)
+    with_nwp = data.with_nwp()
+    members: dict[str, Member] = {}
+    for builder in BUILDERS:
+        if names is not None and builder.name not in set(names):
+            continue
+        of_member = with_nwp if uses_nwp(builder) else data
+        if uses_nwp(builder) and of_member.weight.size < MIN_ROWS * len(settings.thresholds):
+            continue
+        member = builder.train(of_member)
+        if member is not None:
+            members[builder.name] = member
+    return members
+
+
+def cross_validate(
+    events: Sequence[EventSamples], groups: Sequence[int], settings: TrainingSettings, report: Report
+) -> Validation:
+    """Train members without each group of events in turn, and return their forecasts for the events left out."""
+    parts: list[Validation] = []
+    for group in sorted(set(groups)):
+        kept, left_out = (
+            [one for one, number in zip(events, groups, strict=True) if (number == group) == out]
+            for out in (False, True)
+        )
+        parts.append(forecast_samples(train_members(kept, settings), left_out))
+        names = ", ".join(one.event.name for one in left_out)
+        report(f"group {group + 1} of {len(set(groups))} left out: {names}")
+    return Validation(*(concatenate_forecasts(part) for part in zip(*parts, strict=True)))
+
+
+def forecast_samples(members: Mapping[str, Member], events: Sequence[EventSamples]) -> Validation:
+    """Return the forecasts of members for the samples of events."""
+    samples = concatenate_samples([one.samples for one in events])
+    weight = np.concatenate([one.weight for one in events])
+    of_fields = [member for member in members.values() if isinstance(member, FieldMember)]
+    others = [member for member in members.values() if not isinstance(member, FieldMember)]
+    from_fields = {
+        member.name: np.concatenate([forecast_fields(member, one) for one in events], axis=1) for member in of_fields
+    }
+    nwp, radar = has_nwp(samples.predictors), has_radar(samples.predictors)
+    if not set(NWP_MEMBERS) <= members.keys():
+        nwp[:] = False
+    found = Validation([], [], [])
+    for lead in np.unique(samples.lead):
+        rows = np.flatnonzero(samples.lead == lead)
+        inputs = MemberInputs(samples.predictors, samples.departure_points).select(rows)
+        log_odds = evaluate_members(others, inputs, float(lead))
+        log_odds |= {name: values[:, rows] for name, values in from_fields.items()}
+        forecasts = MemberForecasts(float(lead), log_odds, samples.observed[rows], weight[rows])
+        found.all_rows.append(forecasts)
+        for part, mask in ((found.with_radar, nwp & radar), (found.without_radar, nwp & ~radar)):
+            if mask[rows].any():
+                part.append(forecasts.select(mask[rows]))
+    return found
+
+
+def forecast_fields(member: FieldMember, event: EventSamples) -> Array:
+    """Return the log odds of a member that works on whole fields, ``(threshold, row)``, for the samples of an event."""
+    samples = event.samples
+    log_odds = np.empty((len(member.thresholds), samples.lead.size), np.float32)
+    inputs = MemberInputs(samples.predictors, samples.departure_points)
+    minutes = samples.predictors[:, _LEAD_TIME]
+    for number, case in enumerate(load_field_cases(event.store)):
+        of_case = inputs._replace(field_outputs={member.name: member.apply(case.inputs)})
+        for lead in np.unique(minutes[samples.case == number]):
+            rows = np.flatnonzero((samples.case == number) & (minutes == lead))
+            log_odds[:, rows] = member.log_odds(of_case.select(rows), float(lead))
+    return log_odds

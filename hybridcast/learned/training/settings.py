@@ -1,0 +1,40 @@
+"""Settings of a training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hybridcast.errors import InputError
+from hybridcast.learned.boosting import THRESHOLDS, BoostingSettings
+from hybridcast.learned.network import NetworkSettings
+from hybridcast.learned.network_inputs import THRESHOLDS as NETWORK_THRESHOLDS
+from hybridcast.learned.training.samples import Sampling
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """All that a training depends on besides its events."""
+
+    sampling: Sampling = field(default_factory=Sampling)
+    """How samples are drawn."""
+    boosting: BoostingSettings = field(default_factory=BoostingSettings)
+    """Settings of the boosted trees."""
+    thresholds: tuple[float, ...] = THRESHOLDS
+    """Rain rates whose exceedance is learned, mm h-1, increasing."""
+    folds: int = 4
+    """Number of groups of events that are left out in turn to fit the weights."""
+    rows: int = 400_000
+    """Maximum number of rows of a training; more are thinned out, in the same proportion for every event."""
+    network: NetworkSettings | None = None
+    """Settings of the network; None trains none. It needs torch, and two events besides those left out."""
+    fields: int = 400
+    """Maximum number of issue times that the network learns from; more are thinned out as rows are."""
+
+    def __post_init__(self) -> None:
+        """Refuse thresholds that the network does not have."""
+        if self.network is not None and self.thresholds != NETWORK_THRESHOLDS:
+            raise InputError(
+                f"thresholds are {self.thresholds}",
+                f"the network has {NETWORK_THRESHOLDS} mm/h",
+                "Train with these, or without a network",
+            )
