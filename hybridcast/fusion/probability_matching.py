@@ -86,7 +86,7 @@ def coverage_targets(
         if not cells.shape[1]:
             continue
         ranks = log_odds(cells) if ranked_by is None else ranked_by[lead]
-        for k in np.flatnonzero(coverage[lead] > 0):
+        for k in map(int, np.flatnonzero(coverage[lead] > 0)):
             expected = max(float(cells[k].mean()), 1e-6)
             most = coverage[lead, k] if thresholds[k] > HEAVY_RATE else 1.0
             below = fraction[lead, k - 1] if k else 1.0
@@ -97,7 +97,7 @@ def coverage_targets(
 
 
 def _geometric_mean(coverage: np.float32, expected: float) -> np.float32:
-    mean: np.float32 = np.sqrt(min(coverage, 1.0) * expected)
+    mean: np.float32 = np.sqrt(np.minimum(coverage, np.float32(1)) * expected)
     return mean
 
 

@@ -141,7 +141,8 @@ class LagrangianInterpolator:
 
     def nearest_nodes(self) -> NDArray[np.int64]:
         """Return the number of the nearest node lead time for each lead time, shape ``(lead,)``."""
-        return np.abs(self.node_leads[:, None] - self.leads).argmin(axis=0)
+        nearest: NDArray[np.int64] = np.abs(self.node_leads[:, None] - self.leads).argmin(axis=0)
+        return nearest
 
     def advect(self, planes: Array) -> Array:
         """Carry planes ``(set, lead, y, x)`` along the motion to the fine grid; NaN where the advected frame is."""

@@ -47,7 +47,7 @@ class TrainingData(NamedTuple):
     def with_nwp(self) -> TrainingData:
         """Return the data of the rows with NWP rain."""
         rows = has_nwp(self.samples.predictors)
-        samples = Samples(*(column[rows] for column in self.samples))
+        samples = Samples(**{name: getattr(self.samples, name)[rows] for name in Samples._fields})
         return self._replace(samples=samples, weight=self.weight[rows])
 
 
