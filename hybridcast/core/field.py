@@ -13,8 +13,6 @@ The contract is checked once, by `check_precipitation`, where data enter the pac
 
 from __future__ import annotations
 
-import functools
-import logging
 import warnings
 from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
@@ -24,6 +22,7 @@ import pyproj
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from hybridcast.core.units import unit_conversion
 from hybridcast.errors import InputError, InputWarning
 
 RATE = "precipitation_rate"
@@ -532,30 +531,10 @@ def as_rate(field: xr.DataArray) -> xr.DataArray:
     return field if factor == 1.0 and units == UNITS else cast(xr.DataArray, _with_rate_units(field * factor, field))
 
 
-@functools.cache
-def _unit_registry() -> Any:
-    """Return the unit registry of pint with the units of CF, without logging each unit that CF redefines."""
-    log = logging.getLogger("pint.util")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        from cf_xarray.units import units
-    finally:
-        log.setLevel(level)
-    return units
-
-
-@functools.cache
 def rate_factor(units: str) -> float | None:
     """Return the factor from `units` to mm h-1 (1 kg m-2 of water is 1 mm); None if `units` are not of a rain rate."""
-    registry = _unit_registry()
-    try:
-        one = registry.Quantity(1.0, registry.Unit(units))
-        if one.check("[mass] / [area] / [time]"):
-            one = one / registry.Quantity(1000.0, "kg m-3")
-        return round(float(one.to("mm/h").magnitude), 9)
-    except Exception:  # pint passes the text to Python's tokenizer, which raises exceptions of many types
-        return None
+    conversion = unit_conversion(units, UNITS)
+    return None if conversion is None else round(conversion[0], 9)
 
 
 def _dry_below(rate: Any, lowest: float = 0.01) -> Any:

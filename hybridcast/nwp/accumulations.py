@@ -1,35 +1,36 @@
-"""Rates from precipitation sums, whether since the start of the run or over each step."""
+"""Precipitation rates from accumulations, either since the start of a run or over each step."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from hybridcast.core.types import Array
+from hybridcast.core.types import HOUR, Array
 
 Step = tuple[np.timedelta64, np.timedelta64]
 
-#: Where a sum falls by more than this (mm) it is no rounding of packed numbers.
+#: A decrease of an accumulation up to this (mm) is a rounding error of packed values.
 ROUNDING = 0.02
-#: If the sum falls on more than this share of the cells that were wet, it began anew.
-RESET = 0.5
+#: If an accumulation decreases in more than this fraction of its wet cells, it has been reset.
+RESET_FRACTION = 0.5
 
 
 def rates_from_accumulations(sums: dict[Step, Array]) -> dict[Step, Array]:
-    """Make rates of sums of one run.
+    """Compute rates from the accumulations of one run.
 
-    For each end of a step the sum over the shortest time is taken: one of the file, or the difference to the sum from
-    the same start to the latest end before. Negative differences, which packed numbers make, are dry; where the sum
-    falls on most of the wet cells it has been reset, and is counted from the end before.
+    For each end the accumulation over the shortest step is used: either one of the file, or its difference to the
+    accumulation from the same start to the previous end. Negative differences, which result from packing, become 0. If
+    the accumulation decreases in most of the wet cells, it has been reset and counts from the previous end.
 
     Parameters
     ----------
     sums
-        By start and end of the step, from the start of the run: mm, any shape.
+        Accumulations (mm, arrays of any shape) by start and end of their step, both from the start of the run.
 
     Returns
     -------
     dict
-        mm h-1 by start and end; at most one for each end. A sum over no time (a run's first) gives none.
+        Rates (mm h-1) by start and end, at most one for each end. An accumulation over an empty step, such as the
+        first one of a run, is left out.
 
     Examples
     --------
@@ -40,25 +41,25 @@ def rates_from_accumulations(sums: dict[Step, Array]) -> dict[Step, Array]:
     """
     rates: dict[Step, Array] = {}
     for end in sorted({end for _, end in sums}):
-        candidates = [_over_shortest(sums, start, end) for start, stop in sums if stop == end and start < end]
+        candidates = [_shortest_step(sums, start, end) for start, stop in sums if stop == end and start < end]
         if not candidates:
             continue
-        (first, amount) = max(candidates, key=lambda found: found[0])
-        rates[first, end] = np.asarray(np.maximum(amount, 0) / np.float32((end - first) / np.timedelta64(1, "h")))
+        (first, amount) = max(candidates, key=lambda candidate: candidate[0])
+        rates[first, end] = np.asarray(np.maximum(amount, 0) / np.float32((end - first) / HOUR))
     return rates
 
 
-def _over_shortest(sums: dict[Step, Array], start: np.timedelta64, end: np.timedelta64) -> tuple[np.timedelta64, Array]:
-    """Return start and amount of the shortest step to `end` that sums from `start` tell."""
+def _shortest_step(sums: dict[Step, Array], start: np.timedelta64, end: np.timedelta64) -> tuple[np.timedelta64, Array]:
+    """Return start and amount of the shortest step before `end` that follows from accumulations since `start`."""
     whole = sums[start, end]
     earlier = [stop for begin, stop in sums if begin == start and start < stop < end]
     if not earlier:
         return start, whole
     before = max(earlier)
-    return before, whole if _began_anew(sums[start, before], whole) else whole - sums[start, before]
+    return before, whole if _was_reset(sums[start, before], whole) else whole - sums[start, before]
 
 
-def _began_anew(before: Array, after: Array) -> bool:
+def _was_reset(before: Array, after: Array) -> bool:
     wet = before > ROUNDING
-    falls = wet & (after < before - ROUNDING)
-    return int(falls.sum()) > RESET * max(int(wet.sum()), 1)
+    decreased = wet & (after < before - ROUNDING)
+    return int(decreased.sum()) > RESET_FRACTION * max(int(wet.sum()), 1)

@@ -1,4 +1,4 @@
-"""Which runs were there at the issue time."""
+"""Selection of the NWP runs that were available at the issue time."""
 
 from __future__ import annotations
 
@@ -13,39 +13,44 @@ from hybridcast.core.types import HOUR
 from hybridcast.errors import InputError
 from hybridcast.nwp.schema import check_nwp
 
-#: From the start of a run until its fields are on disk. Convection-permitting models of national services take 1 to
-#: 3 h, global ones 4 to 7 h. Too long a delay costs a little skill, too short a one would know what nobody knew.
+#: Time from the start of a run until its fields are on disk. Convection-permitting models of national services take 1
+#: to 3 h, global ones 4 to 7 h. Too long a delay costs a little skill; too short a delay would use fields that did not
+#: exist at the issue time.
 DELAY = np.timedelta64(3, "h")
-#: Runs of the time-lagged ensemble.
-MOST = 3
+#: Maximum number of runs in the time-lagged ensemble.
+MAX_RUNS = 3
 
 
 def select_available_runs(
-    nwp: xr.Dataset, issue_time: datetime | str | np.datetime64, delay: np.timedelta64 = DELAY, *, most: int = MOST
+    nwp: xr.Dataset,
+    issue_time: datetime | str | np.datetime64,
+    delay: np.timedelta64 = DELAY,
+    *,
+    max_runs: int = MAX_RUNS,
 ) -> xr.Dataset:
-    """Keep the runs that were available at the issue time and still look beyond it, newest first.
+    """Select the runs that were available at the issue time and extend beyond it, newest first.
 
     Parameters
     ----------
     nwp
-        Model fields, see `hybridcast.nwp.schema`.
+        NWP fields, see `hybridcast.nwp.schema`.
     issue_time
         UTC.
     delay
-        From the start of a run until it is there; 3 h by default.
-    most
-        At most so many runs; with several they are a time-lagged ensemble.
+        Time from the start of a run until it is available; 3 h by default.
+    max_runs
+        Maximum number of runs; several runs are a time-lagged ensemble.
 
     Returns
     -------
     Dataset
-        As `nwp`, with none to `most` runs. ``attrs["runs"]`` names those kept and ``attrs["left_out_runs"]`` the
-        others, each with its age and, if left out, the reason.
+        `nwp` with at most `max_runs` runs, possibly none. ``attrs["runs"]`` lists the selected runs with their age, and
+        ``attrs["left_out_runs"]`` the others with their age and the reason.
 
     Raises
     ------
     InputError
-        If `nwp` does not keep its contract, `delay` is negative, or `most` is below 1.
+        If `nwp` does not follow the schema, `delay` is negative, or `max_runs` is below 1.
 
     Examples
     --------
@@ -53,32 +58,36 @@ def select_available_runs(
     >>> runs = np.datetime64("2020-01-01T00") + np.arange(4) * np.timedelta64(3, "h")
     >>> wind = np.zeros((4, 12, 2, 2), np.float32)
     >>> nwp = nwp_fields({"x_wind": wind, "y_wind": wind}, reference_time=runs, y=[0, 1000], x=[0, 1000], crs=None,
-    ...                    lead_time=np.arange(12) * np.timedelta64(1, "h"))
+    ...                  lead_time=np.arange(12) * np.timedelta64(1, "h"))
     >>> kept = select_available_runs(nwp, "2020-01-01T11:30", np.timedelta64(2, "h"))
     >>> kept.attrs["runs"]
     '2020-01-01T09:00:00Z (2.5 h old); 2020-01-01T06:00:00Z (5.5 h old); 2020-01-01T03:00:00Z (8.5 h old)'
     >>> kept.attrs["left_out_runs"]
     '2020-01-01T00:00:00Z (11.5 h old: no lead time beyond the issue time)'
     """
-    kept, reports = find_available_runs(nwp, issue_time, delay, most=most)
+    kept, reports = find_available_runs(nwp, issue_time, delay, max_runs=max_runs)
     return kept.assign_attrs(runs=render_reports(reports, used=True), left_out_runs=render_reports(reports, used=False))
 
 
 def find_available_runs(
-    nwp: xr.Dataset, issue_time: datetime | str | np.datetime64, delay: np.timedelta64 = DELAY, *, most: int = MOST
+    nwp: xr.Dataset,
+    issue_time: datetime | str | np.datetime64,
+    delay: np.timedelta64 = DELAY,
+    *,
+    max_runs: int = MAX_RUNS,
 ) -> tuple[xr.Dataset, list[SourceReport]]:
     """Select runs as `select_available_runs` does, and return a report on each run, newest first."""
     nwp = check_nwp(nwp)
-    if delay < np.timedelta64(0) or most < 1:
-        raise InputError(f"delay {delay}, most {most}", "they are 0 h and 1 run at least", "Correct them")
+    if delay < np.timedelta64(0) or max_runs < 1:
+        raise InputError(f"delay {delay}, max_runs {max_runs}", "they are 0 h and 1 run at least", "Correct them")
     issue = as_datetime64(issue_time)
     kept: list[int] = []
     reports: list[SourceReport] = []
     runs = nwp["reference_time"].values
     for k in np.argsort(runs)[::-1]:
-        reason = _reason_against(nwp.isel(reference_time=int(k)), issue, delay)
-        if reason is None and len(kept) == most:
-            reason = f"the {most} newest are taken"
+        reason = _exclusion_reason(nwp.isel(reference_time=int(k)), issue, delay)
+        if reason is None and len(kept) == max_runs:
+            reason = f"the {max_runs} newest are taken"
         if reason is None:
             kept.append(int(k))
         age = f"{(issue - runs[k]) / HOUR:.3g} h old"
@@ -86,13 +95,14 @@ def find_available_runs(
     return nwp.isel(reference_time=kept), reports
 
 
-def _reason_against(run: xr.Dataset, issue: np.datetime64, delay: np.timedelta64) -> str | None:
+def _exclusion_reason(run: xr.Dataset, issue: np.datetime64, delay: np.timedelta64) -> str | None:
+    """Return the reason why a run cannot be used at the issue time; None if it can."""
     start = run["reference_time"].values
     if start + delay > issue:
         return f"not yet there, with a delay of {delay / HOUR:g} h"
-    ahead = run.isel(lead_time=np.flatnonzero(start + run["lead_time"].values > issue))
-    if not ahead.sizes["lead_time"]:
+    future = run.isel(lead_time=np.flatnonzero(start + run["lead_time"].values > issue))
+    if not future.sizes["lead_time"]:
         return "no lead time beyond the issue time"
-    if not any(bool(ahead[name].notnull().any()) for name in ahead.data_vars):
+    if not any(bool(future[name].notnull().any()) for name in future.data_vars):
         return "no value beyond the issue time"
     return None

@@ -1,9 +1,9 @@
-"""Model fields in any NetCDF file or Zarr folder that follows the CF conventions.
+"""NWP fields in any NetCDF file or Zarr folder that follows the CF conventions.
 
-A variable is known by its ``standard_name``, or by its name if that is one of the contract. The run is the coordinate
-``forecast_reference_time``, the lead time ``forecast_period``, or the valid time less the run. An amount fell within
-the bounds of its time; without bounds, since the start of the run. Winds named eastward and northward are turned to
-the grid.
+A variable is identified by its ``standard_name``, or by its name if that is one of the schema. The run is the
+coordinate ``forecast_reference_time``; the lead time is ``forecast_period``, or the valid time minus the run. An amount
+is accumulated over the bounds of its time, or, without bounds, since the start of the run. Eastward and northward winds
+are rotated to the axes of the grid.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from typing import NamedTuple, cast
 import numpy as np
 import xarray as xr
 
+from hybridcast.core.units import unit_conversion
 from hybridcast.errors import ReadError
-from hybridcast.nwp.assembly import AMOUNT, EARTH_WIND, FileGrid, Piece
-from hybridcast.nwp.schema import CAPE, RATE, VARIABLES
+from hybridcast.nwp.assembly import FileGrid, Piece
+from hybridcast.nwp.schema import AMOUNT, CAPE, EARTH_WIND, RATE, VARIABLES
 from hybridcast.nwp.units import convert_units
 from hybridcast.radar._crs import to_metres
-from hybridcast.radar.cf import AMOUNTS, RATES, find_dimension, open_cf, read_axis, read_crs
+from hybridcast.radar.cf import AMOUNTS, RATES, open_cf, read_axis, read_crs, rename_horizontal
 from hybridcast.radar.cf import recognises as recognises
 
 NAME = "cf"
-DESCRIPTION = "model fields in any NetCDF or Zarr that follows the CF conventions"
+DESCRIPTION = "NWP fields in any NetCDF or Zarr that follows the CF conventions"
 
 _NAMES: dict[str, str] = dict.fromkeys(RATES, RATE) | dict.fromkeys(AMOUNTS, AMOUNT)
 _NAMES |= {name: name for name in (*VARIABLES, *EARTH_WIND)}
@@ -32,21 +33,24 @@ _NAMES |= {f"{CAPE}_wrt_surface": CAPE}
 
 
 class _Times(NamedTuple):
-    """Names of the coordinates of run, lead time and valid time; None where there is none."""
+    """Names of the coordinates of time; None for a coordinate that does not exist."""
 
     run: Hashable | None
+    """Coordinate of the start of the run."""
     lead: Hashable | None
+    """Coordinate of the lead time."""
     valid: Hashable | None
+    """Coordinate of the valid time."""
 
 
 def read(path: Path) -> list[Piece]:
-    """Read all variables that the contract knows."""
+    """Read all variables of the schema."""
     with open_cf(path) as data:
         pieces: list[Piece] = []
         for name, variable in data.data_vars.items():
-            known = _NAMES.get(str(variable.attrs.get("standard_name", "")), _NAMES.get(str(name)))
-            if known is not None and variable.ndim >= 2:
-                pieces += _pieces(data, variable, known, path)
+            identified = _NAMES.get(str(variable.attrs.get("standard_name", "")), _NAMES.get(str(name)))
+            if identified is not None and variable.ndim >= 2:
+                pieces += _read_pieces(data, variable, identified, path)
         if not pieces:
             listed = ", ".join(f"{v.name} ({v.attrs.get('standard_name')})" for v in data.data_vars.values())
             raise ReadError(
@@ -57,41 +61,36 @@ def read(path: Path) -> list[Piece]:
         return pieces
 
 
-def _pieces(data: xr.Dataset, variable: xr.DataArray, name: str, path: Path) -> Iterator[Piece]:
+def _read_pieces(data: xr.Dataset, variable: xr.DataArray, name: str, path: Path) -> Iterator[Piece]:
     import cf_xarray  # noqa: F401 (adds .cf to xarray objects)
 
-    guessed = variable.cf.guess_coord_axis()
-    axes = {find_dimension(guessed, key, other, path): ours for key, other, ours in _AXES}
-    variable = variable.rename({old: new for old, new in axes.items() if old != new})
+    variable = rename_horizontal(variable, path)
     crs = read_crs(data, variable, path)
     grid = FileGrid(
         np.asarray(read_axis(variable["y"], crs, path)),
         np.asarray(read_axis(variable["x"], crs, path)),
         None if crs is None else to_metres(crs),
     )
-    times, units = _times(variable, path), str(variable.attrs.get("units", ""))
+    times, units = _find_times(variable, path), str(variable.attrs.get("units", ""))
     others = [dim for dim in variable.dims if dim not in ("y", "x")]
     for index in np.ndindex(*(variable.sizes[dim] for dim in others)):
         at = dict(zip(others, index, strict=True))
-        one = variable.isel(at)
-        run, end = _run_and_lead(one, times, path)
-        start = _start(data, one, times, at, run) if name in (AMOUNT, RATE) else end
-        values = convert_units(name, np.asarray(one.transpose("y", "x").values, np.float32), units, path)
-        yield Piece(name, _level(one, path), run, start, end, values, grid)
+        plane = variable.isel(at)
+        run, end = _read_run_and_lead(plane, times, path)
+        start = _read_start(data, times, at, run) if name in (AMOUNT, RATE) else end
+        values = convert_units(name, np.asarray(plane.transpose("y", "x").values, np.float32), units, path)
+        yield Piece(name, _read_level(plane, path), run, start, end, values, grid)
 
 
-_AXES = (("X", "longitude", "x"), ("Y", "latitude", "y"))
+def _find_times(variable: xr.DataArray, path: Path) -> _Times:
+    """Find the coordinates of time by their ``standard_name``, or by a name equal to it or to that of the schema."""
 
-
-def _times(variable: xr.DataArray, path: Path) -> _Times:
-    """Find the coordinates of time by their standard names, else as names of their own, else by our names."""
-
-    def named(standard: str, ours: str) -> Hashable | None:
+    def find(standard: str, ours: str) -> Hashable | None:
         found = [name for name, c in variable.coords.items() if c.attrs.get("standard_name") == standard]
         return next((name for name in (*found, standard, ours) if name in variable.coords), None)
 
     times = _Times(
-        named("forecast_reference_time", "reference_time"), named("forecast_period", "lead_time"), named("time", "time")
+        find("forecast_reference_time", "reference_time"), find("forecast_period", "lead_time"), find("time", "time")
     )
     if times.run is None and (times.lead is None or times.valid is None):
         raise ReadError(path, f"{variable.name!r} has no forecast_reference_time. Add that coordinate: the run's start")
@@ -100,32 +99,31 @@ def _times(variable: xr.DataArray, path: Path) -> _Times:
     return times
 
 
-def _run_and_lead(one: xr.DataArray, times: _Times, path: Path) -> tuple[np.datetime64, np.timedelta64]:
+def _read_run_and_lead(plane: xr.DataArray, times: _Times, path: Path) -> tuple[np.datetime64, np.timedelta64]:
     if times.run is None:
-        lead = _duration(one[times.lead], path)
-        return _moment(one[times.valid]) - lead, lead
-    run = _moment(one[times.run])
-    return run, _moment(one[times.valid]) - run if times.lead is None else _duration(one[times.lead], path)
+        lead = _read_duration(plane[times.lead], path)
+        return _read_time(plane[times.valid]) - lead, lead
+    run = _read_time(plane[times.run])
+    return run, _read_time(plane[times.valid]) - run if times.lead is None else _read_duration(plane[times.lead], path)
 
 
-def _moment(coordinate: xr.DataArray) -> np.datetime64:
+def _read_time(coordinate: xr.DataArray) -> np.datetime64:
     return cast(np.datetime64, coordinate.values.astype("M8[ns]")[()])
 
 
-def _duration(coordinate: xr.DataArray, path: Path) -> np.timedelta64:
+def _read_duration(coordinate: xr.DataArray, path: Path) -> np.timedelta64:
     if np.issubdtype(coordinate.dtype, np.timedelta64):
         return cast(np.timedelta64, coordinate.values.astype("m8[ns]")[()])
     units = str(coordinate.attrs.get("units", ""))
-    seconds = {"s": 1, "seconds": 1, "minutes": 60, "min": 60, "hours": 3600, "hour": 3600, "h": 3600, "days": 86400}
-    if units not in seconds:
-        raise ReadError(path, f"{coordinate.name!r} is in {units!r}; known are {', '.join(seconds)}")
-    return cast(np.timedelta64, np.timedelta64(round(float(coordinate) * seconds[units]), "s").astype("m8[ns]"))
+    conversion = unit_conversion(units, "s")
+    if conversion is None:
+        raise ReadError(path, f"{coordinate.name!r} is in {units!r}, which is no unit of time. Correct its units")
+    seconds = round(float(coordinate) * conversion[0])
+    return cast(np.timedelta64, np.timedelta64(seconds, "s").astype("m8[ns]"))
 
 
-def _start(
-    data: xr.Dataset, one: xr.DataArray, times: _Times, at: dict[Hashable, int], run: np.datetime64
-) -> np.timedelta64:
-    """Return the start of a step by the bounds of its time; the start of the run where there are none."""
+def _read_start(data: xr.Dataset, times: _Times, at: dict[Hashable, int], run: np.datetime64) -> np.timedelta64:
+    """Return the start of a step from the bounds of its time; without bounds, the start of the run."""
     for name in (times.lead, times.valid):
         bounds = data[name].attrs.get("bounds", data[name].encoding.get("bounds")) if name in data.variables else None
         if bounds not in data.variables:
@@ -138,9 +136,9 @@ def _start(
     return np.timedelta64(0, "ns")
 
 
-def _level(one: xr.DataArray, path: Path) -> str:
-    """Name the level by a scalar coordinate of pressure or height, or by the attribute that the contract has."""
-    for name, coordinate in one.coords.items():
+def _read_level(plane: xr.DataArray, path: Path) -> str:
+    """Return the vertical level from a scalar coordinate of pressure or height, or from the schema's attribute."""
+    for name, coordinate in plane.coords.items():
         standard, units = coordinate.attrs.get("standard_name"), coordinate.attrs.get("units")
         if coordinate.ndim or standard not in ("air_pressure", "height"):
             continue
@@ -150,4 +148,4 @@ def _level(one: xr.DataArray, path: Path) -> str:
         if units not in ("Pa", "hPa", "mbar"):
             raise ReadError(path, f"{name!r} is in {units!r}; pressure is in Pa or hPa")
         return f"{number / 100 if units == 'Pa' else number:g} hPa"
-    return str(one.attrs.get("level", ""))
+    return str(plane.attrs.get("vertical_level", ""))

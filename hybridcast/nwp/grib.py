@@ -1,33 +1,35 @@
-"""Model fields in GRIB 1 and 2, message by message through cfgrib.
+"""NWP fields in GRIB 1 and 2, read message by message with cfgrib.
 
-cfgrib's datasets know the end of a step only; here a message keeps the start too, because a sum since the start of the
-run and one over an hour look alike without it. No index is left beside the file.
+cfgrib's datasets contain only the end of a step. Here the start of a step is read too, because otherwise a sum since
+the start of the run could not be distinguished from a sum over an hour. No index is written beside the file.
 
-Parameters are known by ecCodes' short names (https://codes.ecmwf.int/grib/param-db/), and their units are read. Grids:
-longitude and latitude (rotated too), Lambert, polar stereographic and Mercator; others (reduced Gaussian,
-icosahedral) have to be interpolated by their services' tools first.
+Parameters are identified by the short names of ecCodes (https://codes.ecmwf.int/grib/param-db/), and their units are
+read. Supported grids are (rotated) longitude and latitude, Lambert, polar stereographic and Mercator; others (reduced
+Gaussian, icosahedral) must be interpolated first, with the tools of their weather services.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyproj
 
+from hybridcast.core.field import as_datetime64
 from hybridcast.core.types import Array
 from hybridcast.errors import ReadError
-from hybridcast.nwp.assembly import AMOUNT, EARTH_WIND, FileGrid, Piece
-from hybridcast.nwp.schema import CAPE, HUMIDITY, RATE, WIND
+from hybridcast.nwp.assembly import FileGrid, Piece
+from hybridcast.nwp.schema import AMOUNT, CAPE, EARTH_WIND, HUMIDITY, RATE, WIND
 from hybridcast.nwp.units import convert_units
 from hybridcast.nwp.wind import geodetic_crs
 
 NAME = "grib"
-DESCRIPTION = "model fields in GRIB 1 or 2"
+DESCRIPTION = "NWP fields in GRIB 1 or 2"
 
-#: Short names of ecCodes; of the wind see `_name`.
+#: Variables by short name of ecCodes, in order of preference; for the wind see `_find_name`.
 _NAMES = {
     "tp": AMOUNT,
     "apcp": AMOUNT,
@@ -59,37 +61,43 @@ _LEVELS = {
 
 
 def recognises(path: Path, head: bytes) -> bool:
-    """Tell GRIB by its first four bytes."""
+    """Return whether a file is GRIB, by its first four bytes."""
     return head.startswith(b"GRIB")
 
 
 def read(path: Path) -> list[Piece]:
-    """Read all messages that the contract knows."""
+    """Read all messages with variables of the schema."""
     found: list[tuple[int, Piece]] = []
     grids: dict[tuple[Any, ...], FileGrid] = {}
     for message in read_messages(path):
         relative = bool(message.get("uvRelativeToGrid", 0))
         short = str(message["shortName"])
-        name = _name(short, relative)
+        name = _find_name(short, relative)
         if name is None or message.get("stepType") in ("min", "diff"):
             continue
         values, grid = read_field(message, path, grids)
-        found.append((_ORDER.get(short, 0), _piece(message, name, values, grid, path)))
-    return _preferred(found)
+        found.append((_ORDER.get(short, 0), _build_piece(message, name, values, grid, path)))
+    return _select_preferred(found)
 
 
-def _preferred(found: list[tuple[int, Piece]]) -> list[Piece]:
-    """Where several parameters of a file mean the same at one level, keep the one that comes first in `_NAMES`."""
+def _select_preferred(found: list[tuple[int, Piece]]) -> list[Piece]:
+    """Where several parameters are the same variable at one level, keep the one that comes first in `_NAMES`."""
     first: dict[tuple[str, str], int] = {}
     for order, piece in found:
-        key = piece.name, piece.level
+        key = piece.name, piece.vertical_level
         first[key] = min(order, first.get(key, order))
-    return [piece for order, piece in found if order == first[piece.name, piece.level]]
+    return [piece for order, piece in found if order == first[piece.name, piece.vertical_level]]
 
 
 def read_messages(path: Path) -> Iterator[Any]:
-    """Return the messages of a file, mappings of ecCodes' keys; `ReadError` if it is truncated or damaged."""
-    from cfgrib import FileStream  # only now, so that pyproj, whose PROJ is another one, is there first
+    """Read the messages of a file one by one, as mappings of ecCodes' keys.
+
+    Raises
+    ------
+    ReadError
+        If the file is truncated or damaged.
+    """
+    from cfgrib import FileStream  # imported here so that pyproj, which has another PROJ, is loaded first
 
     count = 0
     try:
@@ -102,47 +110,47 @@ def read_messages(path: Path) -> Iterator[Any]:
         raise ReadError(path, f"the GRIB file is truncated or damaged after {count} messages ({error!r})") from error
 
 
-def _name(short: str, relative: bool) -> str | None:
+def _find_name(short: str, relative: bool) -> str | None:
     if short in _PARTS:
         return (WIND if relative else EARTH_WIND)[_PARTS[short]]
     return _NAMES.get(short)
 
 
-def _piece(message: Any, name: str, values: Array, grid: FileGrid, path: Path) -> Piece:
+def _build_piece(message: Any, name: str, values: Array, grid: FileGrid, path: Path) -> Piece:
     level = _LEVELS.get(str(message["typeOfLevel"]), str(message["typeOfLevel"])).format(float(message["level"]))
-    run = _run(int(message["dataDate"]), int(message["dataTime"]))
+    run = as_datetime64(
+        datetime.strptime(f"{int(message['dataDate']):08d}{int(message['dataTime']):04d}", "%Y%m%d%H%M")
+    )
     message["stepUnits"] = "s"
     start, end = (np.timedelta64(int(message[f"{which}Step:int"]), "s").astype("m8[ns]") for which in ("start", "end"))
     units = str(message["units"]).replace("**", "")
     return Piece(name, level, run, start, end, convert_units(name, values, units, path), grid)
 
 
-def _run(date: int, clock: int) -> np.datetime64:
-    day, time = f"{date:08d}", f"{clock:04d}"
-    return np.datetime64(f"{day[:4]}-{day[4:6]}-{day[6:]}T{time[:2]}:{time[2:]}", "ns")
-
-
-# --- place ----------------------------------------------------------------------------------------------------
+# --- grid -----------------------------------------------------------------------------------------------------
 
 
 def read_field(message: Any, path: Path, grids: dict[tuple[Any, ...], FileGrid]) -> tuple[Array, FileGrid]:
-    """Return the values of a message, rows and columns as they run in the file, and its grid (kept in `grids`)."""
+    """Return the values of a message, with rows and columns in the order of the file, and its grid.
+
+    Grids are cached in `grids`.
+    """
     kind = str(message["gridType"])
     if kind not in ("regular_ll", "rotated_ll", "lambert", "polar_stereographic", "mercator"):
         raise ReadError(path, f"a grid of type {kind!r}; interpolate it to longitude and latitude, or a projection")
     if message["jPointsAreConsecutive"] or message.get("alternativeRowScanning", 0):
         raise ReadError(path, "its values run by columns, or to and fro")
-    keys = ("md5GridSection", "Nx", "Ny")
-    known = tuple(message.get(key) for key in keys)
-    if known not in grids:
-        grids[known] = _degrees(message) if kind in ("regular_ll", "rotated_ll") else _projected(message)
-    grid = grids[known]
+    key = tuple(message.get(name) for name in ("md5GridSection", "Nx", "Ny"))
+    if key not in grids:
+        geographic = kind in ("regular_ll", "rotated_ll")
+        grids[key] = _read_geographic_grid(message) if geographic else _read_projected_grid(message)
+    grid = grids[key]
     values = np.asarray(message["values"], np.float64).reshape(grid.y.size, grid.x.size)
     missing = message["missingValue"] if message["bitmapPresent"] else None
     return np.where(values == missing, np.nan, values).astype(np.float32), grid
 
 
-def _degrees(message: Any) -> FileGrid:
+def _read_geographic_grid(message: Any) -> FileGrid:
     axes = []
     for axis, count in (("latitude", "Ny"), ("longitude", "Nx")):
         first, last = (float(message[f"{axis}Of{end}GridPointInDegrees"]) for end in ("First", "Last"))
@@ -152,10 +160,10 @@ def _degrees(message: Any) -> FileGrid:
     latitude, longitude = axes
     longitude = longitude - 360.0 * np.floor((longitude.mean() + 180.0) / 360.0)
     rotated = message["gridType"] == "rotated_ll"
-    return FileGrid(latitude, longitude, _rotated(message) if rotated else pyproj.CRS.from_epsg(4326))
+    return FileGrid(latitude, longitude, _read_rotated_crs(message) if rotated else pyproj.CRS.from_epsg(4326))
 
 
-def _rotated(message: Any) -> pyproj.CRS:
+def _read_rotated_crs(message: Any) -> pyproj.CRS:
     return pyproj.CRS.from_cf(
         {
             "grid_mapping_name": "rotated_latitude_longitude",
@@ -167,19 +175,19 @@ def _rotated(message: Any) -> pyproj.CRS:
     )
 
 
-def _projected(message: Any) -> FileGrid:
+def _read_projected_grid(message: Any) -> FileGrid:
     crs = pyproj.CRS.from_string(str(message["projTargetString"]))
     to_grid = pyproj.Transformer.from_crs(geodetic_crs(crs), crs, always_xy=True)
     longitude, latitude = (float(message[f"{axis}OfFirstGridPointInDegrees"]) for axis in ("longitude", "latitude"))
     x0, y0 = to_grid.transform(longitude, latitude)
-    dx, dy = (_spacing(message, axis) for axis in "xy")
+    dx, dy = (_read_spacing(message, axis) for axis in "xy")
     dx = -dx if message["iScansNegatively"] else dx
     dy = dy if message["jScansPositively"] else -dy
     return FileGrid(y0 + dy * np.arange(int(message["Ny"])), x0 + dx * np.arange(int(message["Nx"])), crs)
 
 
-def _spacing(message: Any, axis: str) -> float:
-    """Return the spacing in metres: the keys differ between projections."""
+def _read_spacing(message: Any, axis: str) -> float:
+    """Return the spacing in metres, whose key differs between projections."""
     other = {"x": "Di", "y": "Dj"}[axis]
     for key in (f"D{axis}InMetres", f"{other}InMetres"):
         if (found := message.get(key)) is not None:

@@ -1,12 +1,12 @@
 """AROME wind on the patches of MeteoNet rain: ``U/y2018-M3-d12-h5-m5.npz`` and the same in ``V``.
 
-Each file holds one part of the wind at one time on the 128 x 128 cells of the rain patch of that name, which
-`hybridcast.radar` reads, rows from north to south; the place is not stated, so it is a local grid without CRS.
+Each file holds one component of the wind at one time, on the 128 x 128 cells of the rain patch of that name, which
+`hybridcast.radar` reads. Rows run from north to south; the position is not stated, so it is a local grid without CRS.
 
-What is not stated either is the unit, the level and the run. The numbers are taken as 1/100 m/s: on both days the wind
-is then .55 and .6 of the speed at which the rain moves, and turned to its left by 9 and 18 degrees, as wind near the
-ground is. MeteoNet has one run a day, of 00 UTC, which is taken as theirs; the five minutes between the
-hours are interpolated by whoever made the patches.
+The unit, the vertical level and the run are not stated either. The numbers are taken as 1/100 m/s: on both days the
+wind then has .55 and .6 of the speed of the rain, and points 9 and 18 degrees to the left of its motion, as wind near
+the ground does. MeteoNet has one run a day, of 00 UTC, which is taken as the run of the wind; the five-minute steps
+between the hours were interpolated by the authors of the patches.
 
 Bouget, Béréziat, Brajard, Charantonis and Filoche (2021), Fusion of rain radar images and wind forecasts in a deep
 learning model applied to rain nowcasting, Remote Sensing 13, 246, doi:10.3390/rs13020246.
@@ -35,12 +35,12 @@ _ZIP_MAGIC = b"PK\x03\x04"
 
 
 def recognises(path: Path, head: bytes) -> bool:
-    """Tell by its name and that of its folder, the only things that say what the numbers mean."""
+    """Return whether the name of a file and its folder are those of the wind, as the content does not identify it."""
     return head.startswith(_ZIP_MAGIC) and PATCH.match(path.name) is not None and path.absolute().parent.name in _PARTS
 
 
 def read(path: Path) -> list[Piece]:
-    """Read one part of the wind at one time."""
+    """Read one component of the wind at one time."""
     match, folder = PATCH.match(path.name), path.absolute().parent.name
     if match is None or folder not in _PARTS:
         raise ReadError(path, "no MeteoNet wind patch: those lie in folders 'U' and 'V', named after their time")

@@ -1,13 +1,15 @@
-"""The contract of model fields: one Dataset for one model, with one or more of its runs.
+"""Schema of NWP fields: one Dataset for one NWP model, with one or more of its runs.
 
-- dims ``("reference_time", "lead_time", "y", "x")``, float32; NaN where a run has no such lead time, or the model no
+- dims ``("reference_time", "lead_time", "y", "x")``, float32; NaN where a run has no such lead time, or a field no
   value;
-- ``reference_time``: when a run starts, ``datetime64[ns]`` UTC; ``lead_time``: ``timedelta64[ns]``, from zero, rising;
-- ``y``, ``x`` and the CF grid mapping ``spatial_ref`` as those of a precipitation field (`hybridcast.core.field`):
+- ``reference_time``: start of a run, ``datetime64[ns]`` UTC; ``lead_time``: ``timedelta64[ns]``, increasing, from zero
+  or later;
+- ``y``, ``x`` and the CF grid mapping ``spatial_ref`` like those of a precipitation field (`hybridcast.core.field`):
   metres of a projection, or degrees on a (rotated) grid of longitude and latitude;
-- variables as `VARIABLES` has them, each optional, one at least. A ``precipitation_rate`` is the mean over the step
-  that ends at the valid time and starts at the run's lead time before. ``x_wind`` and ``y_wind`` point towards growing
-  ``x`` and ``y``, whichever way the arrays run. The attribute ``level`` says where a variable is.
+- at least one of the variables in `VARIABLES`. A ``precipitation_rate`` is the mean over the step that starts at the
+  previous lead time of the run and ends at the valid time. ``x_wind`` and ``y_wind`` point towards growing ``x`` and
+  ``y``, regardless of the order of the axes. The attribute ``vertical_level`` states the height or pressure of a
+  variable.
 """
 
 from __future__ import annotations
@@ -29,16 +31,26 @@ WIND = ("x_wind", "y_wind")
 HUMIDITY = "relative_humidity"
 CAPE = "atmosphere_convective_available_potential_energy"
 
+#: Precipitation accumulated since some time, mm; found in files only, a rate is computed from it.
+AMOUNT = "precipitation_amount"
+#: Wind towards east and north; found in files only, it is rotated to the axes of the grid.
+EARTH_WIND = ("eastward_wind", "northward_wind")
+
 
 @dataclass(frozen=True)
 class Variable:
-    """What a variable is, and the bounds outside which it has another unit or a code in it."""
+    """Description of a variable of the schema."""
 
     units: str
+    """Units of the values."""
     low: float
+    """Lower bound; values below it have other units or are a code for missing values."""
     high: float
+    """Upper bound; values above it have other units or are a code for missing values."""
     long_name: str
+    """CF attribute ``long_name``."""
     standard_name: str
+    """CF attribute ``standard_name``."""
 
 
 def _variable(name: str, units: str, low: float, high: float, long_name: str, standard: str = "") -> Variable:
@@ -64,46 +76,46 @@ def nwp_fields(
     y: ArrayLike,
     x: ArrayLike,
     crs: pyproj.CRS | str | None,
-    levels: dict[str, str] | None = None,
+    vertical_levels: dict[str, str] | None = None,
     attrs: dict[str, Any] | None = None,
 ) -> xr.Dataset:
-    """Build model fields from arrays.
+    """Build NWP fields from arrays.
 
     Parameters
     ----------
     variables
-        Arrays of shape ``(reference_time, lead_time, y, x)`` by their names in `VARIABLES`, in the units there.
+        Arrays of shape ``(reference_time, lead_time, y, x)`` by their names in `VARIABLES`, in the units given there.
     reference_time
         Starts of the runs, ``datetime64``, UTC.
     lead_time
-        ``timedelta64``.
+        Lead times, ``timedelta64``.
     y, x
         Cell centres: metres of the projection, or degrees if `crs` is geographic.
     crs
-        Whatever `pyproj.CRS` reads; None for a local grid whose place is not known.
-    levels
-        Where a variable is, such as ``"10 m above ground"``.
+        Anything that `pyproj.CRS` accepts; None for a local grid whose position is unknown.
+    vertical_levels
+        Height or pressure of variables by name, such as ``"10 m above ground"`` or ``"700 hPa"``.
     attrs
-        More attributes, such as ``model``.
+        Further attributes, such as the name of the NWP model.
 
     Returns
     -------
     Dataset
-        Checked by `check_nwp`.
+        NWP fields, checked by `check_nwp`.
 
     Raises
     ------
     InputError
-        If they do not keep the contract.
+        If the arrays do not follow the schema.
 
     Examples
     --------
     >>> runs = np.array(["2020-01-01T00", "2020-01-01T06"], "datetime64[h]")
     >>> wind = np.full((2, 3, 4, 5), 10, np.float32)
     >>> nwp = nwp_fields({"x_wind": wind, "y_wind": wind}, reference_time=runs,
-    ...                    lead_time=np.arange(3) * np.timedelta64(1, "h"), y=np.arange(4) * 2500.0,
-    ...                    x=np.arange(5) * 2500.0, crs="EPSG:3035", levels={"x_wind": "700 hPa"})
-    >>> dict(nwp.sizes), nwp.x_wind.attrs["level"]
+    ...                  lead_time=np.arange(3) * np.timedelta64(1, "h"), y=np.arange(4) * 2500.0,
+    ...                  x=np.arange(5) * 2500.0, crs="EPSG:3035", vertical_levels={"x_wind": "700 hPa"})
+    >>> dict(nwp.sizes), nwp.x_wind.attrs["vertical_level"]
     ({'reference_time': 2, 'lead_time': 3, 'y': 4, 'x': 5}, '700 hPa')
     """
     coords = {
@@ -117,11 +129,11 @@ def nwp_fields(
     if wrong:
         raise InputError(f"shapes are {wrong}", f"all are {shape}, {DIMS}", "Transpose them, fill lead times with NaN")
     data = xr.Dataset({name: (DIMS, values) for name, values in variables.items()}, coords=coords, attrs=attrs or {})
-    return check_nwp(add_metadata(add_crs(data, crs), levels or {}))
+    return check_nwp(add_metadata(add_crs(data, crs), vertical_levels or {}))
 
 
 def add_crs(data: xr.Dataset, crs: pyproj.CRS | str | None) -> xr.Dataset:
-    """Return a Dataset the grid mapping of a CRS and the attributes of y and x that follow from it."""
+    """Add the grid mapping of a CRS, and the attributes of y and x that follow from it, to a dataset."""
     axes = xr.DataArray(
         np.zeros((data.sizes["y"], data.sizes["x"])), dims=("y", "x"), coords={k: data[k] for k in "yx"}
     )
@@ -129,32 +141,32 @@ def add_crs(data: xr.Dataset, crs: pyproj.CRS | str | None) -> xr.Dataset:
     return data.assign_coords({name: placed.coords[name] for name in placed.coords})
 
 
-def add_metadata(data: xr.Dataset, levels: dict[str, str]) -> xr.Dataset:
-    """Return variables and times the attributes that CF and the contract ask for."""
+def add_metadata(data: xr.Dataset, vertical_levels: dict[str, str]) -> xr.Dataset:
+    """Set the attributes of variables and times that CF and the schema require, in place; return the dataset."""
     mapping = {"grid_mapping": GRID_MAPPING} if GRID_MAPPING in data.coords else {}
     for name, variable in data.data_vars.items():
         known = VARIABLES.get(str(name))
         if known is None:
             continue
-        level = levels.get(str(name), variable.attrs.get("level"))
+        level = vertical_levels.get(str(name), variable.attrs.get("vertical_level"))
         attrs = {"standard_name": known.standard_name, "long_name": known.long_name, "units": known.units, **mapping}
         if name == RATE:
             attrs["cell_methods"] = "lead_time: mean"
-        variable.attrs = attrs | ({"level": level} if level else {})
+        variable.attrs = attrs | ({"vertical_level": level} if level else {})
     for name, standard in (("reference_time", "forecast_reference_time"), ("lead_time", "forecast_period")):
         data[name].attrs = {"standard_name": standard, "long_name": name.replace("_", " ")}
     return data
 
 
 def check_nwp(nwp: xr.Dataset) -> xr.Dataset:
-    """Check that `nwp` keeps the contract, and give it in canonical order and type.
+    """Check that `nwp` follows the schema, and return it with dims in order and float32 values.
 
-    Variables that are none of `VARIABLES` are left out. Values are checked where they are in memory.
+    Variables that are not in `VARIABLES` are dropped. Values are checked if they are in memory.
 
     Parameters
     ----------
     nwp
-        See the module's contract; dims in any order.
+        Dataset that follows the schema in the module's documentation, with dims in any order.
 
     Returns
     -------
@@ -164,12 +176,12 @@ def check_nwp(nwp: xr.Dataset) -> xr.Dataset:
     Raises
     ------
     InputError
-        Naming the value found, the rule, and what to do.
+        If it does not follow the schema; the message names the value found, the rule, and the remedy.
     """
     if not isinstance(nwp, xr.Dataset):
         raise InputError(
             f"found {type(nwp).__name__}",
-            "model fields are an xarray.Dataset",
+            "NWP fields are an xarray.Dataset",
             "Open files with hybridcast.nwp.open_nwp(paths), or build one with hybridcast.nwp.nwp_fields(...)",
         )
     names = [name for name in VARIABLES if name in nwp.data_vars]
@@ -185,10 +197,10 @@ def check_nwp(nwp: xr.Dataset) -> xr.Dataset:
         check_axis(nwp, axis)
     if len(set(WIND) & set(names)) == 1:
         raise InputError(f"of the wind there is {set(WIND) & set(names)}", "both parts are there", "Add the other one")
-    return nwp[names].map(_checked, keep_attrs=True).assign_coords(nwp.coords)
+    return nwp[names].map(_check_values, keep_attrs=True).assign_coords(nwp.coords)
 
 
-def _checked(variable: xr.DataArray) -> xr.DataArray:
+def _check_values(variable: xr.DataArray) -> xr.DataArray:
     known = VARIABLES[str(variable.name)]
     units = str(variable.attrs.get("units", ""))
     if units != known.units:
@@ -210,7 +222,7 @@ def _check_dims(nwp: xr.Dataset, names: list[str]) -> None:
         if set(nwp[name].dims) != set(DIMS):
             raise InputError(
                 f"{name} has the dims {nwp[name].dims}",
-                f"model fields have the dims {DIMS}",
+                f"NWP fields have the dims {DIMS}",
                 "Rename them, select one member and one level, add a run with .expand_dims(reference_time=[...])",
             )
     for dim in DIMS:

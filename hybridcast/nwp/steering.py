@@ -1,4 +1,4 @@
-"""The model's wind as motion: what steers rain where the radar sees none."""
+"""NWP wind as a first guess of the motion of rain."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from hybridcast.nwp.schema import WIND
 def steering_wind(nwp_on_grid: xr.Dataset | None, time: np.datetime64) -> xr.Dataset | None:
     """Return the wind of the newest run that has one at `time`, as motion for `hybridcast.motion.wind_guidance`.
 
-    Cells outside the model's domain have the wind of the nearest cell inside.
+    Cells outside the NWP domain get the wind of the nearest cell inside.
 
     Parameters
     ----------
     nwp_on_grid
-        What `regrid_to_radar` gave, or None.
+        NWP fields on the radar's grid, from `regrid_to_radar`, or None.
     time
-        One of its times, UTC.
+        One of their times, UTC.
 
     Returns
     -------
     Dataset or None
-        `u` and `v`, m s-1, dims ``("y", "x")``, known everywhere, with the level in ``attrs["level"]``; None where no
-        run has a wind at that time.
+        ``u`` and ``v``, m s-1, dims ``("y", "x")``, known everywhere, with ``attrs["vertical_level"]``; None if no run
+        has a wind at that time.
     """
     if nwp_on_grid is None or not set(WIND) <= set(nwp_on_grid.data_vars):
         return None
@@ -41,7 +41,7 @@ def steering_wind(nwp_on_grid: xr.Dataset | None, time: np.datetime64) -> xr.Dat
             continue
         rows, columns = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
         coords = {name: nwp_on_grid.coords[name] for name in ("y", "x", GRID_MAPPING) if name in nwp_on_grid.coords}
-        attrs = {"level": str(nwp_on_grid["x_wind"].attrs.get("level", "not stated"))}
+        attrs = {"vertical_level": str(nwp_on_grid["x_wind"].attrs.get("vertical_level", "not stated"))}
         filled = {"u": u[rows, columns], "v": v[rows, columns]}
         return xr.Dataset({n: (("y", "x"), f, {"units": "m s-1"}) for n, f in filled.items()}, coords, attrs)
     return None

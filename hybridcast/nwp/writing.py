@@ -1,4 +1,4 @@
-"""Model fields written as CF NetCDF, which `hybridcast.nwp.cf` reads."""
+"""Writing of NWP fields as CF NetCDF, which `hybridcast.nwp.cf` reads."""
 
 from __future__ import annotations
 
@@ -19,19 +19,24 @@ _TIMES = {
 
 
 def save_nwp(nwp: xr.Dataset, path: str | Path) -> Path:
-    """Write model fields to a CF NetCDF file, whole or not at all; `open_nwp` reads it.
+    """Write NWP fields atomically to a CF NetCDF file, which `open_nwp` reads.
 
     Parameters
     ----------
     nwp
-        See `hybridcast.nwp.schema`.
+        NWP fields, see `hybridcast.nwp.schema`.
     path
-        Ends in ``.nc``.
+        File to write; its suffix is ``.nc``.
+
+    Returns
+    -------
+    Path
+        `path`, with ``~`` expanded.
 
     Raises
     ------
     InputError
-        If the suffix is another one, or the fields do not keep the contract.
+        If the suffix is another one, or the fields do not follow the schema.
 
     Examples
     --------
@@ -40,14 +45,14 @@ def save_nwp(nwp: xr.Dataset, path: str | Path) -> Path:
     >>> rain = np.ones((1, 2, 3, 4), np.float32)
     >>> hours = np.arange(1, 3) * np.timedelta64(1, "h")
     >>> nwp = nwp_fields({"precipitation_rate": rain}, reference_time=[np.datetime64("2020-01-01")], lead_time=hours,
-    ...                    y=np.arange(3) * 2500.0, x=np.arange(4) * 2500.0, crs="EPSG:3035")
+    ...                  y=np.arange(3) * 2500.0, x=np.arange(4) * 2500.0, crs="EPSG:3035")
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     dict(open_nwp(save_nwp(nwp, Path(folder) / "run.nc")).sizes)
     {'reference_time': 1, 'lead_time': 2, 'y': 3, 'x': 4}
     """
     nwp, path = check_nwp(nwp), Path(path).expanduser()
     if path.suffix != ".nc":
-        raise InputError(f"suffix {path.suffix!r}", "model fields are written as NetCDF, .nc", "Choose that one")
+        raise InputError(f"suffix {path.suffix!r}", "NWP fields are written as NetCDF, .nc", "Choose that one")
     shape = tuple(nwp.sizes[dim] for dim in DIMS)
     chunks = (1, 1, *shape[2:])
     encoding: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Projections and axes in metres, whatever a file counts in."""
+"""CRS of files, with axes in metres."""
 
 from __future__ import annotations
 
@@ -10,29 +10,25 @@ from typing import Any
 import numpy as np
 import pyproj
 
-#: Metres in the units that axes are given in.
-METRES = {"m": 1.0, "metre": 1.0, "meter": 1.0, "metres": 1.0, "meters": 1.0, "km": 1000.0, "kilometre": 1000.0}
-METRES.update({"kilometer": 1000.0, "kilometres": 1000.0, "kilometers": 1000.0})
-
 
 def crs_from_cf(attrs: Mapping[str, Any]) -> pyproj.CRS:
     """Read the CRS from the attributes of a CF grid mapping variable."""
-    return _crs_from_cf(tuple((name, _hashable(value)) for name, value in attrs.items()))
+    return _crs_from_cf(tuple((name, _to_hashable(value)) for name, value in attrs.items()))
 
 
-@functools.lru_cache(maxsize=64)  # without a WKT it takes pyproj half a second, and a sequence has many files
+@functools.lru_cache(maxsize=64)  # without a WKT pyproj takes half a second, and a sequence has many files
 def _crs_from_cf(attrs: tuple[tuple[str, Any], ...]) -> pyproj.CRS:
     return pyproj.CRS.from_cf({name: list(value) if isinstance(value, tuple) else value for name, value in attrs})
 
 
-def _hashable(value: Any) -> Any:
+def _to_hashable(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     return tuple(value) if isinstance(value, list) else value
 
 
 def metres_per_unit(crs: pyproj.CRS) -> float:
-    """Return the length of the unit of a projection's axes in metres; 1 if they are degrees or not stated."""
+    """Return the unit of a projection's axes in metres; 1 if it is degrees or not stated."""
     if crs.is_geographic or not crs.axis_info:
         return 1.0
     return float(crs.axis_info[0].unit_conversion_factor or 1.0)

@@ -1,8 +1,8 @@
 """Bureau of Meteorology (Australia): Rainfields accumulations of one radar, NetCDF.
 
-One frame a file: rain (mm) between ``start_time`` and ``valid_time``, 512 x 512 cells of 500 m in an Albers
-projection around the radar; x and y in the file are kilometres. The declared missing value is -1; a handful of
-cells hold -2 (-0.1 mm) at the edge of echoes and are taken as missing too.
+Each file holds one frame: rain (mm) between ``start_time`` and ``valid_time`` on 512 x 512 cells of 500 m in an Albers
+projection centred on the radar; x and y are in kilometres. The declared missing value is -1; a few cells at the edges
+of echoes are -2 (-0.1 mm) and are treated as missing too.
 """
 
 from __future__ import annotations
@@ -13,16 +13,18 @@ import numpy as np
 import xarray as xr
 
 from hybridcast.core.field import precipitation, rate_from_accumulation
+from hybridcast.core.types import MINUTE
 from hybridcast.errors import ReadError
-from hybridcast.radar._crs import METRES, crs_from_cf
+from hybridcast.radar._crs import crs_from_cf
 from hybridcast.radar._netcdf import check_field, common_attributes, inspect_netcdf, open_netcdf, require_variables
+from hybridcast.radar.cf import read_axis
 
 NAME = "bom-netcdf"
 DESCRIPTION = "Bureau of Meteorology (Australia), Rainfields accumulations, NetCDF"
 
 
 def recognises(path: Path, head: bytes) -> bool:
-    """Tell by the names of its variables whether a file is a Rainfields accumulation."""
+    """Return whether the variables of a file are those of a Rainfields accumulation."""
     return {"precipitation", "valid_time", "start_time", "proj"} <= inspect_netcdf(path, head)[1]
 
 
@@ -33,20 +35,13 @@ def read(path: Path) -> xr.DataArray:
         amount = data["precipitation"].transpose("y", "x").load()
         end, start = data["valid_time"].values, data["start_time"].values
         crs = crs_from_cf(data["proj"].attrs)
-        x, y = (_in_metres(data[axis], path) for axis in ("x", "y"))
+        x, y = (read_axis(data[axis], crs, path) for axis in ("x", "y"))
         attrs = common_attributes(data)
         station = str(data.attrs.get("station_name", ""))
     interval = end - start
     if np.isnat(interval) or interval <= np.timedelta64(0):
         raise ReadError(path, f"valid_time {end} does not follow start_time {start}")
-    attrs["accumulation_interval_minutes"] = f"{interval / np.timedelta64(1, 'm'):g}"
+    attrs["accumulation_interval_minutes"] = f"{interval / MINUTE:g}"
     attrs["radar"] = station
     rate = rate_from_accumulation(amount.where(amount >= 0).values.astype(np.float32), interval)
     return check_field(precipitation(rate, time=[end], y=y, x=x, crs=crs, attrs=attrs), path)
-
-
-def _in_metres(axis: xr.DataArray, path: Path) -> xr.DataArray:
-    units = str(axis.attrs.get("units"))
-    if units not in METRES:
-        raise ReadError(path, f"{axis.name!r} is in {units!r}; km or m was expected")
-    return axis * METRES[units]

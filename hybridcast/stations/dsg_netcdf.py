@@ -1,8 +1,9 @@
 """Any NetCDF file of stations that follows CF's discrete sampling geometries, ``featureType = "timeSeries"``.
 
-The orthogonal and incomplete arrays with dims of station and time (CF 9.3.1, 9.3.2 with one common time), and a
-single station. Rain is found by its ``standard_name`` as for radar: a rate, or an amount whose interval the bounds of
-time state, else the time step. Bounds of time say where an interval ends; without them stamps are taken as ends.
+Supported are the orthogonal and incomplete multidimensional arrays with dims station and time (CF 9.3.1, and 9.3.2 with
+a common time), and a single station. Rain is identified by its ``standard_name``, as for radar: a rate, or an amount,
+whose interval is given by the bounds of time, otherwise by the time step. Without bounds, time stamps are taken as ends
+of intervals.
 """
 
 from __future__ import annotations
@@ -14,17 +15,18 @@ import numpy as np
 import xarray as xr
 
 from hybridcast.core.field import RATE, as_rate, rate_factor, rate_from_accumulation, usual_step
+from hybridcast.core.units import unit_conversion
 from hybridcast.errors import ReadError
 from hybridcast.radar._netcdf import common_attributes, inspect_netcdf, is_netcdf, open_netcdf
-from hybridcast.radar.cf import AMOUNTS, RATES
-from hybridcast.stations.schema import INTERVAL, VARIABLES, station_reports
+from hybridcast.radar.cf import AMOUNTS, RATES, require_one_length
+from hybridcast.stations.schema import INTERVAL, POSITIONS, VARIABLES, station_reports
 
 NAME = "cf-stations"
 DESCRIPTION = "any NetCDF of stations that follows CF (featureType timeSeries)"
 
 
 def recognises(path: Path, head: bytes) -> bool:
-    """Tell by its featureType whether a file holds time series of stations."""
+    """Return whether a file is NetCDF with the ``featureType`` of time series of stations."""
     if not is_netcdf(head):
         return False
     attrs = inspect_netcdf(path, head)[0]
@@ -37,9 +39,9 @@ def recognises(path: Path, head: bytes) -> bool:
 def read(path: Path) -> xr.Dataset:
     """Read all stations of one file."""
     with open_netcdf(path, decode_timedelta=False) as data:
-        data = _dims_named(data, path)
-        rain = _rain(data, path)
-        interval, ends = _interval(data, path)
+        data = _rename_dims(data, path)
+        rain = _find_rain(data, path)
+        interval, ends = _read_interval(data, path)
         amount = rain.attrs.get("standard_name") in AMOUNTS or rate_factor(str(rain.attrs.get("units"))) is None
         rate = rate_from_accumulation(rain, interval) if amount else as_rate(rain)
         return station_reports(
@@ -47,14 +49,14 @@ def read(path: Path) -> xr.Dataset:
             station=data["station"].values,
             time=ends,
             interval=interval,
-            coords=_places(data, path),
-            other_variables=_others(data),
-            attrs={**common_attributes(data), **_flags(data)},
+            coords=_read_coordinates(data, path),
+            other_variables=_read_other_variables(data),
+            attrs={**common_attributes(data), **_quality_attributes(data)},
         )
 
 
-def _dims_named(data: xr.Dataset, path: Path) -> xr.Dataset:
-    """Return the dataset with dims station and time, and the names of stations as its coordinate."""
+def _rename_dims(data: xr.Dataset, path: Path) -> xr.Dataset:
+    """Return the dataset with dims station and time, and the names of the stations as a coordinate."""
     times = [name for name in data.dims if name in data.coords and np.issubdtype(data[name].dtype, np.datetime64)]
     names = [name for name, of in data.variables.items() if of.attrs.get("cf_role") == "timeseries_id"]
     if len(times) != 1 or len(names) != 1 or data[names[0]].ndim > 1:
@@ -66,18 +68,18 @@ def _dims_named(data: xr.Dataset, path: Path) -> xr.Dataset:
         data = data.expand_dims("station")
         data = data.squeeze("station").expand_dims(station=[0]) if "station" in data.variables else data
     dim = "station" if data[names[0]].ndim == 0 or "station" in data[names[0]].dims else data[names[0]].dims[0]
-    station = np.atleast_1d(_texts(data[names[0]].values))
+    station = np.atleast_1d(_decode_texts(data[names[0]].values))
     data = data.rename({dim: "station"}) if dim != "station" else data
     return data.drop_vars([names[0]]).assign_coords(station=station)
 
 
-def _texts(values: Any) -> Any:
+def _decode_texts(values: Any) -> Any:
     return np.array(
         [v.decode("utf-8", "replace").strip() if isinstance(v, bytes) else str(v) for v in np.ravel(values)], object
     )
 
 
-def _rain(data: xr.Dataset, path: Path) -> xr.DataArray:
+def _find_rain(data: xr.Dataset, path: Path) -> xr.DataArray:
     found = [of for of in data.data_vars.values() if of.attrs.get("standard_name") in (*RATES, *AMOUNTS)]
     if len(found) != 1 or set(found[0].dims) != {"station", "time"}:
         raise ReadError(
@@ -90,14 +92,12 @@ def _rain(data: xr.Dataset, path: Path) -> xr.DataArray:
     return found[0]
 
 
-def _interval(data: xr.Dataset, path: Path) -> tuple[np.timedelta64, Any]:
+def _read_interval(data: xr.Dataset, path: Path) -> tuple[np.timedelta64, Any]:
+    """Return the interval of the reports, and the ends of the intervals."""
     bounds, times = data["time"].attrs.get("bounds", ""), data["time"].values
     if bounds in data.variables:
         starts, ends = np.moveaxis(data[bounds].values, -1, 0)
-        lengths = np.unique(ends - starts)
-        if lengths.size != 1:
-            raise ReadError(path, "the bounds of its times are not of one length")
-        return lengths[0], ends
+        return require_one_length(ends - starts, path), ends
     if INTERVAL in data.attrs:
         return np.timedelta64(round(float(data.attrs[INTERVAL]) * 60), "s"), times
     if times.size < 2:
@@ -105,33 +105,33 @@ def _interval(data: xr.Dataset, path: Path) -> tuple[np.timedelta64, Any]:
     return usual_step(times), times
 
 
-def _places(data: xr.Dataset, path: Path) -> dict[str, Any]:
+def _read_coordinates(data: xr.Dataset, path: Path) -> dict[str, Any]:
     standard = {"projection_x_coordinate": "x", "projection_y_coordinate": "y"}
-    places: dict[str, Any] = {}
-    for name, of in data.variables.items():
-        called = str(of.attrs.get("standard_name", name))
-        called = standard.get(called, called)
-        if called in ("latitude", "longitude", "altitude", "x", "y", "sensor") and set(of.dims) <= {"station"}:
-            values = np.broadcast_to(of.values, data.sizes["station"])
-            places[called] = _texts(values) if called == "sensor" else values.astype(float)
-    if not any(set(pair) <= set(places) for pair in (("latitude", "longitude"), ("x", "y"))):
-        raise ReadError(path, "states no latitude and longitude of its stations")
-    return places
-
-
-def _others(data: xr.Dataset) -> dict[str, Any]:
-    """Return the other variables that are in the contract's units; percent is made a share, Celsius Kelvin, hPa Pa."""
-    scales = {"%": (0.01, 0.0), "degC": (1.0, 273.15), "hPa": (100.0, 0.0)}
     found: dict[str, Any] = {}
-    for of in data.data_vars.values():
-        name, units = str(of.attrs.get("standard_name")), str(of.attrs.get("units"))
-        if name in VARIABLES and name != RATE and set(of.dims) == {"station", "time"}:
-            scale, shift = scales.get(units, (1.0, 0.0))
-            if units in scales or units == VARIABLES[name][0]["units"]:
-                found[name] = of.transpose("station", "time").values * scale + shift
+    for variable_name, variable in data.variables.items():
+        name = str(variable.attrs.get("standard_name", variable_name))
+        name = standard.get(name, name)
+        if name in ("latitude", "longitude", "altitude", "x", "y", "sensor") and set(variable.dims) <= {"station"}:
+            values = np.broadcast_to(variable.values, data.sizes["station"])
+            found[name] = _decode_texts(values) if name == "sensor" else values.astype(float)
+    if not any(set(pair) <= set(found) for pair in POSITIONS):
+        raise ReadError(path, "states no latitude and longitude of its stations")
     return found
 
 
-def _flags(data: xr.Dataset) -> dict[str, str]:
-    """Return the attributes that say what quality control has done already."""
+def _read_other_variables(data: xr.Dataset) -> dict[str, Any]:
+    """Return the other variables of the schema, converted to its units; those with other quantities are left out."""
+    found: dict[str, Any] = {}
+    for variable in data.data_vars.values():
+        name, units = str(variable.attrs.get("standard_name")), str(variable.attrs.get("units"))
+        if name in VARIABLES and name != RATE and set(variable.dims) == {"station", "time"}:
+            conversion = unit_conversion(units, VARIABLES[name][0]["units"])
+            if conversion is not None:
+                scale, offset = conversion
+                found[name] = variable.transpose("station", "time").values * scale + offset
+    return found
+
+
+def _quality_attributes(data: xr.Dataset) -> dict[str, str]:
+    """Return the attributes that describe an earlier quality control."""
     return {name: str(value) for name, value in data.attrs.items() if str(name).startswith("quality_")}

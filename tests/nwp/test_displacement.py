@@ -9,7 +9,7 @@ from scipy import ndimage
 from helpers.synthetic import texture
 from hybridcast import fetch, open_radar
 from hybridcast.core.grid import coarsen
-from hybridcast.nwp.displacement import FARTHEST, estimate_displacement
+from hybridcast.nwp.displacement import MAX_SHIFT, estimate_displacement
 
 CELL = (2.0, 2.0)
 
@@ -47,7 +47,7 @@ def test_other_intensities_do_not_matter():
 
 def test_it_is_smooth_and_limited():
     found = estimate_displacement(scene(seed=3), scene(seed=4), CELL)
-    assert np.abs(found).max() <= FARTHEST + 1e-3
+    assert np.abs(found).max() <= MAX_SHIFT + 1e-3
     assert np.abs(np.diff(found, axis=1)).max() < 3
     assert np.abs(np.diff(found, axis=2)).max() < 3
     assert found.dtype == np.float32
