@@ -1,7 +1,7 @@
-"""Height and slope of the ground on the grid of the radar.
+"""Height and slope of the terrain on the grid of the radar.
 
-Heights are averaged over the cells of the radar where they are finer, interpolated where they are coarser; slopes are
-those between neighbouring cells, so they are of the size of the cells too.
+Heights are averaged over the cells of the radar where they are finer, and interpolated where they are coarser. Slopes
+are differences between neighbouring cells, so their scale is the size of a cell.
 """
 
 from __future__ import annotations
@@ -15,25 +15,24 @@ import pyproj
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from hybridcast.core.cf import is_cf, open_cf, read_axis, read_crs, rename_horizontal
+from hybridcast.core.crs import to_metres
 from hybridcast.core.field import GRID_MAPPING, crs_of, metres_per_cell
+from hybridcast.core.readers import read_head
 from hybridcast.core.types import Array
 from hybridcast.errors import HybridcastError, InputError, ReadError
 from hybridcast.nwp import grib
 from hybridcast.nwp.assembly import FileGrid
-from hybridcast.radar._crs import to_metres
-from hybridcast.radar._files import read_head
-from hybridcast.radar.cf import find_dimension, open_cf, read_axis, read_crs
-from hybridcast.radar.cf import recognises as is_cf
 
 _STANDARD_NAMES = ("surface_altitude", "height_above_mean_sea_level", "geoid_height_above_reference_ellipsoid")
 _NAMES = ("elevation", "elev", "z", "altitude", "orography", "topo", "Band1")
 _TIFF_MAGICS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
-_RELIEF = ("h", "orog", "z", "mterh")  # short names of ecCodes
+_SHORT_NAMES = ("h", "orog", "z", "mterh")  # of ecCodes
 _GRAVITY = 9.80665
 
 
 def open_terrain(path: str | Path, field: xr.DataArray | xr.Dataset) -> xr.Dataset:
-    """Open heights of the ground and put them on the grid of a field.
+    """Open the terrain height and regrid it to the grid of a field.
 
     Parameters
     ----------
@@ -41,20 +40,20 @@ def open_terrain(path: str | Path, field: xr.DataArray | xr.Dataset) -> xr.Datas
         GeoTIFF, CF NetCDF or Zarr (``surface_altitude``), GRIB (height or orography, such as MeteoNet's masks), or an
         npz of ``elev``, ``lat_top``, ``lon_left``, ``dlat`` and ``dlon`` (`hybridcast.fetch` ``("dem-fmi")``).
     field
-        A precipitation field, or anything on its grid.
+        Precipitation field, or other data on its grid.
 
     Returns
     -------
     Dataset
-        ``surface_altitude`` (m) and ``slope_x``, ``slope_y`` (m per m, rising towards growing ``x`` and ``y``),
-        float32, dims ``("y", "x")``; NaN where heights are not known.
+        ``surface_altitude`` (m), ``slope_x`` and ``slope_y`` (m per m, positive if the terrain rises towards growing
+        ``x`` and ``y``), float32, dims ``("y", "x")``; NaN where the height is unknown.
 
     Raises
     ------
     ReadError
-        If the file is damaged, of no known format, or holds no heights.
+        If the file is damaged, of no known format, or does not contain heights.
     InputError
-        If the place of the field is not known: then no height can be given to its cells.
+        If the field has no CRS.
     """
     if crs_of(field) is None:
         raise InputError(
@@ -67,29 +66,42 @@ def open_terrain(path: str | Path, field: xr.DataArray | xr.Dataset) -> xr.Datas
         height, grid = _read(path)
     except HybridcastError:
         raise
-    except Exception as error:  # the many ways in which format libraries fail on a damaged file
+    except Exception as error:  # format libraries raise many kinds of errors on a damaged file
         raise ReadError(path, f"cannot be read as heights ({type(error).__name__}: {error})") from error
-    return terrain_dataset(_on_grid(height, grid, field), field)
+    return terrain_dataset(_regrid(height, grid, field), field)
 
 
 def terrain_dataset(height: ArrayLike, field: xr.DataArray | xr.Dataset) -> xr.Dataset:
-    """Label heights (m, shape ``(y, x)``) on the grid of a field, and find their slopes."""
+    """Build a terrain dataset from heights (m, shape ``(y, x)``) on the grid of a field, and compute their slopes.
+
+    Parameters
+    ----------
+    height
+        Heights, m, shape ``(y, x)``; NaN where unknown.
+    field
+        Data on the same grid.
+
+    Returns
+    -------
+    Dataset
+        See `open_terrain`.
+    """
     values = np.asarray(height, np.float32)
     dy, dx = metres_per_cell(field)
     along_y = np.gradient(values, axis=0) / np.float32(dy) if values.shape[0] > 1 else np.zeros_like(values)
     along_x = np.gradient(values, axis=1) / dx[:, None] if values.shape[1] > 1 else np.zeros_like(values)
     coords = {name: field.coords[name] for name in ("y", "x", GRID_MAPPING) if name in field.coords}
     mapping = {"grid_mapping": GRID_MAPPING} if GRID_MAPPING in coords else {}
-    described = {
+    variables = {
         "surface_altitude": (values, {"standard_name": "surface_altitude", "units": "m"}),
         "slope_x": (along_x, {"long_name": "slope of the ground along x", "units": "1"}),
         "slope_y": (along_y, {"long_name": "slope of the ground along y", "units": "1"}),
     }
-    return xr.Dataset({k: (("y", "x"), v, {**a, **mapping}) for k, (v, a) in described.items()}, coords)
+    return xr.Dataset({k: (("y", "x"), v, {**a, **mapping}) for k, (v, a) in variables.items()}, coords)
 
 
-def _on_grid(height: Array, grid: FileGrid, field: xr.DataArray | xr.Dataset) -> Array:
-    """Warp heights to the grid of a field: means of the cells where they are finer, else linear."""
+def _regrid(height: Array, grid: FileGrid, field: xr.DataArray | xr.Dataset) -> Array:
+    """Warp heights to the grid of a field: area means where they are finer, otherwise bilinear interpolation."""
     from rasterio.warp import Resampling, reproject
 
     out = np.full((field.sizes["y"], field.sizes["x"]), np.nan, np.float32)
@@ -97,19 +109,19 @@ def _on_grid(height: Array, grid: FileGrid, field: xr.DataArray | xr.Dataset) ->
     reproject(
         np.ascontiguousarray(height, np.float32),
         out,
-        src_transform=_transform(grid),
+        src_transform=_affine_transform(grid),
         src_crs=_wkt(grid),
         src_nodata=np.nan,
-        dst_transform=_transform(target),
+        dst_transform=_affine_transform(target),
         dst_crs=_wkt(target),
         dst_nodata=np.nan,
-        resampling=Resampling.average if _metres(grid) < _metres(target) else Resampling.bilinear,
+        resampling=Resampling.average if _cell_height(grid) < _cell_height(target) else Resampling.bilinear,
     )
     return out
 
 
-def _transform(grid: FileGrid) -> Any:
-    """Return the affine map from column and row (corners of cells) to x and y."""
+def _affine_transform(grid: FileGrid) -> Any:
+    """Return the affine transform from column and row (corners of cells) to x and y."""
     from affine import Affine
 
     dx, dy = (float((axis[-1] - axis[0]) / (axis.size - 1)) for axis in (grid.x, grid.y))
@@ -117,11 +129,11 @@ def _transform(grid: FileGrid) -> Any:
 
 
 def _wkt(grid: FileGrid) -> str:
-    assert grid.crs is not None  # readers give one, and a field without one was refused
+    assert grid.crs is not None  # readers return one, and a field without one was refused
     return str(grid.crs.to_wkt())
 
 
-def _metres(grid: FileGrid) -> float:
+def _cell_height(grid: FileGrid) -> float:
     """Return the height of a cell in metres."""
     step = abs(float(grid.y[-1] - grid.y[0])) / (grid.y.size - 1)
     return step * 111_195.0 if grid.crs is not None and grid.crs.is_geographic else step
@@ -145,7 +157,7 @@ def _read(path: Path) -> tuple[Array, FileGrid]:
 
 
 def _read_npz(path: Path) -> tuple[Array, FileGrid]:
-    """Read a grid of longitude and latitude; what is missing in it are whole tiles of open sea, at height 0."""
+    """Read a grid of longitude and latitude; missing values are tiles of open sea, at height 0."""
     needed = ("elev", "lat_top", "lon_left", "dlat", "dlon")
     try:
         with np.load(path) as file:
@@ -182,31 +194,23 @@ def _centres(edge: float, count: int, step: float) -> NDArray[np.float64]:
 def _read_grib(path: Path) -> tuple[Array, FileGrid]:
     for message in grib.read_messages(path):
         short = str(message["shortName"])
-        if short in _RELIEF and str(message["typeOfLevel"]) in ("surface", "meanSea"):
+        if short in _SHORT_NAMES and str(message["typeOfLevel"]) in ("surface", "meanSea"):
             height, grid = grib.read_field(message, path, {})
             return (height / np.float32(_GRAVITY) if short == "z" else height), grid
-    raise ReadError(path, f"no message is a height of the ground ({', '.join(_RELIEF)} at the surface)")
+    raise ReadError(path, f"no message is a height of the ground ({', '.join(_SHORT_NAMES)} at the surface)")
 
 
 def _read_cf(path: Path) -> tuple[Array, FileGrid]:
-    import cf_xarray  # noqa: F401 (adds .cf to xarray objects)
-
     with open_cf(path) as data:
-        variable = _height_variable(data, path)
-        guessed = variable.cf.guess_coord_axis()
-        axes = {find_dimension(guessed, key, other, path): ours for key, other, ours in _AXES}
-        variable = variable.rename({old: new for old, new in axes.items() if old != new}).squeeze(drop=True)
+        variable = rename_horizontal(_find_height(data, path), path).squeeze(drop=True)
         crs = read_crs(data, variable, path)
         if crs is None:
             raise ReadError(path, "states no place: neither a grid mapping nor degrees")
-        y, x = (np.asarray(read_axis(variable[axis], crs, path), np.float64) for axis in ("y", "x"))
+        y, x = (read_axis(variable[axis], crs, path) for axis in ("y", "x"))
         return np.asarray(variable.transpose("y", "x").values, np.float32), FileGrid(y, x, to_metres(crs))
 
 
-_AXES = (("X", "longitude", "x"), ("Y", "latitude", "y"))
-
-
-def _height_variable(data: xr.Dataset, path: Path) -> xr.DataArray:
+def _find_height(data: xr.Dataset, path: Path) -> xr.DataArray:
     gridded = [variable for variable in data.data_vars.values() if variable.ndim >= 2]
     for variable in gridded:
         if variable.attrs.get("standard_name") in _STANDARD_NAMES:

@@ -1,20 +1,28 @@
-"""Readers of file formats: selection by name or by content, and errors that name the file.
+"""Readers of file formats: selected by name or by content, with errors that name the file.
 
-The packages for radar, stations and NWP contain one module for each format; this module contains what they share.
+Radar, stations and NWP each have a package with one module for each format; this module holds what they share.
 """
 
 from __future__ import annotations
 
+import bz2
 import glob
+import gzip
 import importlib
 import importlib.metadata
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+import warnings
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from hybridcast.errors import HybridcastError, InputError, ReadError
+import numpy as np
+
+from hybridcast.errors import HybridcastError, InputError, InputWarning, ReadError
 
 log = logging.getLogger(__name__)
 
@@ -22,30 +30,44 @@ PathLike = str | Path
 
 
 class Format(Protocol):
-    """Reader of one file format, usually a module."""
+    """Interface that all formats share; a format is usually a module, and reads ONE file."""
 
     NAME: str
-    """Name of the format."""
+    """Name of the format in ``format=``."""
+    DESCRIPTION: str
+    """Description in one line: the producer of the files and their content."""
 
     def recognises(self, path: Path, head: bytes) -> bool:
-        """Return whether a file has this format, by its first bytes `head` and, if necessary, the whole file."""
+        """Return whether a file has this format.
+
+        Parameters
+        ----------
+        path
+            The file, or a folder, whose content is read only if the first bytes are not sufficient.
+        head
+            First bytes of the file, uncompressed; empty for a folder.
+        """
         ...
 
 
 F = TypeVar("F", bound=Format)
+Content = TypeVar("Content")
+
+
+# --- formats --------------------------------------------------------------------------------------------------
 
 
 def load_readers(package: str, built_in: Sequence[str], group: str | None = None) -> dict[str, Any]:
-    """Return readers by name.
+    """Return formats by name.
 
     Parameters
     ----------
     package
-        Name of the package that contains the built-in readers.
+        Name of the package that contains the built-in formats.
     built_in
         Names of their modules, in the order in which they are tried.
     group
-        Group of entry points by which other packages add readers. They come first and can replace built-in readers of
+        Group of entry points by which other packages add formats. They come first and can replace built-in formats of
         the same name.
     """
     found = {entry.name: entry.load() for entry in importlib.metadata.entry_points(group=group)} if group else {}
@@ -55,8 +77,76 @@ def load_readers(package: str, built_in: Sequence[str], group: str | None = None
     return found
 
 
+def choose_reader(path: Path, format: str | F | None, readers: Mapping[str, F], kind: str, advice: str) -> F:
+    """Return the requested format, or the first one that recognises a file.
+
+    Parameters
+    ----------
+    path
+        File or folder to read.
+    format
+        Name of a format, or the format itself; None to detect it from the content of the file.
+    readers
+        Known formats by name.
+    kind
+        Kind of the formats in error messages, such as ``"radar"``.
+    advice
+        What to do with a file of unknown format, the end of the error message.
+
+    Raises
+    ------
+    ReadError
+        If the file is empty, or no format recognises it.
+    InputError
+        If no format has the requested name.
+    """
+    chosen = get_reader(format, readers)
+    _refuse_empty(path)
+    if chosen is not None:
+        return chosen
+    head = read_head(path)
+    reader = detect_reader(path, head, readers)
+    if reader is not None:
+        return reader
+    if path.is_dir():
+        raise ReadError(path, f"a folder, and no Zarr store. Give the files in it, such as '{path / '*'}'")
+    raise ReadError(path, f"no known {kind} format (starts with {head[:12]!r}); known are {', '.join(readers)}{advice}")
+
+
+def get_reader(format: str | F | None, readers: Mapping[str, F]) -> F | None:
+    """Return the format with a name, a format itself, or None for None; `InputError` for an unknown name."""
+    if not isinstance(format, str):
+        return format
+    if format not in readers:
+        raise InputError(f"format {format!r}", "the format is a known one", f"Choose one of {', '.join(readers)}")
+    return readers[format]
+
+
+def detect_reader(path: Path, head: bytes, readers: Mapping[str, F]) -> F | None:
+    """Return the first format that recognises a file, or None."""
+    return next((reader for reader in readers.values() if _recognises(reader, path, head)), None)
+
+
+def _recognises(reader: Format, path: Path, head: bytes) -> bool:
+    try:
+        return reader.recognises(path, head)
+    except Exception:  # libraries may fail on a damaged file, and another format may recognise it
+        log.debug("%s cannot tell whether it reads %s", reader.NAME, path, exc_info=True)
+        return False
+
+
+def _refuse_empty(path: Path) -> None:
+    if path.is_file() and path.stat().st_size == 0:
+        raise ReadError(path, "the file is empty (0 bytes)")
+    if path.is_dir() and not any(path.iterdir()):
+        raise ReadError(path, "the folder is empty")
+
+
+# --- several files --------------------------------------------------------------------------------------------
+
+
 def expand_paths(paths: PathLike | Iterable[PathLike]) -> list[Path]:
-    """Return the files that paths and globs match, each once; raise `InputError` if one of them matches no file."""
+    """Return the files that paths and globs match, without duplicates; `InputError` if one matches none."""
     given = [paths] if isinstance(paths, str | Path) else list(paths)
     files: list[Path] = []
     for item in given:
@@ -73,43 +163,123 @@ def expand_paths(paths: PathLike | Iterable[PathLike]) -> list[Path]:
     return list(dict.fromkeys(files))
 
 
-def get_reader(format: str | F | None, known: Mapping[str, F]) -> F | None:
-    """Return the reader with a name; a reader or None is returned as is, an unknown name raises `InputError`."""
-    if not isinstance(format, str):
-        return format
-    if format not in known:
-        raise InputError(f"format {format!r}", "the format is a known one", f"Choose one of {', '.join(known)}")
-    return known[format]
+def read_files(
+    files: Sequence[Path], read: Callable[[Path], Content], *, strict: bool
+) -> tuple[dict[Path, Content], list[ReadError]]:
+    """Read files one by one, skipping those that cannot be read if others can.
+
+    Parameters
+    ----------
+    files
+        Files to read.
+    read
+        Reads one file; raises `ReadError` if that is impossible.
+    strict
+        Whether to raise at the first file that cannot be read.
+
+    Returns
+    -------
+    dict, list
+        The content of each file that could be read, in the order of `files`, and the errors of the others.
+
+    Raises
+    ------
+    ReadError
+        For the first file that cannot be read, if `strict`, or if no file can be read.
+    """
+    contents: dict[Path, Content] = {}
+    unreadable: list[ReadError] = []
+    for path in files:
+        try:
+            contents[path] = read(path)
+        except ReadError as error:
+            if strict or len(files) == 1:
+                raise
+            unreadable.append(error)
+    if not contents:
+        first, others = unreadable[0], len(unreadable) - 1
+        raise ReadError(first.path, f"{first.reason} (and none of the other {others} files can be read)")
+    return contents, unreadable
 
 
-def detect_reader(path: Path, head: bytes, known: Mapping[str, F]) -> F | None:
-    """Return the first reader that recognises a file; None if none does."""
-    return next((reader for reader in known.values() if _recognises(reader, path, head)), None)
+def warn_unreadable(unreadable: Sequence[ReadError], consequence: str) -> dict[str, str]:
+    """Warn about each file that was skipped, and return the attribute ``unreadable_files`` that lists them.
 
-
-def _recognises(reader: Format, path: Path, head: bytes) -> bool:
-    try:
-        return reader.recognises(path, head)
-    except Exception:  # libraries may fail on a damaged file that another reader recognises
-        log.debug("%s cannot determine whether it reads %s", reader.NAME, path, exc_info=True)
-        return False
-
-
-def refuse_empty(path: Path) -> None:
-    """Raise `ReadError` for an empty file."""
-    if path.is_file() and path.stat().st_size == 0:
-        raise ReadError(path, "the file is empty (0 bytes)")
+    The warning points to the caller of the function that calls this one. Without such files the result is empty.
+    """
+    for error in unreadable:
+        warnings.warn(f"{consequence}: {error}", InputWarning, stacklevel=3)
+    return {"unreadable_files": "; ".join(str(error) for error in unreadable)} if unreadable else {}
 
 
 @contextmanager
 def read_errors(path: Path, name: str) -> Iterator[None]:
-    """Convert any exception raised while a file is read into a `ReadError` that names the file."""
+    """Convert all errors while a file is read to a `ReadError` that names the file."""
     try:
         yield
-    except InputError as error:  # the fault is in this file, and the other files may be sufficient
+    except InputError as error:  # the fault is in this file, so the others can be used without it
         raise ReadError(path, str(error)) from error
     except HybridcastError:
         raise
-    except Exception as error:  # libraries fail on damaged files in many ways
+    except Exception as error:  # format libraries raise many kinds of errors on a damaged file
         log.debug("reading %s failed", path, exc_info=True)
         raise ReadError(path, f"cannot be read as {name} ({type(error).__name__}: {error})") from error
+
+
+# --- content and names of files -------------------------------------------------------------------------------
+
+_OPENERS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open}
+COMPRESSED_MAGICS = tuple(_OPENERS)
+
+#: Times in file names, the longest first: 2017-05-09 10:45(:00); 17-05-09 10:45; year, day of the year and time.
+_TIMES_IN_NAMES = (
+    (re.compile(r"(?<!\d)((?:19|20)\d{6})[-_T]?(\d{4})(?:\d{2})?(?!\d)"), "%Y%m%d%H%M"),
+    (re.compile(r"(?<!\d)(\d{6})(\d{4})(?!\d)"), "%y%m%d%H%M"),
+    (re.compile(r"(?<!\d)(\d{5})(\d{4})(?!\d)"), "%y%j%H%M"),
+)
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a whole file, uncompressed if its magic number is that of gzip or bzip2, regardless of its name."""
+    return _read(path, -1)
+
+
+def read_head(path: Path, size: int = 4096) -> bytes:
+    """Read the first bytes of a file, uncompressed; empty for a folder."""
+    return b"" if path.is_dir() else _read(path, size)
+
+
+def _read(path: Path, size: int) -> bytes:
+    try:
+        with path.open("rb") as raw:
+            magic = raw.read(3)
+            opener = next((opener for start, opener in _OPENERS.items() if magic.startswith(start)), None)
+            if opener is None:
+                raw.seek(0)
+                return raw.read(size)
+        with opener(path, "rb") as plain:
+            return bytes(plain.read(size))
+    except (EOFError, zlib.error) as error:
+        raise ReadError(path, f"the compressed file is truncated or damaged ({error})") from error
+    except OSError as error:
+        raise ReadError(path, str(error)) from error
+
+
+def parse_time_in_name(name: str) -> np.datetime64 | None:
+    """Return the time (UTC) in the name of a file, or None if the name contains no time.
+
+    Examples
+    --------
+    >>> parse_time_in_name("201705091045_fmi.radar.composite.lowest_FIN_SUOMI1.pgm.gz")
+    np.datetime64('2017-05-09T10:45:00.000000000')
+    >>> parse_time_in_name("AQC161932050V_00005.801.gif")
+    np.datetime64('2016-07-11T20:50:00.000000000')
+    """
+    for pattern, code in _TIMES_IN_NAMES:
+        match = pattern.search(name)
+        if match:
+            try:
+                return np.datetime64(datetime.strptime("".join(match.groups()), code), "ns")
+            except ValueError:
+                continue
+    return None

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from hybridcast.core.field import regular_times, time_step
 from hybridcast.core.grid import coarsen
+from hybridcast.core.readers import parse_time_in_name
 from hybridcast.datasets.registry import fetch, load_registry, packaged_path
 from hybridcast.errors import InputError, ReadError
 from hybridcast.radar import open_radar
-from hybridcast.radar._files import parse_time_in_name
 from hybridcast.settings import from_table, read_toml
 
 #: Cells of the learned stage and of the evaluation, m: finer detail is gone after half an hour.

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from hybridcast.core.field import iso_time, time_step
 from hybridcast.core.grid import coarsen
+from hybridcast.core.readers import parse_time_in_name
 from hybridcast.core.types import HOUR, MINUTE, Mask
 from hybridcast.datasets.registry import fetch
 from hybridcast.errors import InputError, InputWarning, NoFramesError
 from hybridcast.forecasting import INPUT_HISTORY
 from hybridcast.nightly.config import RegionSettings
 from hybridcast.radar import open_radar
-from hybridcast.radar._files import parse_time_in_name
 
 Times = NDArray[np.datetime64]
 

@@ -15,14 +15,13 @@ from typing import NamedTuple, cast
 import numpy as np
 import xarray as xr
 
+from hybridcast.core.cf import AMOUNTS, RATES, is_cf, open_cf, read_axis, read_crs, rename_horizontal
+from hybridcast.core.crs import to_metres
 from hybridcast.core.units import unit_conversion
 from hybridcast.errors import ReadError
 from hybridcast.nwp.assembly import FileGrid, Piece
 from hybridcast.nwp.schema import AMOUNT, CAPE, EARTH_WIND, RATE, VARIABLES
 from hybridcast.nwp.units import convert_units
-from hybridcast.radar._crs import to_metres
-from hybridcast.radar.cf import AMOUNTS, RATES, open_cf, read_axis, read_crs, rename_horizontal
-from hybridcast.radar.cf import recognises as recognises
 
 NAME = "cf"
 DESCRIPTION = "NWP fields in any NetCDF or Zarr that follows the CF conventions"
@@ -30,6 +29,11 @@ DESCRIPTION = "NWP fields in any NetCDF or Zarr that follows the CF conventions"
 _NAMES: dict[str, str] = dict.fromkeys(RATES, RATE) | dict.fromkeys(AMOUNTS, AMOUNT)
 _NAMES |= {name: name for name in (*VARIABLES, *EARTH_WIND)}
 _NAMES |= {f"{CAPE}_wrt_surface": CAPE}
+
+
+def recognises(path: Path, head: bytes) -> bool:
+    """Return whether a file is NetCDF, by its magic number, or a folder is Zarr, by its metadata."""
+    return is_cf(path, head)
 
 
 class _Times(NamedTuple):
@@ -62,8 +66,6 @@ def read(path: Path) -> list[Piece]:
 
 
 def _read_pieces(data: xr.Dataset, variable: xr.DataArray, name: str, path: Path) -> Iterator[Piece]:
-    import cf_xarray  # noqa: F401 (adds .cf to xarray objects)
-
     variable = rename_horizontal(variable, path)
     crs = read_crs(data, variable, path)
     grid = FileGrid(

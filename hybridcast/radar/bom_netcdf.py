@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from hybridcast.core.cf import read_axis
+from hybridcast.core.crs import crs_from_cf
 from hybridcast.core.field import precipitation, rate_from_accumulation
+from hybridcast.core.netcdf import common_attributes, inspect_netcdf, open_netcdf, require_variables
 from hybridcast.core.types import MINUTE
 from hybridcast.errors import ReadError
-from hybridcast.radar._crs import crs_from_cf
-from hybridcast.radar._netcdf import check_field, common_attributes, inspect_netcdf, open_netcdf, require_variables
-from hybridcast.radar.cf import read_axis
+from hybridcast.radar._rates import check_field
 
 NAME = "bom-netcdf"
 DESCRIPTION = "Bureau of Meteorology (Australia), Rainfields accumulations, NetCDF"

@@ -13,43 +13,39 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import pyproj
 import xarray as xr
 
-from hybridcast.core.field import (
-    as_rate,
-    precipitation,
-    rate_factor,
-    rate_from_accumulation,
-    rate_from_dbz,
+from hybridcast.core.cf import (
+    AMOUNTS,
+    RATES,
+    find_coordinates,
+    is_cf,
+    open_cf,
+    read_axis,
+    read_crs,
+    rename_horizontal,
+    require_one_length,
 )
+from hybridcast.core.crs import to_metres
+from hybridcast.core.field import as_rate, precipitation, rate_factor, rate_from_accumulation, rate_from_dbz
+from hybridcast.core.netcdf import common_attributes
+from hybridcast.core.readers import parse_time_in_name
 from hybridcast.core.types import MINUTE
 from hybridcast.core.units import unit_conversion
 from hybridcast.errors import InputWarning, ReadError
-from hybridcast.radar._crs import crs_from_cf, to_metres
-from hybridcast.radar._files import parse_time_in_name
-from hybridcast.radar._netcdf import check_field, common_attributes, is_netcdf, open_netcdf
+from hybridcast.radar._rates import check_field
 
 NAME = "cf"
 DESCRIPTION = "any NetCDF or Zarr that follows the CF conventions"
 
-RATES = ("lwe_precipitation_rate", "rainfall_rate", "precipitation_flux", "rainfall_flux")
-AMOUNTS = (
-    "lwe_thickness_of_precipitation_amount",
-    "thickness_of_rainfall_amount",
-    "precipitation_amount",
-    "rainfall_amount",
-)
 REFLECTIVITIES = ("equivalent_reflectivity_factor",)
-
-_ZARR_FILES = ("zarr.json", ".zgroup", ".zmetadata", ".zattrs")
 #: Units that neither wind nor height has, so that they identify rain without a standard name.
 _RAIN_UNITS = re.compile(r"^(mm|kg ?m-2|kg/m2|kg ?m\*\*-2|kg/m\^2)|^dbz$", re.IGNORECASE)
 
 
 def recognises(path: Path, head: bytes) -> bool:
     """Return whether a file is NetCDF, by its magic number, or a folder is Zarr, by its metadata."""
-    return is_netcdf(head) or (path.is_dir() and any((path / name).is_file() for name in _ZARR_FILES))
+    return is_cf(path, head)
 
 
 def read(path: Path) -> xr.DataArray:
@@ -70,18 +66,6 @@ def read(path: Path) -> xr.DataArray:
     return check_field(field, path)
 
 
-def open_cf(path: Path) -> xr.Dataset:
-    """Open NetCDF or Zarr lazily; `ReadError` if it is damaged."""
-    if not path.is_dir():
-        return open_netcdf(path, chunks={})
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # unconsolidated metadata are accepted
-            return cast(xr.Dataset, xr.open_zarr(path, chunks={}))
-    except Exception as error:  # zarr raises KeyError, ValueError, and errors of its own
-        raise ReadError(path, f"damaged, or no Zarr store ({type(error).__name__}: {error})") from error
-
-
 def _select_attributes(variable: xr.DataArray) -> dict[str, str]:
     kept = ("source", "institution", "license", "references", "accumulation_interval_minutes")
     return {name: str(variable.attrs[name]) for name in kept if name in variable.attrs}
@@ -98,10 +82,11 @@ def _find_precipitation(data: xr.Dataset, path: Path) -> xr.DataArray:
             return _require_one(data, found, path)
     found = [name for name, variable in gridded.items() if _RAIN_UNITS.match(str(variable.attrs.get("units", "")))]
     if not found:
+        listed = _list_variables(gridded.values())
         raise ReadError(
             path,
             f"no variable has a standard_name of precipitation ({', '.join((*RATES, *AMOUNTS, *REFLECTIVITIES))}) "
-            f"or its units; it holds {_list_variables(gridded.values())}. Set standard_name and units of the right one, e.g. "
+            f"or its units; it holds {listed}. Set standard_name and units of the right one, e.g. "
             "data = xarray.open_dataset(path); data[name].attrs.update(standard_name='rainfall_rate', units='mm h-1'); "
             "data.to_netcdf(new_path)",
         )
@@ -132,14 +117,7 @@ def _refuse_forecast(data: xr.Dataset, path: Path) -> None:
 
 def _rename_axes(variable: xr.DataArray, path: Path) -> xr.DataArray:
     """Return the variable with the dims time, y and x, whatever their names in the file."""
-    import cf_xarray  # noqa: F401 (adds .cf to xarray objects)
-
-    guessed = variable.cf.guess_coord_axis()
-    for key, other, _ in _AXES:
-        name = _find_dimension(guessed, key, other, path)
-        if "units" not in variable[name].attrs and name in guessed.cf.coordinates.get(other, []):
-            variable = variable.assign_coords({name: variable[name].assign_attrs(units="degrees")})
-    times = _find_coordinates(guessed, "T", "time")
+    times = find_coordinates(variable, "T", "time")
     variable = rename_horizontal(variable, path)
     if times and times[0] != "time":
         variable = variable.rename({times[0]: "time"})
@@ -150,79 +128,6 @@ def _rename_axes(variable: xr.DataArray, path: Path) -> xr.DataArray:
     if long:
         raise ReadError(path, f"has the further dimension {long[0]!r} of size {variable.sizes[long[0]]}; select one")
     return variable.squeeze(extra, drop=True)
-
-
-_AXES = (("X", "longitude", "x"), ("Y", "latitude", "y"))
-
-
-def rename_horizontal(variable: xr.DataArray, path: Path) -> xr.DataArray:
-    """Return the variable with its horizontal dims renamed to y and x; `ReadError` if it has none."""
-    import cf_xarray  # noqa: F401 (adds .cf to xarray objects)
-
-    guessed = variable.cf.guess_coord_axis()
-    names = {_find_dimension(guessed, key, other, path): ours for key, other, ours in _AXES}
-    return variable.rename({old: new for old, new in names.items() if old != new})
-
-
-def _find_coordinates(variable: xr.DataArray, axis: str, coordinate: str) -> list[Hashable]:
-    """Return the names of the one-dimensional or scalar coordinates of an axis, those with an axis attribute first."""
-    found = [*variable.cf.axes.get(axis, []), *variable.cf.coordinates.get(coordinate, [])]
-    return [name for name in found if name in variable.dims or variable[name].ndim == 0]
-
-
-def _find_dimension(variable: xr.DataArray, axis: str, coordinate: str, path: Path) -> Hashable:
-    """Return the dimension of an axis ("X"), or of its coordinate ("longitude"); `ReadError` if there is none."""
-    found = [name for name in _find_coordinates(variable, axis, coordinate) if name in variable.dims]
-    if found:
-        return found[0]
-    two_dimensional = [str(name) for name in variable.coords if variable[name].ndim == 2]
-    if two_dimensional:
-        raise ReadError(
-            path,
-            f"has only two-dimensional coordinates ({', '.join(two_dimensional)}), no {axis.lower()} of a projection. "
-            "Add x and y of the grid's projection, in metres, and its grid mapping",
-        )
-    raise ReadError(
-        path, f"{variable.name!r} with dims {variable.dims} has no {axis.lower()} coordinate. Add one with units"
-    )
-
-
-def read_axis(axis: xr.DataArray, crs: pyproj.CRS | None, path: Path) -> Any:
-    """Return the values of x or y in metres, or in degrees if the CRS is geographic."""
-    values = np.asarray(axis.values, dtype=np.float64)
-    if crs is not None and crs.is_geographic:
-        return _wrap_longitude(values) if axis.name == "x" else values
-    units = str(axis.attrs.get("units", "m"))  # wrong units show later in the spacing of the grid
-    conversion = unit_conversion(units, "m")
-    if conversion is None:
-        raise ReadError(path, f"{axis.name!r} is in {units!r}; metres, kilometres or degrees were expected")
-    return values * conversion[0]
-
-
-def _wrap_longitude(longitude: Any) -> Any:
-    """Convert 0..360 degrees to -180..180, unless the grid would no longer be monotonic."""
-    shifted = np.where(longitude > 180, longitude - 360, longitude)
-    return shifted if (np.diff(shifted) > 0).all() == (np.diff(longitude) > 0).all() else longitude
-
-
-# --- CRS ------------------------------------------------------------------------------------------------------
-
-
-def read_crs(data: xr.Dataset, variable: xr.DataArray, path: Path) -> pyproj.CRS | None:
-    """Return the CRS of a variable with axes x and y; None, with a warning, if its grid mapping does not exist."""
-    mapping = str(variable.attrs.get("grid_mapping", ""))
-    name = mapping.split(":")[0].strip()
-    if name in data.variables:
-        return crs_from_cf(data[name].attrs)
-    if _is_in_degrees(variable["x"]) and _is_in_degrees(variable["y"]):
-        return pyproj.CRS.from_epsg(4326)
-    if name:
-        warnings.warn(f"{path}: its grid mapping {name!r} is not there; read as a local grid", InputWarning, 2)
-    return None
-
-
-def _is_in_degrees(axis: xr.DataArray) -> bool:
-    return str(axis.attrs.get("units", "")).lower().startswith("degree")
 
 
 # --- values and times -----------------------------------------------------------------------------------------
@@ -309,14 +214,6 @@ def _read_interval(data: xr.Dataset, variable: xr.DataArray, path: Path) -> tupl
             stacklevel=2,
         )
     return cast(np.timedelta64, stated if step is None else step), time.values
-
-
-def require_one_length(lengths: Any, path: Path) -> np.timedelta64:
-    """Return the common length of the bounds of time; `ReadError` if they differ or are not positive."""
-    lengths = np.unique(lengths)
-    if lengths.size != 1 or lengths[0] <= np.timedelta64(0):
-        raise ReadError(path, "the bounds of time are not of one positive length")
-    return cast(np.timedelta64, lengths[0])
 
 
 def _read_stated_interval(variable: xr.DataArray) -> np.timedelta64 | None:

@@ -1,17 +1,18 @@
 """FMI radar composites: reflectivity in 8-bit PGM with metadata in the header's comments.
 
-Finnish Meteorological Institute, open data, product ``fmi.radar.composite.lowest``. The file states the time,
-the projection and the corners, which are the outer edges of the corner cells. It leaves two things unsaid:
+Finnish Meteorological Institute, open data, product ``fmi.radar.composite.lowest``. The file states the time, the
+projection and the corners, which are the outer edges of the corner cells. It does not state
 
-- the coding of reflectivity, which is the service's convention dBZ = 0.5 v - 32, where 0 is "no echo";
-- the radius of its spherical Earth, which follows from the cell size that it does state.
+- the coding of reflectivity, which is by convention of the service dBZ = 0.5 v - 32, where 0 is "no echo";
+- the radius of its spherical Earth, which follows from the cell size in the file.
 
-Rain rate by Z = 223 R^1.53 (Leinonen et al. 2012, doi:10.1029/2011JD017192), as FMI uses for rain.
+Reflectivity is converted to rain rate by Z = 223 R^1.53 (Leinonen et al. 2012, doi:10.1029/2011JD017192), as at FMI.
 """
 
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ import pyproj
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.core.field import precipitation, rate_from_dbz
+from hybridcast.core.field import as_datetime64, precipitation, rate_from_dbz
+from hybridcast.core.readers import read_bytes
+from hybridcast.core.types import Doubles
 from hybridcast.errors import ReadError
-from hybridcast.radar._files import limit_rates, read_bytes
+from hybridcast.radar._rates import limit_rates
 
 NAME = "fmi-pgm"
 DESCRIPTION = "FMI (Finland) radar composite, reflectivity, 8-bit PGM"
@@ -30,20 +33,20 @@ DESCRIPTION = "FMI (Finland) radar composite, reflectivity, 8-bit PGM"
 GAIN, OFFSET = 0.5, -32.0  # dBZ
 Z_R = 223.0, 1.53
 _QUANTITY = "CorrectedReflectivity"
-_EARTH_RADII = 6_350_000, 6_390_000  # m; outside these the header contradicts itself
+_EARTH_RADII = 6_350_000, 6_390_000  # m; outside these bounds the header is inconsistent
 
-# Comments may stand between any two words of a PGM header; one white space ends it.
+# A PGM header may have comments between any two words; it ends with one white space.
 _GAP = rb"(?:\s+(?:#[^\n]*\n\s*)*)"
 _HEADER = re.compile(rb"P5" + _GAP + rb"(\d+)" + _GAP + rb"(\d+)" + _GAP + rb"(\d+)\s")
 
 
 def recognises(path: Path, head: bytes) -> bool:
-    """Tell whether the file is a binary PGM with FMI's comments."""
+    """Return whether a file is a binary PGM with the comments of FMI."""
     return head.startswith(b"P5") and (b"# obstime" in head or b"# composite_area" in head)
 
 
 def read(path: Path) -> xr.DataArray:
-    """Read one composite as a precipitation field; it is instantaneous, its time that of observation."""
+    """Read one composite as a precipitation field of instantaneous rates; its time is that of observation."""
     data = read_bytes(path)
     values, nodata, comments = _parse(path, data)
     if comments.get("param") != [_QUANTITY]:
@@ -56,12 +59,12 @@ def read(path: Path) -> xr.DataArray:
     rate_of_value = rate_from_dbz(np.arange(256, dtype=np.float32) * np.float32(GAIN) + np.float32(OFFSET), *Z_R)
     rate_of_value[nodata] = np.nan
     rate = rate_of_value[values]
-    x, y, crs = _grid(path, comments, *values.shape)
-    return precipitation(limit_rates(rate, attrs), time=_time(path, comments), y=y, x=x, crs=crs, attrs=attrs)
+    x, y, crs = _read_grid(path, comments, *values.shape)
+    return precipitation(limit_rates(rate, attrs), time=_read_time(path, comments), y=y, x=x, crs=crs, attrs=attrs)
 
 
 def _parse(path: Path, data: bytes) -> tuple[NDArray[np.uint8], int, dict[str, list[str]]]:
-    """Split a PGM into its pixels, its highest value (which FMI uses for "outside") and the words of its comments."""
+    """Return the pixels of a PGM, its highest value (outside coverage at FMI), and the words of its comments by key."""
     header = _HEADER.match(data)
     if header is None:
         raise ReadError(path, "the PGM header is damaged or truncated")
@@ -74,26 +77,26 @@ def _parse(path: Path, data: bytes) -> tuple[NDArray[np.uint8], int, dict[str, l
     return values, highest, {key.decode("latin-1"): words.decode("latin-1").split() for key, words in lines}
 
 
-def _numbers(path: Path, comments: dict[str, list[str]], key: str) -> list[float]:
+def _read_numbers(path: Path, comments: dict[str, list[str]], key: str) -> list[float]:
     try:
         return [float(word) for word in comments[key]]
     except (KeyError, ValueError) as error:
         raise ReadError(path, f"the header does not state {key!r} as numbers") from error
 
 
-def _grid(
+def _read_grid(
     path: Path, comments: dict[str, list[str]], height: int, width: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64], pyproj.CRS]:
+) -> tuple[Doubles, Doubles, pyproj.CRS]:
     """Return x and y of the cell centres (rows run from north to south) and the CRS."""
     if comments.get("type") != ["stereographic"]:
         raise ReadError(path, f"the projection is {comments.get('type')}, only stereographic is known")
-    sizes = np.array([_numbers(path, comments, f"metersperpixel_{axis}")[0] for axis in "xy"])
-    corners = np.array([_numbers(path, comments, corner) for corner in ("bottomleft", "topright")])
+    sizes = np.array([_read_numbers(path, comments, f"metersperpixel_{axis}")[0] for axis in "xy"])
+    corners = np.array([_read_numbers(path, comments, corner) for corner in ("bottomleft", "topright")])
     shape = np.array([width, height])
-    centre = [_numbers(path, comments, key)[0] for key in ("centrallatitude", "truelatitude", "centrallongitude")]
+    centre = [_read_numbers(path, comments, key)[0] for key in ("centrallatitude", "truelatitude", "centrallongitude")]
     projection = "+proj=stere +lat_0={} +lat_ts={} +lon_0={}".format(*centre)
 
-    # Lengths on a map of a sphere are proportional to its radius: from radius 1 to the one that gives these cells.
+    # Lengths on the map of a sphere are proportional to its radius, so spans for radius 1 give the radius.
     spans = np.diff(np.transpose(pyproj.Proj(f"{projection} +R=1")(*corners.T)), axis=0)[0]
     radius = round(sizes[0] * width / spans[0])
     if not _EARTH_RADII[0] < radius < _EARTH_RADII[1] or abs(radius * spans[1] / sizes[1] - height) > 0.5:
@@ -105,8 +108,8 @@ def _grid(
     return left + (np.arange(width) + 0.5) * step_x, top - (np.arange(height) + 0.5) * step_y, crs
 
 
-def _time(path: Path, comments: dict[str, list[str]]) -> np.datetime64:
+def _read_time(path: Path, comments: dict[str, list[str]]) -> np.datetime64:
     stamp = "".join(comments.get("obstime", []))
     if not re.fullmatch(r"\d{12}", stamp):
         raise ReadError(path, f"obstime is {stamp!r}, not YYYYMMDDhhmm")
-    return np.datetime64(f"{stamp[:4]}-{stamp[4:6]}-{stamp[6:8]}T{stamp[8:10]}:{stamp[10:]}", "ns")
+    return as_datetime64(datetime.strptime(stamp, "%Y%m%d%H%M"))

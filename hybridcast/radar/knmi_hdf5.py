@@ -1,10 +1,10 @@
 """KNMI radar composites (rain amount or reflectivity) in KNMI's own HDF5 layout.
 
 Roozekrans and Holleman (2003), KNMI HDF5 Data Format Specification, v3.5, KNMI internal report IR 2003-05. The file
-states everything needed: calibration formula, codes for missing, start and end of the interval, projection, and
-the place of the upper left corner. Lengths are in km, and the ellipsoid of the projection is too.
+states everything needed: calibration formula, codes for missing values, start and end of the interval, projection, and
+the position of the upper left corner. Lengths are in km, including the ellipsoid of the projection.
 
-Reflectivity becomes rain rate by Z = 200 R^1.6 (Marshall and Palmer), as KNMI does.
+Reflectivity is converted to rain rate by Z = 200 R^1.6 (Marshall and Palmer), as at KNMI.
 """
 
 from __future__ import annotations
@@ -19,8 +19,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.core.field import precipitation, rate_from_accumulation, rate_from_dbz
+from hybridcast.core.netcdf import HDF5_MAGIC, decode_text, open_hdf5
+from hybridcast.core.readers import read_bytes
+from hybridcast.core.types import MINUTE, Doubles, Mask
 from hybridcast.errors import ReadError
-from hybridcast.radar._files import HDF5_MAGIC, limit_rates, open_hdf5, read_bytes
+from hybridcast.radar._rates import limit_rates
 
 NAME = "knmi-hdf5"
 DESCRIPTION = "KNMI (Netherlands) radar composite, rain amount or reflectivity, HDF5"
@@ -33,7 +36,7 @@ _LENGTHS = {"a", "b", "R", "x_0", "y_0"}  # of a PROJ string
 
 
 def recognises(path: Path, head: bytes) -> bool:
-    """Tell whether the file is HDF5 with KNMI's groups, be it damaged."""
+    """Return whether a file, possibly damaged, is HDF5 with the groups of KNMI."""
     if not head.startswith(HDF5_MAGIC):
         return False
     try:
@@ -45,38 +48,40 @@ def recognises(path: Path, head: bytes) -> bool:
 
 
 def read(path: Path) -> xr.DataArray:
-    """Read one composite as a precipitation field; its time is the END of the interval over which rain was summed."""
+    """Read one composite as a precipitation field; its time is the END of the accumulation interval."""
     with open_hdf5(path) as file:
         _refuse_several_images(path, file)
         image, overview = file["image1"], file["overview"].attrs
         raw = image["image_data"][...]
-        start, end = (_time(path, _text(overview[f"product_datetime_{which}"])) for which in ("start", "end"))
-        quantity = _text(image.attrs["image_geo_parameter"])
+        start, end = (
+            _parse_time(path, decode_text(overview[f"product_datetime_{which}"])) for which in ("start", "end")
+        )
+        quantity = decode_text(image.attrs["image_geo_parameter"])
         calibration = dict(image["calibration"].attrs)
-        x, y, crs = _grid(path, file["geographic"], raw.shape)
+        x, y, crs = _read_grid(path, file["geographic"], raw.shape)
         attrs: dict[str, Any] = {
-            "source": f"KNMI radar composite {_text(image.attrs.get('image_product_name', b''))}".strip(),
+            "source": f"KNMI radar composite {decode_text(image.attrs.get('image_product_name', b''))}".strip(),
             "institution": "Royal Netherlands Meteorological Institute (KNMI)",
         }
-    gain, offset = _formula(path, _text(calibration["calibration_formulas"]))
+    gain, offset = _parse_formula(path, decode_text(calibration["calibration_formulas"]))
     values = raw * np.float32(gain) + np.float32(offset)
     if quantity.startswith("ACCUMULATED_PRECIPITATION"):
         interval = end - start
         if interval <= np.timedelta64(0):
             raise ReadError(path, f"rain is summed from {start} to {end}, which is no interval")
-        attrs["accumulation_interval_minutes"] = float(interval / np.timedelta64(1, "m"))
+        attrs["accumulation_interval_minutes"] = float(interval / MINUTE)
         rate = rate_from_accumulation(values, interval)
     elif quantity.startswith("REFLECTIVITY"):
         attrs["z_r_relation"] = f"Z = {Z_R[0]:g} R^{Z_R[1]:g}"
         rate = rate_from_dbz(values, *Z_R)
     else:
         raise ReadError(path, f"holds {quantity!r}, neither an amount of rain nor reflectivity")
-    rate[_missing(raw, calibration) | (rate < 0)] = np.nan
+    rate[_find_missing(raw, calibration) | (rate < 0)] = np.nan
     return precipitation(limit_rates(rate, attrs), time=end, y=y, x=x, crs=crs, attrs=attrs)
 
 
-def _missing(raw: NDArray[Any], calibration: dict[str, Any]) -> NDArray[np.bool_]:
-    """Tell the cells outside coverage. A "missing" code of 0, in 8-bit reflectivity, means no echo: dry."""
+def _find_missing(raw: NDArray[Any], calibration: dict[str, Any]) -> Mask:
+    """Return the cells outside coverage. A missing-value code of 0 (8-bit reflectivity) means no echo, which is dry."""
     missing = raw == float(np.ravel(calibration["calibration_out_of_image"])[0])
     code = float(np.ravel(calibration.get("calibration_missing_data", 0))[0])
     if code != 0:
@@ -85,21 +90,16 @@ def _missing(raw: NDArray[Any], calibration: dict[str, Any]) -> NDArray[np.bool_
 
 
 def _refuse_several_images(path: Path, file: Any) -> None:
-    """Refuse forecasts and the like, whose images are the same quantity at several times."""
+    """Raise `ReadError` for forecasts, which contain images of the same quantity at several times."""
     quantity = file["image1"].attrs["image_geo_parameter"]
     images = [name for name in file if re.fullmatch(r"image\d+", name)]
     same = [name for name in images if file[name].attrs.get("image_geo_parameter") == quantity]
     if len(same) > 1:
-        raise ReadError(path, f"holds {len(same)} images of {_text(quantity)}; a composite has one")
+        raise ReadError(path, f"holds {len(same)} images of {decode_text(quantity)}; a composite has one")
 
 
-def _text(value: Any) -> str:
-    item = np.ravel(value)[0]
-    return item.decode("latin-1") if isinstance(item, bytes) else str(item)
-
-
-def _formula(path: Path, formula: str) -> tuple[float, float]:
-    """Read gain and offset from such as ``GEO=0.01*PV+0.0`` or ``GEO = 0.500000 * PV + -31.500000``."""
+def _parse_formula(path: Path, formula: str) -> tuple[float, float]:
+    """Return gain and offset of a formula like ``GEO=0.01*PV+0.0`` or ``GEO = 0.500000 * PV + -31.500000``."""
     number = r"([-+]?[\d.]+(?:[eE][-+]?\d+)?)"
     match = re.fullmatch(rf"GEO={number}\*PV\+?{number}", formula.replace(" ", ""))
     if match is None:
@@ -107,37 +107,35 @@ def _formula(path: Path, formula: str) -> tuple[float, float]:
     return float(match[1]), float(match[2])
 
 
-def _time(path: Path, stamp: str) -> np.datetime64:
-    """Read such as ``26-AUG-2010;00:05:00.000``, whose months are English whatever the locale."""
+def _parse_time(path: Path, stamp: str) -> np.datetime64:
+    """Parse a time like ``26-AUG-2010;00:05:00.000``, whose months are English in any locale."""
     match = re.fullmatch(r"(\d{2})-([A-Z]{3})-(\d{4});(\d{2}:\d{2}:\d{2}(?:\.\d+)?)", stamp.strip())
     if match is None or match[2] not in _MONTHS:
         raise ReadError(path, f"the time {stamp!r} is not like 26-AUG-2010;00:05:00.000")
     return np.datetime64(f"{match[3]}-{_MONTHS.index(match[2]) + 1:02d}-{match[1]}T{match[4]}", "ns")
 
 
-def _grid(
-    path: Path, geographic: Any, shape: tuple[int, ...]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], pyproj.CRS]:
+def _read_grid(path: Path, geographic: Any, shape: tuple[int, ...]) -> tuple[Doubles, Doubles, pyproj.CRS]:
     """Return x and y of the cell centres in metres (rows run from north to south) and the CRS."""
     attrs = geographic.attrs
     stated = int(attrs["geo_number_rows"][0]), int(attrs["geo_number_columns"][0])
     if stated != shape:
         raise ReadError(path, f"the image is {shape}, but {stated} rows and columns are stated")
-    if _text(attrs.get("geo_pixel_def", b"LU")) != "LU":
+    if decode_text(attrs.get("geo_pixel_def", b"LU")) != "LU":
         raise ReadError(path, "offsets are not those of the left upper corner of cells (geo_pixel_def LU)")
-    metres = 1000.0 if _text(attrs["geo_dim_pixel"]).upper().startswith("KM") else 1.0
-    edges: list[NDArray[np.float64]] = []
+    metres = 1000.0 if decode_text(attrs["geo_dim_pixel"]).upper().startswith("KM") else 1.0
+    edges: list[Doubles] = []
     for axis, count in (("column", shape[1]), ("row", shape[0])):
         size = float(attrs[f"geo_pixel_size_{'x' if axis == 'column' else 'y'}"][0])
         edges.append((float(attrs[f"geo_{axis}_offset"][0]) + np.arange(count + 1.0)) * (size * metres))
-    crs = _in_metres(_text(geographic["map_projection"].attrs["projection_proj4_params"]))
+    crs = _parse_crs(decode_text(geographic["map_projection"].attrs["projection_proj4_params"]))
     _check_corners(path, attrs, crs, *edges)
     x, y = ((edge[:-1] + edge[1:]) / 2 for edge in edges)
     return x, y, crs
 
 
-def _in_metres(proj: str) -> pyproj.CRS:
-    """Return the CRS in metres of a PROJ string whose ellipsoid and offsets are in km. Some lack a plus sign."""
+def _parse_crs(proj: str) -> pyproj.CRS:
+    """Return the CRS, in metres, of a PROJ string with ellipsoid and offsets in km, possibly without plus signs."""
     words = dict(word.lstrip("+").partition("=")[::2] for word in proj.split())
     kilometres = float(words.get("a", words.get("R", "6378137"))) < 10_000
     if kilometres:
@@ -146,10 +144,8 @@ def _in_metres(proj: str) -> pyproj.CRS:
     return pyproj.CRS(" ".join([*parts, "+units=m +no_defs +type=crs"]))
 
 
-def _check_corners(
-    path: Path, attrs: Any, crs: pyproj.CRS, x_edges: NDArray[np.float64], y_edges: NDArray[np.float64]
-) -> None:
-    """Hold the grid against the corners that the file states: lower left, upper left, upper right, lower right."""
+def _check_corners(path: Path, attrs: Any, crs: pyproj.CRS, x_edges: Doubles, y_edges: Doubles) -> None:
+    """Compare the grid with the corners in the file: lower left, upper left, upper right, lower right."""
     if "geo_product_corners" not in attrs:
         return
     lon, lat = np.reshape(attrs["geo_product_corners"], (4, 2)).astype(np.float64).T

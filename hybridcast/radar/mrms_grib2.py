@@ -2,25 +2,27 @@
 
 Zhang et al. (2016), Multi-Radar Multi-Sensor quantitative precipitation estimation, doi:10.1175/BAMS-D-14-00174.1;
 codes of discipline 209 by NSSL, "Operational MRMS GRIB2 tables" (PrecipRate is category 6, number 1, mm/hr; -1 is
-missing and -3 outside coverage). Longitudes run from 230 to 300 degrees east: they come out as -130 to -60.
+missing and -3 outside coverage). Longitudes from 230 to 300 degrees east are returned as -130 to -60.
 
-The file is decoded in memory, so that no index is left beside it.
+The file is decoded in memory, so that no index is written beside it.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
-from hybridcast.core.field import precipitation
+from hybridcast.core.field import as_datetime64, precipitation
+from hybridcast.core.readers import read_bytes
+from hybridcast.core.types import Array, Doubles
 from hybridcast.errors import ReadError
-from hybridcast.radar._files import limit_rates, read_bytes
+from hybridcast.radar._rates import limit_rates
 
 NAME = "mrms-grib2"
 DESCRIPTION = "NOAA MRMS (USA) precipitation rate, GRIB2"
@@ -31,14 +33,14 @@ _SECTION_0 = struct.Struct(">4s2xBBQ")  # "GRIB", discipline, edition, length of
 
 
 def recognises(path: Path, head: bytes) -> bool:
-    """Tell whether the file is GRIB2 of the discipline that MRMS uses."""
+    """Return whether a file is GRIB2 of the discipline of MRMS."""
     return head.startswith(b"GRIB") and head[6:8] == bytes([DISCIPLINE, 2])
 
 
 def read(path: Path) -> xr.DataArray:
-    """Read all messages of one file as a precipitation field; rates are instantaneous, times those of the analysis."""
+    """Read all messages of one file as a precipitation field of instantaneous rates at the times of analysis."""
     frames, times, grids = [], [], []
-    for message in _messages(path, read_bytes(path)):
+    for message in _split_messages(path, read_bytes(path)):
         rate, time, grid = _decode(path, message)
         frames.append(rate)
         times.append(time)
@@ -54,8 +56,8 @@ def read(path: Path) -> xr.DataArray:
     return precipitation(rates, time=times, y=latitude, x=longitude, crs="EPSG:4326", attrs=attrs)
 
 
-def _messages(path: Path, data: bytes) -> Iterator[bytes]:
-    """Cut the file into messages by the length that each states; each ends with 7777."""
+def _split_messages(path: Path, data: bytes) -> Iterator[bytes]:
+    """Split the file into messages by the length that each states; each ends with 7777."""
     position = 0
     while position < len(data):
         if len(data) - position < _SECTION_0.size:
@@ -70,10 +72,8 @@ def _messages(path: Path, data: bytes) -> Iterator[bytes]:
         position += length
 
 
-def _decode(
-    path: Path, message: bytes
-) -> tuple[NDArray[np.float32], np.datetime64, tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Decode one message to rain rate, time, and latitude and longitude of the cell centres."""
+def _decode(path: Path, message: bytes) -> tuple[Array, np.datetime64, tuple[Doubles, Doubles]]:
+    """Return the rain rate of one message, its time, and latitude and longitude of the cell centres."""
     import eccodes
 
     try:
@@ -84,7 +84,7 @@ def _decode(
         found = tuple(eccodes.codes_get_long(handle, f"parameter{key}") for key in ("Category", "Number"))
         if found != _RATE:
             raise ReadError(path, f"MRMS category and number {found}, not {_RATE}, which is PrecipRate")
-        latitude, longitude = _grid(path, eccodes, handle)
+        latitude, longitude = _read_grid(path, eccodes, handle)
         rate = eccodes.codes_get_values(handle).astype(np.float32)
         if rate.size != latitude.size * longitude.size:
             raise ReadError(path, f"{rate.size} values on a grid of {latitude.size} x {longitude.size} cells")
@@ -95,13 +95,12 @@ def _decode(
         eccodes.codes_release(handle)
     rate = rate.reshape(latitude.size, longitude.size)
     rate[rate < 0] = np.nan
-    day, clock_text = f"{date:08d}", f"{clock:04d}"
-    time = np.datetime64(f"{day[:4]}-{day[4:6]}-{day[6:]}T{clock_text[:2]}:{clock_text[2:]}:{second:02d}", "ns")
+    time = as_datetime64(datetime.strptime(f"{date:08d}{clock:04d}{second:02d}", "%Y%m%d%H%M%S"))
     return rate, time, (latitude, longitude)
 
 
-def _grid(path: Path, eccodes: Any, handle: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return latitude (as it runs in the file, from north) and longitude (-180 to 180), both of cell centres."""
+def _read_grid(path: Path, eccodes: Any, handle: int) -> tuple[Doubles, Doubles]:
+    """Return latitude (in the order of the file, from north) and longitude (-180 to 180) of the cell centres."""
     kind = eccodes.codes_get_string(handle, "gridType")
     if kind != "regular_ll" or eccodes.codes_get_long(handle, "jPointsAreConsecutive"):
         raise ReadError(path, f"a grid of type {kind!r} or by columns, not rows of longitude and latitude")
@@ -112,6 +111,6 @@ def _grid(path: Path, eccodes: Any, handle: int) -> tuple[NDArray[np.float64], N
         )
         axes.append(np.linspace(first, last, eccodes.codes_get_long(handle, count)))
     latitude, longitude = axes
-    # whole turns, so that an axis stays evenly spaced; the middle of the grid ends up between -180 and 180
+    # shift by multiples of 360 degrees, so that the axis stays even and the middle of the grid is in -180 to 180
     turns = np.floor((longitude.mean() + 180.0) / 360.0)
     return latitude, longitude - 360.0 * turns

@@ -1,21 +1,21 @@
 """Radar of the OpenSense data sets: OpenMRG (Gothenburg, SMHI) and OpenRainER (Emilia-Romagna, ARPAE), NetCDF.
 
-OpenMRG is a piece of the SMHI composite, 48 x 37 cells of 2 km every 5 minutes, polar stereographic on the Bessel
-ellipsoid without datum shift; that projection meets the longitudes and latitudes in the files within 0.3 m. The
-published versions differ, and each is read by what it states:
+OpenMRG is part of the SMHI composite, with 48 x 37 cells of 2 km every 5 minutes, polar stereographic on the Bessel
+ellipsoid without datum shift; this projection agrees with the longitudes and latitudes in the files within 0.3 m. The
+published versions differ, and the variables determine how each is read:
 
-- ``data``: reflectivity as packed dBZ with its own Z-R (``zr_a``, ``zr_b``: 200 and 1.5). The variables ``dBZ``
-  and ``R`` beside it are not used: ``dBZ`` has been unpacked twice, ``R`` is from another Z-R (200 and 1.6) and
-  18 % below the gauges, where ``data`` is 8 % below.
+- ``data``: reflectivity as packed dBZ with its own Z-R (``zr_a``, ``zr_b``: 200 and 1.5). The variables ``dBZ`` and
+  ``R`` in the same file are not used: ``dBZ`` has been unpacked twice, and ``R`` is from another Z-R (200 and 1.6),
+  18 % below the gauges, whereas ``data`` is 8 % below.
 - ``R`` in mm/h.
 - ``rainfall_amount`` with units "sum 5min": mm in 5 minutes, from Z = 200 R^1.6. Its rows run from south to north
-  although its ``y`` says the opposite; the latitudes in the file tell.
+  although its ``y`` decreases; the latitudes in the file show this.
 
-Stamps are kept as published; rain at the gauges follows them by about 5 minutes. Frames all missing stay NaN.
+Time stamps are kept as published; rain at the gauges follows them by about 5 minutes. Missing frames stay NaN.
 
 OpenRainER is rain (mm) in 15 minutes, adjusted to gauges, on 290 x 373 cells of longitude and latitude
-(0.01265 x 0.009 degrees). Its stamps are ends of intervals. Whether its longitudes and latitudes are the centres of
-cells is not stated; they are taken as such.
+(0.01265 x 0.009 degrees). Its time stamps are ends of intervals. Its longitudes and latitudes are taken as centres of
+cells, which is not stated.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ from typing import Any
 import numpy as np
 import pyproj
 import xarray as xr
-from numpy.typing import NDArray
 
 from hybridcast.core.field import as_rate, precipitation, rate_from_accumulation, rate_from_dbz
+from hybridcast.core.netcdf import common_attributes, inspect_netcdf, open_netcdf, require_variables
+from hybridcast.core.types import Doubles
 from hybridcast.errors import ReadError
-from hybridcast.radar._netcdf import check_field, common_attributes, inspect_netcdf, open_netcdf, require_variables
+from hybridcast.radar._rates import check_field
 
 NAME = "opensense-netcdf"
 DESCRIPTION = "OpenMRG (SMHI) and OpenRainER (ARPAE) radar of the OpenSense data sets, NetCDF"
@@ -40,7 +41,7 @@ _OPENMRG = "OpenMRG-Radar"
 
 
 def recognises(path: Path, head: bytes) -> bool:
-    """Tell by its title whether a file is radar of one of the two data sets; gauges and links are not."""
+    """Return whether the title of a file is that of the radar, not the gauges or links, of one of the data sets."""
     return str(inspect_netcdf(path, head)[0].get("title", "")).startswith((_OPENMRG, _OPENRAINER))
 
 
@@ -83,18 +84,18 @@ def _read_openmrg(data: xr.Dataset, path: Path) -> xr.DataArray:
     if "proj_string" not in data.attrs:
         raise ReadError(path, "its global attributes hold no proj_string")
     crs = pyproj.CRS.from_user_input(data.attrs["proj_string"])
-    rate, more = _openmrg_rate(data, path)
+    rate, more = _read_openmrg_rate(data, path)
     return precipitation(
         rate.transpose("time", "y", "x").values,
         time=data["time"].values,
-        y=_openmrg_y(data, crs, path),
+        y=_read_openmrg_y(data, crs, path),
         x=data["x"].values,
         crs=crs,
         attrs={**common_attributes(data), **more},
     )
 
 
-def _openmrg_rate(data: xr.Dataset, path: Path) -> tuple[xr.DataArray, dict[str, Any]]:
+def _read_openmrg_rate(data: xr.Dataset, path: Path) -> tuple[xr.DataArray, dict[str, Any]]:
     if "data" in data and {"zr_a", "zr_b"} <= set(data["data"].attrs):
         a, b = float(data["data"].attrs["zr_a"]), float(data["data"].attrs["zr_b"])
         return rate_from_dbz(data["data"].load(), a, b), {"zr_a": a, "zr_b": b}
@@ -106,8 +107,8 @@ def _openmrg_rate(data: xr.Dataset, path: Path) -> tuple[xr.DataArray, dict[str,
     raise ReadError(path, "holds no reflectivity with its Z-R, no rain rate in mm/h and no 5-minute sum")
 
 
-def _openmrg_y(data: xr.Dataset, crs: pyproj.CRS, path: Path) -> NDArray[np.float64]:
-    """Return y from south to north or north to south, as the latitudes in the file demand."""
+def _read_openmrg_y(data: xr.Dataset, crs: pyproj.CRS, path: Path) -> Doubles:
+    """Return y, from south to north or north to south in agreement with the latitudes in the file."""
     x, y = data["x"].values, data["y"].values
     names = {"lat", "latitudes"} & set(data.variables)
     if not names:

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from hybridcast.core.readers import read_bytes
 from hybridcast.errors import ReadError
-from hybridcast.radar._files import read_bytes
 from hybridcast.stations.schema import station_reports
 
 #: The first bytes of a Parquet file.

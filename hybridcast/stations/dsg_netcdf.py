@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from hybridcast.core.cf import AMOUNTS, RATES, require_one_length
 from hybridcast.core.field import RATE, as_rate, rate_factor, rate_from_accumulation, usual_step
+from hybridcast.core.netcdf import common_attributes, inspect_netcdf, is_netcdf, open_netcdf
 from hybridcast.core.units import unit_conversion
 from hybridcast.errors import ReadError
-from hybridcast.radar._netcdf import common_attributes, inspect_netcdf, is_netcdf, open_netcdf
-from hybridcast.radar.cf import AMOUNTS, RATES, require_one_length
 from hybridcast.stations.schema import INTERVAL, POSITIONS, VARIABLES, station_reports
 
 NAME = "cf-stations"

@@ -22,8 +22,8 @@ import numpy as np
 import xarray as xr
 
 from hybridcast.core.field import rate_from_accumulation, usual_step
+from hybridcast.core.netcdf import common_attributes, inspect_netcdf, open_netcdf, require_variables
 from hybridcast.errors import ReadError
-from hybridcast.radar._netcdf import common_attributes, inspect_netcdf, open_netcdf, require_variables
 from hybridcast.stations.schema import station_reports
 
 NAME = "opensense-gauges"

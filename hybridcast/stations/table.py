@@ -24,8 +24,8 @@ import pandas as pd
 import xarray as xr
 
 from hybridcast.core.field import RATE, rate_from_accumulation, usual_step
+from hybridcast.core.readers import read_head
 from hybridcast.errors import ReadError
-from hybridcast.radar._files import read_head
 from hybridcast.stations._tables import PARQUET_MAGIC, first_line, parse_times, read_csv, reports_from_rows
 
 NAME = "station-table"

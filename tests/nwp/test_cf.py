@@ -167,7 +167,7 @@ def test_damaged_files_and_unknown_ones(tmp_path):
     path = written(tmp_path / "i.nc", {"air_temperature": (growing(280), {"units": "K"})})
     (tmp_path / "cut.nc").write_bytes(path.read_bytes()[:2000])
     (tmp_path / "text.nc").write_text("no model")
-    for name, words in (("cut.nc", "damaged"), ("text.nc", "no known format")):
+    for name, words in (("cut.nc", "damaged"), ("text.nc", "no known NWP format")):
         with pytest.raises(ReadError, match=words):
             open_nwp(tmp_path / name)
     with pytest.raises(InputError, match="no file matches"):

@@ -95,7 +95,7 @@ def test_temperature_and_humidity_are_those_of_a_may_day(arpege):
 
 
 def test_two_models_are_not_mixed(real):
-    with pytest.raises(InputError, match=r"227 x 315 cells.*58 x 80.*Open the files of each model"):
+    with pytest.raises(InputError, match=r"227 x 315 cells.*58 x 80.*Open the files of each NWP model"):
         open_nwp([*real(AROME), *real(ARPEGE)])
 
 

@@ -63,5 +63,5 @@ def test_damage_is_named(real, tmp_path):
     with pytest.raises(ReadError, match="not rows of whole numbers"):
         open_nwp(path)
     np.savez(path.parent.parent / "y2018-M3-d12-h5-m0.npz", data=np.zeros((3, 4), np.int16))
-    with pytest.raises(ReadError, match="no known format"):
+    with pytest.raises(ReadError, match="no known NWP format"):
         open_nwp(path.parent.parent / "y2018-M3-d12-h5-m0.npz")

@@ -13,6 +13,7 @@ import xarray as xr
 
 import hybridcast.radar as radar
 from hybridcast.core.field import precipitation
+from hybridcast.core.readers import parse_time_in_name, read_head
 from hybridcast.errors import InputError, InputWarning, ReadError
 from hybridcast.radar import RadarFormat, formats, open_radar
 
@@ -38,7 +39,7 @@ class Text:
         if not content.startswith("rate"):
             raise ReadError(path, "no rate in it")
         rate, west = (float(part) for part in content.split()[1:])
-        time = radar.parse_time_in_name(path.name) + np.timedelta64(self.late, "m")
+        time = parse_time_in_name(path.name) + np.timedelta64(self.late, "m")
         shape = (1, 2, 3)
         return precipitation(
             np.full(shape, rate), time=[time], y=[0, 1000], x=west + 1000.0 * np.arange(3), crs="EPSG:3035"
@@ -291,7 +292,7 @@ def test_each_real_file_is_recognised_by_one_format_before_cf(real):
     }
     for pattern, name in expected.items():
         path = real(pattern)[0]
-        head = radar.read_head(path)
+        head = read_head(path)
         takers = [key for key, reader in known.items() if key != "cf" and reader.recognises(path, head)]
         assert takers == [name], pattern
 

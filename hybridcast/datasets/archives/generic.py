@@ -12,14 +12,13 @@ import xarray as xr
 
 from hybridcast.core.field import check_same_grid
 from hybridcast.core.files import atomic_write, safe_filename
-from hybridcast.core.readers import PathLike, expand_paths
+from hybridcast.core.readers import PathLike, expand_paths, parse_time_in_name
 from hybridcast.datasets.archives.frames import Named, blocks_of, write_stores
 from hybridcast.datasets.archives.listing import Region, write_lists
 from hybridcast.datasets.archives.others import by_run_day, write_runs, write_stations
 from hybridcast.datasets.archives.records import Record, Report, Work, lay_out, unreadable
 from hybridcast.errors import InputError, InputWarning, ReadError
 from hybridcast.radar import open_radar
-from hybridcast.radar._files import parse_time_in_name
 
 Paths = PathLike | Iterable[PathLike]
 

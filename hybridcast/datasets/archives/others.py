@@ -16,11 +16,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.core.files import safe_filename
+from hybridcast.core.readers import parse_time_in_name
 from hybridcast.datasets.archives.records import Record, unreadable
 from hybridcast.errors import InputError, ReadError
 from hybridcast.nwp import open_nwp
 from hybridcast.nwp.writing import save_nwp
-from hybridcast.radar._files import parse_time_in_name
 from hybridcast.stations import open_stations, save_stations
 
 #: Of a run, a day's file holds the lead times from this long before the day until as long after it.

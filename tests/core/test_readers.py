@@ -6,8 +6,8 @@ import gzip
 import numpy as np
 import pytest
 
+from hybridcast.core.readers import parse_time_in_name, read_bytes, read_head
 from hybridcast.errors import ReadError
-from hybridcast.radar._files import parse_time_in_name, read_bytes, read_head
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress])

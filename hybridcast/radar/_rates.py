@@ -1,0 +1,59 @@
+"""Checks of the rain rates that radar files contain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from hybridcast.core.field import HIGHEST_RATE
+from hybridcast.errors import ReadError
+
+#: Decoded values above minus this are rounding errors of packed values, not a code for missing values.
+ROUNDING = 1e-4
+
+
+def limit_rates(rate: NDArray[Any], attrs: dict[str, Any]) -> NDArray[Any]:
+    """Clip rates above `hybridcast.core.field.HIGHEST_RATE` to it, and count them in ``attrs["clipped_cells"]``.
+
+    They are artefacts (interference, hail) in cells that the radar observes, so they do not become NaN.
+    """
+    high = int(np.count_nonzero(rate > HIGHEST_RATE))
+    if high == 0:
+        return rate
+    attrs["clipped_cells"] = high
+    return np.asarray(np.minimum(rate, rate.dtype.type(HIGHEST_RATE)))
+
+
+def check_field(field: xr.DataArray, path: Path) -> xr.DataArray:
+    """Apply `check_rates` to the values of a field: at once, or, for lazy data, when they are loaded."""
+    if field.chunks is None:
+        return field.copy(data=check_rates(field.values, path))
+    lazy = field.data.map_blocks(check_rates, path, dtype=field.dtype, meta=np.empty((0,) * field.ndim, field.dtype))
+    return field.copy(data=lazy)
+
+
+def check_rates(values: NDArray[Any], path: Path) -> NDArray[Any]:
+    """Return `values` (mm h-1) with rounding errors below zero set to zero.
+
+    Raises
+    ------
+    ReadError
+        If the values contain codes for missing values, or have other units.
+    """
+    if values.size == 0:
+        return values
+    low, high = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
+    if low < -ROUNDING:
+        raise ReadError(
+            path,
+            f"holds {low:g} mm/h: a code for missing values? Declare it as the variable's _FillValue, or set it to NaN",
+        )
+    if high > HIGHEST_RATE:
+        raise ReadError(
+            path, f"holds {high:g} mm/h, more than ever fell: its units, or a missing-value code, are wrong"
+        )
+    return np.maximum(values, values.dtype.type(0)) if low < 0 else values
