@@ -291,7 +291,7 @@ def test_a_nowcaster_without_other_sources_names_what_it_ignores(recent, everywh
 
 
 def test_a_model_trained_without_other_sources_uses_radar_alone(recent, hybrid, everywhere):
-    bare = replace(hybrid, model=replace(hybrid.model, sources=None))
+    bare = replace(hybrid, model=replace(hybrid.model, nwp_stage=None))
     one, other = make(recent, bare, nwp=everywhere), make(recent, hybrid)
     np.testing.assert_array_equal(one[RATE], other[RATE])
 
