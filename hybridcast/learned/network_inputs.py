@@ -17,7 +17,7 @@ from hybridcast.advection import LONGEST_STEP
 from hybridcast.core.field import metres_per_cell, time_step
 from hybridcast.core.grid import block_size, decibels
 from hybridcast.core.types import MINUTE, Array
-from hybridcast.motion.estimate import cells_per_step, check_motion, usable_frames
+from hybridcast.motion.estimate import cells_per_step, check_motion, find_usable_frames
 from hybridcast.nowcasters.scale_filter import filter_scales
 from hybridcast.predictors.radar import earlier_frame
 from hybridcast_kernels.advection_cpu import LINEAR
@@ -128,7 +128,7 @@ def build_network_inputs(
 
 
 def _latest(recent: xr.DataArray) -> int:
-    indices, _ = usable_frames(recent, 1)
+    indices, _ = find_usable_frames(recent, 1)
     return int(indices[0]) if indices.size else recent.sizes["time"] - 1
 
 

@@ -18,13 +18,12 @@ from hybridcast.core.field import (
     metres_per_cell,
     time_step,
 )
+from hybridcast.core.types import Array
 from hybridcast.errors import InputError
 from hybridcast.motion.status import ESTIMATED, no_motion_status
 from hybridcast.settings import MotionSettings
 from hybridcast_kernels.devices import Device, kernels_for
 from hybridcast_kernels.flow_cpu import FlowOptions
-
-Flow = NDArray[np.float32]
 
 
 @runtime_checkable
@@ -47,28 +46,29 @@ def estimate_motion(recent: xr.DataArray, *, method: MotionMethod | None = None,
     Parameters
     ----------
     recent
-        Precipitation field, dims ``(time, y, x)``, mm h-1, at least two frames that are not all missing for motion to
-        be found. Only the latest frames are used.
+        Precipitation field, dims ``(time, y, x)``, mm h-1. Only the latest frames are used; at least two of them must
+        contain data.
     method
-        `DenseFlow()` by default; `DIS()` and `hybridcast.nowcasters.pysteps.PystepsMotion(...)` are others.
+        Motion method; `DenseFlow()` by default. Others are `DIS()` and
+        `hybridcast.nowcasters.pysteps.PystepsMotion(...)`.
     device
-        "cpu", "cuda", or "auto": what `method` has set, and a GPU if one works.
+        "cpu", "cuda", or "auto": the setting of `method`, and a GPU if one works.
 
     Returns
     -------
     Dataset
-        `u` and `v`, dims ``("y", "x")``, m s-1, known everywhere: without echo the motion of the surroundings.
-        ``attrs["status"]`` is ``"estimated"``, or ``"no motion: ..."`` with the reason why it is zero.
+        `u` and `v`, dims ``("y", "x")``, m s-1, known everywhere: where there is no echo, the motion of the
+        surroundings. ``attrs["status"]`` is ``"estimated"``, or ``"no motion: ..."`` with the reason why it is zero.
 
     Raises
     ------
     InputError
-        If `recent` does not keep the contract of a precipitation field, `method` is no object like `MotionMethod`, or
-        `device` is "cuda" and no GPU works or the method knows none.
+        If `recent` violates the contract of a precipitation field, `method` is not a `MotionMethod`, or `device` is
+        "cuda" and either no GPU works or the method cannot use one.
 
     Examples
     --------
-    A 10 km square of rain that moves 1 km to the east in 5 minutes:
+    A square of rain of 10 km that moves 1 km to the east in 5 minutes:
 
     >>> import numpy as np
     >>> from hybridcast import precipitation
@@ -93,27 +93,29 @@ def estimate_motion(recent: xr.DataArray, *, method: MotionMethod | None = None,
 
 @dataclass(frozen=True)
 class DenseFlow:
-    """Dense multi-frame flow of our own: see `hybridcast_kernels.flow_cpu`."""
+    """Dense multi-frame optical flow; the algorithm is described in `hybridcast_kernels.flow_cpu`."""
 
     settings: MotionSettings = field(default_factory=MotionSettings)
+    """Number of frames and settings of the fit."""
     device: Device = "auto"
+    """Hardware: "cpu", "cuda", or "auto", a GPU if one works."""
 
     @property
     def name(self) -> str:
-        """How results name it."""
+        """Name in the attributes of results."""
         return "dense flow"
 
     def estimate(self, recent: xr.DataArray) -> xr.Dataset:
-        """See `estimate_motion`."""
-        present, offsets = usable_frames(recent, self.settings.frames)
+        """Estimate motion from a checked field of at least one frame; see `estimate_motion`."""
+        present, offsets = find_usable_frames(recent, self.settings.frames)
         if present.size < 2:
             return self.label(recent, present, None)
         kernels = kernels_for(resolve_device(self.device))
         flow, found = kernels.estimate(recent.values[present], offsets, flow_options(self.settings))
         return self.label(recent, present, flow if found else None)
 
-    def label(self, recent: xr.DataArray, present: NDArray[np.int64], flow: Flow | None) -> xr.Dataset:
-        """Label the flow found in the frames `present` (cells per step), or say why there is none."""
+    def label(self, recent: xr.DataArray, present: NDArray[np.int64], flow: Array | None) -> xr.Dataset:
+        """Return the flow between the frames `present` (cells per step) as motion; zero motion if there is none."""
         if present.size < 2:
             return zero_motion(recent, self.name, f"{present.size} of the recent frames hold data, two are needed")
         if flow is None:
@@ -125,7 +127,7 @@ class DenseFlow:
 
 
 def flow_options(settings: MotionSettings) -> FlowOptions:
-    """Return the settings as the kernels have them."""
+    """Return the settings in the form that the kernels expect."""
     return FlowOptions(
         iterations=settings.iterations,
         window=settings.window,
@@ -140,21 +142,23 @@ def flow_options(settings: MotionSettings) -> FlowOptions:
 
 @dataclass(frozen=True)
 class DIS:
-    """Dense inverse search (Kroeger and others 2016, arXiv 1603.03590) of OpenCV, on the last two frames."""
+    """Dense inverse search of OpenCV on the last two frames (Kroeger et al. 2016, arXiv 1603.03590)."""
 
     preset: Literal["ultrafast", "fast", "medium"] = "fast"
+    """Preset of OpenCV: compromise between speed and quality."""
     lowest_rate: float = 0.1
+    """Rates below this (mm h-1) are no echo."""
 
     @property
     def name(self) -> str:
-        """How results name it."""
+        """Name in the attributes of results."""
         return f"OpenCV DIS {self.preset}"
 
     def estimate(self, recent: xr.DataArray) -> xr.Dataset:
-        """See `estimate_motion`."""
+        """Estimate motion from a checked field of at least one frame; see `estimate_motion`."""
         import cv2
 
-        present, offsets = usable_frames(recent, 2)
+        present, offsets = find_usable_frames(recent, 2)
         if present.size < 2 or not (recent.values[present] >= self.lowest_rate).any():
             return zero_motion(recent, self.name, "no echo in two frames")
         before, after = (self._image(recent.values[k]) for k in present)
@@ -172,14 +176,14 @@ class DIS:
             flow, recent, require_time_step(recent), method=self.name, status=ESTIMATED, frames_used=used
         )
 
-    def _image(self, rate: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """Rain rate as 8-bit grey: 0 to 40 dB above the lowest rate."""
+    def _image(self, rate: Array) -> NDArray[np.uint8]:
+        """Return rain rates as 8-bit grey values: 0 to 40 dB above the lowest rate."""
         decibel = 10.0 * np.log10(np.maximum(np.nan_to_num(rate), self.lowest_rate) / self.lowest_rate)
         return (np.minimum(decibel, 40.0) * (255.0 / 40.0)).astype(np.uint8)
 
 
 def zero_motion(recent: xr.DataArray, method: str, reason: str) -> xr.Dataset:
-    """Return zero motion on the grid of `recent`, saying why."""
+    """Return zero motion on the grid of `recent`; its status states the reason."""
     zero = np.zeros((2, recent.sizes["y"], recent.sizes["x"]), dtype=np.float32)
     return motion_dataset(zero, recent, np.timedelta64(1, "m"), method=method, status=no_motion_status(reason))
 
@@ -189,19 +193,19 @@ def _times(recent: xr.DataArray, frames: NDArray[np.int64]) -> str:
 
 
 def require_time_step(recent: xr.DataArray) -> np.timedelta64:
-    """Return the time step of two or more frames."""
+    """Return the time step of a field of at least two frames."""
     step = time_step(recent["time"].values)
-    assert step is not None  # two frames are present, so there is a step
+    assert step is not None  # two frames have a step
     return step
 
 
-# --- between cells per step, as kernels and other packages have it, and metres per second, as users do --------
+# --- conversion between cells per step (kernels, other packages) and metres per second (users) ----------------
 
 
-def motion_dataset(flow: Flow, recent: xr.DataArray, step: np.timedelta64, **attrs: Any) -> xr.Dataset:
-    """Label a flow in cells per `step`, shape ``(2, y, x)`` with x first, as motion in m s-1.
+def motion_dataset(flow: Array, recent: xr.DataArray, step: np.timedelta64, **attrs: Any) -> xr.Dataset:
+    """Convert a flow in cells per `step`, shape ``(2, y, x)`` with x first, to motion in m s-1.
 
-    `u` is positive towards growing x, `v` towards growing y, whichever way the arrays run.
+    `u` is positive in the direction of increasing x and `v` in that of increasing y, whatever the order of the arrays.
     """
     dy, dx = metres_per_cell(recent)
     seconds = np.float32(step / np.timedelta64(1, "s"))
@@ -214,8 +218,8 @@ def motion_dataset(flow: Flow, recent: xr.DataArray, step: np.timedelta64, **att
     )
 
 
-def cells_per_step(motion: xr.Dataset, step: np.timedelta64) -> Flow:
-    """Return motion in cells per `step`, shape ``(2, y, x)`` with x first, float32; the inverse of `motion_dataset`."""
+def cells_per_step(motion: xr.Dataset, step: np.timedelta64) -> Array:
+    """Convert motion to cells per `step`, shape ``(2, y, x)`` with x first, float32; inverse of `motion_dataset`."""
     dy, dx = metres_per_cell(motion)
     seconds = np.float32(step / np.timedelta64(1, "s"))
     flow = np.empty((2, motion.sizes["y"], motion.sizes["x"]), dtype=np.float32)
@@ -225,7 +229,7 @@ def cells_per_step(motion: xr.Dataset, step: np.timedelta64) -> Flow:
 
 
 def check_motion(motion: xr.Dataset, field: xr.DataArray | xr.Dataset) -> xr.Dataset:
-    """Check that `motion` holds finite `u` and `v` in m s-1 on the grid of `field`; raise `InputError` if not."""
+    """Check that `motion` has finite `u` and `v` in m s-1 on the grid of `field`; raise `InputError` otherwise."""
     if not isinstance(motion, xr.Dataset) or not {"u", "v"} <= set(motion.data_vars):
         raise InputError(
             f"found {type(motion).__name__}", "motion is a Dataset with u and v", "Use estimate_motion(recent)"
@@ -244,8 +248,22 @@ def check_motion(motion: xr.Dataset, field: xr.DataArray | xr.Dataset) -> xr.Dat
     return motion
 
 
-def usable_frames(recent: xr.DataArray, count: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Select the last `count` frames that hold any value: ``(indices, time before the last of them in steps)``."""
+def find_usable_frames(recent: xr.DataArray, count: int) -> tuple[NDArray[np.int64], Array]:
+    """Find the last frames that contain any value.
+
+    Parameters
+    ----------
+    recent
+        Precipitation field, dims ``(time, y, x)``.
+    count
+        Largest number of frames.
+
+    Returns
+    -------
+    tuple
+        Indices of the frames along time, and their times in steps relative to the last of them (zero or negative),
+        each of shape ``(frame,)``.
+    """
     values = recent.values
     present: list[int] = []
     for k in range(values.shape[0] - 1, -1, -1):

@@ -1,4 +1,4 @@
-"""Nowcasters: one protocol, from recent radar frames to a forecast."""
+"""The protocol of nowcasters, and the two simplest ones: persistence and advection."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
-from hybridcast.advection import LONGEST_STEP, ORDERS, advect
-from hybridcast.core.device import resolve_device
+from hybridcast.advection import advect
 from hybridcast.core.durations import check_lead_times
 from hybridcast.core.field import iso_time
 from hybridcast.core.forecast_schema import add_motion, forecast_dataset
-from hybridcast.core.types import LeadTimes
-from hybridcast.motion.estimate import DenseFlow, MotionMethod, flow_options, require_time_step, usable_frames
+from hybridcast.core.types import MINUTE, Array, LeadTimes
+from hybridcast.motion.estimate import DenseFlow, MotionMethod, find_usable_frames
+from hybridcast.nowcasters.gpu import estimate_and_advect
 from hybridcast.settings import AdvectionSettings
 from hybridcast_kernels.devices import Device
 
@@ -34,7 +33,7 @@ class Nowcaster(Protocol):
         ...
 
     def forecast(self, recent: xr.DataArray, lead_times: LeadTimes) -> xr.Dataset:
-        """Return a forecast, as `hybridcast.core.forecast_schema.forecast_dataset` builds it.
+        """Return a forecast, as built by `hybridcast.core.forecast_schema.forecast_dataset`.
 
         Parameters
         ----------
@@ -66,17 +65,17 @@ class DescribesSettings(Protocol):
 
 @dataclass(frozen=True)
 class Persistence:
-    """The latest frame stays as it is: what every other nowcaster has to beat."""
+    """The latest frame, unchanged: the reference that every other nowcaster has to surpass."""
 
     @property
     def name(self) -> str:
-        """How results name it."""
+        """Name in the attributes of forecasts."""
         return "persistence"
 
     def forecast(self, recent: xr.DataArray, lead_times: LeadTimes) -> xr.Dataset:
-        """See `Nowcaster`."""
+        """Return a forecast from a checked field of recent frames; see `Nowcaster`."""
         latest, age = latest_frame(recent)
-        rate = np.repeat(latest.values[None], len(lead_times), axis=0)  # its own memory, not that of the radar field
+        rate = np.repeat(latest.values[None], len(lead_times), axis=0)  # in memory of its own
         used = iso_time(recent["time"].values[-1] - age) if np.isfinite(latest.values).any() else "none"
         return forecast_dataset(
             rate, recent, lead_times, nowcaster=self.name, status=radar_status(recent, age), frames_used=used
@@ -85,75 +84,56 @@ class Persistence:
 
 @dataclass(frozen=True)
 class Advection:
-    """The latest frame carried along the motion of the recent ones, on `device`: "auto" is a GPU if one works."""
+    """The latest frame, advected along the motion of the recent frames."""
 
     motion: MotionMethod = field(default_factory=DenseFlow)
+    """Motion method."""
     settings: AdvectionSettings = field(default_factory=AdvectionSettings)
+    """Interpolation of the latest frame."""
     device: Device = "auto"
+    """Hardware: "cpu", "cuda", or "auto", a GPU if one works."""
 
     @property
     def name(self) -> str:
-        """How results name it."""
+        """Name in the attributes of forecasts."""
         return f"advection ({self.motion.name}, {self.settings.interpolation})"
 
     def forecast(self, recent: xr.DataArray, lead_times: LeadTimes) -> xr.Dataset:
-        """See `Nowcaster`; the result holds the motion `u` and `v` too."""
+        """Return a forecast from a checked field of recent frames, with the motion `u` and `v`; see `Nowcaster`."""
         leads = check_lead_times(lead_times)
         latest, age = latest_frame(recent)
-        rate, motion = self._moved(recent, latest, leads + age)  # a late radar is carried on that much longer
+        rate, motion = self._advect(recent, latest, leads + age)  # a late radar is advected for that much longer
         result = forecast_dataset(rate, recent, leads, nowcaster=self.name, status=radar_status(recent, age))
         used = {name: motion.attrs[name] for name in ("frames_used",) if name in motion.attrs}
         return add_motion(result, motion).assign_attrs(used)
 
-    def _moved(
-        self, recent: xr.DataArray, latest: xr.DataArray, leads: LeadTimes
-    ) -> tuple[NDArray[np.float32], xr.Dataset]:
-        """Return the latest frame at the lead times after it, ``(lead_time, y, x)``, and the motion."""
-        if resolve_device(self.device) == "cuda" and isinstance(self.motion, DenseFlow) and self.motion.device != "cpu":
-            present, offsets = usable_frames(recent, self.motion.settings.frames)
-            if present.size >= 2:
-                return self._moved_on_the_gpu(recent, present, offsets, leads, self.motion)
+    def _advect(self, recent: xr.DataArray, latest: xr.DataArray, leads: LeadTimes) -> tuple[Array, xr.Dataset]:
+        """Return the latest frame at lead times after it, ``(lead, y, x)``, and the motion."""
+        on_gpu = estimate_and_advect(recent, leads, self.motion, self.settings, self.device)
+        if on_gpu is not None:
+            return on_gpu
         motion = self.motion.estimate(recent)
         return advect(latest, motion, leads, settings=self.settings, device=self.device).values, motion
 
-    def _moved_on_the_gpu(
-        self,
-        recent: xr.DataArray,
-        present: NDArray[np.int64],
-        offsets: NDArray[np.float32],
-        leads: LeadTimes,
-        method: DenseFlow,
-    ) -> tuple[NDArray[np.float32], xr.Dataset]:
-        """Do both in one visit to the device, in cells and steps of the radar; the latest frame is the last present."""
-        from hybridcast_kernels import gpu
-
-        step = require_time_step(recent)
-        rate, flow, found = gpu.forecast(
-            recent.values[present],
-            offsets,
-            (leads / step).astype(np.float32),
-            flow_options(method.settings),
-            ORDERS[self.settings.interpolation],
-            longest_step=float(LONGEST_STEP * np.timedelta64(1, "m") / step),
-        )
-        return rate[0], method.label(recent, present, flow if found else None)
-
 
 def latest_frame(recent: xr.DataArray) -> tuple[xr.DataArray, np.timedelta64]:
-    """Return the last frame that holds any value, and its age at the last time (zero if it is the last one).
+    """Return the last frame that contains any value, and its age at the last time of `recent`.
 
-    If no frame holds any, the last one, all missing, is given.
+    If no frame contains any value, the last frame is returned.
     """
-    indices, _ = usable_frames(recent, 1)
+    indices, _ = find_usable_frames(recent, 1)
     latest = recent.isel(time=int(indices[0]) if indices.size else -1)
     age = recent["time"].values[-1] - latest["time"].values
     return latest, age
 
 
 def radar_status(recent: xr.DataArray, age: np.timedelta64) -> str:
-    """Say in the attribute ``status`` whether the radar is there, late (`age` as `latest_frame` has it), or missing."""
+    """Return the attribute ``status``: whether the radar is up to date, late, or missing.
+
+    `age` is the age of the latest frame, as returned by `latest_frame`.
+    """
     if age > np.timedelta64(0):
-        return f"radar is late: latest frame is {age / np.timedelta64(1, 'm'):g} min old"
+        return f"radar is late: latest frame is {age / MINUTE:g} min old"
     if not np.isfinite(recent.values[-1]).any():
         return "no radar data in any frame: all unknown"
     return "ok"

@@ -34,7 +34,7 @@ from hybridcast.core.field import RATE, check_same_grid, iso_time
 from hybridcast.core.forecast_schema import MOTION, add_source_weights, forecast_dataset
 from hybridcast.core.types import MINUTE, Array, Doubles, LeadTimes
 from hybridcast.errors import InputError
-from hybridcast.motion.estimate import DenseFlow, MotionMethod, usable_frames
+from hybridcast.motion.estimate import DenseFlow, MotionMethod, find_usable_frames
 from hybridcast.nowcasters.base import Advection, latest_frame, radar_status
 from hybridcast.settings import AdvectionSettings
 
@@ -171,7 +171,7 @@ def _hindcasts(recent: xr.DataArray, motion: MotionMethod, settings: AdvectionSe
     times = recent["time"].values
     for origin in ORIGINS:
         earlier = recent.sel(time=slice(None, times[-1] - origin))
-        if earlier.sizes["time"] < 2 or usable_frames(earlier, 2)[0].size < 2:
+        if earlier.sizes["time"] < 2 or find_usable_frames(earlier, 2)[0].size < 2:
             continue
         later = recent.isel(time=slice(earlier.sizes["time"], None))
         latest, _ = latest_frame(earlier)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from hybridcast.advection import LONGEST_STEP
 from hybridcast.core.grid import cell_kilometres
 from hybridcast.core.types import MINUTE, Array, Cell, LeadTimes, Mask
-from hybridcast.motion.estimate import cells_per_step, usable_frames
+from hybridcast.motion.estimate import cells_per_step, find_usable_frames
 from hybridcast.nowcasters.scale_filter import filter_scales
 from hybridcast.predictors import radar, track
 from hybridcast.predictors.predictor import Kind, Predictor
@@ -100,7 +100,7 @@ def build_predictor_state(
         Fields of other sources by name of the predictor, ``(lead, y, x)`` or, if they do not depend on the lead time,
         ``(y, x)``; see `hybridcast.predictors.sources.compute_source_predictors`. None without other sources.
     """
-    indices, _ = usable_frames(recent, 1)
+    indices, _ = find_usable_frames(recent, 1)
     last = int(indices[0]) if indices.size else recent.sizes["time"] - 1
     if filtered_dbr is None:
         filtered_dbr = filter_scales(recent, motion, lead_times)["filtered_dbr"]

@@ -16,8 +16,8 @@ from hybridcast.motion.estimate import (
     cells_per_step,
     check_motion,
     estimate_motion,
+    find_usable_frames,
     motion_dataset,
-    usable_frames,
     zero_motion,
 )
 from hybridcast.settings import MotionSettings
@@ -185,11 +185,11 @@ def test_usable_frames_are_the_last_that_hold_any_value():
     rain = synthetic.rain((5, 6), frames=6).copy()
     rain[[0, 3, 5]] = np.nan
     rain[4, 1:] = np.nan  # a part is enough
-    indices, offsets = usable_frames(rain, 2)
+    indices, offsets = find_usable_frames(rain, 2)
     assert indices.tolist() == [2, 4]
     assert offsets.tolist() == [-2, 0]
-    assert usable_frames(rain, 9)[0].tolist() == [1, 2, 4]
-    assert [array.size for array in usable_frames(rain * np.nan, 3)] == [0, 0]
+    assert find_usable_frames(rain, 9)[0].tolist() == [1, 2, 4]
+    assert [array.size for array in find_usable_frames(rain * np.nan, 3)] == [0, 0]
 
 
 # --- checks ---------------------------------------------------------------------------------------------------

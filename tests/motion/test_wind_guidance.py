@@ -52,7 +52,7 @@ def test_the_wind_is_turned_and_scaled_as_the_motion_at_echo_tells(scene):
     """The wind is half as fast and 30 degrees to the left: put right, it is the motion."""
     angle = np.deg2rad(30)
     wind = steady(scene, 20 / 6 * np.cos(angle), 20 / 6 * np.sin(angle))
-    guided = estimate_motion(scene, method=WindGuidedFlow(wind=wind, trust=0.0))
+    guided = estimate_motion(scene, method=WindGuidedFlow(wind=wind, ridge=0.0))
     far = guided.isel(x=slice(250, None))
     assert float(far.u.mean()) == pytest.approx(20 / 3, abs=0.4)
     assert float(far.v.mean()) == pytest.approx(0, abs=0.4)
