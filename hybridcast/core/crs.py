@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pyproj
 
+from hybridcast.core.types import Doubles
+
 
 def crs_from_cf(attrs: Mapping[str, Any]) -> pyproj.CRS:
     """Read the CRS from the attributes of a CF grid mapping variable."""
@@ -44,3 +46,8 @@ def to_metres(crs: pyproj.CRS) -> pyproj.CRS:
         parameters = crs.to_dict()
     parameters.pop("to_meter", None)
     return pyproj.CRS.from_dict({**parameters, "units": "m"})
+
+
+def centre_longitude(longitude: Doubles) -> Doubles:
+    """Shift an axis of longitude by a multiple of 360 degrees, so that its middle is between -180 and 180."""
+    return longitude - 360.0 * np.floor((longitude.mean() + 180.0) / 360.0)

@@ -52,3 +52,15 @@ def interpolate(values: T, indices: float | Doubles, axis: int = 0) -> T:
         fraction = fraction.reshape(-1, *(1,) * (values.ndim - axis - 1))
     result: T = np.take(values, low, axis) * (1 - fraction) + np.take(values, high, axis) * fraction
     return result
+
+
+def fractional_index(axis: Doubles, values: Doubles) -> Doubles:
+    """Return the fractional indices of `values` on an evenly spaced axis; they may be outside of it.
+
+    Examples
+    --------
+    >>> fractional_index(np.array([2000.0, 1000.0, 0.0]), np.array([1500.0, -500.0])).tolist()
+    [0.5, 2.5]
+    """
+    step = (axis[-1] - axis[0]) / (axis.size - 1) if axis.size > 1 else 1.0
+    return np.asarray((values - axis[0]) / step)

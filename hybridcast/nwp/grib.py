@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pyproj
 
+from hybridcast.core.crs import centre_longitude
 from hybridcast.core.field import as_datetime64
 from hybridcast.core.types import Array
 from hybridcast.errors import ReadError
@@ -158,9 +159,8 @@ def _read_geographic_grid(message: Any) -> FileGrid:
             last += 360.0
         axes.append(np.linspace(first, last, int(message[count])))
     latitude, longitude = axes
-    longitude = longitude - 360.0 * np.floor((longitude.mean() + 180.0) / 360.0)
-    rotated = message["gridType"] == "rotated_ll"
-    return FileGrid(latitude, longitude, _read_rotated_crs(message) if rotated else pyproj.CRS.from_epsg(4326))
+    crs = _read_rotated_crs(message) if message["gridType"] == "rotated_ll" else pyproj.CRS.from_epsg(4326)
+    return FileGrid(latitude, centre_longitude(longitude), crs)
 
 
 def _read_rotated_crs(message: Any) -> pyproj.CRS:

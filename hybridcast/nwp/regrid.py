@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from hybridcast.core.field import GRID_MAPPING, check_same_grid, crs_of
+from hybridcast.core.interpolation import fractional_index
 from hybridcast.core.types import Array, Doubles
 from hybridcast.errors import InputError
 from hybridcast.nwp.schema import RATE, WIND
@@ -151,7 +152,7 @@ def _check_local_grids(
 def _bilinear_weights(cells: tuple[Doubles, Doubles], nwp: xr.Dataset) -> Any:
     """Return the bilinear weights of the NWP cells for each cell, a sparse matrix; no weights outside the NWP grid."""
     shape = nwp.sizes["y"], nwp.sizes["x"]
-    columns, rows = (_fractional_index(nwp[axis].values, at).ravel() for axis, at in zip("xy", cells, strict=True))
+    columns, rows = (fractional_index(nwp[axis].values, at).ravel() for axis, at in zip("xy", cells, strict=True))
     with np.errstate(invalid="ignore"):
         inside = (rows >= -0.5) & (rows <= shape[0] - 0.5) & (columns >= -0.5) & (columns <= shape[1] - 0.5)
     target = np.flatnonzero(inside)
@@ -166,11 +167,6 @@ def _bilinear_weights(cells: tuple[Doubles, Doubles], nwp: xr.Dataset) -> Any:
         shape=(rows.size, shape[0] * shape[1]),
         dtype=np.float32,
     )
-
-
-def _fractional_index(axis: Doubles, values: Doubles) -> Doubles:
-    step = (axis[-1] - axis[0]) / (axis.size - 1) if axis.size > 1 else 1.0
-    return np.asarray((values - axis[0]) / step)
 
 
 def _find_neighbours(index: Doubles, count: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Doubles]:

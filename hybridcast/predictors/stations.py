@@ -98,7 +98,7 @@ def _distance(stations: StationFields) -> Array:
 
 
 def _age(stations: StationFields) -> Array:
-    age = stations.reports.age[stations.near.index[:, 0]]
+    age = stations.reports.age[stations.near.point[:, 0]]
     return np.where(np.isfinite(stations.near.distance[:, 0]), age, np.float32(np.nan))
 
 
@@ -168,7 +168,7 @@ def compute_station_predictors(
     if reports is None:
         return {predictor.name: np.full(shape, np.nan, np.float32) for predictor in PREDICTORS}
     near = find_nearest(reports.at, cells_in_kilometres(recent), settings.neighbours, settings.radius)
-    weights = near.weights(settings.length) * np.exp(-reports.age / np.float32(settings.age))[near.index]
+    weights = near.weights(settings.length) * np.exp(-reports.age / np.float32(settings.age))[near.point]
     fields = StationFields(reports, near, weights, settings)
     return {predictor.name: predictor(fields).reshape(shape) for predictor in PREDICTORS}
 

@@ -91,33 +91,32 @@ def open_radar(
     Parameters
     ----------
     paths
-        A file, a folder of Zarr, a glob such as ``"*.pgm.gz"``, or several of them, in any order.
+        A file, a Zarr folder, a glob such as ``"*.pgm.gz"``, or several of them, in any order.
     format
-        Name of a format (``hybridcast info`` lists them) or an object like `RadarFormat`; by default recognised
-        from the content of each file.
+        Name of a format (``hybridcast info`` lists them) or an object like `RadarFormat`; by default detected from
+        the content of each file.
     times
-        First and last time (UTC) of the frames to keep, both included; by default all. For files that hold more,
-        or scattered, frames.
+        First and last time (UTC) of the frames to keep, both included; by default all frames are kept.
     step
-        The time step; by default the most frequent difference between frames. What lies between is missing.
+        Time step of the result; by default the most frequent difference between frames. Steps without a frame are NaN.
     each
-        Applied to the frames of each file, those between `times`, as soon as they are read: a crop, or `coarsened`, so
-        that a day is never in memory as fine as on disk.
+        Function applied to the frames of each file (those within `times`) as soon as they are read, such as a crop or
+        `coarsen`, so that memory never holds all frames at full resolution.
     strict
-        Raise at the first unreadable file. By default, if others can be read, it is reported as an
-        `InputWarning`, its frame is missing (all NaN), and ``attrs["unreadable_files"]`` names it.
+        Whether to raise at the first unreadable file. By default, if others can be read, an `InputWarning` is issued,
+        the frame of the file is missing (all NaN), and ``attrs["unreadable_files"]`` lists the file.
 
     Returns
     -------
     DataArray
-        The contract of `hybridcast.core.field`: mm h-1, dims ``(time, y, x)``, CRS, NaN outside coverage.
+        Precipitation field, see `hybridcast.core.field`: mm h-1, dims ``(time, y, x)``, CRS, NaN outside coverage.
 
     Raises
     ------
     ReadError
         If a file (with `strict`), or every file, is corrupt, truncated, empty, or of no known format.
     InputError
-        If nothing matches `paths`, grids differ between files, times are doubled or irregular, or none is between
+        If nothing matches `paths`, grids differ between files, times are doubled or irregular, or no frame is within
         `times` (`NoFramesError`).
     """
     period = None if times is None else (as_datetime64(times[0]), as_datetime64(times[1]))

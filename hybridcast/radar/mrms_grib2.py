@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from hybridcast.core.crs import centre_longitude
 from hybridcast.core.field import as_datetime64, precipitation
 from hybridcast.core.readers import read_bytes
 from hybridcast.core.types import Array, Doubles
@@ -111,6 +112,4 @@ def _read_grid(path: Path, eccodes: Any, handle: int) -> tuple[Doubles, Doubles]
         )
         axes.append(np.linspace(first, last, eccodes.codes_get_long(handle, count)))
     latitude, longitude = axes
-    # shift by multiples of 360 degrees, so that the axis stays even and the middle of the grid is in -180 to 180
-    turns = np.floor((longitude.mean() + 180.0) / 360.0)
-    return latitude, longitude - 360.0 * turns
+    return latitude, centre_longitude(longitude)

@@ -52,7 +52,7 @@ class ClockOffset:
         """Return a summary in one line."""
         minutes = self.offset / MINUTE
         return (
-            f"rain at the stations is {minutes:g} min later than the radar says (correlation {self.correlation:.3f}, "
+            f"rain at the stations is {minutes:g} min later than in the radar (correlation {self.correlation:.3f}, "
             f"{self.correlation_as_stamped:.3f} as stamped, {self.pairs} pairs)"
         )
 

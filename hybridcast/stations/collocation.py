@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.core.field import EARTH_RADIUS, crs_of, metres_per_cell, time_step
-from hybridcast.core.interpolation import interpolate
+from hybridcast.core.interpolation import fractional_index, interpolate
 from hybridcast.core.types import Array, Doubles
 from hybridcast.errors import InputError
 from hybridcast.stations.schema import DIMS, get_interval
@@ -54,9 +54,10 @@ def collocate(stations: xr.Dataset, field: xr.DataArray | xr.Dataset) -> Array:
     [[1.0, 2.5], [nan, nan]]
     """
     x, y = _project(stations, crs_of(field))
-    positions = np.stack([_fractional_index(field["y"].values, y), _fractional_index(field["x"].values, x)], axis=-1)
-    positions[~np.isfinite(positions).all(axis=-1)] = np.nan
-    return positions.astype(np.float32)
+    size = np.array([field.sizes["y"], field.sizes["x"]])
+    positions = np.stack([fractional_index(field[axis].values, at) for axis, at in (("y", y), ("x", x))], axis=-1)
+    inside = ((positions >= -0.5) & (positions <= size - 0.5)).all(axis=-1)
+    return np.where(inside[:, None], positions, np.nan).astype(np.float32)
 
 
 def _project(stations: xr.Dataset, crs: pyproj.CRS | None) -> tuple[Doubles, Doubles]:
@@ -77,13 +78,6 @@ def _project(stations: xr.Dataset, crs: pyproj.CRS | None) -> tuple[Doubles, Dou
 @functools.lru_cache(maxsize=16)  # a transformer takes longer to create than to use
 def _transformer_to(crs: pyproj.CRS) -> pyproj.Transformer:
     return pyproj.Transformer.from_crs("EPSG:4326", crs, always_xy=True)
-
-
-def _fractional_index(axis: Doubles, values: Doubles) -> Doubles:
-    """Return the fractional index of `values` on an evenly spaced axis; NaN beyond the outer edges of its cells."""
-    step = (axis[-1] - axis[0]) / (axis.size - 1) if axis.size > 1 else 1.0
-    index = (values - axis[0]) / step
-    return np.where((index >= -0.5) & (index <= axis.size - 0.5), index, np.nan)
 
 
 def positions_in_kilometres(positions: Array, field: xr.DataArray | xr.Dataset) -> Array:

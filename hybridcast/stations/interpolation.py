@@ -18,7 +18,7 @@ class Neighbours(NamedTuple):
 
     distance: Array
     """Distance, km, shape ``(target, k)``, nearest first; infinite where fewer points are within the radius."""
-    index: NDArray[np.intp]
+    point: NDArray[np.intp]
     """Index of the point, shape ``(target, k)``; 0 where the distance is infinite."""
 
     def weights(self, length: float) -> Array:
@@ -47,9 +47,9 @@ def average_neighbours(values: Array, near: Neighbours, weights: Array, prior: f
         Weight of an additional value of 0, which draws the mean to 0 far from all points.
     """
     known = np.isfinite(values)
-    counted = weights * known[near.index]
+    counted = weights * known[near.point]
     total = counted.sum(axis=1)
-    summed = np.einsum("tk,tk->t", counted, np.where(known, values, np.float32(0))[near.index])
+    summed = np.einsum("tk,tk->t", counted, np.where(known, values, np.float32(0))[near.point])
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(total > 0, summed / (total + np.float32(prior)), np.float32(np.nan)).astype(np.float32)
 

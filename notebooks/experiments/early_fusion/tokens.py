@@ -135,9 +135,9 @@ def _of_stations(heard: Heard, places: Array, ahead: Array) -> Array:
         return out
     here = positions_in_kilometres(places, heard.recent)
     near = find_nearest(spoken.at, here, NEAREST, RADIUS)
-    away = spoken.at[near.index] - here[:, None]
+    away = spoken.at[near.point] - here[:, None]
     along, across = (np.einsum("pka,pa->pk", away, way) for way in (ahead, _across(ahead)))
-    told = [values[near.index] for values in (spoken.residual, spoken.rate, spoken.tendency, spoken.age)]
+    told = [values[near.point] for values in (spoken.residual, spoken.rate, spoken.tendency, spoken.age)]
     tokens = np.stack([*told, along, across, near.distance], axis=-1)
     tokens[~np.isfinite(near.distance)] = np.nan
     out[:, : tokens.shape[1]] = tokens
