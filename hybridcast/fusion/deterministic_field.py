@@ -89,11 +89,12 @@ class FusedFields(NamedTuple):
     """Exceedance probabilities of the wanted thresholds, ``(threshold, lead, y, x)``."""
 
 
-def fields_from_radar(nodes: NodeProbabilities, frame: Array, interpolator: LagrangianInterpolator) -> FusedFields:
+def fields_from_radar(nodes: NodeProbabilities, interpolator: LagrangianInterpolator) -> FusedFields:
     """Return the fields for the air of the latest frame, with the values of that frame.
 
     The reference cells are those of the frame: the air at the issue time, ranked by what it will be.
     """
+    frame = interpolator.latest.frame
     cells = [of_lead[:, nodes.known] for of_lead in nodes.values.swapaxes(0, 1)]
     targets = coverage_targets(cells, exceedance_fraction(frame, nodes.thresholds), nodes.thresholds)
     ranking = rank_cells(nodes.values, nodes.known, targets)
@@ -159,5 +160,5 @@ def _rank_with_nwp(nodes: NodeProbabilities, target: NwpInformedTarget) -> tuple
 def _inflow_fields(planes: Array, interpolator: LagrangianInterpolator, lead: int) -> Array:
     """Return planes ``(set, y, x)`` of the inflow on the fine grid, NaN where the radar knows the air."""
     fields = interpolator.enlarge(planes)
-    fields[:, np.isfinite(interpolator.advected[lead]) | np.isnan(fields).any(axis=0)] = np.nan
+    fields[:, np.isfinite(interpolator.latest.advected[lead]) | np.isnan(fields).any(axis=0)] = np.nan
     return fields

@@ -46,11 +46,9 @@ from hybridcast.fusion.hindcasts import HindcastSettings, adapt_weights, known_f
 from hybridcast.fusion.inflow import compute_inflow
 from hybridcast.fusion.members import NO_SOURCES, blend_members, nwp_probabilities, prepare_inputs, select_members
 from hybridcast.fusion.nwp_matching import NwpInformedTarget
-from hybridcast.fusion.sampling_grid import LagrangianInterpolator, SamplingGrid, node_lead_times
+from hybridcast.fusion.sampling_grid import AdvectedFrame, LagrangianInterpolator, SamplingGrid, node_lead_times
 from hybridcast.learned.blend import Blend
-from hybridcast.learned.boosting import enforce_decreasing
-from hybridcast.learned.logistic import probability
-from hybridcast.learned.member import MemberInputs
+from hybridcast.learned.member import Member, MemberInputs
 from hybridcast.learned.nwp_stage import NwpStage
 from hybridcast.learned.predictor_rows import nwp_rain_rate
 from hybridcast.learned.trained_model import DEFAULT, TrainedModel, load_model
@@ -62,21 +60,6 @@ from hybridcast_kernels.devices import Device, kernels_for
 
 #: Maximum size of cells, as a multiple of that of the training: the statistics of coarser cells are different.
 MAX_COARSENESS = 2.5
-
-
-class AdvectedFrame(NamedTuple):
-    """The latest frame and its advection."""
-
-    frame: Array
-    """Latest frame, mm h-1, ``(y, x)``."""
-    leads: LeadTimes
-    """Lead times counted from that frame."""
-    motion: xr.Dataset
-    """Estimated motion."""
-    flow: Array
-    """The motion in cells per minute, ``(2, y, x)``, x first."""
-    advected: Array
-    """The frame advected to each lead time, ``(lead, y, x)``."""
 
 
 class Fusion(NamedTuple):
@@ -164,30 +147,29 @@ class Hybrid:
         return self.usable_model.nwp_stage if self.sources.has_rain else None
 
     def forecast(self, recent: xr.DataArray, lead_times: LeadTimes) -> xr.Dataset:
-        """See `hybridcast.nowcasters.base.Nowcaster`.
+        """Return the forecast, see `hybridcast.nowcasters.base.Nowcaster` and `hybridcast.core.forecast_schema`.
 
-        The result holds `probability_of_exceedance` with dims ``("threshold", "lead_time", "y", "x")``, the advection
-        alone as `precipitation_rate_advected`, the weights `member_weight` with dims ``("member", "threshold",
-        "lead_time")``, and the motion `u` and `v` too.
+        It holds exceedance probabilities, the rain rate of advection alone, the weights of members and of sources, and
+        the motion too.
         """
         leads = check_lead_times(lead_times)
-        latest = self._advect(recent, leads)
+        motion = add_wind_guidance(self.motion, self.sources, recent).estimate(recent)
+        latest = self._advect(recent, leads, motion)
         coarse = coarsen(recent, self.model.spacing)
         reason = self._fallback_reason(recent, coarse)
         fusion = self._advection_alone(latest) if reason else self._fuse(recent, coarse, latest)
-        result = self._label(recent, leads, latest, fusion)
+        result = add_motion(self._label(recent, leads, latest, fusion), motion)
         return result.assign_attrs({"fallback": reason} if reason else {})
 
-    def _advect(self, recent: xr.DataArray, leads: LeadTimes) -> AdvectedFrame:
-        """Estimate the motion, and advect the latest frame along it."""
-        motion = add_wind_guidance(self.motion, self.sources, recent).estimate(recent)
+    def _advect(self, recent: xr.DataArray, leads: LeadTimes, motion: xr.Dataset) -> AdvectedFrame:
+        """Advect the latest frame along the motion."""
         latest, age = latest_frame(recent)
         frame = np.ascontiguousarray(latest.values, np.float32)
         flow = cells_per_step(motion, MINUTE)
         minutes = ((leads + age) / MINUTE).astype(np.float32)
         kernels = kernels_for(resolve_device(self.device))
         advected = kernels.advect(frame[None], flow, minutes, longest_step=LONGEST_STEP)[0]
-        return AdvectedFrame(frame, leads + age, motion, flow, advected)
+        return AdvectedFrame(frame, leads + age, flow, advected)
 
     def _fallback_reason(self, recent: xr.DataArray, coarse: xr.DataArray) -> str:
         """Return the reason why the members cannot be evaluated; empty if they can."""
@@ -212,35 +194,39 @@ class Hybrid:
     def _fuse(self, recent: xr.DataArray, coarse: xr.DataArray, latest: AdvectedFrame) -> Fusion:
         """Evaluate and blend the members at the sampling nodes, and make the fields on the fine grid."""
         grid = SamplingGrid.over(recent, coarse, self.model.spacing, self.stride)
-        node_leads = node_lead_times(latest.leads)
-        nodes = grid.nodes_near(latest.frame)
+        node_leads, nodes = node_lead_times(latest.leads), grid.nodes_near(latest.frame)
         with ThreadPoolExecutor(1) as pool:  # hindcasts and the forecast itself do not wait for each other
             adapted = pool.submit(self._adapt_blend, coarse)
             state, inputs = self._prepare(recent, coarse, node_leads, nodes)
             blend, hindcasts = adapted.result()
-        probabilities, weight = self._blend(blend, inputs, node_leads, grid, nodes)
+        members, stage = self.evaluated_members, self.nwp_stage
+        probabilities, weight = blend_members(members, blend, stage, inputs, (node_leads / MINUTE).tolist())
         known = grid.sample(np.isfinite(latest_frame(coarse)[0].values))
-        at_nodes = NodeProbabilities(probabilities, known, blend.thresholds, self._wanted(blend))
-        interpolator = LagrangianInterpolator(grid, node_leads, latest.leads, latest.flow, latest.advected)
-        if self.nwp_stage is None:
-            return Fusion(fields_from_radar(at_nodes, latest.frame, interpolator), blend, hindcasts)
+        at_nodes = NodeProbabilities(grid.fill(probabilities, nodes), known, blend.thresholds, self._wanted)
+        interpolator = LagrangianInterpolator(grid, node_leads, latest)
+        if stage is None:
+            return Fusion(fields_from_radar(at_nodes, interpolator), blend, hindcasts)
         nwp_rate = grid.fill(np.stack([nwp_rain_rate(one.predictors) for one in inputs])[None], nodes, np.nan)[0]
-        evaluate = partial(nwp_probabilities, self.usable_model.members, self.nwp_stage)
+        evaluate = partial(nwp_probabilities, self.usable_model.members, stage)
         inflow = compute_inflow(state, grid.nodes, grid.shape, evaluate)
         target = NwpInformedTarget(latest.frame, known, nwp_rate, weight, inflow)
         nwp_weight = interpolator.weights_to_leads(np.nan_to_num(weight, nan=1.0))
         return Fusion(fields_with_nwp(at_nodes, target, interpolator), blend, hindcasts, nwp_weight)
 
+    @property
+    def evaluated_members(self) -> list[Member]:
+        """Members that have a weight, with the sources at hand."""
+        return select_members(self.usable_model.members, self.usable_model.blend, self.nwp_stage)
+
     def _prepare(
         self, recent: xr.DataArray, coarse: xr.DataArray, node_leads: LeadTimes, nodes: NDArray[np.int32]
     ) -> tuple[PredictorState, list[MemberInputs]]:
         """Prepare the inputs of the members for the air over the nodes, at lead times after the latest frame."""
-        members = select_members(self.usable_model.members, self.usable_model.blend, self.nwp_stage)
         sources = NO_SOURCES
         if self.nwp_stage is not None:
             sources = coarsen_sources(self.sources, recent, coarse, self.model.spacing)
         leads = node_leads - latest_frame(coarse)[1]
-        return prepare_inputs(members, coarse, leads, nodes, lagrangian=True, sources=sources)
+        return prepare_inputs(self.evaluated_members, coarse, leads, nodes, lagrangian=True, sources=sources)
 
     def _adapt_blend(self, coarse: xr.DataArray) -> tuple[Blend, int]:
         """Return the weights adapted by hindcasts, and the number of hindcasts."""
@@ -251,35 +237,17 @@ class Hybrid:
         hindcasts = make_hindcasts(members, coarse, self.hindcasts)
         return adapt_weights(model.blend, hindcasts, self.hindcasts), len(hindcasts)
 
-    def _blend(
-        self,
-        blend: Blend,
-        inputs: Sequence[MemberInputs],
-        node_leads: LeadTimes,
-        grid: SamplingGrid,
-        nodes: NDArray[np.int32],
-    ) -> tuple[Array, Array]:
-        """Return probabilities on all nodes, ``(threshold, node lead, y, x)``, and the weights of NWP, ``(lead,)``."""
-        members = select_members(self.usable_model.members, blend, self.nwp_stage)
-        found = [
-            blend_members(members, blend, self.nwp_stage, one, float(minutes))
-            for one, minutes in zip(inputs, node_leads / MINUTE, strict=True)
-        ]
-        log_odds = np.stack([of_lead for of_lead, _ in found], axis=1)
-        # each threshold has weights of its own, so the blended log odds of two of them may cross
-        probabilities = grid.fill(probability(enforce_decreasing(log_odds)), nodes)
-        return probabilities, np.array([weight for _, weight in found], np.float32)
-
-    def _wanted(self, blend: Blend) -> list[int]:
-        """Return the numbers of the thresholds among those of the blend."""
-        return [blend.thresholds.index(threshold) for threshold in self.thresholds]
+    @property
+    def _wanted(self) -> list[int]:
+        """Numbers of the thresholds among those of the model."""
+        return [self.model.thresholds.index(threshold) for threshold in self.thresholds]
 
     def _label(self, recent: xr.DataArray, leads: LeadTimes, latest: AdvectedFrame, fusion: Fusion) -> xr.Dataset:
         """Return the forecast with the names, dimensions and attributes of `hybridcast.core.forecast_schema`."""
         blend, nwp_weight = fusion.blend, fusion.nwp_weight
         if nwp_weight is None:
             nwp_weight = np.zeros(leads.size, np.float32)
-        member_weights = [blend.weights_at(m)[self._wanted(blend), :-1].T for m in leads / MINUTE]
+        member_weights = [blend.weights_at(m)[self._wanted, :-1].T for m in leads / MINUTE]
         status = radar_status(recent, latest_frame(recent)[1])
         result = forecast_dataset(fusion.fields.rate, recent, leads, nowcaster=self.name, status=status)
         result = add_advected(result, latest.advected)
@@ -288,7 +256,6 @@ class Hybrid:
         result = add_source_weights(
             result, np.stack([1 - nwp_weight, nwp_weight]), "weight of a source where radar and NWP are both known"
         )
-        result = add_motion(result, latest.motion)
         used = [iso_time(time) for time in recent["time"].values[known_frames(recent)]]
         result = result.assign_attrs(hindcasts=fusion.hindcasts, frames_used=", ".join(used) or "none")
         left_out = [f"{name}: {reason}" for name, reason in self.model.unavailable.items()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import xarray as xr
@@ -85,8 +85,12 @@ def select_members(members: Mapping[str, Member], blend: Blend, nwp_stage: NwpSt
 
 
 def blend_members(
-    members: Iterable[Member], blend: Blend, nwp_stage: NwpStage | None, inputs: MemberInputs, lead_minutes: float
-) -> tuple[Array, float]:
+    members: Sequence[Member],
+    blend: Blend,
+    nwp_stage: NwpStage | None,
+    inputs: Sequence[MemberInputs],
+    lead_minutes: Iterable[float],
+) -> tuple[Array, Array]:
     """Evaluate members and blend them.
 
     Parameters
@@ -98,20 +102,24 @@ def blend_members(
     nwp_stage
         Weights where NWP rain is known; None without NWP.
     inputs
-        Inputs of the members.
+        Inputs of the members, one for each lead time.
     lead_minutes
-        Lead time, min.
+        Lead times, min.
 
     Returns
     -------
     tuple
-        Log odds ``(threshold, row)``, and the weight of NWP in them; NaN without NWP.
+        Exceedance probabilities ``(threshold, lead, row)``, and the weights of NWP in them, ``(lead,)``; NaN without.
     """
-    member_log_odds = evaluate_members(members, inputs, lead_minutes)
-    blended = blend.log_odds(member_log_odds, lead_minutes)
-    if nwp_stage is None:
-        return blended, np.nan
-    return nwp_stage.reblend(blended, member_log_odds, inputs.predictors, lead_minutes)
+    blended, weights = [], []
+    for of_lead, minutes in zip(inputs, lead_minutes, strict=True):
+        member_log_odds = evaluate_members(members, of_lead, minutes)
+        log_odds, weight = blend.log_odds(member_log_odds, minutes), np.nan
+        if nwp_stage is not None:
+            log_odds, weight = nwp_stage.reblend(log_odds, member_log_odds, of_lead.predictors, minutes)
+        blended.append(log_odds)
+        weights.append(weight)
+    return _probabilities(np.stack(blended, axis=1)), np.array(weights, np.float32)
 
 
 def nwp_probabilities(
@@ -121,4 +129,12 @@ def nwp_probabilities(
     member_log_odds = evaluate_members([members[name] for name in nwp_stage.members], inputs, lead_minutes)
     unknown = np.full((len(nwp_stage.with_radar.thresholds), len(inputs.predictors)), np.nan, np.float32)
     log_odds, _ = nwp_stage.reblend(unknown, member_log_odds, inputs.predictors, lead_minutes)
+    return _probabilities(log_odds)
+
+
+def _probabilities(log_odds: Array) -> Array:
+    """Return probabilities from blended log odds, ``(threshold, ...)``.
+
+    Each threshold has weights of its own, so that the log odds of two of them may cross.
+    """
     return probability(enforce_decreasing(log_odds))

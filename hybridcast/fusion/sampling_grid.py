@@ -88,29 +88,25 @@ class SamplingGrid(NamedTuple):
         The result is written to `out`, if that is given.
         """
         fine = np.empty((len(planes), *shape), np.float32) if out is None else out
-        return enlarge(np.ascontiguousarray(planes), *self._spacing, fine)
-
-    def advect(self, planes: Array, flow: Array, minutes: Array, advected: Array) -> Array:
-        """Carry planes ``(set, lead, y, x)`` of the nodes along the motion to the fine grid.
-
-        Parameters
-        ----------
-        planes
-            Values of the air of the latest frame at each lead time.
-        flow
-            Motion on the fine grid, cells per minute, ``(2, y, x)``, x first.
-        minutes
-            Lead times from the latest frame, ``(lead,)``.
-        advected
-            Advected latest frame, ``(lead, y, x)``; the result is NaN where it is.
-        """
-        whole, (factor, offset) = np.ascontiguousarray(planes), self._spacing
-        return carry(whole, factor, offset, flow, minutes, advected, longest_step=LONGEST_STEP)
+        return enlarge(np.ascontiguousarray(planes), *self.spacing, fine)
 
     @property
-    def _spacing(self) -> tuple[int, float]:
+    def spacing(self) -> tuple[int, float]:
         """Number of fine cells from one node to the next, and the fine cell, counted from 0, of the first node."""
         return self.block * self.stride, (self.block - 1) / 2
+
+
+class AdvectedFrame(NamedTuple):
+    """The latest frame, and its advection along the motion."""
+
+    frame: Array
+    """Latest frame on the fine grid, mm h-1, ``(y, x)``."""
+    leads: LeadTimes
+    """Lead times of the forecast, counted from that frame."""
+    flow: Array
+    """Motion on the fine grid, cells per minute, ``(2, y, x)``, x first."""
+    advected: Array
+    """The frame at each lead time, mm h-1, ``(lead, y, x)``; NaN where the air comes from outside the coverage."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,40 +116,45 @@ class LagrangianInterpolator:
     grid: SamplingGrid
     node_leads: LeadTimes
     """Lead times at which members were evaluated, counted from the latest frame."""
-    leads: LeadTimes
-    """Lead times of the forecast, counted from the latest frame."""
-    flow: Array
-    """Motion on the fine grid, cells per minute, shape ``(2, y, x)``, x first."""
-    advected: Array
-    """Advected latest frame, mm h-1, shape ``(lead, y, x)``; NaN where the air comes from outside the coverage."""
+    latest: AdvectedFrame
+    """The latest frame on the fine grid, whose air the nodes are in."""
 
     def to_leads(self, planes: Array) -> Array:
         """Interpolate planes of the nodes, ``(set, node lead, y, x)``, to all lead times, ``(set, lead, y, x)``."""
-        return interpolate_leads(planes, self.node_leads / MINUTE, self.leads / MINUTE, axis=1)
+        return self._interpolate(planes, axis=1)
 
     def fractions_to_leads(self, fractions: Array) -> Array:
         """Interpolate fractions ``(node lead, threshold)`` to all lead times, ``(lead, threshold)``."""
-        return interpolate_leads(fractions, self.node_leads / MINUTE, self.leads / MINUTE)
+        return self._interpolate(fractions, axis=0)
+
+    def _interpolate(self, values: Array, axis: int) -> Array:
+        return interpolate_leads(values, self.node_leads / MINUTE, self.latest.leads / MINUTE, axis)
 
     def weights_to_leads(self, weights: Array) -> Array:
         """Interpolate weights ``(node lead,)`` to all lead times, ``(lead,)``."""
-        return np.interp(self.leads / MINUTE, self.node_leads / MINUTE, weights).astype(np.float32)
+        return np.interp(self.latest.leads / MINUTE, self.node_leads / MINUTE, weights).astype(np.float32)
 
     def nearest_nodes(self) -> NDArray[np.int64]:
         """Return the number of the nearest node lead time for each lead time, shape ``(lead,)``."""
-        nearest: NDArray[np.int64] = np.abs(self.node_leads[:, None] - self.leads).argmin(axis=0)
+        nearest: NDArray[np.int64] = np.abs(self.node_leads[:, None] - self.latest.leads).argmin(axis=0)
         return nearest
 
     def advect(self, planes: Array) -> Array:
-        """Carry planes ``(set, lead, y, x)`` along the motion to the fine grid; NaN where the advected frame is."""
-        return self.grid.advect(planes, self.flow, (self.leads / MINUTE).astype(np.float32), self.advected)
+        """Carry planes ``(set, lead, y, x)`` of the air of the latest frame along the motion to the fine grid.
+
+        The result is NaN where the advected frame is.
+        """
+        minutes = (self.latest.leads / MINUTE).astype(np.float32)
+        whole, (factor, offset) = np.ascontiguousarray(planes), self.grid.spacing
+        flow, advected = self.latest.flow, self.latest.advected
+        return carry(whole, factor, offset, flow, minutes, advected, longest_step=LONGEST_STEP)
 
     def enlarge(self, planes: Array) -> Array:
         """Interpolate planes ``(set, y, x)`` to the fine grid without motion."""
-        return self.grid.enlarge(planes, self.advected.shape[1:])
+        return self.grid.enlarge(planes, self.latest.frame.shape)
 
     def enlarge_in_workspace(self, planes: Array) -> Array:
         """Do as `enlarge`, in memory of this thread that the next call of this method writes over."""
-        shape = self.advected.shape[1:]
+        shape = self.latest.frame.shape
         out: Array = workspace_of_this_thread().array("enlarged", (len(planes), *shape))
         return self.grid.enlarge(planes, shape, out)

@@ -81,7 +81,7 @@ class BoostedTrees:
 
     @property
     def unavailable_reason(self) -> str:
-        """See `hybridcast.learned.member.Member`; they are always available."""
+        """Empty: the trees can be evaluated everywhere."""
         return ""
 
     @cached_property
@@ -90,15 +90,15 @@ class BoostedTrees:
         return tuple(parse_forest(text) for text in self.texts)
 
     def log_odds(self, inputs: MemberInputs, lead_minutes: float) -> Array:
-        """See `hybridcast.learned.member.Member`; the lead time is one of the predictors.
+        """Return the log odds that each threshold is reached, shape ``(threshold, row)``.
 
-        The log odds decrease along the thresholds.
+        They decrease along the thresholds. The lead time is one of the predictors.
         """
         rows = np.ascontiguousarray(select_columns(inputs.predictors, self.predictors), np.float32)
         return enforce_decreasing(np.stack([raw_scores(rows, forest) for forest in self.forests]))
 
     def to_parts(self) -> tuple[dict[str, Any], dict[str, bytes]]:
-        """See `hybridcast.learned.member.Member`."""
+        """Return the entry in the manifest of a model and the parts, see `hybridcast.learned.member.Member`."""
         parts = {f"{self.name}-{t:g}.txt": text.encode() for t, text in zip(self.thresholds, self.texts, strict=True)}
         return {"kind": "trees"}, parts
 

@@ -119,18 +119,18 @@ class LogisticMember:
 
     @property
     def unavailable_reason(self) -> str:
-        """See `hybridcast.learned.member.Member`; it is always available."""
+        """Empty: the member can be evaluated everywhere."""
         return ""
 
     def log_odds(self, inputs: MemberInputs, lead_minutes: float) -> Array:
-        """See `hybridcast.learned.member.Member`."""
+        """Return the log odds that each threshold is reached, shape ``(threshold, row)``."""
         at = interpolate_leads(self.coefficients, self.leads, lead_minutes)
         transformed = transform_predictors(inputs.predictors, self.predictors, self.transforms)
         found: Array = at[:, :-1] @ transformed.T + at[:, -1:]
         return np.clip(found, -MAX_LOG_ODDS, MAX_LOG_ODDS)
 
     def to_parts(self) -> tuple[dict[str, Any], dict[str, bytes]]:
-        """See `hybridcast.learned.member.Member`."""
+        """Return the entry in the manifest of a model and the parts, see `hybridcast.learned.member.Member`."""
         tensors = {"coefficients": np.ascontiguousarray(self.coefficients)}
         entry = {"kind": "logistic", "leads_min": list(self.leads), "transforms": list(self.transforms)}
         return entry, {f"{self.name}.safetensors": save_tensors(tensors)}

@@ -44,15 +44,15 @@ class NetworkMember:
         return "" if has_torch() else "torch is not installed (pip install 'hybridcast[network]')"
 
     def apply(self, inputs: NetworkInputs) -> NetworkOutput:
-        """See `hybridcast.learned.member.FieldMember`."""
+        """Apply the network to an issue time."""
         return apply_network(inputs, self.network)
 
     def log_odds(self, inputs: MemberInputs, lead_minutes: float) -> Array:
-        """See `hybridcast.learned.member.Member`."""
+        """Return the log odds that each threshold is reached, shape ``(threshold, row)``."""
         return inputs.field_outputs[self.name].at(inputs.departure_points, lead_minutes)
 
     def to_parts(self) -> tuple[dict[str, Any], dict[str, bytes]]:
-        """See `hybridcast.learned.member.Member`."""
+        """Return the entry in the manifest of a model and the parts, see `hybridcast.learned.member.Member`."""
         tensors = {name: np.ascontiguousarray(value) for name, value in self.network.parameters.items()}
         entry = {"kind": "network", "settings": asdict(self.network.settings)}
         return entry, {f"{self.name}.safetensors": save_tensors(tensors)}

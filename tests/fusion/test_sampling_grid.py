@@ -5,7 +5,7 @@ import pytest
 
 from helpers import synthetic
 from hybridcast.core.grid import coarsen
-from hybridcast.fusion.sampling_grid import LagrangianInterpolator, SamplingGrid, node_lead_times
+from hybridcast.fusion.sampling_grid import AdvectedFrame, LagrangianInterpolator, SamplingGrid, node_lead_times
 
 MINUTE = np.timedelta64(1, "m")
 
@@ -29,9 +29,9 @@ def test_members_are_evaluated_at_the_ends_and_at_regular_times(lead_times, node
 
 def interpolator(node_leads, lead_times):
     """Return an interpolator to a fine grid of the same cells, without motion."""
-    advected = np.zeros((len(lead_times), 3, 4), np.float32)
-    grid = SamplingGrid((3, 4), 1, 1)
-    return LagrangianInterpolator(grid, node_leads, lead_times, np.zeros((2, 3, 4), np.float32), advected)
+    frame, advected = np.zeros((3, 4), np.float32), np.zeros((len(lead_times), 3, 4), np.float32)
+    latest = AdvectedFrame(frame, lead_times, np.zeros((2, 3, 4), np.float32), advected)
+    return LagrangianInterpolator(SamplingGrid((3, 4), 1, 1), node_leads, latest)
 
 
 def test_interpolation_is_linear_and_keeps_the_nodes():
@@ -45,7 +45,7 @@ def test_interpolation_is_linear_and_keeps_the_nodes():
 
 def test_without_motion_planes_stay_and_are_unknown_where_the_advected_frame_is():
     made = interpolator(leads(10, 20), leads(10, 20))
-    made.advected[1, 2, 3] = np.nan
+    made.latest.advected[1, 2, 3] = np.nan
     planes = np.random.default_rng(0).random((2, 2, 3, 4)).astype(np.float32)
     expected = planes.copy()
     expected[:, 1, 2, 3] = np.nan

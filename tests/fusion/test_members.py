@@ -1,0 +1,67 @@
+"""Inputs of the members for an issue time, and their blend."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from helpers import synthetic
+from hybridcast.fusion.members import blend_members, prepare_inputs, select_members
+from hybridcast.learned.network_member import NetworkMember
+from hybridcast.predictors.registry import RADAR_PREDICTORS
+
+SHAPE = (40, 48)
+LEADS = (np.array([15, 60]) * 60e9).astype("timedelta64[ns]")
+CELLS = np.array([[20, 24], [10, 30], [0, 47]], np.int32)
+
+
+@pytest.fixture(scope="module")
+def rain():
+    """Rain on cells of 2 km that moves by 1.5 cells in 5 min towards growing columns."""
+    return synthetic.rain(SHAPE, synthetic.translation(1.5, 0.0), frames=8, spacing=2000.0)
+
+
+@pytest.fixture(scope="module")
+def members(small_model):
+    return select_members(small_model.members, small_model.blend, None)
+
+
+def test_lagrangian_inputs_are_those_of_the_air_over_the_cells(rain, members):
+    state, inputs = prepare_inputs(members, rain, LEADS, CELLS, lagrangian=True)
+    assert len(inputs) == 2
+    assert state.minutes.tolist() == [15, 60]
+    for one, minutes in zip(inputs, (15, 60), strict=True):
+        assert one.predictors.shape == (3, len(RADAR_PREDICTORS))
+        np.testing.assert_array_equal(one.departure_points, CELLS)
+        np.testing.assert_array_equal(one.predictors[:, RADAR_PREDICTORS.index("lead_time")], minutes)
+        assert one.field_outputs == {}
+    rate = RADAR_PREDICTORS.index("rate")
+    np.testing.assert_array_equal(inputs[0].predictors[:, rate], inputs[1].predictors[:, rate])
+
+
+def test_eulerian_inputs_are_those_of_the_air_that_arrives(rain, members):
+    _, inputs = prepare_inputs(members, rain, LEADS, CELLS, lagrangian=False)
+    for one, cells in zip(inputs, (4.5, 18), strict=True):
+        np.testing.assert_allclose(one.departure_points[:, 1], CELLS[:, 1] - cells, atol=2)
+
+
+def test_members_of_whole_fields_are_applied_once_for_all_lead_times(rain, with_network, monkeypatch):
+    applied = []
+    apply = NetworkMember.apply
+    monkeypatch.setattr(NetworkMember, "apply", lambda self, inputs: applied.append(self.name) or apply(self, inputs))
+    members = select_members(with_network.members, with_network.blend, None)
+    assert "network" in [member.name for member in members]
+    _, inputs = prepare_inputs(members, rain, LEADS, CELLS, lagrangian=True)
+    assert applied == ["network"]
+    probabilities, weights = blend_members(members, with_network.blend, None, inputs, [15.0, 60.0])
+    assert probabilities.shape == (len(with_network.thresholds), 2, 3)
+    assert ((probabilities > 0) & (probabilities < 1)).all()
+    assert (np.diff(probabilities, axis=0) <= 0).all()
+    assert np.isnan(weights).all()
+
+
+def test_the_order_of_members_does_not_matter(rain, small_model, members):
+    _, inputs = prepare_inputs(members, rain, LEADS, CELLS, lagrangian=True)
+    one, _ = blend_members(members, small_model.blend, None, inputs, [15.0, 60.0])
+    other, _ = blend_members(members[::-1], small_model.blend, None, inputs, [15.0, 60.0])
+    np.testing.assert_array_equal(one, other)
