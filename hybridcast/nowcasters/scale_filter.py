@@ -1,25 +1,30 @@
-"""Scale-dependent decay: each scale of the rain fades as fast as it changed lately, in the frame that moves with it.
+"""Scale-dependent filtering: each spatial scale of the rain decays at the rate at which it has changed recently.
 
-S-PROG of Seed (2003), doi:10.1175/1520-0450(2003)042<0381:ADASSA>2.0.CO;2, as pysteps has it (Pulkkinen and others
-2019, doi:10.5194/gmd-12-4185-2019), with two changes that made it better on real events (``notebooks/scale_filter``):
+This is S-PROG (Seed 2003, doi:10.1175/1520-0450(2003)042<0381:ADASSA>2.0.CO;2) as implemented by pysteps (Pulkkinen et
+al. 2019, doi:10.5194/gmd-12-4185-2019), with two changes that improved its skill on real events
+(``notebooks/scale_filter.py``):
 
-1. Rain rates in decibels of the rate plus 0.25 mm/h (pysteps: dry lies 5 dB below 0.1 mm/h, so that the edge of drizzle
-   is a cliff and rules the small scales). The frames before the latest are carried along the motion to its time.
-2. A cascade: bands of the Fourier spectrum, each about as wide as its wavenumber (Gaussian in its logarithm).
-3. An autoregressive model of order 2 for each band, from its correlations over one and two steps. Such models
-   prolong what large scales did in the last step; a step of 5 min holds little of it and much noise. So there are
-   models with steps of 5, 10 and 15 min, and the mean of what they say is taken (pysteps: one, with the radar's step).
-4. The models iterated, the bands summed up: the filtered field of each lead time.
-5. Its values replaced, rank by rank, by those of the latest frame, so that it is as wet; carried along the motion.
+1. Rain rates are converted to decibels of the rate plus 0.25 mm/h. (In pysteps, dry cells are 5 dB below 0.1 mm/h, and
+   this step at the edge of drizzle dominates the small scales.) The frames before the latest are advected to its time.
+2. A cascade decomposes the Fourier spectrum into bands that are about as wide as their wavenumber (Gaussian in its
+   logarithm).
+3. An autoregressive process of order 2 is fitted to each band, from its correlations over one and two steps. Such a
+   process extrapolates the last change of the large scales, and a step of 5 min contains little of that change and much
+   noise. Therefore there are processes with steps of 5, 10 and 15 min, and the mean of their forecasts is taken.
+   (pysteps uses one process with the step of the radar.)
+4. The processes are iterated and the bands summed, which yields the filtered field of each lead time.
+5. The values of the filtered field are replaced, rank by rank, by those of the latest frame, which preserves the
+   distribution of rain rates, and the field is advected.
 
-What is quick about it: steps 2 to 4 are linear, and all of a band depends on its wavenumber only. After n steps band k
-is ``a_k(n) X_0 + b_k(n) X_-1``; so the field of a lead time is one inverse transform of the spectra of a few frames,
-each times a radial weight, however many bands and models there are. Correlations are sums over the spectra. Only real
-transforms are made: one for each frame, and one for each lead time. Ranks are found by a fine histogram. Every lead
-time's field is sampled once, along trajectories that all share; the values of ranks are put in afterwards.
+The implementation exploits that steps 2 to 4 are linear and depend, within a band, on the wavenumber only. After n
+steps band k is ``a_k(n) X_0 + b_k(n) X_-1``. The field of a lead time is thus one inverse transform of the spectra of a
+few frames, each multiplied by a radial weight, whatever the number of bands and processes. Correlations are sums over
+the spectra. There is one real transform for each frame and one for each lead time. Ranks are determined by a fine
+histogram. The field of each lead time is interpolated once, along trajectories that all lead times share, and the
+values of the ranks are inserted afterwards.
 
-Models with parameters of their own around each place (as ANVIL has them) were tried with windows of 50 to 240 km and
-left out: CSI was no higher up to 90 min.
+Processes with local parameters, as in ANVIL, were tested with windows of 50 to 240 km and rejected: CSI did not improve
+up to 90 min.
 """
 
 from __future__ import annotations
@@ -34,8 +39,8 @@ from numpy.typing import NDArray
 from hybridcast.advection import LONGEST_STEP
 from hybridcast.core.durations import check_lead_times
 from hybridcast.core.field import GRID_MAPPING, RATE, iso_time, metres_per_cell, time_step
-from hybridcast.core.forecast_schema import add_motion, forecast_dataset
-from hybridcast.core.types import MINUTE, Doubles, LeadTimes
+from hybridcast.core.forecast_schema import DIMS, add_motion, forecast_dataset
+from hybridcast.core.types import MINUTE, Array, Doubles, LeadTimes
 from hybridcast.motion.estimate import DenseFlow, MotionMethod, cells_per_step, check_motion
 from hybridcast.nowcasters.base import latest_frame, radar_status
 from hybridcast.settings import ScaleSettings
@@ -44,76 +49,80 @@ from hybridcast_kernels.advection_cpu import LINEAR
 from hybridcast_kernels.advection_cpu import advect as advect_arrays
 from hybridcast_kernels.workspace import workspace_of_this_thread
 
-#: No model steps faster than this, however fast the radar is: noise would rule its correlations.
-LEAST_STEP = np.timedelta64(5, "m")
-#: Correlations are not taken as closer to one than this.
-CLOSEST = 1 - 1e-7
-#: Fewer waves than this in the longer side are no cascade: such grids get fewer levels.
-LEAST_RATIO = 1.5
+#: Shortest step of the AR processes; noise would dominate the correlations over a shorter one.
+MIN_STEP = np.timedelta64(5, "m")
+#: Largest correlation of an AR process.
+MAX_CORRELATION = 1 - 1e-7
+#: Smallest ratio between the wavenumbers of neighbouring bands; small grids have fewer levels.
+MIN_BAND_RATIO = 1.5
 
 
 @dataclass(frozen=True)
 class ScaleFilter:
-    """The latest frame carried along the motion, each scale fading as it becomes unpredictable: S-PROG of our own.
+    """The latest frame, advected, while each spatial scale decays as it becomes unpredictable (S-PROG, Seed 2003).
 
-    Seed (2003); see `hybridcast.nowcasters.scale_filter`. It takes frames of up to half an hour, and fewer do. The
-    order of the model is
-    lower, or the frame plainly carried on, where too many are missing or dry; the attribute ``fallback`` of the result
-    says why.
+    The method is described in `hybridcast.nowcasters.scale_filter`. It uses frames of up to half an hour; fewer are
+    sufficient. If too many of them are missing or dry, the AR processes have a lower order, or the latest frame is only
+    advected; the attribute ``fallback`` of the forecast then states the reason.
     """
 
     motion: MotionMethod = field(default_factory=DenseFlow)
+    """Motion method."""
     settings: ScaleSettings = field(default_factory=ScaleSettings)
+    """Settings of the filter."""
 
     @property
     def name(self) -> str:
-        """How results name it."""
+        """Name in the attributes of forecasts."""
         return f"scale filter ({self.motion.name})"
 
     def forecast(self, recent: xr.DataArray, lead_times: LeadTimes) -> xr.Dataset:
-        """See `hybridcast.nowcasters.base.Nowcaster`; the result holds the motion `u` and `v` too."""
+        """Return a forecast from a checked field of recent frames, with the motion `u` and `v`.
+
+        See `hybridcast.nowcasters.base.Nowcaster`.
+        """
         leads = check_lead_times(lead_times)
         motion = self.motion.estimate(recent)
-        made = _filter(recent, motion, leads, self.settings)
+        filtered = _filter(recent, motion, leads, self.settings)
         _, age = latest_frame(recent)
-        result = forecast_dataset(made.rate, recent, leads, nowcaster=self.name, status=radar_status(recent, age))
-        of_motion = set(str(motion.attrs.get("frames_used", "")).split(", "))
-        result.attrs["frames_used"] = ", ".join(sorted((of_motion | set(made.frames)) - {""})) or "none"
-        return add_motion(result, motion).assign_attrs(made.attrs)
+        result = forecast_dataset(filtered.rate, recent, leads, nowcaster=self.name, status=radar_status(recent, age))
+        used = set(str(motion.attrs.get("frames_used", "")).split(", ")) | set(filtered.frames)
+        result.attrs["frames_used"] = ", ".join(sorted(used - {""})) or "none"
+        return add_motion(result, motion).assign_attrs(filtered.attrs)
 
 
 def filter_scales(
     recent: xr.DataArray, motion: xr.Dataset, lead_times: LeadTimes, *, settings: ScaleSettings | None = None
 ) -> xr.Dataset:
-    """Filter the latest frame by scale and carry it on: the smooth fields, the sharp ones, and the correlations.
+    """Filter the latest frame by scale and advect it.
 
     Parameters
     ----------
     recent
         Checked precipitation field, mm h-1, dims ``(time, y, x)``.
     motion
-        `u` and `v` in m s-1 on the same grid, as `estimate_motion` gives it.
+        Motion `u` and `v` in m s-1 on the same grid, as returned by `estimate_motion`.
     lead_times
         ``timedelta64``, increasing, above zero, from the last time of `recent`.
     settings
-        `ScaleSettings()` by default.
+        Settings of the filter; `ScaleSettings()` by default.
 
     Returns
     -------
     Dataset
-        With dims ``("lead_time", "y", "x")``, NaN where air comes from the unknown:
+        With dims ``("lead_time", "y", "x")``, NaN where the air comes from cells that are unknown:
 
-        - `filtered_dbr`: the filtered field, smooth like a mean of what may come: dB of 1 mm h-1, of the rate plus the
-          offset of the settings (0.25 mm h-1); about -6 is dry.
-        - `precipitation_rate`: the same ranks with the values of the latest frame, mm h-1; dry below 0.1.
+        - `filtered_dbr`: filtered field, as smooth as an ensemble mean, in dB of 1 mm h-1, of the rate plus the offset
+          of the settings (0.25 mm h-1); dry cells have about -6 dB.
+        - `precipitation_rate`: field with the same ranks and the values of the latest frame, mm h-1, zero below 0.1.
 
-        With dims ``("level",)`` and ``("level", "lag")``, from the longest waves to the shortest, NaN where no model
-        was fitted or the frame is missing: `deviation`, standard deviation of a level of the latest frame, dB;
-        `correlation` of a level with itself a `lag` before, in the moving frame. Coordinates: `wavelength` of a level
-        in m, `lag` (timedelta64; with a radar of 5 min 5, 10, 15, 20 and 30 min).
+        With dims ``("level",)`` and ``("level", "lag")``, from the longest to the shortest waves, NaN if no AR process
+        was fitted or the frame is missing: `deviation`, the standard deviation of a cascade level of the latest frame,
+        dB; `correlation`, the Lagrangian autocorrelation of a level at a `lag`. Coordinates: `wavelength` of a level in
+        m, `lag` (timedelta64; with a radar of 5 min 5, 10, 15, 20 and 30 min).
 
-        ``attrs["model_steps"]`` gives the steps of the models; ``attrs["fallback"]`` says why there is none of order
-        2, where there is none.
+        ``attrs["ar_steps"]`` contains the steps of the AR processes, ``attrs["fallback"]`` the reason if their order is
+        not 2.
 
     Raises
     ------
@@ -133,111 +142,204 @@ def filter_scales(
     """
     leads = check_lead_times(lead_times)
     check_motion(motion, recent)
-    made = _filter(recent, motion, leads, settings or ScaleSettings())
-    result = forecast_dataset(made.rate, recent, leads)
+    filtered = _filter(recent, motion, leads, settings or ScaleSettings())
+    result = forecast_dataset(filtered.rate, recent, leads)
     described = {"long_name": "precipitation rate filtered by scale, in dB of 1 mm h-1", "units": "dB"}
     if GRID_MAPPING in result.coords:
         described["grid_mapping"] = GRID_MAPPING
-    result["filtered_dbr"] = (("lead_time", "y", "x"), made.dbr, described)
+    result["filtered_dbr"] = (DIMS, filtered.dbr, described)
     result[RATE].attrs["long_name"] = "precipitation rate filtered by scale, distributed like the latest frame"
-    model = made.model
-    result["deviation"] = ("level", model.deviation.astype(np.float32), {"units": "dB"})
-    result["correlation"] = (("level", "lag"), model.correlation.astype(np.float32), {"units": "1"})
-    lags = np.array(model.lags) * (time_step(recent["time"].values) or LEAST_STEP)
-    result = result.assign_coords(wavelength=("level", model.wavelength, {"units": "m"}), lag=("lag", lags))
-    return result.assign_attrs(made.attrs)
+    process = filtered.process
+    result["deviation"] = ("level", process.deviation.astype(np.float32), {"units": "dB"})
+    result["correlation"] = (("level", "lag"), process.correlation.astype(np.float32), {"units": "1"})
+    lags = np.array(process.lags) * _radar_step(recent)
+    result = result.assign_coords(wavelength=("level", process.wavelength, {"units": "m"}), lag=("lag", lags))
+    return result.assign_attrs(filtered.attrs)
 
 
-# --- the model ------------------------------------------------------------------------------------------------
+# --- frames ---------------------------------------------------------------------------------------------------
 
 
-class Plan(NamedTuple):
-    """Which frames are used, for which models; lags and steps in time steps of the radar."""
+class FrameSelection(NamedTuple):
+    """The frames that the AR processes use; lags and steps are in time steps of the radar."""
 
     latest: int | None
-    """Index of the latest frame."""
+    """Index of the latest frame that contains data; None without any."""
     lags: list[int]
-    """Lags of the frames before it that models need, rising, whether they are there or not."""
+    """Lags that AR processes need, increasing, whether their frames are usable or not."""
     usable: list[int]
-    """Those of them that are there and wet; first the steps of the models, because the models begin from these."""
+    """Lags whose frames exist and contain rain. Those equal to a step come first, as the processes start from them."""
     steps: list[int]
-    """Step of each model."""
+    """Step of each AR process."""
     order: int
-    """Of all models."""
+    """Order of all AR processes."""
     reason: str
-    """Why the order is not 2; empty if it is."""
+    """Reason why the order is not 2; empty if it is."""
+
+    @property
+    def indices(self) -> list[int]:
+        """Indices of the latest frame and of the usable ones before it."""
+        return [-1] if self.latest is None else [self.latest, *(self.latest - lag for lag in self.usable)]
 
 
-class Model(NamedTuple):
-    """What the levels are like, now and in the last frames."""
+def select_frames(recent: xr.DataArray, settings: ScaleSettings) -> FrameSelection:
+    """Select the latest frame and, for each AR process, those one and two steps before it if they contain rain."""
+    steps, lags = _steps_and_lags(_radar_step(recent), settings)
+    values = recent.values
+    with_data = np.flatnonzero(np.isfinite(values).any(axis=(1, 2)))
+    if with_data.size == 0:
+        return FrameSelection(None, lags, [], [], 0, "no radar data in any frame: all unknown")
+    latest, lowest = int(with_data[-1]), settings.lowest_rate
+    wet = {lag: lag <= latest and bool((values[latest - lag] >= lowest).any()) for lag in (0, *lags)}
+    if not wet[0]:
+        return FrameSelection(latest, lags, [], [], 0, f"extrapolated: no rain of {lowest:g} mm/h in the newest frame")
+    second_order = [step for step in steps if wet[step] and wet[2 * step]]
+    if second_order:
+        doubled = [2 * step for step in second_order if 2 * step not in second_order]
+        return FrameSelection(latest, lags, [*second_order, *doubled], second_order, 2, "")
+    first_order = [step for step in steps if wet[step]][:1]
+    too_few = "too few of the frames before the newest hold rain"
+    if first_order:
+        return FrameSelection(latest, lags, first_order, first_order, 1, f"AR process of order 1: {too_few}")
+    return FrameSelection(latest, lags, [], [], 0, f"extrapolated: {too_few}")
 
+
+def _steps_and_lags(radar_step: np.timedelta64, settings: ScaleSettings) -> tuple[list[int], list[int]]:
+    """Return the steps of the AR processes, and the lags that they need, in time steps of the radar."""
+    shortest = max(1, int(-(-MIN_STEP // radar_step)))
+    steps = [shortest, *range(2 * shortest, int(settings.longest_step * MINUTE / radar_step) + 1, shortest)]
+    return steps, sorted({lag for step in steps for lag in (step, 2 * step)})
+
+
+def _radar_step(recent: xr.DataArray) -> np.timedelta64:
+    """Return the time step of the radar; 5 min for a single frame."""
+    return time_step(recent["time"].values) or MIN_STEP
+
+
+# --- cascade --------------------------------------------------------------------------------------------------
+
+
+class Cascade(NamedTuple):
+    """Decomposition of the Fourier spectrum of a grid into levels."""
+
+    grid: kernels.Wavenumbers
+    """Wavenumbers of the grid."""
+    weights: Doubles
+    """Weight of each level, ``(level, radial bin)``."""
     wavelength: Doubles
-    """At the middle of each level, m, ``(level,)``."""
-    deviation: Doubles
-    """Standard deviation of the latest frame, dB, ``(level,)``."""
-    lags: list[int]
-    """As in the plan."""
-    correlation: Doubles
-    """Of the latest frame with the one a lag before, ``(level, lag)``; NaN where there is none."""
-    ratio: Doubles
-    """Standard deviation of the latest frame over that of the one before, ``(level, lag)``."""
+    """Wavelength in the middle of each level, m, ``(level,)``."""
+
+
+def build_cascade(recent: xr.DataArray, settings: ScaleSettings) -> Cascade:
+    """Return the cascade of a field."""
+    rows, columns = recent.sizes["y"], recent.sizes["x"]
+    dy, dx = metres_per_cell(recent)
+    width = float(np.abs(dx).mean()) if columns > 1 else abs(dy)
+    aspect = abs(dy) / width if min(rows, columns) > 1 else 1.0  # a single row has no height
+    grid = kernels.wavenumbers(rows, columns, round(aspect, 3))
+    levels = count_usable_levels(grid.size, settings.levels)
+    wavelength = width * grid.size / band_centres(grid.size, levels)
+    return Cascade(grid, band_weights(grid.radius, grid.size, levels), wavelength)
 
 
 def band_centres(size: int, levels: int) -> Doubles:
-    """Wavenumbers in the middle of the bands, waves in `size` cells: equal ratios from 1 to the shortest wave."""
-    edges = np.exp(_width(size, levels) * np.arange(levels + 1))
+    """Return the wavenumbers in the middle of bands with equal ratios, in waves per `size` cells, ``(level,)``."""
+    edges = np.exp(_band_width(size, levels) * np.arange(levels + 1))
     middle: Doubles = 0.5 * (edges[1:] + edges[:-1])
     return middle
 
 
 def band_weights(radius: Doubles, size: int, levels: int) -> Doubles:
-    """Weights of the bands of a cascade, ``(level, radius)``, that sum up to one at each wavenumber.
+    """Return the weights of the bands of a cascade, ``(level, radius)``, whose sum is one at each wavenumber.
 
-    Gaussian in the logarithm of the wavenumber, in waves in `size` cells; the first one holds the mean too. As
-    `pysteps.cascade.bandpass_filters.filter_gaussian` has them.
+    They are Gaussian in the logarithm of the wavenumber `radius`, in waves per `size` cells, as in
+    `pysteps.cascade.bandpass_filters.filter_gaussian`. The first band also contains the mean.
     """
-    width = _width(size, levels)
+    width = _band_width(size, levels)
     centres = np.log(band_centres(size, levels)) / width
-    place = np.log(np.maximum(radius, 1e-9)) / width
-    # relative to the nearest band, so that wavenumbers far from all of them have weights too
-    exponents = -2.0 * (place - centres[:, None]) ** 2
+    position = np.log(np.maximum(radius, 1e-9)) / width
+    # relative to the nearest band, so that wavenumbers far from all bands have weights too
+    exponents = -2.0 * (position - centres[:, None]) ** 2
     weights = np.exp(exponents - exponents.max(axis=0))
     weights /= weights.sum(axis=0)
     weights[:, radius == 0] = (np.arange(levels) == 0)[:, None]
     return np.asarray(weights)
 
 
-def _width(size: int, levels: int) -> float:
-    """Width of a band, in the logarithm of the wavenumber."""
-    return float(np.log(max(0.5 * size, LEAST_RATIO)) / levels)
+def _band_width(size: int, levels: int) -> float:
+    """Return the width of a band in the logarithm of the wavenumber."""
+    return float(np.log(max(0.5 * size, MIN_BAND_RATIO)) / levels)
 
 
-def usable_levels(size: int, levels: int) -> int:
-    """Return how many of `levels` a grid of `size` cells can hold."""
-    return int(np.clip(np.log(max(0.5 * size, 1.0)) / np.log(LEAST_RATIO), 1, levels))
+def count_usable_levels(size: int, levels: int) -> int:
+    """Return the number of levels, at most `levels`, that a grid of `size` cells can resolve."""
+    return int(np.clip(np.log(max(0.5 * size, 1.0)) / np.log(MIN_BAND_RATIO), 1, levels))
 
 
-def stationary(gamma_1: Doubles, gamma_2: Doubles) -> tuple[Doubles, Doubles]:
-    """Hold correlations over one and two steps in bounds where an AR(2) model is stationary, and does not oscillate.
+# --- autoregressive processes ---------------------------------------------------------------------------------
 
-    The bound of Pulkkinen and others (2019) for the second one.
+
+class ArProcess(NamedTuple):
+    """Parameters of the autoregressive processes of the cascade levels."""
+
+    wavelength: Doubles
+    """Wavelength in the middle of each level, m, ``(level,)``."""
+    deviation: Doubles
+    """Standard deviation of the latest frame, dB, ``(level,)``."""
+    lags: list[int]
+    """Lags of `correlation` and `ratio`, in time steps of the radar."""
+    correlation: Doubles
+    """Correlation of the latest frame with the frame at a lag, ``(level, lag)``; NaN without that frame."""
+    ratio: Doubles
+    """Standard deviation of the latest frame divided by that of the frame at a lag, ``(level, lag)``."""
+
+
+def fit_ar_process(spectra: NDArray[np.complex64], selection: FrameSelection, cascade: Cascade) -> ArProcess:
+    """Estimate the variance of each level and its autocorrelation from spectra of the frames, the latest first."""
+    squares = cascade.weights[:, 1:] ** 2  # without the mean, which does not vary
+    variance = squares @ kernels.radial_covariance(spectra[0], spectra[0], cascade.grid)[1:]
+    correlation, ratio = np.full((2, len(variance), len(selection.lags)), np.nan)
+    for lag, before in zip(selection.usable, spectra[1:], strict=True):
+        k = selection.lags.index(lag)
+        variance_before = squares @ kernels.radial_covariance(before, before, cascade.grid)[1:]
+        covariance = squares @ kernels.radial_covariance(spectra[0], before, cascade.grid)[1:]
+        correlation[:, k] = _divide(covariance, np.sqrt(variance * variance_before))
+        ratio[:, k] = np.sqrt(_divide(variance, variance_before))
+    return ArProcess(cascade.wavelength, np.sqrt(variance), selection.lags, correlation, ratio)
+
+
+def _unfitted_process(selection: FrameSelection, cascade: Cascade) -> ArProcess:
+    """Return a process of NaN."""
+    unknown = np.full((cascade.wavelength.size, len(selection.lags)), np.nan)
+    return ArProcess(cascade.wavelength, np.full(cascade.wavelength.size, np.nan), selection.lags, unknown, unknown)
+
+
+def _divide(numerator: Doubles, denominator: Doubles) -> Doubles:
+    """Divide; the result is 0 for a level that does not vary."""
+    return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
+
+
+def clip_to_stationary(gamma_1: Doubles, gamma_2: Doubles) -> tuple[Doubles, Doubles]:
+    """Limit correlations over one and two steps such that the AR(2) process is stationary and does not oscillate.
+
+    The lower limit of the second correlation is that of Pulkkinen et al. (2019).
     """
-    first = np.clip(gamma_1, -CLOSEST, CLOSEST)
+    first = np.clip(gamma_1, -MAX_CORRELATION, MAX_CORRELATION)
     square = np.maximum(first**2, 1e-12)
     least = (3 * square - 2 + 2 * (1 - square) ** 1.5) / square
-    return first, np.clip(gamma_2, np.maximum(least, 2 * square - 1), CLOSEST)
+    return first, np.clip(gamma_2, np.maximum(least, 2 * square - 1), MAX_CORRELATION)
 
 
-def parameters(gamma_1: Doubles, gamma_2: Doubles | None) -> tuple[Doubles, Doubles]:
-    """Solve the Yule-Walker equations; without a second correlation, of order 1."""
+def solve_yule_walker(gamma_1: Doubles, gamma_2: Doubles | None) -> tuple[Doubles, Doubles]:
+    """Return the parameters phi_1, phi_2 of an AR(2) process, or of an AR(1) process if `gamma_2` is None."""
     if gamma_2 is None:
-        return np.clip(gamma_1, -CLOSEST, CLOSEST), np.zeros_like(gamma_1)
-    first, second = stationary(gamma_1, gamma_2)
+        return np.clip(gamma_1, -MAX_CORRELATION, MAX_CORRELATION), np.zeros_like(gamma_1)
+    first, second = clip_to_stationary(gamma_1, gamma_2)
     return first * (1 - second) / (1 - first**2), (second - first**2) / (1 - first**2)
 
 
-def iterated(phi_1: Doubles, phi_2: Doubles, steps: Doubles) -> tuple[Doubles, Doubles]:
-    """Return a, b of ``X_n = a(n) X_0 + b(n) X_-1`` at `steps`, linear between whole ones: each ``(step, level)``."""
+def iterate_ar(phi_1: Doubles, phi_2: Doubles, steps: Doubles) -> tuple[Doubles, Doubles]:
+    """Return a, b of ``X_n = a(n) X_0 + b(n) X_-1``, each ``(step, level)``, linear between whole steps."""
     count = int(np.ceil(steps.max())) + 1
     a, b = np.zeros((2, count + 1, phi_1.size))
     a[0] = 1.0
@@ -246,155 +348,115 @@ def iterated(phi_1: Doubles, phi_2: Doubles, steps: Doubles) -> tuple[Doubles, D
         a[n] = phi_1 * a[n - 1] + phi_2 * a[n - 2]
         b[n] = phi_1 * b[n - 1] + phi_2 * b[n - 2]
     whole = np.floor(steps).astype(int)
-    share = (steps - whole)[:, None]
-    return (1 - share) * a[whole] + share * a[whole + 1], (1 - share) * b[whole] + share * b[whole + 1]
+    fraction = (steps - whole)[:, None]
+    return (1 - fraction) * a[whole] + fraction * a[whole + 1], (1 - fraction) * b[whole] + fraction * b[whole + 1]
 
 
-def plan(recent: xr.DataArray, settings: ScaleSettings) -> Plan:
-    """Choose the frames: the latest, and those one and two steps of each model before it, if they are there and wet."""
-    radar_step = time_step(recent["time"].values) or LEAST_STEP
-    least = max(1, int(-(-LEAST_STEP // radar_step)))
-    steps = [least, *range(2 * least, int(settings.longest_step * MINUTE / radar_step) + 1, least)]
-    lags = sorted({lag for step in steps for lag in (step, 2 * step)})
-    values = recent.values
-    seen = np.flatnonzero(np.isfinite(values).any(axis=(1, 2)))
-    if seen.size == 0:
-        return Plan(None, lags, [], [], 0, "no radar data in any frame: all unknown")
-    latest, lowest = int(seen[-1]), settings.lowest_rate
-    wet = {lag: lag <= latest and bool((values[latest - lag] >= lowest).any()) for lag in (0, *lags)}
-    if not wet[0]:
-        return Plan(latest, lags, [], [], 0, f"extrapolated: no rain of {lowest:g} mm/h in the newest frame")
-    full = [step for step in steps if wet[step] and wet[2 * step]]
-    if full:
-        return Plan(latest, lags, [*full, *(2 * step for step in full if 2 * step not in full)], full, 2, "")
-    half = [step for step in steps if wet[step]][:1]
-    if half:
-        return Plan(latest, lags, half, half, 1, "model of order 1: too few of the frames before the newest hold rain")
-    return Plan(latest, lags, [], [], 0, "extrapolated: too few of the frames before the newest hold rain")
+def _radial_weights(process: ArProcess, selection: FrameSelection, steps: Doubles, bands: Doubles) -> Array:
+    """Return the weights of the spectra, ``(lead, frame, radial bin)``, at `steps` of the radar.
+
+    They are the mean over the AR processes.
+    """
+    count, is_second_order = len(selection.steps), selection.order == 2
+    weights = np.zeros((len(steps), 1 + (count if is_second_order else 0), bands.shape[1]))
+    for frame, step in enumerate(selection.steps, start=1):
+        k = selection.lags.index(step)
+        gamma_2 = process.correlation[:, selection.lags.index(2 * step)] if is_second_order else None
+        phi = solve_yule_walker(process.correlation[:, k], gamma_2)
+        a, b = iterate_ar(*phi, np.asarray(steps / step, dtype=np.float64))
+        weights[:, 0] += a @ bands / count
+        if is_second_order:
+            weights[:, frame] += (b * process.ratio[:, k]) @ bands / count
+    weights[:, :, 0] = np.arange(weights.shape[1]) == 0  # the mean persists
+    return weights.astype(np.float32)
 
 
 # --- filtering ------------------------------------------------------------------------------------------------
 
 
-class Filtered(NamedTuple):
-    """What came out."""
+class _Filtered(NamedTuple):
+    """Result of the filter."""
 
-    dbr: NDArray[np.float32]
-    rate: NDArray[np.float32]
-    model: Model
+    dbr: Array
+    """Filtered field, dB of 1 mm h-1, ``(lead, y, x)``."""
+    rate: Array
+    """Field with the same ranks and the values of the latest frame, mm h-1, ``(lead, y, x)``."""
+    process: ArProcess
     frames: list[str]
+    """Times of the frames used."""
     attrs: dict[str, str]
 
 
-def _filter(recent: xr.DataArray, motion: xr.Dataset, leads: LeadTimes, settings: ScaleSettings) -> Filtered:
-    """Filter and carry on; plainly carry on where the frames allow no model."""
-    radar_step = time_step(recent["time"].values) or LEAST_STEP
-    chosen = plan(recent, settings)
-    _, age = latest_frame(recent)
-    ahead = leads + age
-    minutes = (ahead / MINUTE).astype(np.float32)
-    flow = cells_per_step(motion, MINUTE)
-    indices = [-1] if chosen.latest is None else [chosen.latest, *(chosen.latest - lag for lag in chosen.usable)]
-    rates = np.ascontiguousarray(recent.values[indices], dtype=np.float32)
-    grid, metres = _grid(recent)
-    levels = usable_levels(grid.size, settings.levels)
-    model = _no_model(metres * grid.size / band_centres(grid.size, levels), chosen.lags)
-    if chosen.steps:
-        spectra = _spectra(rates, flow, np.array(chosen.usable) * (radar_step / MINUTE), grid, settings)
-        bands = band_weights(grid.radius, grid.size, levels)
-        model = _fit(spectra, chosen, bands, grid, model)
-        weights = _radial_weights(model, chosen, ahead / radar_step, bands)
-        dbr, rate = _carried(rates[0], spectra[: weights.shape[1]], weights, grid, flow, minutes, settings)
+class _Trajectories(NamedTuple):
+    """Trajectories that fields are advected along."""
+
+    flow: Array
+    """Cells per minute, ``(2, y, x)``."""
+    minutes: Array
+    """Increasing times, min."""
+
+    def advect(self, fields: Array, *, paired: bool = False) -> Array:
+        """Advect the first field to all times, or if `paired` each field to its own, ``(time, y, x)``."""
+        advected = advect_arrays(fields, self.flow, self.minutes, LINEAR, paired=paired, longest_step=LONGEST_STEP)
+        first: Array = advected[0]
+        return first
+
+
+def _filter(recent: xr.DataArray, motion: xr.Dataset, leads: LeadTimes, settings: ScaleSettings) -> _Filtered:
+    """Filter and advect the latest frame; only advect it if the frames are insufficient for an AR process."""
+    selection, cascade, step = select_frames(recent, settings), build_cascade(recent, settings), _radar_step(recent)
+    rates = np.ascontiguousarray(recent.values[selection.indices], dtype=np.float32)
+    since_latest = leads + latest_frame(recent)[1]
+    paths = _Trajectories(cells_per_step(motion, MINUTE), (since_latest / MINUTE).astype(np.float32))
+    if selection.steps:
+        ages = np.array(selection.usable) * (step / MINUTE)
+        spectra = _compute_spectra(rates, paths.flow, ages, cascade.grid, settings)
+        process = fit_ar_process(spectra, selection, cascade)
+        weights = _radial_weights(process, selection, since_latest / step, cascade.weights)
+        dbr, rate = _apply_weights(rates[0], spectra, weights, cascade.grid, paths, settings)
     else:
-        rate = advect_arrays(rates[:1], flow, minutes, LINEAR, longest_step=LONGEST_STEP)[0]
+        process = _unfitted_process(selection, cascade)
+        rate = paths.advect(rates[:1])
         dbr = kernels.decibels(rate, settings.offset)
     dbr += np.float32(10 * np.log10(settings.offset))
-    used = [iso_time(time) for time in recent["time"].values[indices]] if chosen.latest is not None else []
-    steps = ", ".join(f"{step * radar_step / MINUTE:g} min" for step in chosen.steps) or "none"
-    attrs = {"model_steps": steps} | ({"fallback": chosen.reason} if chosen.reason else {})
-    return Filtered(dbr, rate, model, used, attrs)
+    used = [] if selection.latest is None else selection.indices
+    times = [iso_time(time) for time in recent["time"].values[used]]
+    return _Filtered(dbr, rate, process, times, _describe(selection, step))
 
 
-def _no_model(wavelength: Doubles, lags: list[int]) -> Model:
-    unknown = np.full((wavelength.size, len(lags)), np.nan)
-    return Model(wavelength, np.full(wavelength.size, np.nan), lags, unknown, unknown.copy())
+def _describe(selection: FrameSelection, step: np.timedelta64) -> dict[str, str]:
+    """Return the attributes on the AR processes."""
+    steps = ", ".join(f"{number * step / MINUTE:g} min" for number in selection.steps) or "none"
+    return {"ar_steps": steps} | ({"fallback": selection.reason} if selection.reason else {})
 
 
-def _grid(recent: xr.DataArray) -> tuple[kernels.Wavenumbers, float]:
-    """Return the wavenumbers of the grid, and the width of its cells in metres (of a lone column their height)."""
-    rows, columns = recent.sizes["y"], recent.sizes["x"]
-    dy, dx = metres_per_cell(recent)
-    width = float(np.abs(dx).mean()) if columns > 1 else abs(dy)
-    aspect = abs(dy) / width if min(rows, columns) > 1 else 1.0  # a lone row has no height
-    return kernels.wavenumbers(rows, columns, round(aspect, 3)), width
-
-
-def _spectra(
-    rates: NDArray[np.float32],
-    flow: NDArray[np.float32],
-    ages: Doubles,
-    grid: kernels.Wavenumbers,
-    settings: ScaleSettings,
+def _compute_spectra(
+    rates: Array, flow: Array, ages: Doubles, grid: kernels.Wavenumbers, settings: ScaleSettings
 ) -> NDArray[np.complex64]:
-    """Spectra of the frames in decibels, the latest first, the others carried along the motion to its time.
+    """Return the spectra of the frames in decibels, the latest first, the others advected to its time.
 
-    What the latest frame does not see is dry; what the others do not see is as in the latest.
+    Cells that are unknown in the latest frame are dry; cells that are unknown in another frame have the values of the
+    latest frame.
     """
     decibels = kernels.decibels(rates, settings.offset)
     order = np.argsort(ages)
-    rising = np.ascontiguousarray(decibels[1:][order])
-    moved = advect_arrays(rising, flow, ages[order].astype(np.float32), LINEAR, paired=True, longest_step=LONGEST_STEP)
-    frames = [decibels[0], *moved[0][np.argsort(order)]]
+    by_age = np.ascontiguousarray(decibels[1:][order])
+    advected = _Trajectories(flow, ages[order].astype(np.float32)).advect(by_age, paired=True)
+    frames = [decibels[0], *advected[np.argsort(order)]]
     return np.stack([kernels.spectrum(frame, decibels[0], grid) for frame in frames])
 
 
-def _fit(
-    spectra: NDArray[np.complex64], chosen: Plan, bands: Doubles, grid: kernels.Wavenumbers, unknown: Model
-) -> Model:
-    """Find the variance of each level, and its correlation with itself a lag before."""
-    squares = bands[:, 1:] ** 2  # the mean, the first one, does not vary
-    variance = squares @ kernels.radial_covariance(spectra[0], spectra[0], grid)[1:]
-    for lag, before in zip(chosen.usable, spectra[1:], strict=True):
-        k = chosen.lags.index(lag)
-        its_variance = squares @ kernels.radial_covariance(before, before, grid)[1:]
-        covariance = squares @ kernels.radial_covariance(spectra[0], before, grid)[1:]
-        unknown.correlation[:, k] = _ratio(covariance, np.sqrt(variance * its_variance))
-        unknown.ratio[:, k] = np.sqrt(_ratio(variance, its_variance))
-    return unknown._replace(deviation=np.sqrt(variance))
-
-
-def _ratio(numerator: Doubles, denominator: Doubles) -> Doubles:
-    """Divide, with 0 for a level that does not vary."""
-    return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
-
-
-def _radial_weights(model: Model, chosen: Plan, steps: Doubles, bands: Doubles) -> NDArray[np.float32]:
-    """Mean over the models of the weights of the spectra, ``(lead, frame, radial bin)``, at `steps` of the radar."""
-    count = len(chosen.steps)
-    weights = np.zeros((len(steps), 1 + (count if chosen.order == 2 else 0), bands.shape[1]))
-    for frame, step in enumerate(chosen.steps, start=1):
-        k = chosen.lags.index(step)
-        second = model.correlation[:, chosen.lags.index(2 * step)] if chosen.order == 2 else None
-        a, b = iterated(*parameters(model.correlation[:, k], second), np.asarray(steps / step, dtype=np.float64))
-        weights[:, 0] += a @ bands / count
-        if chosen.order == 2:
-            weights[:, frame] += (b * model.ratio[:, k]) @ bands / count
-    weights[:, :, 0] = np.arange(weights.shape[1]) == 0  # the mean stays
-    return weights.astype(np.float32)
-
-
-def _carried(
-    latest: NDArray[np.float32],
+def _apply_weights(
+    latest: Array,
     spectra: NDArray[np.complex64],
-    weights: NDArray[np.float32],
+    weights: Array,
     grid: kernels.Wavenumbers,
-    flow: NDArray[np.float32],
-    minutes: NDArray[np.float32],
+    paths: _Trajectories,
     settings: ScaleSettings,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Filter, and carry each lead time's field along the motion: ``(lead, y, x)`` in decibels above dry, and mm h-1."""
+) -> tuple[Array, Array]:
+    """Filter, and advect the field of each lead time: decibels above dry and mm h-1, each ``(lead, y, x)``."""
     fields = workspace_of_this_thread().array("filtered", (len(weights), *latest.shape))
-    wet = latest[latest >= settings.lowest_rate]
-    transforms = kernels.filter_fields(spectra, weights, grid, latest, np.sort(wet)[::-1], fields)
-    moved = advect_arrays(fields, flow, minutes, LINEAR, paired=True, longest_step=LONGEST_STEP)[0]
-    return moved, kernels.apply_rank_transforms(moved, transforms)
+    wet = np.sort(latest[latest >= settings.lowest_rate])[::-1]
+    transforms = kernels.filter_fields(spectra[: weights.shape[1]], weights, grid, latest, wet, fields)
+    advected = paths.advect(fields, paired=True)
+    return advected, kernels.apply_rank_transforms(advected, transforms)

@@ -290,7 +290,7 @@ def test_a_missing_frame_lowers_the_order_or_extrapolates(model):
     values = frames(4)
     values[-3] = np.nan
     forecast = model.forecast(field(values), LEADS)
-    how = "model of order 1" if model.name in ("pysteps-sprog", "pysteps-steps") else "extrapolated"
+    how = "AR process of order 1" if model.name in ("pysteps-sprog", "pysteps-steps") else "extrapolated"
     assert forecast.attrs["fallback"].startswith(f"{how}: 2 consecutive frames with rain, ")
     persistence = Persistence().forecast(field(values), LEADS)
     assert error(forecast, np.stack([rain(6)])) < 0.6 * error(persistence, np.stack([rain(6)]))

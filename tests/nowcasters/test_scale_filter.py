@@ -118,7 +118,7 @@ def test_the_bands_are_those_of_pysteps(levels):
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 40, 5000])
 def test_bands_sum_up_to_one_on_any_grid(size):
-    levels = scales.usable_levels(size, 8)
+    levels = scales.count_usable_levels(size, 8)
     assert 1 <= levels <= 8
     weights = scales.band_weights(np.arange(0, size, 0.25), size, levels)
     assert np.isfinite(weights).all()
@@ -130,7 +130,7 @@ def test_the_models_are_those_of_pysteps():
     models = pytest.importorskip("pysteps.timeseries.autoregression")
     first = np.array([0.99, 0.9, 0.6, 0.3, 0.05, -0.2, 0.8])
     second = np.array([0.97, 0.7, 0.5, 0.25, 0.01, 0.1, 0.1])
-    ours = scales.parameters(first, second)
+    ours = scales.solve_yule_walker(first, second)
     for k, (gamma_1, gamma_2) in enumerate(zip(first, second, strict=True)):
         theirs = models.estimate_ar_params_yw([gamma_1, models.adjust_lag2_corrcoef2(gamma_1, gamma_2)])
         np.testing.assert_allclose([ours[0][k], ours[1][k]], theirs[:2], rtol=1e-6)
@@ -140,7 +140,7 @@ def test_iterating_is_linear_in_the_last_two_states():
     models = pytest.importorskip("pysteps.timeseries.autoregression")
     phi_1, phi_2 = np.array([1.4, 0.5]), np.array([-0.45, 0.1])
     states = np.random.default_rng(0).standard_normal((2, 2, 50))  # time, level, cell
-    a, b = scales.iterated(phi_1, phi_2, np.array([1.0, 4.0, 4.25, 9.0]))
+    a, b = scales.iterate_ar(phi_1, phi_2, np.array([1.0, 4.0, 4.25, 9.0]))
     series = states
     at = {}
     for n in range(1, 10):
@@ -150,12 +150,12 @@ def test_iterating_is_linear_in_the_last_two_states():
     at[4.25] = 0.75 * at[4] + 0.25 * at[5]
     for k, n in enumerate((1, 4, 4.25, 9)):
         np.testing.assert_allclose(a[k][:, None] * states[1] + b[k][:, None] * states[0], at[n])
-    np.testing.assert_allclose(scales.iterated(phi_1, phi_2, np.array([0.25]))[0][0], 0.75 + 0.25 * phi_1)
+    np.testing.assert_allclose(scales.iterate_ar(phi_1, phi_2, np.array([0.25]))[0][0], 0.75 + 0.25 * phi_1)
 
 
 @pytest.mark.parametrize("gamma", [(1.0, 1.0), (0.9, -1.0), (0.0, 1.0), (-1.0, 1.0), (1.0, 0.0), (0.0, 0.0)])
 def test_no_correlation_makes_a_model_that_grows(gamma):
-    a, b = scales.iterated(*scales.parameters(*np.array(gamma)[:, None]), np.arange(1.0, 200.0))
+    a, b = scales.iterate_ar(*scales.solve_yule_walker(*np.array(gamma)[:, None]), np.arange(1.0, 200.0))
     size = np.abs(a + b)  # of a state that was the same before
     assert np.isfinite(size).all()
     assert size.max() <= 1 + 1e-6
@@ -329,7 +329,7 @@ def test_the_result_is_labelled_as_that_of_advection_and_has_its_mask(crs):
     for name in ("status", "motion_method", "motion_status"):
         assert found.attrs[name] == expected.attrs[name]
     assert found.attrs["nowcaster"] == "scale filter (dense flow)"
-    assert found.attrs["model_steps"] == "5 min, 10 min, 15 min"
+    assert found.attrs["ar_steps"] == "5 min, 10 min, 15 min"
     assert "fallback" not in found.attrs
     assert len(found.attrs["frames_used"].split(", ")) == 6
     smooth = filter_scales(rain, estimate_motion(rain), LEADS)
@@ -361,7 +361,7 @@ def test_any_lead_times_and_the_same_at_the_same_time():
 def test_models_step_by_minutes_and_not_by_frames(minutes, steps):
     rain = synthetic.rain((64, 64), synthetic.translation(0.1, 0.1), frames=35, minutes=minutes)
     found = ScaleFilter().forecast(rain, LEADS)
-    assert found.attrs["model_steps"] == steps
+    assert found.attrs["ar_steps"] == steps
     assert np.isfinite(found.precipitation_rate).any()
 
 
@@ -369,7 +369,7 @@ def test_models_step_by_minutes_and_not_by_frames(minutes, steps):
 def test_slow_radars_have_one_model(minutes):
     rain = scene(minutes=minutes)
     found = ScaleFilter().forecast(rain, np.arange(1, 25) * STEP)
-    assert found.attrs["model_steps"] == f"{minutes} min"
+    assert found.attrs["ar_steps"] == f"{minutes} min"
     np.testing.assert_array_equal(
         found.precipitation_rate.isnull(),
         Advection().forecast(rain, np.arange(1, 25) * STEP).precipitation_rate.isnull(),
@@ -392,7 +392,7 @@ def test_with_forecast_and_on_disk(tmp_path):
     result = forecast(scene(frames=2), lead_time="30min", nowcaster=ScaleFilter())
     path = save_forecast(result, tmp_path / "scales.nc")
     with xr.open_dataset(path) as stored:
-        assert stored.attrs["fallback"].startswith("model of order 1")
+        assert stored.attrs["fallback"].startswith("AR process of order 1")
         assert stored.attrs["nowcaster"] == "scale filter (dense flow)"
         assert json.loads(stored.attrs["settings"])["settings"]["levels"] == 8
 
@@ -400,7 +400,7 @@ def test_with_forecast_and_on_disk(tmp_path):
 # --- little or nothing seen -----------------------------------------------------------------------------------
 
 NO_FRAMES = "extrapolated: too few of the frames before the newest hold rain"
-ORDER_1 = "model of order 1: too few of the frames before the newest hold rain"
+ORDER_1 = "AR process of order 1: too few of the frames before the newest hold rain"
 DRY = "extrapolated: no rain of 0.1 mm/h in the newest frame"
 CASES = {
     "nothing missing": (scene(), None),
@@ -439,7 +439,7 @@ def test_any_field_is_forecast_where_advection_knows_it(case):
     assert found.attrs["status"] == expected.attrs["status"]
     assert not (found.precipitation_rate < 0).any()
     assert found.precipitation_rate.max() <= rain.max() + 1e-4 or rain.isnull().all()
-    if reason and not reason.startswith("model"):
+    if reason and not reason.startswith("AR process"):
         np.testing.assert_array_equal(found.precipitation_rate, expected.precipitation_rate)
     smooth = filter_scales(rain, estimate_motion(rain), LEADS)
     np.testing.assert_array_equal(smooth.filtered_dbr.isnull(), expected.precipitation_rate.isnull())

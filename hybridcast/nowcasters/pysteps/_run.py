@@ -139,7 +139,7 @@ def _order(recent: xr.DataArray, run: Run) -> tuple[int, str]:
     if order == run.order:
         return order, ""
     what = f"{frames} consecutive frames with rain, {run.order + run.beyond_order} needed"
-    return (order, f"model of order {order}: {what}") if order > 0 else (0, f"extrapolated: {what}")
+    return (order, f"AR process of order {order}: {what}") if order > 0 else (0, f"extrapolated: {what}")
 
 
 def _advect(rate: Doubles, flow: Doubles, steps: int | list[float]) -> Doubles:
