@@ -1,22 +1,24 @@
-"""A blend of extrapolation and model by their recent skill: transparent, and nothing is learned.
+"""Blend of radar extrapolation and NWP by their recent skill: transparent, and without training.
 
-    rate = w * extrapolation + (1 - w) * model
+    rate = w * extrapolation + (1 - w) * NWP
 
-The weights by lead time come from how well each source has done lately, by its correlation r with the radar in decibels
-of the rain rate. Of two forecasts whose errors have nothing to do with each other, least squares weighs each by
+The weights depend on lead time and on the recent skill of each source, measured by its correlation r with the radar in
+decibels of the rain rate. For two forecasts with independent errors, least squares assigns to each a weight
+proportional to
 
     r / (1 - r**2)
 
-(the regression on both, with a correlation between them of r1 * r2; so STEPS weighs its cascades, Bowler, Pierce and
+(the regression on both, whose mutual correlation is r1 * r2; STEPS weights its cascades in this way, Bowler, Pierce and
 Seed 2006, doi:10.1256/qj.04.100).
 
-- **The extrapolation**: frames of the last hour are forecast from the frames and the motion before them; its
-  correlation falls as ``exp(-lead / life)``, and the life that fits these hindcasts best is taken.
-- **The model**: its newest run at the frames of the last hour; its correlation is taken to stay for the hours to come.
+- **Extrapolation**: frames of the last hour are forecast from the frames and the motion before them. The correlation of
+  the extrapolation decreases as ``exp(-lead / life)``, with the life that fits these hindcasts best.
+- **NWP**: the newest run is compared with the frames of the last hour. Its correlation is assumed to remain the same
+  for the next hours.
 
-Where only one source is known, it stands alone; where none is, the blend is unknown. A mean of two fields is smoother
-than each; *salient* weights, which grow with the rank of a rate in its own field, leave more of the strong cells (Hwang
-and others 2015, doi:10.1175/WAF-D-15-0057.1).
+Where only one source is known, the blend is that source; where none is known, it is unknown. The mean of two fields is
+smoother than each of them. *Salient* weights, which increase with the rank of a rate in its own field, preserve more of
+the strong cells (Hwang et al. 2015, doi:10.1175/WAF-D-15-0057.1).
 """
 
 from __future__ import annotations
@@ -39,92 +41,98 @@ from hybridcast.nowcasters.base import Advection, latest_frame, radar_status
 from hybridcast.settings import AdvectionSettings
 
 DIMS = ("reference_time", "time", "y", "x")
-#: Hindcasts start so long before the latest frame.
-ORIGINS = (np.timedelta64(15, "m"), np.timedelta64(30, "m"))
-#: The model is compared with the frames of this time.
+#: Times before the latest frame at which hindcasts are issued.
+ISSUED_BEFORE = (np.timedelta64(15, "m"), np.timedelta64(30, "m"))
+#: Length of the period whose frames NWP is compared with.
 PAST = np.timedelta64(60, "m")
-#: Fewer points known to both, or fewer with rain, tell nothing about skill.
-FEWEST, FEWEST_WET = 500, 20
-#: Correlations are not taken as worse or better than this.
-LEAST, MOST = 0.02, 0.98
-#: Usual skill, where the last hour tells nothing: life of the extrapolation (min), correlation of a model.
-USUAL_LIFE, USUAL_MODEL = 60.0, 0.35
-#: Decibels are of the rate, of this one at least, mm h-1.
+#: Smallest numbers of points known in both fields, and of points with rain, from which skill is estimated.
+MIN_POINTS, MIN_WET_POINTS = 500, 20
+#: Bounds of correlations.
+MIN_CORRELATION, MAX_CORRELATION = 0.02, 0.98
+#: Skill if the last hour contains too little rain for an estimate: life of the extrapolation (min), correlation of NWP.
+USUAL_LIFE, USUAL_NWP = 60.0, 0.35
+#: Rates (mm h-1) are raised to this one before their logarithm is taken.
 LOWEST_RATE = 0.1
 
 
 class Skill(NamedTuple):
-    """How good the sources were lately."""
+    """Recent skill of the sources."""
 
     life: float
-    """Minutes in which the extrapolation's correlation falls to 1/e."""
-    model: float
-    """The model's correlation."""
-    told_by: str
-    """What tells it."""
+    """Time in which the correlation of the extrapolation decreases to 1/e, min."""
+    nwp: float
+    """Correlation of NWP."""
+    basis: str
+    """Data that the skill was estimated from, as text."""
 
-    def weights(self, leads: ArrayLike) -> Doubles:
-        """Weight of the extrapolation at lead times (min)."""
-        extrapolation = _signal(np.exp(-np.asarray(leads, np.float64) / self.life))
-        weights: Doubles = extrapolation / (extrapolation + _signal(self.model))
+    def radar_weights(self, leads: ArrayLike) -> Doubles:
+        """Return the weights of the extrapolation at lead times (min)."""
+        extrapolation = _signal_to_noise(np.exp(-np.asarray(leads, np.float64) / self.life))
+        weights: Doubles = extrapolation / (extrapolation + _signal_to_noise(self.nwp))
         return weights
 
 
 @dataclass(frozen=True, eq=False)
 class SkillWeightedBlend:
-    """Extrapolation and model, weighted by their recent skill; see the module."""
+    """Blend of extrapolation and NWP, weighted by their recent skill; see `hybridcast.nowcasters.skill_blend`."""
 
     nwp: xr.Dataset | None
     """`precipitation_rate` of runs that were available at the issue time, on the radar's grid, dims
-    ``("reference_time", "time", "y", "x")``, at the valid times and at the frames of the last hour."""
+    ``("reference_time", "time", "y", "x")``, at the valid times and at the times of the frames of the last hour; None
+    without NWP."""
     motion: MotionMethod = field(default_factory=DenseFlow)
+    """Motion method of the extrapolation."""
     settings: AdvectionSettings = field(default_factory=AdvectionSettings)
+    """Settings of the extrapolation."""
     salient: bool = False
-    """Whether the weights depend on ranks too."""
+    """Whether the weights also depend on the ranks of the rates."""
 
     @property
     def name(self) -> str:
-        """How results name it."""
+        """Name in the attributes of forecasts."""
         return f"{'salient' if self.salient else 'linear'} blend by recent skill"
 
     def forecast(self, recent: xr.DataArray, lead_times: LeadTimes) -> xr.Dataset:
-        """See `hybridcast.nowcasters.base.Nowcaster`; `source_weight` has the dims ``("source", "lead_time")``."""
+        """Return a forecast from a checked field of recent frames, with `source_weight`, `u` and `v`.
+
+        See `hybridcast.nowcasters.base.Nowcaster`.
+        """
         leads = check_lead_times(lead_times)
-        made = Advection(self.motion, self.settings).forecast(recent, leads)
+        extrapolated = Advection(self.motion, self.settings).forecast(recent, leads)
         _, age = latest_frame(recent)
-        model, runs = select_newest_run(self.nwp, recent, recent["time"].values[-1] + leads)
+        radar = extrapolated[RATE].values
+        nwp, runs = select_newest_run(self.nwp, recent, recent["time"].values[-1] + leads)
         skill = estimate_skill(recent, self.nwp, self.motion, self.settings)
-        weight = skill.weights((leads + age) / MINUTE)
-        rate = blend_sources(made[RATE].values, model, weight.astype(np.float32), salient=self.salient)
+        weight = skill.radar_weights((leads + age) / MINUTE)
         result = forecast_dataset(
-            rate,
+            blend_sources(radar, nwp, weight.astype(np.float32), salient=self.salient),
             recent,
             leads,
             nowcaster=self.name,
             status=radar_status(recent, age),
             nwp_runs_used=", ".join(runs) or "none",
             extrapolation_life_minutes=round(skill.life, 1),
-            model_correlation=round(skill.model, 3),
-            weights_from=skill.told_by,
+            nwp_correlation=round(skill.nwp, 3),
+            weights_from=skill.basis,
         )
         if self.nwp is not None and "simulated" in self.nwp.attrs:
             result.attrs["simulated"] = self.nwp.attrs["simulated"]
-        shares = _shares(made[RATE].values, model, weight)
-        result = add_source_weights(result, shares.astype(np.float32), "mean weight of a source where either is known")
-        return result.assign({name: made[name] for name in MOTION})
+        weights = _mean_weights(radar, nwp, weight).astype(np.float32)
+        result = add_source_weights(result, weights, "mean weight of a source where either is known")
+        return result.assign({name: extrapolated[name] for name in MOTION})
 
 
 def select_newest_run(
     nwp: xr.Dataset | None, recent: xr.DataArray, times: NDArray[np.datetime64]
 ) -> tuple[Array, list[str]]:
-    """Return the rate of the newest run that has one at each time, ``(time, y, x)``, and the starts of those runs.
+    """Return at each time the rain rate of the newest run that has a value then, and the start times of these runs.
 
-    NaN where none has; between the times that the runs have they are interpolated.
+    The rate has the shape ``(time, y, x)`` and is NaN where no run has a value. Runs are interpolated in time.
 
     Raises
     ------
     InputError
-        If the runs are not on the grid of `recent`, or have other dims.
+        If the runs are not on the grid of `recent` or have other dims.
     """
     rate = np.full((len(times), *recent.shape[1:]), np.nan, np.float32)
     used: list[str] = []
@@ -134,7 +142,7 @@ def select_newest_run(
         raise InputError(
             f"runs have the dims {nwp[RATE].dims}", f"they are {DIMS}", "Put them on the radar's grid and times first"
         )
-    check_same_grid(nwp, recent, "model fields and radar")
+    check_same_grid(nwp, recent, "NWP and radar")
     runs = nwp[RATE].transpose(*DIMS).sortby("reference_time", ascending=False)
     runs = runs.interp(time=times) if runs.sizes["time"] > 1 else runs.reindex(time=times)
     for start, values in zip(runs["reference_time"].values, runs.values, strict=True):
@@ -147,92 +155,100 @@ def select_newest_run(
 def estimate_skill(
     recent: xr.DataArray, nwp: xr.Dataset | None, motion: MotionMethod, settings: AdvectionSettings
 ) -> Skill:
-    """Find how good the sources were in the frames of the last hour; what they do not tell is as it usually is."""
-    minutes, found = _hindcasts(recent, motion, settings)
-    of_model = _model_correlation(recent, nwp)
-    told = []
-    life, model = USUAL_LIFE, USUAL_MODEL
-    if found.size:
-        life = float((minutes**2).sum() / (minutes * -np.log(found)).sum())
-        told.append(f"{found.size} hindcasts of the extrapolation")
-    else:
-        told.append("the usual skill of an extrapolation")
-    if of_model is not None:
-        model = of_model
-        told.append("the model's last hour")
-    else:
-        told.append("the usual skill of a model")
-    return Skill(life, model, ", ".join(told))
+    """Estimate the skill of the sources from the frames of the last hour; without enough rain the usual skill."""
+    minutes, correlations = _correlate_hindcasts(recent, motion, settings)
+    of_nwp = _correlate_nwp(recent, nwp)
+    life, basis = USUAL_LIFE, "the usual skill of an extrapolation"
+    if correlations.size:
+        life = float((minutes**2).sum() / (minutes * -np.log(correlations)).sum())
+        basis = f"{correlations.size} hindcasts of the extrapolation"
+    if of_nwp is None:
+        return Skill(life, USUAL_NWP, f"{basis}, the usual skill of NWP")
+    return Skill(life, of_nwp, f"{basis}, the last hour of NWP")
 
 
-def _hindcasts(recent: xr.DataArray, motion: MotionMethod, settings: AdvectionSettings) -> tuple[Doubles, Doubles]:
-    """Lead times (min) of forecasts of frames that have come, and their correlations with these."""
-    minutes, found = [], []
+def _correlate_hindcasts(
+    recent: xr.DataArray, motion: MotionMethod, settings: AdvectionSettings
+) -> tuple[Doubles, Doubles]:
+    """Return the lead times (min) of hindcasts of the latest frames, and their correlations with these frames."""
+    minutes, correlations = [], []
     times = recent["time"].values
-    for origin in ORIGINS:
-        earlier = recent.sel(time=slice(None, times[-1] - origin))
+    for before in ISSUED_BEFORE:
+        earlier = recent.sel(time=slice(None, times[-1] - before))
         if earlier.sizes["time"] < 2 or find_usable_frames(earlier, 2)[0].size < 2:
             continue
         later = recent.isel(time=slice(earlier.sizes["time"], None))
         latest, _ = latest_frame(earlier)
         leads = later["time"].values - latest["time"].values
-        made = advect(latest, motion.estimate(earlier), leads, settings=settings).values
-        for lead, forecast, seen in zip(leads / MINUTE, made, later.values, strict=True):
-            value = correlate(forecast, seen)
-            if value is not None:
+        hindcasts = advect(latest, motion.estimate(earlier), leads, settings=settings).values
+        for lead, hindcast, observed in zip(leads / MINUTE, hindcasts, later.values, strict=True):
+            correlation = correlate(hindcast, observed)
+            if correlation is not None:
                 minutes.append(float(lead))
-                found.append(value)
-    return np.array(minutes), np.array(found)
+                correlations.append(correlation)
+    return np.array(minutes), np.array(correlations)
 
 
-def _model_correlation(recent: xr.DataArray, nwp: xr.Dataset | None) -> float | None:
-    """Correlation of the newest run with the frames of the last hour, all together; None if they tell nothing."""
+def _correlate_nwp(recent: xr.DataArray, nwp: xr.Dataset | None) -> float | None:
+    """Return the correlation of the newest run with all frames of the last hour; None if it cannot be estimated."""
     times = recent["time"].values
     past = recent.isel(time=np.flatnonzero(times > times[-1] - PAST))
-    model, runs = select_newest_run(nwp, past, past["time"].values)
-    return correlate(model, past.values) if runs else None
+    rate, runs = select_newest_run(nwp, past, past["time"].values)
+    return correlate(rate, past.values) if runs else None
 
 
-def correlate(forecast: Array, seen: Array) -> float | None:
-    """Correlate rates in decibels where both are known, between 0.02 and 0.98; None where that tells nothing."""
-    known = np.isfinite(forecast) & np.isfinite(seen)
-    wet = known & (seen >= LOWEST_RATE)
-    if known.sum() < FEWEST or wet.sum() < FEWEST_WET:
+def correlate(forecast: Array, observed: Array) -> float | None:
+    """Return the correlation of rain rates in decibels where both are known, limited to 0.02 to 0.98.
+
+    None if there are fewer than 500 known points, or fewer than 20 with observed rain.
+    """
+    known = np.isfinite(forecast) & np.isfinite(observed)
+    wet = known & (observed >= LOWEST_RATE)
+    if known.sum() < MIN_POINTS or wet.sum() < MIN_WET_POINTS:
         return None
-    a, b = (np.log(np.maximum(values[known], LOWEST_RATE)).astype(np.float64) for values in (forecast, seen))
+    a, b = (np.log(np.maximum(values[known], LOWEST_RATE)).astype(np.float64) for values in (forecast, observed))
     spread = float(a.std() * b.std())
-    found = float(((a - a.mean()) * (b - b.mean())).mean()) / spread if spread > 0 else 0.0
-    return float(np.clip(found, LEAST, MOST))
+    correlation = float(((a - a.mean()) * (b - b.mean())).mean()) / spread if spread > 0 else 0.0
+    return float(np.clip(correlation, MIN_CORRELATION, MAX_CORRELATION))
 
 
-def _signal(r: ArrayLike) -> Doubles:
-    """Signal over noise of a forecast whose correlation is `r`."""
-    r = np.clip(np.asarray(r, np.float64), LEAST, MOST)
-    signal: Doubles = r / (1 - r**2)
-    return signal
+def _signal_to_noise(r: ArrayLike) -> Doubles:
+    """Return the ratio of signal to noise of a forecast with the correlation `r`."""
+    r = np.clip(np.asarray(r, np.float64), MIN_CORRELATION, MAX_CORRELATION)
+    ratio: Doubles = r / (1 - r**2)
+    return ratio
 
 
-def blend_sources(extrapolation: Array, model: Array, weight: Array, *, salient: bool = False) -> Array:
-    """Blend two sources, ``(lead, y, x)``, with the weight of the first by lead time; the known one where one is not.
+def blend_sources(extrapolation: Array, nwp: Array, weight: Array, *, salient: bool = False) -> Array:
+    """Blend two sources, ``(lead, y, x)``; where only one of them is known, the blend is that source.
+
+    Parameters
+    ----------
+    extrapolation, nwp
+        Rain rates, mm h-1, NaN where unknown.
+    weight
+        Weight of the extrapolation, ``(lead,)``.
+    salient
+        Whether the weights also depend on the ranks of the rates.
 
     Examples
     --------
-    >>> one, other = np.array([[[4.0, np.nan, np.nan]]], "float32"), np.array([[[0.0, 2.0, np.nan]]], "float32")
-    >>> blend_sources(one, other, np.array([0.75], "float32")).round(3).tolist()
+    >>> radar, nwp = np.array([[[4.0, np.nan, np.nan]]], "float32"), np.array([[[0.0, 2.0, np.nan]]], "float32")
+    >>> blend_sources(radar, nwp, np.array([0.75], "float32")).round(3).tolist()
     [[[3.0, 2.0, nan]]]
     """
-    share = np.broadcast_to(weight[:, None, None], extrapolation.shape)
+    weights = np.broadcast_to(weight[:, None, None], extrapolation.shape)
     if salient:
-        of_first, of_second = share * _ranks(extrapolation), (1 - share) * _ranks(model)
-        total = of_first + of_second
-        share = np.where(total > 0, of_first / np.where(total > 0, total, 1), share)
-    both = share * extrapolation + (1 - share) * model
-    only = np.where(np.isnan(extrapolation), model, extrapolation)
-    return np.where(np.isnan(both), only, both).astype(np.float32)
+        of_radar, of_nwp = weights * _rank(extrapolation), (1 - weights) * _rank(nwp)
+        total = of_radar + of_nwp
+        weights = np.where(total > 0, of_radar / np.where(total > 0, total, 1), weights)
+    both = weights * extrapolation + (1 - weights) * nwp
+    either = np.where(np.isnan(extrapolation), nwp, extrapolation)
+    return np.where(np.isnan(both), either, both).astype(np.float32)
 
 
-def _ranks(rates: Array) -> Array:
-    """Rank of each rate in its field as a share of those that are wet; 0 for dry and for unknown ones."""
+def _rank(rates: Array) -> Array:
+    """Return the rank of each rate as a fraction of the wet cells of its field; 0 for dry and unknown cells."""
     from scipy.stats import rankdata
 
     ranks = np.zeros(rates.shape, np.float32)
@@ -243,10 +259,11 @@ def _ranks(rates: Array) -> Array:
     return ranks
 
 
-def _shares(extrapolation: Array, model: Array, weight: Doubles) -> Doubles:
-    """Mean weight of each source over the points where any is known, ``(source, lead)``; 0 where none is."""
-    first, second = np.isfinite(extrapolation), np.isfinite(model)
-    both, known = (first & second).mean(axis=(1, 2)), np.maximum((first | second).mean(axis=(1, 2)), 1e-9)
-    alone = (first & ~second).mean(axis=(1, 2)), (second & ~first).mean(axis=(1, 2))
-    shares: Doubles = np.stack([weight * both + alone[0], (1 - weight) * both + alone[1]]) / known
-    return shares
+def _mean_weights(extrapolation: Array, nwp: Array, weight: Doubles) -> Doubles:
+    """Return the mean weight of each source over cells where either is known, ``(source, lead)``; 0 without any."""
+    has_radar, has_nwp = np.isfinite(extrapolation), np.isfinite(nwp)
+    both = (has_radar & has_nwp).mean(axis=(1, 2))
+    known = np.maximum((has_radar | has_nwp).mean(axis=(1, 2)), 1e-9)
+    radar_alone, nwp_alone = ((a & ~b).mean(axis=(1, 2)) for a, b in ((has_radar, has_nwp), (has_nwp, has_radar)))
+    weights: Doubles = np.stack([weight * both + radar_alone, (1 - weight) * both + nwp_alone]) / known
+    return weights

@@ -57,9 +57,9 @@ def test_a_right_model_takes_over_and_a_wrong_one_does_not(truth, recent):
     assert (np.diff(weights(right)) <= 1e-6).all()  # the longer, the less extrapolation
     assert weights(right)[-1] < 0.3
     assert (weights(wrong)[:4] > 0.8).all()
-    assert right.attrs["model_correlation"] > 0.9 > 0.3 > wrong.attrs["model_correlation"]
+    assert right.attrs["nwp_correlation"] > 0.9 > 0.3 > wrong.attrs["nwp_correlation"]
     assert "hindcasts" in right.attrs["weights_from"]
-    assert "the model's last hour" in right.attrs["weights_from"]
+    assert "the last hour of NWP" in right.attrs["weights_from"]
 
 
 def test_weights_are_those_of_least_squares():
@@ -69,8 +69,8 @@ def test_weights_are_those_of_least_squares():
     r = 0.7, 0.4
     made = np.array([k * signal + np.sqrt(1 - k**2) * n for k, n in zip(r, noise, strict=True)])
     found, *_ = np.linalg.lstsq(made.T, signal, rcond=None)
-    skill = Skill(life=-60 / np.log(r[0]), model=r[1], told_by="")
-    assert skill.weights([60.0])[0] == pytest.approx(found[0] / found.sum(), abs=0.01)
+    skill = Skill(life=-60 / np.log(r[0]), nwp=r[1], basis="")
+    assert skill.radar_weights([60.0])[0] == pytest.approx(found[0] / found.sum(), abs=0.01)
 
 
 def test_the_life_of_the_extrapolation_is_found(recent):
@@ -135,7 +135,7 @@ def test_a_source_that_is_alone_stands_alone(truth, recent):
     known = np.isfinite(alone).any(axis=(1, 2))
     np.testing.assert_allclose(weights(without)[known], 1)
     assert without.attrs["nwp_runs_used"] == "none"
-    assert "the usual skill of a model" in without.attrs["weights_from"]
+    assert "the usual skill of NWP" in without.attrs["weights_from"]
 
 
 def test_without_radar_it_is_the_model(truth, recent):
@@ -166,8 +166,8 @@ def test_dry_radar_and_dry_model(truth, recent):
     dry = truth.copy(data=np.zeros_like(truth.values))
     made = SkillWeightedBlend(runs(dry)).forecast(dry.isel(time=slice(0, 13)), LEADS)
     assert np.nanmax(made[RATE].values) == 0
-    assert "usual skill of a model" in made.attrs["weights_from"]
-    assert SkillWeightedBlend(runs(dry)).forecast(recent, LEADS).attrs["model_correlation"] == pytest.approx(0.02)
+    assert "usual skill of NWP" in made.attrs["weights_from"]
+    assert SkillWeightedBlend(runs(dry)).forecast(recent, LEADS).attrs["nwp_correlation"] == pytest.approx(0.02)
 
 
 def test_pseudo_nwp_fits_in_and_is_named(truth, recent):
@@ -175,11 +175,11 @@ def test_pseudo_nwp_fits_in_and_is_named(truth, recent):
     on_times = made.isel(reference_time=0).swap_dims(lead_time="time").expand_dims("reference_time")
     result = SkillWeightedBlend(on_times).forecast(recent, LEADS)
     assert result.attrs["simulated"].startswith("pseudo-NWP")
-    assert result.attrs["model_correlation"] > 0.95
+    assert result.attrs["nwp_correlation"] > 0.95
 
 
 def test_runs_on_another_grid_or_by_lead_time_are_refused(truth, recent):
-    with pytest.raises(InputError, match="model fields and radar"):
+    with pytest.raises(InputError, match="NWP and radar"):
         SkillWeightedBlend(runs(truth.isel(x=slice(1, None)))).forecast(recent, LEADS)
     with pytest.raises(InputError, match="dims"):
         SkillWeightedBlend(runs(truth).rename(time="lead_time")).forecast(recent, LEADS)
