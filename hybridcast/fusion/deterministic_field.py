@@ -1,7 +1,7 @@
 """The deterministic field: one sharp field of rain rates from exceedance probabilities.
 
-`deterministic_field` does probability matching on the fine grid. `fields_from_radar` and `fields_with_nwp` bring what
-it needs there: the ranking of cells, the reference cells with their rates, and the target coverage.
+`deterministic_field` does probability matching on the fine grid. `fields_from_radar` and `fields_with_nwp` prepare its
+arguments: the ranking of cells, the reference cells with their rates, and the target coverage.
 """
 
 from __future__ import annotations
@@ -50,8 +50,7 @@ def deterministic_field(
     reference
         Field ``(row, column)`` that is NaN where a cell is no reference cell.
     values
-        Rates to take values from, one array for each lead time, as many values as there are reference cells, mm h-1,
-        highest first.
+        Rain rates, one array for each lead time with a value for each reference cell, mm h-1, highest first.
     thresholds
         mm h-1, increasing.
     fractions
@@ -92,7 +91,7 @@ class FusedFields(NamedTuple):
 def fields_from_radar(nodes: NodeProbabilities, interpolator: LagrangianInterpolator) -> FusedFields:
     """Return the fields for the air of the latest frame, with the values of that frame.
 
-    The reference cells are those of the frame: the air at the issue time, ranked by what it will be.
+    The reference cells are those of the frame: its air, ranked by the forecast for the lead time.
     """
     frame = interpolator.latest.frame
     cells = [of_lead[:, nodes.known] for of_lead in nodes.values.swapaxes(0, 1)]

@@ -1,8 +1,8 @@
 """Hindcasts: forecasts of the members made again from earlier issue times, and weights adapted by their errors.
 
-At the issue time the forecasts of the last hour are made again from what was known then. A small correction of the
-weights is fitted to how they verify: more or less weight for each member, and a constant if all of them are too wet or
-too dry. A ridge holds the correction at zero, so that few data change little.
+At the issue time the forecasts of the last hour are made again from the frames of that time. A small correction of the
+weights is fitted to their errors: more or less weight for each member, and a constant if all of them are too wet or too
+dry. A ridge holds the correction at zero, so that few data change little.
 """
 
 from __future__ import annotations
@@ -38,11 +38,10 @@ class HindcastSettings:
 def make_hindcasts(
     members: Sequence[Member], coarse: xr.DataArray, settings: HindcastSettings
 ) -> list[MemberForecasts]:
-    """Forecast frames that are known by now, from what was known earlier.
+    """Forecast frames that have been observed, from the frames before them.
 
-    For each lead time of the settings there is an issue time that long before the latest frame, if the frames reach
-    back far enough. Its forecasts for all lead times up to the latest frame are compared with the frames at randomly
-    chosen cells.
+    Issue times lie before the latest frame by each lead time of the settings, if the frames reach back far enough.
+    Their forecasts for all lead times up to the latest frame are paired with the frames at randomly chosen cells.
 
     Parameters
     ----------

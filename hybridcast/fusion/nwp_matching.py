@@ -3,9 +3,10 @@
 Without NWP the values are those of the latest frame. With NWP, air that the radar knows gets values of both, in
 proportion to the weight of NWP in the blend; air from outside the coverage gets those of NWP.
 
-The ranking of cells is moved towards the NWP rain, as far as NWP is weighted, beyond what the probabilities make of it.
-These are smooth, the more so the later; the NWP field has the shapes and the gaps of rain. For the same reason it
-replaces the cutoffs of neighbourhoods, which keep showers beside a system if only probabilities are known.
+The ranking of cells is moved towards the NWP rain in proportion to the same weight, in addition to its effect on the
+probabilities. These are smooth, increasingly with lead time, whereas the NWP field has the shapes and the gaps of rain.
+For the same reason it replaces the cutoffs of neighbourhoods, which keep showers beside a system if only probabilities
+are known.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ SOFTNESS = np.float32(0.3)
 HEAVY_RATE = 1.0
 #: Half width of a neighbourhood in nodes: 12 km where nodes are 4 km apart.
 NEIGHBOURHOOD = 3
-#: Newton steps to the cutoff of a neighbourhood. More steps make the field finer than the log odds can tell.
+#: Newton steps to the cutoff of a neighbourhood. More steps add detail without information.
 STEPS = 2
 #: Probabilities are held between this and one minus it.
 _MIN_PROBABILITY = np.float32(1e-4)
@@ -66,7 +66,7 @@ def coverage_targets(
 ) -> CoverageTargets:
     """Return the target coverage at each lead time: the geometric mean of reference and expected coverage.
 
-    Both are wrong, and not in the same way. Of heavy rain there is no more than in the reference field.
+    Both have errors, of different kinds. The coverage of heavy rain is at most that of the reference field.
 
     Parameters
     ----------
@@ -208,7 +208,7 @@ def sorted_descending(values: Array, count: int | None = None) -> Array:
     >>> sorted_descending(np.arange(6.0), 3).tolist()
     [4.0, 2.0, 0.0]
     """
-    known = np.sort(values[np.isfinite(values)], kind="stable")[::-1]  # it merges what is in order already
+    known = np.sort(values[np.isfinite(values)], kind="stable")[::-1]  # which merges sorted runs
     if count is None or known.size == count:
         return known
     if not known.size or not count:
@@ -261,8 +261,7 @@ def rank_transforms(ranking: Array, reference: Array, wet: Sequence[Array]) -> l
     reference
         Field ``(y, x)`` that is NaN where a cell does not count.
     wet
-        Wet rates for the reference cells at each lead time, highest first: what `target_values` returns for as many
-        values as there are reference cells.
+        Wet rates for the reference cells at each lead time, highest first, as `target_values` returns them.
     """
     dry = np.zeros(1, np.float32)  # the kernel wants a value: this one makes all cells dry
     return scales_cpu.rank_transforms(ranking, reference, [values if values.size else dry for values in wet])

@@ -1,1 +1,1 @@
-"""The learned stage: probabilities by boosting, a small network, and the model on disk that holds them."""
+"""Learned members and the weights of their blend: evaluation, storage as a trained model, and training."""

@@ -32,7 +32,7 @@ _DROPPED = 0.3
 
 @dataclass(frozen=True)
 class BoostingSettings:
-    """Settings of the trees. Large leaves and few trees, because there are few events, however many rows."""
+    """Settings of the trees: large leaves and few trees, because the rows come from few events."""
 
     trees: int = 60
     """Number of trees for each threshold."""
@@ -231,7 +231,7 @@ def train_trees(
 
 # --- from LightGBM's text to arrays ---------------------------------------------------------------------------
 
-#: Bits of LightGBM's decision types: a default to the left, and what counts as missing (2: NaN).
+#: Bits of LightGBM's decision types: default to the left, and the kind of missing values (8: NaN).
 _LEFT, _MISSING, _NAN = 2, 12, 8
 
 
@@ -241,7 +241,7 @@ def parse_forest(text: str) -> Forest:
     Raises
     ------
     InputError
-        If it is no such text, or holds what these trees do not have (categories, linear leaves, zero as missing).
+        If the text is no such model, or has categories, linear leaves, or zero as missing value.
     """
     blocks = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in text.split("\nTree=")]
     if len(blocks) < 2:

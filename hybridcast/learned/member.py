@@ -1,6 +1,6 @@
-"""Members: what the blend is made of, what they are given, and how they are stored.
+"""Members of a model: their inputs, their evaluation, and their storage.
 
-A member gives the log odds that thresholds of rain rate are reached, at cells whose predictors are known. A model holds
+A member estimates the log odds that thresholds of rain rate are reached, from the predictors of a cell. A model holds
 its members by name, and blends refer to them by name. A new member needs a class with the attributes of `Member`, a
 builder that trains it, and their entries in `hybridcast.learned.members`.
 """
@@ -160,11 +160,11 @@ class StoredParts(NamedTuple):
         """Return the arrays of a part in the safetensors format, by name."""
         return load_tensors(self.contents[name])
 
-    def check_shape(self, what: str, found: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    def check_shape(self, name: str, found: tuple[int, ...], expected: tuple[int, ...]) -> None:
         """Refuse an array of another shape than the manifest says."""
         if found != expected:
             raise InputError(
-                f"{self.folder}: the {what} have the shape {found}",
+                f"{self.folder}: the {name} have the shape {found}",
                 f"the manifest makes it {expected}",
                 "Get the model again",
             )

@@ -28,8 +28,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridcast.core.interpolation import interpolate_leads
-from hybridcast.core.types import Array
+from hybridcast.core.types import Array, Doubles
 from hybridcast.errors import DependencyError, InputError
+from hybridcast.learned.logistic import fit_logistic
 from hybridcast.learned.network_inputs import (
     CONDITIONS,
     DRY,
@@ -152,7 +153,7 @@ def _falling(odds: Array) -> Array:
     return odds
 
 
-def fit_base(cases: Mapping[str, Sequence[FieldCase]], iterations: int = 12, cells: int = 200, seed: int = 0) -> Array:
+def fit_base(cases: Mapping[str, Sequence[FieldCase]], cells: int = 200, seed: int = 0) -> Array:
     """Fit the coefficients of `base_log_odds` by logistic regression, each event counting the same.
 
     Raises
@@ -183,26 +184,19 @@ def fit_base(cases: Mapping[str, Sequence[FieldCase]], iterations: int = 12, cel
     reached = np.concatenate([row[2] * np.float32(row[3]) for row in rows], axis=2)
     return np.stack(
         [
-            np.stack([_logistic(smooth[k], known[k], reached[k, t], iterations) for t in range(len(THRESHOLDS))])
+            np.stack([_fit_parabola(smooth[k], known[k], reached[k, t]) for t in range(len(THRESHOLDS))])
             for k in range(len(LEADS))
         ]
     ).astype(np.float32)
 
 
-def _logistic(smooth: Array, known: Array, reached: Array, iterations: int) -> NDArray[np.float64]:
-    """Newton's method with a slight ridge, from the share that reaches the threshold."""
+def _fit_parabola(smooth: Array, known: Array, reached: Array) -> Doubles:
+    """Fit the coefficients of one lead time and threshold, constant first, with a weak ridge on the other two."""
     x = ((smooth - DRY) * 0.1).astype(np.float64)
-    design = np.stack([np.ones_like(x), x, x * x], axis=1)
-    total = max(float(known.sum()), 1e-9)
-    share = np.clip(reached.sum() / total, 1e-4, 1 - 1e-4)
-    found = np.array([math.log(share / (1 - share)), 0.0, 0.0])
-    ridge = np.diag([1e-9, 1e-3, 1e-3]) * total
-    for _ in range(iterations):
-        chance = 1 / (1 + np.exp(-np.clip(design @ found, -30, 30)))
-        slope = design.T @ (reached - known * chance) - ridge @ found
-        curve = (design * (known * chance * (1 - chance))[:, None]).T @ design + ridge
-        found = found + np.clip(np.linalg.solve(curve, slope), -3, 3)
-    return found
+    ridge = np.array([1e-3, 1e-3, 1e-9]) * max(float(known.sum()), 1e-9)
+    fraction = reached / np.maximum(known, np.float32(1e-9))
+    slope, curvature, constant = fit_logistic(np.stack([x, x * x], axis=1), fraction, known, ridge=ridge)
+    return np.array([constant, slope, curvature])
 
 
 # --- the network ----------------------------------------------------------------------------------------------

@@ -76,7 +76,7 @@ class NetworkBuilder:
     optional: bool = True
 
     def train(self, data: TrainingData) -> NetworkMember | None:
-        """Train the network; None if the settings have none, or there are fewer than two events.
+        """Train the network; None if the settings have none, or the events are fewer than two.
 
         Training is ended by every fifth event, from every region in turn.
         """

@@ -1,8 +1,8 @@
 """The NWP stage: weights of the members where NWP rain is known.
 
-There two more members are blended: NWP alone, calibrated, and trees that use the predictors of every source. Where the
-radar knows the air all members are blended, elsewhere only these two. So the inflow from outside the radar coverage is
-that of NWP, and inside the weights, learned by lead time, decide between radar and NWP.
+With NWP rain two more members are blended: NWP alone, calibrated, and trees that use the predictors of every source.
+Where the radar knows the air all members are blended, elsewhere only these two. So the inflow from outside the radar
+coverage is that of NWP, and inside it the weights of radar and NWP are those learned for the lead time.
 """
 
 from __future__ import annotations

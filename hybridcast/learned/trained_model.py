@@ -61,7 +61,7 @@ class TrainedModel:
 
     @property
     def thresholds(self) -> tuple[float, ...]:
-        """Rain rates (mm h-1) whose exceedance probabilities it gives."""
+        """Rain rates (mm h-1) of the exceedance probabilities."""
         return self.blend.thresholds
 
     @property
@@ -123,7 +123,7 @@ def save_model(model: TrainedModel, folder: str | Path) -> Path:
     if not target.parent.is_dir():
         raise InputError(f"{target}", "the folder it goes into exists", f"Create {target.parent}")
     if target.exists() and not (target / MANIFEST).is_file():
-        raise InputError(f"{target} is there and is no model", "a model is a folder of its own", "Choose another name")
+        raise InputError(f"{target} exists and is no model", "a model is a folder of its own", "Choose another name")
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch:
         made = Path(scratch) / "model"
         made.mkdir()
@@ -211,11 +211,11 @@ def _check_known(entries: Iterable[Mapping[str, Any]], folder: Path) -> None:
     predictors = [name for entry in entries for name in entry["predictors"] if name not in ALL_PREDICTORS]
     transforms = [name for entry in entries for name in entry.get("transforms", ()) if name not in get_args(Transform)]
     kinds = [entry["kind"] for entry in entries if entry["kind"] not in KINDS]
-    for unknown, what in ((predictors, "predictors"), (transforms, "transforms"), (kinds, "kinds of members")):
+    for unknown, kind in ((predictors, "predictors"), (transforms, "transforms"), (kinds, "kinds of members")):
         if unknown:
             raise InputError(
-                f"{folder} asks for the {what} {', '.join(unknown)}",
-                f"{what} are known to this version",
+                f"{folder} needs the {kind} {', '.join(unknown)}",
+                f"this version knows all {kind} of a model",
                 "Install the version that made the model, or train it again",
             )
 

@@ -131,7 +131,7 @@ def test_a_missing_part_is_named(folder, name):
         (lambda m: m.pop("format"), "is of format None"),
         (
             lambda m: entry(m, "boosting")["predictors"].append("latitude"),
-            "asks for the predictors latitude.*or train it again",
+            "needs the predictors latitude.*or train it again",
         ),
         (lambda m: m["sha256"].pop(WEIGHTS), "a model has all its parts. Get the model again"),
         (lambda m: m["sha256"].pop("boosting-1.txt"), "a model has all its parts. Get the model again"),
@@ -141,8 +141,8 @@ def test_a_missing_part_is_named(folder, name):
         (lambda m: m.pop("about"), "Get the model again"),
         (lambda m: m.pop("nwp_stage"), "Get the model again"),
         (lambda m: entry(m, "neighbourhood").update(name="other"), "a blend of neighbourhood.*Get the model again"),
-        (lambda m: entry(m, "scales").update(kind="oracle"), "asks for the kinds of members oracle.*or train it again"),
-        (lambda m: entry(m, "scales").update(transforms=["none", "cube"]), "asks for the transforms cube"),
+        (lambda m: entry(m, "scales").update(kind="oracle"), "needs the kinds of members oracle.*or train it again"),
+        (lambda m: entry(m, "scales").update(transforms=["none", "cube"]), "needs the transforms cube"),
         (lambda m: entry(m, "scales")["transforms"].pop(), "transforms of scales.*Get the model again"),
         (lambda m: entry(m, "scales").pop("parts"), "Get the model again"),
         (lambda m: m["thresholds_mm_per_h"].reverse(), "thresholds increase. Train the model again"),
@@ -154,7 +154,7 @@ def test_a_missing_part_is_named(folder, name):
         (lambda m: entry(m, "network")["settings"].update(depth=3), "depth.*Get the model again"),
         (lambda m: m["members"].remove(entry(m, "network")), "Get the model again"),
         (lambda m: entry(m, "neighbourhood")["predictors"].pop(), "coefficients of neighbourhood.*Get the model again"),
-        (lambda m: entry(m, "scales")["predictors"].__setitem__(0, "latitude"), "asks for the predictors latitude"),
+        (lambda m: entry(m, "scales")["predictors"].__setitem__(0, "latitude"), "needs the predictors latitude"),
     ],
 )
 def test_a_manifest_that_does_not_fit_is_refused(folder, change, message):
@@ -259,7 +259,7 @@ def test_what_is_no_model_is_not_overwritten(small_model, tmp_path):
     (tmp_path / "letters" / "a.txt").write_text("dear")
     (tmp_path / "file").write_text("x")
     for name in ("letters", "file"):
-        with pytest.raises(InputError, match=r"is there and is no model.*Choose another name"):
+        with pytest.raises(InputError, match=r"exists and is no model.*Choose another name"):
             save_model(small_model, tmp_path / name)
     with pytest.raises(InputError, match="Create"):
         save_model(small_model, tmp_path / "absent" / "model")

@@ -1,1 +1,1 @@
-"""Training of models: samples drawn from events, their store on disk, the members and the weights of their blend."""
+"""Training of models: samples drawn from events and kept on disk, cross-validation, weights, and the final members."""

@@ -41,7 +41,7 @@ def _brier_score(probabilities: Array, event: Any, weight: Array) -> float:
 
 
 def relative_gain(scores: Scores, name: str, reference: str) -> float:
-    """Return by what fraction the Brier score is below that of a reference, mean over lead times and thresholds."""
+    """Return the relative reduction of the Brier score of a reference, mean over lead times and thresholds."""
     ratios = [
         scores[name][lead][threshold] / value
         for lead, by_threshold in scores[reference].items()

@@ -1,7 +1,7 @@
 """Training of a model: samples event by event, weights from events left out, members from all events.
 
 1. Each event's samples are drawn once and kept on disk, so that a training that was stopped goes on.
-2. The events are parted into groups, by region if there are enough regions. Members are trained on all groups but one,
+2. The events are divided into groups, by region if the regions are enough. Members are trained on all groups but one,
    in turn, and evaluated on the group left out.
 3. The weights of the members are fitted on these forecasts, which calibrates the members too. Optional members are kept
    only if the blend with them is better. Where samples have NWP rain, the weights of `hybridcast.learned.nwp_stage` are

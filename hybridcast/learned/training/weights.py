@@ -72,7 +72,7 @@ def select_blends(candidates: Sequence[Blend], scores: Mapping[str, Any], report
 def fit_nwp_stage(
     validation: Validation, thresholds: Sequence[float], radar_members: Sequence[str] = RADAR_MEMBERS
 ) -> NwpStage | None:
-    """Fit the weights where NWP rain is known; None if there are too few rows, with or without radar."""
+    """Fit the weights where NWP rain is known; None if the rows with or without radar are too few."""
     with_radar, without_radar = (
         [one for one in part if one.observed.size >= MIN_ROWS]
         for part in (validation.with_radar, validation.without_radar)
