@@ -135,7 +135,7 @@ def test_the_first_commands_run_one_after_the_other(run, tmp_path, monkeypatch):
         code, _, err = run(*words)
         assert code == 0, (words, err)
     assert Path("forecast.gif").stat().st_size > 1000
-    assert Path("chances.png").stat().st_size > 1000
+    assert Path("probabilities.png").stat().st_size > 1000
 
 
 def test_toml_blocks_load(tmp_path):

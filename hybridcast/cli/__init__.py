@@ -1,1 +1,1 @@
-"""The command line: one module for each group of commands, assembled in `hybridcast.cli.app`."""
+"""The command line: a module for each command or pair of commands, assembled in `hybridcast.cli.app`."""

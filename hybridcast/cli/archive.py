@@ -1,4 +1,4 @@
-"""The command archive: years of radar, stations and model runs laid out for training."""
+"""The commands ``archive``: years of radar, stations and NWP runs rearranged for training."""
 
 from __future__ import annotations
 
@@ -7,71 +7,76 @@ from typing import Annotated, Any
 
 import typer
 
-from hybridcast.cli.options import out, say
+from hybridcast.cli.options import NwpFiles, RadarFormat, StationFiles, TerrainFile, out, say
 
-archive = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    help="Lay out years of radar, stations and model runs, to train from: a day in each file.",
-)
+archive = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 
-_OUT = "Folder of the archive to write; give the same again to go on, or to add a region."
+Folder = Annotated[
+    Path,
+    typer.Argument(
+        metavar="OUT",
+        help="Folder of the archive to write; give the same folder again to continue, or to add a region.",
+    ),
+]
+Download = Annotated[Path, typer.Argument(help="Folder of the download, with its tar files extracted.")]
+Zones = Annotated[
+    list[str] | None, typer.Option("--zone", help="NW or SE; by default those with radar. Can be repeated.")
+]
+NwpModel = Annotated[str, typer.Option("--nwp", help="NWP model: arome (2.5 km) or arpege (10 km).")]
+RadarFiles = Annotated[
+    list[str], typer.Option(help="Radar files of one network, or a glob in quotes; can be repeated.")
+]
+Region = Annotated[str, typer.Option(help="Name of the radar network, whose events stay together in training.")]
+Licence = Annotated[str, typer.Option(help="Licence of the data, for the manifest.")]
+
+
+@archive.callback()
+def _archive() -> None:
+    """Rearrange years of radar, stations and NWP runs for training, with one file for each day."""
 
 
 @archive.command()
-def meteonet(
-    root: Annotated[Path, typer.Argument(help="Folder of the download, its tar files extracted.")],
-    output: Annotated[Path, typer.Argument(metavar="OUT", help=_OUT)],
-    zone: Annotated[
-        list[str] | None, typer.Option(help="NW or SE; by default those of which there is radar. May be given twice.")
-    ] = None,
-    nwp: Annotated[str, typer.Option(help="arome (2.5 km) or arpege (10 km): an archive has one of them.")] = "arome",
-) -> None:
-    """Lay out Météo-France's MeteoNet.
+def meteonet(root: Download, output: Folder, zone: Zones = None, nwp: NwpModel = "arome") -> None:
+    """Rearrange MeteoNet of Météo-France.
 
-    Files are found by their names, at any depth: rainfall_NW_2016_01.1.npz and radar_coords_NW.npz (needed), NW2016.csv
-    (stations), arome_PRECIP_NW_20160101000000.grib with 10m and 2m (model runs), NW_masks.grib (relief). What MeteoNet
-    has besides (quality codes, reflectivity, satellite, levels of ARPEGE) is not used, and need not be downloaded.
+    Files are found by their names, in any subfolder: `rainfall_NW_2016_01.1.npz` and `radar_coords_NW.npz` (required),
+    `NW2016.csv` (stations), `arome_PRECIP_NW_20160101000000.grib` with `10m` and `2m` (NWP runs), `NW_masks.grib`
+    (terrain). Other files of MeteoNet (quality codes, reflectivity, satellite, levels of ARPEGE) are not used and need
+    not be downloaded.
 
-    A file that is damaged is named and left out; the days that it holds are missing. A run that was stopped goes on
-    where it was. OUT/manifest.json says what was read and what was not.
+    A damaged file is named and left out, and the days in it are missing. A run that was interrupted continues where it
+    stopped. OUT/manifest.json lists what was read and what was not.
 
-    Example: hybridcast archive meteonet data archive --zone NW
+    Examples:
 
-    Then: hybridcast train --archive archive/events.toml --out mymodel
+        hybridcast archive meteonet data archive --zone NW
+        hybridcast train --archive archive/events.toml --out mymodel
     """
     from hybridcast.datasets.archives import archive_meteonet
 
-    _told(archive_meteonet(root, output, zones=[name.upper() for name in zone or ()], model=nwp, report=say))
+    _report(archive_meteonet(root, output, zones=[name.upper() for name in zone or ()], model=nwp, report=say))
 
 
 @archive.command()
 def generic(
-    output: Annotated[Path, typer.Argument(metavar="OUT", help=_OUT)],
-    radar: Annotated[
-        list[str], typer.Option(help="Radar files of one network, a glob in quotes; may be given several times.")
-    ],
-    stations: Annotated[
-        list[str] | None, typer.Option(help="Files of gauges or stations, or a glob; may be given several times.")
-    ] = None,
-    nwp: Annotated[
-        list[str] | None, typer.Option(help="Files of one model's runs, or a glob; may be given several times.")
-    ] = None,
-    terrain: Annotated[Path | None, typer.Option(help="File of heights: GeoTIFF, NetCDF, GRIB.")] = None,
-    region: Annotated[str, typer.Option(help="Name of the radar network; what is left out together.")] = "region",
-    format_: Annotated[
-        str | None, typer.Option("--format", help="Format of the radar files; by default told from their content.")
-    ] = None,
-    licence: Annotated[str, typer.Option(help="Licence of the data, for the manifest.")] = "not stated",
+    output: Folder,
+    radar: RadarFiles,
+    stations: StationFiles = None,
+    nwp: NwpFiles = None,
+    terrain: TerrainFile = None,
+    region: Region = "region",
+    format_: RadarFormat = None,
+    licence: Licence = "not stated",
 ) -> None:
-    """Lay out any files that can be read.
+    """Rearrange any files that hybridcast can read.
 
-    Radar files whose names tell a time are put together by the day that is named; files of many days are parted. They
-    are read one at a time. Files of stations have to fit in memory one by one, those of a model's runs by the day.
+    Radar files with a time in their names are combined by day; files of several days are split. Radar files are read
+    one at a time. A file of stations has to fit into memory, and so do the NWP runs of a day.
 
-    Example: hybridcast archive generic archive --radar 'radar/**/*.h5' --nwp 'icon/**/*.grib2' --region north
+    Examples:
 
-    Then: hybridcast train --archive archive/events.toml --out mymodel
+        hybridcast archive generic archive --radar 'radar/**/*.h5' --nwp 'icon/**/*.grib2' --region north
+        hybridcast train --archive archive/events.toml --out mymodel
     """
     from hybridcast.datasets.archives import archive_radar
 
@@ -86,21 +91,25 @@ def generic(
         licence=licence,
         report=say,
     )
-    _told(events)
+    _report(events)
 
 
-def _told(events: Path) -> None:
+def _report(events: Path) -> None:
+    """Print the number of days, events and unreadable files of each region of the archive."""
     import json
 
-    regions: dict[str, Any] = json.loads((events.parent / "manifest.json").read_text(encoding="utf-8"))["regions"]
-    for name, about in regions.items():
-        days, listed = len(about["radar_days"]), len(about["events"])
-        others = [
-            f"{sum(kind in event for event in about['events'])} with {word}"
-            for kind, word in (("stations", "stations"), ("nwp", "model runs"))
+    manifest = events.parent / "manifest.json"
+    regions: dict[str, Any] = json.loads(manifest.read_text(encoding="utf-8"))["regions"]
+    for name, region in regions.items():
+        with_sources = [
+            f"{sum(key in event for event in region['events'])} with {source}"
+            for key, source in (("stations", "stations"), ("nwp", "NWP runs"))
         ]
-        lost = f"; {len(about['unreadable'])} files unreadable" if about["unreadable"] else ""
+        unreadable = f"; {len(region['unreadable'])} files unreadable" if region["unreadable"] else ""
         out.print(
-            f"{name}: {days} days of radar, {listed} with rain, of these {', '.join(others)}{lost}", highlight=False
+            f"{name}: {len(region['radar_days'])} days of radar, {len(region['events'])} with rain, of these "
+            f"{', '.join(with_sources)}{unreadable}",
+            highlight=False,
+            soft_wrap=True,
         )
-    out.print(f"wrote {events} and {events.parent / 'manifest.json'}", highlight=False, soft_wrap=True)
+    out.print(f"wrote {events} and {manifest}", highlight=False, soft_wrap=True)

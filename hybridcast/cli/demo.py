@@ -1,4 +1,4 @@
-"""The main job on real rain: forecasts of the stormiest hours of an archive, and how good they were."""
+"""The demo: forecasts of the stormiest hours of a real archive, and their scores."""
 
 from __future__ import annotations
 
@@ -11,71 +11,87 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.core.field import RATE
+from hybridcast.core.types import HOUR, MINUTE
 from hybridcast.datasets.registry import fetch, scene_path
 from hybridcast.errors import FetchError, InputError
-from hybridcast.forecasting import forecast, save_forecast
+from hybridcast.forecasting import INPUT_HISTORY, forecast, save_forecast
 from hybridcast.nowcasters.base import Advection, Nowcaster, Persistence
 from hybridcast.plots import animate_forecast
 from hybridcast.radar import open_radar
 from hybridcast.verification.scores import correlation, csi, mean_absolute_error
-from hybridcast.verification.statistics import compute_statistics
+from hybridcast.verification.statistics import common_mask, compute_statistics
 
 DATASET = "pycomlink-dwd-2018"
-SHOWN = np.array([30, 60, 90, 120]) * np.timedelta64(1, "m")
-WET = 0.1  # mm h-1
+SHOWN = np.array([30, 60, 90, 120]) * MINUTE
+"""Lead times of the scores."""
+WET = 0.1
+"""Lowest rate threshold, mm h-1."""
 APART = np.timedelta64(6, "h")
+"""Minimum interval between two issue times."""
 
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo made and measured."""
+    """Scores and files of the demo."""
 
     source: str
-    """Where the rain comes from, for people."""
+    """Origin of the rain, as a sentence for people."""
     issue_times: list[np.datetime64]
+    """Issue times, the stormiest first."""
     scores: xr.Dataset
     """`correlation`, `mean_absolute_error` and `csi`, dims ``(nowcaster, lead_time)``."""
     forecast_path: Path
+    """File of the stormiest forecast."""
     animation_path: Path
+    """Film of the stormiest forecast beside the observation."""
 
 
 Step = Callable[[str], AbstractContextManager[object]]
+"""Function that returns a context manager for a step of the work, from its description."""
 
 
 def run_demo(folder: Path, *, cases: int = 8, progress: bool = True, step: Step = nullcontext) -> DemoResult:
-    """Forecast the `cases` stormiest times, write the stormiest one's forecast and film into `folder`, and score all.
+    """Forecast the stormiest times of the archive, and score the forecasts.
 
-    The archive is fetched, which shows its own `progress`; `step` is entered, with what is being done, for the rest.
-    If it cannot be fetched, the simulated scene that comes with the package takes its place, and
-    ``DemoResult.source`` says so and why.
+    If the archive cannot be downloaded, the simulated scene of the package is used instead, and ``DemoResult.source``
+    has the reason.
+
+    Parameters
+    ----------
+    folder
+        Folder for the forecast and the film of the stormiest time; created if it does not exist.
+    cases
+        Number of issue times.
+    progress
+        Whether the progress of the download is shown.
+    step
+        Function that is called with a description of the forecasts, and whose context they are made in.
     """
-    folder = _made(folder)
-    radar, source = _open(progress)
+    folder = _create_folder(folder)
+    radar, source = _open_archive(progress)
     with step("forecasting"):
         return _forecast_and_score(radar, source, folder, cases)
 
 
 def _forecast_and_score(radar: xr.DataArray, source: str, folder: Path, cases: int) -> DemoResult:
-    times = stormiest(radar, cases)
+    times = find_stormiest_times(radar, cases)
     nowcasters: list[Nowcaster] = [Advection(), Persistence()]
     totals: dict[str, xr.Dataset] = {}
+    forecast_path, animation_path = folder / "forecast.nc", folder / "forecast.gif"
     for number, time in enumerate(times):
-        window = radar.sel(time=slice(time - np.timedelta64(2, "h"), time + SHOWN[-1])).compute()
-        made = {nowcaster.name: forecast(window, issue_time=time, nowcaster=nowcaster) for nowcaster in nowcasters}
-        known = np.logical_and.reduce([result[RATE].notnull() for result in made.values()])
-        valid = xr.DataArray(known, dims=("lead_time", "y", "x"))
-        for name, result in made.items():
-            sums = compute_statistics(result, window, thresholds=(WET, 1.0), valid=valid)
-            totals[name] = totals[name] + sums if name in totals else sums
+        window = radar.sel(time=slice(time - INPUT_HISTORY, time + SHOWN[-1])).compute()
+        results = {one.name: forecast(window, issue_time=time, nowcaster=one) for one in nowcasters}
+        valid = common_mask(results.values(), window)
+        for name, result in results.items():
+            statistics = compute_statistics(result, window, thresholds=(WET, 1.0), valid=valid)
+            totals[name] = totals[name] + statistics if name in totals else statistics
         if number == 0:
-            stormiest_result = made[nowcasters[0].name]
-            forecast_path = save_forecast(stormiest_result, folder / "forecast.nc")
-            animation_path = animate_forecast(stormiest_result, folder / "forecast.gif", window)
-    return DemoResult(source, list(times), _scores(totals), forecast_path, animation_path)
+            save_forecast(results[nowcasters[0].name], forecast_path)
+            animate_forecast(results[nowcasters[0].name], animation_path, window)
+    return DemoResult(source, list(times), _compute_scores(totals), forecast_path, animation_path)
 
 
-def _made(folder: Path) -> Path:
+def _create_folder(folder: Path) -> Path:
     folder = folder.expanduser()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -88,7 +104,7 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def _open(progress: bool) -> tuple[xr.DataArray, str]:
+def _open_archive(progress: bool) -> tuple[xr.DataArray, str]:
     try:
         files = fetch(DATASET, progress=progress)
     except FetchError as error:
@@ -96,30 +112,29 @@ def _open(progress: bool) -> tuple[xr.DataArray, str]:
     return open_radar(files), "DWD radar of May 2018, 1 km, 5 min, from the archive in pycomlink 0.6.0"
 
 
-def stormiest(radar: xr.DataArray, count: int) -> NDArray[np.datetime64]:
+def find_stormiest_times(radar: xr.DataArray, count: int) -> NDArray[np.datetime64]:
     """Return the times with the largest area of 1 mm/h and more, the largest first, at least six hours apart.
 
-    Only times with an hour of radar before and two after them count. Fewer are given if there are no more; the
-    stormiest is found on the whole record, so that the choice is not what a forecast would have known.
+    Only times with an hour of radar before and two hours after them are used; there may be fewer than `count`.
     """
     times = radar["time"].values
     area = (radar >= 1.0).mean(("y", "x")).values
-    enough = (times >= times[0] + np.timedelta64(1, "h")) & (times <= times[-1] - SHOWN[-1])
+    usable = (times >= times[0] + HOUR) & (times <= times[-1] - SHOWN[-1])
     chosen: list[np.datetime64] = []
     for k in np.argsort(-area, kind="stable"):
         if len(chosen) == count:
             break
-        if enough[k] and all(abs(times[k] - other) >= APART for other in chosen):
+        if usable[k] and all(abs(times[k] - other) >= APART for other in chosen):
             chosen.append(times[k])
     return np.array(chosen)
 
 
-def _scores(totals: dict[str, xr.Dataset]) -> xr.Dataset:
-    sums = xr.concat(list(totals.values()), dim=xr.Variable("nowcaster", list(totals))).sel(lead_time=SHOWN)
+def _compute_scores(totals: dict[str, xr.Dataset]) -> xr.Dataset:
+    statistics = xr.concat(list(totals.values()), dim=xr.Variable("nowcaster", list(totals))).sel(lead_time=SHOWN)
     return xr.Dataset(
         {
-            "correlation": correlation(sums),
-            "mean_absolute_error": mean_absolute_error(sums),
-            "csi": csi(sums).sel(threshold=1.0, drop=True).assign_attrs(threshold="1 mm h-1"),
+            "correlation": correlation(statistics),
+            "mean_absolute_error": mean_absolute_error(statistics),
+            "csi": csi(statistics).sel(threshold=1.0, drop=True).assign_attrs(threshold="1 mm h-1"),
         }
     )

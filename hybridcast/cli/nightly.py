@@ -1,4 +1,4 @@
-"""The commands of the nightly verification: nightly, scores."""
+"""The commands of the nightly verification: ``nightly`` and ``scores``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from hybridcast.cli.options import Regions, say
 from hybridcast.errors import DependencyError, InputError
 
 if TYPE_CHECKING:
@@ -18,81 +19,105 @@ if TYPE_CHECKING:
 
     from hybridcast.nightly.config import NightlySettings
     from hybridcast.nightly.run import Outcome
+    from hybridcast.nightly.verify_day import Costs
 
 T = TypeVar("T")
 WRONG_CONFIGURATION = 2
+"""Exit status if the configuration or an option is wrong."""
+
+Config = Annotated[
+    str, typer.Option("--config", "-c", help="TOML file; 'shipped' for three real regions of the package.")
+]
+Dates = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--date",
+        help="Day (UTC), or range of days such as 2018-05-10..2018-05-20; can be repeated. By default yesterday, and "
+        "for a region with 'dates' in the configuration all of them.",
+    ),
+]
+Force = Annotated[bool, typer.Option("--force", help="Verify days again that are done.")]
+WorkerCount = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Number of processes; by default as configured.")
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Address of a dask.distributed scheduler, such as tcp://host:8786, whose workers make the forecasts. They "
+        "need access to the same folders as this machine.",
+    ),
+]
+Init = Annotated[bool, typer.Option("--init", help="Write a configuration with every key explained, and stop.")]
+
+Store = Annotated[Path, typer.Option(help="Folder of the nightly store.")]
+Query = Annotated[
+    str | None,
+    typer.Option(
+        help="SQL for DuckDB. Views: nights, moments, contingency, fss, windows, reliability, spectra, ranks, "
+        "case_moments, case_contingency, case_fss; all with region and date."
+    ),
+]
+Since = Annotated[str | None, typer.Option(help="First day, such as 2018-05-10.")]
+Until = Annotated[str | None, typer.Option(help="Last day.")]
 
 
 def nightly(
-    config: Annotated[
-        str, typer.Option("--config", "-c", help="TOML file; 'shipped' for three real regions of the package.")
-    ] = "regions.toml",
-    date: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Day (UTC), or days as 2018-05-10..2018-05-20; may be given several times. By default yesterday, and "
-            "for a region with 'dates' in the configuration all of them."
-        ),
-    ] = None,
-    region: Annotated[list[str] | None, typer.Option(help="Only this region; may be given several times.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Do days again that are done.")] = False,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; by default as configured.")] = None,
-    scheduler: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="A dask.distributed scheduler, such as tcp://host:8786, whose workers forecast. They see the same "
-            "folders as this machine.",
-        ),
-    ] = None,
-    init: Annotated[bool, typer.Option("--init", help="Write a configuration with every key explained.")] = False,
+    config: Config = "regions.toml",
+    date: Dates = None,
+    region: Regions = None,
+    force: Force = False,
+    workers: WorkerCount = None,
+    scheduler: Scheduler = None,
+    init: Init = False,
 ) -> None:
-    """Verify yesterday's nowcasts in every region, store the sums, write the report.
+    """Verify yesterday's nowcasts in every region, store their statistics, and write a report.
 
-    For each region: the radar of the day is found, every nowcaster is run at every issue time, all are scored over the
-    points known to all of them; the sums go into the store, a page for the night and an index into the report folder.
+    In each region, every nowcaster is run at every issue time of the day, and all of them are scored over the points
+    that they all know. The statistics go into the store, a page for the night and an index into the folder of reports.
 
-    It can be run again at any time: days that are done are skipped, unless their radar files or settings changed; a
-    killed run goes on where it was; a second run waits for the first.
+    The command can be repeated at any time: days that are done are skipped, unless their radar files or settings have
+    changed; a run that was killed continues where it stopped; a second run waits for the first.
 
     Exit status: 0 good, 1 a region failed (the others are done), 2 the configuration is wrong, 3 skill alarm.
 
-    Example: hybridcast nightly --init, edit regions.toml, hybridcast nightly; or, to see it work on real rain:
-    hybridcast nightly --config shipped --date 2018-05-12
+    Examples:
+
+        hybridcast nightly --init       # then put your radar into regions.toml
+        hybridcast nightly              # every morning
+        hybridcast nightly --config shipped --date 2018-05-12   # with real rain
     """
     if init:
-        _or_exit_2(lambda: _write_template(Path(config)))
+        _exit_2_if_wrong(lambda: _write_template(Path(config)))
         return
     from hybridcast.core.parallel import WorkerPool
     from hybridcast.nightly.run import plan_jobs, run
 
-    settings = _or_exit_2(lambda: _load(config))
-    jobs = _or_exit_2(lambda: plan_jobs(settings, date or (), region or (), force=force))
-    crew = _or_exit_2(lambda: WorkerPool(workers or settings.workers, scheduler))
-    with crew:
-        outcome = run(settings, jobs, crew, _say)
-    _tell(outcome)
+    settings = _exit_2_if_wrong(lambda: _load(config))
+    jobs = _exit_2_if_wrong(lambda: plan_jobs(settings, date or (), region or (), force=force))
+    pool = _exit_2_if_wrong(lambda: WorkerPool(workers or settings.workers, scheduler))
+    with pool:
+        outcome = run(settings, jobs, pool, say)
+    _report(outcome)
     raise typer.Exit(outcome.status)
 
 
 def scores(
-    store: Annotated[Path, typer.Option(help="Folder of the nightly store.")] = Path("nightly/store"),
-    query: Annotated[
-        str | None,
-        typer.Option(
-            help="SQL for DuckDB. Views: nights, moments, contingency, fss, windows, reliability, spectra, ranks, "
-            "case_moments, case_contingency, case_fss; all with region and date."
-        ),
-    ] = None,
-    region: Annotated[list[str] | None, typer.Option(help="Only this region; may be given several times.")] = None,
-    since: Annotated[str | None, typer.Option(help="First day, such as 2018-05-10.")] = None,
-    until: Annotated[str | None, typer.Option(help="Last day.")] = None,
+    store: Store = Path("nightly/store"),
+    query: Query = None,
+    region: Regions = None,
+    since: Since = None,
+    until: Until = None,
 ) -> None:
-    """Show scores of the nightly store: sums added up over days, by nowcaster and lead time; or ask it in SQL.
+    """Show scores of the nightly store, by nowcaster and lead time; or the result of a query in SQL.
 
-    Example: hybridcast scores --since 2018-05-10 --query "select date, nowcaster, sum(hits) / sum(hits + misses +
-    false_alarms) as csi from contingency where period = 0 and lead_time = 60 and threshold = 1 group by all
-    order by all"
+    The statistics of the days are added, and the scores computed from their sum.
+
+    Examples:
+
+        hybridcast scores --since 2018-05-10
+        hybridcast scores --query "select date, nowcaster, sum(hits) / sum(hits + misses + false_alarms) as csi \\
+            from contingency where period = 0 and lead_time = 60 and threshold = 1 group by all order by all"
     """
     from hybridcast.nightly.query import compute_score_table, query_store
 
@@ -102,19 +127,12 @@ def scores(
         _print_rows(compute_score_table(store, regions=region or (), since=since, until=until))
 
 
-# --- parts ----------------------------------------------------------------------------------------------------
-
-
-def _say(line: str) -> None:
-    Console(stderr=True).print(line, highlight=False, markup=False, soft_wrap=True)
-
-
-def _or_exit_2(make: Callable[[], T]) -> T:
-    """Return what is made; where the configuration does not allow it, say so and end with status 2."""
+def _exit_2_if_wrong(make: Callable[[], T]) -> T:
+    """Return the result of `make`; print its error, if the configuration is wrong, and exit with status 2."""
     try:
         return make()
     except (InputError, DependencyError) as error:
-        _say(f"error: {' '.join(str(error).split())}")
+        say(f"error: {' '.join(str(error).split())}")
         raise typer.Exit(WRONG_CONFIGURATION) from error
 
 
@@ -135,34 +153,37 @@ def _write_template(path: Path) -> None:
     from hybridcast.datasets.registry import packaged_path
 
     if path.exists():
-        raise InputError(f"{path} is there", "nothing is overwritten", "Name another file with --config, or remove it")
+        raise InputError(f"{path} exists", "nothing is overwritten", "Name another file with --config, or remove it")
     with atomic_write(path) as part:
         part.write_text(packaged_path("regions.toml").read_text(encoding="utf-8"), encoding="utf-8")
-    _say(f"wrote {path}: edit it, then run 'hybridcast nightly --config {path}'")
+    say(f"wrote {path}: edit it, then run 'hybridcast nightly --config {path}'")
 
 
-def _tell(outcome: Outcome) -> None:
-    """Say what was done and what it took."""
-    costs = outcome.costs
-    for message in (*outcome.broken, *outcome.alarms):
-        _say(message)
-    if costs.case_seconds:
-        each = ", ".join(f"{name} {mean(times):.2f}" for name, times in costs.case_seconds.items())
-        count = len(costs.case_seconds["statistics"])
-        _say(f"seconds for each issue time and nowcaster: {each} (of {count} issue times)")
-    stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in costs.stages.items())
-    memory = f"; most memory of a process {costs.memory:.0f} MB" if costs.memory > 0 else ""
-    _say(f"seconds by stage: {stages}{memory}")
+def _report(outcome: Outcome) -> None:
+    """Print messages, costs, the state of each night, and the name of the report."""
     import pandas as pd
 
+    for message in (*outcome.broken, *outcome.alarms):
+        say(message)
+    _report_costs(outcome.costs)
     names = ("region", "date", "state", "done", "expected")
     _print_rows(pd.DataFrame([[getattr(night, name) for name in names] for night in outcome.nights], columns=names))
     for path in outcome.reports[-1:]:
         print(f"report: {path} and {path.with_name('index.html')}")
 
 
+def _report_costs(costs: Costs) -> None:
+    if costs.case_seconds:
+        means = ", ".join(f"{name} {mean(seconds):.2f}" for name, seconds in costs.case_seconds.items())
+        count = len(costs.case_seconds["statistics"])
+        say(f"seconds for each issue time and nowcaster: {means} (of {count} issue times)")
+    stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in costs.stages.items())
+    memory = f"; peak memory of a process {costs.memory:.0f} MB" if costs.memory > 0 else ""
+    say(f"seconds by stage: {stages}{memory}")
+
+
 def _print_rows(rows: pd.DataFrame) -> None:
-    """Print a table where somebody looks, and lines with tabs for other programs."""
+    """Print a table to a terminal, and lines with tabs to other programs."""
     out = Console()
     if not out.is_terminal:
         print(rows.to_csv(index=False, sep="\t", float_format="%.6g"), end="")

@@ -1,11 +1,13 @@
-"""What the commands share: where they write to, how they say what goes on, and checks of options."""
+"""Parts that the commands share: consoles, options that several commands have, and checks of their values."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
 
 from hybridcast.errors import InputError
@@ -13,29 +15,63 @@ from hybridcast.errors import InputError
 out = Console()
 err = Console(stderr=True)
 
+PICTURES = (".png", ".pdf", ".svg")
+"""Suffixes of pictures."""
+FILMS = (".gif", ".mp4")
+"""Suffixes of films."""
+
+# --- options --------------------------------------------------------------------------------------------------
+
+RadarFormat = Annotated[
+    str | None, typer.Option("--format", help="Format of the radar files; by default detected from their content.")
+]
+StationFiles = Annotated[
+    list[str] | None, typer.Option(help="Files of gauges or stations, or a glob in quotes; can be repeated.")
+]
+NwpFiles = Annotated[
+    list[str] | None, typer.Option(help="Files of NWP runs (GRIB, NetCDF), or a glob in quotes; can be repeated.")
+]
+TerrainFile = Annotated[Path | None, typer.Option(help="File of terrain heights: GeoTIFF, NetCDF or GRIB.")]
+Regions = Annotated[list[str] | None, typer.Option("--region", help="Only this region; can be repeated.")]
+Workers = Annotated[int, typer.Option(min=1, help="Number of processes.")]
+
+# --- output ---------------------------------------------------------------------------------------------------
+
 
 def say(line: str) -> None:
-    """Say a line of what goes on."""
-    err.print(line, highlight=False, soft_wrap=True)
+    """Print a line about the progress to the standard error."""
+    err.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def say_written(*paths: Path) -> None:
+    """Print the names and sizes of written files."""
+    for path in paths:
+        size = path.expanduser().stat().st_size / 1e6
+        out.print(f"wrote {path} ({size:.1f} MB)", highlight=False, soft_wrap=True)
 
 
 @contextmanager
-def step(what: str) -> Iterator[None]:
-    """Show what is being done, where somebody looks."""
-    with err.status(what) if err.is_terminal else nullcontext():
+def step(description: str) -> Iterator[None]:
+    """Show a step of the work while it lasts, if the standard error is a terminal."""
+    with err.status(description) if err.is_terminal else nullcontext():
         yield
 
 
-def check_suffix(path: Path, suffixes: set[str], option: str) -> None:
-    """Refuse a file to write whose suffix is none of these, or whose folder is not there."""
+# --- values ---------------------------------------------------------------------------------------------------
+
+
+def check_suffix(path: Path, suffixes: tuple[str, ...], option: str) -> None:
+    """Raise `InputError` if a file to write has none of these suffixes, or its folder does not exist."""
     if path.suffix.lower() not in suffixes:
-        better = path.with_suffix(min(suffixes)) if path.name else path / f"forecast{min(suffixes)}"
-        raise InputError(f"{option} {path}", f"it ends in {', '.join(sorted(suffixes))}", f"Write {better}")
+        better = path.with_suffix(suffixes[0]) if path.name else path / f"forecast{suffixes[0]}"
+        raise InputError(f"{option} {path}", f"it ends in {', '.join(suffixes)}", f"Write {better}")
     if not path.expanduser().parent.is_dir():
         raise InputError(f"{option} {path}", "its folder exists", f"Create {path.expanduser().parent}")
 
 
-def check_known(choices: Iterable[str], name: str, what: str) -> None:
-    """Refuse a name that is not known."""
-    if name not in choices:
-        raise InputError(f"{what} {name!r}", f"the {what} is a known one", f"Choose one of {', '.join(choices)}")
+def parse_numbers(text: str, option: str, rule: str, example: str) -> list[float]:
+    """Return the numbers of a text with commas between them."""
+    try:
+        return [float(word) for word in text.split(",")]
+    except ValueError as error:
+        raise InputError(f"{option} {text}", rule, f"Write {example}") from error

@@ -1,98 +1,112 @@
-"""The command that draws: a forecast or radar files, as maps, chances, motion, a place or a film."""
+"""The command ``plot``: a forecast or radar files as maps, probabilities, motion, a meteogram or a film."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
 
+from hybridcast.cli.options import FILMS, PICTURES, check_suffix, parse_numbers, say, say_written
 from hybridcast.errors import InputError
+from hybridcast.settings import check_known
 
 if TYPE_CHECKING:
     import xarray as xr
+    from matplotlib.figure import Figure
 
-FILMS = (".gif", ".mp4")
-PICTURES = (".png", ".pdf", ".svg")
-KINDS = ("maps", "chances", "motion", "place")
+KINDS = ("maps", "probabilities", "motion", "meteogram")
+
+Files = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="FILE...", help="A forecast that 'hybridcast forecast' wrote; or radar files, or a glob in quotes."
+    ),
+]
+Output = Annotated[
+    Path, typer.Option("--output", "-o", help="Picture to write: .png, .pdf or .svg; .gif or .mp4 for a film.")
+]
+Observed = Annotated[
+    list[str] | None,
+    typer.Option(help="Radar files of the hours after the issue time, to draw beside the forecast; a glob in quotes."),
+]
+Kind = Annotated[
+    str,
+    typer.Option(
+        help="maps of the rate by lead time; probabilities: maps of the probability to reach --threshold; motion: "
+        "arrows; meteogram: the forecast at --at or --xy, with its uncertainty."
+    ),
+]
+Threshold = Annotated[float, typer.Option(help="Rate threshold of --kind probabilities, mm/h.")]
+LeadTimes = Annotated[
+    str | None,
+    typer.Option(help="Lead times in minutes with commas, such as 30,60,90,120; by default four up to the last."),
+]
+At = Annotated[
+    str | None, typer.Option(metavar="LAT,LON", help="Latitude and longitude of --kind meteogram, in degrees.")
+]
+Xy = Annotated[
+    str | None, typer.Option(metavar="X,Y", help="Coordinates of --kind meteogram in the units of the grid.")
+]
+Time = Annotated[str | None, typer.Option(help="Time of the radar frame to draw, UTC; by default the last.")]
+Coast = Annotated[
+    bool, typer.Option(help="Draw coastlines and borders, if cartopy is installed: pip install 'hybridcast[maps]'.")
+]
+
+
+@dataclass(frozen=True)
+class _Options:
+    """Options of the pictures of a forecast."""
+
+    kind: str
+    threshold: float
+    lead_times: list[np.timedelta64] | None
+    at: str | None
+    xy: str | None
+    coast: bool
 
 
 def plot(
-    files: Annotated[
-        list[str],
-        typer.Argument(
-            help="A forecast that 'hybridcast forecast' wrote; or radar files, or a glob in quotes.", metavar="FILE..."
-        ),
-    ],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Picture to write: .png, .pdf, .svg; .gif or .mp4 for a film.")
-    ] = Path("plot.png"),
-    observed: Annotated[
-        list[str] | None,
-        typer.Option(help="Radar files of the hours after the forecast, beside which it is drawn; a glob in quotes."),
-    ] = None,
-    kind: Annotated[
-        str,
-        typer.Option(
-            help="maps of the rate by lead time; chances: maps of the probability of --threshold; motion: arrows; "
-            "place: the forecast at --at or --xy, with its uncertainty."
-        ),
-    ] = "maps",
-    threshold: Annotated[float, typer.Option(help="mm/h, of --kind chances.")] = 1.0,
-    lead_times: Annotated[
-        str | None, typer.Option(help="Minutes with commas, such as 30,60,90,120; by default four up to the last.")
-    ] = None,
-    at: Annotated[
-        str | None, typer.Option(metavar="LAT,LON", help="Latitude and longitude in degrees, of --kind place.")
-    ] = None,
-    xy: Annotated[
-        str | None, typer.Option(metavar="X,Y", help="The place in the units of the grid, instead of --at.")
-    ] = None,
-    time: Annotated[
-        str | None, typer.Option(help="Of radar files: the frame to draw, UTC; by default the last.")
-    ] = None,
-    coast: Annotated[
-        bool, typer.Option(help="Coastlines and borders, where cartopy is installed: pip install 'hybridcast\\[maps]'.")
-    ] = True,
+    files: Files,
+    output: Output = Path("plot.png"),
+    observed: Observed = None,
+    kind: Kind = "maps",
+    threshold: Threshold = 1.0,
+    lead_times: LeadTimes = None,
+    at: At = None,
+    xy: Xy = None,
+    time: Time = None,
+    coast: Coast = True,
 ) -> None:
-    """Draw a forecast, or radar.
+    """Draw a forecast or radar frames.
 
-    White is dry, grey is unknown: what the radar does not see. A forecast from a trained model has chances too.
+    White is dry, grey is unknown: outside radar coverage. Only a forecast from a trained model has probabilities.
 
     Examples:
 
-    hybridcast plot forecast.nc -o forecast.png --observed 'later/*.h5'
-
-    hybridcast plot forecast.nc -o chances.png --kind chances --threshold 5
-
-    hybridcast plot forecast.nc -o helsinki.png --kind place --at 60.17,24.94
-
-    hybridcast plot forecast.nc -o film.gif
-
-    hybridcast plot 'radar/*.h5' -o radar.png --kind motion
+        hybridcast plot forecast.nc -o forecast.png --observed 'later/*.h5'
+        hybridcast plot forecast.nc -o heavy.png --kind probabilities --threshold 5
+        hybridcast plot forecast.nc -o helsinki.png --kind meteogram --at 60.17,24.94
+        hybridcast plot forecast.nc -o film.gif
+        hybridcast plot 'radar/*.h5' -o radar.png --kind motion
     """
-    suffix = output.suffix.lower()
-    if suffix not in (*PICTURES, *FILMS):
-        raise InputError(
-            f"-o {output}", f"it ends in {', '.join((*PICTURES, *FILMS))}", f"Write {output.with_suffix('.png')}"
-        )
-    if kind not in KINDS:
-        raise InputError(f"--kind {kind}", "it is a known one", f"Choose one of {', '.join(KINDS)}")
-    forecast = _forecast_in(files)
+    from hybridcast.radar import open_radar
+
+    check_suffix(output, (*PICTURES, *FILMS), "-o")
+    check_known(kind, KINDS, "--kind")
+    forecast = _load_forecast(files)
     if forecast is None:
         _draw_radar(files, output, kind, time, coast=coast)
     else:
-        options = {"threshold": threshold, "at": at, "xy": xy, "coast": coast, "lead_times": _minutes(lead_times)}
-        _draw_forecast(forecast, _opened(observed), output, kind, options)
-    typer.echo(f"wrote {output} ({output.expanduser().stat().st_size / 1e6:.1f} MB)")
+        options = _Options(kind, threshold, _parse_lead_times(lead_times), at, xy, coast)
+        _draw_forecast(forecast, open_radar(observed) if observed else None, output, options)
+    say_written(output)
 
 
-# --- parts ----------------------------------------------------------------------------------------------------
-
-
-def _forecast_in(files: list[str]) -> xr.Dataset | None:
-    """Return the forecast that the one file holds; None if the files are radar."""
+def _load_forecast(files: list[str]) -> xr.Dataset | None:
+    """Return the forecast in the single file; None if the files are radar."""
     from hybridcast.forecasting import load_forecast
 
     path = Path(files[0]).expanduser()
@@ -101,26 +115,31 @@ def _forecast_in(files: list[str]) -> xr.Dataset | None:
     try:
         return load_forecast(path)
     except InputError:
-        return None  # then it has to be radar, whose reader says what is wrong
-
-
-def _opened(files: list[str] | None) -> xr.DataArray | None:
-    from hybridcast.radar import open_radar
-
-    return open_radar(files) if files else None
+        return None  # it has to be radar then; the reader's message explains otherwise
 
 
 def _draw_radar(files: list[str], output: Path, kind: str, time: str | None, *, coast: bool) -> None:
-    """Draw one frame, with the motion up to it if that is asked for."""
-    from hybridcast.core.field import as_datetime64, iso_time
+    """Draw a frame of the radar, or the motion up to it."""
     from hybridcast.motion.estimate import estimate_motion
     from hybridcast.plots import plot_motion, plot_precipitation, save_figure
-    from hybridcast.radar import open_radar
 
     if kind not in {"maps", "motion"} or output.suffix.lower() in FILMS:
         found = f"{files[0]} is radar"
-        rule = "chances, places and films are drawn of a forecast"
+        rule = "probabilities, meteograms and films are drawn of a forecast"
         raise InputError(found, rule, "Make one with 'hybridcast forecast', or choose --kind maps or motion")
+    recent = _read_recent(files, time)
+    last = recent.isel(time=-1)
+    if kind == "motion":
+        save_figure(plot_motion(estimate_motion(recent), last, coast=coast), output)
+    else:
+        save_figure(plot_precipitation(last, coast=coast), output)
+
+
+def _read_recent(files: list[str], time: str | None) -> xr.DataArray:
+    """Return the last four frames up to `time`."""
+    from hybridcast.core.field import as_datetime64, iso_time
+    from hybridcast.radar import open_radar
+
     radar = open_radar(files)
     if time is not None:
         radar = radar.sel(time=slice(None, as_datetime64(time)))
@@ -128,61 +147,50 @@ def _draw_radar(files: list[str], output: Path, kind: str, time: str | None, *, 
         raise InputError(f"--time {time}", "there is a frame at it or before it", "Choose a later one")
     recent = radar.isel(time=slice(-4, None)).compute()
     if time is not None and recent["time"].values[-1] != as_datetime64(time):
-        typer.echo(f"note: the last frame before --time is {iso_time(recent['time'].values[-1])}", err=True)
-    last = recent.isel(time=-1)
-    figure = (
-        plot_motion(estimate_motion(recent), last, coast=coast)
-        if kind == "motion"
-        else plot_precipitation(last, coast=coast)
-    )
-    save_figure(figure, output)
+        say(f"note: the last frame before --time is {iso_time(recent['time'].values[-1])}")
+    return recent
 
 
-def _draw_forecast(
-    forecast: xr.Dataset, observed: xr.DataArray | None, output: Path, kind: str, options: dict[str, Any]
-) -> None:
+def _draw_forecast(forecast: xr.Dataset, observed: xr.DataArray | None, output: Path, options: _Options) -> None:
+    from hybridcast.plots import animate_forecast, save_figure
+
+    if output.suffix.lower() not in FILMS:
+        save_figure(_make_figure(forecast, observed, options), output)
+    elif options.kind == "maps":
+        animate_forecast(forecast, output, observed, coast=options.coast)
+    else:
+        raise InputError(f"-o {output} with --kind {options.kind}", "a film is of maps", "Write a .png")
+
+
+def _make_figure(forecast: xr.Dataset, observed: xr.DataArray | None, options: _Options) -> Figure:
     from hybridcast import plots
 
-    coast = options["coast"]
-    if output.suffix.lower() in FILMS:
-        if kind != "maps":
-            raise InputError(f"-o {output} with --kind {kind}", "a film is of maps", "Write a .png")
-        plots.animate_forecast(forecast, output, observed, coast=coast)
-        return
-    if kind == "place":
-        figure = plots.plot_meteogram(forecast, observed, **_place(options["at"], options["xy"]))
-    elif kind == "motion":
-        figure = plots.plot_motion(forecast, coast=coast)
-    elif kind == "chances":
-        figure = plots.plot_probability(
-            forecast, observed, threshold=options["threshold"], lead_times=options["lead_times"], coast=coast
+    coast, lead_times = options.coast, options.lead_times
+    if options.kind == "meteogram":
+        return plots.plot_meteogram(forecast, observed, **_parse_point(options.at, options.xy))
+    if options.kind == "motion":
+        return plots.plot_motion(forecast, coast=coast)
+    if options.kind == "probabilities":
+        return plots.plot_probability(
+            forecast, observed, threshold=options.threshold, lead_times=lead_times, coast=coast
         )
-    else:
-        figure = plots.plot_forecast(forecast, observed, lead_times=options["lead_times"], coast=coast)
-    plots.save_figure(figure, output)
+    return plots.plot_forecast(forecast, observed, lead_times=lead_times, coast=coast)
 
 
-def _place(at: str | None, xy: str | None) -> dict[str, float]:
-    """Return the place as `plot_meteogram` takes it."""
+def _parse_point(at: str | None, xy: str | None) -> dict[str, float]:
+    """Return the point as arguments of `plot_meteogram`."""
     if (at is None) == (xy is None):
-        raise InputError(f"--at {at}, --xy {xy}", "--kind place needs one place", "Give --at 60.17,24.94, or --xy X,Y")
-    names = ("latitude", "longitude") if at is not None else ("x", "y")
-    try:
-        first, second = (float(word) for word in str(at if at is not None else xy).split(","))
-    except ValueError as error:
-        raise InputError(
-            f"the place {at or xy!r}", "it is two numbers with a comma between", "Write 60.17,24.94"
-        ) from error
-    return dict(zip(names, (first, second), strict=True))
+        raise InputError(f"--at {at}, --xy {xy}", "a meteogram is of one point", "Give --at 60.17,24.94, or --xy X,Y")
+    option, text, names = ("--at", at, ("latitude", "longitude")) if at is not None else ("--xy", xy, ("x", "y"))
+    rule, example = "it is two numbers with a comma between", "60.17,24.94"
+    numbers = parse_numbers(str(text), option, rule, example)
+    if len(numbers) != 2:
+        raise InputError(f"{option} {text}", rule, f"Write {example}")
+    return dict(zip(names, numbers, strict=True))
 
 
-def _minutes(text: str | None) -> list[np.timedelta64] | None:
-    """Return lead times in minutes as timedelta64."""
+def _parse_lead_times(text: str | None) -> list[np.timedelta64] | None:
     if text is None:
         return None
-    try:
-        return [np.timedelta64(round(60 * float(word)), "s").astype("timedelta64[ns]") for word in text.split(",")]
-    except ValueError as error:
-        raise InputError(
-            f"--lead-times {text}", "they are minutes with commas between", "Write 30,60,90,120"
-        ) from error
+    minutes = parse_numbers(text, "--lead-times", "they are minutes with commas between", "30,60,90,120")
+    return [np.timedelta64(round(60 * value), "s").astype("timedelta64[ns]") for value in minutes]

@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 
 from helpers.synthetic import moving_block
-from hybridcast.cli import app as cli
+from hybridcast.cli import getting_started
 
 
 def test_forecast_says_which_sources_it_used_and_why_not(run, rain, tmp_path):
@@ -164,7 +164,8 @@ def test_debug_shows_the_traceback(tmp_path):
 
 
 def test_info_keeps_what_is_in_brackets(run, monkeypatch):
-    monkeypatch.setattr(cli, "_about", lambda: [("device", "cpu: pip install 'hybridcast[cuda]'")])
+    rows = [("device", "cpu: pip install 'hybridcast[cuda]'")]
+    monkeypatch.setattr(getting_started, "_describe_installation", lambda: rows)
     assert "hybridcast[cuda]" in run("info")[1]
 
 

@@ -40,7 +40,7 @@ def test_it_scores_advection_and_persistence_at_four_lead_times(result):
 
 def test_issue_times_leave_room_and_are_apart():
     radar, _ = demo.open_radar(demo.scene_path()), None
-    times = demo.stormiest(radar, 5)
+    times = demo.find_stormiest_times(radar, 5)
     assert times[0] >= radar.time.values[0] + np.timedelta64(1, "h")
     assert times.max() <= radar.time.values[-1] - np.timedelta64(2, "h")
     gaps = np.abs(times[:, None] - times[None, :])[~np.eye(times.size, dtype=bool)]

@@ -30,9 +30,9 @@ def made(tmp_path):
     [
         (),
         ("--observed", "after.nc"),
-        ("--kind", "chances", "--lead-times", "10,20"),
+        ("--kind", "probabilities", "--lead-times", "10,20"),
         ("--kind", "motion"),
-        ("--kind", "place", "--xy", "20000,25000", "--observed", "after.nc"),
+        ("--kind", "meteogram", "--xy", "20000,25000", "--observed", "after.nc"),
     ],
 )
 def test_pictures_of_a_forecast(run, made, monkeypatch, options):
@@ -70,14 +70,14 @@ def test_bad_input_gives_one_line_with_a_remedy(run, made, monkeypatch):
     monkeypatch.chdir(made)
     cases = {
         ("forecast.nc", "-o", "p.doc"): "p.png",
-        ("forecast.nc", "--kind", "pies"): "chances",
-        ("forecast.nc", "--kind", "place"): "--at 60.17,24.94",
-        ("forecast.nc", "--kind", "place", "--at", "here"): "60.17,24.94",
-        ("forecast.nc", "--kind", "place", "--at", "0,0"): "place inside",
-        ("forecast.nc", "--kind", "chances", "--threshold", "7"): "0.1, 1",
+        ("forecast.nc", "--kind", "pies"): "probabilities",
+        ("forecast.nc", "--kind", "meteogram"): "--at 60.17,24.94",
+        ("forecast.nc", "--kind", "meteogram", "--at", "here"): "60.17,24.94",
+        ("forecast.nc", "--kind", "meteogram", "--at", "0,0"): "place inside",
+        ("forecast.nc", "--kind", "probabilities", "--threshold", "7"): "0.1, 1",
         ("forecast.nc", "--lead-times", "7"): "lead times",
         ("forecast.nc", "--lead-times", "soon"): "30,60,90,120",
-        ("forecast.nc", "--kind", "chances", "-o", "p.gif"): ".png",
+        ("forecast.nc", "--kind", "probabilities", "-o", "p.gif"): ".png",
         ("before.nc", "-o", "p.gif"): "hybridcast forecast",
         ("before.nc", "--time", "2020-01-01"): "later",
         ("nothing.nc",): "no file matches",

@@ -361,7 +361,7 @@ def test_a_training_learns_from_an_archive(laid_out, tmp_path):
 def test_the_commands_lay_out_and_say_so(run, download, tmp_path):
     code, out, err = run("archive", "meteonet", download, tmp_path / "archive", "--zone", "nw")
     assert code == 0, err
-    assert "NW: 2 days of radar, 2 with rain, of these 2 with stations, 2 with model runs" in out
+    assert "NW: 2 days of radar, 2 with rain, of these 2 with stations, 2 with NWP runs" in out
     assert "NW radar 1/1" in err
     code, out, _ = run("archive", "generic", tmp_path / "archive", "--radar", rain_file(download, "SE"))
     assert code == 0

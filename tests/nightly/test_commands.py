@@ -50,7 +50,7 @@ def test_a_night_and_its_scores(run, config, tmp_path):
     assert f"report: {tmp_path / 'r' / small.DATE}.html" in out
     assert "seconds for each issue time and nowcaster: advection" in err
     assert "seconds by stage: radar" in err
-    assert "most memory of a process" in err
+    assert "peak memory of a process" in err
     code, _, err = run("nightly", "--config", config, "--date", small.DATE)
     assert (code, "done already (good)" in err) == (0, True)
     code, out, _ = run("scores", "--store", tmp_path / "s")

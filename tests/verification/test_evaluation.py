@@ -274,7 +274,7 @@ def test_the_command_writes_json_and_markdown(listed, tmp_path):
 
 @pytest.mark.parametrize(
     ("option", "message"),
-    [(("--only", "three"), "it is an event or a region"), (("--nowcasters", "magic"), "the nowcaster is a known one")],
+    [(("--only", "three"), "it is an event or a region"), (("--nowcasters", "magic"), "'magic'; it is a known one")],
 )
 def test_the_command_refuses_what_it_does_not_know(listed, tmp_path, option, message):
     result = CliRunner().invoke(app, arguments(listed, tmp_path / "work", *option))

@@ -1,0 +1,212 @@
+"""The command ``forecast``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from hybridcast.cli.options import (
+    FILMS,
+    PICTURES,
+    NwpFiles,
+    RadarFormat,
+    StationFiles,
+    TerrainFile,
+    check_suffix,
+    err,
+    out,
+    parse_numbers,
+    say_written,
+    step,
+)
+from hybridcast.errors import InputError
+from hybridcast.settings import check_known
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from hybridcast.motion.estimate import MotionMethod
+    from hybridcast.nowcasters.base import Nowcaster
+    from hybridcast.settings import Settings
+    from hybridcast_kernels.devices import Device
+
+Files = Annotated[list[str], typer.Argument(metavar="FILES...", help="Radar files, or a glob in quotes; in any order.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="NetCDF file to write.")]
+Plot = Annotated[
+    Path | None, typer.Option(help="Picture of the forecast to write: .png, .pdf or .svg; .gif or .mp4 for a film.")
+]
+LeadTime = Annotated[str, typer.Option(help="The longest lead time, such as 2h or 90min.")]
+LeadStep = Annotated[str | None, typer.Option("--step", help="Interval between lead times; by default the radar's.")]
+IssueTime = Annotated[
+    str | None,
+    typer.Option(help="Issue time, UTC, such as 2017-05-09T12:00; by default the last frame. Later data are not used."),
+]
+NowcasterName = Annotated[
+    str,
+    typer.Option(
+        "--nowcaster",
+        help="default (with the trained model of the package), the folder of a model that 'hybridcast train' wrote, "
+        "advection, scales (scale filter) or persistence; of pysteps: extrapolation, s-prog, anvil, linda or steps.",
+    ),
+]
+Thresholds = Annotated[
+    str | None,
+    typer.Option(
+        help="Rate thresholds of the probabilities of a trained model, mm/h, with commas; by default 0.1,1,5."
+    ),
+]
+NwpDelay = Annotated[str, typer.Option(help="Time from the start of an NWP run until it is available.")]
+Motion = Annotated[
+    str,
+    typer.Option(help="Motion method: dense, dis; of pysteps: lucaskanade, vet, darts, proesmans or farneback."),
+]
+DeviceName = Annotated[str, typer.Option("--device", help="auto (a GPU if one works), cpu or cuda.")]
+SettingsFile = Annotated[
+    Path | None, typer.Option("--settings", help="TOML file with the tables [motion], [advection] and [scales].")
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Stop at an unreadable file instead of leaving it out.")]
+
+
+def forecast(
+    files: Files,
+    output: Output = Path("forecast.nc"),
+    plot: Plot = None,
+    lead_time: LeadTime = "2h",
+    lead_step: LeadStep = None,
+    issue_time: IssueTime = None,
+    format_: RadarFormat = None,
+    nowcaster: NowcasterName = "default",
+    thresholds: Thresholds = None,
+    stations: StationFiles = None,
+    nwp: NwpFiles = None,
+    nwp_delay: NwpDelay = "3h",
+    terrain: TerrainFile = None,
+    motion: Motion = "dense",
+    device: DeviceName = "auto",
+    settings: SettingsFile = None,
+    strict: Strict = False,
+) -> None:
+    """Forecast precipitation from radar files, and optionally from stations and NWP.
+
+    The forecast has the rain rate and, with a trained model, exceedance probabilities. Stations adjust the radar, and
+    NWP adds the rain that comes from outside radar coverage.
+
+    Examples:
+
+        hybridcast forecast 'radar/*.pgm.gz' -o forecast.nc --plot forecast.gif
+        hybridcast forecast 'radar/*.nc' --nwp 'arome/*.grib2' --stations gauges.csv --lead-time 3h
+        hybridcast forecast 'radar/*.h5' --nowcaster mymodel --thresholds 0.5,2,10
+    """
+    from hybridcast.forecasting import forecast as make_forecast
+    from hybridcast.forecasting import save_forecast
+    from hybridcast.nwp import open_nwp
+    from hybridcast.radar import open_radar
+    from hybridcast.settings import Settings, load_settings
+    from hybridcast.stations import open_stations
+    from hybridcast.terrain import open_terrain
+
+    check_suffix(output, (".nc",), "--output")
+    if plot is not None:
+        check_suffix(plot, (*PICTURES, *FILMS), "--plot")
+    chosen = _choose_nowcaster(nowcaster, motion, load_settings(settings) if settings else Settings(), thresholds)
+    with step("reading radar"):
+        radar = open_radar(files, format_, strict=strict)
+    with step("reading other sources"):
+        reports = open_stations(stations, strict=strict) if stations else None
+        runs = open_nwp(nwp, strict=strict) if nwp else None
+        heights = open_terrain(terrain, radar) if terrain else None
+    with step("forecasting"):
+        result = make_forecast(
+            radar,
+            lead_time=lead_time,
+            step=lead_step,
+            issue_time=issue_time,
+            nowcaster=chosen,
+            device=_choose_device(device),
+            stations=reports,
+            nwp=runs,
+            nwp_delay=nwp_delay,
+            terrain=heights,
+        )
+    with step(f"writing {output}"):
+        save_forecast(result, output)
+    if plot is not None:
+        with step(f"drawing {plot}"):
+            _draw(result, plot)
+    _report(result)
+    say_written(output, *([] if plot is None else [plot]))
+
+
+def _choose_nowcaster(name: str, motion: str, settings: Settings, thresholds: str | None) -> Nowcaster:
+    """Return the nowcaster with this name, or that of the trained model in this folder."""
+    from dataclasses import replace
+
+    from hybridcast.fusion.hybrid import load_hybrid
+    from hybridcast.registry import nowcasters_along
+
+    method = _choose_motion(motion, settings)
+    untrained = nowcasters_along(method, settings)
+    if name != "default" and not Path(name).is_dir():
+        check_known(name, ["default", *untrained], "nowcaster")
+    if name not in untrained:
+        return replace(load_hybrid(name, _parse_thresholds(thresholds)), motion=method)
+    if thresholds is not None:
+        rule = "only a trained model gives probabilities"
+        raise InputError(f"--thresholds for {name}", rule, "Leave it out, or --nowcaster")
+    return untrained[name]()
+
+
+def _choose_motion(name: str, settings: Settings) -> MotionMethod:
+    from hybridcast.registry import motion_methods
+
+    methods = motion_methods(settings)
+    check_known(name, methods, "motion")
+    return methods[name]()
+
+
+def _choose_device(name: str) -> Device:
+    check_known(name, ("auto", "cpu", "cuda"), "device")
+    return cast("Device", name)
+
+
+def _parse_thresholds(text: str | None) -> list[float] | None:
+    if text is None:
+        return None
+    return parse_numbers(text, "--thresholds", "they are numbers with commas between", "0.1,1,5")
+
+
+def _draw(result: xr.Dataset, path: Path) -> None:
+    from hybridcast.plots import animate_forecast, plot_forecast, save_figure
+
+    if path.suffix.lower() in FILMS:
+        animate_forecast(result, path)
+    else:
+        save_figure(plot_forecast(result), path)
+
+
+def _report(result: xr.Dataset) -> None:
+    """Print what the forecast is, its sources, and what was left out or repaired."""
+    issued = str(result["reference_time"].values)[:16].replace("T", " ")
+    leads = result["lead_time"].values
+    longest = leads[-1].astype("timedelta64[m]").astype(int)
+    unknown = float(result["unknown_fraction"][-1])
+    out.print(
+        f"issued {issued} UTC by {result.attrs['nowcaster']}: {leads.size} lead times to +{longest} min, "
+        f"{unknown:.0%} of the grid unknown at the last",
+        highlight=False,
+        soft_wrap=True,
+    )
+    for line in _describe_sources(result.attrs):
+        out.print(line, highlight=False, markup=False, soft_wrap=True)
+    for name in ("status", "motion_status", "fallback"):
+        if result.attrs.get(name, "ok") not in {"ok", "estimated"}:
+            err.print(f"[yellow]note:[/] {result.attrs[name]}", highlight=False, soft_wrap=True)
+
+
+def _describe_sources(attrs: dict[str, Any]) -> list[str]:
+    """Return lines about the sources that were used and left out, if there are others than the radar."""
+    sources = {"sources": attrs["sources_used"], "left out": attrs["sources_left_out"]}
+    lines = [f"{name}: {value}" for name, value in sources.items() if value not in {"radar", "none"}]
+    return [*lines, attrs["radar_adjustment"]] if "radar_adjustment" in attrs else lines
