@@ -1,4 +1,4 @@
-"""Terrain: fields and slopes that are known, each format, and the real heights of Finland and north-western France."""
+"""Terrain: known fields and slopes, each format, and the real heights of Finland and north-western France."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Simulated showers, and exact gauges in them."""
+"""Simulated showers, and gauges that measure them exactly."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ START = np.datetime64("2020-06-01T00:00", "ns")
 
 
 def moving_rain(frames: int = 36, size: int = 60, seed: int = 0):
-    """Give simulated showers that move east by a cell of 2 km in each 5 minutes, dry between them."""
+    """Return simulated showers that move east by a cell of 2 km in each 5 minutes, dry between them."""
     noise = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=(size, size + frames)), 4)
     rain = np.maximum(noise / noise.std() - 0.3, 0) * 6
     values = np.stack([rain[:, frames - n : frames - n + size] for n in range(frames)])
@@ -23,7 +23,7 @@ def moving_rain(frames: int = 36, size: int = 60, seed: int = 0):
 
 
 def gauges_in(field, count: int = 40, seed: int = 1, step: int = 5, delay: int = 0):
-    """Give gauges that read the field without error, `delay` minutes late by their clocks."""
+    """Return gauges that measure the field without error, with clocks `delay` minutes late."""
     generator = np.random.default_rng(seed)
     rows, columns = generator.integers(2, field.sizes["y"] - 2, (2, count))
     return station_reports(
@@ -36,7 +36,7 @@ def gauges_in(field, count: int = 40, seed: int = 1, step: int = 5, delay: int =
 
 
 def steady_rain(frames: int = 48, size: int = 60, seed: int = 0):
-    """Give simulated rain everywhere, of about 2 mm/h, that moves east by a cell of 2 km in each 5 minutes."""
+    """Return simulated rain everywhere, of about 2 mm/h, that moves east by a cell of 2 km in each 5 minutes."""
     noise = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=(size, size + frames)), 4)
     values = [2 * np.exp(0.4 * noise[:, frames - n : frames - n + size] / noise.std()) for n in range(frames)]
     times = START + (np.arange(frames) + 1) * 5 * MINUTE

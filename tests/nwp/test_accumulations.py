@@ -1,4 +1,4 @@
-"""Rates from sums: since the start, over steps, both, resets, and the rounding of packed numbers."""
+"""Rates from accumulations: since the start, over steps, both, with resets, and with rounding errors of packing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs at an issue time: none from the future, none stale, the newest first, and each left out by name."""
+"""Runs at an issue time: none from the future, none out of date, the newest first, with a reason for each other."""
 
 from __future__ import annotations
 

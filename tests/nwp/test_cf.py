@@ -1,4 +1,4 @@
-"""CF NetCDF of models as others write them: names, units, levels, times, bounds and projections."""
+"""CF NetCDF of NWP in the forms in use: names, units, vertical levels, times, bounds and projections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The displacement of a model's rain: known shifts of simulated and of real rain, gaps, nothing known."""
+"""Displacement of NWP rain: known shifts of simulated and real rain, gaps, and fields without known cells."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_gaps_do_not_draw_it_aside():
 
 
 def test_on_real_rain_with_the_faults_of_a_model(real):
-    """Radar of Finland, moved, smoothed, half as strong again, times noise of 16 km."""
+    """The radar of Finland, shifted, smoothed, 1.5 times as strong, and multiplied by noise of 16 km."""
     real("fmi/20170509/*.gz")
     radar = coarsen(open_radar(fetch("fmi-20170509", radar_only=True)[20:21]), 2000.0).values[0]
     noise = ndimage.gaussian_filter(np.random.default_rng(1).normal(size=radar.shape), 8)

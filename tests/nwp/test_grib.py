@@ -1,4 +1,4 @@
-"""GRIB: the real AROME and ARPEGE runs of MeteoNet, and messages made by ecCodes on other grids."""
+"""GRIB: the real AROME and ARPEGE runs of MeteoNet, and messages written by ecCodes on other grids."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_arpege_files_of_several_variables_are_put_together(arpege):
 
 
 def test_the_wind_is_that_of_the_speed_and_direction_beside_it(real, arpege):
-    """The file holds speed and direction (where from) too."""
+    """The file also contains speed and direction of origin."""
     from cfgrib import FileStream
 
     messages = [m for _, m in FileStream(str(real(ARPEGE.replace("*", "10m"))[0])).items()]
@@ -198,7 +198,7 @@ def test_a_rate_is_brought_to_millimetres_an_hour(tmp_path):
 
 
 def test_of_parameters_that_mean_the_same_the_first_is_taken(tmp_path):
-    """Gusts of 10fg are the greatest of the step, those of i10fg of the moment."""
+    """Gusts of 10fg are maxima of the step, those of i10fg are instantaneous."""
     for short, value in (("i10fg", 10.0), ("10fg", 20.0), ("i10fg", 11.0)):
         message(tmp_path / "h.grib2", np.full((3, 4), value), **DEGREES, shortName=short)
     assert (open_nwp(tmp_path / "h.grib2").wind_speed_of_gust.values == 20).all()

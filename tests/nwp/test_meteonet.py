@@ -1,4 +1,4 @@
-"""AROME wind on MeteoNet's patches: times, grid, and a unit that fits the motion of the rain."""
+"""AROME wind on MeteoNet's patches: times, grid, and a unit that agrees with the motion of the rain."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_wind_and_rain_are_at_the_same_times_and_places(day):
 
 
 def test_rain_moves_twice_as_fast_to_the_right_of_the_wind(day):
-    """As it does over wind near the ground; with another unit, or v of the other sign, it would not."""
+    """The relation is that of wind near the ground; it would differ with another unit or sign of v."""
     _, _, rain, wind = day
     motion = estimate_motion(rain.isel(time=slice(4, 8)))
     wet = rain.values[7] >= 0.1

@@ -1,4 +1,4 @@
-"""On the radar's grid: places against linear functions of longitude and latitude, times by hand, edges, wind, speed."""
+"""Regridding to the radar: against linear functions of position, times by hand, edges, wind, and speed."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_rows_may_run_either_way(backwards):
 
 
 def test_what_the_model_does_not_cover_is_nan():
-    """The model ends at 10 E: the radar's eastern half is outside, but for half a cell of the model."""
+    """The NWP grid ends at 10 E: the eastern half of the radar is outside, except for half an NWP cell."""
     nwp = model({"air_temperature": 280}, x=np.linspace(0, 10, 41))
     made = regrid_to_radar(nwp, radar(), [RUN + HOUR]).air_temperature.values[0, 0]
     longitudes, _ = degrees_of(radar())
@@ -117,7 +117,7 @@ def test_moments_are_interpolated_between_valid_times():
 
 
 def test_means_belong_to_the_middle_of_their_step():
-    """Rates of 2, 4, 6, 8 in the hours 0-1, 1-2, 2-3, 3-4; in the first and the last half hour nothing is beyond."""
+    """Rates of 2, 4, 6, 8 in the hours 0-1, 1-2, 2-3, 3-4; constant in the first and the last half hour."""
     found = values_at(RATE, [0, 15, 30, 60, 90, 210, 225, 240, 245], hourly=(2, 4, 6, 8))
     np.testing.assert_allclose(found, [2, 2, 2, 3, 4, 8, 8, 8, np.nan])
 
@@ -149,7 +149,7 @@ def test_no_run_gives_nothing():
 
 
 def test_wind_is_turned_to_the_axes_of_the_radar():
-    """On the DWD's stereographic map north leans by the longitude less 10 degrees."""
+    """On the stereographic map of DWD north deviates from y by the longitude minus 10 degrees."""
     dwd = pyproj.CRS("+proj=stere +lat_0=90 +lat_ts=60 +lon_0=10 +R=6370040")
     field = radar(centre=(18.0, 50.0), crs=dwd, rows=3, columns=3)
     made = regrid_to_radar(model({"x_wind": 10, "y_wind": 0}), field, [RUN + HOUR])
@@ -159,7 +159,7 @@ def test_wind_is_turned_to_the_axes_of_the_radar():
 
 
 def test_wind_of_one_map_on_another_is_the_same_on_the_globe():
-    """A model on one projection, a radar on another; both against the way through east and north."""
+    """NWP and radar on different projections, compared with the rotation by way of east and north."""
     east = regrid_to_radar(model({"x_wind": 6, "y_wind": -3}), radar(), [RUN + HOUR])
     merc = pyproj.CRS("EPSG:3857")
     corner = pyproj.Transformer.from_crs("EPSG:4326", merc, always_xy=True).transform(5, 46)
@@ -185,7 +185,7 @@ def test_it_is_fast():
 
 
 def test_real_arome_on_the_grid_of_the_meteonet_radar(real):
-    """The radar's cells of 0.01 degrees lie within the model's of 0.025; at a model's own cell its value is found."""
+    """Radar cells of 0.01 degrees are within NWP cells of 0.025; at an NWP cell centre its value is found."""
     from hybridcast.nwp import open_nwp
 
     nwp = open_nwp(real("meteonet/weather_models/arome*.grib"))

@@ -1,4 +1,4 @@
-"""The contract of model fields: what is kept, what is refused and in which words."""
+"""Schema of NWP fields: accepted and refused datasets, and the error messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The wind as motion: of the newest run that has one, known everywhere, None where there is none."""
+"""Steering wind: from the newest run with wind, known everywhere, None if no run has wind."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HOUR = np.timedelta64(1, "h")
 
 
 def on_grid(field, winds, *, columns=None):
-    """Put runs of steady wind, the oldest first, on the grid of a field."""
+    """Return runs of steady wind, the oldest first, on the grid of a field."""
     starts = field.time.values[-1] - np.arange(len(winds), 0, -1) * 3 * HOUR
     values = np.broadcast_to(
         np.array(winds, np.float32)[:, None, None, None], (len(winds), 24, *field.shape[1:])

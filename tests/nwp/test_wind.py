@@ -1,4 +1,4 @@
-"""Directions of wind on maps, against geodesy and numbers that are known."""
+"""Directions of wind on maps, compared with geodesy and known values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_north_is_up_on_local_grids_and_longitude_and_latitude(crs):
 
 @pytest.mark.parametrize("longitude", [-20.0, 0.0, 25.0, 60.0])
 def test_on_a_polar_stereographic_map_north_turns_with_longitude(longitude):
-    """Convergence of the meridians is the longitude less the central one."""
+    """The convergence of the meridians is the longitude minus the central one."""
     crs = pyproj.CRS("+proj=stere +lat_0=90 +lat_ts=60 +lon_0=0 +R=6371229")
     x, y = pyproj.Transformer.from_crs(crs.geodetic_crs, crs, always_xy=True).transform(longitude, 50.0)
     nx, ny = north_direction(crs, np.array([x]), np.array([y]))[:, 0]
@@ -44,7 +44,7 @@ def test_on_a_polar_stereographic_map_north_turns_with_longitude(longitude):
     ],
 )
 def test_wind_carries_air_to_the_same_place_on_the_globe_and_on_the_map(crs, longitude, latitude):
-    """Europe's map (3035) is equal-area, so angles are right within a degree only."""
+    """The map of Europe (EPSG:3035) is equal-area, so angles are correct within a degree only."""
     crs = pyproj.CRS(crs)
     to_map = pyproj.Transformer.from_crs("+proj=longlat +R=6371229", crs, always_xy=True)
     x, y = (np.array([v]) for v in to_map.transform(longitude, latitude))

@@ -1,4 +1,4 @@
-"""FMI composites: place by the radars named in the file, coding of reflectivity, coverage, damage."""
+"""FMI composites: position by the radars named in the file, coding of reflectivity, coverage, damage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ODIM: OPERA's rates, made files of amounts and reflectivity, corners, codes, what is refused."""
+"""ODIM: rates of OPERA, written files of amounts and reflectivity, corners, codes, and refused files."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ FILE = "example_areal_reference_data.nc"
 
 @pytest.fixture(scope="module")
 def path() -> Path:
-    """Give the sample; pip brings it if it is neither on the mirror nor in the cache."""
+    """Return the sample; pip downloads it if it is neither on the mirror nor in the cache."""
     try:
         files = fetch("pycomlink-dwd-2018", progress=False)
     except FetchError as error:

@@ -12,7 +12,7 @@ from hybridcast.stations.quality import FLAG, MEANINGS, QualitySettings, highest
 
 @pytest.fixture
 def scene():
-    """Give rain everywhere, and exact gauges in it."""
+    """Return rain everywhere, and gauges that measure it exactly."""
     rain = steady_rain()
     return rain, gauges_in(rain, count=60)
 
@@ -101,7 +101,7 @@ def test_a_blocked_gauge_without_neighbours_is_told_by_the_radar(scene):
     checked, report = quality_control(alone, rain)
     assert report.rejected["radar"] > 0
     assert (flags(checked, "radar") | flags(checked, "good")).all()
-    # neighbours that agree with the gauge clear it: then it is the radar that is wrong
+    # neighbours that agree with the gauge confirm it: then the radar is wrong
     dry = gauges.assign(precipitation_rate=gauges.precipitation_rate * 0)
     settings = QualitySettings(radius=60.0)
     assert quality_control(dry, rain, settings=settings)[1].rejected["radar"] == 0

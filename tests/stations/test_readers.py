@@ -1,4 +1,4 @@
-"""Station files: real ones where there are any, known independently, and files made after the documentation."""
+"""Station files: real ones where available, with independent values, and files written after the documentation."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ def test_saving_refuses_other_suffixes(tmp_path, gauges):
 
 
 def cf_file(path, *, bounds=True, units="kg m-2", fmt="NETCDF4"):
-    """Write hourly amounts of two stations as CF wants them, stamped with the BEGINNINGS of the hours."""
+    """Write hourly amounts of two stations by CF, stamped with the BEGINNINGS of the hours."""
     with netCDF4.Dataset(path, "w", format=fmt) as file:
         file.featureType, file.Conventions = "timeSeries", "CF-1.8"
         for name, size in {"instance": 2, "obs": 3, "two": 2, "letters": 4}.items():

@@ -1,4 +1,4 @@
-"""A table of one's own gauges is read if its columns say what they are, and refused with the remedy if they do not."""
+"""Tables of gauges: read if the names of the columns identify them, otherwise refused with a remedy."""
 
 from __future__ import annotations
 
