@@ -146,6 +146,11 @@ class Hybrid:
         """Weights of members with NWP; None without NWP rain, or if the model was trained without."""
         return self.usable_model.nwp_stage if self.sources.has_rain else None
 
+    @property
+    def _members(self) -> list[Member]:
+        """Members that have a weight, with the sources at hand."""
+        return select_members(self.usable_model.members, self.usable_model.blend, self.nwp_stage)
+
     def forecast(self, recent: xr.DataArray, lead_times: LeadTimes) -> xr.Dataset:
         """Return the forecast, see `hybridcast.nowcasters.base.Nowcaster` and `hybridcast.core.forecast_schema`.
 
@@ -199,7 +204,7 @@ class Hybrid:
             adapted = pool.submit(self._adapt_blend, coarse)
             state, inputs = self._prepare(recent, coarse, node_leads, nodes)
             blend, hindcasts = adapted.result()
-        members, stage = self.evaluated_members, self.nwp_stage
+        members, stage = self._members, self.nwp_stage
         probabilities, weight = blend_members(members, blend, stage, inputs, (node_leads / MINUTE).tolist())
         known = grid.sample(np.isfinite(latest_frame(coarse)[0].values))
         at_nodes = NodeProbabilities(grid.fill(probabilities, nodes), known, blend.thresholds, self._wanted)
@@ -213,11 +218,6 @@ class Hybrid:
         nwp_weight = interpolator.weights_to_leads(np.nan_to_num(weight, nan=1.0))
         return Fusion(fields_with_nwp(at_nodes, target, interpolator), blend, hindcasts, nwp_weight)
 
-    @property
-    def evaluated_members(self) -> list[Member]:
-        """Members that have a weight, with the sources at hand."""
-        return select_members(self.usable_model.members, self.usable_model.blend, self.nwp_stage)
-
     def _prepare(
         self, recent: xr.DataArray, coarse: xr.DataArray, node_leads: LeadTimes, nodes: NDArray[np.int32]
     ) -> tuple[PredictorState, list[MemberInputs]]:
@@ -226,7 +226,7 @@ class Hybrid:
         if self.nwp_stage is not None:
             sources = coarsen_sources(self.sources, recent, coarse, self.model.spacing)
         leads = node_leads - latest_frame(coarse)[1]
-        return prepare_inputs(self.evaluated_members, coarse, leads, nodes, lagrangian=True, sources=sources)
+        return prepare_inputs(self._members, coarse, leads, nodes, lagrangian=True, sources=sources)
 
     def _adapt_blend(self, coarse: xr.DataArray) -> tuple[Blend, int]:
         """Return the weights adapted by hindcasts, and the number of hindcasts."""
