@@ -158,8 +158,8 @@ def test_vectors_that_are_not_finite_are_filled_by_the_nearest(monkeypatch):
         flow[0, 5:9, :] = np.nan
         return flow
 
-    solver = _motion._MOTIONS["vet"]._replace(solve=broken)
-    monkeypatch.setitem(_motion._MOTIONS, "vet", solver)
+    solver = _motion._METHODS["vet"]._replace(solve=broken)
+    monkeypatch.setitem(_motion._METHODS, "vet", solver)
     found = PystepsMotion("vet").estimate(field(frames(2)))["u"].values / METRES_PER_SECOND
     np.testing.assert_allclose(found[:, :10], 3.0, rtol=1e-5)
     np.testing.assert_allclose(found[:, 10:], 1.0, rtol=1e-5)
@@ -169,8 +169,8 @@ def test_a_motion_method_that_raises_gives_zero_motion_and_a_warning(monkeypatch
     def raising(dbr):
         raise np.linalg.LinAlgError("singular")
 
-    solver = _motion._MOTIONS["vet"]._replace(solve=raising)
-    monkeypatch.setitem(_motion._MOTIONS, "vet", solver)
+    solver = _motion._METHODS["vet"]._replace(solve=raising)
+    monkeypatch.setitem(_motion._METHODS, "vet", solver)
     with caplog.at_level(logging.WARNING):
         motion = PystepsMotion("vet").estimate(field(frames(2)))
     assert motion.attrs["status"] == "no motion: LinAlgError: singular"

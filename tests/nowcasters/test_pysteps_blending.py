@@ -170,5 +170,5 @@ def test_wrong_settings_and_grids_are_refused(truth, recent):
         StepsBlending(None, members=0)
     with pytest.raises(InputError, match="start = 60, end = 30"):
         LinearBlending(None, start=60, end=30)
-    with pytest.raises(InputError, match="model fields and radar"):
+    with pytest.raises(InputError, match="NWP and radar"):
         linear(runs(truth.isel(y=slice(1, None)))).forecast(recent, LEADS)

@@ -1,4 +1,4 @@
-"""pysteps, quietly, and the transformations its methods ask for."""
+"""Calls of pysteps without its output, and the transformations of rain rates that its methods require."""
 
 from __future__ import annotations
 
@@ -15,21 +15,24 @@ from hybridcast.errors import DependencyError
 
 log = logging.getLogger("hybridcast.nowcasters.pysteps")
 
-#: Rates below this (mm h-1) are dry, as pysteps recommends.
+#: Rates below this (mm h-1) are dry, as recommended by pysteps.
 LOWEST_RATE = 0.1
-#: The same in dBR = 10 log10(mm h-1), and what stands there for dry.
+#: The same threshold in dBR = 10 log10(mm h-1), and the value of dry cells.
 LOWEST_DBR, DRY_DBR = -10.0, -15.0
-#: The step of a lone frame, which has none; motion in m s-1 is all that is converted with it.
+#: Time step assumed for a single frame; only motion in m s-1 is converted with it.
 LONE_STEP = np.timedelta64(5, "m").astype("timedelta64[ns]")
 
 
 @contextlib.contextmanager
 def quiet_pysteps() -> Iterator[None]:
-    """Import pysteps and keep it quiet inside; numpy's global random state, which it seeds, is put back after."""
-    said = io.StringIO()
+    """Import pysteps, and suppress its output and warnings inside the context.
+
+    The global random state of numpy, which pysteps seeds, is restored afterwards.
+    """
+    output = io.StringIO()
     state = np.random.get_state()  # noqa: NPY002
     try:
-        with contextlib.redirect_stdout(said), warnings.catch_warnings(), np.errstate(all="ignore"):
+        with contextlib.redirect_stdout(output), warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             missing = _import_pysteps()
             try:
@@ -38,15 +41,15 @@ def quiet_pysteps() -> Iterator[None]:
                 raise DependencyError(f"{error}; pysteps needs it for this method. Install it.") from error
     finally:
         np.random.set_state(state)  # noqa: NPY002
-        if said.getvalue():
-            log.debug("pysteps: %s", said.getvalue())
+        if output.getvalue():
+            log.debug("pysteps: %s", output.getvalue())
 
 
 def _import_pysteps() -> type[Exception]:
-    """Import pysteps; give its exception for a package that it lacks itself."""
+    """Import pysteps; return the exception that it raises if one of its own optional packages is missing."""
     try:
         from pysteps.exceptions import MissingOptionalDependency
-    except (ImportError, RuntimeError) as error:  # RuntimeError: a pystepsrc that does not keep to its schema
+    except (ImportError, RuntimeError) as error:  # RuntimeError: an invalid pystepsrc
         raise DependencyError(
             f"pysteps cannot be imported ({error}); this method is part of it. "
             "pip install pysteps (needs a C compiler)."
@@ -56,23 +59,23 @@ def _import_pysteps() -> type[Exception]:
 
 
 def failures() -> tuple[type[Exception], ...]:
-    """Return what pysteps raises where the data do not suit a method."""
+    """Return the exceptions that pysteps raises if data do not suit a method."""
     import cv2
 
     return ValueError, RuntimeError, IndexError, ZeroDivisionError, FloatingPointError, np.linalg.LinAlgError, cv2.error
 
 
 def to_dbr(rate: Doubles) -> Doubles:
-    """Decibels of a rain rate (mm h-1); NaN stays."""
+    """Convert rain rates (mm h-1) to dBR; NaN stays NaN."""
     dbr = 10 * np.log10(np.maximum(rate, LOWEST_RATE))
     return np.where(rate < LOWEST_RATE, DRY_DBR, dbr)
 
 
 def rate_from_dbr(dbr: Doubles) -> Doubles:
-    """Rain rate (mm h-1) from decibels, dry below the threshold; NaN stays."""
+    """Convert dBR to rain rates (mm h-1), 0 below the threshold; NaN stays NaN."""
     return np.where(dbr < LOWEST_DBR, 0.0, 10 ** (dbr / 10))
 
 
-def thresholded(rate: Doubles) -> Doubles:
-    """Rain rate (mm h-1), dry below the threshold; NaN stays."""
+def apply_threshold(rate: Doubles) -> Doubles:
+    """Return rain rates (mm h-1) with 0 below the threshold; NaN stays NaN."""
     return np.where(rate < LOWEST_RATE, 0.0, rate)

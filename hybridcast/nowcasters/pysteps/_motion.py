@@ -14,6 +14,7 @@ from hybridcast.core.field import iso_time, time_step
 from hybridcast.core.types import Doubles
 from hybridcast.errors import InputError
 from hybridcast.motion.estimate import motion_dataset
+from hybridcast.motion.status import ESTIMATED, no_motion_status
 from hybridcast.nowcasters.pysteps._call import (
     DRY_DBR,
     LONE_STEP,
@@ -24,7 +25,7 @@ from hybridcast.nowcasters.pysteps._call import (
     to_dbr,
 )
 
-#: A grid of fewer rows or columns has no motion; compiled methods of pysteps read beyond the ends of such.
+#: Smallest number of rows and columns; on smaller grids, compiled methods of pysteps read beyond the ends of arrays.
 SMALLEST_GRID = 16
 
 
@@ -32,44 +33,39 @@ SMALLEST_GRID = 16
 class PystepsMotion:
     """A motion method of pysteps.
 
-    - ``lucaskanade``: features tracked over all frames, outliers removed, interpolated by inverse distance (Lucas and
-      Kanade 1981; Bouguet 2001). NaN is masked.
-    - ``vet``: variational echo tracking, two or three frames (Laroche and Zawadzki 1995,
+    - ``lucaskanade``: features are tracked over all frames, outliers removed, and the rest interpolated by inverse
+      distance (Lucas and Kanade 1981; Bouguet 2001). NaN is masked.
+    - ``vet``: variational echo tracking with two or three frames (Laroche and Zawadzki 1995,
       doi:10.1175/1520-0426(1995)012<0721:ROHWFS>2.0.CO;2; Germann and Zawadzki 2002). NaN is masked.
-    - ``darts``: spectral, six frames or more (Ruzanski, Chandrasekar and Wang 2011, doi:10.1175/2011JTECHA1496.1). It
-      takes the frames as periodic and falls short of the true speed: by a quarter to a half on nine frames, more on
-      fewer. NaN is dry.
-    - ``proesmans``: anisotropic diffusion, two frames (Proesmans et al. 1994, doi:10.1007/BFb0028362). NaN is dry.
-      Far from rain and at the borders single vectors can be far too long.
+    - ``darts``: spectral method with six frames or more (Ruzanski, Chandrasekar and Wang 2011,
+      doi:10.1175/2011JTECHA1496.1). It assumes periodic frames and underestimates the speed by a quarter to a half with
+      nine frames, by more with fewer. NaN is dry.
+    - ``proesmans``: anisotropic diffusion with two frames (Proesmans et al. 1994, doi:10.1007/BFb0028362). NaN is dry.
+      Single vectors far from rain and at the borders can be far too long.
     - ``farneback``: polynomial expansion (Farnebäck 2003, doi:10.1007/3-540-45103-X_50), averaged over the frames and
-      smoothed by 60 pixels, which takes up to a quarter of the speed where much of the field is dry. NaN is dry.
+      smoothed over 60 pixels, which reduces the speed by up to a quarter where much of the field is dry. NaN is dry.
 
-    All work on dBR with a threshold of 0.1 mm h-1. Frames without rain are skipped, and of those left the latest that
-    are evenly spaced are taken.
-
-    Attributes
-    ----------
-    method
-        See above.
-    frames
-        How many frames are used at most; None for as many as pysteps uses in its own examples.
+    All methods work on dBR with a threshold of 0.1 mm h-1. Frames without rain are skipped; of the remaining ones, the
+    latest that are evenly spaced are used.
     """
 
     method: Literal["lucaskanade", "vet", "darts", "proesmans", "farneback"] = "lucaskanade"
+    """Name of the method."""
     frames: int | None = None
+    """Largest number of frames; None for the number that pysteps uses in its examples."""
 
     def __post_init__(self) -> None:
-        """Refuse an unknown method, and a number of frames that it cannot use."""
-        if self.method not in _MOTIONS:
-            raise InputError(f"motion method {self.method!r}", "it is one of pysteps", f"Choose of {list(_MOTIONS)}")
-        solver = _MOTIONS[self.method]
+        """Refuse an unknown method, and a number of frames that the method cannot use."""
+        if self.method not in _METHODS:
+            raise InputError(f"motion method {self.method!r}", "it is one of pysteps", f"Choose of {list(_METHODS)}")
+        solver = _METHODS[self.method]
         if self.frames is not None and not solver.fewest <= self.frames <= solver.most:
             rule = f"at least {solver.fewest}" + (f", at most {solver.most}" if solver.most < ANY else "")
             raise InputError(f"frames = {self.frames}", f"{self.method} uses {rule}", "Correct frames, or leave it out")
 
     @property
     def name(self) -> str:
-        """How results name it."""
+        """Name in the attributes of results."""
         return f"pysteps-{self.method}"
 
     def estimate(self, recent: xr.DataArray) -> xr.Dataset:
@@ -78,8 +74,8 @@ class PystepsMotion:
         Returns
         -------
         Dataset
-            `u`, `v` in m s-1, finite everywhere. Zero, with the reason in the attribute ``status``, where fewer frames
-            with rain are given than the method needs or where it fails.
+            `u` and `v` in m s-1, finite everywhere. They are zero if there are fewer frames with rain than the method
+            needs, or if it fails; the attribute ``status`` states the reason.
 
         Raises
         ------
@@ -87,20 +83,20 @@ class PystepsMotion:
             If pysteps is not installed.
         """
         recent = recent.compute()
-        solver = _MOTIONS[self.method]
+        solver = _METHODS[self.method]
         picked, spacing = _wet_frames(recent, self.frames or solver.usual)
         step = (time_step(recent["time"].values) or LONE_STEP) * spacing
         with quiet_pysteps():
-            flow, status = _solved(solver, recent.values[picked].astype(np.float64))
+            flow, status = _solve(solver, recent.values[picked].astype(np.float64))
         if flow is None:
             flow = np.zeros((2, *recent.shape[1:]))
-        times = recent["time"].values[picked if status == "estimated" else []]
+        times = recent["time"].values[picked if status == ESTIMATED else []]
         attrs = {"method": self.name, "status": status, "frames_used": ", ".join(iso_time(time) for time in times)}
         return motion_dataset(flow.astype(np.float32), recent, step, **attrs)
 
 
 def _wet_frames(recent: xr.DataArray, count: int) -> tuple[NDArray[np.intp], int]:
-    """Select the latest frames with rain, evenly spaced, `count` at most: ``(indices, spacing in time steps)``."""
+    """Return the indices of the latest evenly spaced frames with rain, at most `count`, and their spacing in steps."""
     wet = np.flatnonzero((recent.values >= LOWEST_RATE).any(axis=(1, 2)))
     if wet.size < 2:
         return wet, 1
@@ -110,24 +106,24 @@ def _wet_frames(recent: xr.DataArray, count: int) -> tuple[NDArray[np.intp], int
     return even[: gaps[0] if gaps.size else None][::-1], spacing
 
 
-def _solved(solver: _Motion, rates: Doubles) -> tuple[Doubles | None, str]:
-    """Run a motion method: ``(flow, status)``, no flow where there is none to be found."""
+def _solve(solver: _Method, rates: Doubles) -> tuple[Doubles | None, str]:
+    """Return the flow found by a motion method, None if it finds none, and the status."""
     if min(rates.shape[1:]) < SMALLEST_GRID:
-        return None, f"no motion: the grid has fewer than {SMALLEST_GRID} rows or columns"
+        return None, no_motion_status(f"the grid has fewer than {SMALLEST_GRID} rows or columns")
     if len(rates) < solver.fewest:
-        return None, f"no motion: {len(rates)} evenly spaced frames with rain, {solver.fewest} needed"
+        return None, no_motion_status(f"{len(rates)} evenly spaced frames with rain, {solver.fewest} needed")
     try:
         flow = np.asarray(solver.solve(to_dbr(rates)), dtype=np.float64)
     except failures() as error:
         log.warning("the motion method failed, motion is zero: %s: %s", type(error).__name__, error)
-        return None, f"no motion: {type(error).__name__}: {error}"
+        return None, no_motion_status(f"{type(error).__name__}: {error}")
     if not np.isfinite(flow).any():
-        return None, "no motion: no finite motion found"
-    return _nearest_finite(flow), "estimated"
+        return None, no_motion_status("no finite motion found")
+    return _fill_with_nearest(flow), ESTIMATED
 
 
-def _nearest_finite(flow: Doubles) -> Doubles:
-    """Replace vectors that are not finite by the nearest one that is."""
+def _fill_with_nearest(flow: Doubles) -> Doubles:
+    """Replace vectors that are not finite by the nearest finite one."""
     from scipy.ndimage import distance_transform_edt
 
     bad = ~np.isfinite(flow).all(axis=0)
@@ -163,7 +159,7 @@ def _darts(dbr: Doubles) -> Doubles:
 def _proesmans(dbr: Doubles) -> Doubles:
     from pysteps.motion.proesmans import proesmans
 
-    levels = max(1, min(6, int(np.log2(min(dbr.shape[1:]))) - 1))  # the coarsest of four pixels or more
+    levels = max(1, min(6, int(np.log2(min(dbr.shape[1:]))) - 1))  # at least four pixels at the coarsest level
     flow: Doubles = proesmans(_dry_where_nan(dbr), num_levels=levels)
     return flow
 
@@ -179,20 +175,21 @@ def _dry_where_nan(dbr: Doubles) -> Doubles:
     return np.where(np.isnan(dbr), DRY_DBR, dbr)
 
 
-class _Motion(NamedTuple):
-    """A motion method: from frames in dBR with NaN to the flow in cells per frame, and how many frames it takes."""
+class _Method(NamedTuple):
+    """A motion method of pysteps, and the number of frames that it uses."""
 
     solve: Callable[[Doubles], Doubles]
+    """Function of frames in dBR, with NaN, that returns the flow in cells per frame."""
     fewest: int
     usual: int
     most: int
 
 
 ANY = 1000
-_MOTIONS = {
-    "lucaskanade": _Motion(_lucaskanade, fewest=2, usual=3, most=ANY),
-    "vet": _Motion(_vet, fewest=2, usual=3, most=3),
-    "darts": _Motion(_darts, fewest=6, usual=9, most=ANY),
-    "proesmans": _Motion(_proesmans, fewest=2, usual=2, most=2),
-    "farneback": _Motion(_farneback, fewest=2, usual=2, most=ANY),
+_METHODS = {
+    "lucaskanade": _Method(_lucaskanade, fewest=2, usual=3, most=ANY),
+    "vet": _Method(_vet, fewest=2, usual=3, most=3),
+    "darts": _Method(_darts, fewest=6, usual=9, most=ANY),
+    "proesmans": _Method(_proesmans, fewest=2, usual=2, most=2),
+    "farneback": _Method(_farneback, fewest=2, usual=2, most=ANY),
 }

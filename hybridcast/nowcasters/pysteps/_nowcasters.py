@@ -1,4 +1,4 @@
-"""Nowcasters of pysteps: what each is, and its settings."""
+"""Nowcasting methods of pysteps and their settings."""
 
 from __future__ import annotations
 
@@ -10,60 +10,66 @@ import xarray as xr
 from hybridcast.core.types import Doubles, LeadTimes
 from hybridcast.errors import InputError
 from hybridcast.motion.estimate import MotionMethod
-from hybridcast.nowcasters.pysteps._call import LOWEST_DBR, rate_from_dbr, thresholded, to_dbr
+from hybridcast.nowcasters.pysteps._call import LOWEST_DBR, apply_threshold, rate_from_dbr, to_dbr
 from hybridcast.nowcasters.pysteps._motion import PystepsMotion
-from hybridcast.nowcasters.pysteps._run import Case, Run, nowcast
+from hybridcast.nowcasters.pysteps._run import ArMethod, NowcastInputs, run_nowcast
 
 
 @dataclass(frozen=True)
 class PystepsExtrapolation:
-    """Semi-Lagrangian extrapolation of the newest frame, linear in mm h-1.
+    """Semi-Lagrangian extrapolation of the latest frame, linear in mm h-1.
 
     Germann and Zawadzki (2002), doi:10.1175/1520-0493(2002)130<2859:SDOTPO>2.0.CO;2.
     """
 
     motion: MotionMethod = field(default_factory=PystepsMotion)
+    """Motion method."""
 
     @property
     def name(self) -> str:
-        """How results name it."""
+        """Name in the attributes of forecasts."""
         return "pysteps-extrapolation"
 
     def forecast(self, recent: xr.DataArray, lead_times: LeadTimes) -> xr.Dataset:
-        """Forecast from a checked field of recent frames; see `Nowcaster`."""
-        return nowcast(self, recent, lead_times, None)
+        """Return a forecast from a checked field of recent frames; see `hybridcast.nowcasters.base.Nowcaster`."""
+        return run_nowcast(self, recent, lead_times, None)
 
 
 @dataclass(frozen=True)
 class SProg:
-    """S-PROG: each scale of the field, in dBR, fades by an autoregressive model as it becomes unpredictable.
+    """S-PROG: each spatial scale of the field, in dBR, decays by an AR process as it becomes unpredictable.
 
-    Seed (2003), doi:10.1175/1520-0450(2003)042<0381:ADASSA>2.0.CO;2. Uses ``ar_order + 1`` frames. Smooth by design.
+    Seed (2003), doi:10.1175/1520-0450(2003)042<0381:ADASSA>2.0.CO;2. It uses ``ar_order + 1`` frames. The forecast
+    becomes smoother with lead time by design.
     """
 
     motion: MotionMethod = field(default_factory=PystepsMotion)
+    """Motion method."""
     n_cascade_levels: int = 6
+    """Number of cascade levels."""
     ar_order: int = 2
+    """Order of the AR processes."""
     matching: Literal["cdf", "mean"] | None = "cdf"
-    """How the distribution of the forecast is held to the one observed."""
+    """How the distribution of the forecast is matched to the observed one; None for no matching."""
     workers: int = 1
+    """Number of threads."""
 
     @property
     def name(self) -> str:
-        """How results name it."""
+        """Name in the attributes of forecasts."""
         return "pysteps-sprog"
 
     def forecast(self, recent: xr.DataArray, lead_times: LeadTimes) -> xr.Dataset:
-        """Forecast from a checked field of recent frames; see `Nowcaster`."""
-        return nowcast(self, recent, lead_times, Run(self._run, order=self.ar_order, beyond_order=1))
+        """Return a forecast from a checked field of recent frames; see `hybridcast.nowcasters.base.Nowcaster`."""
+        return run_nowcast(self, recent, lead_times, ArMethod(self._run, self.ar_order, extra_frames=1))
 
-    def _run(self, case: Case, order: int) -> Doubles:
+    def _run(self, inputs: NowcastInputs, order: int) -> Doubles:
         from pysteps.nowcasts import sprog
 
         dbr = sprog.forecast(
-            to_dbr(case.rates),
-            case.flow,
-            case.steps,
+            to_dbr(inputs.rates),
+            inputs.flow,
+            inputs.steps,
             precip_thr=LOWEST_DBR,
             n_cascade_levels=self.n_cascade_levels,
             ar_order=order,
@@ -75,77 +81,86 @@ class SProg:
 
 @dataclass(frozen=True)
 class Anvil:
-    """ANVIL: S-PROG on differences in mm h-1, with an autoregressive model of its own around each place.
+    """ANVIL: S-PROG on differences in mm h-1, with AR processes that vary in space.
 
-    Pulkkinen et al. (2020), doi:10.1109/TGRS.2020.2984594. Uses ``ar_order + 2`` frames. New rain appears only where
-    `rain_mask` is off.
+    Pulkkinen et al. (2020), doi:10.1109/TGRS.2020.2984594. It uses ``ar_order + 2`` frames.
     """
 
     motion: MotionMethod = field(default_factory=PystepsMotion)
+    """Motion method."""
     n_cascade_levels: int = 6
+    """Number of cascade levels."""
     ar_order: int = 2
+    """Order of the AR processes."""
     ar_window_radius: int | None = 50
-    """Standard deviation (cells) of the window of the local models; None for one model."""
+    """Standard deviation (cells) of the window of the local AR processes; None for one process for the whole field."""
     rain_mask: bool = True
+    """Whether rain is confined to the area of the advected rain; without it, new rain can appear."""
     workers: int = 1
+    """Number of threads."""
 
     @property
     def name(self) -> str:
-        """How results name it."""
+        """Name in the attributes of forecasts."""
         return "pysteps-anvil"
 
     def forecast(self, recent: xr.DataArray, lead_times: LeadTimes) -> xr.Dataset:
-        """Forecast from a checked field of recent frames; see `Nowcaster`."""
-        return nowcast(self, recent, lead_times, Run(self._run, order=self.ar_order, beyond_order=2))
+        """Return a forecast from a checked field of recent frames; see `hybridcast.nowcasters.base.Nowcaster`."""
+        return run_nowcast(self, recent, lead_times, ArMethod(self._run, self.ar_order, extra_frames=2))
 
-    def _run(self, case: Case, order: int) -> Doubles:
+    def _run(self, inputs: NowcastInputs, order: int) -> Doubles:
         from pysteps.nowcasts import anvil
 
         rate = anvil.forecast(
-            case.rates,
-            case.flow,
-            case.steps,
+            inputs.rates,
+            inputs.flow,
+            inputs.steps,
             n_cascade_levels=self.n_cascade_levels,
             ar_order=order,
             ar_window_radius=self.ar_window_radius,
             apply_rainrate_mask=self.rain_mask,
             num_workers=self.workers,
         )
-        return thresholded(rate)
+        return apply_threshold(rate)
 
 
 @dataclass(frozen=True)
 class Linda:
-    """LINDA-D: convolution kernels and autoregressive models fitted around features, in mm h-1, one forecast.
+    """LINDA-D: convolution kernels and AR processes fitted around features, in mm h-1, deterministic.
 
     Pulkkinen, Chandrasekar and Niemi (2021), Lagrangian integro-difference equation model for precipitation nowcasting,
-    J. Atmos. Oceanic Technol. Uses ``ar_order + 2`` frames. The features are corners, because the blobs that pysteps
-    takes by itself need scikit-image, which is not one of its dependencies. Slow: seconds on 128 x 128 cells.
+    J. Atmos. Oceanic Technol. It uses ``ar_order + 2`` frames. A forecast takes seconds on 128 x 128 cells.
     """
 
     motion: MotionMethod = field(default_factory=PystepsMotion)
+    """Motion method."""
     ar_order: Literal[1, 2] = 1
+    """Order of the AR processes."""
     features: Literal["shitomasi", "blob", "domain"] = "shitomasi"
+    """Features: corners by default, because the blobs that pysteps uses by default need scikit-image."""
     max_features: int = 25
+    """Largest number of features."""
     kernel: Literal["anisotropic", "isotropic"] = "anisotropic"
+    """Shape of the convolution kernels."""
     workers: int = 1
+    """Number of threads."""
 
     @property
     def name(self) -> str:
-        """How results name it."""
+        """Name in the attributes of forecasts."""
         return "pysteps-linda"
 
     def forecast(self, recent: xr.DataArray, lead_times: LeadTimes) -> xr.Dataset:
-        """Forecast from a checked field of recent frames; see `Nowcaster`."""
-        return nowcast(self, recent, lead_times, Run(self._run, order=self.ar_order, beyond_order=2))
+        """Return a forecast from a checked field of recent frames; see `hybridcast.nowcasters.base.Nowcaster`."""
+        return run_nowcast(self, recent, lead_times, ArMethod(self._run, self.ar_order, extra_frames=2))
 
-    def _run(self, case: Case, order: int) -> Doubles:
+    def _run(self, inputs: NowcastInputs, order: int) -> Doubles:
         from pysteps.nowcasts import linda
 
         rate = linda.forecast(
-            case.rates,
-            case.flow,
-            case.steps,
+            inputs.rates,
+            inputs.flow,
+            inputs.steps,
             feature_method=self.features,
             max_num_features=self.max_features,
             ari_order=order,
@@ -154,31 +169,37 @@ class Linda:
             vel_pert_method=None,
             num_workers=self.workers,
         )
-        return thresholded(rate)
+        return apply_threshold(rate)
 
 
 @dataclass(frozen=True)
 class Steps:
-    """STEPS: an ensemble, each member S-PROG with noise of the observed spectrum added and its own motion.
+    """STEPS: ensemble of S-PROG forecasts with noise of the observed spectrum and perturbed motion.
 
-    Bowler, Pierce and Seed (2006), doi:10.1256/qj.04.100; Seed, Pierce and Norman (2013), doi:10.1002/wrcr.20536.
-    Uses ``ar_order + 1`` frames, in dBR. `precipitation_rate` is the mean of the members, which
-    `precipitation_rate_ensemble` holds with dims ``("realization", "lead_time", "y", "x")``; all alike where the
-    forecast fell back to the extrapolation.
+    Bowler, Pierce and Seed (2006), doi:10.1256/qj.04.100; Seed, Pierce and Norman (2013), doi:10.1002/wrcr.20536. It
+    uses ``ar_order + 1`` frames, in dBR. `precipitation_rate` is the mean of the members, which are in
+    `precipitation_rate_ensemble`, dims ``("realization", "lead_time", "y", "x")``. If the forecast falls back to
+    extrapolation, all members are equal.
     """
 
     motion: MotionMethod = field(default_factory=PystepsMotion)
+    """Motion method."""
     members: int = 20
+    """Number of members."""
     n_cascade_levels: int = 6
+    """Number of cascade levels."""
     ar_order: int = 2
+    """Order of the AR processes."""
     noise: Literal["nonparametric", "parametric", "ssft", "nested"] = "nonparametric"
+    """Method that generates the noise."""
     mask: Literal["incremental", "sprog", "obs"] | None = "incremental"
-    """Where rain may appear: near where it is, where S-PROG has it, where it was observed, anywhere."""
+    """Area where rain may occur: near the present rain, where S-PROG has rain, where rain was observed, or anywhere."""
     matching: Literal["cdf", "mean"] | None = "cdf"
-    """How the distribution of each member is held to the one observed."""
+    """How the distribution of each member is matched to the observed one; None for no matching."""
     seed: int | None = 0
-    """Of the noise; the same forecast for the same seed. None for another one each time."""
+    """Seed of the noise, which makes forecasts reproducible; None for a different seed each time."""
     workers: int = 1
+    """Number of threads."""
 
     def __post_init__(self) -> None:
         """Refuse an ensemble without members."""
@@ -187,26 +208,26 @@ class Steps:
 
     @property
     def name(self) -> str:
-        """How results name it."""
+        """Name in the attributes of forecasts."""
         return "pysteps-steps"
 
     def forecast(self, recent: xr.DataArray, lead_times: LeadTimes) -> xr.Dataset:
-        """Forecast from a checked field of recent frames; see `Nowcaster`."""
-        run = Run(self._run, order=self.ar_order, beyond_order=1, members=self.members)
-        return nowcast(self, recent, lead_times, run)
+        """Return a forecast from a checked field of recent frames; see `hybridcast.nowcasters.base.Nowcaster`."""
+        method = ArMethod(self._run, self.ar_order, extra_frames=1, members=self.members)
+        return run_nowcast(self, recent, lead_times, method)
 
-    def _run(self, case: Case, order: int) -> Doubles:
+    def _run(self, inputs: NowcastInputs, order: int) -> Doubles:
         from pysteps.nowcasts import steps
 
         dbr = steps.forecast(
-            to_dbr(case.rates),
-            case.flow,
-            case.steps,
+            to_dbr(inputs.rates),
+            inputs.flow,
+            inputs.steps,
             n_ens_members=self.members,
             n_cascade_levels=self.n_cascade_levels,
             precip_thr=LOWEST_DBR,
-            kmperpixel=case.kilometres,
-            timestep=case.minutes,
+            kmperpixel=inputs.kilometres,
+            timestep=inputs.minutes,
             noise_method=self.noise,
             ar_order=order,
             probmatching_method=self.matching,
@@ -215,5 +236,5 @@ class Steps:
             num_workers=self.workers,
         )
         if not (dbr >= LOWEST_DBR).any():
-            raise ValueError("STEPS tapers the field towards its corners and saw no rain")
+            raise ValueError("STEPS tapers the field towards its corners and found no rain")
         return rate_from_dbr(dbr)

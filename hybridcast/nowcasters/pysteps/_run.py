@@ -1,7 +1,8 @@
-"""Running a nowcaster of pysteps on a field: history, gaps, mask, lead times, failures; alike for all of them."""
+"""Nowcasts by pysteps on a precipitation field: history, gaps, mask, lead times and failures, for all methods alike."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
@@ -10,169 +11,213 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.core.durations import check_lead_times
-from hybridcast.core.field import iso_time, metres_per_cell, time_step
+from hybridcast.core.field import iso_time, time_step
 from hybridcast.core.forecast_schema import MOTION, add_ensemble, forecast_dataset
-from hybridcast.core.types import Doubles, LeadTimes
+from hybridcast.core.grid import cell_kilometres
+from hybridcast.core.types import MINUTE, Array, Doubles, LeadTimes
 from hybridcast.motion.estimate import MotionMethod, cells_per_step
 from hybridcast.nowcasters.base import latest_frame, radar_status
 from hybridcast.nowcasters.pysteps._call import LONE_STEP, LOWEST_RATE, failures, log, quiet_pysteps
 
-#: Leads within this share of a step are at the step.
-WHOLE = 1e-6
+#: Lead times within this fraction of a time step are at the step.
+TOLERANCE = 1e-6
 
 
-class Case(NamedTuple):
-    """What a method of pysteps is given."""
+class LeadSteps(NamedTuple):
+    """Lead times in time steps of the radar after the last frame."""
+
+    requested: int | list[float]
+    """Number of steps, or the steps themselves, as methods of pysteps expect them."""
+    picked: NDArray[np.int_]
+    """Indices of the lead times in the result of pysteps, ``(lead,)``."""
+    last: int
+    """Number of whole steps that include the last lead time."""
+
+    @classmethod
+    def at(cls, steps: Doubles) -> LeadSteps:
+        """Return the lead times at `steps`, which may be fractions."""
+        whole = np.rint(steps).astype(int)
+        if (np.abs(steps - whole) < TOLERANCE).all() and whole[0] > 0:
+            return cls(int(whole[-1]), whole - 1, int(whole[-1]))
+        return cls([float(step) for step in steps], np.arange(steps.size), math.ceil(steps[-1]))
+
+
+class NowcastInputs(NamedTuple):
+    """Inputs of a nowcasting method of pysteps."""
 
     rates: Doubles
-    """mm h-1, shape ``(frame, y, x)``: consecutive frames with rain, as many as the order needs, NaN filled."""
+    """Rain rates, mm h-1, shape ``(frame, y, x)``: consecutive frames with rain, as many as the order needs, no NaN."""
     flow: Doubles
-    """Cells per step, shape ``(2, y, x)``, x first."""
+    """Motion, cells per step, shape ``(2, y, x)``, x first."""
     steps: int | list[float]
-    """The number of steps, or the steps themselves."""
+    """Number of steps, or the steps themselves."""
     kilometres: float
-    """Size of a cell."""
+    """Size of a cell, km."""
     minutes: float
-    """Time step."""
+    """Time step, min."""
 
 
-class Run(NamedTuple):
-    """How to run an autoregressive method of pysteps."""
+class ArMethod(NamedTuple):
+    """An autoregressive method of pysteps."""
 
-    function: Callable[[Case, int], Doubles]
-    """From a case and the order of the model to rates, mm h-1, ``([member], step, y, x)``."""
+    run: Callable[[NowcastInputs, int], Doubles]
+    """Function of the inputs and the order of the AR process that returns rates, mm h-1, ``([member], step, y, x)``."""
     order: int
-    """The order wanted."""
-    beyond_order: int
-    """How many frames are needed more than the order."""
+    """Requested order of the AR process."""
+    extra_frames: int
+    """Number of frames that the method needs in addition to the order."""
     members: int = 0
-    """Size of the ensemble; 0 if there is none."""
+    """Size of the ensemble; 0 without one."""
 
 
-class Model(Protocol):
-    """What `nowcast` needs of a nowcaster."""
-
-    @property
-    def name(self) -> str: ...
+class PystepsNowcaster(Protocol):
+    """The attributes of a nowcaster that `run_nowcast` uses."""
 
     @property
-    def motion(self) -> MotionMethod: ...
+    def name(self) -> str:
+        """Name in the attributes of forecasts."""
+        ...
+
+    @property
+    def motion(self) -> MotionMethod:
+        """Motion method."""
+        ...
 
 
-def nowcast(model: Model, recent: xr.DataArray, lead_times: LeadTimes, run: Run | None) -> xr.Dataset:
-    """Forecast by extrapolation, and by `run` where the frames allow it."""
+class _Rates(NamedTuple):
+    """Forecast rain rates, and how they were made."""
+
+    values: Array
+    """Rates, mm h-1, ``([member], lead, y, x)``."""
+    fallback: str
+    """Reason if they are not the result of the method as requested; otherwise empty."""
+    frames: int
+    """Number of the latest frames that they are made from."""
+
+
+def run_nowcast(
+    nowcaster: PystepsNowcaster, recent: xr.DataArray, lead_times: LeadTimes, method: ArMethod | None
+) -> xr.Dataset:
+    """Return a forecast by a method of pysteps; by extrapolation without a method, or if it cannot use the frames."""
     recent = recent.compute()
     leads = check_lead_times(lead_times)
     step = time_step(recent["time"].values) or LONE_STEP
-    motion = model.motion.estimate(recent)
-    latest, late = latest_frame(recent)
-    attrs: dict[str, Any] = {
-        "nowcaster": model.name,
-        "status": radar_status(recent, late),
-        "motion_method": model.motion.name,
-        "motion_status": str(motion.attrs.get("status", "")),
-    }
+    motion = nowcaster.motion.estimate(recent)
+    latest, age = latest_frame(recent)
+    attrs = describe_run(nowcaster, recent, motion)
     shape = (leads.size, *recent.shape[1:])
     if np.isnan(latest.values).all():
-        rate, reason, frames = np.full(shape, np.nan, np.float32), attrs["status"], 0
+        rates = _Rates(np.full(shape, np.nan, np.float32), attrs["status"], 0)
     else:
-        recent_of_latest = recent.sel(time=slice(None, latest["time"].values))
+        until_latest = recent.sel(time=slice(None, latest["time"].values))
         flow = cells_per_step(motion, step).astype(np.float64)
         with quiet_pysteps():
-            rate, reason, frames = _rates(recent_of_latest, flow, (leads + late) / step, step, run)
-        of_model = {iso_time(time) for time in recent_of_latest["time"].values[-frames:]}
-        of_motion = set(str(motion.attrs.get("frames_used", "")).split(", ")) - {""}
-        attrs["frames_used"] = ", ".join(sorted(of_model | of_motion))
-    if reason:
-        attrs["fallback"] = reason
-    if run is None or not run.members:
-        result = forecast_dataset(rate, recent, leads, **attrs)
-    else:
-        result = ensemble_forecast(np.broadcast_to(rate, (run.members, *shape)), recent, leads, attrs)
-    return result.assign({name: motion[name] for name in MOTION})
+            rates = _compute_rates(until_latest, flow, (leads + age) / step, step, method)
+        used = {iso_time(time) for time in until_latest["time"].values[-rates.frames :]}
+        used |= set(str(motion.attrs.get("frames_used", "")).split(", ")) - {""}
+        attrs["frames_used"] = ", ".join(sorted(used))
+    if rates.fallback:
+        attrs["fallback"] = rates.fallback
+    members = 0 if method is None else method.members
+    return build_forecast(rates.values, members, recent, leads, attrs).assign({name: motion[name] for name in MOTION})
 
 
-def _rates(
-    recent: xr.DataArray, flow: Doubles, steps: Doubles, step: np.timedelta64, run: Run | None
-) -> tuple[NDArray[np.float32], str, int]:
-    """Rates at `steps` after the last frame, ``([member], step, y, x)``.
+def describe_run(nowcaster: PystepsNowcaster, recent: xr.DataArray, motion: xr.Dataset) -> dict[str, Any]:
+    """Return the attributes that all forecasts by pysteps share."""
+    return {
+        "nowcaster": nowcaster.name,
+        "status": radar_status(recent, latest_frame(recent)[1]),
+        "motion_method": nowcaster.motion.name,
+        "motion_status": str(motion.attrs.get("status", "")),
+    }
 
-    Beside them the reason if they are not what `run` was to give, and how many of the last frames they are made from.
+
+def build_forecast(
+    rates: Array, members: int, recent: xr.DataArray, leads: LeadTimes, attrs: dict[str, Any]
+) -> xr.Dataset:
+    """Build a forecast from rates, ``(lead, y, x)``, or from those of an ensemble, ``(member, lead, y, x)``.
+
+    The forecast of an ensemble of `members` is its mean, beside the members themselves. Rates without members, from an
+    extrapolation, are those of every member.
     """
-    whole = np.rint(steps).astype(int)
-    at_steps = bool((np.abs(steps - whole) < WHOLE).all()) and whole[0] > 0
-    asked: int | list[float] = int(whole[-1]) if at_steps else [float(s) for s in steps]
-    picked = whole - 1 if at_steps else np.arange(steps.size)
-    advected = _advect(recent.values[-1].astype(np.float64), flow, asked)[picked].astype(np.float32)
-    if run is None:
-        return advected, "", 1
-    order, reason = _order(recent, run)
+    if not members:
+        return forecast_dataset(rates, recent, leads, **attrs)
+    ensemble = np.broadcast_to(rates, (members, *rates.shape[-3:]))
+    return add_ensemble(forecast_dataset(ensemble.mean(axis=0, dtype=np.float64), recent, leads, **attrs), ensemble)
+
+
+def mean_cell_kilometres(recent: xr.DataArray) -> float:
+    """Return the mean of the height and the width of a cell, km."""
+    return sum(cell_kilometres(recent)) / 2
+
+
+def _compute_rates(
+    recent: xr.DataArray, flow: Doubles, steps: Doubles, step: np.timedelta64, method: ArMethod | None
+) -> _Rates:
+    """Compute rates at `steps` after the last frame."""
+    leads = LeadSteps.at(steps)
+    advected = extrapolate(recent.values[-1].astype(np.float64), flow, leads.requested)[leads.picked].astype(np.float32)
+    if method is None:
+        return _Rates(advected, "", 1)
+    order, reason = _choose_order(recent, method)
     if order == 0:
         log.info("extrapolated: %s", reason)
-        return advected, reason, 1
-    dy, dx = metres_per_cell(recent)
-    frames = order + run.beyond_order
-    case = Case(
-        rates=_filled(recent.values[-frames:].astype(np.float64), flow),
+        return _Rates(advected, reason, 1)
+    frames = order + method.extra_frames
+    inputs = NowcastInputs(
+        rates=_fill_gaps(recent.values[-frames:].astype(np.float64), flow),
         flow=flow,
-        steps=asked,
-        kilometres=float(abs(dy) + np.abs(dx).mean()) / 2000,
-        minutes=float(step / np.timedelta64(1, "m")),
+        steps=leads.requested,
+        kilometres=mean_cell_kilometres(recent),
+        minutes=float(step / MINUTE),
     )
     try:
-        rate = np.asarray(run.function(case, order), dtype=np.float32)[..., picked, :, :]
+        rate = np.asarray(method.run(inputs, order), dtype=np.float32)[..., leads.picked, :, :]
         if not np.isfinite(rate).any() and np.isfinite(advected).any():
             raise ValueError("no finite value in the forecast")
-        return _completed(rate, advected), reason, frames
+        return _Rates(_complete(rate, advected), reason, frames)
     except failures() as error:
         log.warning("the nowcast failed and was extrapolated: %s: %s", type(error).__name__, error)
-        return advected, f"extrapolated: {type(error).__name__}: {error}", 1
+        return _Rates(advected, f"extrapolated: {type(error).__name__}: {error}", 1)
 
 
-def _order(recent: xr.DataArray, run: Run) -> tuple[int, str]:
-    """Order of the model that the last frames allow, 0 for none, and the reason if it is not the one wanted."""
+def _choose_order(recent: xr.DataArray, method: ArMethod) -> tuple[int, str]:
+    """Return the order of the AR process that the last frames allow, 0 for none, and the reason if it is reduced."""
     wet = np.atleast_1d((recent.values[::-1] >= LOWEST_RATE).any(axis=(1, 2)))
     if not bool(wet[0]):
         return 0, f"extrapolated: no rain of {LOWEST_RATE:g} mm/h in the newest frame"
     frames = int(np.argmin(wet)) if not wet.all() else wet.size
-    order = min(run.order, frames - run.beyond_order)
-    if order == run.order:
+    order = min(method.order, frames - method.extra_frames)
+    if order == method.order:
         return order, ""
-    what = f"{frames} consecutive frames with rain, {run.order + run.beyond_order} needed"
-    return (order, f"AR process of order {order}: {what}") if order > 0 else (0, f"extrapolated: {what}")
+    reason = f"{frames} consecutive frames with rain, {method.order + method.extra_frames} needed"
+    return (order, f"AR process of order {order}: {reason}") if order > 0 else (0, f"extrapolated: {reason}")
 
 
-def _advect(rate: Doubles, flow: Doubles, steps: int | list[float]) -> Doubles:
-    """Extrapolate one frame along the flow, ``(step, y, x)``; NaN where most of what arrives is unknown."""
-    from pysteps.extrapolation.semilagrangian import extrapolate
+def extrapolate(rate: Doubles, flow: Doubles, steps: int | list[float]) -> Doubles:
+    """Extrapolate one frame along the flow, ``(step, y, x)``; NaN where most of the arriving air is unknown."""
+    from pysteps.extrapolation import semilagrangian
 
     known = np.isfinite(rate)
     if known.all():
-        advected: Doubles = extrapolate(rate, flow, steps)
+        advected: Doubles = semilagrangian.extrapolate(rate, flow, steps)
         return advected
-    arriving = extrapolate(known.astype(np.float64), flow, steps, outval=0.0)
-    total = extrapolate(np.where(known, rate, 0.0), flow, steps, outval=0.0)
+    arriving = semilagrangian.extrapolate(known.astype(np.float64), flow, steps, outval=0.0)
+    total = semilagrangian.extrapolate(np.where(known, rate, 0.0), flow, steps, outval=0.0)
     return np.where(arriving >= 0.5, total / np.maximum(arriving, 0.5), np.nan)
 
 
-def _filled(rates: Doubles, flow: Doubles) -> Doubles:
-    """Fill NaN in consecutive frames along the flow, from the frame before, else from the one after, else as dry."""
+def _fill_gaps(rates: Doubles, flow: Doubles) -> Doubles:
+    """Fill NaN in consecutive frames along the flow from the frame before, else from the frame after, else with 0."""
     filled = rates.copy()
-    for frames, towards in ((range(1, len(filled)), 1), (range(len(filled) - 2, -1, -1), -1)):
+    for frames, direction in ((range(1, len(filled)), 1), (range(len(filled) - 2, -1, -1), -1)):
         for i in frames:
             gaps = np.isnan(filled[i])
             if gaps.any():
-                filled[i, gaps] = _advect(filled[i - towards], towards * flow, 1)[0, gaps]
+                filled[i, gaps] = extrapolate(filled[i - direction], direction * flow, 1)[0, gaps]
     return np.nan_to_num(filled)
 
 
-def _completed(rate: NDArray[np.float32], advected: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return `rate` the mask of `advected`, and its values where there are none."""
-    return np.where(np.isfinite(rate) | np.isnan(advected), np.where(np.isnan(advected), np.nan, rate), advected)
-
-
-def ensemble_forecast(
-    members: NDArray[np.float32], recent: xr.DataArray, leads: LeadTimes, attrs: dict[str, Any]
-) -> xr.Dataset:
-    """Build a forecast from members, ``(realization, lead_time, y, x)``: their mean, and the members themselves."""
-    return add_ensemble(forecast_dataset(members.mean(axis=0, dtype=np.float64), recent, leads, **attrs), members)
+def _complete(rate: Array, advected: Array) -> Array:
+    """Return `rate` with the mask of `advected`, and with its values where `rate` is unknown."""
+    return np.where(np.isnan(advected), np.float32(np.nan), np.where(np.isfinite(rate), rate, advected))
