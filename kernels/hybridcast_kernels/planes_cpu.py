@@ -8,6 +8,7 @@ stay in the cache.
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from hybridcast_kernels import points as pt
@@ -21,7 +22,6 @@ from hybridcast_kernels.advection_cpu import (
     ZERO,
     A,
     check_out,
-    finite,
     follow_step,
     gather,
     plain,
@@ -34,7 +34,9 @@ from hybridcast_kernels.parallel import over_bands
 Array = NDArray[np.float32]
 
 
-@finite
+# Always inlined: with reassociation, a copy compiled by itself rounds the last cells of a row differently, and the copy
+# that is called depends on whether the process compiled the kernels or loaded them from numba's cache.
+@njit(nogil=True, cache=True, error_model="numpy", fastmath=True, no_cfunc_wrapper=True, forceinline=True)
 def locate_coarse(w, cells, x, y, rows, columns, offset, per_cell, width):
     """Find the coarse cells at the displacement of the block that starts at the fine cell (x, y).
 
