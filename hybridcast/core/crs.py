@@ -50,4 +50,5 @@ def to_metres(crs: pyproj.CRS) -> pyproj.CRS:
 
 def centre_longitude(longitude: Doubles) -> Doubles:
     """Shift an axis of longitude by a multiple of 360 degrees, so that its middle is between -180 and 180."""
-    return longitude - 360.0 * np.floor((longitude.mean() + 180.0) / 360.0)
+    turns = float(np.floor((longitude.mean() + 180.0) / 360.0))
+    return longitude - 360.0 * turns

@@ -56,8 +56,9 @@ def collocate(stations: xr.Dataset, field: xr.DataArray | xr.Dataset) -> Array:
     x, y = _project(stations, crs_of(field))
     size = np.array([field.sizes["y"], field.sizes["x"]])
     positions = np.stack([fractional_index(field[axis].values, at) for axis, at in (("y", y), ("x", x))], axis=-1)
-    inside = ((positions >= -0.5) & (positions <= size - 0.5)).all(axis=-1)
-    return np.where(inside[:, None], positions, np.nan).astype(np.float32)
+    outside = ~((positions >= -0.5) & (positions <= size - 0.5)).all(axis=-1)
+    positions[outside] = np.nan
+    return positions.astype(np.float32)
 
 
 def _project(stations: xr.Dataset, crs: pyproj.CRS | None) -> tuple[Doubles, Doubles]:
