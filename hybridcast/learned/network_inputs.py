@@ -31,13 +31,13 @@ LEADS = (15, 30, 45, 60, 75, 90, 105, 120)
 #: Thresholds of the channels, mm/h.
 THRESHOLDS = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
 #: Size of the cells, m, about: whole blocks of the field's own.
-SPACING = 4000.0
+BLOCK_SPACING = 4000.0
 #: How long before the latest the earlier frames should be, min.
 LAGS = (10, 20, 30)
 #: Half widths of the neighbourhoods, km.
 WIDTHS = (32, 64)
 #: Lead times of the scale filter that are shown, min.
-SHOWN_LEADS = (30, 60, 120)
+FILTER_LEADS = (30, 60, 120)
 #: Planes before those of the base. `u` and `v` are along columns and rows.
 PLANES = (
     *("level", "highest", "wet", "wet_1", "known"),
@@ -47,7 +47,7 @@ PLANES = (
     *(f"wet_{width}" for width in WIDTHS),
     *(f"known_{width}" for width in WIDTHS),
     *("u", "v", "speed", "divergence"),
-    *(f"filter_{lead}" for lead in SHOWN_LEADS),
+    *(f"filter_{lead}" for lead in FILTER_LEADS),
 )
 KNOWN = PLANES.index("known")
 CONDITIONS = 2 * len(LAGS) + 1
@@ -123,7 +123,7 @@ def build_network_inputs(
     planes = _latest_planes(recent.values[last], block, _cell(recent, block))
     changes, conditions = _changes(recent, last, flow, block)
     planes |= changes | _motion_planes(flow, recent, block)
-    planes |= {f"filter_{lead}": (carried[LEADS.index(lead)] - DRY) / np.float32(15) for lead in SHOWN_LEADS}
+    planes |= {f"filter_{lead}": (carried[LEADS.index(lead)] - DRY) / np.float32(15) for lead in FILTER_LEADS}
     return NetworkInputs(np.stack([planes[name] for name in PLANES]).astype(np.float32), conditions, carried, block)
 
 
@@ -139,8 +139,8 @@ def _minutes(recent: xr.DataArray, leads: NDArray[np.timedelta64]) -> Array:
 
 
 def _block(field: xr.DataArray) -> int:
-    """Return how many cells along each axis make up a block closest to `SPACING`; no more than there are."""
-    return min(block_size(field, SPACING), *field.shape[-2:])
+    """Return how many cells along each axis make up a block closest to `BLOCK_SPACING`; no more than there are."""
+    return min(block_size(field, BLOCK_SPACING), *field.shape[-2:])
 
 
 def _cell(field: xr.DataArray, block: int) -> tuple[float, float]:

@@ -17,7 +17,7 @@ import numpy as np
 from helpers import synthetic
 from helpers.paths import ROOT
 from hybridcast.datasets.events import load_events
-from hybridcast.learned.network import Network, NetworkSettings, initial_parameters
+from hybridcast.learned.network import Network, NetworkSettings, build_unet
 from hybridcast.learned.network_member import NetworkMember
 from hybridcast.learned.trained_model import TrainedModel, load_model, save_model
 from hybridcast.learned.training.settings import TrainingSettings
@@ -79,7 +79,7 @@ def add_network(model: TrainedModel) -> TrainedModel:
     parameters["base"][..., 0] = np.linspace(-4, -9, 6)
     parameters["base"][..., 1] = 2.5
     for seed in settings.seeds:
-        made = {name: value.detach().numpy() for name, value in initial_parameters(settings, seed).items()}
+        made = {name: value.numpy() for name, value in build_unet(settings, seed).state_dict().items()}
         made["last.weight"] = generator.normal(0, 0.2, made["last.weight"].shape).astype(np.float32)
         parameters |= {f"{seed}.{name}": value for name, value in made.items()}
     plain = model.without("network").blend

@@ -69,7 +69,7 @@ def trained(one):
 def untrained(one, settings=SMALL):
     parameters = {"base": nw.fit_base({"a": [one]})}
     for seed in settings.seeds:
-        parameters |= {f"{seed}.{k}": v.detach().numpy() for k, v in nw.initial_parameters(settings, seed).items()}
+        parameters |= {f"{seed}.{k}": v.numpy() for k, v in nw.build_unet(settings, seed).state_dict().items()}
     return nw.Network(parameters, settings)
 
 
@@ -117,8 +117,8 @@ def test_same_seed_same_network(one, trained):
     assert set(again.parameters) == set(trained.parameters)
     for name, value in again.parameters.items():
         np.testing.assert_array_equal(value, trained.parameters[name])
-    other = nw.initial_parameters(SMALL, 1)
-    assert not np.array_equal(other["stem.weight"].detach(), nw.initial_parameters(SMALL, 0)["stem.weight"].detach())
+    one, other = (nw.build_unet(SMALL, seed).state_dict()["stem.weight"] for seed in (0, 1))
+    assert not np.array_equal(one, other)
 
 
 def test_gives_its_base_where_nothing_is_gained(one):
@@ -251,7 +251,7 @@ def test_any_field(one, name):
     recent = odd_fields()[name]
     inputs = ni.build_network_inputs(recent, estimate_motion(recent))
     assert np.isfinite(inputs.planes).all()
-    odds = nw.apply_network(inputs, noisy(one)).odds
+    odds = nw.apply_network(inputs, noisy(one)).log_odds
     assert odds.shape == (8, 6, *inputs.planes.shape[1:])
     assert np.isfinite(odds).all()
     assert (np.diff(odds, axis=1) <= 0).all()
@@ -260,7 +260,7 @@ def test_any_field(one, name):
 def test_monotone_in_training_too():
     generator = torch.Generator().manual_seed(0)
     base, change = torch.randn((2, 2, 8, 6, 4, 4), generator=generator)
-    made = nw.add_correction(base, change)
+    made = nw.limit_thresholds(base + change)
     assert (made.diff(dim=2) <= 0).all()
 
 
@@ -275,10 +275,10 @@ def said(one):
 def test_in_the_middle_of_a_block_it_says_what_the_block_says(said):
     """A block of 2 x 2 cells has its middle half a cell beyond its first."""
     assert said.block == 2
-    rows, columns = said.odds.shape[2:]
+    rows, columns = said.log_odds.shape[2:]
     y, x = np.mgrid[:rows, :columns].reshape(2, -1)
     found = said.at(np.column_stack([y, x]) * 2 + 0.5, 45.0)
-    np.testing.assert_allclose(found, said.odds[2].reshape(6, -1), atol=1e-5)
+    np.testing.assert_allclose(found, said.log_odds[2].reshape(6, -1), atol=1e-5)
 
 
 def test_between_lead_times_it_is_between_and_beyond_them_held(said):

@@ -1,112 +1,117 @@
-"""Training of small networks by gradient descent, ended by events kept out: alike for all of them."""
+"""Training of small networks by gradient descent, stopped by events that are held out."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hybridcast.core.types import Array
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
+
+#: Maximum norm of the gradient; longer gradients are shortened to it.
+MAX_GRADIENT = 5.0
 
 
-class DescentSettings(Protocol):
-    """What of the settings of a network the descent looks at."""
+@dataclass(frozen=True)
+class OptimisationSettings:
+    """Settings of the gradient descent."""
 
-    @property
-    def steps(self) -> int:
-        """Steps of training, at most."""
-        ...
-
-    @property
-    def learning_rate(self) -> float:
-        """The largest."""
-        ...
-
-    @property
-    def weight_decay(self) -> float:
-        """As AdamW has it."""
-        ...
-
-    @property
-    def averaging(self) -> float:
-        """What is kept of the running mean of the parameters in each step; the mean is what is used."""
-        ...
-
-    @property
-    def check_every(self) -> int:
-        """Steps from one look at the events kept out to the next."""
-        ...
-
-    @property
-    def patience(self) -> int:
-        """Looks without gain before training ends."""
-        ...
+    steps: int = 400
+    """Maximum number of steps."""
+    learning_rate: float = 1.5e-3
+    """Maximum learning rate; see `scale_learning_rate` for its course."""
+    weight_decay: float = 0.01
+    """Weight decay of AdamW."""
+    averaging: float = 0.97
+    """Fraction of the running mean of the parameters that is kept in each step; the trained network uses this mean."""
+    check_every: int = 50
+    """Number of steps between two evaluations on the held-out events."""
+    patience: int = 4
+    """Number of evaluations without improvement after which the training ends."""
 
 
 def minimise(
-    parameters: Mapping[str, Tensor],
+    module: nn.Module,
     loss: Callable[[], Tensor],
-    held_out: Callable[[Mapping[str, Tensor]], float],
-    settings: DescentSettings,
-    look: Callable[[int, float], None],
+    held_out_loss: Callable[[nn.Module], float],
+    settings: OptimisationSettings,
+    log: Callable[[int, float], None],
     best_loss: float = np.inf,
 ) -> dict[str, Array]:
-    """Return the running mean of the parameters where the events kept out liked it best.
+    """Minimise a loss, and return the running mean of the parameters that is best on the held-out events.
 
     Parameters
     ----------
-    parameters
-        Changed in place.
+    module
+        Network to train; its parameters are changed in place.
     loss
-        Draws a batch, and gives its loss.
-    held_out
-        From parameters to the loss of the events kept out.
+        Function that draws a batch and returns the loss of `module`.
+    held_out_loss
+        Function that returns the loss of a network on the held-out events.
     settings
-        Those of the network.
-    look
-        Told the step and the loss at each look at the events kept out.
+        Settings of the descent.
+    log
+        Function that receives the step and the loss of each evaluation on the held-out events.
     best_loss
-        That of the parameters at the start, if they are to be kept where nothing gains.
+        Loss that has to be undercut; the initial parameters are returned if it never is.
     """
     import torch
+    from torch.optim.swa_utils import AveragedModel
 
-    values = list(parameters.values())
-    mean = {name: value.detach().clone() for name, value in parameters.items()}
-    optimiser = torch.optim.AdamW(values, settings.learning_rate, weight_decay=settings.weight_decay)
-    best, since = _copied(mean), 0
+    optimiser = torch.optim.AdamW(module.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: scale_learning_rate(step + 1, settings.steps))
+
+    def average(mean: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+        return mean.lerp(current, 1 - min(settings.averaging, (float(count) + 1) / (float(count) + 11)))
+
+    averaged = AveragedModel(module, avg_fn=average)
+    best, since = copy_parameters(module), 0
     for step in range(1, settings.steps + 1):
-        for group in optimiser.param_groups:
-            group["lr"] = settings.learning_rate * learning_rate_at(step, settings.steps)
+        module.train()
         optimiser.zero_grad()
         loss().backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(values, 5.0)
+        torch.nn.utils.clip_grad_norm_(module.parameters(), MAX_GRADIENT)
         optimiser.step()
-        with torch.no_grad():
-            keep = min(settings.averaging, step / (step + 10))
-            for name, value in mean.items():
-                value.lerp_(parameters[name], 1 - keep)
+        schedule.step()
+        averaged.update_parameters(module)
         if step % settings.check_every and step != settings.steps:
             continue
-        found = held_out(mean)
-        look(step, found)
+        found = held_out_loss(averaged.module.eval())
+        log(step, found)
         since += 1
         if found < best_loss:
-            best_loss, best, since = found, _copied(mean), 0
+            best_loss, best, since = found, copy_parameters(averaged.module), 0
         if since >= settings.patience:
             break
     return best
 
 
-def _copied(parameters: Mapping[str, Tensor]) -> dict[str, Array]:
-    return {name: value.numpy().copy() for name, value in parameters.items()}
+def copy_parameters(module: nn.Module) -> dict[str, Array]:
+    """Return copies of the parameters of a module as arrays, by name."""
+    return {name: value.detach().numpy().copy() for name, value in module.state_dict().items()}
 
 
-def learning_rate_at(step: int, steps: int) -> float:
-    """Return the share of the learning rate at a step: rising over the first twentieth, then falling along a cosine."""
-    place = step / steps
-    return min(1.0, place / 0.05) * (0.5 + 0.5 * math.cos(math.pi * place))
+def scale_learning_rate(step: int, steps: int) -> float:
+    """Return the learning rate of a step as a fraction of its maximum.
+
+    It rises linearly over the first twentieth of the steps, and then falls along a cosine.
+    """
+    progress = step / steps
+    return min(1.0, progress / 0.05) * (0.5 + 0.5 * math.cos(math.pi * progress))
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed the random numbers of torch within a context, and restore its state afterwards."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield

@@ -32,7 +32,7 @@ Report = Callable[[str], None]
 _FIELDS = "fields"
 _COLUMNS = ("observed", "weight", "lead", "case")
 #: Constants that the network inputs depend on.
-_INPUTS = (network_inputs.PLANES, network_inputs.LEADS, network_inputs.THRESHOLDS, network_inputs.SPACING)
+_INPUTS = (network_inputs.PLANES, network_inputs.LEADS, network_inputs.THRESHOLDS, network_inputs.BLOCK_SPACING)
 
 
 def sampling_digest(*parts: object) -> str:

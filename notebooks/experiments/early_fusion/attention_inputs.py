@@ -1,14 +1,13 @@
-"""What early fusion takes in: rows and tokens, finite, of order one, with a flag beside what may be missing."""
+"""Inputs of early fusion: rows and tokens, finite, of order one, with a flag beside values that may be missing."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from early_fusion.tokens import OFFSETS, Tokens
-from hybridcast.core.types import Array
+from hybridcast.core.types import Array, Mask
 from hybridcast.learned.logistic import transform_predictors
 from hybridcast.predictors.registry import (
     ALL_PREDICTORS,
@@ -18,34 +17,35 @@ from hybridcast.predictors.registry import (
     select_columns,
 )
 
-#: Typical sizes of what tokens hold.
+#: Typical sizes of the channels of tokens.
 _STATION_SIZE = np.array([5, 10, 5, 30, 20, 20, 20], np.float32)
-_LEVEL_SIZE, _OFFSET_SIZE = np.float32(10), np.float32(20)
-#: Predictors are cut at so many standard deviations.
-_FARTHEST = 5.0
-#: Predictors that are looked at: those of the radar make the query, those of the model a token.
+_RAIN_SIZE, _OFFSET_SIZE = np.float32(10), np.float32(20)
+#: Standardised inputs are limited to this absolute value.
+_LIMIT = 5.0
+#: Predictors used: those of the radar form the query, those of NWP a token.
 PREDICTORS = (*RADAR_PREDICTORS, *NWP_PREDICTORS)
 
 
-class Prepared(NamedTuple):
-    """Rows as the network takes them: finite, of order one, with a flag beside each value that may be missing."""
+class AttentionInputs(NamedTuple):
+    """Inputs of the network."""
 
     query: Array
-    """Shape ``(row, 2 * predictor)``."""
+    """Predictors of the radar, each with a flag, shape ``(row, 2 * predictor)``."""
     station: Array
-    """Shape ``(row, token, channel)``."""
+    """Tokens of stations, shape ``(row, token, channel)``."""
     nwp: Array
+    """Tokens of NWP with their positions, shape ``(row, token, channel)``."""
     summary: Array
-    """Shape ``(row, 2 * predictor)``."""
-    station_there: NDArray[np.bool_]
-    """Shape ``(row, token)``."""
-    nwp_there: NDArray[np.bool_]
-    """Shape ``(row, token + 1)``, the last that of the summary."""
+    """Predictors of NWP, each with a flag, shape ``(row, 2 * predictor)``."""
+    has_station: Mask
+    """Tokens of stations that are not missing, shape ``(row, token)``."""
+    has_nwp: Mask
+    """Tokens of NWP that are not missing, the last being the summary, shape ``(row, token + 1)``."""
 
 
-def scaling_of(rows: Array, weight: Array) -> Array:
-    """Find mean and spread of each predictor where it is known, shape ``(2, predictor)``."""
-    values, missing = _values(rows)
+def fit_scaling(rows: Array, weight: Array) -> Array:
+    """Return weighted mean and standard deviation of each predictor where it is known, shape ``(2, predictor)``."""
+    values, missing = _select_predictors(rows)
     counts = np.where(missing, 0, weight[:, None]).astype(np.float64)
     total = np.maximum(counts.sum(axis=0), 1e-9)
     mean = (counts * values).sum(axis=0) / total
@@ -53,38 +53,37 @@ def scaling_of(rows: Array, weight: Array) -> Array:
     return np.stack([mean, np.maximum(spread, 1e-3)]).astype(np.float32)
 
 
-def _values(rows: Array) -> tuple[Array, NDArray[np.bool_]]:
-    """Return the predictors looked at, 0 where missing, and which are; shares as the logarithm of their odds."""
+def _select_predictors(rows: Array) -> tuple[Array, Mask]:
+    """Return transformed `PREDICTORS`, 0 where missing, and the mask of missing ones."""
     if rows.shape[1] < len(ALL_PREDICTORS):
         rows = np.pad(rows, [(0, 0), (0, len(ALL_PREDICTORS) - rows.shape[1])], constant_values=np.nan)
     missing = ~np.isfinite(select_columns(rows, PREDICTORS))
     return transform_predictors(rows, PREDICTORS, get_transforms(PREDICTORS)), missing
 
 
-def prepared(rows: Array, tokens: Tokens, scaling: Array) -> Prepared:
-    """Make rows and tokens what the network takes."""
-    values, missing = _values(rows)
-    scaled = np.clip((values - scaling[0]) / scaling[1], -_FARTHEST, _FARTHEST)
+def prepare_inputs(rows: Array, tokens: Tokens, scaling: Array) -> AttentionInputs:
+    """Standardise rows and tokens, and flag missing values."""
+    values, missing = _select_predictors(rows)
+    scaled = np.clip((values - scaling[0]) / scaling[1], -_LIMIT, _LIMIT)
     scaled[missing] = 0
-    own = slice(None, len(RADAR_PREDICTORS))
-    nwp = slice(len(RADAR_PREDICTORS), None)
-    station, nwp_tokens = _flagged(tokens.stations / _STATION_SIZE), _flagged(tokens.nwp / _LEVEL_SIZE)
-    places = np.broadcast_to(OFFSETS / _OFFSET_SIZE, (*nwp_tokens.shape[:2], 2))
-    told = np.asarray((~missing[:, nwp]).any(axis=1))
-    return Prepared(
-        query=_beside(scaled[:, own], missing[:, own]),
-        station=station,
-        nwp=np.concatenate([nwp_tokens, places], axis=-1),
-        summary=_beside(scaled[:, nwp], missing[:, nwp]),
-        station_there=np.isfinite(tokens.stations[..., -1]),
-        nwp_there=np.concatenate([np.isfinite(tokens.nwp[..., :2]).any(axis=-1), told[:, None]], axis=1),
+    radar, nwp = np.split(np.arange(len(PREDICTORS)), [len(RADAR_PREDICTORS)])
+    nwp_tokens = _flag_missing(tokens.nwp / _RAIN_SIZE)
+    positions = np.broadcast_to(OFFSETS / _OFFSET_SIZE, (*nwp_tokens.shape[:2], 2))
+    has_summary = np.asarray((~missing[:, nwp]).any(axis=1, keepdims=True))
+    return AttentionInputs(
+        query=_append_flags(scaled[:, radar], missing[:, radar]),
+        station=_flag_missing(tokens.stations / _STATION_SIZE),
+        nwp=np.concatenate([nwp_tokens, positions], axis=-1),
+        summary=_append_flags(scaled[:, nwp], missing[:, nwp]),
+        has_station=np.isfinite(tokens.stations[..., -1]),
+        has_nwp=np.concatenate([np.isfinite(tokens.nwp[..., :2]).any(axis=-1), has_summary], axis=1),
     )
 
 
-def _flagged(values: Array) -> Array:
+def _flag_missing(values: Array) -> Array:
     missing = ~np.isfinite(values)
-    return _beside(np.where(missing, np.float32(0), np.clip(values, -_FARTHEST, _FARTHEST)), missing)
+    return _append_flags(np.where(missing, np.float32(0), np.clip(values, -_LIMIT, _LIMIT)), missing)
 
 
-def _beside(values: Array, missing: NDArray[np.bool_]) -> Array:
+def _append_flags(values: Array, missing: Mask) -> Array:
     return np.concatenate([values, missing.astype(np.float32)], axis=-1).astype(np.float32)
