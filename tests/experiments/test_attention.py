@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from early_fusion import tokens as tk
-from early_fusion.token_samples import draw_with_tokens, load_with_tokens, save_with_tokens
+from early_fusion.token_samples import draw_token_samples, load_token_samples, save_token_samples
 
 from helpers import synthetic
 from hybridcast.datasets.events import load_events
@@ -60,7 +60,7 @@ class Fixed:
 
 def heard(recent, flow, sources):
     view = build_view(recent, LEADS, Fixed(flow), sources)
-    return view, tk.heard_of(recent, view.state, sources)
+    return view, tk.build_token_sources(recent, view.state, sources)
 
 
 def gauges(recent, at):
@@ -93,7 +93,7 @@ def test_stations_lie_along_and_across_the_track_from_where_the_air_comes(recent
     """At 30 min the air is 12 cells further along the columns: a gauge there lies 24 km behind where it will be."""
     view, known = heard(recent, flow, Sources(stations=gauges(recent, [[30, 22], [30, 32], [40, 22]])))
     places = departure_points(view.state, CELLS[:1])[0]
-    found = tk.tokens_at(known, 0, places, CELLS[:1]).stations[0]
+    found = tk.build_tokens(known, 0, places, CELLS[:1]).stations[0]
     column = {name: found[:3, k] for k, name in enumerate(tk.STATION)}
     np.testing.assert_allclose(places, [[30, 22]], atol=0.05)
     np.testing.assert_allclose(column["distance"], [0, 20, 20], atol=0.2)
@@ -108,7 +108,7 @@ def test_model_tokens_are_around_the_target_then_and_around_the_origin_now(recen
     rate[26:35, 30:39] = 10.0  # 9 cells wide: all of the mean within 8 km around the first target
     view, known = heard(recent, flow, Sources(nwp=model(recent, rate)))
     places = departure_points(view.state, CELLS)[0]
-    found = tk.tokens_at(known, 0, places, CELLS).nwp[0]
+    found = tk.build_tokens(known, 0, places, CELLS).nwp[0]
     middle = tk.OFFSETS.tolist().index([0, 0])
     ahead = tk.OFFSETS.tolist().index([16, 0])
     ahead_far = tk.OFFSETS.tolist().index([32, 0])
@@ -126,10 +126,10 @@ def test_model_tokens_are_around_the_target_then_and_around_the_origin_now(recen
 def test_without_sources_there_are_no_tokens_and_beyond_the_grid_neither(recent, flow):
     view, known = heard(recent, flow, Sources())
     places = departure_points(view.state, CELLS)[1]
-    assert all(np.isnan(part).all() for part in tk.tokens_at(known, 1, places, CELLS))
+    assert all(np.isnan(part).all() for part in tk.build_tokens(known, 1, places, CELLS))
     corner = np.array([[0, 0]], np.int32)
     _, known = heard(recent, flow, Sources(nwp=model(recent, np.ones(recent.shape[1:], np.float32))))
-    found = tk.tokens_at(known, 0, corner.astype(np.float32), corner).nwp[0, :, 0]
+    found = tk.build_tokens(known, 0, corner.astype(np.float32), corner).nwp[0, :, 0]
     assert 0 < np.isfinite(found).sum() < len(found)
 
 
@@ -140,7 +140,7 @@ def test_tokens_see_nothing_after_the_issue_time(recent, flow):
     later = later.assign(precipitation_rate=later.precipitation_rate.copy(data=9 * later.precipitation_rate.values))
     both = xr.concat([reports, later], "time", combine_attrs="override")
     made = [
-        tk.tokens_at(known, 0, departure_points(view.state, CELLS)[0], CELLS).stations
+        tk.build_tokens(known, 0, departure_points(view.state, CELLS)[0], CELLS).stations
         for view, known in (heard(recent, flow, Sources(stations=one)) for one in (reports, both))
     ]
     np.testing.assert_array_equal(*made)
@@ -154,7 +154,9 @@ def untrained(settings=SMALL, seed=0):
     generator = np.random.default_rng(seed)
     parameters = {"scaling": np.stack([np.zeros(len(at.PREDICTORS)), np.ones(len(at.PREDICTORS))]).astype(np.float32)}
     for own in settings.seeds:
-        made = {k: v.detach().numpy() for k, v in att.initial(settings, own, np.geomspace(0.3, 0.01, 6)).items()}
+        made = {
+            k: v.numpy() for k, v in at.build_network(settings, own, np.geomspace(0.3, 0.01, 6)).state_dict().items()
+        }
         made["last.weight"] = generator.normal(0, 0.3, made["last.weight"].shape).astype(np.float32)
         parameters |= {f"{own}.{name}": value for name, value in made.items()}
     return at.CrossAttention(parameters, settings)
@@ -170,9 +172,9 @@ def rows_and_tokens(count=200, seed=0):
 
 
 def test_the_network_is_small_and_no_larger_one_is_made():
-    assert at.size(at.AttentionSettings()) <= at.MOST_PARAMETERS == 500_000
-    made = att.initial(SMALL, 0, np.full(6, 0.1))
-    assert sum(value.numel() for value in made.values()) == at.size(SMALL)
+    assert at.count_parameters(at.AttentionSettings()) <= at.MAX_PARAMETERS == 500_000
+    network = at.build_network(SMALL, 0, np.full(6, 0.1))
+    assert sum(value.numel() for value in network.state_dict().values()) == at.count_parameters(SMALL)
     with pytest.raises(InputError, match="500000 at most"):
         at.AttentionSettings(width=160, layers=4)
 
@@ -184,25 +186,28 @@ def test_settings_that_make_no_network_are_refused(wrong):
 
 
 def test_attention_is_that_of_the_textbook():
-    """Keys and values taken of the query give what keys and values of each token give."""
+    """A layer without its feed-forward part adds the attention to each kind of tokens in turn, without absent ones."""
     generator = torch.Generator().manual_seed(0)
-    asking, tokens = torch.randn(5, 8, generator=generator), torch.randn(5, 4, 8, generator=generator)
+    x = torch.randn(5, 8, generator=generator)
+    tokens = {kind: torch.randn(5, 4, 8, generator=generator) for kind in at.KINDS}
     there = torch.tensor([[1, 0, 1], [1, 1, 1], [0, 0, 0], [0, 1, 0], [1, 1, 0]], dtype=torch.bool)
-    p = {
-        "a.key": torch.randn(2, 4, 8, generator=generator),
-        "a.value": torch.randn(2, 8, 4, generator=generator),
-        "a.query.weight": torch.randn(8, 8, generator=generator),
-        "a.query.bias": torch.randn(8, generator=generator),
-        "a.out.weight": torch.eye(8),
-        "a.out.bias": torch.zeros(8),
-    }
-    found = at._attended(p, "a", asking, tokens, there)
-    queries = (asking @ p["a.query.weight"].T + p["a.query.bias"]).reshape(5, 2, 1, 4)
-    keys = torch.einsum("rtw,hpw->rhtp", tokens, p["a.key"])
-    values = torch.einsum("rtw,hwp->rhtp", tokens, p["a.value"])
-    mask = torch.cat([there, torch.ones(5, 1, dtype=torch.bool)], 1)[:, None, None]
-    wanted = torch.nn.functional.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
-    torch.testing.assert_close(found, wanted.reshape(5, 8))
+    present = torch.cat([there, torch.ones(5, 1, dtype=torch.bool)], 1)
+    layer = at.AttentionLayer(width=8, heads=2, dropout=0.0).eval()
+    torch.nn.init.zeros_(layer.feed_forward[-1].weight)
+    torch.nn.init.zeros_(layer.feed_forward[-1].bias)
+    found = layer(x, tokens, dict.fromkeys(at.KINDS, ~present))
+    wanted, asking = x, layer.norm(x)[:, None]
+    for kind in at.KINDS:
+        own = layer.attention[kind]
+        weights, biases = own.in_proj_weight.chunk(3), own.in_proj_bias.chunk(3)
+        q, k, v = (
+            (part @ weight.T + bias).reshape(5, -1, 2, 4).transpose(1, 2)
+            for part, weight, bias in zip((asking, tokens[kind], tokens[kind]), weights, biases, strict=True)
+        )
+        alike = (q @ k.transpose(-1, -2) / 2).masked_fill(~present[:, None, None], -torch.inf)
+        mean = (alike.softmax(dim=-1) @ v).transpose(1, 2).reshape(5, 8)
+        wanted = wanted + mean @ own.out_proj.weight.T + own.out_proj.bias
+    torch.testing.assert_close(found, wanted)
 
 
 def test_odds_fall_along_the_thresholds_and_are_finite_whatever_is_missing():
@@ -210,20 +215,20 @@ def test_odds_fall_along_the_thresholds_and_are_finite_whatever_is_missing():
     rows, tokens = rows_and_tokens()
     for stations in (False, True):
         for nwp in (False, True):
-            odds = network.scores(rows, tk.without(tokens, stations=stations, nwp=nwp))
+            odds = network.scores(rows, tk.drop_sources(tokens, stations=stations, nwp=nwp))
             assert odds.shape == (6, 200)
             assert np.isfinite(odds).all()
             assert (np.diff(odds, axis=0) < 0).all()
     nothing = np.full_like(rows, np.nan)
-    assert np.isfinite(network.scores(nothing, tk.without(tokens, stations=True, nwp=True))).all()
+    assert np.isfinite(network.scores(nothing, tk.drop_sources(tokens, stations=True, nwp=True))).all()
 
 
 def test_each_source_has_a_say_and_an_absent_one_has_none():
     network = untrained()
     rows, tokens = rows_and_tokens()
     whole = network.scores(rows, tokens)
-    assert np.abs(network.scores(rows, tk.without(tokens, stations=True)) - whole).max() > 1e-3
-    assert np.abs(network.scores(rows, tk.without(tokens, nwp=True)) - whole).max() > 1e-3
+    assert np.abs(network.scores(rows, tk.drop_sources(tokens, stations=True)) - whole).max() > 1e-3
+    assert np.abs(network.scores(rows, tk.drop_sources(tokens, nwp=True)) - whole).max() > 1e-3
     # a token that is not there may hold anything
     absent = tokens.stations.copy()
     absent[:, 2:] = np.nan
@@ -243,7 +248,7 @@ def test_order_of_stations_does_not_matter():
 def test_rows_of_the_radar_alone_are_like_rows_whose_sources_are_missing():
     network = untrained()
     rows, tokens = rows_and_tokens()
-    nothing = tk.without(tokens, stations=True, nwp=True)
+    nothing = tk.drop_sources(tokens, stations=True, nwp=True)
     missing = rows.copy()
     missing[:, len(RADAR_PREDICTORS) :] = np.nan
     np.testing.assert_array_equal(
@@ -284,7 +289,7 @@ def told(seed, count=1500):
     ones = np.ones(count, np.float32)
     case = np.zeros(count, np.int32)
     samples = Samples(rows, observed, ones, 30 * ones, case, np.zeros((count, 2), np.float32))
-    return att.Told(samples, tokens, ones)
+    return att.EventTokens(samples, tokens, ones)
 
 
 @pytest.fixture(scope="module")
@@ -305,7 +310,7 @@ def test_training_learns_from_radar_and_stations(trained):
     new = told(3)
     reached = (new.samples.observed >= np.array(at.THRESHOLDS, np.float32)[:, None]).mean(axis=1)
     usual = -(reached * np.log(reached) + (1 - reached) * np.log(1 - reached)).sum()
-    bare = cross_entropy(network, new, tk.without(new.tokens, stations=True, nwp=True))
+    bare = cross_entropy(network, new, tk.drop_sources(new.tokens, stations=True, nwp=True))
     assert log[-1]["loss"] < log[0]["loss"]
     assert bare < 0.97 * usual
     assert cross_entropy(network, new, new.tokens) < 0.9 * bare
@@ -328,7 +333,7 @@ def test_training_needs_something_to_stop_by():
 def test_samples_have_tokens_row_by_row_and_come_back_from_disk(archive, tmp_path):
     event = load_events(archive)[0]
     sampling = Sampling(leads=(15, 30, 60), cells=40, cases=2)
-    drawn = draw_with_tokens(event, sampling)
+    drawn = draw_token_samples(event, sampling)
     rows = drawn.samples.lead.size
     assert rows == drawn.tokens.stations.shape[0] == drawn.tokens.nwp.shape[0] == drawn.biased.size > 200
     # the middle model token at the valid time is the plane that late fusion has, at the same row
@@ -337,8 +342,8 @@ def test_samples_have_tokens_row_by_row_and_come_back_from_disk(archive, tmp_pat
     np.testing.assert_allclose(drawn.tokens.nwp[:, middle, 0], plane, atol=1e-3)
     assert np.isfinite(drawn.tokens.stations[..., -1]).any()
     assert set(np.unique(drawn.samples.case[drawn.biased])) == {1}
-    save_with_tokens(drawn, tmp_path / "a.npz")
-    again = load_with_tokens(tmp_path / "a.npz")
+    save_token_samples(drawn, tmp_path / "a.npz")
+    again = load_token_samples(tmp_path / "a.npz")
     np.testing.assert_array_equal(again.samples.predictors, drawn.samples.predictors)
     np.testing.assert_allclose(again.tokens.nwp, drawn.tokens.nwp, rtol=1e-3, atol=1e-3)
 
@@ -349,7 +354,7 @@ def test_a_simulated_bias_changes_what_is_seen_and_not_what_is_compared_with_it(
 
     event = load_events(archive)[0]
     sampling = Sampling(leads=(15, 30), cells=40, cases=2)
-    drawn = draw_with_tokens(event, sampling)
+    drawn = draw_token_samples(event, sampling)
     radar = load_event_radar(event)
     issue = issue_times(radar, event, min_interval=np.timedelta64(sampling.min_interval, "m"), max_count=2)[1]
     then = radar.sel(time=issue + 15 * MINUTE).values

@@ -20,7 +20,6 @@ from hybridcast.stations import station_reports
 torch = pytest.importorskip("torch")
 
 from early_fusion import attention as at  # noqa: E402
-from early_fusion.attention_training import initial  # noqa: E402
 from early_fusion.nowcaster import Attention, early_fusion  # noqa: E402
 
 from hybridcast.core.forecast_schema import PROBABILITY  # noqa: E402
@@ -70,7 +69,7 @@ def gauges(recent):
 def attention():
     """A network whose numbers are drawn at random: what is tested holds for any."""
     generator = np.random.default_rng(1)
-    made = {k: v.detach().numpy() for k, v in initial(SETTINGS, 0, np.geomspace(0.3, 0.01, 6)).items()}
+    made = {k: v.numpy() for k, v in at.build_network(SETTINGS, 0, np.geomspace(0.3, 0.01, 6)).state_dict().items()}
     made["last.weight"] = generator.normal(0, 0.3, made["last.weight"].shape).astype(np.float32)
     parameters = {f"0.{name}": value for name, value in made.items()}
     parameters["scaling"] = np.ones((2, len(at.PREDICTORS)), np.float32)

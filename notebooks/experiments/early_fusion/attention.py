@@ -1,10 +1,10 @@
 """Early fusion for comparison: one network uses radar, stations and NWP at once, by attention.
 
-For a cell and a lead time the predictors of the radar form a query. It attends to the tokens of the nearest stations and
-to those of the NWP rain around (`early_fusion.tokens`), to each kind separately, with a learned token beside them that
-stands for missing data (Vaswani et al. 2017, arXiv 1706.03762; tokens at arbitrary positions as in MetNet-3, Andrychowicz
-et al. 2023, arXiv 2306.06079). The output are log odds of the thresholds, decreasing by construction. Sources are dropped
-at random in training, so that one network serves every combination of them.
+For a cell and a lead time the predictors of the radar form a query. It attends to the tokens of the nearest stations
+and to those of the NWP rain around (`early_fusion.tokens`), to each kind separately, with a learned token beside them
+that stands for missing data (Vaswani et al. 2017, arXiv 1706.03762; tokens at arbitrary positions as in MetNet-3,
+Andrychowicz et al. 2023, arXiv 2306.06079). The output are log odds of the thresholds, decreasing by construction.
+Sources are dropped at random in training, so that one network serves every combination of them.
 
 Forecasts of the package use late fusion (`hybridcast.learned.nwp_stage`);
 ``notebooks/experiments/early_fusion/early_or_late.md`` compares both.
@@ -108,7 +108,9 @@ class AttentionNetwork(nn.Module):
         self.nwp = _encoder(2 * len(NWP) + 2, width)
         self.summary = _encoder(2 * len(NWP_PREDICTORS), width) if settings.summary else None
         self.missing = nn.ParameterDict({kind: nn.Parameter(torch.randn(width) / width**0.5) for kind in KINDS})
-        self.layers = nn.ModuleList(AttentionLayer(width, settings.heads, settings.dropout) for _ in range(settings.layers))
+        self.layers = nn.ModuleList(
+            AttentionLayer(width, settings.heads, settings.dropout) for _ in range(settings.layers)
+        )
         self.norm = _norm(width)
         self.last = nn.Linear(width, len(THRESHOLDS))
         nn.init.zeros_(self.last.weight)
@@ -150,9 +152,7 @@ class AttentionLayer(nn.Module):
         """Apply the layer to queries ``(row, width)`` and tokens ``(row, token, width)``."""
         query = self.norm(x)[:, None]
         for kind, attention in self.attention.items():
-            found, _ = attention(
-                query, tokens[kind], tokens[kind], key_padding_mask=absent[kind], need_weights=False
-            )
+            found, _ = attention(query, tokens[kind], tokens[kind], key_padding_mask=absent[kind], need_weights=False)
             x = x + found[:, 0]
         x = self.dropout(x)
         return x + self.feed_forward(x)

@@ -1,31 +1,35 @@
-"""Early or late fusion? One network with attention against the blend of members, on the same rows and splits.
+"""Compare early with late fusion: one network with attention against the blend of members, on the same rows and splits.
 
-Regions are left out in turn. No rain of a real model lies beside this radar: model fields are pseudo-NWP
-(`hybridcast.datasets.pseudo_nwp`), gauges are pseudo-gauges made from the radar, and in every second case the radar
-at the issue
-time has a simulated bias, for gauges to tell of. Weights of blends, and the calibration of the network, are fitted on
-the groups other than the one that is scored. Writes early_or_late.json and early_or_late.md beside this file; what was
-drawn is kept in the folder of ``--work``, so that a run that was stopped goes on.
+Regions are left out in turn. No archive has both this radar and NWP rain, so NWP fields are pseudo-NWP
+(`hybridcast.datasets.pseudo_nwp`) and gauges are pseudo-gauges simulated from the radar. In every second case the radar
+up to the issue time has a simulated bias, which gauges can reveal. Weights of blends and the calibration of the network
+are fitted on the groups of regions other than the one that is scored.
+
+Writes a JSON and a Markdown file. Samples and log odds are kept in the folder ``--work``, so that a run that was
+interrupted continues.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import textwrap
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from early_fusion.attention import AttentionSettings, CrossAttention, size
-from early_fusion.attention_training import Told, fit_attention
-from early_fusion.token_samples import WithTokens, draw_with_tokens, load_with_tokens, save_with_tokens
-from early_fusion.tokens import Tokens, joined_tokens, without
+from early_fusion.attention import AttentionSettings, CrossAttention, count_parameters
+from early_fusion.attention_training import EventTokens, fit_attention
+from early_fusion.token_samples import TokenSamples, draw_token_samples, load_token_samples, save_token_samples
+from early_fusion.tokens import Tokens, concatenate_tokens, drop_sources, select_rows
 from hybridcast.core.files import atomic_write
-from hybridcast.datasets.events import Event, load_events
+from hybridcast.core.types import Array, Mask
+from hybridcast.datasets import Event, load_events
 from hybridcast.learned.blend import MemberForecasts, fit_blend
 from hybridcast.learned.boosting import THRESHOLDS, enforce_decreasing
 from hybridcast.learned.logistic import probability
@@ -41,85 +45,90 @@ from hybridcast.predictors.registry import index_of, names
 
 SAMPLING = Sampling(leads=(30, 60, 90, 120, 180), cells=300, cases=4, min_interval=30)
 NETWORKS = {"early": AttentionSettings(steps=400, batch=1024, check_every=40)}
-SHOWN = (0.1, 1.0, 5.0)
-PICKED = [THRESHOLDS.index(threshold) for threshold in SHOWN]
-GIVEN = {
+#: Thresholds that are scored, mm/h, and their numbers.
+SCORED = (0.1, 1.0, 5.0)
+SCORED_INDEX = [THRESHOLDS.index(threshold) for threshold in SCORED]
+#: Combinations of sources, and the sources that are dropped for them.
+COMBINATIONS = {
     "radar": {"stations": True, "nwp": True},
     "pseudo-gauges": {"stations": False, "nwp": True},
     "pseudo-NWP": {"stations": True, "nwp": False},
     "both": {"stations": False, "nwp": False},
 }
-"""What is given, and what is therefore taken away."""
-WITH_MODEL = ("pseudo-NWP", "both")
+WITH_NWP = ("pseudo-NWP", "both")
+#: Number of bootstrap resamples.
 RESAMPLES = 2000
 
 
 @dataclass
-class Everything:
-    """All rows of all events, one event after the other, and what was said of them when they were left out."""
+class Comparison:
+    """Rows of all events in sequence, and their log odds by models trained without them."""
 
     events: list[Event]
     samples: Samples
     tokens: Tokens
-    weight: np.ndarray
+    weight: Array
+    """Weight of each row, shape ``(row,)``."""
     event: np.ndarray
+    """Number of the event of each row."""
     group: np.ndarray
-    biased: np.ndarray
-    said: dict[str, np.ndarray]
-    """Log odds ``(member, threshold, row)``, or ``(threshold, row)`` of a network, by what speaks and what is given."""
+    """Number of the group of regions of each row."""
+    biased: Mask
+    """Rows whose radar has a simulated bias."""
+    log_odds: dict[str, Array]
+    """Log odds by method and combination of sources; ``(member, threshold, row)`` of late fusion, ``(threshold, row)``
+    of a network."""
 
 
-def drawn(events: Sequence[Event], work: Path) -> Iterator[tuple[Event, WithTokens]]:
-    """Draw each event, or take what is on disk."""
+def draw_events(events: Sequence[Event], work: Path) -> Iterator[tuple[Event, TokenSamples]]:
+    """Draw the samples of each event, or load them from `work`."""
     work.mkdir(parents=True, exist_ok=True)
     for event in events:
         file = work / f"{event.name}-{sampling_digest(event, SAMPLING)}.npz"
         if not file.exists():
-            began = time.monotonic()
+            start = time.monotonic()
             try:
-                made = draw_with_tokens(event, SAMPLING)
+                drawn = draw_token_samples(event, SAMPLING)
             except ValueError as error:
                 print(f"left out: {error}")
                 continue
-            save_with_tokens(made, file)
-            print(f"{event.name}: {made.samples.lead.size} rows, {time.monotonic() - began:.0f} s", flush=True)
-        yield event, load_with_tokens(file)
+            save_token_samples(drawn, file)
+            print(f"{event.name}: {drawn.samples.lead.size} rows, {time.monotonic() - start:.0f} s", flush=True)
+        yield event, load_token_samples(file)
 
 
-def gathered(events: Sequence[Event], work: Path, folds: int) -> tuple[Everything, list[EventSamples]]:
-    """Put the rows of all events together, and give them as `hybridcast.learned.training.train` has them."""
-    found = list(drawn(events, work))
-    made = weight_events([(event, one.samples) for event, one in found])
-    counts = [one.samples.lead.size for one in made]
-    groups = assign_groups([one.event for one in made], folds)
-    whole = Everything(
-        events=[one.event for one in made],
-        samples=concatenate_samples([one.samples for one in made]),
-        tokens=joined_tokens([one.tokens for _, one in found]),
-        weight=np.concatenate([one.weight for one in made]),
-        event=np.repeat(np.arange(len(made)), counts),
+def gather_events(events: Sequence[Event], work: Path, folds: int) -> tuple[Comparison, list[EventSamples]]:
+    """Concatenate the rows of all events, and return them also event by event, with weights."""
+    drawn = list(draw_events(events, work))
+    weighted = weight_events([(event, one.samples) for event, one in drawn])
+    counts = [one.samples.lead.size for one in weighted]
+    groups = assign_groups([one.event for one in weighted], folds)
+    comparison = Comparison(
+        events=[one.event for one in weighted],
+        samples=concatenate_samples([one.samples for one in weighted]),
+        tokens=concatenate_tokens([one.tokens for _, one in drawn]),
+        weight=np.concatenate([one.weight for one in weighted]),
+        event=np.repeat(np.arange(len(weighted)), counts),
         group=np.repeat(groups, counts),
-        biased=np.concatenate([one.biased for _, one in found]),
-        said={},
+        biased=np.concatenate([one.biased for _, one in drawn]),
+        log_odds={},
     )
-    return whole, made
+    return comparison, weighted
 
 
-# --- training and asking --------------------------------------------------------------------------------------
+# --- training and evaluation ----------------------------------------------------------------------------------
 
 
-def rows_given(rows: np.ndarray, *, stations: bool, nwp: bool) -> np.ndarray:
-    """Take the predictors of sources away from rows."""
+def drop_predictors(rows: Array, *, stations: bool, nwp: bool) -> Array:
+    """Replace the predictors of some sources by NaN."""
     out = rows.copy()
-    for group, gone in (("station", stations), ("nwp", nwp)):
-        if gone:
+    for group, dropped in (("station", stations), ("nwp", nwp)):
+        if dropped:
             out[:, [index_of(name) for name in names(group)]] = np.nan
     return out
 
 
-def evaluate_late(
-    members: Mapping[str, Member], rows: np.ndarray, lead: np.ndarray, chosen: Sequence[str]
-) -> np.ndarray:
+def evaluate_late(members: Mapping[str, Member], rows: Array, lead: Array, chosen: Sequence[str]) -> Array:
     """Return the log odds of some members, ``(member, threshold, row)``."""
     found = np.full((len(chosen), len(THRESHOLDS), len(rows)), np.nan, np.float32)
     for minutes in np.unique(lead):
@@ -130,285 +139,311 @@ def evaluate_late(
     return found
 
 
-def stopping(names: Sequence[str]) -> set[str]:
-    """Keep every fifth event, from every region in turn, out of a training: it stops by them."""
-    return set(list(names)[min(2, len(names) - 1) :: 5])
+def choose_held_out(names: Sequence[str]) -> set[str]:
+    """Choose every fifth event, which ends the training of networks."""
+    return set(names[min(2, len(names) - 1) :: 5])
 
 
-def train_networks(whole: Everything, made: Sequence[EventSamples], learn: Sequence[int]) -> dict[str, CrossAttention]:
-    """Train the networks on some events, by their numbers."""
-    ordered = sorted(learn, key=lambda k: (made[k].event.region, made[k].event.name))
-    stop = stopping([made[k].event.name for k in ordered])
-    told = {}
-    for k in ordered:
-        at = whole.event == k
-        told[k] = Told(made[k].samples, Tokens(*(part[at] for part in whole.tokens)), made[k].weight)
-    parts = [[told[k] for k in ordered if (made[k].event.name in stop) == held] for held in (False, True)]
+def train_networks(
+    comparison: Comparison, events: Sequence[EventSamples], learn: Sequence[int]
+) -> dict[str, CrossAttention]:
+    """Train the networks on events given by their numbers."""
+    ordered = sorted(learn, key=lambda number: (events[number].event.region, events[number].event.name))
+    held_out = choose_held_out([events[number].event.name for number in ordered])
+    parts: tuple[list[EventTokens], list[EventTokens]] = ([], [])
+    for number in ordered:
+        event, samples, weight, _ = events[number]
+        tokens = select_rows(comparison.tokens, comparison.event == number)
+        parts[event.name in held_out].append(EventTokens(samples, tokens, weight))
     networks = {}
     for name, settings in NETWORKS.items():
-        began, log = time.monotonic(), []
+        start, log = time.monotonic(), []
         networks[name] = fit_attention(*parts, settings, log)
-        best = min(log, key=lambda look: look["loss"])
-        print(f"  {name}: {best['step']} steps, {time.monotonic() - began:.0f} s", flush=True)
+        best = min(log, key=lambda entry: entry["loss"])
+        print(f"  {name}: {best['step']} steps, {time.monotonic() - start:.0f} s", flush=True)
     return networks
 
 
-def ask(whole: Everything, made: Sequence[EventSamples], settings: TrainingSettings, group: int) -> dict:
-    """Train on all groups but one, and ask about the one left out, with every combination of sources."""
-    out = whole.group == group
-    learn = [k for k in range(len(made)) if not out[whole.event == k].any()]
-    began = time.monotonic()
-    members = train_members([made[k] for k in learn], settings)
-    print(f"group {group + 1}: late, {time.monotonic() - began:.0f} s", flush=True)
-    networks = train_networks(whole, made, learn)
-    tokens = Tokens(*(part[out] for part in whole.tokens))
-    said = {}
-    for given, gone in GIVEN.items():
-        rows = rows_given(whole.samples.predictors[out], **gone)
-        chosen = (*RADAR_MEMBERS, *NWP_MEMBERS) if given in WITH_MODEL else RADAR_MEMBERS
-        said[f"late, {given}"] = evaluate_late(members, rows, whole.samples.lead[out], chosen)
-        said |= {f"{name}, {given}": one.scores(rows, without(tokens, **gone)) for name, one in networks.items()}
-    return said
+def evaluate_group(
+    comparison: Comparison, events: Sequence[EventSamples], settings: TrainingSettings, group: int
+) -> dict[str, Array]:
+    """Train on all groups but one, and return log odds for the one left out, with every combination of sources."""
+    rows = comparison.group == group
+    learn = [number for number in range(len(events)) if not rows[comparison.event == number].any()]
+    start = time.monotonic()
+    members = train_members([events[number] for number in learn], settings)
+    print(f"group {group + 1}: late, {time.monotonic() - start:.0f} s", flush=True)
+    networks = train_networks(comparison, events, learn)
+    tokens, lead = select_rows(comparison.tokens, rows), comparison.samples.lead[rows]
+    log_odds = {}
+    for combination, dropped in COMBINATIONS.items():
+        predictors = drop_predictors(comparison.samples.predictors[rows], **dropped)
+        chosen = (*RADAR_MEMBERS, *NWP_MEMBERS) if combination in WITH_NWP else RADAR_MEMBERS
+        log_odds[f"late, {combination}"] = evaluate_late(members, predictors, lead, chosen)
+        for name, network in networks.items():
+            log_odds[f"{name}, {combination}"] = network.scores(predictors, drop_sources(tokens, **dropped))
+    return log_odds
 
 
-def asked(whole: Everything, made: Sequence[EventSamples], settings: TrainingSettings, group: int, work: Path) -> dict:
-    """Do that, or take what is on disk."""
-    file = work / f"said-{group}-{sampling_digest([one.event for one in made], settings, NETWORKS)}.npz"
+def load_or_evaluate(
+    comparison: Comparison, events: Sequence[EventSamples], settings: TrainingSettings, group: int, work: Path
+) -> dict[str, Array]:
+    """Return the result of `evaluate_group`, from `work` if it is there."""
+    file = work / f"log-odds-{group}-{sampling_digest([one.event for one in events], settings, NETWORKS)}.npz"
     if not file.exists():
         with atomic_write(file) as part, part.open("wb") as stream:
-            np.savez(stream, **ask(whole, made, settings, group))
+            np.savez(stream, **evaluate_group(comparison, events, settings, group))
     with np.load(file, allow_pickle=False) as stored:
         return dict(stored)
 
 
-def keep(whole: Everything, name: str, out: np.ndarray, said: np.ndarray) -> None:
-    """Put away what was said of the rows left out."""
-    if name not in whole.said:
-        whole.said[name] = np.full((*said.shape[:-1], out.size), np.nan, np.float32)
-    whole.said[name][..., out] = said
+def store_group(comparison: Comparison, name: str, group: int, log_odds: Array) -> None:
+    """Put the log odds of a group into the array of all rows."""
+    if name not in comparison.log_odds:
+        shape = (*log_odds.shape[:-1], comparison.group.size)
+        comparison.log_odds[name] = np.full(shape, np.nan, np.float32)
+    comparison.log_odds[name][..., comparison.group == group] = log_odds
 
 
-# --- blending and scoring -------------------------------------------------------------------------------------
+# --- blends and scores ----------------------------------------------------------------------------------------
 
 
-def blended(whole: Everything, members: Sequence[np.ndarray], area: np.ndarray) -> np.ndarray:
-    """Blend log odds ``(threshold, row)`` of members, with weights from the other groups; chances of the rows there."""
-    stacked = np.stack(members)
-    names = [str(k) for k in range(len(stacked))]
-    leads = np.unique(whole.samples.lead)
-    chances = np.full(stacked.shape[1:], np.nan, np.float32)
-    for group in np.unique(whole.group[area]):
-        rows = [np.flatnonzero(area & (whole.group != group) & (whole.samples.lead == lead)) for lead in leads]
-        scored = [
-            MemberForecasts(
-                float(lead),
-                dict(zip(names, stacked[..., at], strict=True)),
-                whole.samples.observed[at],
-                whole.weight[at],
-            )
-            for lead, at in zip(leads, rows, strict=True)
-        ]
-        blend = fit_blend(names, SHOWN, scored)
+def blend_members(comparison: Comparison, members: Sequence[Array], area: Mask) -> Array:
+    """Blend log odds ``(threshold, row)`` of members, with weights fitted on the other groups; return probabilities."""
+    samples = comparison.samples
+    by_name = {str(number): log_odds for number, log_odds in enumerate(members)}
+    leads = np.unique(samples.lead)
+    probabilities = np.full(members[0].shape, np.nan, np.float32)
+
+    def select(groups: Mask, lead: float) -> tuple[np.ndarray, dict[str, Array]]:
+        rows = np.flatnonzero(area & groups & (samples.lead == lead))
+        return rows, {name: log_odds[:, rows] for name, log_odds in by_name.items()}
+
+    for group in np.unique(comparison.group[area]):
+        own = comparison.group == group
+        forecasts = []
         for lead in leads:
-            at = np.flatnonzero(area & (whole.group == group) & (whole.samples.lead == lead))
-            chances[:, at] = probability(
-                enforce_decreasing(blend.log_odds(dict(zip(names, stacked[..., at], strict=True)), float(lead)))
-            )
-    return chances
+            rows, log_odds = select(~own, lead)
+            forecasts.append(MemberForecasts(float(lead), log_odds, samples.observed[rows], comparison.weight[rows]))
+        blend = fit_blend(list(by_name), SCORED, forecasts)
+        for lead in leads:
+            rows, log_odds = select(own, lead)
+            probabilities[:, rows] = probability(enforce_decreasing(blend.log_odds(log_odds, float(lead))))
+    return probabilities
 
 
-def forecasts(whole: Everything, given: str, area: np.ndarray, inside: bool) -> dict[str, np.ndarray]:
-    """Return the chances of all that is compared, ``(threshold shown, row)``."""
-    late = list(whole.said[f"late, {given}"][:, PICKED])
+def compute_probabilities(comparison: Comparison, combination: str, area: Mask, inside: bool) -> dict[str, Array]:
+    """Return the probabilities of all compared methods, ``(threshold scored, row)``."""
+    late = list(comparison.log_odds[f"late, {combination}"][:, SCORED_INDEX])
     found = {}
-    if given in WITH_MODEL:
-        found |= {
-            f"late: member {name!r} alone": probability(late[len(RADAR_MEMBERS) + k])
-            for k, name in enumerate(NWP_MEMBERS)
-        }
+    if combination in WITH_NWP:
+        alone = zip(NWP_MEMBERS, late[len(RADAR_MEMBERS) :], strict=True)
+        found |= {f"late: member {name!r} alone": probability(log_odds) for name, log_odds in alone}
     if not inside:
         late = late[len(RADAR_MEMBERS) :]
-    found["late: blend"] = blended(whole, late, area)
+    found["late: blend"] = blend_members(comparison, late, area)
     for name in NETWORKS:
-        early = whole.said[f"{name}, {given}"][PICKED]
+        early = comparison.log_odds[f"{name}, {combination}"][SCORED_INDEX]
         found[name] = probability(early)
-        found[f"{name}, calibrated"] = blended(whole, [early], area)
-    found["late and early blended"] = blended(whole, [*late, whole.said[f"early, {given}"][PICKED]], area)
+        found[f"{name}, calibrated"] = blend_members(comparison, [early], area)
+    early = comparison.log_odds[f"early, {combination}"][SCORED_INDEX]
+    found["late and early blended"] = blend_members(comparison, [*late, early], area)
     return found
 
 
-def scores_of(whole: Everything, chances: np.ndarray, at: np.ndarray) -> dict[str, list[float]]:
-    """Brier score and log loss by lead time, at the thresholds shown."""
+def compute_scores(comparison: Comparison, probabilities: Array, area: Mask) -> dict[str, list[float]]:
+    """Return Brier score and log loss by lead time, at each threshold scored."""
     found: dict[str, list[float]] = {}
-    for threshold, p in zip(SHOWN, chances.astype(np.float64), strict=True):
-        happened = whole.samples.observed >= np.float32(threshold)
-        held = np.clip(p, 1e-6, 1 - 1e-6)
-        for name, loss in (
-            ("Brier", (p - happened) ** 2),
-            ("log loss", -np.where(happened, np.log(held), np.log(1 - held))),
-        ):
+    for threshold, p in zip(SCORED, probabilities.astype(np.float64), strict=True):
+        event = comparison.samples.observed >= np.float32(threshold)
+        clipped = np.clip(p, 1e-6, 1 - 1e-6)
+        losses = {"Brier": (p - event) ** 2, "log loss": -np.log(np.where(event, clipped, 1 - clipped))}
+        for name, loss in losses.items():
             found[f"{name} {threshold:g}"] = [
-                round(float(np.average(loss[of_lead], weights=whole.weight[of_lead])), 5)
-                for of_lead in by_lead(whole, at)
+                round(float(np.average(loss[rows], weights=comparison.weight[rows])), 5)
+                for rows in split_by_lead(comparison, area)
             ]
     return found
 
 
-def by_lead(whole: Everything, at: np.ndarray) -> list[np.ndarray]:
-    """Rows of each lead time."""
-    return [np.flatnonzero(at & (whole.samples.lead == lead)) for lead in SAMPLING.leads]
+def split_by_lead(comparison: Comparison, area: Mask) -> list[np.ndarray]:
+    """Return the rows of each lead time."""
+    return [np.flatnonzero(area & (comparison.samples.lead == lead)) for lead in SAMPLING.leads]
 
 
-def support(whole: Everything, at: np.ndarray) -> dict[str, list[int]]:
-    """Rows, cases and events of each lead time."""
-    rows = by_lead(whole, at)
+def count_support(comparison: Comparison, area: Mask) -> dict[str, list[int]]:
+    """Return the number of rows, cases and events of each lead time."""
+    rows = split_by_lead(comparison, area)
     return {
         "rows": [int(of_lead.size) for of_lead in rows],
-        "cases": [int(np.unique(whole.samples.case[of_lead]).size) for of_lead in rows],
-        "events": [int(np.unique(whole.event[of_lead]).size) for of_lead in rows],
+        "cases": [int(np.unique(comparison.samples.case[of_lead]).size) for of_lead in rows],
+        "events": [int(np.unique(comparison.event[of_lead]).size) for of_lead in rows],
     }
 
 
-def difference(whole: Everything, early: np.ndarray, late: np.ndarray, at: np.ndarray) -> dict[str, list[list[float]]]:
-    """Change of the Brier score from late to early, per cent, with 95 % intervals over days of a region."""
-    days = [f"{event.region} {event.day or event.name.split('-')[1]}" for event in whole.events]
-    numbers = np.unique(days, return_inverse=True)[1][whole.event]
+def compute_change(comparison: Comparison, early: Array, late: Array, area: Mask) -> dict[str, list[list[float]]]:
+    """Return the change of the Brier score from `late` to `early` (%) with 95 % intervals over days of a region."""
+    days = [f"{event.region} {event.day or event.name.split('-')[1]}" for event in comparison.events]
+    numbers = np.unique(days, return_inverse=True)[1][comparison.event]
     count = int(numbers.max()) + 1
-    drawn_days = np.random.default_rng(0).integers(count, size=(RESAMPLES, count))
+    resampled_days = np.random.default_rng(0).integers(count, size=(RESAMPLES, count))
     found: dict[str, list[list[float]]] = {}
-    for k, threshold in enumerate(SHOWN):
-        happened = whole.samples.observed >= np.float32(threshold)
+    for k, threshold in enumerate(SCORED):
+        event = comparison.samples.observed >= np.float32(threshold)
         found[f"Brier {threshold:g}"] = []
-        for rows in by_lead(whole, at):
-            sums = [
-                np.bincount(numbers[rows], whole.weight[rows] * (p[k, rows] - happened[rows]) ** 2, count)
+        for rows in split_by_lead(comparison, area):
+            of_early, of_late = (
+                np.bincount(numbers[rows], comparison.weight[rows] * (p[k, rows] - event[rows]) ** 2, count)
                 for p in (early, late)
-            ]
-            change = 100 * (sums[0].sum() / sums[1].sum() - 1)
-            resampled = 100 * (sums[0][drawn_days].sum(axis=1) / sums[1][drawn_days].sum(axis=1) - 1)
-            found[f"Brier {threshold:g}"].append(
-                [round(float(v), 2) for v in (change, *np.nanquantile(resampled, (0.025, 0.975)))]
             )
+            change = 100 * (of_early.sum() / of_late.sum() - 1)
+            changes = 100 * (of_early[resampled_days].sum(axis=1) / of_late[resampled_days].sum(axis=1) - 1)
+            interval = np.nanquantile(changes, (0.025, 0.975))
+            found[f"Brier {threshold:g}"].append([round(float(value), 2) for value in (change, *interval)])
     return found
 
 
-def compared(whole: Everything) -> dict[str, dict]:
-    """Score all that is compared, where the radar knows the air and where it does not, with and without a bias."""
-    rows = whole.samples.predictors
-    there, seen = has_nwp(rows), has_radar(rows)
-    found: dict[str, dict] = {}
-    for place, area in (("inside", there & seen), ("outside", there & ~seen)):
-        said = {g: forecasts(whole, g, area, place == "inside") for g in GIVEN if place == "inside" or g in WITH_MODEL}
-        kinds = {"radar as it is": ~whole.biased, "radar with a simulated bias": whole.biased}
-        for kind, of_kind in kinds.items() if place == "inside" else [("all cases", whole.biased | ~whole.biased)]:
-            at = area & of_kind
-            found[f"{place}, {kind}"] = {
-                "support": support(whole, at),
-                "scores": {g: {name: scores_of(whole, p, at) for name, p in said[g].items()} for g in said},
-                "early against late, per cent": {
-                    g: difference(whole, said[g]["early, calibrated"], said[g]["late: blend"], at) for g in said
-                },
-                "blend of both against late, per cent": {
-                    g: difference(whole, said[g]["late and early blended"], said[g]["late: blend"], at) for g in said
-                },
-            }
+def compare(comparison: Comparison) -> dict[str, dict[str, Any]]:
+    """Score all methods where the radar knows the air, with and without a bias, and where it does not."""
+    rows = comparison.samples.predictors
+    nwp, radar = has_nwp(rows), has_radar(rows)
+    inside, outside = nwp & radar, nwp & ~radar
+    found = {}
+    known = {name: compute_probabilities(comparison, name, inside, True) for name in COMBINATIONS}
+    for kind, mask in (("radar as it is", ~comparison.biased), ("radar with a simulated bias", comparison.biased)):
+        found[f"inside, {kind}"] = _score_area(comparison, known, inside & mask)
+    unknown = {name: compute_probabilities(comparison, name, outside, False) for name in WITH_NWP}
+    found["outside, all cases"] = _score_area(comparison, unknown, outside)
     return found
 
 
-#: What the tables show; members alone, and the network without its calibration, are in the JSON.
+def _score_area(comparison: Comparison, probabilities: Mapping[str, Mapping[str, Array]], area: Mask) -> dict[str, Any]:
+    """Score probabilities, by combination and method, in an area."""
+
+    def change(method: str) -> dict[str, Any]:
+        return {
+            combination: compute_change(comparison, found[method], found["late: blend"], area)
+            for combination, found in probabilities.items()
+        }
+
+    return {
+        "support": count_support(comparison, area),
+        "scores": {
+            combination: {method: compute_scores(comparison, p, area) for method, p in found.items()}
+            for combination, found in probabilities.items()
+        },
+        "early against late, per cent": change("early, calibrated"),
+        "blend of both against late, per cent": change("late and early blended"),
+    }
+
+
+# --- tables ---------------------------------------------------------------------------------------------------
+
+#: Methods in the tables; single members and the uncalibrated network are in the JSON file only.
 IN_TABLES = ("late: blend", "early, calibrated", "late and early blended")
-AGAINST = ("early", "blend of both")
-
-# --- the tables -----------------------------------------------------------------------------------------------
-
+CHANGES = ("early against late, per cent", "blend of both against late, per cent")
 TITLES = {
-    "inside, radar as it is": "Where the radar knows the air; radar as it is",
-    "inside, radar with a simulated bias": "Where the radar knows the air; radar with a simulated bias",
-    "outside, all cases": "Where the air comes from outside the radar's reach; all cases",
+    "inside, radar as it is": "Air known to the radar; radar as it is",
+    "inside, radar with a simulated bias": "Air known to the radar; radar with a simulated bias",
+    "outside, all cases": "Air from outside radar coverage; all cases",
 }
 
 
-def lines_of(found: dict[str, dict], about: dict) -> list[str]:
-    """Write Markdown."""
-    leads = " / ".join(map(str, SAMPLING.leads))
-    lines = [
-        "# Early or late fusion?",
-        "",
-        *_wrapped(
-            "Made by `make early-or-late`. Model fields are **pseudo-NWP**, gauges are **pseudo-gauges**: both "
-            f"are simulated from radar. {about['rows']} rows, {about['cases']} cases, {about['events']} events of "
-            f"{about['regions']} regions; regions are left out in {about['folds']} groups, and all that is scored was "
-            f"said of regions not trained on. The network has {about['parameters']} parameters; 'calibrated' is after "
-            "a stretch and a constant fitted as the weights of the blend are, on the other groups. Of late fusion only "
-            "the trees called 'fused' look at gauges, and those only where there is a model too. Scores are weighted "
-            "means, lower is better; members alone, and the network as it is, are in `early_or_late.json`."
-        ),
-    ]
+def format_comparison(found: Mapping[str, Any], about: Mapping[str, Any]) -> str:
+    """Format the result of `compare` as Markdown."""
+    text = (
+        "Made by `make early-or-late`. NWP fields are **pseudo-NWP**, gauges are **pseudo-gauges**: both are simulated "
+        f"from radar. {about['rows']} rows, {about['cases']} cases, {about['events']} events of {about['regions']} "
+        f"regions; regions are left out in {about['folds']} groups, and all scores are of regions not trained on. "
+        f"The network has {about['parameters']['early']} parameters; 'calibrated' is after a factor and a constant "
+        "fitted like the weights of the blend, on the other groups. Of late fusion only the trees called 'fused' use "
+        "gauges, and those only with NWP. Scores are weighted means, lower is better; single members and the "
+        "uncalibrated network are in `early_or_late.json`."
+    )
+    lines = ["# Early or late fusion?", "", *textwrap.wrap(text, 120)]
     for name, one in found.items():
-        n = one["support"]
-        counts = "; ".join(f"{word} {' / '.join(map(str, n[word]))}" for word in ("rows", "cases", "events"))
-        columns = [f"{score} {t:g}" for score in ("Brier", "log loss") for t in SHOWN]
-        lines += ["", f"## {TITLES[name]}", "", f"At {leads} min; {counts}. Pseudo-NWP and pseudo-gauges.", ""]
-        lines += [f"| given | forecast | {' | '.join(columns)} |", "|---" * (2 + len(columns)) + "|"]
-        for given, models in one["scores"].items():
-            lines += [
-                f"| {given} | {model} | {' | '.join(' / '.join(map(_short, models[model][c])) for c in columns)} |"
-                for model in IN_TABLES
-            ]
-        lines += ["", "Change of the Brier score from the late blend, per cent [95 % over days of a region]:", ""]
-        lines += ["| given | at | early, calibrated | late and early blended |", "|---|---|---|---|"]
-        for given in one["scores"]:
-            for score in (f"Brier {t:g}" for t in SHOWN):
-                early, both = (_changes(one[f"{what} against late, per cent"][given][score]) for what in AGAINST)
-                lines.append(f"| {given} | {score.removeprefix('Brier ')} mm/h | {early} | {both} |")
+        lines += ["", f"## {TITLES[name]}", "", *_format_area(one)]
+    return "\n".join(lines) + "\n"
+
+
+def _format_area(one: Mapping[str, Any]) -> list[str]:
+    leads = " / ".join(map(str, SAMPLING.leads))
+    counts = "; ".join(f"{kind} {' / '.join(map(str, numbers))}" for kind, numbers in one["support"].items())
+    columns = [f"{score} {threshold:g}" for score in ("Brier", "log loss") for threshold in SCORED]
+    lines = [f"At {leads} min; {counts}. Pseudo-NWP and pseudo-gauges.", ""]
+    lines += [f"| sources | forecast | {' | '.join(columns)} |", "|---" * (2 + len(columns)) + "|"]
+    for combination, scores in one["scores"].items():
+        for method in IN_TABLES:
+            cells = [" / ".join(map(_format_score, scores[method][column])) for column in columns]
+            lines.append(f"| {combination} | {method} | {' | '.join(cells)} |")
+    lines += ["", "Change of the Brier score from the late blend, per cent [95 % over days of a region]:", ""]
+    lines += ["| sources | at | early, calibrated | late and early blended |", "|---|---|---|---|"]
+    for combination in one["scores"]:
+        for threshold in SCORED:
+            cells = [_format_changes(one[kind][combination][f"Brier {threshold:g}"]) for kind in CHANGES]
+            lines.append(f"| {combination} | {threshold:g} mm/h | {' | '.join(cells)} |")
     return lines
 
 
-def _changes(changes: list[list[float]]) -> str:
-    return " / ".join(f"{v:+.1f} [{low:+.0f}, {high:+.0f}]" for v, low, high in changes)
+def _format_changes(changes: Sequence[Sequence[float]]) -> str:
+    return " / ".join(f"{value:+.1f} [{low:+.0f}, {high:+.0f}]" for value, low, high in changes)
 
 
-def _short(value: float) -> str:
+def _format_score(value: float) -> str:
     return f"{value:.4f}".removeprefix("0")
 
 
-def _wrapped(text: str, width: int = 120) -> list[str]:
-    import textwrap
-
-    return textwrap.wrap(text, width)
+# --- the command ----------------------------------------------------------------------------------------------
 
 
-def main() -> None:
-    """Draw, train, score, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, default=Path("scratch/early_or_late"), help="folder for what is drawn")
-    parser.add_argument("--folds", type=int, default=3)
-    parser.add_argument("--group", type=int, help="only train without this group, and end: several can run at once")
-    options = parser.parse_args()
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Draw samples, train, score, and write the results."""
+    options = _parse(arguments)
     warnings.simplefilter("ignore")
-    whole, made = gathered(load_events(), options.work, options.folds)
+    comparison, events = gather_events(load_events(options.events), options.work, options.folds)
     settings = TrainingSettings(sampling=SAMPLING, folds=options.folds)
     for group in range(options.folds) if options.group is None else [options.group]:
-        for name, said in asked(whole, made, settings, group, options.work).items():
-            keep(whole, name, whole.group == group, said)
+        for name, log_odds in load_or_evaluate(comparison, events, settings, group, options.work).items():
+            store_group(comparison, name, group, log_odds)
     if options.group is not None:
         return
-    found = compared(whole)
-    about = {
-        "rows": int(whole.weight.size),
-        "cases": int(whole.samples.case.max()) + 1,
-        "events": len(whole.events),
-        "regions": len({event.region for event in whole.events}),
-        "folds": options.folds,
-        "groups": {event.name: int(whole.group[whole.event == k][0]) for k, event in enumerate(whole.events)},
-        "parameters": {name: size(one) for name, one in NETWORKS.items()},
+    found, about = compare(comparison), describe(comparison, options.folds)
+    for path, content in (
+        (options.output, json.dumps({"about": about, **found}, indent=1) + "\n"),
+        (options.output.with_suffix(".md"), format_comparison(found, about)),
+    ):
+        with atomic_write(path) as part:
+            part.write_text(content, encoding="utf-8")
+    print(f"wrote {options.output} and {options.output.with_suffix('.md')}")
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m early_fusion.early_or_late", description=__doc__)
+    parser.add_argument("--events", type=Path, help="TOML file of events; by default the real ones of the package")
+    parser.add_argument(
+        "--work", type=Path, default=Path("scratch/early_or_late"), help="folder of samples and log odds"
+    )
+    parser.add_argument("--folds", type=int, default=3, help="number of groups of regions")
+    parser.add_argument("--group", type=int, help="only train without this group, and end; several may run at once")
+    parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".json"), help="JSON file to write")
+    return parser.parse_args(arguments)
+
+
+def describe(comparison: Comparison, folds: int) -> dict[str, Any]:
+    """Return what the results depend on."""
+    events = enumerate(comparison.events)
+    return {
+        "rows": int(comparison.weight.size),
+        "cases": int(comparison.samples.case.max()) + 1,
+        "events": len(comparison.events),
+        "regions": len({event.region for event in comparison.events}),
+        "folds": folds,
+        "groups": {event.name: int(comparison.group[comparison.event == number][0]) for number, event in events},
+        "parameters": {name: count_parameters(settings) for name, settings in NETWORKS.items()},
         "sampling": asdict(SAMPLING),
-        "networks": {name: asdict(one) for name, one in NETWORKS.items()},
+        "networks": {name: asdict(settings) for name, settings in NETWORKS.items()},
         "lead_times_min": SAMPLING.leads,
     }
-    Path(__file__).with_suffix(".json").write_text(json.dumps({"about": about, **found}, indent=1) + "\n")
-    lines = lines_of(found, {**about, "parameters": about["parameters"]["early"]})
-    Path(__file__).with_suffix(".md").write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

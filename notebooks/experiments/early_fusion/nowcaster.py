@@ -1,8 +1,8 @@
 """Early fusion as a nowcaster, for comparison with the late fusion of `hybridcast.fusion`.
 
-The network of `early_fusion.attention` is asked at every second cell of about 2 km, at each lead time, at the
-place where the air will be. The forecast rate has the ranks of its log odds, and as values those of the advected frame
-where the radar knows the air, and of the model elsewhere. What neither knows is NaN.
+The network of `early_fusion.attention` is evaluated at every second cell of about 2 km and at each lead time. The
+deterministic field has the ranks of its probabilities. Its values are those of the advected frame where the radar knows
+the air, and those of NWP elsewhere. Where neither is known the forecast is NaN.
 """
 
 from __future__ import annotations
@@ -14,15 +14,14 @@ from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from early_fusion.attention import CrossAttention, load_attention
-from early_fusion.tokens import heard_of, tokens_at
+from early_fusion.tokens import build_token_sources, build_tokens
 from hybridcast.advection import advect
 from hybridcast.core.durations import check_lead_times
 from hybridcast.core.forecast_schema import add_motion, add_probabilities, forecast_dataset
 from hybridcast.core.grid import coarsen
-from hybridcast.core.types import Array, LeadTimes
+from hybridcast.core.types import Array, LeadTimes, Mask
 from hybridcast.datasets.events import SPACING
 from hybridcast.errors import InputError
 from hybridcast.fusion.deterministic_field import deterministic_field
@@ -43,32 +42,34 @@ from hybridcast.predictors.sources import Sources, add_wind_guidance, coarsen_so
 from hybridcast.predictors.state import departure_known, departure_points, predictors_at_lead
 
 
-class _Said(NamedTuple):
-    """What comes out on the cells that are asked."""
+class _CoarseForecast(NamedTuple):
+    """Output of the network on the sampling grid."""
 
-    chances: Array
-    """``(threshold, lead, y, x)``, everywhere."""
-    known: NDArray[np.bool_]
-    """Where radar or model know anything, ``(lead, y, x)``."""
-    model: Array
-    """Rain of the model, mm h-1, NaN where it has none, ``(lead, y, x)``."""
+    probabilities: Array
+    """Exceedance probabilities at all nodes, ``(threshold, lead, y, x)``."""
+    known: Mask
+    """Nodes where radar or NWP is known, ``(lead, y, x)``."""
+    nwp_rate: Array
+    """NWP rain rate, mm h-1, NaN where unknown, ``(lead, y, x)``."""
 
 
 @dataclass(frozen=True)
 class Attention:
-    """One network that looks at radar, stations and model fields at once."""
+    """Nowcaster with one network that uses radar, stations and NWP at once."""
 
     network: CrossAttention
+    """Trained network."""
     motion: MotionMethod = field(default_factory=DenseFlow)
+    """Motion of the advected frame."""
     thresholds: tuple[float, ...] = (0.1, 1.0, 5.0)
-    """Rates (mm h-1) whose probabilities are given."""
+    """Rates (mm h-1) whose exceedance probabilities are returned."""
     stride: int = 2
-    """The network is asked at every so many cells of about 2 km."""
+    """Spacing of the nodes at which the network is evaluated, cells of about 2 km."""
     sources: Sources = field(default_factory=Sources)
-    """Other observations of the issue time."""
+    """NWP and stations of the issue time."""
 
     def __post_init__(self) -> None:
-        """Refuse thresholds that the network does not know."""
+        """Check that the network was trained for the thresholds."""
         unknown = [t for t in self.thresholds if t not in THRESHOLDS]
         if unknown or list(self.thresholds) != sorted(set(self.thresholds)):
             raise InputError(
@@ -79,18 +80,18 @@ class Attention:
 
     @property
     def name(self) -> str:
-        """How results name it."""
+        """Name in results."""
         return "early fusion by attention"
 
     @property
     def fingerprint(self) -> str:
-        """Tell it from all others: what its forecasts depend on."""
+        """Text that depends on everything that its forecasts depend on."""
         content = b"".join(name.encode() + value.tobytes() for name, value in sorted(self.network.parameters.items()))
-        told = hashlib.sha256(content).hexdigest(), self.motion, self.thresholds, self.stride, self.sources.reports
-        return f"Attention{told!r}"
+        digest = hashlib.sha256(content).hexdigest()
+        return f"Attention{(digest, self.motion, self.thresholds, self.stride, self.sources.reports)!r}"
 
     def with_sources(self, sources: Sources) -> Attention:
-        """Return one that looks at other observations too."""
+        """Return the nowcaster with NWP and stations."""
         return replace(self, sources=sources)
 
     def forecast(self, recent: xr.DataArray, lead_times: LeadTimes) -> xr.Dataset:
@@ -105,47 +106,49 @@ class Attention:
         advected = advect(latest, motion, leads + age).values
         coarse = coarsen(recent, SPACING)
         grid = SamplingGrid.over(recent, coarse, SPACING, self.stride)
-        said = self._said(coarse, grid, leads, coarsen_sources(self.sources, recent, coarse, SPACING))
-        rate, chances = _fields(said, grid, advected)
+        sources = coarsen_sources(self.sources, recent, coarse, SPACING)
+        rate, probabilities = _refine(self._apply_network(coarse, grid, leads, sources), grid, advected)
         result = forecast_dataset(rate, recent, leads, nowcaster=self.name, status=radar_status(recent, age))
-        wanted = chances[[THRESHOLDS.index(t) for t in self.thresholds]]
+        wanted = probabilities[[THRESHOLDS.index(t) for t in self.thresholds]]
         return add_motion(add_probabilities(result, wanted, self.thresholds), motion)
 
-    def _said(self, coarse: xr.DataArray, grid: SamplingGrid, leads: LeadTimes, sources: Sources) -> _Said:
-        """Ask the network on the coarse grid."""
+    def _apply_network(
+        self, coarse: xr.DataArray, grid: SamplingGrid, leads: LeadTimes, sources: Sources
+    ) -> _CoarseForecast:
+        """Evaluate the network at the nodes of the sampling grid."""
         view = build_view(coarse, leads, add_wind_guidance(self.motion, sources, coarse), sources)
-        heard = heard_of(coarse, view.state, sources)
+        token_sources = build_token_sources(coarse, view.state, sources)
         cells = grid.nodes
-        odds, known, model = [], [], []
-        for lead, places in enumerate(departure_points(view.state, cells)):
-            rows = predictors_at_lead(view.state, lead, places, cells)
-            odds.append(self.network.scores(rows, tokens_at(heard, lead, places, cells)))
-            rain = nwp_rain_rate(rows)
-            model.append(rain)
-            known.append(departure_known(view.state, places) | np.isfinite(rain))
+        log_odds, known, nwp = [], [], []
+        for lead, departures in enumerate(departure_points(view.state, cells)):
+            rows = predictors_at_lead(view.state, lead, departures, cells)
+            log_odds.append(self.network.scores(rows, build_tokens(token_sources, lead, departures, cells)))
+            nwp.append(nwp_rain_rate(rows))
+            known.append(departure_known(view.state, departures) | np.isfinite(nwp[-1]))
         shape = (len(leads), *grid.shape)
-        return _Said(
-            probability(np.stack(odds, axis=1)).reshape(-1, *shape),
+        return _CoarseForecast(
+            probability(np.stack(log_odds, axis=1)).reshape(-1, *shape),
             np.stack(known).reshape(shape),
-            np.stack(model).reshape(shape),
+            np.stack(nwp).reshape(shape),
         )
 
 
 def early_fusion(path: str | Path) -> Attention:
-    """Load a network that `early_fusion.attention.save_attention` wrote, and make a nowcaster of it."""
+    """Load a network written by `early_fusion.attention.save_attention`, and return its nowcaster."""
     return Attention(load_attention(path))
 
 
-def _fields(said: _Said, grid: SamplingGrid, advected: Array) -> tuple[Array, Array]:
+def _refine(coarse: _CoarseForecast, grid: SamplingGrid, advected: Array) -> tuple[Array, Array]:
     """Return rates ``(lead, y, x)`` and probabilities ``(threshold, lead, y, x)`` on the fine grid."""
     shape = advected.shape[1:]
-    reference = np.where(np.isfinite(advected), advected, grid.enlarge(said.model, shape))
-    chances = np.stack([grid.enlarge(of_threshold, shape) for of_threshold in said.chances])
-    chances[:, np.isnan(reference)] = np.nan
-    cells = [of_lead[:, known] for of_lead, known in zip(said.chances.swapaxes(0, 1), said.known, strict=True)]
+    reference = np.where(np.isfinite(advected), advected, grid.enlarge(coarse.nwp_rate, shape))
+    probabilities = np.stack([grid.enlarge(of_threshold, shape) for of_threshold in coarse.probabilities])
+    probabilities[:, np.isnan(reference)] = np.nan
+    by_lead = coarse.probabilities.swapaxes(0, 1)
+    cells = [of_lead[:, known] for of_lead, known in zip(by_lead, coarse.known, strict=True)]
     coverage = np.stack([exceedance_fraction(frame, THRESHOLDS) for frame in reference])
     targets = coverage_targets(cells, coverage, THRESHOLDS)
-    ranking = grid.enlarge(rank_cells(said.chances, said.known, targets), shape)
+    ranking = grid.enlarge(rank_cells(coarse.probabilities, coarse.known, targets), shape)
     rates = [
         deterministic_field(
             np.where(np.isfinite(reference[lead]), ranking[lead], np.float32(np.nan))[None],
@@ -157,4 +160,4 @@ def _fields(said: _Said, grid: SamplingGrid, advected: Array) -> tuple[Array, Ar
         )
         for lead in range(len(reference))
     ]
-    return np.concatenate(rates), chances
+    return np.concatenate(rates), probabilities

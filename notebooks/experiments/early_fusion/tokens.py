@@ -1,9 +1,9 @@
 """Tokens: inputs of early fusion beside the predictors of the radar, for a cell and a lead time.
 
 Late fusion uses predictor fields, in which stations and NWP are summarised. Tokens keep them separate: the nearest
-stations one by one, relative to the departure point; and means of NWP rain around the cell at the valid time, with those
-of NWP and radar around the departure point at the issue time, so that a displacement can be recognised. Directions are
-along and across the track, because north is not known.
+stations one by one, relative to the departure point; and means of NWP rain around the cell at the valid time, with
+those of NWP and radar around the departure point at the issue time, so that a displacement can be recognised.
+Directions are along and across the track, because north is not known.
 """
 
 from __future__ import annotations
@@ -117,9 +117,7 @@ def build_tokens(sources: TokenSources, lead: int, departures: Array, cells: NDA
         Row and column of the cells, shape ``(cell, 2)``.
     """
     along = _track_direction(sources.state, departures)
-    return Tokens(
-        _station_tokens(sources, departures, along), _nwp_tokens(sources, lead, departures, cells, along)
-    )
+    return Tokens(_station_tokens(sources, departures, along), _nwp_tokens(sources, lead, departures, cells, along))
 
 
 def _track_direction(state: PredictorState, points: Array) -> Array:
@@ -152,9 +150,7 @@ def _station_tokens(sources: TokenSources, departures: Array, along: Array) -> A
     return out
 
 
-def _nwp_tokens(
-    sources: TokenSources, lead: int, departures: Array, cells: NDArray[np.int32], along: Array
-) -> Array:
+def _nwp_tokens(sources: TokenSources, lead: int, departures: Array, cells: NDArray[np.int32], along: Array) -> Array:
     state = sources.state
     out = np.full((len(departures), len(OFFSETS), len(NWP)), np.nan, np.float32)
     if state.sources is None:
