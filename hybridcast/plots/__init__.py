@@ -1,8 +1,9 @@
-"""Pictures of precipitation: maps, motion, a forecast beside what was observed, chances, a place, a film.
+"""Figures of precipitation: maps, motion, forecasts beside observations, probabilities, meteograms and films.
 
-One function each, which gives the matplotlib figure. Colours say the same everywhere (`hybridcast.plots.colours`):
-white is dry, grey is unknown, and ten steps from pale blue to dark red are rain. Figures are made without pyplot, so
-nothing here touches the state of a notebook or needs a display; a notebook shows what a cell ends with.
+Each function returns a matplotlib figure. The colours have the same meaning in all figures
+(`hybridcast.plots.colours`): white is dry, grey is unknown, and ten steps from pale blue to dark red are rain. Figures
+are made without pyplot, so they need no display and leave the state of a notebook alone; a notebook shows the figure at
+the end of a cell.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Coastlines and borders on any projection, from Natural Earth by way of cartopy, where cartopy is installed.
+"""Coastlines and borders on any projection, from Natural Earth through cartopy, if cartopy is installed.
 
-They are drawn on plain axes instead of cartopy's: a field keeps its own grid and kilometres, and every picture looks
-the same with and without them. cartopy brings the shapes over the network when they are first needed and keeps them; a
-folder that holds them already is named by its environment variable CARTOPY_DATA_DIR.
+They are drawn on plain axes instead of those of cartopy, so that a field keeps its own grid and kilometres, and figures
+look the same with and without them. cartopy downloads the shapes when they are first needed and keeps them; its
+environment variable CARTOPY_DATA_DIR names a folder that has them already.
 """
 
 from __future__ import annotations
@@ -15,33 +15,36 @@ from typing import Any
 
 import numpy as np
 import pyproj
-from numpy.typing import NDArray
+
+from hybridcast.core.types import Doubles
 
 log = logging.getLogger(__name__)
 
 SHAPES = (("physical", "coastline"), ("cultural", "admin_0_boundary_lines_land"))
-#: Pictures wider than this (m) have the coarser of two sets of shapes.
+"""Category and name of the shapes in Natural Earth."""
 WIDE = 1_500_000.0
-#: Nobody waits longer than this (s) for a server that does not answer.
-PATIENCE = 10.0
-Lines = list[NDArray[np.float64]]
+"""Width above which a figure has the coarser of two sets of shapes, m."""
+TIMEOUT = 10.0
+"""Time to wait for a server that does not answer, s."""
+Lines = list[Doubles]
+"""Lines of x and y, shape ``(points, 2)``."""
 
 
-def outlines(crs: pyproj.CRS | None, extent: tuple[float, float, float, float]) -> Lines:
-    """Return coastlines and borders within `extent`.
+def find_outlines(crs: pyproj.CRS | None, extent: tuple[float, float, float, float]) -> Lines:
+    """Return the coastlines and borders within `extent`.
 
     Parameters
     ----------
     crs
-        The projection; None, a place that is not known, has none.
+        The projection; None if it is unknown.
     extent
         West, east, south and north edge, in metres or degrees of `crs`.
 
     Returns
     -------
     list of ndarray
-        Lines of x and y, shape ``(points, 2)``. None where cartopy is not installed, or has the shapes neither on
-        disk nor from the network: a picture without them says nothing wrong.
+        Lines of x and y, shape ``(points, 2)``. The list is empty if the projection is unknown, cartopy is not
+        installed, or its shapes are neither on disk nor available from the network.
     """
     if crs is None:
         return []
@@ -53,13 +56,13 @@ def outlines(crs: pyproj.CRS | None, extent: tuple[float, float, float, float]) 
     box = (west - margin, east + margin, south - margin, north + margin)
     lines: Lines = []
     for category, name in SHAPES:
-        for shape in _shapes(resolution, category, name):
-            lines += _within(np.column_stack(transformer.transform(*shape.T)), box)
+        for shape in _load_shapes(resolution, category, name):
+            lines += _clip(np.column_stack(transformer.transform(*shape.T)), box)
     return lines
 
 
-def _within(line: NDArray[np.float64], box: tuple[float, float, float, float]) -> Lines:
-    """Split a line where it leaves the box, or the projection (infinity)."""
+def _clip(line: Doubles, box: tuple[float, float, float, float]) -> Lines:
+    """Return the parts of a line within the box; points outside the projection are infinite."""
     west, east, south, north = box
     x, y = line.T
     inside = (x >= west) & (x <= east) & (y >= south) & (y <= north)
@@ -68,27 +71,27 @@ def _within(line: NDArray[np.float64], box: tuple[float, float, float, float]) -
 
 
 @lru_cache(maxsize=8)
-def _shapes(resolution: str, category: str, name: str) -> Lines:
-    """Return shapes of Natural Earth as lines of longitude and latitude; none where they cannot be had."""
+def _load_shapes(resolution: str, category: str, name: str) -> Lines:
+    """Return shapes of Natural Earth as lines of longitude and latitude; an empty list if they are not available."""
     try:
         from cartopy.io import shapereader
     except ImportError:
         return []
     before = socket.getdefaulttimeout()
     try:
-        socket.setdefaulttimeout(PATIENCE)
+        socket.setdefaulttimeout(TIMEOUT)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # cartopy warns of each download
+            warnings.simplefilter("ignore")  # cartopy warns about each download
             path = shapereader.natural_earth(resolution, category, name)
             geometries = list(shapereader.Reader(path).geometries())
-    except Exception as error:  # whatever a network, a proxy or a half-written file may raise; pictures go without
-        log.info("no %s: cartopy could not bring it (%s)", name, error)
+    except Exception as error:  # any error of a network, a proxy or an incomplete file: figures go without
+        log.info("no %s: cartopy could not load it (%s)", name, error)
         return []
     finally:
         socket.setdefaulttimeout(before)
-    return [np.asarray(part.coords)[:, :2] for geometry in geometries for part in _parts(geometry)]
+    return [np.asarray(part.coords)[:, :2] for geometry in geometries for part in _split(geometry)]
 
 
-def _parts(geometry: Any) -> list[Any]:
-    """Return the lines that a geometry is made of."""
+def _split(geometry: Any) -> list[Any]:
+    """Return the lines of a geometry."""
     return list(getattr(geometry, "geoms", [geometry]))

@@ -1,4 +1,4 @@
-"""Films of a forecast: GIF, which opens everywhere, and MP4, which is smaller."""
+"""Films of a forecast: GIF, which opens everywhere, or MP4, which is smaller."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Frame = NDArray[np.uint8]
+Pixels = NDArray[np.uint8]
+"""A drawn figure, shape ``(row, column, 3 or 4)``."""
 
 
 def animate_forecast(
@@ -32,7 +33,7 @@ def animate_forecast(
     dpi: float = 100.0,
     coast: bool = True,
 ) -> Path:
-    """Write a film of a forecast, beside what was observed if that is given.
+    """Write a film of a forecast, beside the observation if it is given.
 
     Parameters
     ----------
@@ -40,11 +41,11 @@ def animate_forecast(
         As in `plot_forecast`.
     path
         File to write, ``.gif`` or ``.mp4``; it appears, or changes, only when the film is complete. MP4 needs ffmpeg,
-        of the system or of the package imageio-ffmpeg.
+        from the system or from the package imageio-ffmpeg.
     frames_per_second
-        Lead times a second.
+        Number of lead times shown per second.
     dpi
-        Pixels an inch; 60 gives a film of a third of the size.
+        Resolution, pixels per inch; the file of 60 has a third of the size.
     coast
         As in `plot_precipitation`.
 
@@ -58,7 +59,7 @@ def animate_forecast(
     InputError
         As in `plot_forecast`, and if `path` is neither GIF nor MP4.
     DependencyError
-        If there is no ffmpeg for an MP4.
+        If ffmpeg is not installed and `path` is MP4.
 
     Examples
     --------
@@ -69,9 +70,9 @@ def animate_forecast(
         raise InputError(f"the film is called {str(path)!r}", "a film is .gif or .mp4", "Write forecast.gif")
     ffmpeg = ffmpeg_path() if kind == ".mp4" else ""
     rain = parts.check_forecast(forecast, observed)
-    figure, panels = _stage(forecast, rain, observed, coast=coast)
+    figure, panels = _lay_out(forecast, rain, observed, coast=coast)
     figure.set_dpi(dpi)
-    frames = _frames(figure, panels, rain, observed)
+    frames = _draw_frames(figure, panels, rain, observed)
     with atomic_write(path) as unfinished:
         if ffmpeg:
             _write_mp4(frames, unfinished, frames_per_second, ffmpeg)
@@ -81,7 +82,7 @@ def animate_forecast(
 
 
 def ffmpeg_path() -> str:
-    """Return where ffmpeg is: that of the system, or of the package imageio-ffmpeg; `DependencyError` if nowhere."""
+    """Return the path of ffmpeg, from the system or the package imageio-ffmpeg; raise `DependencyError` otherwise."""
     found = shutil.which("ffmpeg")
     if found:
         return found
@@ -91,67 +92,80 @@ def ffmpeg_path() -> str:
         return cast(str, imageio_ffmpeg.get_ffmpeg_exe())
     except (ImportError, RuntimeError) as error:
         remedy = "pip install 'hybridcast[film]', or write a .gif"
-        raise DependencyError(f"there is no ffmpeg; an MP4 is made by it. {remedy}.") from error
+        raise DependencyError(f"there is no ffmpeg, which writes MP4. {remedy}.") from error
 
 
-def _frames(figure: Figure, panels: list[Axes], rain: xr.DataArray, observed: xr.DataArray | None) -> Iterator[Frame]:
-    """Draw lead time after lead time: red, green and blue, even in height and width, as MP4 has to be."""
+def _draw_frames(
+    figure: Figure, panels: list[Axes], rain: xr.DataArray, observed: xr.DataArray | None
+) -> Iterator[Pixels]:
+    """Draw each lead time as pixels of red, green and blue, with even height and width as MP4 requires."""
     images = [panel.images[0] for panel in panels]
     for i in range(rain.sizes["lead_time"]):
-        now = rain.isel(lead_time=i)
-        panels[0].set_title(parts.lead_title(now))
-        images[0].set_data(parts.render_field(now)[0])
+        rate = rain.isel(lead_time=i)
+        panels[0].set_title(parts.lead_title(rate))
+        images[0].set_data(parts.render_field(rate)[0])
         if observed is not None:
-            seen = parts.at_same_time(observed, now)
-            images[1].set_data(parts.render_field(xr.full_like(now, np.nan) if seen is None else seen)[0])
-            panels[1].set_title("observed" if seen is not None else "not observed")
-        pixels = _pixels(figure)
+            truth = parts.select_observed(observed, rate)
+            images[1].set_data(parts.render_field(xr.full_like(rate, np.nan) if truth is None else truth)[0])
+            panels[1].set_title("observed" if truth is not None else "not observed")
+        pixels = _draw_pixels(figure)
         yield pixels[: pixels.shape[0] // 2 * 2, : pixels.shape[1] // 2 * 2, :3]
 
 
-def _stage(
+def _lay_out(
     forecast: xr.Dataset, rain: xr.DataArray, observed: xr.DataArray | None, *, coast: bool
 ) -> tuple[Figure, list[Axes]]:
-    """Lay out what stays from frame to frame."""
+    """Draw the parts of the figure that are the same for all lead times."""
     columns = 1 if observed is None else 2
-    figure = parts.new_figure(parts.size_of(rain.isel(lead_time=0), columns, 1))
+    figure = parts.new_figure(parts.figure_size(rain.isel(lead_time=0), columns, 1))
     panels = list(figure.subplots(1, columns, squeeze=False, sharex=True, sharey=True)[0])
     for panel in panels:
-        parts.draw(panel, rain.isel(lead_time=0), coast=coast)
+        parts.draw_field(panel, rain.isel(lead_time=0), coast=coast)
     parts.draw_motion(panels[0], forecast, key=False)
     panels[0].set_title(parts.lead_title(rain.isel(lead_time=-1)))
     if observed is not None:
         panels[1].set_title("observed")
         panels[1].label_outer()
     figure.suptitle(parts.issue_title(rain))
-    parts.explain(figure, panels)
-    figure.set_layout_engine("none")  # what is laid out once stays where it is from frame to frame
+    parts.draw_key(figure, panels)
+    figure.set_layout_engine("none")  # the layout stays the same for all lead times
     return figure, panels
 
 
-def _pixels(figure: Figure) -> Frame:
-    """Draw `figure` and give its pixels, red, green, blue and opacity."""
+def _draw_pixels(figure: Figure) -> Pixels:
+    """Draw `figure` and return its pixels: red, green, blue and opacity."""
     figure.canvas.draw()
     return np.array(cast(Any, figure.canvas).buffer_rgba())
 
 
-def _write_gif(frames: Iterator[Frame], path: Path, frames_per_second: float) -> None:
+def _write_gif(frames: Iterator[Pixels], path: Path, frames_per_second: float) -> None:
     from PIL import Image
 
-    few = [Image.fromarray(frame).quantize(128, dither=Image.Dither.NONE) for frame in frames]  # colours are flat
+    images = [Image.fromarray(frame).quantize(128, dither=Image.Dither.NONE) for frame in frames]  # flat colours
     duration = round(1000 / frames_per_second)
-    few[0].save(path, save_all=True, append_images=few[1:], duration=duration, loop=0)
+    images[0].save(path, save_all=True, append_images=images[1:], duration=duration, loop=0)
 
 
-def _write_mp4(frames: Iterator[Frame], path: Path, frames_per_second: float, ffmpeg: str) -> None:
-    """Return the frames to ffmpeg one by one, as H.264 in the form that browsers and telephones play."""
+def _write_mp4(frames: Iterator[Pixels], path: Path, frames_per_second: float, ffmpeg: str) -> None:
+    """Write the frames as H.264, in the form that browsers and telephones play."""
     first = next(frames)
     height, width = first.shape[:2]
-    raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", f"{frames_per_second:g}", "-i", "-"]
-    made = ["-an", "-c:v", "libx264", "-crf", "20", "-pix_fmt", "yuv420p", "-movflags", "+faststart"]
-    command = [ffmpeg, "-y", "-loglevel", "error", *raw, *made, "-f", "mp4", str(path)]
-    everything = b"".join(np.ascontiguousarray(frame).tobytes() for frame in (first, *frames))
-    done = subprocess.run(command, input=everything, capture_output=True, check=False)
+    source = [
+        "-f",
+        "rawvideo",
+        "-pix_fmt",
+        "rgb24",
+        "-s",
+        f"{width}x{height}",
+        "-r",
+        f"{frames_per_second:g}",
+        "-i",
+        "-",
+    ]
+    target = ["-an", "-c:v", "libx264", "-crf", "20", "-pix_fmt", "yuv420p", "-movflags", "+faststart"]
+    command = [ffmpeg, "-y", "-loglevel", "error", *source, *target, "-f", "mp4", str(path)]
+    raw = b"".join(np.ascontiguousarray(frame).tobytes() for frame in (first, *frames))
+    done = subprocess.run(command, input=raw, capture_output=True, check=False)
     if done.returncode:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        raise DependencyError(f"ffmpeg failed ({said[-1] if said else done.returncode}). Write a .gif instead.")
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        raise DependencyError(f"ffmpeg failed ({lines[-1] if lines else done.returncode}). Write a .gif instead.")

@@ -1,12 +1,13 @@
-"""Maps: one field, motion, a forecast beside what was observed, probabilities."""
+"""Maps of a field, of motion, of a forecast beside the observation, and of probabilities."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from hybridcast.core.field import check_same_grid
 from hybridcast.core.forecast_schema import PROBABILITY
@@ -17,24 +18,26 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-OUTLINE_BLOCKS = 200  # on the longer side
+OUTLINE_BLOCKS = 200
+"""Number of blocks on the longer side of the field from which outlines are drawn."""
 
 
 def plot_precipitation(
     field: xr.DataArray, ax: Axes | None = None, *, title: str | None = None, coast: bool = True
 ) -> Figure:
-    """Draw one field of rain rate on its own projection.
+    """Draw a field of rain rate on its own projection.
 
     Parameters
     ----------
     field
-        mm h-1, dims ``(y, x)``, with coordinates in metres of a projection or in degrees, y in either direction.
+        Rain rate, mm h-1, dims ``(y, x)``, with coordinates in metres of a projection or in degrees; y may increase or
+        decrease.
     ax
-        Where to draw. By default a new figure with a colour bar and a legend.
+        Axes to draw on; by default those of a new figure with a colour bar and a legend.
     title
-        By default the time of `field`, if it has one.
+        Title; by default the time of `field`, if it has one.
     coast
-        Whether to draw coastlines and borders, where cartopy is installed and the place is known.
+        Whether to draw coastlines and borders, if cartopy is installed and the projection is known.
 
     Returns
     -------
@@ -55,35 +58,35 @@ def plot_precipitation(
     """
     own = ax is None
     if ax is None:
-        ax = parts.new_figure(parts.size_of(field, 1, 1)).add_subplot()
-    parts.draw(ax, field, coast=coast)
-    ax.set_title(_time_title(field) if title is None else title)
+        ax = parts.new_figure(parts.figure_size(field, 1, 1)).add_subplot()
+    parts.draw_field(ax, field, coast=coast)
+    ax.set_title(_format_time(field) if title is None else title)
     figure = cast("Figure", ax.figure)
     if own:
-        parts.explain(figure, [ax])
+        parts.draw_key(figure, [ax])
     return figure
 
 
 def plot_motion(
     motion: xr.Dataset, field: xr.DataArray | None = None, *, title: str | None = None, coast: bool = True
 ) -> Figure:
-    """Draw motion as arrows over the rain that moves.
+    """Draw motion as arrows over the rain.
 
     Parameters
     ----------
     motion
-        `u` and `v` in m s-1, dims ``(y, x)``, as `estimate_motion` gives it.
+        Dataset with `u` and `v`, m s-1, dims ``(y, x)``, as `estimate_motion` returns it.
     field
-        Rain rate in mm h-1 on the same grid, dims ``(y, x)``; by default nothing is under the arrows.
+        Rain rate under the arrows, mm h-1, on the same grid, dims ``(y, x)``; by default none.
     title
-        By default the time of `field`, if it has one.
+        Title; by default the time of `field`, if it has one.
     coast
         As in `plot_precipitation`.
 
     Raises
     ------
     InputError
-        If `motion` has no u and v, or `field` is on another grid.
+        If `motion` lacks u or v, or `field` is on another grid.
 
     Examples
     --------
@@ -94,15 +97,15 @@ def plot_motion(
         raise InputError(found, "motion has u and v with dims y and x", "Use estimate_motion(recent)")
     if field is not None:
         check_same_grid(motion, field, "motion and field")
-    under = xr.zeros_like(motion["u"]) if field is None else field
-    ax = parts.new_figure(parts.size_of(under, 1, 1)).add_subplot()
-    parts.draw(ax, under, coast=coast)
+    background = xr.zeros_like(motion["u"]) if field is None else field
+    ax = parts.new_figure(parts.figure_size(background, 1, 1)).add_subplot()
+    parts.draw_field(ax, background, coast=coast)
     parts.draw_motion(ax, motion, key=True)
-    default = "Motion" if field is None else f"Motion, {_time_title(field)}".rstrip(", ")
+    default = "Motion" if field is None else f"Motion, {_format_time(field)}".rstrip(", ")
     ax.set_title(default if title is None else title, loc="left")
     figure = cast("Figure", ax.figure)
     if field is not None:
-        parts.explain(figure, [ax])
+        parts.draw_key(figure, [ax])
     return figure
 
 
@@ -113,24 +116,24 @@ def plot_forecast(
     lead_times: Sequence[np.timedelta64] | None = None,
     coast: bool = True,
 ) -> Figure:
-    """Draw a forecast at some lead times, and under it what was observed then.
+    """Draw a forecast at some lead times, with the observation below it.
 
     Parameters
     ----------
     forecast
-        Variable ``precipitation_rate`` in mm h-1, dims ``(lead_time, y, x)``, scalar coordinate ``reference_time``.
-        If it has ``u`` and ``v`` (m s-1, dims ``(y, x)``), they are drawn as arrows.
+        Dataset with ``precipitation_rate``, mm h-1, dims ``(lead_time, y, x)``, and the scalar coordinate
+        ``reference_time``. Its ``u`` and ``v`` (m s-1, dims ``(y, x)``), if present, are drawn as arrows.
     observed
-        Rain rate on the same grid, dims ``(time, y, x)``; a valid time that it lacks gives an empty panel.
+        Rain rate on the same grid, mm h-1, dims ``(time, y, x)``; the panel of a valid time without a frame is empty.
     lead_times
-        Which to draw; by default four, evenly spaced and up to the last.
+        Lead times to draw; by default four, evenly spaced up to the last.
     coast
         As in `plot_precipitation`.
 
     Raises
     ------
     InputError
-        If `forecast` lacks a variable or a lead time that is asked for, or `observed` is on another grid.
+        If `forecast` lacks a variable or one of the lead times, or `observed` is on another grid.
 
     Examples
     --------
@@ -138,20 +141,20 @@ def plot_forecast(
     >>> save_figure(figure, "forecast.png")  # doctest: +SKIP
     """
     rain = parts.check_forecast(forecast, observed)
-    chosen = parts.chosen_leads(rain, lead_times)
+    leads = parts.select_leads(rain, lead_times)
     rows = 1 if observed is None else 2
-    figure = parts.new_figure(parts.size_of(rain.isel(lead_time=0), len(chosen), rows))
-    panels = figure.subplots(rows, len(chosen), squeeze=False, sharex=True, sharey=True)
-    for i, lead in enumerate(chosen):
-        now = rain.sel(lead_time=lead)
-        parts.draw(panels[0, i], now, coast=coast)
+    figure = parts.new_figure(parts.figure_size(rain.isel(lead_time=0), len(leads), rows))
+    panels = figure.subplots(rows, len(leads), squeeze=False, sharex=True, sharey=True)
+    for i, lead in enumerate(leads):
+        rate = rain.sel(lead_time=lead)
+        parts.draw_field(panels[0, i], rate, coast=coast)
         parts.draw_motion(panels[0, i], forecast, key=False)
-        panels[0, i].set_title(parts.lead_title(now), fontsize="medium")
+        panels[0, i].set_title(parts.lead_title(rate), fontsize="medium")
         if observed is not None:
-            _draw_observed(panels[1, i], observed, now, coast)
-    _name_rows(panels, ("forecast", "observed") if observed is not None else ())
+            _draw_observed(panels[1, i], observed, rate, coast)
+    _label_rows(panels, ("forecast", "observed") if observed is not None else ())
     figure.suptitle(parts.issue_title(rain))
-    parts.explain(figure, list(panels.flat))
+    parts.draw_key(figure, list(panels.flat))
     return figure
 
 
@@ -163,51 +166,58 @@ def plot_probability(
     lead_times: Sequence[np.timedelta64] | None = None,
     coast: bool = True,
 ) -> Figure:
-    """Draw the probability that `threshold` is reached at some lead times, and around it where it then was.
+    """Draw the probability to reach a threshold at some lead times, with an outline of the observed area.
 
     Parameters
     ----------
     forecast
-        What a trained model gives: ``probability_of_exceedance``, dims ``(threshold, lead_time, y, x)``.
+        Forecast from a trained model, with ``probability_of_exceedance``, dims ``(threshold, lead_time, y, x)``.
     observed
-        Rain rate on the same grid, dims ``(time, y, x)``: a line is drawn around what reached `threshold`.
+        Rain rate on the same grid, mm h-1, dims ``(time, y, x)``; the area that reaches `threshold` is outlined.
     threshold
-        mm h-1, one of those of `forecast`.
+        Rate threshold, mm h-1, one of those of `forecast`.
     lead_times
-        Which to draw; by default four, evenly spaced and up to the last.
+        Lead times to draw; by default four, evenly spaced up to the last.
     coast
         As in `plot_precipitation`.
 
     Raises
     ------
     InputError
-        If `forecast` has no probabilities, or not of `threshold`; and as in `plot_forecast`.
+        If `forecast` has no probabilities of `threshold`; and as in `plot_forecast`.
 
     Examples
     --------
     >>> plot_probability(forecast, observed, threshold=5.0)  # doctest: +SKIP
     """
     rain = parts.check_forecast(forecast, observed)
-    chance = select_probability(forecast, threshold)
-    chosen = parts.chosen_leads(rain, lead_times)
-    figure = parts.new_figure(parts.size_of(rain.isel(lead_time=0), len(chosen), 1))
-    panels = figure.subplots(1, len(chosen), squeeze=False, sharex=True, sharey=True)
-    for ax, lead in zip(panels[0], chosen, strict=True):
-        now = rain.sel(lead_time=lead)
-        parts.draw(ax, chance.sel(lead_time=lead), probability=True, coast=coast)
-        ax.set_title(parts.lead_title(now), fontsize="medium")
-        seen = None if observed is None else parts.at_same_time(observed, now)
-        if seen is not None:
-            _outline(ax, seen, threshold)
-    _name_rows(panels, ())
-    around = "" if observed is None else "\nline: where it then was so, smoothed"
-    figure.suptitle(f"{parts.issue_title(rain)}: chance of {threshold:g} mm/h or more{around}", fontsize="medium")
-    parts.explain(figure, list(panels.flat), threshold=threshold)
+    probability = select_probability(forecast, threshold)
+    leads = parts.select_leads(rain, lead_times)
+    figure = parts.new_figure(parts.figure_size(rain.isel(lead_time=0), len(leads), 1))
+    panels = figure.subplots(1, len(leads), squeeze=False, sharex=True, sharey=True)
+    for ax, lead in zip(panels[0], leads, strict=True):
+        rate = rain.sel(lead_time=lead)
+        parts.draw_field(ax, probability.sel(lead_time=lead), is_probability=True, coast=coast)
+        ax.set_title(parts.lead_title(rate), fontsize="medium")
+        truth = None if observed is None else parts.select_observed(observed, rate)
+        if truth is not None:
+            _outline(ax, truth, threshold)
+    _label_rows(panels, ())
+    outline = "" if observed is None else "\nline: observed, smoothed"
+    title = f"{parts.issue_title(rain)}: probability of {threshold:g} mm/h or more{outline}"
+    figure.suptitle(title, fontsize="medium")
+    parts.draw_key(figure, list(panels.flat), threshold=threshold)
     return figure
 
 
 def select_probability(forecast: xr.Dataset, threshold: float) -> xr.DataArray:
-    """Return the probability of one threshold (mm h-1), dims ``(lead_time, y, x)``; `InputError` if it has none."""
+    """Return the probability to reach one threshold (mm h-1), dims ``(lead_time, y, x)``.
+
+    Raises
+    ------
+    InputError
+        If the forecast has no probabilities of this threshold.
+    """
     if PROBABILITY not in forecast:
         found = f"the forecast has {list(forecast.data_vars)}"
         raise InputError(found, f"{PROBABILITY} comes from a trained model", "Forecast with nowcaster='default'")
@@ -220,35 +230,33 @@ def select_probability(forecast: xr.Dataset, threshold: float) -> xr.DataArray:
     return forecast[PROBABILITY].isel(threshold=int(near[0]))
 
 
-def _outline(ax: Axes, seen: xr.DataArray, threshold: float) -> None:
-    """Draw a line around the blocks most of which reached the threshold: around single cells it would be a scrawl."""
-    unit = 1.0 if parts.is_geographic(seen) else 1000.0
-    block = max(1, max(seen.sizes.values()) // OUTLINE_BLOCKS)
-    reached = (seen >= threshold).where(seen.notnull()).transpose("y", "x")
-    few = reached.coarsen(y=block, x=block, boundary="trim").mean().fillna(0.0)
-    if float(few.min()) < 0.5 <= float(few.max()) and min(few.shape) > 1:
-        ax.contour(few["x"] / unit, few["y"] / unit, few.values, levels=[0.5], colors="#b3123f", linewidths=1.0)
+def _outline(ax: Axes, rate: xr.DataArray, threshold: float) -> None:
+    """Draw a line around the area that reaches the threshold, in blocks: around single cells it would be a scrawl."""
+    unit = 1.0 if parts.is_geographic(rate) else 1000.0
+    block = max(1, max(rate.sizes.values()) // OUTLINE_BLOCKS)
+    reached = (rate >= threshold).where(rate.notnull()).transpose("y", "x")
+    fraction = reached.coarsen(y=block, x=block, boundary="trim").mean().fillna(0.0)
+    if float(fraction.min()) < 0.5 <= float(fraction.max()) and min(fraction.shape) > 1:
+        x, y = fraction["x"] / unit, fraction["y"] / unit
+        ax.contour(x, y, fraction.values, levels=[0.5], colors="#b3123f", linewidths=1.0)
 
 
-def _draw_observed(ax: Axes, observed: xr.DataArray, forecast: xr.DataArray, coast: bool) -> None:
-    seen = parts.at_same_time(observed, forecast)
-    parts.draw(ax, xr.full_like(forecast, np.nan) if seen is None else seen, coast=coast)
-    if seen is None:
+def _draw_observed(ax: Axes, observed: xr.DataArray, rate: xr.DataArray, coast: bool) -> None:
+    truth = parts.select_observed(observed, rate)
+    parts.draw_field(ax, xr.full_like(rate, np.nan) if truth is None else truth, coast=coast)
+    if truth is None:
         ax.text(0.5, 0.5, "not observed", transform=ax.transAxes, ha="center", va="center", color="#404040")
 
 
-def _name_rows(panels: np.ndarray, names: Sequence[str]) -> None:
-    """Name what is only at the left and at the bottom, with the names of the rows."""
+def _label_rows(panels: NDArray[Any], names: Sequence[str]) -> None:
+    """Label the axes at the left and at the bottom only, with the names of the rows."""
     for ax in panels.flat:
         ax.label_outer()
     for ax, name in zip(panels[:, 0], names, strict=False):
         ax.set_ylabel(f"{name}\n{ax.get_ylabel()}")
 
 
-def _time_title(field: xr.DataArray) -> str:
+def _format_time(field: xr.DataArray) -> str:
     if "time" not in field.coords or field["time"].ndim:
         return ""
     return f"{parts.as_datetime(field['time'].values):%Y-%m-%d %H:%M} UTC"
-
-
-__all__ = ["plot_forecast", "plot_motion", "plot_precipitation", "plot_probability", "select_probability"]

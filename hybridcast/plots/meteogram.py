@@ -1,4 +1,4 @@
-"""What a forecast says at one place, lead time by lead time, and how sure it is."""
+"""Meteogram: the forecast at one point by lead time, with its uncertainty."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import xarray as xr
 
 from hybridcast.core.field import crs_of, metres_per_cell
 from hybridcast.core.forecast_schema import PROBABILITY
+from hybridcast.core.types import MINUTE, Doubles, Mask
 from hybridcast.errors import InputError
 from hybridcast.plots import parts
 from hybridcast.plots.colours import RAIN_COLOURS, RATE_STEPS
@@ -18,20 +19,23 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: How far around the point (m) the range of the forecast is looked for: rain that is a little off is no surprise.
-AROUND = 10_000.0
-STEP = "#2f80cc"
-SEEN = "#202020"
-#: Beside the panel: inside it, it would hide what is said.
-LEGEND = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "fontsize": "small", "frameon": False}
+RADIUS = 10_000.0
+"""Half width of the window around the point from which the range of the forecast is taken, m."""
+PAST_MINUTES = 60.0
+"""Duration of the observation that is drawn before the issue time, min."""
+FORECAST_COLOUR = "#2f80cc"
+OBSERVED_COLOUR = "#202020"
+#: Beside the panel, because inside it would hide a part of the lines.
+_LEGEND = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "fontsize": "small", "frameon": False}
 
 
-class Place(NamedTuple):
+class Point(NamedTuple):
     """A cell of a grid."""
 
     row: int
     column: int
     name: str
+    """Position as text, for titles."""
 
 
 def plot_meteogram(
@@ -43,54 +47,60 @@ def plot_meteogram(
     longitude: float | None = None,
     latitude: float | None = None,
 ) -> Figure:
-    """Draw the forecast at one place: the rate with its range around, the chances, and what came if that is known.
+    """Draw the forecast at one point: the rate with its range, the probabilities, and the observation.
 
     Parameters
     ----------
     forecast
-        As in `plot_forecast`; with ``probability_of_exceedance`` there is a second panel, in which the height of each
-        band is the chance that its rate is reached.
+        As in `plot_forecast`. With ``probability_of_exceedance`` there is a second panel, in which the height of each
+        band is the exceedance probability of its rate.
     observed
-        Rain rate on the same grid, dims ``(time, y, x)``; its times up to the last lead time are drawn, those before
-        the issue time too (an hour of them at most).
+        Rain rate on the same grid, mm h-1, dims ``(time, y, x)``; drawn from an hour before the issue time to the last
+        lead time.
     x, y
-        The place in the units of the grid; or instead
+        Position in the units of the grid, instead of longitude and latitude. The nearest cell is used.
     longitude, latitude
-        in degrees. The nearest cell is shown.
+        Position in degrees, instead of x and y.
 
     Raises
     ------
     InputError
-        If the place is not given in one of the two ways, lies outside the grid, or the grid's own place is not
-        known; and as in `plot_forecast`.
+        If the position is not given in one of the two ways or is outside the grid, or if it is given in degrees and the
+        projection of the grid is unknown; and as in `plot_forecast`.
 
     Examples
     --------
     >>> plot_meteogram(forecast, observed, longitude=24.94, latitude=60.17)  # doctest: +SKIP
     """
     rain = parts.check_forecast(forecast, observed)
-    place = place_of(forecast, x=x, y=y, longitude=longitude, latitude=latitude)
-    with_chances = PROBABILITY in forecast
-    figure = parts.new_figure((8.4, 5.0 if with_chances else 3.2))
-    panels = figure.subplots(1 + with_chances, 1, squeeze=False, sharex=True)[:, 0]
-    _draw_rates(panels[0], rain, observed, place)
-    if with_chances:
-        _draw_chances(panels[1], forecast[PROBABILITY], place)
+    point = find_point(forecast, x=x, y=y, longitude=longitude, latitude=latitude)
+    has_probabilities = PROBABILITY in forecast
+    figure = parts.new_figure((8.4, 5.0 if has_probabilities else 3.2))
+    panels = figure.subplots(1 + has_probabilities, 1, squeeze=False, sharex=True)[:, 0]
+    _draw_rates(panels[0], rain, observed, point)
+    if has_probabilities:
+        _draw_probabilities(panels[1], forecast[PROBABILITY], point)
     panels[-1].set_xlabel("minutes after the issue time")
-    panels[-1].set_xlim(panels[0].get_xlim()[0], minutes_of(rain)[-1] + 2)
-    figure.suptitle(f"{parts.issue_title(rain)}\nat {place.name}", fontsize="medium")
+    panels[-1].set_xlim(panels[0].get_xlim()[0], _lead_minutes(rain)[-1] + 2)
+    figure.suptitle(f"{parts.issue_title(rain)}\nat {point.name}", fontsize="medium")
     return figure
 
 
-def place_of(
+def find_point(
     grid: xr.Dataset | xr.DataArray,
     *,
     x: float | None,
     y: float | None,
     longitude: float | None,
     latitude: float | None,
-) -> Place:
-    """Find the cell at x and y (units of the grid), or at longitude and latitude; or raise `InputError`."""
+) -> Point:
+    """Return the cell at x and y (in the units of the grid), or at longitude and latitude.
+
+    Raises
+    ------
+    InputError
+        If the position is not given in one of the two ways, is outside the grid, or cannot be projected.
+    """
     both = (x is not None and y is not None, longitude is not None and latitude is not None)
     given = sum(value is not None for value in (x, y, longitude, latitude))
     if given != 2 or not any(both):
@@ -99,15 +109,15 @@ def place_of(
     if longitude is not None and latitude is not None:
         north, east = "NS"[latitude < 0], "EW"[longitude < 0]
         name = f"{abs(latitude):.3f}° {north}, {abs(longitude):.3f}° {east}"
-        x, y = _projected(grid, longitude, latitude)
+        x, y = _project(grid, longitude, latitude)
     else:
         assert x is not None
         assert y is not None
         name = f"x = {x:g}°, y = {y:g}°" if parts.is_geographic(grid) else f"x = {x:,.0f} m, y = {y:,.0f} m"
-    return Place(_index(grid, "y", y, name), _index(grid, "x", x, name), name)
+    return Point(_find_cell(grid, "y", y, name), _find_cell(grid, "x", x, name), name)
 
 
-def _projected(grid: xr.Dataset | xr.DataArray, longitude: float, latitude: float) -> tuple[float, float]:
+def _project(grid: xr.Dataset | xr.DataArray, longitude: float, latitude: float) -> tuple[float, float]:
     crs = crs_of(grid)
     if crs is None:
         raise InputError("the grid has no CRS", "degrees need a grid whose place is known", "Give the place as x and y")
@@ -115,7 +125,7 @@ def _projected(grid: xr.Dataset | xr.DataArray, longitude: float, latitude: floa
     return float(x), float(y)
 
 
-def _index(grid: xr.Dataset | xr.DataArray, axis: str, value: float, name: str) -> int:
+def _find_cell(grid: xr.Dataset | xr.DataArray, axis: str, value: float, name: str) -> int:
     centres = np.asarray(grid[axis].values, dtype=np.float64)
     half = abs(centres[-1] - centres[0]) / max(1, centres.size - 1) / 2
     if not centres.min() - half <= value <= centres.max() + half:
@@ -125,65 +135,63 @@ def _index(grid: xr.Dataset | xr.DataArray, axis: str, value: float, name: str) 
     return int(np.abs(centres - value).argmin())
 
 
-def minutes_of(rain: xr.DataArray) -> np.ndarray:
-    """Return the lead times in minutes."""
-    return np.asarray(rain["lead_time"].values / np.timedelta64(1, "m"), dtype=np.float64)
+def _lead_minutes(data: xr.DataArray) -> Doubles:
+    return np.asarray(data["lead_time"].values / MINUTE, dtype=np.float64)
 
 
-def _draw_rates(ax: Axes, rain: xr.DataArray, observed: xr.DataArray | None, place: Place) -> None:
-    minutes = minutes_of(rain)
-    here = rain.transpose("lead_time", "y", "x").values[:, place.row, place.column]
-    low, high = _range_around(rain, place)
-    ax.fill_between(minutes, low, high, color=STEP, alpha=0.25, lw=0, label=f"range within {AROUND / 1000:g} km")
-    ax.plot(minutes, here, color=STEP, lw=2, marker="o", ms=3.5, label="forecast", clip_on=False)
+def _draw_rates(ax: Axes, rain: xr.DataArray, observed: xr.DataArray | None, point: Point) -> None:
+    minutes = _lead_minutes(rain)
+    rates = rain.transpose("lead_time", "y", "x").values[:, point.row, point.column]
+    low, high = _range_around(rain, point)
+    ax.fill_between(
+        minutes, low, high, color=FORECAST_COLOUR, alpha=0.25, lw=0, label=f"range within {RADIUS / 1000:g} km"
+    )
+    ax.plot(minutes, rates, color=FORECAST_COLOUR, lw=2, marker="o", ms=3.5, label="forecast", clip_on=False)
     if observed is not None:
-        since = (observed["time"].values - rain["reference_time"].values) / np.timedelta64(1, "m")
-        shown = (since >= -60) & (since <= minutes[-1])
-        seen = observed.transpose("time", "y", "x").isel(time=shown)[:, place.row, place.column].values
-        ax.plot(since[shown], seen, color=SEEN, lw=1.2, marker="x", ms=4, label="observed")
-    _grey_unknown(ax, minutes, np.isnan(here))
+        since = (observed["time"].values - rain["reference_time"].values) / MINUTE
+        shown = (since >= -PAST_MINUTES) & (since <= minutes[-1])
+        truth = observed.transpose("time", "y", "x").isel(time=shown)[:, point.row, point.column].values
+        ax.plot(since[shown], truth, color=OBSERVED_COLOUR, lw=1.2, marker="x", ms=4, label="observed")
+    _shade_unknown(ax, minutes, np.isnan(rates))
     ax.axvline(0, color="#808080", lw=1, ls=":")
     ax.set_ylabel("rate (mm h$^{-1}$)")
     ax.set_ylim(0, max(RATE_STEPS[3], 1.05 * ax.get_ylim()[1]))
     ax.grid(alpha=0.3)
-    ax.legend(**LEGEND)
+    ax.legend(**_LEGEND)
 
 
-def _range_around(rain: xr.DataArray, place: Place) -> tuple[np.ndarray, np.ndarray]:
-    """Return the 10th and 90th percentile of the forecast around a place, by lead time; NaN where all is unknown."""
+def _range_around(rain: xr.DataArray, point: Point) -> tuple[Doubles, Doubles]:
+    """Return the 10th and the 90th percentile of the forecast around a point, by lead time; NaN if all is unknown."""
     dy, dx = metres_per_cell(rain)
-    rows, columns = (max(1, round(AROUND / abs(float(d)))) for d in (dy, dx[place.row]))
-    part = (
-        rain.transpose("lead_time", "y", "x")
-        .values[
-            :,
-            max(0, place.row - rows) : place.row + rows + 1,
-            max(0, place.column - columns) : place.column + columns + 1,
-        ]
-        .reshape(rain.sizes["lead_time"], -1)
-    )
-    known = np.isfinite(part).any(axis=1)
-    bounds = np.full((2, len(part)), np.nan)
+    rows, columns = (max(1, round(RADIUS / abs(float(d)))) for d in (dy, dx[point.row]))
+    window = rain.transpose("lead_time", "y", "x").values[
+        :,
+        max(0, point.row - rows) : point.row + rows + 1,
+        max(0, point.column - columns) : point.column + columns + 1,
+    ]
+    values = window.reshape(len(window), -1)
+    known = np.isfinite(values).any(axis=1)
+    bounds = np.full((2, len(values)), np.nan)
     if known.any():
-        bounds[:, known] = np.nanpercentile(part[known], [10, 90], axis=1)
+        bounds[:, known] = np.nanpercentile(values[known], [10, 90], axis=1)
     return bounds[0], bounds[1]
 
 
-def _draw_chances(ax: Axes, chances: xr.DataArray, place: Place) -> None:
-    minutes = minutes_of(chances)
-    here = chances.transpose("threshold", "lead_time", "y", "x").values[:, :, place.row, place.column]
-    for rate, values in zip(chances["threshold"].values, here, strict=True):
+def _draw_probabilities(ax: Axes, probabilities: xr.DataArray, point: Point) -> None:
+    minutes = _lead_minutes(probabilities)
+    at_point = probabilities.transpose("threshold", "lead_time", "y", "x").values[:, :, point.row, point.column]
+    for rate, values in zip(probabilities["threshold"].values, at_point, strict=True):
         colour = RAIN_COLOURS[int(np.clip(np.digitize(rate, RATE_STEPS) - 1, 0, len(RAIN_COLOURS) - 1))]
         ax.fill_between(minutes, 0, 100 * values, color=colour, lw=0.8, ec="#606060", label=f"≥ {rate:g} mm/h")
-    _grey_unknown(ax, minutes, np.isnan(here).all(axis=0))
+    _shade_unknown(ax, minutes, np.isnan(at_point).all(axis=0))
     ax.set_ylim(0, 100)
-    ax.set_ylabel("chance (%)")
+    ax.set_ylabel("probability (%)")
     ax.grid(alpha=0.3)
-    ax.legend(**LEGEND)
+    ax.legend(**_LEGEND)
 
 
-def _grey_unknown(ax: Axes, minutes: np.ndarray, unknown: np.ndarray) -> None:
-    """Shade the lead times of which nothing is known, and say so."""
+def _shade_unknown(ax: Axes, minutes: Doubles, unknown: Mask) -> None:
+    """Shade the lead times at which the forecast is unknown."""
     if not unknown.any():
         return
     width = float(np.diff(minutes).min()) if minutes.size > 1 else 5.0

@@ -18,9 +18,9 @@ EXTENT = (300_000.0, 400_000.0, 6_600_000.0, 6_700_000.0)
 
 @pytest.fixture
 def no_shapes_yet():
-    coast._shapes.cache_clear()
+    coast._load_shapes.cache_clear()
     yield
-    coast._shapes.cache_clear()
+    coast._load_shapes.cache_clear()
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def island(tmp_path, monkeypatch, no_shapes_yet):
 
 
 def test_a_line_is_where_its_longitude_says(island):
-    (line,) = coast.outlines(CRS, EXTENT)
+    (line,) = coast.find_outlines(CRS, EXTENT)
     x, y = line.T
     assert y.min() < EXTENT[2] + 1000
     assert y.max() > EXTENT[3] - 1000
@@ -58,9 +58,9 @@ def test_a_map_has_it_in_kilometres(island):
 
 
 def test_no_place_no_cartopy_no_network_no_lines(no_shapes_yet, monkeypatch):
-    assert coast.outlines(None, EXTENT) == []
+    assert coast.find_outlines(None, EXTENT) == []
     monkeypatch.setitem(sys.modules, "cartopy.io", None)
-    assert coast.outlines(CRS, EXTENT) == []
+    assert coast.find_outlines(CRS, EXTENT) == []
     assert not plot_precipitation(field_of(np.zeros((4, 5)))).axes[0].collections
 
 
@@ -71,4 +71,4 @@ def test_shapes_that_cannot_be_brought_are_left_out(no_shapes_yet, monkeypatch):
         raise URLError("no route to host")
 
     monkeypatch.setattr(shapereader, "natural_earth", fail)
-    assert coast.outlines(CRS, EXTENT) == []
+    assert coast.find_outlines(CRS, EXTENT) == []

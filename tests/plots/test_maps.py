@@ -53,7 +53,7 @@ def test_title_colour_bar_and_legend():
     assert "mm h" in figure.axes[1].get_ylabel()
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [
         "dry (below 0.1 mm/h)",
-        "unknown (not seen by radar)",
+        "unknown (outside radar coverage)",
     ]
 
 

@@ -8,7 +8,7 @@ import pytest
 from helpers.drawing import ISSUED, field_of
 from hybridcast.errors import InputError
 from hybridcast.plots import plot_meteogram
-from hybridcast.plots.meteogram import place_of
+from hybridcast.plots.meteogram import find_point
 
 
 def lines(ax):
@@ -21,10 +21,10 @@ def test_the_nearest_cell_by_x_and_y_and_by_longitude_and_latitude(y_step):
 
     field = field_of(np.zeros((30, 40)), y_step=y_step)
     x, y = float(field["x"][7]) + 300, float(field["y"][12]) - 300
-    place = place_of(field, x=x, y=y, longitude=None, latitude=None)
+    place = find_point(field, x=x, y=y, longitude=None, latitude=None)
     assert (place.row, place.column) == (12, 7)
     longitude, latitude = pyproj.Transformer.from_crs("EPSG:3067", "EPSG:4326", always_xy=True).transform(x, y)
-    place = place_of(field, x=None, y=None, longitude=longitude, latitude=latitude)
+    place = find_point(field, x=None, y=None, longitude=longitude, latitude=latitude)
     assert (place.row, place.column) == (12, 7)
     assert "° N" in place.name
 
