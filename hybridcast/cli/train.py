@@ -57,7 +57,7 @@ def train(
     from hybridcast.learned.network import NetworkSettings, has_torch
     from hybridcast.learned.trained_model import save_model
     from hybridcast.learned.training.samples import Sampling
-    from hybridcast.learned.training.train import TrainingSettings
+    from hybridcast.learned.training.settings import TrainingSettings
     from hybridcast.learned.training.train import train as train_model
 
     if not output.expanduser().parent.is_dir():

@@ -30,7 +30,7 @@ from hybridcast.plots.colours import (
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.colors import ListedColormap
+    from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
@@ -241,7 +241,7 @@ def _draw_probability_bar(figure: Figure, panels: list[Axes], threshold: float) 
 def _draw_bar(
     figure: Figure,
     panels: list[Axes],
-    colormap: ListedColormap,
+    colormap: Colormap,
     edges: Sequence[float],
     labels: list[str],
     *,
