@@ -19,9 +19,9 @@ from hybridcast_kernels.devices import Device, kernels_for
 
 Fields = TypeVar("Fields", xr.DataArray, xr.Dataset)
 
-#: Order of each interpolation, as the kernels have it.
+#: Order of each interpolation in the kernels.
 ORDERS = {"nearest": 0, "linear": 1, "cubic": 3}
-#: Steps of the trajectories are not longer than this (min), however far apart the lead times are.
+#: Longest step of the trajectories (min), whatever the interval between lead times.
 LONGEST_STEP = 15.0
 
 
@@ -34,37 +34,37 @@ def advect(
     device: Device = "auto",
     out: NDArray[np.float32] | None = None,
 ) -> Fields:
-    """Carry fields along the motion: backward semi-Lagrangian, each field sampled once per lead time.
+    """Advect fields along the motion by the backward semi-Lagrangian scheme, with one interpolation per lead time.
 
     Parameters
     ----------
     latest
-        One frame, dims ``("y", "x")`` (a `time` of length one is dropped), NaN where missing; or a Dataset of several,
-        which then share the trajectories.
+        One frame, dims ``("y", "x")`` (a dimension `time` of length one is dropped), NaN where missing; or a Dataset of
+        several frames, which share the trajectories.
     motion
-        `u` and `v` in m s-1 on the same grid, as `estimate_motion` gives it.
+        Motion `u` and `v` in m s-1 on the same grid, as `estimate_motion` returns it.
     lead_times
-        ``timedelta64``, increasing, above zero, shape ``(lead_time,)``. From one to the next is one step of the
-        trajectories, or several if they are more than 15 min apart.
+        Lead times, ``timedelta64``, increasing, above zero, shape ``(lead_time,)``. The trajectories have one step
+        between two lead times, or several if these are more than 15 min apart.
     settings
-        The interpolation, `AdvectionSettings("nearest" | "linear" | "cubic")`; linear by default. None of them mixes
-        missing into valid cells: where air comes from outside the coverage the result is NaN.
+        Interpolation, `AdvectionSettings("nearest" | "linear" | "cubic")`; linear by default. Missing cells do not
+        influence valid ones: where air comes from outside the coverage, the result is NaN.
     device
         "cpu", "cuda", or "auto": a GPU if one works.
     out
-        Memory for the result, to be used again from call to call: C-contiguous float32, shape ``(lead_time, y, x)``, or
-        ``(field, lead_time, y, x)`` for a Dataset. The result lies in it.
+        Array for the result, which can be reused for several calls: C-contiguous float32, shape
+        ``(lead_time, y, x)``, or ``(field, lead_time, y, x)`` for a Dataset.
 
     Returns
     -------
     DataArray or Dataset
-        As `latest`, with dims ``("lead_time", "y", "x")``.
+        Advected fields, with dims ``("lead_time", "y", "x")``; of the type of `latest`.
 
     Raises
     ------
     InputError
-        If grids differ, motion is not finite or not in m s-1, lead times do not increase, `out` does
-        not fit, or `device` is "cuda" and no GPU works.
+        If grids differ, motion is not finite or not in m s-1, lead times do not increase, `out` has the wrong type or
+        shape, or `device` is "cuda" and no GPU works.
 
     References
     ----------
@@ -85,7 +85,7 @@ def advect(
     settings = settings or AdvectionSettings()
     leads = check_lead_times(lead_times)
     fields = latest if isinstance(latest, xr.Dataset) else latest.to_dataset(name="_field")
-    fields = fields.map(_one_frame, keep_attrs=True)
+    fields = fields.map(_select_frame, keep_attrs=True)
     check_motion(motion, fields)
     values: NDArray[np.float32] = np.stack([np.asarray(field.values, dtype=np.float32) for field in fields.values()])
     minutes = (leads / MINUTE).astype(np.float32)
@@ -93,7 +93,7 @@ def advect(
     order = ORDERS[settings.interpolation]
     kernels = kernels_for(resolve_device(device))
     coefficients = _spline_coefficients(values) if settings.interpolation == "cubic" else None
-    target = None if out is None else _fitting(out, (values.shape[0], leads.size, *values.shape[1:]), latest)
+    target = None if out is None else _check_output(out, (values.shape[0], leads.size, *values.shape[1:]), latest)
     moved = kernels.advect(
         values, flow, minutes, order, coefficients=coefficients, longest_step=LONGEST_STEP, out=target
     )
@@ -101,10 +101,10 @@ def advect(
     return result if isinstance(latest, xr.Dataset) else result["_field"].rename(latest.name)
 
 
-def _fitting(
+def _check_output(
     out: NDArray[np.float32], shape: tuple[int, ...], latest: xr.DataArray | xr.Dataset
 ) -> NDArray[np.float32]:
-    """Return `out` with the shape ``(field, lead_time, y, x)``."""
+    """Return `out` with the shape ``(field, lead_time, y, x)``; raise `InputError` if it does not fit."""
     wanted = shape if isinstance(latest, xr.Dataset) else shape[1:]
     if out.shape != wanted or out.dtype != np.float32 or not out.flags.c_contiguous:
         raise InputError(
@@ -115,7 +115,7 @@ def _fitting(
     return out.reshape(shape)
 
 
-def _one_frame(field: xr.DataArray) -> xr.DataArray:
+def _select_frame(field: xr.DataArray) -> xr.DataArray:
     if "time" in field.dims:
         if field.sizes["time"] != 1:
             raise InputError(
@@ -128,7 +128,7 @@ def _one_frame(field: xr.DataArray) -> xr.DataArray:
 
 
 def _spline_coefficients(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Coefficients of the cubic B-spline through the fields, missing cells taken as zero (they are masked)."""
+    """Return the coefficients of the cubic B-spline through the fields; missing cells, which are masked, are zero."""
     from scipy.ndimage import spline_filter
 
     filled = np.nan_to_num(values)

@@ -1,6 +1,6 @@
-"""Errors, few, named after what the user can do about them.
+"""Exceptions, named after the remedy.
 
-Every message has three parts: what was found, the rule, what to do.
+Every message has three parts: the finding, the rule, and the remedy.
 """
 
 from __future__ import annotations
@@ -9,22 +9,32 @@ from pathlib import Path
 
 
 class HybridcastError(Exception):
-    """Anything that hybridcast raises on purpose; the command line shows it as one line."""
+    """Base class of the exceptions of this package; the command line shows them as one line."""
 
 
 class InputError(HybridcastError, ValueError):
-    """The data or an option given do not fit: correct them and call again."""
+    """Data or options are invalid: correct them and call again.
+
+    Parameters
+    ----------
+    found
+        The invalid value.
+    rule
+        The rule that it violates.
+    remedy
+        Advice on the correction.
+    """
 
     def __init__(self, found: str, rule: str, remedy: str) -> None:
         super().__init__(f"{found}; {rule}. {remedy}.")
 
 
 class NoFramesError(InputError):
-    """The data are fine, but have nothing at the times asked for: choose others, or wait."""
+    """Data are valid, but contain no frame at the requested times: choose other times, or wait."""
 
 
 class ReadError(HybridcastError, OSError):
-    """A file cannot be read as what it claims to be: replace it, or leave it out."""
+    """A file cannot be read in its format: replace it, or leave it out."""
 
     def __init__(self, path: str | Path, reason: str) -> None:
         self.path = Path(path)
@@ -33,12 +43,12 @@ class ReadError(HybridcastError, OSError):
 
 
 class FetchError(HybridcastError, OSError):
-    """A data set could not be brought: check the network, or point to a local mirror."""
+    """A data set cannot be downloaded: check the network, or specify a local mirror."""
 
 
 class DependencyError(HybridcastError, ImportError):
-    """A package that this one function needs is not installed: install it, or choose another method."""
+    """An optional package is not installed: install it, or choose another method."""
 
 
 class InputWarning(UserWarning):
-    """Something was left out or repaired; the result is still valid and says what was done."""
+    """Data were left out or repaired; the result is valid, and the message states the change."""

@@ -1,4 +1,4 @@
-"""The one call: from recent radar frames to a forecast, and that forecast on disk."""
+"""Forecast from recent radar frames and other sources, and its storage."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from hybridcast.errors import InputError
 from hybridcast.nowcasters.base import DescribesSettings, Nowcaster, TakesSources
 from hybridcast.nwp.availability import DELAY
 from hybridcast.predictors.sources import Sources, select_sources
-from hybridcast.stations.adjustment import AdjustmentReport, adjust_radar
+from hybridcast.stations.adjustment import adjust_radar
 from hybridcast_kernels.devices import Device
 
 #: Length of the radar history that a forecast uses; no method needs more, and it bounds what is loaded of an archive.
 INPUT_HISTORY = np.timedelta64(2, "h")
-#: Lead times are not closer than this unless asked for: a radar of 2 min would give sixty in two hours.
-LEAST_STEP = np.timedelta64(5, "m")
+#: Shortest default interval between lead times; a radar of 2 min would otherwise result in sixty lead times in 2 h.
+MIN_STEP = np.timedelta64(5, "m")
 
 
 def forecast(
@@ -110,26 +110,24 @@ def forecast(
     >>> forecast(dry, lead_time="1h").sizes["lead_time"]
     6
     """
-    recent = _until(radar, issue_time)
-    recent = check_precipitation(recent.compute())
+    recent = check_precipitation(_select_recent(radar, issue_time).compute())
     leads = build_lead_times(radar, lead_time, step)
-    chosen = with_device(_nowcaster(nowcaster, thresholds), device)
-    sources = select_sources(
-        recent, nwp=nwp, terrain=terrain, stations=stations, delay=parse_duration(nwp_delay, "nwp_delay")
-    )
-    recent, adjustment = _adjusted(recent, sources)
+    chosen = with_device(_load_nowcaster(nowcaster, thresholds), device)
+    delay = parse_duration(nwp_delay, "nwp_delay")
+    sources = select_sources(recent, nwp=nwp, terrain=terrain, stations=stations, delay=delay)
+    recent, adjustment = _adjust(recent, sources)
     chosen, reports = _with_sources(chosen, sources)
     result = add_unknown_fraction(chosen.forecast(recent, leads))
-    if sources.stations is not None:
-        result.attrs["radar_adjustment"] = str(adjustment)
-    return result.assign_attrs(_provenance(recent, chosen) | _describe_sources(recent, sources, reports) | result.attrs)
+    described = _describe_forecast(recent, chosen) | _describe_sources(recent, sources, reports)
+    return result.assign_attrs(described | result.attrs | adjustment)
 
 
-def _adjusted(recent: xr.DataArray, sources: Sources) -> tuple[xr.DataArray, AdjustmentReport]:
-    """Scale the radar to what gauges say."""
+def _adjust(recent: xr.DataArray, sources: Sources) -> tuple[xr.DataArray, dict[str, str]]:
+    """Return the radar, adjusted to station reports if there are any, and the attribute on the adjustment."""
     if sources.stations is None:
-        return adjust_radar(recent, None)
-    return adjust_radar(recent, sources.stations, offset=sources.clock_offset)
+        return recent, {}
+    adjusted, report = adjust_radar(recent, sources.stations, offset=sources.clock_offset)
+    return adjusted, {"radar_adjustment": str(report)}
 
 
 def _with_sources(nowcaster: Nowcaster, sources: Sources) -> tuple[Nowcaster, list[SourceReport]]:
@@ -164,8 +162,8 @@ def _report_radar(recent: xr.DataArray) -> list[SourceReport]:
     return reports
 
 
-def _nowcaster(given: Nowcaster | str | Path, thresholds: Sequence[float] | None) -> Nowcaster:
-    """Load a trained model, or take a nowcaster as it is."""
+def _load_nowcaster(given: Nowcaster | str | Path, thresholds: Sequence[float] | None) -> Nowcaster:
+    """Return a nowcaster as it is, or the nowcaster of a trained model."""
     if isinstance(given, str | Path):
         from hybridcast.fusion.hybrid import load_hybrid
 
@@ -185,13 +183,13 @@ def _nowcaster(given: Nowcaster | str | Path, thresholds: Sequence[float] | None
     return given
 
 
-def _until(radar: xr.DataArray, issue_time: datetime | str | np.datetime64 | None) -> xr.DataArray:
-    """Select what was there at the issue time; a late radar is padded with missing frames up to it."""
+def _select_recent(radar: xr.DataArray, issue_time: datetime | str | np.datetime64 | None) -> xr.DataArray:
+    """Select the frames available at the issue time; if the radar is late, missing frames are added up to it."""
     if not isinstance(radar, xr.DataArray) or "time" not in radar.coords or radar.sizes.get("time", 0) == 0:
-        return check_precipitation(radar)  # which says what is wrong
+        return check_precipitation(radar)  # raises an error
     times = radar["time"].values
     if not np.issubdtype(times.dtype, np.datetime64) or (times[1:] < times[:-1]).any():
-        return check_precipitation(radar)  # the same
+        return check_precipitation(radar)  # raises an error
     if issue_time is None:
         return radar.sel(time=slice(times[-1] - INPUT_HISTORY, None))
     issue = as_datetime64(issue_time)
@@ -202,7 +200,7 @@ def _until(radar: xr.DataArray, issue_time: datetime | str | np.datetime64 | Non
             "a forecast starts from recent frames",
             f"Choose an issue time from {iso_time(times[0])} to {iso_time(times[-1])}",
         )
-    step = time_step(times) or LEAST_STEP
+    step = time_step(times) or MIN_STEP
     last = recent["time"].values[-1]
     if last == issue:
         return recent
@@ -216,15 +214,18 @@ def _until(radar: xr.DataArray, issue_time: datetime | str | np.datetime64 | Non
 
 
 def build_lead_times(radar: xr.DataArray, lead_time: Duration, step: Duration | None = None) -> LeadTimes:
-    """Return the lead times from one `step` to `lead_time`, ``timedelta64[ns]``."""
+    """Return the lead times of a forecast from one step to the longest lead time, ``timedelta64[ns]``.
+
+    The parameters are those of `forecast`.
+    """
     longest = parse_duration(lead_time, "lead_time")
     radar_step = time_step(radar["time"].values)
     if step is not None:
         every = parse_duration(step, "step")
     elif radar_step is not None:
-        every = radar_step * max(1, int(-(-LEAST_STEP // radar_step)))
+        every = radar_step * max(1, int(-(-MIN_STEP // radar_step)))
     else:
-        every = LEAST_STEP
+        every = MIN_STEP
     if every > longest:
         raise InputError(
             f"step {every / np.timedelta64(1, 'm'):g} min, lead_time {longest / np.timedelta64(1, 'm'):g} min",
@@ -234,8 +235,8 @@ def build_lead_times(radar: xr.DataArray, lead_time: Duration, step: Duration | 
     return (np.arange(1, int(longest / every) + 1) * every).astype("timedelta64[ns]")
 
 
-def _provenance(recent: xr.DataArray, nowcaster: Nowcaster) -> dict[str, Any]:
-    """Attributes that say how a forecast was made."""
+def _describe_forecast(recent: xr.DataArray, nowcaster: Nowcaster) -> dict[str, Any]:
+    """Return the attributes that record how a forecast was made."""
     present = np.isfinite(recent.values).any(axis=(1, 2))
     times = recent["time"].values
     settings = _describe_settings(nowcaster)
@@ -247,7 +248,7 @@ def _provenance(recent: xr.DataArray, nowcaster: Nowcaster) -> dict[str, Any]:
         "source": f"{nowcaster.name}; radar: {recent.attrs.get('source', 'unknown')}",
         "history": f"{now} hybridcast {__version__} forecast",
         "references": "Germann and Zawadzki (2002), Mon. Wea. Rev. 130, 2859-2873",
-        "comment": "NaN is unknown: air that comes from where the radar does not see",
+        "comment": "NaN is unknown: air that comes from outside radar coverage",
         "hybridcast_version": __version__,
         "settings": json.dumps(settings, default=str),
         "frames_used": ", ".join(iso_time(time) for time in times[present]) or "none",
@@ -262,14 +263,14 @@ def _describe_settings(nowcaster: Nowcaster) -> dict[str, Any]:
 
 
 def save_forecast(result: xr.Dataset, path: str | Path) -> Path:
-    """Write a forecast as CF NetCDF, whole or not at all; an existing file is replaced.
+    """Write a forecast to a CF NetCDF file, atomically; an existing file is replaced.
 
     Times are written as seconds since 1970-01-01, lead times in minutes, rates as compressed float32.
 
     Raises
     ------
     InputError
-        If the folder does not exist or cannot be written to, or `path` is there and no file.
+        If the folder does not exist or is not writable, or `path` exists and is not a file.
     """
     compressed = {"zlib": True, "complevel": 1, "shuffle": True, "_FillValue": np.float32(np.nan)}
     encoding: dict[str, dict[str, Any]] = {
@@ -285,12 +286,12 @@ def save_forecast(result: xr.Dataset, path: str | Path) -> Path:
 
 
 def load_forecast(path: str | Path) -> xr.Dataset:
-    """Read a forecast that `save_forecast` wrote, as `forecast` gave it.
+    """Read a forecast that was written by `save_forecast`.
 
     Raises
     ------
     InputError
-        If the file does not exist, or is no forecast.
+        If the file does not exist, or is not a forecast.
 
     Examples
     --------

@@ -1,12 +1,13 @@
-"""Our motion and nowcasters behind pysteps' own interface, for those whose scripts are written for pysteps.
+"""Motion and nowcasters of this package behind the interface of pysteps, for scripts written for pysteps.
 
     >>> import hybridcast.contrib.pysteps_plugin
     >>> hybridcast.contrib.pysteps_plugin.register()
     ['hybridcast', 'hybridcast_advection', 'hybridcast_scales']
 
-After that ``pysteps.motion.get_method("hybridcast")`` and ``pysteps.nowcasts.get_method("hybridcast")`` give functions
-that are called as those of pysteps: bare arrays, velocity in cells per time step with x first, lead times in time
-steps. What these arrays do not carry has a default that can be given: the size of a cell, the time step, the units.
+Afterwards ``pysteps.motion.get_method("hybridcast")`` and ``pysteps.nowcasts.get_method("hybridcast")`` return
+functions with the conventions of pysteps: plain arrays, velocity in cells per time step with x first, lead times in
+time steps. The size of a cell, the time step and the units, which plain arrays do not contain, are options with
+defaults.
 """
 
 from __future__ import annotations
@@ -33,16 +34,17 @@ from hybridcast.nowcasters.scale_filter import ScaleFilter
 
 Units = Literal["dBR", "mm/h"]
 Result = Doubles | tuple[Doubles, float]
-START = np.datetime64("2000-01-01", "ns")  # frames of pysteps have no times
+#: Time of the first frame; frames of pysteps have no times.
+START = np.datetime64("2000-01-01", "ns")
 
 
 def register() -> list[str]:
-    """Add our methods to those that pysteps finds by name; doing so twice changes nothing.
+    """Add the methods of this package to those that pysteps finds by name; a second call changes nothing.
 
     Returns
     -------
     list of str
-        The names: ``hybridcast`` for motion, all of them for nowcasts.
+        Names of the methods: ``hybridcast`` for motion, all of them for nowcasts.
 
     Raises
     ------
@@ -52,42 +54,42 @@ def register() -> list[str]:
     with quiet_pysteps():
         from pysteps.motion import interface as motions
         from pysteps.nowcasts import interface as nowcasts
-    motions._methods["hybridcast"] = dense_flow
+    motions._methods["hybridcast"] = estimate_dense_flow
     found: dict[str, Callable[..., Result]] = {
-        "hybridcast": fused,
-        "hybridcast_advection": advected,
-        "hybridcast_scales": scale_filtered,
+        "hybridcast": forecast_hybrid,
+        "hybridcast_advection": forecast_advection,
+        "hybridcast_scales": forecast_scale_filter,
     }
     nowcasts._nowcast_methods.update(found)
     return list(found)
 
 
-def dense_flow(input_images: ArrayLike, *, units: Units | None = None) -> Doubles:
-    """Estimate motion by our dense flow, as a motion method of pysteps.
+def estimate_dense_flow(input_images: ArrayLike, *, units: Units | None = None) -> Doubles:
+    """Estimate motion by dense flow, with the interface of a motion method of pysteps.
 
     Parameters
     ----------
     input_images
-        Shape ``(frame, y, x)``, two frames or more, NaN or masked where missing.
+        At least two frames, shape ``(frame, y, x)``, NaN or masked where missing.
     units
-        By default told from the values: decibels of mm/h (dBR) where one is negative, as pysteps has dry at -15,
-        and mm/h otherwise.
+        Units of the frames. By default they are determined from the values: decibels of mm/h (dBR) if any value is
+        negative, because dry cells have -15 dBR in pysteps, and mm/h otherwise.
 
     Returns
     -------
     ndarray
-        Cells per time step, shape ``(2, y, x)``, x first.
+        Motion in cells per time step, shape ``(2, y, x)``, x first.
 
     Examples
     --------
-    >>> dense_flow(np.zeros((3, 20, 30))).shape
+    >>> estimate_dense_flow(np.zeros((3, 20, 30))).shape
     (2, 20, 30)
     """
     frames = _field(input_images, units, 1.0, 5.0)
     return cells_per_step(estimate_motion(frames), np.timedelta64(5, "m")).astype(np.float64)
 
 
-def advected(
+def forecast_advection(
     precip: ArrayLike,
     velocity: ArrayLike,
     timesteps: int | Sequence[float],
@@ -95,40 +97,40 @@ def advected(
     units: Units | None = None,
     measure_time: bool = False,
 ) -> Result:
-    """Carry the last frame along, as ``pysteps.nowcasts.extrapolation.forecast`` does.
+    """Advect the last frame, with the interface of ``pysteps.nowcasts.extrapolation.forecast``.
 
     Parameters
     ----------
     precip
-        Shape ``(y, x)``, or ``(frame, y, x)``, of which the last is taken.
+        Frame of shape ``(y, x)``, or frames of shape ``(frame, y, x)``, of which the last is used.
     velocity
-        Cells per time step, shape ``(2, y, x)``, x first.
+        Motion in cells per time step, shape ``(2, y, x)``, x first.
     timesteps
-        How many lead times of one time step; or the lead times in time steps, rising.
+        Number of time steps, or increasing lead times in time steps.
     units
-        As in `dense_flow`; the result has the same.
+        Units of the frame and of the result, as in `estimate_dense_flow`.
     measure_time
-        Whether to give the seconds it took too.
+        Whether to return the computing time in seconds as well.
 
     Returns
     -------
     ndarray
-        Shape ``(lead time, y, x)``, NaN where unknown.
+        Forecast of shape ``(lead time, y, x)``, NaN where unknown.
 
     Examples
     --------
-    >>> advected(np.zeros((20, 30)), np.zeros((2, 20, 30)), 3).shape
+    >>> forecast_advection(np.zeros((20, 30)), np.zeros((2, 20, 30)), 3).shape
     (3, 20, 30)
     """
     start = time.perf_counter()
     known = _units(precip, units)
     recent = _field(precip, known, 1.0, 5.0)
-    motion = _Given(velocity, 5.0).estimate(recent)
+    motion = _GivenMotion(velocity, 5.0).estimate(recent)
     moved = advect(recent[-1], motion, _leads(timesteps, 5.0))
-    return _given_back(moved.values, known, start if measure_time else None)
+    return _convert_back(moved.values, known, start if measure_time else None)
 
 
-def scale_filtered(
+def forecast_scale_filter(
     precip: ArrayLike,
     velocity: ArrayLike,
     timesteps: int | Sequence[float],
@@ -138,22 +140,22 @@ def scale_filtered(
     units: Units | None = None,
     measure_time: bool = False,
 ) -> Result:
-    """Let the scales of the rain fade as they become unpredictable, as ``pysteps.nowcasts.sprog.forecast`` does.
+    """Forecast by the scale filter, with the interface of ``pysteps.nowcasts.sprog.forecast``.
 
     Parameters
     ----------
     precip
-        Shape ``(frame, y, x)``; three frames or more, the last the newest.
+        At least three frames, shape ``(frame, y, x)``, the latest last.
     velocity, timesteps, units, measure_time
-        As in `advected`.
+        As in `forecast_advection`.
     kmperpixel, timestep
-        Size of a cell in km and time step in minutes, as pysteps' metadata name them.
+        Size of a cell in km and time step in minutes, named as in the metadata of pysteps.
     """
-    model = ScaleFilter(motion=_Given(velocity, timestep))
-    return _forecast(precip, model, timesteps, kmperpixel, timestep, units, measure_time)
+    nowcaster = ScaleFilter(motion=_GivenMotion(velocity, timestep))
+    return _forecast(precip, nowcaster, timesteps, kmperpixel, timestep, units, measure_time)
 
 
-def fused(
+def forecast_hybrid(
     precip: ArrayLike,
     velocity: ArrayLike,
     timesteps: int | Sequence[float],
@@ -164,25 +166,26 @@ def fused(
     units: Units | None = None,
     measure_time: bool = False,
 ) -> Result:
-    """Forecast by the trained model; the rate alone, for what pysteps calls a deterministic nowcast.
+    """Forecast by a trained model; only the rain rate is returned, as of a deterministic nowcast of pysteps.
 
     Parameters
     ----------
     precip, velocity, timesteps, kmperpixel, timestep, units, measure_time
-        As in `scale_filtered`. Three frames or more; those of the last two hours let hindcasts correct the model.
+        As in `forecast_scale_filter`. Three frames are sufficient; the hindcasts that
+        adapt the weights use those of the last two hours.
     model
-        The folder of a model made by ``hybridcast train``; by default the one of the package.
+        Folder of a trained model made by ``hybridcast train``; by default the one that comes with the package.
     """
-    hybrid = replace(load_hybrid(model), motion=_Given(velocity, timestep))
+    hybrid = replace(load_hybrid(model), motion=_GivenMotion(velocity, timestep))
     return _forecast(precip, hybrid, timesteps, kmperpixel, timestep, units, measure_time)
 
 
-# --- between bare arrays and fields ---------------------------------------------------------------------------
+# --- conversion between plain arrays and fields --------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class _Given(MotionMethod):
-    """A motion that is known already, in cells per time step (min)."""
+class _GivenMotion(MotionMethod):
+    """Motion that is known already, in cells per time step (min)."""
 
     velocity: ArrayLike
     timestep: float
@@ -199,7 +202,7 @@ class _Given(MotionMethod):
 
 def _forecast(
     precip: ArrayLike,
-    model: Nowcaster,
+    nowcaster: Nowcaster,
     timesteps: int | Sequence[float],
     kmperpixel: float,
     timestep: float,
@@ -209,19 +212,19 @@ def _forecast(
     start = time.perf_counter()
     known = _units(precip, units)
     recent = _field(precip, known, kmperpixel, timestep)
-    made = model.forecast(_last_two_hours(recent), _leads(timesteps, timestep))
-    return _given_back(made[RATE].values, known, start if measure_time else None)
+    made = nowcaster.forecast(_last_two_hours(recent), _leads(timesteps, timestep))
+    return _convert_back(made[RATE].values, known, start if measure_time else None)
 
 
 def _last_two_hours(recent: xr.DataArray) -> xr.DataArray:
-    """Return the frames of the last two hours: no more is looked at."""
+    """Return the frames of the last two hours, which is the longest history that a nowcaster uses."""
     return recent.sel(time=slice(recent["time"].values[-1] - np.timedelta64(2, "h"), None))
 
 
 def _field(values: ArrayLike, units: Units | None, kmperpixel: float, timestep: float) -> xr.DataArray:
-    """Return bare arrays as a precipitation field whose place is not known."""
+    """Return plain arrays as a precipitation field of unknown location."""
     known = _units(values, units)
-    filled = _filled(values)
+    filled = _to_array(values)
     rate = rate_from_dbr(filled) if known == "dBR" else filled
     frames = rate if rate.ndim == 3 else rate[None]
     y, x = (np.arange(n) * kmperpixel * 1000.0 for n in frames.shape[-2:])
@@ -229,7 +232,7 @@ def _field(values: ArrayLike, units: Units | None, kmperpixel: float, timestep: 
     return precipitation(frames, time=times, y=y, x=x, crs=None)
 
 
-def _filled(values: ArrayLike) -> Doubles:
+def _to_array(values: ArrayLike) -> Doubles:
     filled: Doubles = np.ma.filled(np.ma.masked_invalid(np.ma.asarray(values, dtype=np.float64)), np.nan)
     if filled.ndim not in (2, 3):
         found = f"precip has the shape {filled.shape}"
@@ -240,7 +243,7 @@ def _filled(values: ArrayLike) -> Doubles:
 def _units(values: ArrayLike, units: Units | None) -> Units:
     if units not in (None, "dBR", "mm/h"):
         raise InputError(f"units = {units!r}", "they are 'dBR' or 'mm/h'", "Convert with pysteps.utils.conversion")
-    return units or ("dBR" if bool((_filled(values) < 0).any()) else "mm/h")
+    return units or ("dBR" if bool((_to_array(values) < 0).any()) else "mm/h")
 
 
 def _leads(timesteps: int | Sequence[float], timestep: float) -> NDArray[np.timedelta64]:
@@ -252,8 +255,8 @@ def _minutes(value: float) -> np.timedelta64:
     return np.timedelta64(round(value * 60e9), "ns")
 
 
-def _given_back(rate: NDArray[Any], units: Units, start: float | None) -> Result:
-    """Return rates in the units that came in, and the seconds since `start` if that is given."""
+def _convert_back(rate: NDArray[Any], units: Units, start: float | None) -> Result:
+    """Return rates in `units`, and the time since `start` in seconds unless it is None."""
     result = np.asarray(rate, dtype=np.float64)
     if units == "dBR":
         decibels = 10.0 * np.log10(np.maximum(result, LOWEST_RATE))
@@ -261,4 +264,4 @@ def _given_back(rate: NDArray[Any], units: Units, start: float | None) -> Result
     return result if start is None else (result, time.perf_counter() - start)
 
 
-__all__ = ["advected", "dense_flow", "fused", "register", "scale_filtered"]
+__all__ = ["estimate_dense_flow", "forecast_advection", "forecast_hybrid", "forecast_scale_filter", "register"]

@@ -23,7 +23,7 @@ from hybridcast.core.readers import parse_time_in_name
 from hybridcast.datasets.registry import fetch, load_registry, packaged_path
 from hybridcast.errors import InputError, ReadError
 from hybridcast.radar import open_radar
-from hybridcast.settings import from_table, read_toml
+from hybridcast.settings import parse_table, read_toml
 
 #: Cells of the learned stage and of the evaluation, m: finer detail is gone after half an hour.
 SPACING = 2000.0
@@ -103,7 +103,7 @@ def load_events(path: str | Path | None = None) -> list[Event]:
 
 
 def _event(entry: dict[str, Any], path: Path) -> Event:
-    event = from_table(Event, entry, f"{path}, event {entry.get('name', '')}".rstrip())
+    event = parse_table(Event, entry, f"{path}, event {entry.get('name', '')}".rstrip())
 
     def beside(given: str | None) -> str | None:
         return given if given is None or Path(given).is_absolute() else str(path.parent / given)

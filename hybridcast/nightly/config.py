@@ -25,7 +25,7 @@ from hybridcast.nightly.days import parse_dates
 from hybridcast.nowcasters.base import Nowcaster
 from hybridcast.radar import formats
 from hybridcast.registry import TRAINED_NOWCASTERS, baseline_nowcasters, trained_nowcaster
-from hybridcast.settings import check_known, from_table, read_toml
+from hybridcast.settings import check_known, parse_table, read_toml
 from hybridcast.verification.comparison import FALLBACK, REFERENCE, add_references
 from hybridcast.verification.statistics import FSS_SCALES, STATISTICS_VERSION, THRESHOLDS
 
@@ -191,7 +191,7 @@ def load_config(path: str | Path) -> NightlySettings:
             not isinstance(value, kind), f"{file}: {what} = {value!r}", "it is a table", f"Write [{what}] or [[region]]"
         )
     entries = [defaults | entry if isinstance(entry, dict) else entry for entry in entries]
-    settings = from_table(NightlySettings, table | {"region": entries}, str(file))
+    settings = parse_table(NightlySettings, table | {"region": entries}, str(file))
     base = Path() if shipped else file.absolute().parent
     return _resolve_paths(settings, base)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hybridcast.contrib import pysteps_plugin as pysteps_interface
+from hybridcast.contrib import pysteps_plugin
 from hybridcast.errors import InputError
 from hybridcast.nowcasters.pysteps._call import to_dbr
 
@@ -15,7 +15,7 @@ STEP = (2.0, -1.0)  # cells to the right and rows upwards, each time step
 
 @pytest.fixture(scope="module", autouse=True)
 def registered():
-    return pysteps_interface.register()
+    return pysteps_plugin.register()
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def velocity(frames):
 
 
 def test_names_are_known_to_pysteps_and_registering_twice_changes_nothing(registered):
-    assert pysteps_interface.register() == registered
+    assert pysteps_plugin.register() == registered
     for name in registered:
         assert callable(pysteps.nowcasts.get_method(name))
     assert pysteps.nowcasts.get_method("extrapolation") is pysteps.nowcasts.extrapolation.forecast
@@ -89,14 +89,14 @@ def test_nowcasts_keep_units_and_mask(frames, velocity, name):
 def test_masked_arrays_and_nan_stay_unknown(frames, velocity):
     with_gap = np.ma.masked_array(frames[3], mask=np.zeros_like(frames[3], bool))
     with_gap.mask[30:40, 30:40] = True
-    moved = pysteps_interface.advected(with_gap, velocity * 0, 1)
+    moved = pysteps_plugin.forecast_advection(with_gap, velocity * 0, 1)
     assert np.isnan(moved[0, 31:39, 31:39]).all()
 
 
 def test_what_does_not_fit_is_refused(frames, velocity):
     with pytest.raises(InputError, match="x first"):
-        pysteps_interface.advected(frames[3], velocity[:, 1:], 1)
+        pysteps_plugin.forecast_advection(frames[3], velocity[:, 1:], 1)
     with pytest.raises(InputError, match="dBR"):
-        pysteps_interface.advected(frames[3], velocity, 1, units="dBZ")
+        pysteps_plugin.forecast_advection(frames[3], velocity, 1, units="dBZ")
     with pytest.raises(InputError, match="frame, y, x"):
-        pysteps_interface.dense_flow(frames[0, 0])
+        pysteps_plugin.estimate_dense_flow(frames[0, 0])
