@@ -47,7 +47,9 @@ def forecast(
     nwp_delay: Duration = DELAY,
     terrain: xr.Dataset | None = None,
 ) -> xr.Dataset:
-    """Forecast precipitation from recent radar frames and, where given, from other observations.
+    """Forecast precipitation from recent radar frames and, where given, from other sources.
+
+    Sources that are late, stale, or elsewhere are left out, and ``attrs["sources_left_out"]`` states the reason.
 
     Parameters
     ----------
@@ -81,8 +83,6 @@ def forecast(
         Time from the start of an NWP run until it is available.
     terrain
         Heights, as `open_terrain` returns them.
-
-        Sources that are late, stale, or elsewhere are left out, and ``attrs["sources_left_out"]`` states the reason.
 
     Returns
     -------

@@ -15,7 +15,7 @@ from hybridcast import forecasting
 from hybridcast.core.field import iso_time, precipitation
 from hybridcast.errors import InputError
 from hybridcast.forecasting import build_lead_times, save_forecast
-from hybridcast.nowcasters.base import Advection, Persistence
+from hybridcast.nowcasters.base import Advection, DescribesSettings, Nowcaster, Persistence, TakesSources
 from hybridcast.radar import open_radar
 from hybridcast.verification import scores
 from hybridcast.verification.statistics import compute_statistics
@@ -145,7 +145,7 @@ def test_the_step_is_the_radars_at_its_first_frame_too():
         ({"lead_time": "120"}, "unit"),
     ],
 )
-def test_a_name_is_no_model_and_a_number_no_duration(options, message):
+def test_unknown_folders_classes_and_durations_without_unit_are_refused(options, message):
     with pytest.raises(InputError, match=message):
         forecast(scene(), **options)
 
@@ -199,17 +199,46 @@ def test_fields_that_break_the_contract_are_refused(change, message, issue_time)
 # --- issue time -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", [Advection(), Persistence()], ids=lambda m: m.name)
-def test_nothing_after_the_issue_time_is_used(model):
+def test_the_abilities_of_a_nowcaster_are_used():
+    """It receives the sources, and describes its settings itself."""
+
+    class Able:
+        name = "able"
+        sources = None
+
+        def forecast(self, recent, lead_times):
+            return Persistence().forecast(recent, lead_times)
+
+        def with_sources(self, sources):
+            able = Able()
+            able.sources = sources
+            received.append(sources)
+            return able
+
+        def describe_settings(self):
+            return {"received": self.sources is not None}
+
+    received = []
+    able = Able()
+    assert isinstance(able, Nowcaster)
+    assert isinstance(able, TakesSources)
+    assert isinstance(able, DescribesSettings)
+    result = forecast(scene(), nowcaster=able)
+    assert len(received) == 1
+    assert json.loads(result.attrs["settings"]) == {"received": True}
+
+
+@pytest.mark.parametrize("nowcaster", [Advection(), Persistence()], ids=lambda n: n.name)
+def test_nothing_after_the_issue_time_is_used(nowcaster):
     rain = scene(frames=4, later=4)
     issue = rain.time.values[3]
-    result = forecast(rain, issue_time=issue, nowcaster=model)
+    result = forecast(rain, issue_time=issue, nowcaster=nowcaster)
     changed = rain.copy()
     changed[4:] = 2000.0
-    same(forecast(changed, issue_time=issue, nowcaster=model), result)
+    same(forecast(changed, issue_time=issue, nowcaster=nowcaster), result)
     changed[4:] = np.nan
-    same(forecast(changed, issue_time=issue, nowcaster=model), result)
-    same(forecast(rain.isel(time=slice(None, 4)), nowcaster=model), result)
+    same(forecast(changed, issue_time=issue, nowcaster=nowcaster), result)
+    same(forecast(rain.isel(time=slice(None, 4)), nowcaster=nowcaster), result)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import xarray as xr
 
 from helpers import synthetic
 from hybridcast import Advection, Persistence, advect, estimate_motion, forecast
-from hybridcast.core.device import choose_device, with_device
+from hybridcast.core.device import HasDevice, choose_device, with_device
 from hybridcast.errors import InputError
 from hybridcast.motion.estimate import DIS, DenseFlow
 from hybridcast.settings import AdvectionSettings, MotionSettings
@@ -116,6 +116,13 @@ def test_methods_that_know_no_gpu_are_refused_on_one(a_gpu):
     with pytest.raises(InputError, match="DIS fast runs on the CPU only"):
         estimate_motion(synthetic.rain((20, 20)), method=DIS(), device="cuda")
     assert with_device(Advection(DIS()), "cuda").motion == DIS()
+
+
+def test_a_method_that_is_set_to_the_gpu_already_is_accepted(a_gpu):
+    method = Advection(DenseFlow(device="cuda"), device="cuda")
+    assert with_device(method, "cuda") == method
+    assert isinstance(method, HasDevice)
+    assert not isinstance(Persistence(), HasDevice)
 
 
 def test_the_device_is_in_the_settings_of_a_forecast():

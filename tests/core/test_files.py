@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 
-from hybridcast.core.files import atomic_write
+from hybridcast.core.files import HasFingerprint, atomic_write, digest, safe_filename
 from hybridcast.errors import InputError
 
 
@@ -52,3 +54,31 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path, monkeypatch):
         atomic_write(tmp_path / "a.txt"),
     ):
         raise AssertionError
+
+
+# --- digests --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Settings:
+    value: int
+    callback: object = None
+
+
+class Fingerprinted:
+    """An object whose repr contains its address, and whose fingerprint does not."""
+
+    def __init__(self, fingerprint: str) -> None:
+        self.fingerprint = fingerprint
+
+
+def test_a_digest_identifies_objects_by_settings_or_fingerprint():
+    assert digest(Settings(1), "a") == digest(Settings(1), "a") != digest(Settings(2), "a")
+    assert digest(Settings(1, callback=object())) == digest(Settings(1, callback=object()))
+    assert digest(Fingerprinted("x")) == digest(Fingerprinted("x")) != digest(Fingerprinted("y"))
+    assert isinstance(Fingerprinted("x"), HasFingerprint)
+    assert not isinstance(Settings(1), HasFingerprint)
+
+
+def test_a_name_becomes_a_safe_file_name():
+    assert safe_filename("a b/c: 1+2") == "a-b-c-1+2"

@@ -50,7 +50,7 @@ class SProg:
     ar_order: int = 2
     """Order of the AR processes."""
     matching: Literal["cdf", "mean"] | None = "cdf"
-    """How the distribution of the forecast is matched to the observed one; None for no matching."""
+    """Matching of the distribution of the forecast to the observed one; None for no matching."""
     workers: int = 1
     """Number of threads."""
 
@@ -195,7 +195,7 @@ class Steps:
     mask: Literal["incremental", "sprog", "obs"] | None = "incremental"
     """Area where rain may occur: near the present rain, where S-PROG has rain, where rain was observed, or anywhere."""
     matching: Literal["cdf", "mean"] | None = "cdf"
-    """How the distribution of each member is matched to the observed one; None for no matching."""
+    """Matching of the distribution of each member to the observed one; None for no matching."""
     seed: int | None = 0
     """Seed of the noise, which makes forecasts reproducible; None for a different seed each time."""
     workers: int = 1
