@@ -250,17 +250,18 @@ def check_axis(field: xr.DataArray | xr.Dataset, axis: str) -> None:
             "Give the projection's own x and y; two-dimensional longitude and latitude are not a regular grid",
         )
     crs = crs_of(field)
+    geographic = crs is not None and crs.is_geographic
     units = str(field[axis].attrs.get("units", "m"))
-    if crs is None or not crs.is_geographic:
-        if units not in {"m", "metre", "meter", "metres", "meters"}:
-            raise InputError(
-                f"{axis!r} is in {units!r}", "x and y are in metres", f"Multiply {axis!r} and set its units to 'm'"
-            )
-        bounds = SPACING_BOUNDS
-    else:
-        bounds = SPACING_BOUNDS[0] / 111_000, SPACING_BOUNDS[1] / 111_000
-    if values.size == 1:
-        return
+    if not geographic and units not in {"m", "metre", "meter", "metres", "meters"}:
+        raise InputError(
+            f"{axis!r} is in {units!r}", "x and y are in metres", f"Multiply {axis!r} and set its units to 'm'"
+        )
+    if values.size > 1:
+        _check_spacing(values, axis, "degrees" if geographic else "m")
+
+
+def _check_spacing(values: NDArray[np.float64], axis: str, units: str) -> None:
+    """Check that an axis in metres ("m") or degrees is evenly spaced, with a plausible spacing."""
     steps = np.diff(values)
     spacing = float(np.median(steps))
     if spacing == 0 or np.abs(steps - spacing).max() > 0.01 * abs(spacing):
@@ -269,10 +270,12 @@ def check_axis(field: xr.DataArray | xr.Dataset, axis: str) -> None:
             "a grid is evenly spaced within 1 %",
             "Regrid the data onto an even grid first",
         )
-    if not bounds[0] <= abs(spacing) <= bounds[1]:
+    metres = 1.0 if units == "m" else 111_000.0
+    low, high = (bound / metres for bound in SPACING_BOUNDS)
+    if not low <= abs(spacing) <= high:
         raise InputError(
             f"the spacing of {axis!r} is {abs(spacing):g}",
-            f"it lies between {bounds[0]:g} and {bounds[1]:g} {'m' if bounds is SPACING_BOUNDS else 'degrees'}",
+            f"it lies between {low:g} and {high:g} {units}",
             f"Check the units of {axis!r}: kilometres or a bare index would look like this",
         )
 
