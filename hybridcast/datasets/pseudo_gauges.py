@@ -1,10 +1,9 @@
-"""Pseudo-gauges: reports simulated from a radar sequence, for regions that have no gauges; and a simulated bias of
-the radar.
+"""Pseudo-gauges: reports simulated from a radar sequence, for regions without gauges; and a simulated radar bias.
 
-Nothing of this is measured, and all names, titles and attributes say so. The sequence is taken as the truth; the
-errors put on top are of the sizes that real gauges have: losses by wind of 2 to 10 % in rain (Sevruk 1982, WMO
-Operational Hydrology Report 21), random errors of point values against areas of about 25 % in a quarter of an hour,
-steps of 0.1 or 0.2 mm, missing reports, and a few gauges that are broken.
+Nothing of this is measured, and all names, titles and attributes say so. The sequence is taken as the truth. The
+simulated errors have the size of those of real gauges: losses by wind of 2 to 10 % in rain (Sevruk 1982, WMO
+Operational Hydrology Report 21), random differences between point and area values of about 25 % in a quarter of an
+hour, steps of 0.1 or 0.2 mm, missing reports, and a few broken gauges.
 """
 
 from __future__ import annotations
@@ -18,62 +17,63 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from hybridcast.core.field import crs_of, metres_per_cell, time_step
+from hybridcast.core.types import Array, Doubles
 from hybridcast.errors import InputError
 from hybridcast.stations.collocation import NO_OFFSET, sample_radar_at
 from hybridcast.stations.interpolation import cells_in_kilometres
 from hybridcast.stations.schema import station_reports
 
-Floats = NDArray[np.float32]
-
-BROKEN = ("", "blocked", "stuck", "spikes")
-"""What is wrong with a pseudo-gauge: nothing, always dry, always one rate, absurd values now and then."""
+FAULTS = ("", "blocked", "stuck", "spikes")
+"""Faults of a pseudo-gauge: none, always dry, always the same rate, occasional absurd values."""
 
 
 @dataclass(frozen=True)
 class PseudoGaugeSettings:
-    """How many pseudo-gauges there are, and how wrong they are."""
+    """Density and errors of pseudo-gauges."""
 
     area: float = 500.0
-    """km2 for each of them, on average; they lie where the radar sees."""
+    """Mean area per gauge, km2; gauges lie within the coverage of the radar."""
     interval_minutes: int = 15
+    """Interval of the reports, min."""
     error: float = 0.25
-    """Standard deviation of the logarithm of each value's factor,"""
+    """Standard deviation of the logarithm of the random factor on each value."""
     station_error: float = 0.1
-    """and of each gauge's own."""
+    """Standard deviation of the logarithm of the random factor on each gauge."""
     undercatch: tuple[float, float] = (0.02, 0.10)
-    """Share of the rain that wind keeps out of the gauge, from and to."""
+    """Minimum and maximum fraction of the rain lost by wind."""
     resolution: tuple[float, ...] = (0.1, 0.2)
-    """Steps of the gauges, mm; each has one of these."""
+    """Resolutions from which that of each gauge is chosen, mm."""
     missing: float = 0.02
-    """Share of reports that are missing."""
+    """Fraction of missing reports."""
     broken: float = 0.03
-    """Share of gauges that are broken."""
+    """Fraction of broken gauges."""
 
 
 def simulate_pseudo_gauges(
     truth: xr.DataArray, *, seed: int, settings: PseudoGaugeSettings = PseudoGaugeSettings()
 ) -> xr.Dataset:
-    """Simulate gauges from a radar sequence that is taken as the truth.
+    """Simulate gauges from a radar sequence, which is taken as the truth.
 
     Parameters
     ----------
     truth
-        Precipitation field, several frames.
+        Precipitation field with several frames.
     seed
-        The same seed gives the same gauges.
+        Random seed; equal seeds give equal gauges.
     settings
-        Density and errors.
+        Density and errors of the gauges.
 
     Returns
     -------
     Dataset
-        Station reports with ``sensor`` ``"pseudo-gauge"``; coordinates ``pseudo_fault`` (see `BROKEN`) and
-        ``resolution`` (mm) tell what was done to each. NaN where a report is missing or the radar did not see.
+        Station reports with the sensor ``"pseudo-gauge"``. The coordinates ``pseudo_fault`` (see `FAULTS`) and
+        ``resolution`` (mm) contain the fault and the resolution of each gauge. NaN where a report or the radar is
+        missing.
 
     Raises
     ------
     InputError
-        If the interval is no whole multiple of the radar's time step, or longer than the sequence.
+        If the interval is not a multiple of the radar's time step, or is longer than the sequence.
 
     Examples
     --------
@@ -86,34 +86,34 @@ def simulate_pseudo_gauges(
     ((5, 4), 'pseudo-0000', 15.0)
     """
     generator = np.random.default_rng(seed)
-    places = _places(truth, settings, generator)
-    ends = _ends(truth, settings)
+    cells = _draw_cells(truth, settings, generator)
+    ends = _report_times(truth, settings)
     interval = np.timedelta64(settings.interval_minutes, "m")
-    count = len(places)
+    count = len(cells)
     resolution = generator.choice(settings.resolution, count)
-    fault = np.where(generator.random(count) < settings.broken, generator.integers(1, len(BROKEN), count), 0)
-    empty = _reports(np.full((count, ends.size), np.nan), ends, interval, truth, places, {})
-    rates = sample_radar_at(empty, truth, places, NO_OFFSET)
-    rates = _with_errors(rates, resolution, settings, generator)
-    rates = _with_faults(rates, fault, generator)
+    fault = np.where(generator.random(count) < settings.broken, generator.integers(1, len(FAULTS), count), 0)
+    empty = _build_reports(np.full((count, ends.size), np.nan), ends, interval, truth, cells, {})
+    rates = sample_radar_at(empty, truth, cells, NO_OFFSET)
+    rates = _add_errors(rates, resolution, settings, generator)
+    rates = _add_faults(rates, fault, generator)
     rates[generator.random(rates.shape) < settings.missing] = np.nan
-    names = {"pseudo_fault": np.array(BROKEN, object)[fault], "resolution": resolution}
-    return _reports(rates, ends, interval, truth, places, names)
+    names = {"pseudo_fault": np.array(FAULTS, object)[fault], "resolution": resolution}
+    return _build_reports(rates, ends, interval, truth, cells, names)
 
 
-def _places(truth: xr.DataArray, settings: PseudoGaugeSettings, generator: np.random.Generator) -> Floats:
-    """Draw rows and columns where the radar sees in half of the frames at least."""
-    seen = np.argwhere((truth.notnull().mean("time") >= 0.5).values)
-    if not len(seen):
+def _draw_cells(truth: xr.DataArray, settings: PseudoGaugeSettings, generator: np.random.Generator) -> Array:
+    """Draw rows and columns, with fractions of cells, where the radar is known in at least half of the frames."""
+    known = np.argwhere((truth.notnull().mean("time") >= 0.5).values)
+    if not len(known):
         raise InputError("the radar sees nothing", "pseudo-gauges lie where it sees", "Give a field with values")
     dy, dx = metres_per_cell(truth)
     area = abs(dy) * float(np.abs(dx).mean()) / 1e6
-    count = max(1, round(len(seen) * area / settings.area))
-    chosen = seen[generator.choice(len(seen), min(count, len(seen)), replace=False)]
+    count = max(1, round(len(known) * area / settings.area))
+    chosen = known[generator.choice(len(known), min(count, len(known)), replace=False)]
     return (chosen + generator.uniform(-0.45, 0.45, chosen.shape)).astype(np.float32)
 
 
-def _ends(truth: xr.DataArray, settings: PseudoGaugeSettings) -> NDArray[np.datetime64]:
+def _report_times(truth: xr.DataArray, settings: PseudoGaugeSettings) -> NDArray[np.datetime64]:
     times, interval = truth["time"].values, np.timedelta64(settings.interval_minutes, "m")
     step = time_step(times)
     count = 0 if step is None else int((times[-1] - times[0] + step) // interval)
@@ -126,24 +126,24 @@ def _ends(truth: xr.DataArray, settings: PseudoGaugeSettings) -> NDArray[np.date
     return np.asarray(times[-1] - np.arange(count)[::-1] * interval)
 
 
-def _reports(
+def _build_reports(
     rates: NDArray[np.floating],
     ends: NDArray[np.datetime64],
     interval: np.timedelta64,
     truth: xr.DataArray,
-    places: Floats,
+    cells: Array,
     names: dict[str, NDArray[np.generic]],
 ) -> xr.Dataset:
-    axes = {name: _on_axis(truth[name].values, places[:, column]) for column, name in enumerate(("y", "x"))}
+    axes = {name: _coordinates_at(truth[name].values, cells[:, column]) for column, name in enumerate(("y", "x"))}
     crs = crs_of(truth)
     if crs is not None:
         to_degrees = pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
         longitude, latitude = to_degrees.transform(axes["x"], axes["y"])
         axes = {"latitude": latitude, "longitude": longitude}
-    kind = np.full(len(places), "pseudo-gauge", object)
+    kind = np.full(len(cells), "pseudo-gauge", object)
     return station_reports(
         rates,
-        station=[f"pseudo-{n:04d}" for n in range(len(places))],
+        station=[f"pseudo-{n:04d}" for n in range(len(cells))],
         time=ends,
         interval=interval,
         coords={**axes, "sensor": kind, **names},
@@ -151,14 +151,17 @@ def _reports(
     )
 
 
-def _on_axis(axis: NDArray[np.float64], at: Floats) -> NDArray[np.float64]:
+def _coordinates_at(axis: Doubles, at: Array) -> Doubles:
     return np.asarray(axis[0] + at * ((axis[-1] - axis[0]) / max(axis.size - 1, 1)), np.float64)
 
 
-def _with_errors(
-    rates: Floats, resolution: NDArray[np.float64], settings: PseudoGaugeSettings, generator: np.random.Generator
-) -> Floats:
-    """Put the errors of working gauges on true rates; steps are of the running total, as a tipping bucket counts."""
+def _add_errors(
+    rates: Array, resolution: Doubles, settings: PseudoGaugeSettings, generator: np.random.Generator
+) -> Array:
+    """Add the errors of working gauges to true rates.
+
+    The resolution applies to the running total, as in a tipping bucket.
+    """
     hours = settings.interval_minutes / 60
     count = len(rates)
     caught = 1 - generator.uniform(*settings.undercatch, (count, 1))
@@ -170,8 +173,8 @@ def _with_errors(
     return np.where(np.isfinite(rates), steps * resolution[:, None] / hours, np.nan).astype(np.float32)
 
 
-def _with_faults(rates: Floats, fault: NDArray[np.integer], generator: np.random.Generator) -> Floats:
-    blocked, stuck, spikes = ((fault == n)[:, None] for n in range(1, len(BROKEN)))
+def _add_faults(rates: Array, fault: NDArray[np.integer], generator: np.random.Generator) -> Array:
+    blocked, stuck, spikes = ((fault == n)[:, None] for n in range(1, len(FAULTS)))
     absurd = spikes & (generator.random(rates.shape) < 0.1)
     spike = generator.uniform(50, 1000, rates.shape)
     constant = generator.uniform(1, 10, (len(rates), 1))
@@ -181,27 +184,27 @@ def _with_faults(rates: Floats, fault: NDArray[np.integer], generator: np.random
 
 def simulate_radar_bias(
     radar: xr.DataArray, *, seed: int, bias: float = 0.7, range_loss: float = 0.5, patches: float = 1.5
-) -> tuple[xr.DataArray, Floats]:
-    """Put a simulated bias on radar: a factor for all, a loss with range, and patches.
+) -> tuple[xr.DataArray, Array]:
+    """Apply a simulated bias to radar: a constant factor, a loss that increases with range, and patches.
 
     Parameters
     ----------
     radar
         Precipitation field.
     seed
-        The same seed gives the same bias.
+        Random seed; equal seeds give equal biases.
     bias
         Factor of the whole field.
     range_loss
-        Factor that is lost, as a share, at the cell farthest from a radar in the middle; it grows with the square of
-        the range.
+        Fraction lost at the cell farthest from a radar in the middle of the grid; it increases with the square of the
+        range.
     patches
-        Standard deviation of patches some 30 km across, dB.
+        Standard deviation of patches with a diameter of about 30 km, dB.
 
     Returns
     -------
     DataArray, ndarray
-        The biased field, whose attributes say that its bias is simulated, and the factor, float32, shape ``(y, x)``.
+        The biased field, with an attribute that names the simulated bias, and the factor, float32, shape ``(y, x)``.
     """
     shape = radar.shape[-2:]
     at = cells_in_kilometres(radar).reshape(*shape, 2)

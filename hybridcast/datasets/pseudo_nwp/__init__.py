@@ -1,33 +1,33 @@
-"""Pseudo-NWP: fields like those of a convection-permitting model, simulated from later radar. No model made them.
+"""Pseudo-NWP: fields like those of a convection-permitting NWP system, simulated from later radar.
 
-There are public radar archives without the rain that a model had forecast for them. To try what model fields would add
-to radar, and how that depends on the quality of the model, forecasts are made from what the radar saw later, and
-spoiled the way a model errs. Whatever is made here says ``pseudo-NWP`` in its names and attributes, and so must every
-table and figure made with it: it shows how a method uses such fields, never how good a model is.
+Public radar archives do not contain the NWP rain forecast for them. To evaluate what NWP fields add to radar, and how
+that depends on their quality, forecasts are simulated: later radar, with errors like those of an NWP system. Names and
+attributes of everything made here contain ``pseudo-NWP``, and so must every table and figure made with it: it shows how
+a method uses such fields, never how good an NWP system is.
 
-The errors, in the order in which they are made (`hybridcast.datasets.pseudo_nwp.simulate`):
+The errors are applied in this order (`hybridcast.datasets.pseudo_nwp.simulate`):
 
-1. **Timing**: a run is early or late, by a time that drifts slowly with lead time.
-2. **Displacement**: a smooth random vector field; where its source is not seen by the radar, the one on the other side
-   is taken.
-3. **Missed storms**: the rain is faded out in random patches.
-4. **Invented storms**: in other random patches rain of other places of the same radar is put in, shifted around the
-   grid, and in some events of other times too: turned by half a circle with its time reversed, so that it still moves
-   like the rain around.
+1. **Timing**: a run is early or late, by a time that changes slowly with lead time.
+2. **Displacement**: a smooth random vector field. Where its source is unknown to the radar, the opposite vector is
+   used.
+3. **Missed storms**: the rain fades out in random patches.
+4. **Invented storms**: other random patches get rain of other places of the same radar, shifted around the grid. In
+   some events it is also of other times: rotated by 180 degrees and reversed in time, so that it moves like the rain
+   around.
 5. **Intensity**: a smooth log-normal factor.
-6. **Resolution**: details below the effective resolution, about seven grid lengths of a model (Skamarock 2004,
-   doi:10.1175/MWR2830.1), are smoothed away, and the distribution of rates is put back in part: such models have
-   strong cells, but wide ones.
-7. **Drizzle** around rain, and **spin-up** of the first hour.
+6. **Resolution**: details below the effective resolution, about seven grid lengths of an NWP model (Skamarock 2004,
+   doi:10.1175/MWR2830.1), are smoothed, and the distribution of rates is restored in part: NWP models produce strong
+   cells, but wide ones.
+7. **Drizzle** around rain, and **spin-up** in the first hour.
 
-All random patterns are smooth in space, are carried along with the mean motion of the rain, and change slowly with lead
-time, so that an error seen at issue time tells about the hours after it. They have a part that belongs to the valid
-time, which runs share, and one of the run's own. They grow with lead time. Different places, seeds and, beyond half a
-day, times have independent patterns.
+All random patterns are smooth in space, are advected with the mean motion of the rain, and change slowly with lead
+time, so that an error visible at issue time persists in the following hours. One part of them belongs to the valid
+time, and is shared between runs; another part belongs to the run. They grow with lead time. Patterns are independent
+between places, between seeds and, beyond half a day, between times.
 
-**How good the presets are** on the real events (mean over 21 events, 91 cases; ``make pseudo-nwp``): fractions skill
-score of hourly rates at 1 mm/h and lead times of 2 to 5 h, by scale; CSI at 1 mm/h of the same, and of rates of 15 min
-at 3 h against single frames of the radar:
+**Quality of the presets** on the real events (mean over 21 events, 91 cases; ``make pseudo-nwp``): fractions skill
+score of hourly rates at 1 mm/h and lead times of 2 to 5 h, by scale; CSI at 1 mm/h of the same rates, and of rates over
+15 min at 3 h against single frames of the radar:
 
 =======  =====  =====  =====  ======  ======  =============  ==============
 preset   10 km  20 km  50 km  100 km  200 km  CSI 1, hourly  CSI 1, 15 min
@@ -37,14 +37,14 @@ typical  .46    .54    .68    .78     .86     .24            .20
 poor     .28    .34    .46    .61     .75     .14            .12
 =======  =====  =====  =====  ======  ======  =============  ==============
 
-With `TYPICAL` a score of 0.5, about what Roberts and Lean (2008, doi:10.1175/2007MWR2123.1) ask of a useful forecast
-where little of the area is wet, is reached at about 15 km over all events: at 2 to 12 km in widespread rain, at 20 to
-100 km on days of scattered showers. The presets are tuned by this measure and by what is usual of convection-permitting
-models, not fitted to the scores of any one of them.
+With `TYPICAL` a fractions skill score of 0.5 is reached at about 15 km over all events: at 2 to 12 km in widespread
+rain, at 20 to 100 km on days with scattered showers. Roberts and Lean (2008, doi:10.1175/2007MWR2123.1) regard about
+this score as the limit of useful skill if little of the area is wet. The presets are tuned by this measure and by
+values that are usual for convection-permitting NWP, not fitted to the scores of a particular system.
 
-**Limits.** Every storm that is not invented was real, so its structure and life are those of radar, not of a model's
-physics; there is no diurnal or orographic error, and none that depends on the kind of weather. A pseudo-NWP field is
-unknown (NaN) where the radar did not see, because there is no truth to spoil; a real model is known there.
+**Limits.** Every storm that is not invented was real, so its structure and life cycle are those of radar, not of the
+physics of an NWP model. There is no diurnal or orographic error, and none that depends on the weather situation. A
+pseudo-NWP field is unknown (NaN) where the radar is unknown, because the truth is missing there; real NWP is known.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Later radar, degraded like the forecast of an NWP model: `hybridcast.datasets.pseudo_nwp` says how."""
+"""Simulation of pseudo-NWP from later radar; `hybridcast.datasets.pseudo_nwp` describes the errors."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from hybridcast.core.durations import check_lead_times
 from hybridcast.core.field import GRID_MAPPING, RATE, UNITS, check_precipitation, metres_per_cell
 from hybridcast.core.grid import coarsen
 from hybridcast.core.types import HOUR, Array
-from hybridcast.datasets.pseudo_nwp.frames import Archive, steps_of
-from hybridcast.datasets.pseudo_nwp.noise import Moment, Noise
+from hybridcast.datasets.pseudo_nwp.frames import RadarArchive, step_lengths
+from hybridcast.datasets.pseudo_nwp.noise import Noise, RunTime
 from hybridcast.datasets.pseudo_nwp.settings import TYPICAL, PseudoNwpSettings
 from hybridcast.errors import InputError
 from hybridcast.motion.estimate import DenseFlow, cells_per_step
 
 _SECOND = np.timedelta64(1, "s")
-#: Kinds of patterns, by number, as they are part of the seeds.
+#: Kinds of patterns as numbers, which are part of the seeds.
 DISPLACEMENT, TIMING, MISSED, INVENTED, INTENSITY, DONOR = range(6)
-#: How many standard deviations of a pattern it takes from all of a storm to none of it.
+#: Width of the transition at the edge of a patch, standard deviations of its pattern.
 RAMP = 0.5
-#: A Gaussian of this share of a wave's length halves its amplitude.
+#: Standard deviation of a Gaussian that halves the amplitude of a wave, as a fraction of the wavelength.
 HALVING = float(np.sqrt(np.log(2) / 2)) / np.pi
-#: Drizzle reaches about so far from rain, km.
+#: Approximate distance of drizzle from rain, km.
 DRIZZLE_REACH = 5.0
-#: Invented storms come from the mirrored time only where the weather is still the same.
+#: Maximum length of an archive whose time may be reversed for invented storms, so that the weather is the same.
 LONGEST_MIRROR = np.timedelta64(12, "h")
-#: The mean motion is that at so many times of the archive, evenly chosen.
+#: Number of times of the archive, evenly chosen, over which the motion is averaged.
 MOTION_TIMES = 4
 
 
@@ -43,35 +43,36 @@ def simulate_pseudo_nwp(
     *,
     seed: int = 0,
 ) -> xr.Dataset:
-    """Simulate runs of a model from what the radar saw after their start. No model is behind it.
+    """Simulate NWP runs from radar after their start; no NWP model is involved.
 
     Parameters
     ----------
     radar
-        Precipitation field, dims ``(time, y, x)``, mm h-1, of one event or one day: its frames at the valid times are
-        what is spoiled, all its frames are where invented storms come from.
+        Precipitation field of one event or one day, dims ``(time, y, x)``, mm h-1. Frames at the valid times are
+        degraded; invented storms are taken from all frames.
     reference_times
         Starts of the runs, ``datetime64``, shape ``(reference_time,)``. They may lie before the first frame.
     lead_times
-        ``timedelta64``, increasing, above zero, shape ``(lead_time,)``. Rates are means over the step that ends at the
-        valid time: from one lead time to the next, an hour if there is only one.
+        Lead times, ``timedelta64``, increasing, above zero, shape ``(lead_time,)``. Rates are means over the step that
+        ends at the valid time: from one lead time to the next, or an hour if there is only one.
     settings
-        The errors: `GOOD`, `TYPICAL`, `POOR`, `PERFECT`, or others.
+        Errors of the runs: `GOOD`, `TYPICAL`, `POOR`, `PERFECT`, or others.
     seed
-        The same for the same fields; give each event its own.
+        Random seed; equal seeds and fields give equal runs. Use a different seed for each event.
 
     Returns
     -------
     Dataset
-        `precipitation_rate`, mm h-1, float32, dims ``("reference_time", "lead_time", "y", "x")``, on the radar's grid
-        or, where that is finer than the settings' spacing, on its coarsened one; valid times in `time`, dims
-        ``("reference_time", "lead_time")``. NaN where less than half of a step lies in the archive, and where the radar
-        did not see the place that is shown, nor the one on the other side. ``attrs["simulated"]`` says what it is.
+        `precipitation_rate`, mm h-1, float32, dims ``("reference_time", "lead_time", "y", "x")``, on the grid of the
+        radar or, if that is finer than the spacing of the settings, on coarser cells. `time` contains the valid times,
+        dims ``("reference_time", "lead_time")``. NaN where less than half of a step lies in the archive, and where the
+        radar is unknown both at the source of the displaced rain and at the opposite one. ``attrs["simulated"]`` says
+        that the runs are simulated.
 
     Raises
     ------
     InputError
-        If `radar` does not keep the contract of a precipitation field, or times are none.
+        If `radar` is no valid precipitation field, or reference times are missing.
 
     Examples
     --------
@@ -86,87 +87,92 @@ def simulate_pseudo_nwp(
     (3, True, 'pseudo-NWP, simulated from later radar')
     """
     radar = check_precipitation(radar)
-    leads, runs = check_lead_times(lead_times), _reference_times(reference_times)
-    archive = Archive(radar, settings.spacing)
+    leads, runs = check_lead_times(lead_times), _check_reference_times(reference_times)
+    archive = RadarArchive(radar, settings.spacing)
     grid = coarsen(radar.isel(time=slice(0, 1)).compute(), settings.spacing).isel(time=0, drop=True)
-    simulator = _Simulator(archive, settings, _noise(radar, grid, settings, seed))
+    simulator = _Simulator(archive, settings, _build_noise(radar, grid, settings, seed))
     rates = np.array(
-        [[simulator.field(run, lead, step) for lead, step in zip(leads, steps_of(leads), strict=True)] for run in runs],
+        [
+            [simulator.field(run, lead, step) for lead, step in zip(leads, step_lengths(leads), strict=True)]
+            for run in runs
+        ],
         dtype=np.float32,
     )
-    return _dataset(rates.reshape(runs.size, leads.size, *grid.shape), grid, runs, leads, settings, seed)
+    return _build_dataset(rates.reshape(runs.size, leads.size, *grid.shape), grid, runs, leads, settings, seed)
 
 
 class _Simulator(NamedTuple):
-    """One event, spoiled in one way."""
+    """Simulator of the runs of one event."""
 
-    archive: Archive
+    archive: RadarArchive
     settings: PseudoNwpSettings
     noise: Noise
 
     def field(self, run: np.datetime64, lead: np.timedelta64, step: np.timedelta64) -> Array:
-        """Rate at one lead time of one run, mm h-1, shape ``(y, x)``."""
+        """Return the rate at one lead time of one run, mm h-1, shape ``(y, x)``."""
         if not self.archive.holds(run + lead, step):
             return np.full(self.noise.shape, np.nan, np.float32)
-        at = Moment(int((run - np.datetime64(0, "s")) / _SECOND), float(lead / HOUR))
-        rate = self.archive.mean(run + lead, step, self._timing(at))
-        rate = self._displaced(rate, at)
-        rate = self._with_other_storms(rate, run + lead, step, at)
-        rate = self._intensity(at) * rate
-        rate = self._with_drizzle(self._smoothed(rate))
-        return rate * self._spun_up(at.lead)
+        at = RunTime(int((run - np.datetime64(0, "s")) / _SECOND), float(lead / HOUR))
+        rate = self.archive.mean(run + lead, step, self._timing_error(at))
+        rate = self._displace(rate, at)
+        rate = self._exchange_storms(rate, run + lead, step, at)
+        rate = self._intensity_factor(at) * rate
+        rate = self._add_drizzle(self._smooth(rate))
+        return rate * self._spin_up_factor(at.lead)
 
-    def _timing(self, at: Moment) -> np.timedelta64:
+    def _timing_error(self, at: RunTime) -> np.timedelta64:
         minutes = self.settings.timing * self.settings.growth(at.lead) * self.noise.weights(TIMING, at, (1,))[0]
         return np.timedelta64(round(60 * float(minutes)), "s")
 
-    def _displaced(self, rate: Array, at: Moment) -> Array:
-        """Move rain by a smooth vector field; where it would come from the unknown, by its opposite."""
+    def _displace(self, rate: Array, at: RunTime) -> Array:
+        """Move rain by a smooth vector field, or by the opposite vector where its source is unknown."""
         kilometres = self.settings.displacement * self.settings.growth(at.lead)
         if not kilometres:
             return rate
         pattern = self.noise.pattern(DISPLACEMENT, self.settings.displacement_scale, at, 2)
         cells = pattern * np.float32(kilometres / np.sqrt(2) / self.noise.cell)
-        moved = _sampled(rate, cells)
+        moved = _sample(rate, cells)
         unknown = np.isnan(moved)
         if unknown.any():
-            moved[unknown] = _sampled(rate, -cells)[unknown]
+            moved[unknown] = _sample(rate, -cells)[unknown]
         return moved
 
-    def _with_other_storms(self, rate: Array, end: np.datetime64, step: np.timedelta64, at: Moment) -> Array:
-        """Leave out some storms, and put others in."""
+    def _exchange_storms(self, rate: Array, end: np.datetime64, step: np.timedelta64, at: RunTime) -> Array:
+        """Remove some storms, and insert others."""
         growth = self.settings.growth(at.lead)
         if self.settings.missed:
-            rate = rate * (1 - self._patches(MISSED, self.settings.missed * growth, at))
+            rate = rate * (1 - self._draw_patches(MISSED, self.settings.missed * growth, at))
         if self.settings.invented:
-            patches = self._patches(INVENTED, self.settings.invented * growth, at)
-            rate = np.where(np.isnan(rate), rate, np.maximum(rate, patches * self._other_rain(end, step)))
+            patches = self._draw_patches(INVENTED, self.settings.invented * growth, at)
+            rate = np.where(np.isnan(rate), rate, np.maximum(rate, patches * self._take_other_rain(end, step)))
         return rate
 
-    def _patches(self, kind: int, share: float, at: Moment) -> Array:
-        """Patches that take a share of the area on average: 1 within, 0 outside, smooth between."""
+    def _draw_patches(self, kind: int, fraction: float, at: RunTime) -> Array:
+        """Return patches that cover a mean fraction of the area: 1 inside, 0 outside, with smooth edges."""
         from scipy.special import ndtri
 
-        level = np.float32(ndtri(1 - min(share, 0.95)))
+        threshold = np.float32(ndtri(1 - min(fraction, 0.95)))
         pattern = self.noise.pattern(kind, self.settings.storm_scale, at)[0]
-        patches: Array = np.clip((pattern - level) / np.float32(RAMP) + np.float32(0.5), 0, 1)
+        patches: Array = np.clip((pattern - threshold) / np.float32(RAMP) + np.float32(0.5), 0, 1)
         return patches
 
-    def _other_rain(self, end: np.datetime64, step: np.timedelta64) -> Array:
-        """Rain of another place, or of another place and time, that moves like that of this one.
+    def _take_other_rain(self, end: np.datetime64, step: np.timedelta64) -> Array:
+        """Return rain of another place, or of another place and time, with the same motion.
 
-        A field turned by half a circle whose time runs backwards moves as it did. What is not seen of it counts as dry.
+        A field that is rotated by 180 degrees and reversed in time keeps its motion. Unknown cells count as dry.
         """
         rows, columns = self.noise.shape
         generator = np.random.default_rng(np.random.SeedSequence([*self.noise.entropy, DONOR]))
-        down, along = (int(share * n) for share, n in zip(generator.uniform(0.3, 0.7, 2), (rows, columns), strict=True))
+        down, along = (
+            int(fraction * n) for fraction, n in zip(generator.uniform(0.3, 0.7, 2), (rows, columns), strict=True)
+        )
         if self.archive.span < LONGEST_MIRROR and generator.random() < 0.5:
             rate = self.archive.mirrored(end, step)[::-1, ::-1]
         else:
             rate = self.archive.mean(end, step, np.timedelta64(0, "s"))
         return np.roll(np.nan_to_num(rate), (down, along), (0, 1))
 
-    def _intensity(self, at: Moment) -> Array | np.float32:
+    def _intensity_factor(self, at: RunTime) -> Array | np.float32:
         """Return a log-normal factor whose mean is 1."""
         spread = self.settings.intensity * self.settings.growth(at.lead)
         if not spread:
@@ -175,23 +181,23 @@ class _Simulator(NamedTuple):
         factor: Array = np.exp(np.float32(spread) * pattern - np.float32(spread**2 / 2))
         return factor
 
-    def _smoothed(self, rate: Array) -> Array:
-        """Take the details, and give the strong rates back in part, rank by rank."""
+    def _smooth(self, rate: Array) -> Array:
+        """Smooth out details, and restore the distribution of rates in part, rank by rank."""
         deviation = HALVING * self.settings.resolution / self.noise.cell
         if not deviation:
             return rate
-        smooth = _blurred(rate, deviation)
+        smooth = _blur(rate, deviation)
         peaks = np.float32(self.settings.peaks)
-        return (1 - peaks) * smooth + peaks * _ranked(smooth, rate)
+        return (1 - peaks) * smooth + peaks * _match_ranks(smooth, rate)
 
-    def _with_drizzle(self, rate: Array) -> Array:
-        """Spread light rain around rain."""
+    def _add_drizzle(self, rate: Array) -> Array:
+        """Add light rain around rain."""
         if not self.settings.drizzle:
             return rate
-        around = _blurred(rate, DRIZZLE_REACH / self.noise.cell)
+        around = _blur(rate, DRIZZLE_REACH / self.noise.cell)
         return np.maximum(rate, np.minimum(around, np.float32(self.settings.drizzle)))
 
-    def _spun_up(self, hours: float) -> np.float32:
+    def _spin_up_factor(self, hours: float) -> np.float32:
         if not self.settings.spin_up:
             return np.float32(1)
         return np.float32(1 - np.exp(-hours * 60 / self.settings.spin_up))
@@ -200,32 +206,32 @@ class _Simulator(NamedTuple):
 # --- operations on one field ----------------------------------------------------------------------------------
 
 
-def _sampled(rate: Array, cells: Array) -> Array:
-    """Sample a field `cells` away, ``(2, y, x)`` with rows first; NaN where most of what is there is not known."""
+def _sample(rate: Array, cells: Array) -> Array:
+    """Sample a field at a displacement in cells, ``(2, y, x)``, rows first; NaN where most of the source is unknown."""
     import cv2
 
     known = np.isfinite(rate).astype(np.float32)
     rows, columns = (np.arange(n, dtype=np.float32) for n in rate.shape)
-    there = columns[None, :] + cells[1], rows[:, None] + cells[0]
-    share = cv2.remap(known, *there, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-    total = cv2.remap(np.nan_to_num(rate), *there, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-    return np.where(share >= 0.5, total / np.maximum(share, 0.5), np.float32(np.nan))
+    source = columns[None, :] + cells[1], rows[:, None] + cells[0]
+    fraction = cv2.remap(known, *source, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    total = cv2.remap(np.nan_to_num(rate), *source, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    return np.where(fraction >= 0.5, total / np.maximum(fraction, 0.5), np.float32(np.nan))
 
 
-def _blurred(rate: Array, deviation: float) -> Array:
-    """Smooth by a Gaussian (cells) over what is known; NaN stays."""
+def _blur(rate: Array, deviation: float) -> Array:
+    """Smooth known cells by a Gaussian with a standard deviation in cells; NaN stays."""
     import cv2
 
     known = np.isfinite(rate)
-    total, share = (
+    total, fraction = (
         cv2.GaussianBlur(part, (0, 0), deviation, borderType=cv2.BORDER_CONSTANT)
         for part in (np.where(known, rate, np.float32(0)), known.astype(np.float32))
     )
-    return np.where(known, total / np.maximum(share, 1e-6), np.float32(np.nan))
+    return np.where(known, total / np.maximum(fraction, 1e-6), np.float32(np.nan))
 
 
-def _ranked(smooth: Array, rate: Array) -> Array:
-    """Return `smooth` the values of `rate`, rank by rank; NaN stays."""
+def _match_ranks(smooth: Array, rate: Array) -> Array:
+    """Replace the values of `smooth` by those of `rate`, rank by rank; NaN stays."""
     wet = np.flatnonzero(smooth > 1e-3)
     result = smooth.copy()
     if wet.size:
@@ -234,10 +240,10 @@ def _ranked(smooth: Array, rate: Array) -> Array:
     return result
 
 
-# --- around it ------------------------------------------------------------------------------------------------
+# --- input and output ------------------------------------------------------------------------------------------------
 
 
-def _noise(radar: xr.DataArray, grid: xr.DataArray, settings: PseudoNwpSettings, seed: int) -> Noise:
+def _build_noise(radar: xr.DataArray, grid: xr.DataArray, settings: PseudoNwpSettings, seed: int) -> Noise:
     dy, dx = metres_per_cell(grid)
     cell = float(np.sqrt(abs(dy) * np.abs(dx).mean())) / 1000
     place = [axis.size for axis in (grid["y"], grid["x"])] + [float(grid[axis].values[0]) for axis in ("y", "x")]
@@ -245,14 +251,14 @@ def _noise(radar: xr.DataArray, grid: xr.DataArray, settings: PseudoNwpSettings,
         entropy=(seed % 2**32, zlib.crc32(np.array(place, np.float64).tobytes())),
         shape=(grid.sizes["y"], grid.sizes["x"]),
         cell=cell,
-        drift=_mean_motion(radar, cell),
+        drift=_estimate_mean_motion(radar, cell),
         shared=settings.shared,
         memory=settings.memory,
     )
 
 
-def _mean_motion(radar: xr.DataArray, cell: float) -> tuple[float, float]:
-    """Return the mean motion of the rain down the rows and along the columns, km an hour; zero where there is none."""
+def _estimate_mean_motion(radar: xr.DataArray, cell: float) -> tuple[float, float]:
+    """Return the mean motion of the rain down the rows and along the columns, km h-1; zero without rain."""
     frames = 3
     starts = np.unique(np.linspace(0, max(0, radar.sizes["time"] - frames), MOTION_TIMES).astype(int))
     found = []
@@ -271,7 +277,7 @@ def _mean_motion(radar: xr.DataArray, cell: float) -> tuple[float, float]:
     return float(down), float(along)
 
 
-def _reference_times(given: ArrayLike) -> NDArray[np.datetime64]:
+def _check_reference_times(given: ArrayLike) -> NDArray[np.datetime64]:
     times = np.atleast_1d(np.asarray(given))
     if times.dtype.kind != "M" or np.isnat(times).any():
         raise InputError(
@@ -282,7 +288,7 @@ def _reference_times(given: ArrayLike) -> NDArray[np.datetime64]:
     return times.astype("datetime64[ns]")
 
 
-def _dataset(
+def _build_dataset(
     rates: Array,
     grid: xr.DataArray,
     runs: NDArray[np.datetime64],
@@ -306,7 +312,7 @@ def _dataset(
     attrs = {
         "title": "pseudo-NWP",
         "source": "pseudo-NWP, simulated from later radar",
-        "simulated": "pseudo-NWP: no model was run; what the radar saw later, with errors like a model's",
+        "simulated": "pseudo-NWP: later radar with simulated forecast errors, not the forecast of an NWP model",
         "simulation_settings": ", ".join(f"{name}={value:g}" for name, value in asdict(settings).items()),
         "simulation_seed": seed,
     }
