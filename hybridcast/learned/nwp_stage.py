@@ -55,7 +55,7 @@ class NwpStage:
         -------
         tuple
             Log odds ``(threshold, row)``, and the weight of NWP in them where the radar knows the air too, see
-            `weight_of_nwp`.
+            `fit_nwp_weight`.
         """
         result = log_odds.copy()
         nwp, radar = has_nwp(predictors), has_radar(predictors)
@@ -63,10 +63,10 @@ class NwpStage:
             taken = {name: member_log_odds[name][:, rows] for name in blend.members}
             result[:, rows] = blend.log_odds(taken, lead_minutes)
         both = nwp & radar
-        return result, weight_of_nwp(result[:, both], log_odds[:, both], member_log_odds[NWP_ALONE][:, both])
+        return result, fit_nwp_weight(result[:, both], log_odds[:, both], member_log_odds[NWP_ALONE][:, both])
 
 
-def weight_of_nwp(blended: Array, radar: Array, nwp: Array) -> float:
+def fit_nwp_weight(blended: Array, radar: Array, nwp: Array) -> float:
     """Return the weight with which a mean of radar and NWP is closest to blended log odds, by least squares.
 
     It is NaN without any row.
