@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 import hybridcast
+from helpers.paths import ROOT
 
-ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "notebooks" / "architecture.md"
 
 
