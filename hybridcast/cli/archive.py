@@ -54,7 +54,7 @@ def meteonet(root: Download, output: Folder, zone: Zones = None, nwp: NwpModel =
     """
     from hybridcast.datasets.archives import archive_meteonet
 
-    _report(archive_meteonet(root, output, zones=[name.upper() for name in zone or ()], model=nwp, report=say))
+    _report(archive_meteonet(root, output, zones=[name.upper() for name in zone or ()], nwp=nwp, report=say))
 
 
 @archive.command()

@@ -15,7 +15,7 @@ from helpers import synthetic
 from hybridcast.datasets.archives import archive_meteonet, archive_radar
 from hybridcast.datasets.archives import frames as frames_module
 from hybridcast.datasets.archives import records as records_module
-from hybridcast.datasets.archives.others import months_of
+from hybridcast.datasets.archives.station_files import split_months
 from hybridcast.datasets.events import load_event_radar, load_events
 from hybridcast.errors import InputError, ReadError
 from hybridcast.learned.boosting import BoostingSettings
@@ -124,7 +124,7 @@ def test_what_is_done_is_not_done_again_and_what_changed_is(download, tmp_path, 
     with monkeypatch.context() as patch:
         patch.setattr(meteonet_npz, "read_blocks", refuse)
         patch.setattr("hybridcast.datasets.archives.meteonet.read_blocks", refuse)
-        patch.setattr("hybridcast.datasets.archives.meteonet.write_table_by_month", refuse)
+        patch.setattr("hybridcast.datasets.archives.meteonet.write_station_table", refuse)
         patch.setattr("hybridcast.datasets.archives.meteonet.write_runs", refuse)
         lines = []
         events = archive_meteonet(root, tmp_path / "out", zones=["NW"], report=lines.append)
@@ -226,7 +226,7 @@ def test_what_is_not_there_is_an_error_that_says_what_to_do(tmp_path):
     with pytest.raises(InputError, match=r"Extract NW_rainfall_2016.tar.gz"):
         archive_meteonet(tmp_path, tmp_path / "out")
     with pytest.raises(InputError, match="model 'icon'"):
-        archive_meteonet(tmp_path, tmp_path / "out", model="icon")
+        archive_meteonet(tmp_path, tmp_path / "out", nwp="icon")
     with pytest.raises(InputError, match="is no folder"):
         archive_meteonet(tmp_path / "none", tmp_path / "out")
 
@@ -234,12 +234,12 @@ def test_what_is_not_there_is_an_error_that_says_what_to_do(tmp_path):
 def test_tables_are_parted_by_month_in_both_forms_of_dates(tmp_path):
     table = tmp_path / "NW2016.csv"
     table.write_text("number_sta,date,precip\n1,20160201 00:00,0\n1,2016-01-31 23:54:00,0\n2,20160201 00:06,\n")
-    months = months_of(table, tmp_path)
+    months = split_months(table, tmp_path)
     assert [path.name for path in months] == ["201601.csv", "201602.csv"]
     assert months[1].read_text() == "number_sta,date,precip\n1,20160201 00:00,0\n2,20160201 00:06,\n"
     table.write_text("number_sta,date,precip\n1,20160201 00:00,0\n1")
     with pytest.raises(ReadError, match="a row has 1 columns"):
-        months_of(table, tmp_path)
+        split_months(table, tmp_path)
 
 
 def test_blocks_of_a_composite_are_the_whole(download):
@@ -290,7 +290,7 @@ def test_files_of_many_days_are_parted_and_regions_are_added(tmp_path):
 
 
 def test_runs_that_go_into_the_next_day_are_there_for_it(tmp_path):
-    from hybridcast.datasets.archives.others import by_run_day, write_runs
+    from hybridcast.datasets.archives.nwp_files import group_by_run_day, write_runs
 
     for day, rate in (("2020-05-31", 1.0), ("2020-06-01", 2.0)):
         path = made.write_run(tmp_path, "NW", day, rate)
@@ -299,7 +299,7 @@ def test_runs_that_go_into_the_next_day_are_there_for_it(tmp_path):
         from hybridcast.nwp.writing import save_nwp
 
         save_nwp(run, path)
-    groups = by_run_day(sorted(tmp_path.glob("*.nc")))
+    groups = group_by_run_day(sorted(tmp_path.glob("*.nc")))
     assert list(groups) == ["2020-05-31", "2020-06-01"]
     for day, paths in groups.items():
         write_runs(paths, tmp_path / "nwp", f"run-{day}")
@@ -312,7 +312,7 @@ def test_runs_that_go_into_the_next_day_are_there_for_it(tmp_path):
 
 def test_frames_that_come_twice_or_late_are_counted(tmp_path):
     field = synthetic.rain((16, 16), frames=6, spacing=2000.0)
-    blocks = [frames_module.Named("day", field[:4]), frames_module.Named("day", field[2:5])]
+    blocks = [frames_module.StoreFrames("day", field[:4]), frames_module.StoreFrames("day", field[2:5])]
     (told,) = frames_module.write_stores(iter(blocks), tmp_path, "part")
     assert told["frames"] == 5
     assert told["left_out"].startswith("2 frames")
@@ -320,8 +320,8 @@ def test_frames_that_come_twice_or_late_are_counted(tmp_path):
 
 
 def test_memory_holds_an_hour_of_frames_whatever_the_file_holds(download):
-    assert frames_module.chunk_frames((565, 784)) == 12
-    assert frames_module.chunk_frames((3500, 7000)) == 1
+    assert frames_module.frames_per_chunk((565, 784)) == 12
+    assert frames_module.frames_per_chunk((3500, 7000)) == 1
 
 
 # --- learning from it -----------------------------------------------------------------------------------------
@@ -381,12 +381,12 @@ def test_a_record_that_is_damaged_counts_as_none(tmp_path):
         calls.append(1)
         return {"days": ["2020-01-01"]}
 
-    work = records_module.Work("radar", "one", (source,), make)
+    work = records_module.Task("radar", "one", (source,), make)
     for _ in range(2):
-        records_module.lay_out([work], tmp_path / "a", lambda line: None)
+        records_module.run_tasks([work], tmp_path / "a", lambda line: None)
     assert len(calls) == 1
     (tmp_path / "a" / "records" / "radar" / "one.json").write_text("{")
-    records_module.lay_out([work], tmp_path / "a", lambda line: None)
+    records_module.run_tasks([work], tmp_path / "a", lambda line: None)
     assert len(calls) == 2
 
 
@@ -429,6 +429,6 @@ def test_the_real_relief_is_put_on_the_grid_of_an_event(real, tmp_path):
 
 def test_the_real_arpege_has_rain_wind_and_what_is_at_two_metres(real, tmp_path):
     root = real("meteonet/weather_models/arpege_2m*.grib")[0].parent.parent
-    archive_meteonet(root, tmp_path, model="arpege")
+    archive_meteonet(root, tmp_path, nwp="arpege")
     run = open_nwp(tmp_path / "NW" / "nwp" / "2018-05-01" / "arpege-*.nc")
     assert {"precipitation_rate", "x_wind", "y_wind", "air_temperature", "relative_humidity"} <= set(run.data_vars)

@@ -1,14 +1,14 @@
-"""Archives for training: years of radar, stations and model runs, laid out so that a day is read in no time.
+"""Archives for training: years of radar, stations and NWP runs, stored so that a single day can be read quickly.
 
-`archive_meteonet` takes a MeteoNet download, `archive_radar` any files that can be read. Both make
+`archive_meteonet` converts a MeteoNet download, `archive_radar` any files that hybridcast can read. Both write
 
-    OUT/events.toml                           what `hybridcast train --archive` takes: an entry for each day with rain
-    OUT/manifest.json                         what was read, from when to when, what was missing, licence, versions
-    OUT/REGION/radar/2016-08-28.zarr          CF precipitation fields, chunked by the hour
+    OUT/events.toml                           events for `hybridcast train --archive`, one for each day with rain
+    OUT/manifest.json                         files read, periods, missing data, licence, versions
+    OUT/REGION/radar/2016-08-28.zarr          CF precipitation fields in chunks of an hour
     OUT/REGION/stations/2016-08-28/*.parquet  station reports
-    OUT/REGION/nwp/2016-08-28/*.nc            runs of a model that tell of that day, CF
-    OUT/REGION/terrain.*                      heights
-    OUT/REGION/records/                       what is done, so that a run that was stopped goes on
+    OUT/REGION/nwp/2016-08-28/*.nc            NWP runs that cover the day, CF
+    OUT/REGION/terrain.*                      terrain heights
+    OUT/REGION/records/                       records of finished tasks, so that an interrupted run continues
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Radar frames, appended to Zarr stores of a day each, hour by hour: no more than an hour of frames is in memory.
+"""Radar frames, appended to one Zarr store per day, hour by hour: memory holds no more than an hour of frames.
 
-The stores are CF precipitation fields, chunked in time, whole images. They get their names together, when all of the
-files that they are made of are read; until then they lie in a folder of parts.
+The stores are CF precipitation fields, chunked in time, with whole images. They get their final names together when all
+of their files have been read; until then they are in a temporary folder.
 """
 
 from __future__ import annotations
@@ -18,48 +18,52 @@ from numpy.typing import NDArray
 from hybridcast.core.field import GRID_MAPPING, RATE, check_same_grid, iso_time, regular_times
 from hybridcast.errors import InputError, ReadError
 
-#: Frames of a chunk are those of an hour at 5 min, unless they are larger than this, bytes.
+#: Maximum number of frames of a chunk, an hour at 5 min, and maximum size of a chunk, bytes.
 CHUNK_FRAMES = 12
 CHUNK_BYTES = 64_000_000
-#: Whole hundredths of a millimetre in 5 minutes, mm/h: MeteoNet's numbers, in half the memory and without loss.
+#: Encoding of rates, mm h-1, as whole hundredths of a millimetre in 5 minutes: MeteoNet's values in half the size
+#: without loss.
 HUNDREDTHS: dict[str, Any] = {"dtype": "int16", "scale_factor": 0.12, "_FillValue": -1}
 _TIME = {"units": "seconds since 1970-01-01", "dtype": "int64"}
 
 
-class Named(NamedTuple):
-    """Some frames, and the name of the store they belong to."""
+class StoreFrames(NamedTuple):
+    """Frames, with the name of the store that they belong to."""
 
     store: str
     frames: xr.DataArray
 
 
-def chunk_frames(shape: tuple[int, ...]) -> int:
-    """Return the number of frames of a chunk, for images of that shape."""
+def frames_per_chunk(shape: tuple[int, ...]) -> int:
+    """Return the number of frames of a chunk for images of a shape."""
     return max(1, min(CHUNK_FRAMES, CHUNK_BYTES // (4 * int(np.prod(shape)))))
 
 
-def write_stores(blocks: Iterable[Named], folder: Path, part: str, packing: dict[str, Any] | None = None) -> list[Any]:
+def write_stores(
+    blocks: Iterable[StoreFrames], folder: Path, part: str, packing: dict[str, Any] | None = None
+) -> list[Any]:
     """Write frames to Zarr stores ``folder/NAME.zarr``, all of them or none.
 
     Parameters
     ----------
     blocks
-        Frames in time order, with the names of their stores.
+        Frames in the order of time, with the names of their stores.
     folder
-        Where stores go; it is made.
+        Folder of the stores; created if it does not exist.
     part
-        Name of a folder below it that holds what is not complete.
+        Name of the temporary folder below it.
     packing
         Encoding of the values; float32 by default.
 
     Returns
     -------
     list of dict
-        For each store: ``day``, ``from``, ``to``, ``frames``, ``missing`` (on the steps between), ``wettest`` (the
-        largest share of 1 mm/h or more of what a frame sees), and ``left_out`` if frames were, or ``irregular``.
+        For each store: ``day``, ``from``, ``to``, ``frames``, ``missing`` (number of frames missing in between),
+        ``wettest`` (maximum over frames of the fraction of valid cells with at least 1 mm/h); ``left_out`` if frames
+        were left out, and ``irregular`` if the time steps are.
     """
     parts = folder / f".{part}.part"
-    shutil.rmtree(parts, ignore_errors=True)  # of a run that was stopped
+    shutil.rmtree(parts, ignore_errors=True)  # of an interrupted run
     parts.mkdir(parents=True)
     stores: dict[str, _Store] = {}
     try:
@@ -70,19 +74,19 @@ def write_stores(blocks: Iterable[Named], folder: Path, part: str, packing: dict
         for store in stores.values():
             store.flush()
         for name in stores:
-            _take_place(parts / f"{name}.zarr", folder / f"{name}.zarr")
+            _replace_folder(parts / f"{name}.zarr", folder / f"{name}.zarr")
     finally:
         shutil.rmtree(parts, ignore_errors=True)
     return [{"day": name, **store.summary()} for name, store in stores.items()]
 
 
-def _take_place(new: Path, old: Path) -> None:
-    """Return a folder the name of another one, which is gone then."""
-    gone = new.with_suffix(".gone")
+def _replace_folder(new: Path, old: Path) -> None:
+    """Rename a folder to the name of another one, which is deleted."""
+    deleted = new.with_suffix(".gone")
     if old.exists():
-        old.replace(gone)
+        old.replace(deleted)
     new.replace(old)
-    shutil.rmtree(gone, ignore_errors=True)
+    shutil.rmtree(deleted, ignore_errors=True)
 
 
 class _Store:
@@ -98,28 +102,28 @@ class _Store:
         self.left_out = 0
 
     def add(self, frames: xr.DataArray) -> None:
-        """Take frames that come after all before; others are left out, and counted."""
+        """Add frames later than all before; other frames are left out and counted."""
         if self.first is None:
             self.first = frames.isel(time=slice(0, 0))
         check_same_grid(self.first, frames, f"the frames of {self.path.stem}")
-        later = _rising(frames["time"].values, self.times[-1] if self.times else None)
+        later = _find_later(frames["time"].values, self.times[-1] if self.times else None)
         self.left_out += int((~later).sum())
         frames = frames.isel(time=later)
         if not frames.sizes["time"]:
             return
         self.times.extend(frames["time"].values)
-        self.wettest = max(self.wettest, float(wet_shares(frames).max()))
+        self.wettest = max(self.wettest, float(wet_fractions(frames).max()))
         self.waiting.append(frames.assign_coords(y=self.first["y"], x=self.first["x"]))
-        count = chunk_frames(frames.shape[1:])
+        count = frames_per_chunk(frames.shape[1:])
         while sum(part.sizes["time"] for part in self.waiting) >= count:
-            together = _together(self.waiting)
-            self._append(together[:count])
-            self.waiting = [together[count:]] if together.sizes["time"] > count else []
+            frames = _concatenate(self.waiting)
+            self._append(frames[:count])
+            self.waiting = [frames[count:]] if frames.sizes["time"] > count else []
 
     def flush(self) -> None:
-        """Write what waits for a chunk to become full."""
+        """Write the frames of an incomplete chunk."""
         if self.waiting:
-            self._append(_together(self.waiting))
+            self._append(_concatenate(self.waiting))
             self.waiting = []
 
     def _append(self, frames: xr.DataArray) -> None:
@@ -128,49 +132,49 @@ class _Store:
             grown = data.drop_vars(["y", "x", GRID_MAPPING], errors="ignore")
             grown.to_zarr(self.path, append_dim="time", consolidated=False)
             return
-        chunks = (chunk_frames(frames.shape[1:]), *frames.shape[1:])
+        chunks = (frames_per_chunk(frames.shape[1:]), *frames.shape[1:])
         encoding = {RATE: {"chunks": chunks, **self.packing}, "time": {**_TIME, "chunks": (len(self.times) + 288,)}}
         data.assign_attrs(Conventions="CF-1.11").to_zarr(self.path, mode="w", consolidated=False, encoding=encoding)
 
     def summary(self) -> dict[str, Any]:
-        """Say what is in the store."""
+        """Return a description of the frames in the store."""
         times = np.array(self.times)
-        told: dict[str, Any] = {"from": iso_time(times[0]), "to": iso_time(times[-1]), "frames": times.size}
+        found: dict[str, Any] = {"from": iso_time(times[0]), "to": iso_time(times[-1]), "frames": times.size}
         try:
-            told["missing"] = regular_times(xr.DataArray(times, coords={"time": times})).size - times.size
+            found["missing"] = regular_times(xr.DataArray(times, coords={"time": times})).size - times.size
         except InputError as error:
-            told |= {"missing": None, "irregular": str(error)}
+            found |= {"missing": None, "irregular": str(error)}
         if self.left_out:
-            told["left_out"] = f"{self.left_out} frames that came twice, or after later ones"
-        return {**told, "wettest": round(self.wettest, 5)}
+            found["left_out"] = f"{self.left_out} frames that occurred twice, or after later ones"
+        return {**found, "wettest": round(self.wettest, 5)}
 
 
-def _rising(times: NDArray[np.datetime64], after: np.datetime64 | None) -> NDArray[np.bool_]:
-    """Tell which times are later than all before."""
+def _find_later(times: NDArray[np.datetime64], after: np.datetime64 | None) -> NDArray[np.bool_]:
+    """Return which times are later than all before."""
     before = np.maximum.accumulate(times.astype("datetime64[ns]").astype(np.int64))
     start = np.iinfo(np.int64).min if after is None else after.astype("datetime64[ns]").astype(np.int64)
     highest = np.maximum(np.concatenate([[start], before[:-1]]), start)
     return np.asarray(times.astype(np.int64) > highest)
 
 
-def _together(frames: list[xr.DataArray]) -> xr.DataArray:
+def _concatenate(frames: list[xr.DataArray]) -> xr.DataArray:
     if len(frames) == 1:
         return frames[0]
     return xr.concat(frames, dim="time", coords="minimal", compat="override", combine_attrs="override")
 
 
-def wet_shares(frames: xr.DataArray) -> NDArray[np.float64]:
-    """Return the fraction of the known cells of each frame that has 1 mm/h or more."""
+def wet_fractions(frames: xr.DataArray) -> NDArray[np.float64]:
+    """Return the fraction of the valid cells of each frame with at least 1 mm/h."""
     values = frames.values
-    seen = np.isfinite(values).sum(axis=(1, 2))
-    return np.asarray((values >= 1.0).sum(axis=(1, 2)) / np.maximum(seen, 1))
+    known = np.isfinite(values).sum(axis=(1, 2))
+    return np.asarray((values >= 1.0).sum(axis=(1, 2)) / np.maximum(known, 1))
 
 
-def blocks_of(field: xr.DataArray) -> Iterable[xr.DataArray]:
-    """Return a field, lazy or not, by parts of a chunk in memory."""
-    count = chunk_frames(field.shape[1:])
+def iterate_blocks(field: xr.DataArray) -> Iterable[xr.DataArray]:
+    """Yield a field, lazy or not, in memory in parts of the size of a chunk."""
+    count = frames_per_chunk(field.shape[1:])
     for first in range(0, field.sizes["time"], count):
         try:
             yield field[first : first + count].compute()
-        except (OSError, ValueError, RuntimeError) as error:  # a lazy file shows its damage now
+        except (OSError, ValueError, RuntimeError) as error:  # damage of a lazy file is detected here
             raise ReadError(Path(str(field.encoding.get("source", "radar"))), str(error)) from error

@@ -1,13 +1,13 @@
-"""A download of Météo-France's MeteoNet, laid out for training.
+"""Archives from a download of Météo-France's MeteoNet.
 
-What is looked for below its folder, at any depth, once its tar files are extracted (MeteoNet documents the layout at
+These files are found at any depth below its folder, once its tar files are extracted (the layout is documented at
 https://meteofrance.github.io/meteonet/english/data/summary/):
 
 - ``rainfall_NW_2016_01.1.npz``: radar, 5 min, a third of a month in each, and ``radar_coords_NW.npz``;
 - ``NW2016.csv`` (or ``NW_Ground_Stations_2016.csv``): stations, 6 min, a year in each;
-- ``arome_PRECIP_NW_20160101000000.grib``, and the same with ``10m`` and ``2m``: a run of 00 UTC, to 24 h, and
-  ``arpege`` likewise; ``.nc`` too, if it follows CF;
-- ``NW_masks.grib``: the relief.
+- ``arome_PRECIP_NW_20160101000000.grib``, and the same with ``10m`` and ``2m``: a run of 00 UTC to 24 h; the same for
+  ``arpege``; ``.nc`` files too, if they follow CF;
+- ``NW_masks.grib``: terrain heights.
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ from pathlib import Path
 from typing import Any
 
 from hybridcast.core.files import atomic_write
-from hybridcast.datasets.archives.frames import CHUNK_FRAMES, HUNDREDTHS, Named, write_stores
-from hybridcast.datasets.archives.listing import Region, write_lists
-from hybridcast.datasets.archives.others import by_run_day, write_runs, write_table_by_month
-from hybridcast.datasets.archives.records import Report, Work, lay_out
+from hybridcast.datasets.archives.frames import CHUNK_FRAMES, HUNDREDTHS, StoreFrames, write_stores
+from hybridcast.datasets.archives.listing import ArchivedRegion, write_lists
+from hybridcast.datasets.archives.nwp_files import group_by_run_day, write_runs
+from hybridcast.datasets.archives.records import Report, Task, run_tasks
+from hybridcast.datasets.archives.station_files import write_station_table
 from hybridcast.errors import InputError
 from hybridcast.radar.meteonet_npz import COMPOSITE, read_blocks
 
 ZONES = ("NW", "SE")
-MODELS = ("arome", "arpege")
+NWP_MODELS = ("arome", "arpege")
 LICENCE = "Etalab Open Licence 2.0"
-#: Files of a model: rain, wind and what is at 2 m. The pressure is of no use here, nor are ARPEGE's levels.
-_LEVELS = ("PRECIP", "10m", "2m")
+#: Kinds of NWP files used: rain, wind at 10 m, and fields at 2 m. Pressure and the levels of ARPEGE are not used.
+_KINDS = ("PRECIP", "10m", "2m")
 
 
 def archive_meteonet(
@@ -38,53 +39,53 @@ def archive_meteonet(
     out: str | Path,
     *,
     zones: Sequence[str] | None = None,
-    model: str = "arome",
+    nwp: str = "arome",
     report: Report = lambda line: None,
 ) -> Path:
-    """Lay out a MeteoNet download as Zarr, Parquet and NetCDF, a day in each, with a list of events for training.
+    """Convert a MeteoNet download to Zarr, Parquet and NetCDF, one day in each, with a list of events for training.
 
-    Files are read one after the other, radar by the hour, stations by the month, so that it needs little memory. What
-    is done is not done again: call it again after it was stopped, or when there are more files.
+    Files are read one after the other, radar by the hour and stations by the month, so that little memory is needed.
+    Finished work is not repeated: call the function again after an interruption, or with more files.
 
     Parameters
     ----------
     root
-        Folder with what was downloaded and extracted.
+        Folder of the extracted download.
     out
-        Folder of the archive; it is made.
+        Folder of the archive; created if it does not exist.
     zones
-        ``"NW"``, ``"SE"``; by default those of which there is radar.
-    model
-        ``"arome"`` or ``"arpege"``: an archive has one of them.
+        ``"NW"``, ``"SE"``; by default those with radar.
+    nwp
+        NWP model, ``"arome"`` or ``"arpege"``; an archive has one of them.
     report
-        Told a line for each piece of work.
+        Function that receives a line of progress for each task.
 
     Returns
     -------
     Path
-        ``events.toml``, for `hybridcast.datasets.events.load_events` and ``hybridcast train --archive``;
-        ``manifest.json`` beside it says what was read, what was missing and what could not be read.
+        ``events.toml``, for `hybridcast.datasets.load_events` and ``hybridcast train --archive``; ``manifest.json``
+        beside it lists files read, missing data and unreadable files.
 
     Raises
     ------
     InputError
-        If there is no radar of a zone, or its files still lie in tar files.
+        If the radar of a zone is missing, or its files are still in tar files.
     """
     root, out = Path(root).expanduser(), Path(out).expanduser()
-    if model not in MODELS:
-        raise InputError(f"model {model!r}", f"MeteoNet has {' and '.join(MODELS)}", "Choose one of them")
-    files = _files_below(root)
-    there = [zone for zone in ZONES if _radar_of(files, zone)]
-    wanted = list(zones) if zones else there
+    if nwp not in NWP_MODELS:
+        raise InputError(f"NWP model {nwp!r}", f"MeteoNet has {' and '.join(NWP_MODELS)}", "Choose one of them")
+    files = _list_files(root)
+    with_radar = [zone for zone in ZONES if _find_radar(files, zone)]
+    wanted = list(zones) if zones else with_radar
     for zone in wanted or list(ZONES):
-        if zone not in there:
+        if zone not in with_radar:
             raise InputError(f"no radar of {zone} in {str(root)!r}", f"there is rainfall_{zone}_*.npz", _remedy(files))
     for zone in wanted:
-        events = write_lists(_out_folder(out), _zone(files, zone, out, model, report))
+        events = write_lists(_create_folder(out), _archive_zone(files, zone, out, nwp, report))
     return events
 
 
-def _files_below(root: Path) -> list[Path]:
+def _list_files(root: Path) -> list[Path]:
     if not root.is_dir():
         raise InputError(f"{str(root)!r} is no folder", "it holds what was downloaded", "Give the folder")
     return sorted(path for path in root.rglob("*") if path.is_file())
@@ -95,7 +96,7 @@ def _remedy(files: Iterable[Path]) -> str:
     return f"Extract {packed[0]} and what is in it first" if packed else "Give the folder of the download"
 
 
-def _out_folder(out: Path) -> Path:
+def _create_folder(out: Path) -> Path:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -103,75 +104,75 @@ def _out_folder(out: Path) -> Path:
     return out
 
 
-def _of_zone(path: Path, zone: str) -> bool:
+def _belongs_to_zone(path: Path, zone: str) -> bool:
     return re.search(rf"(?<![A-Za-z]){zone}(?![A-Za-z])", path.name) is not None
 
 
-def _radar_of(files: Iterable[Path], zone: str) -> list[Path]:
-    """Return the radar files of a zone, each name once, in the order of time."""
+def _find_radar(files: Iterable[Path], zone: str) -> list[Path]:
+    """Return the radar files of a zone in the order of time, each name once."""
     found = {path.name: path for path in files if (match := COMPOSITE.match(path.name)) and match[1] == zone}
     return [found[name] for name in sorted(found)]
 
 
-def _zone(files: list[Path], zone: str, out: Path, model: str, report: Report) -> Region:
+def _archive_zone(files: list[Path], zone: str, out: Path, nwp: str, report: Report) -> ArchivedRegion:
     folder = out / zone
     folder.mkdir(exist_ok=True)
-    return Region(
+    return ArchivedRegion(
         zone,
         f"meteonet-{zone}",
         LICENCE,
-        radar=lay_out(_radar_works(files, zone, folder), folder, report),
-        stations=lay_out(_station_works(files, zone, folder), folder, report),
-        nwp=lay_out(_model_works(files, zone, folder, model), folder, report),
-        model=f"{model}-*",
-        terrain=_relief(files, zone, out),
+        radar=run_tasks(_radar_tasks(files, zone, folder), folder, report),
+        stations=run_tasks(_station_tasks(files, zone, folder), folder, report),
+        nwp=run_tasks(_nwp_tasks(files, zone, folder, nwp), folder, report),
+        nwp_pattern=f"{nwp}-*",
+        terrain=_copy_terrain(files, zone, out),
     )
 
 
-def _radar_works(files: list[Path], zone: str, folder: Path) -> list[Work]:
+def _radar_tasks(files: list[Path], zone: str, folder: Path) -> list[Task]:
     coordinates = next((path for path in files if path.name == f"radar_coords_{zone}.npz"), None)
 
-    def work(path: Path) -> Work:
-        def make() -> dict[str, Any]:
-            blocks = _by_day(path, coordinates)
+    def task(path: Path) -> Task:
+        def run() -> dict[str, Any]:
+            blocks = _split_days(path, coordinates)
             return {"days": write_stores(blocks, folder / "radar", path.stem, HUNDREDTHS)}
 
-        return Work("radar", path.stem, (path,), make)
+        return Task("radar", path.stem, (path,), run)
 
-    return [work(path) for path in _radar_of(files, zone)]
+    return [task(path) for path in _find_radar(files, zone)]
 
 
-def _by_day(path: Path, coordinates: Path | None) -> Iterator[Named]:
+def _split_days(path: Path, coordinates: Path | None) -> Iterator[StoreFrames]:
     for block in read_blocks(path, CHUNK_FRAMES, coordinates):
         days = block["time"].values.astype("datetime64[D]")
         for day in sorted(set(days)):
-            yield Named(str(day), block.isel(time=days == day))
+            yield StoreFrames(str(day), block.isel(time=days == day))
 
 
-def _station_works(files: list[Path], zone: str, folder: Path) -> list[Work]:
-    def work(path: Path) -> Work:
-        return Work("stations", path.stem, (path,), lambda: write_table_by_month(path, folder / "stations", path.stem))
+def _station_tasks(files: list[Path], zone: str, folder: Path) -> list[Task]:
+    def task(path: Path) -> Task:
+        return Task("stations", path.stem, (path,), lambda: write_station_table(path, folder / "stations", path.stem))
 
-    return [work(path) for path in files if path.suffix == ".csv" and _of_zone(path, zone)]
+    return [task(path) for path in files if path.suffix == ".csv" and _belongs_to_zone(path, zone)]
 
 
-def _model_works(files: list[Path], zone: str, folder: Path, model: str) -> list[Work]:
-    kinds = tuple(f"{model}_{level}_" for level in _LEVELS)
+def _nwp_tasks(files: list[Path], zone: str, folder: Path, nwp: str) -> list[Task]:
+    kinds = tuple(f"{nwp}_{kind}_" for kind in _KINDS)
     named = [
         path
         for path in files
-        if path.name.startswith(kinds) and path.suffix in (".grib", ".nc") and _of_zone(path, zone)
+        if path.name.startswith(kinds) and path.suffix in (".grib", ".nc") and _belongs_to_zone(path, zone)
     ]
 
-    def work(day: str, paths: list[Path]) -> Work:
-        name = f"{model}-{day}"
-        return Work("nwp", name, tuple(paths), lambda: write_runs(paths, folder / "nwp", name))
+    def task(day: str, paths: list[Path]) -> Task:
+        name = f"{nwp}-{day}"
+        return Task("nwp", name, tuple(paths), lambda: write_runs(paths, folder / "nwp", name))
 
-    return [work(day, paths) for day, paths in by_run_day(named).items()]
+    return [task(day, paths) for day, paths in group_by_run_day(named).items()]
 
 
-def _relief(files: list[Path], zone: str, out: Path) -> str | None:
-    """Copy the masks of a zone; give their place in the archive, None if there are none."""
+def _copy_terrain(files: list[Path], zone: str, out: Path) -> str | None:
+    """Copy the masks of a zone, and return their path in the archive; None if they are missing."""
     masks = next((path for path in files if path.name == f"{zone}_masks.grib"), None)
     if masks is None:
         return None

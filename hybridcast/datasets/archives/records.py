@@ -1,7 +1,7 @@
-"""Records of what was laid out: a small JSON for each piece of work, written when all that it makes is on disk.
+"""Records of finished tasks: a small JSON file for each task, written when all of its output is on disk.
 
-A piece whose record has the same inputs is not done again, so that a run that was stopped goes on where it was. What
-could not be read is tried again. The manifest of an archive is made of its records.
+A task whose record has the same input files is not repeated, so that an interrupted run continues. Tasks with
+unreadable files are tried again. The manifest of an archive is compiled from its records.
 """
 
 from __future__ import annotations
@@ -17,93 +17,98 @@ from hybridcast.core.files import atomic_write, safe_filename
 from hybridcast.errors import InputError, ReadError
 
 Report = Callable[[str], None]
+"""Function that receives a line of progress."""
 Record = dict[str, Any]
+"""Description of the output of a task, as JSON."""
 
 
 @dataclass(frozen=True)
-class Work:
-    """A piece of work, done whole or not at all."""
+class Task:
+    """A part of the conversion, which is finished or not done at all."""
 
     kind: str
     """``"radar"``, ``"stations"`` or ``"nwp"``."""
     name: str
-    """Another one for each piece of its kind."""
+    """Name, unique among the tasks of its kind."""
     inputs: tuple[Path, ...]
-    """The files that it reads."""
-    make: Callable[[], Record] = field(repr=False)
-    """Writes its files, and gives a record: ``days``, and ``unreadable``, ``left_out`` and the like."""
+    """Files that it reads."""
+    run: Callable[[], Record] = field(repr=False)
+    """Function that writes the output and returns a record: ``days``, and ``unreadable``, ``left_out`` and the like."""
 
 
-def lay_out(works: Sequence[Work], folder: Path, report: Report) -> list[Record]:
-    """Do all pieces that are not yet done; give their records.
+def run_tasks(tasks: Sequence[Task], folder: Path, report: Report) -> list[Record]:
+    """Run the tasks that are not finished yet, and return the records of all.
 
     Parameters
     ----------
-    works
-        In the order in which they are done.
+    tasks
+        Tasks in the order in which they are run.
     folder
-        Where the archive of the region is.
+        Folder of the region in the archive.
     report
-        Told a line for each piece.
+        Function that receives a line for each task.
     """
     records = []
-    for number, work in enumerate(works, 1):
-        path = folder / "records" / work.kind / f"{safe_filename(work.name)}.json"
-        record, before = _there(path, work), True
+    for number, task in enumerate(tasks, 1):
+        path = folder / "records" / task.kind / f"{safe_filename(task.name)}.json"
+        record = _load_record(path, task)
+        finished_before = record is not None
         if record is None:
-            record, before = _made(work), False
+            record = _run_task(task)
             path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(path) as part:
                 part.write_text(json.dumps(record, indent=1), encoding="utf-8")
-        report(f"{folder.name} {work.kind} {number}/{len(works)} {work.name}: {_told(record, before)}")
+        summary = _summarize(record, finished_before)
+        report(f"{folder.name} {task.kind} {number}/{len(tasks)} {task.name}: {summary}")
         records.append(record)
     return records
 
 
-def _there(path: Path, work: Work) -> Record | None:
+def _load_record(path: Path, task: Task) -> Record | None:
+    """Return the record of a finished task; None if it has to be run."""
     try:
         record: Record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # none yet, or not one of ours
+    except (OSError, ValueError):  # no record, or another file
         return None
-    same = record.get("inputs") == _listed(work.inputs) and not record.get("unreadable")
-    return record if same else None
+    unchanged = record.get("inputs") == _list_files(task.inputs) and not record.get("unreadable")
+    return record if unchanged else None
 
 
-def _made(work: Work) -> Record:
+def _run_task(task: Task) -> Record:
     started = time.perf_counter()
     try:
-        found = work.make()
-    except ReadError as error:  # damaged files are normal in long archives: named, and gone on
-        found = {"days": [], "unreadable": [unreadable(error)]}
-    except InputError as error:  # files of a piece that do not go together
-        found = {"days": [], "unreadable": [{"file": work.inputs[0].name, "reason": str(error)}]}
+        found = task.run()
+    except ReadError as error:  # damaged files are normal in long archives, so they are recorded and left out
+        found = {"days": [], "unreadable": [describe_unreadable(error)]}
+    except InputError as error:  # files of a task that do not fit together
+        found = {"days": [], "unreadable": [{"file": task.inputs[0].name, "reason": str(error)}]}
     return {
-        "name": work.name,
-        "inputs": _listed(work.inputs),
+        "name": task.name,
+        "inputs": _list_files(task.inputs),
         "seconds": round(time.perf_counter() - started, 3),
         **found,
     }
 
 
-def unreadable(error: ReadError) -> Record:
-    """Say which file cannot be read, and why."""
+def describe_unreadable(error: ReadError) -> Record:
+    """Return the entry of a record for a file that cannot be read."""
     return {"file": error.path.name, "reason": error.reason}
 
 
-def _listed(inputs: Iterable[Path]) -> list[Record]:
-    """Name files with their sizes: a file whose size has changed is another one."""
-    return [{"file": path.name, "bytes": _size(path)} for path in inputs]
+def _list_files(inputs: Iterable[Path]) -> list[Record]:
+    """Return names and sizes of files; a file of another size counts as changed."""
+    return [{"file": path.name, "bytes": _compute_size(path)} for path in inputs]
 
 
-def _size(path: Path) -> int:
+def _compute_size(path: Path) -> int:
     if path.is_dir():
         return sum(part.stat().st_size for part in path.rglob("*") if part.is_file())
     return path.stat().st_size
 
 
-def _told(record: Record, before: bool) -> str:
+def _summarize(record: Record, finished_before: bool) -> str:
     if record.get("unreadable") and not record["days"]:
         return f"unreadable, left out ({record['unreadable'][0]['reason']})"
     bad = f", {len(record['unreadable'])} files unreadable" if record.get("unreadable") else ""
-    done = "was there" if before else f"{record['seconds']:.1f} s"
+    done = "was there" if finished_before else f"{record['seconds']:.1f} s"
     return f"{len(record['days'])} days{bad} ({done})"
