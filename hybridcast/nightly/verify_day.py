@@ -288,7 +288,7 @@ def _add_cases(
         total = statistics if total is None else total + statistics
         if hourly is not None:
             total_hourly = hourly if total_hourly is None else total_hourly + hourly
-    bare = [None if sums is None else sums.drop_attrs() for sums in (total, total_hourly)]
+    bare = [None if part is None else part.drop_attrs() for part in (total, total_hourly)]
     return bare[0], bare[1], by_case
 
 

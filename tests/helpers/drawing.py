@@ -19,7 +19,7 @@ def field_of(values, crs=PROJECTED, y_step=1000.0, x_step=1000.0, y0=6_000_000.0
 
 
 def pixel(ax, x, y):
-    """Give the colour drawn at data coordinates (km or degrees)."""
+    """Return the colour drawn at data coordinates (km or degrees)."""
     figure = ax.figure
     figure.canvas.draw()
     drawn = np.asarray(figure.canvas.buffer_rgba())

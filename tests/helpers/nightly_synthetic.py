@@ -21,7 +21,7 @@ PROBABILISTIC = "blend"
 
 
 def date(number: int) -> str:
-    """Give the date of a night."""
+    """Return the date of a night."""
     return str(np.datetime64("2020-06-01") + np.timedelta64(number, "D"))
 
 
@@ -102,7 +102,7 @@ def worst(number: int) -> tuple[WorstCase, ...]:
 
 
 def night(number: int, region: str = "north", statistics: xr.Dataset | None = None, **changes) -> RegionNight:
-    """Give the night of a region."""
+    """Return the night of a region."""
     given = {
         "region": region,
         "date": date(number),

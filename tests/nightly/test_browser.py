@@ -62,7 +62,7 @@ def browser(tmp_path_factory):
 
 @pytest.fixture
 def open_page(browser, folder):
-    """Give a function that opens a page at a width, as a phone does below 600 px; no page may log anything."""
+    """Return a function that opens a page at a width, as a phone does below 600 px; no page may log anything."""
 
     def opened(name, width=1280):
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}

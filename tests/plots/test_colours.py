@@ -27,7 +27,7 @@ SEEN_BY = {
 
 
 def lab(colours, seen_by):
-    """Give CIE L*a*b* (D65) of sRGB colours, 0 to 255, as somebody sees them."""
+    """Return CIE L*a*b* (D65) of sRGB colours, 0 to 255."""
     encoded = np.asarray(colours)[..., :3] / 255.0
     linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
     linear = np.clip(linear @ np.array(SEEN_BY[seen_by]).T, 0, 1)
