@@ -334,16 +334,16 @@ def test_samples_take_the_model_and_the_stations_of_the_archive(laid_out, monkey
     def refuse(*_):
         raise AssertionError("pseudo-NWP beside a real model")
 
-    monkeypatch.setattr(samples_module, "pseudo_runs", refuse)
+    monkeypatch.setattr(samples_module, "simulate_random_runs", refuse)
     event = replace(load_events(laid_out[0])[0], longest="1h")
-    rows = sample_event(event, SMALL).samples.predictors
+    rows = sample_event(event, SMALL).predictors
     # 1.5 mm/h everywhere in the model, in decibels over 0.1 mm/h
     rain = rows[:, ALL_PREDICTORS.index("nwp_rate")]
     assert np.isfinite(rain).all()
     assert np.allclose(rain, 10 * np.log10(15.0), atol=0.01)
     stations = [ALL_PREDICTORS.index(name) for name in ALL_PREDICTORS if name.startswith("station")]
     assert np.isfinite(rows[:, stations]).any(axis=0).any()
-    without = sample_event(replace(event, stations=None), SMALL).samples.predictors
+    without = sample_event(replace(event, stations=None), SMALL).predictors
     assert np.isnan(without[:, stations]).all()
 
 
