@@ -25,6 +25,7 @@ MARKERS = {
     "kernels/test_cache.py": "slow",
     "kernels/test_gpu_ptx.py": "slow",
     "kernels/test_gpu_simulated.py": "heavy",
+    "learned/test_network.py": "training",
     "learned/test_train.py": "training",
     "nightly/test_browser.py": "browser",
     "nightly/test_commands.py": "process",

@@ -1,4 +1,4 @@
-"""A small made-up MeteoNet download: its formats and its layout, a grid of a few cells, rain that moves."""
+"""A small simulated MeteoNet download: its formats and its layout, a grid of a few cells, moving rain."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LONGITUDES = -1.0 + 0.02 * np.arange(SHAPE[1])
 
 
 def radar_file(day: str, seed: int, frames: int = 40):
-    """Hundredths of a millimetre in five minutes, and their dates, from 10 UTC on; a corner is not seen."""
+    """Return hundredths of a millimetre in five minutes, and their dates, from 10 UTC on; a corner is unknown."""
     field = synthetic.rain(SHAPE, synthetic.translation(1.0, 0.5), frames=frames, spacing=2000.0, seed=seed, wet=0.3)
     hundredths = np.round(2 * field.values / 0.12).astype(np.int16)
     hundredths[:, :6, :6] = -1
@@ -29,7 +29,7 @@ def radar_file(day: str, seed: int, frames: int = 40):
 
 
 def write_rain(folder: Path, zone: str, part: str, days: dict[str, int], **how) -> Path:
-    """Write a file of some days as MeteoNet does; `part` is such as ``2018_05.1``."""
+    """Write a file of some days as MeteoNet does; `part` is, for example, ``2018_05.1``."""
     made = [radar_file(day, seed, **how) for day, seed in days.items()]
     data, dates = (np.concatenate([one[k] for one in made]) for k in (0, 1))
     folder.mkdir(parents=True, exist_ok=True)
@@ -39,7 +39,7 @@ def write_rain(folder: Path, zone: str, part: str, days: dict[str, int], **how) 
 
 
 def write_download(root: Path, zones=("NW", "SE")) -> Path:
-    """Write two days of radar, stations and model runs for each zone, where MeteoNet's tar files put them."""
+    """Write two days of radar, stations and NWP runs for each zone, in the folders of MeteoNet's tar files."""
     for number, zone in enumerate(zones):
         top = root / "data" / zone
         below = top / "radar" / "rainfall" / f"{zone}_rainfall_2018" / f"rainfall-{zone}-2018-05"

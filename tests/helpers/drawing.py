@@ -1,4 +1,4 @@
-"""What the tests of pictures share."""
+"""Fields to be drawn, and the content of drawn figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small radar archives on disk for the tests of the nightly run, and regions that take a second or two."""
+"""Small radar archives on disk for the tests of the nightly run, and regions whose run takes a second or two."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SPACING = 2000.0
 
 
 def rain(seed: int = 1, frames: int = FRAMES, **options) -> xr.DataArray:
-    """Rain that moves over 40 x 44 cells of 2 km, seen by one radar."""
+    """Return rain that moves over 40 x 44 cells of 2 km, in the coverage of one radar."""
     motion = synthetic.translation(1.0, 0.5)
     seen = synthetic.disc((40, 44), 0.48)
     given = {"minutes": 10, "spacing": SPACING, "seed": seed, "seen": seen, "cell": 2.5} | options
@@ -28,7 +28,7 @@ def rain(seed: int = 1, frames: int = FRAMES, **options) -> xr.DataArray:
 
 
 def write_frames(folder: Path, field: xr.DataArray) -> list[Path]:
-    """Write a file for each frame, named by its time: FMI's PGM, which is read in a millisecond."""
+    """Write a file for each frame, named by its time, as FMI's PGM, which is read in a millisecond."""
     folder.mkdir(parents=True, exist_ok=True)
     header = _header(field.shape[1:])
     paths = []
@@ -40,7 +40,7 @@ def write_frames(folder: Path, field: xr.DataArray) -> list[Path]:
 
 
 def _codes(rate: np.ndarray) -> np.ndarray:
-    """Code rates as FMI does: half decibels above -32 dBZ, 0 for dry, 255 for what is not seen."""
+    """Encode rates as FMI does: half decibels above -32 dBZ, 0 for dry, 255 for unknown."""
     dbz = 10 * np.log10(223 * np.maximum(rate, 1e-9) ** 1.53)
     codes = np.where(rate < 0.05, 0, np.clip(np.rint(2 * (dbz + 32)), 1, 254))
     return np.where(np.isnan(rate), 255, codes).astype(np.uint8)
@@ -61,7 +61,7 @@ def _header(shape: tuple[int, int]) -> str:
 
 
 def region(folder: Path, name: str = "here", **changes) -> RegionSettings:
-    """Four issue times, lead times of 30 and 60 min, nowcasters that are quick."""
+    """Return a region with four issue times, lead times of 30 and 60 min, and fast nowcasters."""
     given = {
         "radar": str(folder / "*.pgm"),
         "every": "30min",
@@ -75,12 +75,12 @@ def region(folder: Path, name: str = "here", **changes) -> RegionSettings:
 
 
 def settings(root: Path, *regions: RegionSettings, **changes) -> NightlySettings:
-    """Put store and report into `root`."""
+    """Return settings whose store and report are in `root`."""
     return NightlySettings(region=regions, store=str(root / "store"), report=str(root / "report"), **changes)
 
 
 def as_toml(*regions: RegionSettings, **top: object) -> str:
-    """Write regions as a configuration."""
+    """Write a configuration with these regions."""
     keys = {"first": "from", "last": "to"}
     lines = [f"{key} = {_value(value)}" for key, value in top.items()]
     for one in regions:

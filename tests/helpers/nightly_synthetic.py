@@ -28,7 +28,7 @@ def date(number: int) -> str:
 def forecasts(
     seed: int, off: dict[str, float], *, rain: float = 1.0, seen=None
 ) -> tuple[dict[str, xr.Dataset], xr.DataArray]:
-    """Make a forecast of each nowcaster, and what then came: the same rain, moved by what each is off."""
+    """Return a forecast of each nowcaster and the observation: the same rain, displaced by the error of each."""
     observed = synthetic.rain(SHAPE, frames=1, later=12, seed=seed, wet=0.3, seen=seen, spacing=2000.0) * rain
     made = {}
     for name, cells in off.items():
@@ -41,7 +41,7 @@ def forecasts(
 
 
 def probabilities(rate) -> xr.DataArray:
-    """Share of the points around that reach each threshold."""
+    """Return the fraction of the surrounding points that reach each threshold."""
     unknown = np.isnan(rate)
     wet = np.array([gaussian_filter((np.nan_to_num(rate) >= level).astype(float), (0, 2, 2)) for level in THRESHOLDS])
     wet[:, unknown] = np.nan
@@ -56,7 +56,7 @@ def probabilities(rate) -> xr.DataArray:
 def day_statistics(
     number: int, region: int = 0, *, rain: float = 1.0, worse: float = 0.0, cases: int = 4
 ) -> xr.Dataset:
-    """Sums of a day, dims ``("nowcaster", ...)``; `worse` puts the first nowcaster's rain further off."""
+    """Return the statistics of a day, dims ``("nowcaster", ...)``; `worse` displaces the first nowcaster more."""
     total = None
     for case in range(cases):
         seed = 1000 * region + 20 * number + case
@@ -70,7 +70,7 @@ def day_statistics(
 
 
 def history(days, regions=("north", "south"), **changes) -> xr.Dataset:
-    """Sums of the days of regions, as the store gives them."""
+    """Return the statistics of the days of regions, as the store returns them."""
     return xr.concat(
         [
             xr.concat(
@@ -83,7 +83,7 @@ def history(days, regions=("north", "south"), **changes) -> xr.Dataset:
 
 
 def worst(number: int) -> tuple[WorstCase, ...]:
-    """Two cases with their maps, one with a hole in its coverage."""
+    """Return two cases with their maps, one of them with a hole in its coverage."""
     found = []
     for case, seen in enumerate((None, synthetic.disc(SHAPE))):
         made, observed = forecasts(20 * number + case, MODELS, seen=seen)

@@ -1,4 +1,4 @@
-"""The slow and obvious version of the kernels, in float64: the oracle that every fast one is held against.
+"""Slow and obvious versions of the kernels, in float64: the oracle that every fast one is compared with.
 
 Positions are in cells, `x` along columns and `y` along rows, cell centres at whole numbers; `x` and `y` may be arrays.
 Missing is NaN. A flow has the shape ``(2, y, x)``, x first.
@@ -17,7 +17,7 @@ MISSING_WEIGHT = 1e-3  # missing neighbours of less weight than this do not coun
 
 
 def bilinear(plane, x, y):
-    """Interpolate bilinearly; beyond the edge the edge's value holds."""
+    """Interpolate bilinearly; beyond the edge the value at the edge holds."""
     rows, columns = plane.shape
     x = np.clip(np.asarray(x, float), 0, columns - 1)
     y = np.clip(np.asarray(y, float), 0, rows - 1)
@@ -33,17 +33,17 @@ def bilinear(plane, x, y):
 
 
 def inside(shape, x, y):
-    """Tell whether positions lie within the outermost cell centres."""
+    """Return whether positions lie within the outermost cell centres."""
     return (x >= 0) & (y >= 0) & (x <= shape[1] - 1) & (y <= shape[0] - 1)
 
 
 def missing_weight(field, x, y):
-    """Weight that bilinear interpolation gives to missing cells."""
+    """Return the weight of missing cells in bilinear interpolation."""
     return bilinear(np.isnan(field).astype(float), x, y)
 
 
 def sample_linear(field, x, y):
-    """Sample bilinearly; NaN outside the grid and where missing neighbours carry weight."""
+    """Sample bilinearly; NaN outside the grid and where missing neighbours have weight."""
     known = inside(field.shape, x, y) & (missing_weight(field, x, y) <= MISSING_WEIGHT)
     return np.where(known, bilinear(np.nan_to_num(field.astype(float)), x, y), np.nan)
 
@@ -56,7 +56,7 @@ def sample_nearest(field, x, y):
 
 
 def b_spline(distance):
-    """Cubic B-spline, written as its definition: truncated cubes."""
+    """Return the cubic B-spline by its definition: truncated cubes."""
     return (
         sum(c * np.maximum(0.0, np.asarray(distance, float) + 2 - k) ** 3 for k, c in enumerate((1, -4, 6, -4, 1))) / 6
     )
@@ -72,7 +72,7 @@ def mirrored(index, size):
 
 
 def spline_coefficients(field):
-    """Solve for the coefficients whose B-splines pass through every cell (missing ones as 0), mirrored at the edge."""
+    """Solve for the coefficients whose B-splines pass through every cell (missing ones as 0), mirrored at edges."""
     result = np.nan_to_num(field.astype(float))
     for axis in (0, 1):
         size = field.shape[axis]
@@ -84,7 +84,7 @@ def spline_coefficients(field):
 
 
 def sample_cubic(field, x, y):
-    """Sample the cubic spline: NaN outside and where less than half is seen, 0 where less than half is wet."""
+    """Sample the cubic spline: NaN outside and where less than half is known, 0 where less than half is wet."""
     rows, columns = field.shape
     known = inside(field.shape, x, y) & (missing_weight(field, x, y) <= 0.5)
     wet = bilinear(np.where(np.isnan(field), 0.0, field > 0), x, y) >= 0.5
@@ -101,7 +101,7 @@ def sample_cubic(field, x, y):
 
 
 def trajectories(flow, leads, *, guess="sampled"):
-    """Positions from which the air at each grid point comes, ``(lead, 2, y, x)``, by the midpoint rule.
+    """Return the departure points of each grid point, ``(lead, 2, y, x)``, by the midpoint rule.
 
     The midpoint lies half a guessed increment back. The guess is the flow sampled at the position reached
     ("sampled", as pysteps 1.17 does it with n_iter=1, which only keeps the length of the last step even where the next
@@ -141,13 +141,13 @@ def advect(field, flow, leads, order=1, *, guess="sampled"):
 
 
 def decibel(rate, lowest, ceiling):
-    """Decibels above `lowest`, from 0 to `ceiling`; 0 where missing."""
+    """Return decibels above `lowest`, from 0 to `ceiling`; 0 where missing."""
     rate = np.asarray(rate, float)
     return np.clip(10 * np.log10(np.where(rate > lowest, rate, lowest) / lowest), 0, ceiling)
 
 
 def decibel_halves(frame, lowest, ceiling):
-    """Mean decibels of the seen ones of 2 x 2 cells (those there are, at an odd edge), and the share that is seen."""
+    """Return the mean decibels of the known ones of 2 x 2 cells (fewer at an odd edge), and the fraction known."""
     rows, columns = (-(-size // 2) for size in frame.shape)
     image, mask = np.zeros((rows, columns)), np.zeros((rows, columns))
     for i, j in np.ndindex(rows, columns):
@@ -159,7 +159,7 @@ def decibel_halves(frame, lowest, ceiling):
 
 
 def halves(image, mask):
-    """Halve by the binomial filter (1, 3, 3, 1) of seen cells, edges repeated; the mask, unweighted by the image."""
+    """Halve by the binomial filter (1, 3, 3, 1) of known cells, edges repeated; the mask too."""
     rows, columns = (-(-size // 2) for size in image.shape)
     kernel = np.outer((1, 3, 3, 1), (1, 3, 3, 1))
     wide_image, wide_mask = (
@@ -176,7 +176,7 @@ def halves(image, mask):
 
 
 def box_mean(values, radius, axis):
-    """Mean over 2 radius + 1 cells along an axis, zero beyond the ends."""
+    """Return the mean over 2 radius + 1 cells along an axis, zero beyond the ends."""
     values = np.moveaxis(np.asarray(values, float), axis, -1)
     result = np.zeros_like(values)
     for j in range(values.shape[-1]):
@@ -185,7 +185,7 @@ def box_mean(values, radius, axis):
 
 
 def structure_tensor(before, after, mask_before, mask_after, duration=1.0):
-    """Tensor and right-hand side ``(xx, xy, yy, x, y)`` of one pair of images, not smoothed.
+    """Return tensor and right-hand side ``(xx, xy, yy, x, y)`` of one pair of images, not smoothed.
 
     A point counts as much as the least seen of its five cells in both images; rows repeat at the edge, the outermost
     columns count nothing.
@@ -205,19 +205,19 @@ def structure_tensor(before, after, mask_before, mask_after, duration=1.0):
 
 
 def structure_tensors(images, masks, offsets):
-    """Sum of the tensors of consecutive pairs."""
+    """Return the sum of the tensors of consecutive pairs."""
     pairs = pairwise(range(len(images)))
     return sum(structure_tensor(images[a], images[b], masks[a], masks[b], offsets[b] - offsets[a]) for a, b in pairs)
 
 
 def solve(xx, xy, yy, x, y, ridge, limit):
-    """Solve the ridged normal equations of one point, each component held within `limit`."""
+    """Solve the normal equations of one point with a ridge; each component is limited to `limit`."""
     u, v = np.linalg.solve([[xx + ridge, xy], [xy, yy + ridge]], [x, y])
     return np.clip([u, v], -limit, limit)
 
 
 def normalised_convolution(weight, values, radius, least, fallback):
-    """Weighted mean under two passes of a box, drawn to `fallback` with the weight `least`."""
+    """Return the weighted mean under two passes of a box, where `fallback` has the weight `least`."""
 
     def smooth(plane):
         for axis in (-2, -1):
@@ -228,7 +228,7 @@ def normalised_convolution(weight, values, radius, least, fallback):
 
 
 def enlarged(coarse, shape, factor):
-    """Bring a flow to a grid `factor` times as fine, bilinearly; the cell, its unit, shrinks with it."""
+    """Interpolate a flow bilinearly to a grid `factor` times as fine, in cells of that grid."""
     y, x = ((np.mgrid[: shape[0], : shape[1]] + 0.5) / factor) - 0.5
     return factor * np.array([bilinear(component, x, y) for component in coarse])
 
@@ -250,7 +250,7 @@ def contingency(forecast, observed, threshold):
 
 
 def fractions(forecast, observed, threshold, reach):
-    """Sum over windows with a known centre: squared difference of fractions, their squares, share that is known."""
+    """Return sums over windows with a known centre: squared difference of fractions, squares, known fraction."""
     known = np.isfinite(forecast) & np.isfinite(observed)
     size = (2 * reach + 1) ** 2
     difference = squares = share = 0.0
@@ -265,7 +265,7 @@ def fractions(forecast, observed, threshold, reach):
 
 
 def equal_area(forecast, observed, wet_like, threshold, rng, draws):
-    """Mean hits of the highest points, as many as `wet_like` has above the threshold, equal ones drawn by lot."""
+    """Return the mean hits of the highest points, as many as `wet_like` has wet ones, equal ones drawn at random."""
     known = np.isfinite(forecast) & np.isfinite(observed)
     f, events = forecast[known], observed[known] >= threshold
     wet = int((wet_like[known] >= threshold).sum())

@@ -51,12 +51,12 @@ def load_or_train(cache: Path, settings: TrainingSettings) -> TrainedModel:
 
 
 def digest(settings: TrainingSettings) -> str:
-    """Return a word for the settings, the code that trains, the simulated archive and the libraries."""
+    """Return a digest of the settings, the code that trains, the simulated archive and the libraries."""
     found = hashlib.sha256(repr(settings).encode())
     versions = [platform.python_version(), platform.processor(), *map(importlib.metadata.version, PACKAGES)]
     processor = sorted(f"{name}={value}" for name, value in os.environ.items() if name.startswith(PROCESSOR))
     found.update(repr([versions, processor]).encode())
-    for path in sorted([*code_of_trainings(), *Path(__file__).parent.glob("*.py")]):
+    for path in sorted([*code_of_trainings(), Path(__file__), Path(synthetic.__file__)]):
         found.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
     return found.hexdigest()[:12]
 

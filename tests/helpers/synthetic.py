@@ -1,4 +1,4 @@
-"""Moving rain with known truth: lognormal cells of smoothed noise, carried by a motion whose solution is known."""
+"""Moving rain with known truth: lognormal cells of smoothed noise, advected by a motion with a known solution."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ START = np.datetime64("2020-06-01T12:00", "ns")
 
 @dataclass(frozen=True)
 class Motion:
-    """A steady motion: velocity at a point, and where the air there was `steps` ago (both in cells, x along columns).
+    """A steady motion: the velocity at a point, and its departure point `steps` ago (in cells, x along columns).
 
-    `velocity` takes and gives ``(x, y)``; `back` takes ``(x, y, steps)``.
+    `velocity` takes and returns ``(x, y)``; `back` takes ``(x, y, steps)``.
     """
 
     velocity: Callable
     back: Callable
 
     def flow(self, shape) -> np.ndarray:
-        """Velocity on a grid, cells per step, float32, shape ``(2, y, x)``, x first."""
+        """Return the velocity on a grid, cells per step, float32, shape ``(2, y, x)``, x first."""
         y, x = np.mgrid[: shape[0], : shape[1]].astype(float)
         return np.array(np.broadcast_arrays(*self.velocity(x, y), x)[:2], dtype=np.float32)
 
 
 def translation(u: float, v: float) -> Motion:
-    """Everywhere the same motion, cells per step."""
+    """Return a uniform motion, cells per step."""
     return Motion(lambda x, y: (u, v), lambda x, y, steps: (x - u * steps, y - v * steps))
 
 
 def rotation(angle: float, centre: tuple[float, float]) -> Motion:
-    """Turn by `angle` (radian per step) around `centre` (x, y), from the x axis towards the y axis of the array."""
+    """Return a rotation by `angle` (radian per step) around `centre` (x, y), from the x axis towards the y axis."""
     cx, cy = centre
 
     def back(x, y, steps):
@@ -48,7 +48,7 @@ def rotation(angle: float, centre: tuple[float, float]) -> Motion:
 
 
 def shear(rate: float, middle: float, u: float = 0.0) -> Motion:
-    """Motion along x that grows by `rate` (cells per step) from row to row, and is `u` in the row `middle`."""
+    """Return a motion along x that grows by `rate` (cells per step) per row and is `u` in the row `middle`."""
     return Motion(
         lambda x, y: (u + rate * (y - middle), 0.0),
         lambda x, y, steps: (x - (u + rate * (y - middle)) * steps, y),
@@ -56,7 +56,7 @@ def shear(rate: float, middle: float, u: float = 0.0) -> Motion:
 
 
 def texture(shape, *, seed: int = 0, cell: float = 4.0, wet: float = 0.4) -> np.ndarray:
-    """Rain rate of lognormal cells, about `cell` cells wide, on the share `wet` of a periodic area."""
+    """Return the rain rate of lognormal cells, about `cell` cells wide, on the fraction `wet` of a periodic area."""
     noise = np.random.default_rng(seed).standard_normal(shape)
     rough = sum(scale * gaussian_filter(noise, scale * cell, mode="wrap") for scale in (1, 3))
     rough /= rough.std()
@@ -80,11 +80,11 @@ def rain(
     cell: float = 4.0,
     wet: float = 0.4,
 ) -> xr.DataArray:
-    """Rain that moves, as a precipitation field of `frames` frames and `later` more (the truth of a forecast).
+    """Return moving rain, a precipitation field of `frames` frames and `later` more (the truth of a forecast).
 
     `motion` is in cells of the array per frame, rows counted from the first one; with `y_down` the coordinate `y` falls
     from row to row. `growth` multiplies the rate from frame to frame. `share` of ``(x, y)``, 0 to 1, thins
-    the rain of the first frame, and is carried along with it. `seen`, shape ``(y, x)`` or
+    the rain of the first frame, and moves along with it. `seen`, shape ``(y, x)`` or
     ``(time, y, x)``, is the coverage. Frame ``frames - 1`` is the issue time.
     """
     motion = motion or translation(2.0, 1.0)
@@ -127,13 +127,13 @@ def moving_block(frames: int = 4, **changes) -> xr.DataArray:
 
 
 def disc(shape, share: float = 0.45) -> np.ndarray:
-    """Coverage of one radar in the middle, its range a `share` of the shorter side."""
+    """Return the coverage of one radar in the middle, whose range is a `share` of the shorter side."""
     y, x = np.mgrid[: shape[0], : shape[1]]
     return np.hypot(y - (shape[0] - 1) / 2, x - (shape[1] - 1) / 2) < share * min(shape)
 
 
 def write_archive(folder: Path, *, regions: int = 3, each: int = 2, frames: int = 27, size: int = 64) -> Path:
-    """Write a CF NetCDF file of moving rain for each of some events, and ``events.toml``, which lists them.
+    """Write a CF NetCDF file of moving rain for each event, and ``events.toml``, which lists them.
 
     Cells are 2 km wide and frames 5 min apart; events of a region are named after it, and no two move alike.
     """
