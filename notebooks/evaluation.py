@@ -1,8 +1,8 @@
-"""Nowcasters on the real events, the trained ones on regions that they were not trained on: ``make evaluation``.
+"""Evaluate nowcasters on the real events, trained ones on regions that they were not trained on: ``make evaluation``.
 
-Runs `hybridcast evaluate` twice: all but STEPS, which is slow, and STEPS with fewer cases. Writes evaluation.json,
+Runs `hybridcast evaluate` twice: without STEPS, which is slow, and with STEPS on fewer cases. Writes evaluation.json,
 evaluation_steps.json and their Markdown beside this file, and the short table between the marks in the README.
-Forecasts are kept in the folder given by ``--work``: a run that was stopped goes on.
+Forecasts are kept in the folder ``--work``, so that a run that was interrupted continues.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ NOWCASTERS = (
     "hybridcast",
 )
 WITH_STEPS = ("advection", "s-prog", "neighbourhood", "hybridcast", "steps")
-SHOWN = ("CSI 1, equal area", "CSI 5, equal area", "FSS 20 km", "Brier 1", "CRPS", "MAE")
+SCORES = ("CSI 1, equal area", "CSI 5, equal area", "FSS 20 km", "Brier 1", "CRPS", "MAE")
 NAMES = {
     "extrapolation": "pysteps extrapolation",
     "s-prog": "pysteps S-PROG",
@@ -46,7 +46,7 @@ NAMES = {
 
 
 def evaluate(nowcasters: tuple[str, ...], cases: int, work: str, output: Path, workers: int) -> dict[str, Any]:
-    """Run the command and give what it wrote."""
+    """Run the command and return its JSON output."""
     command = [sys.executable, "-c", "from hybridcast.cli.app import main; main()", "evaluate", "--work", work]
     command += [
         "--nowcasters",
@@ -64,22 +64,22 @@ def evaluate(nowcasters: tuple[str, ...], cases: int, work: str, output: Path, w
     return json.loads(output.read_text())
 
 
-def short_table(found: dict[str, Any], shown: tuple[str, ...], only: tuple[str, ...] | None = None) -> list[str]:
-    """Write the means as Markdown, a row for each nowcaster."""
+def format_table(found: dict[str, Any], shown: tuple[str, ...], only: tuple[str, ...] | None = None) -> list[str]:
+    """Format mean scores as a Markdown table with a row for each nowcaster."""
     mean = found["mean"]["source"]
     rows = ["| nowcaster | " + " | ".join(shown) + " |", "|---" * (len(shown) + 1) + "|"]
     for nowcaster in only or tuple(mean):
-        cells = [" / ".join(_short(value) for value in mean[nowcaster][name]) for name in shown]
+        cells = [" / ".join(_format_value(value) for value in mean[nowcaster][name]) for name in shown]
         rows.append(f"| {NAMES.get(nowcaster, nowcaster)} | " + " | ".join(cells) + " |")
     return rows
 
 
-def _short(value: float | None) -> str:
+def _format_value(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}".replace("0.", ".", 1)
 
 
-def differences(found: dict[str, Any], nowcaster: str, name: str) -> str:
-    """Say by how much a nowcaster differs from the baseline, with intervals."""
+def format_difference(found: dict[str, Any], nowcaster: str, name: str) -> str:
+    """Format the difference of a nowcaster from the baseline in per cent, with intervals."""
     here = found["difference"]["source"][nowcaster][name]
     shown = []
     for change, low, high in zip(here["relative"], here["relative_low"], here["relative_high"], strict=True):
@@ -88,40 +88,45 @@ def differences(found: dict[str, Any], nowcaster: str, name: str) -> str:
     return " / ".join(shown)
 
 
-def support(found: dict[str, Any]) -> str:
-    """Say what a table rests on."""
+def format_support(found: dict[str, Any]) -> str:
+    """Format the number of cases, events, days and regions of a table."""
     events = found["support"].values()
     cases = sum(event["cases"][0] for event in events)
     days = len({(event["region"], event["day"]) for event in events})
     return f"{cases:g} cases, {len(found['support'])} events on {days} days in {len(REGIONS)} regions"
 
 
-def text_of(found: dict[str, Any], steps: dict[str, Any] | None) -> str:
-    """Write all that the README shows."""
+def format_section(found: dict[str, Any], steps: dict[str, Any] | None) -> str:
+    """Format the section of the README."""
     lines = [
-        f"At 30 / 60 / 90 / 120 min; mean over events, on the points known to all nowcasters; {support(found)}. "
+        f"At 30 / 60 / 90 / 120 min; mean over events, on the points known to all nowcasters; {format_support(found)}. "
         "Equal area: every frame has as many wet points as that of advection. FSS at 1 mm/h.",
         "",
-        *short_table(found, SHOWN),
+        *format_table(found, SCORES),
         "",
         f"hybridcast against {NAMES[found['baseline']]}, per cent with 95 % intervals over days: CSI 1 at equal area "
-        f"{differences(found, 'hybridcast', 'CSI 1, equal area')}; "
-        f"Brier 1 {differences(found, 'hybridcast', 'Brier 1')}; "
-        f"FSS 20 km {differences(found, 'hybridcast', 'FSS 20 km')}.",
+        f"{format_difference(found, 'hybridcast', 'CSI 1, equal area')}; "
+        f"Brier 1 {format_difference(found, 'hybridcast', 'Brier 1')}; "
+        f"FSS 20 km {format_difference(found, 'hybridcast', 'FSS 20 km')}.",
     ]
     if steps is not None:
         shown = ("CSI 1, equal area", "Brier 0.1", "Brier 1", "Brier 5", "CRPS")
-        lines += ["", f"With the ensemble of STEPS, on fewer cases ({support(steps)}):", "", *short_table(steps, shown)]
+        lines += [
+            "",
+            f"With the ensemble of STEPS, on fewer cases ({format_support(steps)}):",
+            "",
+            *format_table(steps, shown),
+        ]
     return "\n".join(lines)
 
 
 def main() -> None:
-    """Run both evaluations, write the files and the README's table."""
+    """Run both evaluations, and write the files and the table of the README."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", default="scratch", help="folder of forecasts and models")
-    parser.add_argument("--cases", type=int, default=3, help="issue times of an event, at most")
-    parser.add_argument("--steps-cases", type=int, default=1, help="the same for STEPS; 0 leaves it out")
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--cases", type=int, default=3, help="maximum number of issue times of an event")
+    parser.add_argument("--steps-cases", type=int, default=1, help="the same for STEPS; 0 skips it")
+    parser.add_argument("--workers", type=int, default=2, help="number of processes")
     options = parser.parse_args()
     found = evaluate(NOWCASTERS, options.cases, options.work, HERE / "evaluation.json", options.workers)
     steps = None
@@ -129,7 +134,7 @@ def main() -> None:
         output = HERE / "evaluation_steps.json"
         steps = evaluate(WITH_STEPS, options.steps_cases, options.work, output, options.workers)
     pattern = re.compile(r"(<!-- evaluation -->\n).*?(<!-- /evaluation -->)", re.S)
-    text = text_of(found, steps)
+    text = format_section(found, steps)
     README.write_text(pattern.sub(lambda marks: f"{marks[1]}{text}\n{marks[2]}", README.read_text()))
     print(text)
 

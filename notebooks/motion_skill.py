@@ -1,8 +1,8 @@
-"""Skill of motion methods on the real events: the same advection and the same mask for all.
+"""Skill of motion methods on the real events, with the same advection and the same mask for all.
 
-Writes motion_skill.json beside this file and the short table between the marks in the README, and prints a table per
-event and one over all: at 30, 60, 90 and 120 min, correlation of rain rate, CSI at 0.1, 1 and 5 mm/h and frequency bias
-at 1 mm/h. Run it with ``make skill``.
+Prints a table for each event and one for all events: correlation of rain rate, CSI at 0.1, 1 and 5 mm/h and frequency
+bias at 1 mm/h, at 30, 60, 90 and 120 min. Writes motion_skill.json beside this file, and the short table between the
+marks in the README. Run it with ``make skill``.
 """
 
 from __future__ import annotations
@@ -38,26 +38,26 @@ EVENTS = (
 THRESHOLDS = (0.1, 1.0, 5.0)
 LEADS = np.array([30, 60, 90, 120]) * np.timedelta64(1, "m")
 HISTORY = np.timedelta64(60, "m")
-APART = np.timedelta64(30, "m")
-MOST_CASES = 12
+MIN_INTERVAL = np.timedelta64(30, "m")
+MAX_CASES = 12
 METHODS: tuple[MotionMethod, ...] = (DenseFlow(), PystepsMotion("lucaskanade"), DIS())
 
 
 def issue_times(radar: xr.DataArray) -> np.ndarray:
-    """Choose times half an hour apart (or more, at most twelve) with four frames before and two hours after them."""
+    """Choose up to twelve times, half an hour apart or more, with four frames before and two hours after them."""
     times = radar["time"].values
     step = times[1] - times[0]
     first = times[0] + max(3 * step, np.timedelta64(15, "m"))
     possible = np.arange(first, times[-1] - LEADS[-1] + step, step)
     wet = {t for t in possible if float((radar.sel(time=t) >= 1.0).mean()) > 0.001}
-    apart = max(APART, step)
-    candidates = [t for t in np.arange(first, times[-1] - LEADS[-1] + step, apart) if t in wet]
-    every = -(-len(candidates) // MOST_CASES) if candidates else 1
+    interval = max(MIN_INTERVAL, step)
+    candidates = [t for t in np.arange(first, times[-1] - LEADS[-1] + step, interval) if t in wet]
+    every = -(-len(candidates) // MAX_CASES) if candidates else 1
     return np.array(candidates[::every])
 
 
 def score_case(radar: xr.DataArray, issue: np.datetime64) -> dict[str, xr.Dataset]:
-    """Sums of every method for one issue time, over the points known to all of them."""
+    """Compute the statistics of each method for one issue time, over the points known to all methods."""
     recent = radar.sel(time=slice(issue - HISTORY, issue))
     step = radar["time"].values[1] - radar["time"].values[0]
     every = np.arange(1, int(LEADS[-1] / step) + 1) * step
@@ -72,17 +72,17 @@ def score_case(radar: xr.DataArray, issue: np.datetime64) -> dict[str, xr.Datase
     }
 
 
-def scores_of(sums: xr.Dataset) -> dict[str, list[float]]:
-    """Return the shown scores, a value per lead time."""
-    found = {"correlation": correlation(sums)}
+def compute_scores(statistics: xr.Dataset) -> dict[str, list[float]]:
+    """Return scores by lead time."""
+    found = {"correlation": correlation(statistics)}
     for threshold in THRESHOLDS:
-        found[f"CSI {threshold:g}"] = csi(sums).sel(threshold=threshold)
-    found["bias 1"] = frequency_bias(sums).sel(threshold=1.0)
+        found[f"CSI {threshold:g}"] = csi(statistics).sel(threshold=threshold)
+    found["bias 1"] = frequency_bias(statistics).sel(threshold=1.0)
     return {name: [round(float(value), 4) for value in values] for name, values in found.items()}
 
 
 def evaluate_event(name: str) -> dict[str, object] | None:
-    """Score all cases of one event; None if its files are not at hand."""
+    """Score all cases of one event; return None if its files cannot be fetched."""
     try:
         radar = open_radar(fetch(name, progress=False)).load()
     except FetchError as error:
@@ -94,11 +94,11 @@ def evaluate_event(name: str) -> dict[str, object] | None:
         return None
     total = {method.name: sum(case[method.name] for case in cases) for method in METHODS}
     print(f"{name}: {len(cases)} cases in {time.perf_counter() - begin:.0f} s", file=sys.stderr)
-    return {"cases": len(cases), "scores": {method: scores_of(sums) for method, sums in total.items()}}
+    return {"cases": len(cases), "scores": {method: compute_scores(statistics) for method, statistics in total.items()}}
 
 
-def mean_over_events(events: dict[str, dict]) -> dict[str, dict[str, list[float]]]:
-    """Average each score over events, every event counting the same."""
+def average_events(events: dict[str, dict]) -> dict[str, dict[str, list[float]]]:
+    """Average each score over events with equal weights."""
     rows = {}
     for method in METHODS:
         found = [event["scores"][method.name] for event in events.values()]
@@ -109,7 +109,7 @@ def mean_over_events(events: dict[str, dict]) -> dict[str, dict[str, list[float]
 
 
 def print_table(title: str, rows: dict[str, dict[str, list[float]]]) -> None:
-    """Print a Markdown table: a line per method, a group of columns per lead time."""
+    """Print a Markdown table with a row for each method and lead time."""
     scores = list(next(iter(rows.values())))
     print(f"\n{title}\n")
     print("| method | lead | " + " | ".join(scores) + " |")
@@ -120,8 +120,8 @@ def print_table(title: str, rows: dict[str, dict[str, list[float]]]) -> None:
             print(f"| {method} | {lead.astype(int)} min | {values} |")
 
 
-def short_table(mean: dict[str, dict[str, list[float]]], events: int, cases: int) -> str:
-    """Write the mean over events as a Markdown table, four lead times in a cell."""
+def format_table(mean: dict[str, dict[str, list[float]]], events: int, cases: int) -> str:
+    """Format the mean over events as a Markdown table, with all lead times in a cell."""
     scores = list(next(iter(mean.values())))
     head = "| motion | " + " | ".join(scores) + " |"
     rows = [
@@ -133,10 +133,10 @@ def short_table(mean: dict[str, dict[str, list[float]]], events: int, cases: int
 
 
 def main() -> None:
-    """Evaluate all events, print the tables, write the figures."""
+    """Evaluate all events, print the tables, and write the JSON file and the README."""
     warnings.simplefilter("ignore")
     events = {name: found for name in EVENTS if (found := evaluate_event(name)) is not None}
-    mean = mean_over_events(events)
+    mean = average_events(events)
     for name, event in events.items():
         print_table(f"{name}, {event['cases']} cases", event["scores"])
     cases = sum(event["cases"] for event in events.values())
@@ -144,7 +144,7 @@ def main() -> None:
     result = {"leads_min": [int(lead.astype(int)) for lead in LEADS], "events": events, "mean": mean}
     Path(__file__).with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
     pattern = re.compile(r"(<!-- skill -->\n).*?(<!-- /skill -->)", re.S)
-    text = short_table(mean, len(events), cases)
+    text = format_table(mean, len(events), cases)
     README.write_text(pattern.sub(lambda marks: f"{marks[1]}{text}\n{marks[2]}", README.read_text()))
 
 

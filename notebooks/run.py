@@ -1,8 +1,8 @@
-"""Execute every notebook, say how long each took, and write a rendered copy that a forge shows.
+"""Execute the notebooks, print their run times, and write rendered copies.
 
-``make notebooks`` runs all; ``python notebooks/run.py 01 07`` those whose names begin so. Notebooks are stored without
-outputs; the copies, Markdown with small pictures, are written to ``notebooks/rendered``. A notebook whose data cannot
-be fetched is named and passed over.
+``make notebooks`` runs all of them, ``python notebooks/run.py 01 07`` those whose names begin with 01 or 07. Notebooks
+are stored without outputs; the copies, Markdown with small pictures, are written to ``notebooks/rendered``. A notebook
+whose data cannot be fetched is skipped.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from nbconvert import MarkdownExporter
 
 HERE = Path(__file__).parent
 RENDERED = HERE / "rendered"
-#: A rendered copy with its pictures is no larger, bytes.
+#: Maximum size of a rendered copy with its pictures, bytes.
 LARGEST = 1_000_000
-#: No cell takes longer, s.
+#: Maximum run time of a cell, s.
 PATIENCE = 1200
 
 
 def notebooks(prefixes: list[str] | None = None) -> list[Path]:
-    """Return the notebooks whose names begin with one of `prefixes`; all of them without."""
+    """Return the notebooks whose names begin with one of `prefixes`; all of them by default."""
     every = sorted(HERE.glob("[0-9]*.ipynb"))
     return [path for path in every if not prefixes or path.name.startswith(tuple(prefixes))]
 
 
 def datasets_of(path: Path) -> list[str]:
-    """Return the data sets that a notebook fetches."""
+    """Return the names of the data sets that a notebook fetches."""
     cells = nbformat.read(path, as_version=4).cells
     code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
     return sorted(set(re.findall(r'fetch\("([\w-]+)"', code)))
 
 
 def missing(path: Path) -> str:
-    """Say what data a notebook lacks; empty if it has all."""
+    """Return the data set that a notebook lacks, with the reason; empty if it has all."""
     from hybridcast import fetch
     from hybridcast.errors import FetchError
 
@@ -57,7 +57,7 @@ def missing(path: Path) -> str:
 
 
 def execute(path: Path) -> Any:
-    """Run a notebook in a fresh folder and give it with its outputs; raises what a cell raises."""
+    """Run a notebook in an empty folder, and return it with its outputs; an error of a cell is raised."""
     book = nbformat.read(path, as_version=4)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["HYBRIDCAST_NOTEBOOKS"] = str(HERE)
@@ -67,7 +67,7 @@ def execute(path: Path) -> Any:
 
 
 def render(book: Any, name: str, folder: Path = RENDERED) -> int:
-    """Write a notebook with its outputs as Markdown with pictures; give its size in bytes."""
+    """Write a notebook with its outputs as Markdown with pictures, and return its size in bytes."""
     for cell in book.cells:
         for output in cell.get("outputs", []):
             _plain(output.get("data", {}))
@@ -87,7 +87,7 @@ def render(book: Any, name: str, folder: Path = RENDERED) -> int:
 
 
 def _plain(data: dict[str, Any]) -> None:
-    """Leave out what a forge does not show: styles, and the foldable page that xarray makes of a data set."""
+    """Remove outputs that code hosting sites do not show: styles, and the HTML view of xarray."""
     html = data.get("text/html", "")
     if "xr-" in html:
         del data["text/html"]
@@ -96,14 +96,14 @@ def _plain(data: dict[str, Any]) -> None:
 
 
 def main() -> int:
-    """Run the notebooks asked for; 1 if one failed or its copy is too large."""
+    """Run the chosen notebooks; return 1 if one failed or its copy is too large."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("prefix", nargs="*", help="only notebooks whose names begin so")
+    parser.add_argument("prefix", nargs="*", help="beginning of the names of the notebooks to run")
     chosen, failed, passed_over, begin = notebooks(parser.parse_args().prefix), 0, 0, time.perf_counter()
     for path in chosen:
         lacking = missing(path)
         if lacking:
-            print(f"{path.name}: passed over, no data: {lacking}", flush=True)
+            print(f"{path.name}: skipped, no data: {lacking}", flush=True)
             passed_over += 1
             continue
         start = time.perf_counter()
@@ -117,8 +117,8 @@ def main() -> int:
         failed |= too_large
         took = time.perf_counter() - start
         print(f"{path.name}: {took:.0f} s, {size / 1000:.0f} kB{' TOO LARGE' if too_large else ''}", flush=True)
-    lost = f", {passed_over} PASSED OVER for want of data" if passed_over else ""
-    print(f"{len(chosen) - passed_over} of {len(chosen)} notebooks run in {time.perf_counter() - begin:.0f} s{lost}")
+    skipped = f", {passed_over} SKIPPED without data" if passed_over else ""
+    print(f"{len(chosen) - passed_over} of {len(chosen)} notebooks run in {time.perf_counter() - begin:.0f} s{skipped}")
     return failed
 
 

@@ -1,10 +1,10 @@
-"""Skill and speed of the scale filter against pysteps' S-PROG and plain advection, on the real events.
+"""Skill and speed of the scale filter compared with pysteps' S-PROG and advection, on the real events.
 
-Writes scale_filter.json beside this file and a short table into the README, and prints a table per event and one over
-all: at 30, 60, 90 and 120 min, CSI and frequency bias at 0.1, 1 and 5 mm/h, CSI at 1 mm/h where every field is given
-the wet area of the advected one, correlation and mean absolute error. All on one mask per case, on grids coarsened to
-about 2 km, so that pysteps remains affordable (the European grid of OPERA to 6 km). Then the time of 12 lead times on
-the whole grid of one event. Run it with ``make scales``.
+Prints a table for each event and one for all events, at 30, 60, 90 and 120 min: CSI and frequency bias at 0.1, 1 and 5
+mm/h, CSI at 1 mm/h with the wet area of the advected field for all, correlation and mean absolute error. Each case has
+one mask. Grids are coarsened to about 2 km (the European grid of OPERA to 6 km) to limit the run time of pysteps. Then
+measures the time of 12 lead times on the whole grid of one event. Writes scale_filter.json beside this file and a short
+table into the README. Run it with ``make scales``.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import importlib.metadata
 import json
 import os
 import re
-import statistics
 import sys
 import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import xarray as xr
@@ -37,7 +37,7 @@ from hybridcast_kernels.parallel import threads
 
 README = Path(__file__).parent.parent / "README.md"
 SPACING = 2000.0
-MOST_CELLS = 800  # on a side; a larger grid is coarsened further
+MAX_CELLS = 800  # along a side; larger grids are coarsened further
 SAME_AREA = 1.0  # mm/h
 METHODS: dict[str, Nowcaster] = {
     "advection": Advection(),
@@ -48,40 +48,40 @@ METHODS: dict[str, Nowcaster] = {
 REPEATS = 5
 
 
-def coarsened(radar: xr.DataArray) -> xr.DataArray:
-    """Average over so many cells that they are about 2 km wide; known where half of the cells are."""
+def coarsen_radar(radar: xr.DataArray) -> xr.DataArray:
+    """Average over blocks of about 2 km, which are known where half of their cells are."""
     dy, dx = metres_per_cell(radar)
     cells = {"y": SPACING / abs(dy), "x": SPACING / float(np.abs(dx).mean())}
-    least = -(-max(radar.sizes["y"], radar.sizes["x"]) // MOST_CELLS)
-    by = {axis: max(least, round(count)) for axis, count in cells.items()}
+    minimum = -(-max(radar.sizes["y"], radar.sizes["x"]) // MAX_CELLS)
+    by = {axis: max(minimum, round(count)) for axis, count in cells.items()}
     blocks = radar.coarsen(by, boundary="trim")
     known = radar.notnull().astype(np.float32).coarsen(by, boundary="trim").mean()
     mean = blocks.mean().where(known >= 0.5).astype(np.float32).assign_attrs(radar.attrs)
     return check_precipitation(mean)
 
 
-def same_area_table(rate: np.ndarray, advected: np.ndarray, seen: np.ndarray) -> tuple[int, int, int]:
-    """Hits, misses and false alarms at 1 mm/h of the highest `rate`s, as many as there are wet ones of `advected`."""
+def count_same_area(rate: np.ndarray, advected: np.ndarray, seen: np.ndarray) -> tuple[int, int, int]:
+    """Return hits, misses and false alarms at 1 mm/h of the highest rates, as many as `advected` has wet ones."""
     count = int((advected >= SAME_AREA).sum())
     chosen = np.zeros(rate.size, dtype=bool)
     chosen[np.argpartition(-rate, max(count - 1, 0))[:count]] = True
-    happened = seen >= SAME_AREA
-    return int((chosen & happened).sum()), int((~chosen & happened).sum()), int((chosen & ~happened).sum())
+    event = seen >= SAME_AREA
+    return int((chosen & event).sum()), int((~chosen & event).sum()), int((chosen & ~event).sum())
 
 
-def with_same_area(sums: xr.Dataset, rate: np.ndarray, advected: np.ndarray, seen: np.ndarray) -> xr.Dataset:
-    """Add the table at equal wet area to the sums, per lead time, over the points known to all."""
+def add_same_area(statistics: xr.Dataset, rate: np.ndarray, advected: np.ndarray, seen: np.ndarray) -> xr.Dataset:
+    """Add the contingency table at equal wet area to the statistics, by lead time, over the points known to all."""
     known = np.isfinite(rate) & np.isfinite(advected) & np.isfinite(seen)
-    cases = [same_area_table(rate[k][known[k]], advected[k][known[k]], seen[k][known[k]]) for k in range(len(rate))]
+    cases = [count_same_area(rate[k][known[k]], advected[k][known[k]], seen[k][known[k]]) for k in range(len(rate))]
     names = ("same_area_hits", "same_area_misses", "same_area_false_alarms")
     rows = np.array(cases, dtype=np.float64).T
-    return sums.assign({name: ("lead_time", row) for name, row in zip(names, rows, strict=True)})
+    return statistics.assign({name: ("lead_time", row) for name, row in zip(names, rows, strict=True)})
 
 
 def score_case(
     radar: xr.DataArray, issue: np.datetime64, methods: dict[str, Nowcaster] = METHODS
 ) -> dict[str, xr.Dataset]:
-    """Sums of every method for one issue time, over the points known to all of them."""
+    """Compute the statistics of each method for one issue time, over the points known to all methods."""
     recent = radar.sel(time=slice(issue - HISTORY, issue))
     made = {name: method.forecast(recent, LEADS) for name, method in methods.items()}
     known = np.logical_and.reduce([result["precipitation_rate"].notnull().values for result in made.values()])
@@ -89,28 +89,28 @@ def score_case(
     seen = np.where(known, radar.reindex(time=issue + LEADS).values, np.nan)
     advected = made["advection"]["precipitation_rate"].values
     return {
-        name: with_same_area(
+        name: add_same_area(
             compute_statistics(result, radar, valid=valid), result["precipitation_rate"].values, advected, seen
         )
         for name, result in made.items()
     }
 
 
-def scores_of(sums: xr.Dataset) -> dict[str, list[float]]:
-    """Return the shown scores, a value per lead time."""
-    tables, biases = csi(sums), frequency_bias(sums)
+def compute_scores(statistics: xr.Dataset) -> dict[str, list[float]]:
+    """Return scores by lead time."""
+    tables, biases = csi(statistics), frequency_bias(statistics)
     names = {"hits": "same_area_hits", "misses": "same_area_misses", "false_alarms": "same_area_false_alarms"}
     found = {f"CSI {threshold:g}": tables.sel(threshold=threshold) for threshold in THRESHOLDS}
     found |= {f"bias {threshold:g}": biases.sel(threshold=threshold) for threshold in THRESHOLDS}
-    found["CSI 1, equal area"] = csi(xr.Dataset({plain: sums[name] for plain, name in names.items()}))
-    found |= {"correlation": correlation(sums), "MAE": mean_absolute_error(sums)}
+    found["CSI 1, equal area"] = csi(xr.Dataset({plain: statistics[name] for plain, name in names.items()}))
+    found |= {"correlation": correlation(statistics), "MAE": mean_absolute_error(statistics)}
     return {name: [round(float(value), 4) for value in values] for name, values in found.items()}
 
 
 def evaluate_event(name: str) -> dict[str, object] | None:
-    """Score all cases of one event; None if its files are not at hand."""
+    """Score all cases of one event; return None if its files cannot be fetched."""
     try:
-        radar = coarsened(open_radar(fetch(name, progress=False)).load())
+        radar = coarsen_radar(open_radar(fetch(name, progress=False)).load())
     except FetchError as error:
         print(f"left out: {error}", file=sys.stderr)
         return None
@@ -121,11 +121,15 @@ def evaluate_event(name: str) -> dict[str, object] | None:
     total = {method: sum(case[method] for case in cases) for method in METHODS}
     print(f"{name}: {len(cases)} cases in {time.perf_counter() - begin:.0f} s", file=sys.stderr)
     shape = f"{radar.sizes['y']} x {radar.sizes['x']}"
-    return {"cases": len(cases), "grid": shape, "scores": {method: scores_of(sums) for method, sums in total.items()}}
+    return {
+        "cases": len(cases),
+        "grid": shape,
+        "scores": {method: compute_scores(statistics) for method, statistics in total.items()},
+    }
 
 
-def mean_over_events(events: dict[str, dict]) -> dict[str, dict[str, list[float]]]:
-    """Average each score over events, every event counting the same."""
+def average_events(events: dict[str, dict]) -> dict[str, dict[str, list[float]]]:
+    """Average each score over events with equal weights."""
     rows = {}
     for method in METHODS:
         found = [event["scores"][method] for event in events.values()]
@@ -133,8 +137,8 @@ def mean_over_events(events: dict[str, dict]) -> dict[str, dict[str, list[float]
     return rows
 
 
-def table(title: str, rows: dict[str, dict[str, list[float]]]) -> str:
-    """Write a Markdown table: a line per method, four lead times in a cell."""
+def format_table(title: str, rows: dict[str, dict[str, list[float]]]) -> str:
+    """Format a Markdown table with a row for each method, and all lead times in a cell."""
     scores = list(next(iter(rows.values())))
     lines = [
         f"| {method} | " + " | ".join(" / ".join(f"{v:.3f}".replace("0.", ".", 1) for v in found[s]) for s in scores)
@@ -144,8 +148,8 @@ def table(title: str, rows: dict[str, dict[str, list[float]]]) -> str:
     return "\n".join(["", title, "", head, "|---" * (len(scores) + 1) + "|", *(line + " |" for line in lines)])
 
 
-def speed() -> dict[str, object]:
-    """Time 12 lead times on the whole grid: ours with its motion, pysteps' S-PROG without one."""
+def measure_speed() -> dict[str, object]:
+    """Measure 12 lead times on the whole grid: the scale filter with its motion, pysteps' S-PROG without one."""
     from pysteps.nowcasts import sprog
 
     from hybridcast.motion.estimate import cells_per_step
@@ -166,7 +170,7 @@ def speed() -> dict[str, object]:
         "scale filter with its motion": lambda: ours.forecast(radar, leads),
         "pysteps S-PROG without its motion": theirs,
     }
-    ours.forecast(radar, leads)  # compiled, and memory touched
+    ours.forecast(radar, leads)  # compiles, and allocates memory
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in jobs}
     for _ in range(REPEATS):
         for name, job in jobs.items():
@@ -175,22 +179,22 @@ def speed() -> dict[str, object]:
             taken[name].append((time.perf_counter() - wall, time.process_time() - processor))
     result: dict[str, object] = {
         name: {
-            "wall s": round(statistics.median(t[0] for t in times), 3),
-            "processor s": round(statistics.median(t[1] for t in times), 3),
+            "wall s": round(median(t[0] for t in times), 3),
+            "processor s": round(median(t[1] for t in times), 3),
         }
         for name, times in taken.items()
     }
     mine, other = taken.values()
     for k, what in enumerate(("wall", "processor")):
-        ratio = statistics.median(b[k] / a[k] for a, b in zip(mine, other, strict=True))
+        ratio = median(b[k] / a[k] for a, b in zip(mine, other, strict=True))
         result[f"ours is faster by, {what}"] = round(ratio, 1)
     versions = {name: importlib.metadata.version(name) for name in ("pysteps", "scipy", "numba")}
     about = {"grid": list(radar.shape[1:]), "leads": 12, "threads": threads(), "load": round(os.getloadavg()[0], 1)}
     return result | about | versions
 
 
-def short_text(result: dict) -> str:
-    """Write the mean over events, without what the others tell already, and the speed."""
+def format_section(result: dict) -> str:
+    """Format the section of the README: some mean scores, and the speed."""
     wanted = ("CSI 1, equal area", "CSI 0.1", "CSI 1", "CSI 5", "bias 1", "MAE")
     rows = {method: {score: found[score] for score in wanted} for method, found in result["mean"].items()}
     about = f"mean over {len(result['events'])} events, {result['cases']} cases, all on one mask."
@@ -201,31 +205,33 @@ def short_text(result: dict) -> str:
         f"against pysteps' S-PROG without one: {processor:g} times faster in processor time, {wall:g} in wall time."
     )
     title = f"At 30 / 60 / 90 / 120 min; {about}"
-    return table(title, rows).strip() + "\n\n" + told
+    return format_table(title, rows).strip() + "\n\n" + told
 
 
-def skill() -> dict[str, object]:
-    """Evaluate all events and print the tables."""
+def measure_skill() -> dict[str, object]:
+    """Evaluate all events, and print the tables."""
     events = {name: found for name in EVENTS if (found := evaluate_event(name)) is not None}
-    mean = mean_over_events(events)
+    mean = average_events(events)
     for name, event in events.items():
-        print(table(f"{name}, {event['cases']} cases, {event['grid']}", event["scores"]))
+        print(format_table(f"{name}, {event['cases']} cases, {event['grid']}", event["scores"]))
     cases = sum(event["cases"] for event in events.values())
-    print(table(f"At 30 / 60 / 90 / 120 min; mean over {len(events)} events, {cases} cases", mean))
+    print(format_table(f"At 30 / 60 / 90 / 120 min; mean over {len(events)} events, {cases} cases", mean))
     return {"leads_min": [int(lead.astype(int)) for lead in LEADS], "cases": cases, "events": events, "mean": mean}
 
 
 def main() -> None:
-    """Evaluate all events, print the tables, time it, write the figures."""
+    """Evaluate all events, measure the speed, and write the JSON file and the README."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--speed-only", action="store_true", help="only time it; the skill in the file is kept")
+    parser.add_argument(
+        "--speed-only", action="store_true", help="only measure the speed; the skill in the file is kept"
+    )
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     path = Path(__file__).with_suffix(".json")
-    result = json.loads(path.read_text()) if options.speed_only else skill()
-    result["speed"] = speed()
+    result = json.loads(path.read_text()) if options.speed_only else measure_skill()
+    result["speed"] = measure_speed()
     path.write_text(json.dumps(result, indent=1) + "\n")
-    text = short_text(result)
+    text = format_section(result)
     print("\n" + text)
     pattern = re.compile(r"(<!-- scales -->\n).*?(<!-- /scales -->)", re.S)
     README.write_text(pattern.sub(lambda marks: f"{marks[1]}{text}\n{marks[2]}", README.read_text()))

@@ -1,9 +1,9 @@
-"""Speed and memory of motion, advection and forecasts against pysteps, OpenCV and torch.
+"""Speed and memory of motion, advection and forecasts compared with pysteps, OpenCV and torch.
 
-Each comparison runs in a process of its own, its methods in turn, so that a change of the machine's speed meets them
-all; medians count. The field is FMI 2017-05-09, larger ones are tiled from it. Writes speed.json beside this file and
-the table between the marks in the README. Run it with ``make bench`` on a quiet machine: ratios hold, times are of that
-machine. ``--quick`` takes a minute and leaves both files as they are.
+Each comparison runs in a process of its own, with its methods in turn, so that changes of the machine's speed affect
+all of them; medians are reported. The field is FMI 2017-05-09; larger fields are tiled from it. Writes speed.json
+beside this file, and the table between the marks in the README. Run it with ``make bench`` on an idle machine: ratios
+are transferable, times are those of the machine. ``--quick`` takes a minute and writes nothing.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from hybridcast_kernels.workspace import workspace_of_this_thread
 README = Path(__file__).parent.parent / "README.md"
 RESULT = Path(__file__).with_suffix(".json")
 STEP = np.timedelta64(5, "m")
-FRAMES = 9  # DARTS uses so many
+FRAMES = 9  # number of frames of DARTS
 
 Row = dict[str, Any]
 Jobs = dict[str, Callable[[], object]]
@@ -51,51 +51,55 @@ Jobs = dict[str, Callable[[], object]]
 
 @dataclass(frozen=True)
 class Size:
-    """How much is measured."""
+    """Extent of the measurements."""
 
     repeats: int = 7
-    patience: float = 8.0
-    """Seconds: a method that has run this long in all is not repeated."""
+    """Number of repeated runs."""
+    max_seconds: float = 8.0
+    """Total run time after which a method is not repeated, s."""
     slow: bool = True
-    """Methods that take seconds, too."""
+    """Whether methods that take seconds are measured."""
     sides: tuple[int, ...] = (512, 1024, 2048, 4096)
+    """Sides of the squares on which growth is measured, cells."""
     leads: tuple[int, ...] = (12, 24)
+    """Numbers of lead times."""
     copy_bytes: int = 2**28
+    """Size of the arrays whose copying is measured, bytes."""
 
 
 FULL = Size()
-QUICK = Size(repeats=3, patience=1.0, slow=False, sides=(512, 1024), leads=(12,), copy_bytes=2**26)
+QUICK = Size(repeats=3, max_seconds=1.0, slow=False, sides=(512, 1024), leads=(12,), copy_bytes=2**26)
 
 
 # --- measuring ------------------------------------------------------------------------------------------------
 
 
-def in_turn(jobs: Jobs, size: Size) -> dict[str, tuple[float, float | None]]:
-    """Median seconds, and peak memory (MB more than before) in its first run, of each job; the first one is ours."""
-    next(iter(jobs.values()))()  # compile: what that costs is measured by `first_call`
+def measure_in_turn(jobs: Jobs, size: Size) -> dict[str, tuple[float, float | None]]:
+    """Return the median time (s) of each job, and the growth of memory (MB) in its first run; the first job is ours."""
+    next(iter(jobs.values()))()  # compile; the cost of that is measured by `first_call`
     workspace_of_this_thread().forget()
     taken: dict[str, list[float]] = {name: [] for name in jobs}
     peaks = {}
     for name, job in jobs.items():
-        seconds, peaks[name] = with_peak(job)
+        seconds, peaks[name] = measure_peak(job)
         taken[name].append(seconds)
-    # the first run touches memory, and counts only for a job too slow to be repeated
-    repeated = {name: job for name, job in jobs.items() if taken[name][0] < size.patience}
+    # the first run allocates memory, and counts only for a job too slow to be repeated
+    repeated = {name: job for name, job in jobs.items() if taken[name][0] < size.max_seconds}
     for _ in range(size.repeats):
         for name, job in repeated.items():
-            if sum(taken[name][1:]) < size.patience:
+            if sum(taken[name][1:]) < size.max_seconds:
                 begin = time.perf_counter()
                 job()
                 taken[name].append(time.perf_counter() - begin)
     return {name: (statistics.median(times[1:] or times), peaks[name]) for name, times in taken.items()}
 
 
-def with_peak(job: Callable[[], object]) -> tuple[float, float | None]:
-    """Seconds of one run, and by how many MB memory grew at most meanwhile (None where Linux does not tell)."""
+def measure_peak(job: Callable[[], object]) -> tuple[float, float | None]:
+    """Return the time of one run (s), and the maximum growth of memory (MB), which is None except on Linux."""
     before = _memory("VmRSS")
     clear = Path("/proc/self/clear_refs")
     if before is not None:
-        clear.write_text("5")  # forget the peak so far
+        clear.write_text("5")  # reset the peak
     begin = time.perf_counter()
     job()
     seconds = time.perf_counter() - begin
@@ -109,12 +113,12 @@ def _memory(key: str) -> float | None:
     return int(found[1]) / 1e3 if found else None
 
 
-def rows_of(
+def build_rows(
     what: str, times: dict[str, tuple[float, float | None]], moved: float = 0.0, copy: float = 0.0
 ) -> list[Row]:
-    """Return a row per job, with the ratio to the first one, which is ours.
+    """Return a row for each job, with the ratio to the first one, which is ours.
 
-    `moved` is how many bytes have to be read or written at least, `copy` how many a copy moves in a second.
+    `moved` is the minimum number of bytes read and written, `copy` the rate of a copy in bytes per second.
     """
     ours = next(iter(times.values()))[0]
     rows = []
@@ -132,7 +136,7 @@ def rows_of(
 
 
 def copy_rate(size: Size) -> float:
-    """Bytes read and written per second by copying large arrays on all threads."""
+    """Return the bytes read and written per second by copying large arrays on all threads."""
     source, target = np.ones(size.copy_bytes // 4, np.float32), np.zeros(size.copy_bytes // 4, np.float32)
 
     def copy() -> None:
@@ -151,12 +155,12 @@ def copy_rate(size: Size) -> float:
 
 
 def real_event() -> xr.DataArray:
-    """The frames of FMI 2017-05-09 that are forecast from, 1226 x 760."""
+    """Return the frames of FMI 2017-05-09 from which forecasts are made, 1226 x 760 cells."""
     return open_radar(fetch("fmi-20170509", progress=False)[:FRAMES]).load()
 
 
 def tiled(radar: xr.DataArray, side: int) -> xr.DataArray:
-    """A square of so many cells, of the field and its mirror images side by side."""
+    """Return a square with a side of `side` cells, filled with the field and its mirror images."""
     rows, columns = radar.shape[1:]
     values = np.pad(radar.values, ((0, 0), (0, max(side - rows, 0)), (0, max(side - columns, 0))), mode="symmetric")
     axis = np.arange(side) * 1000.0
@@ -164,7 +168,7 @@ def tiled(radar: xr.DataArray, side: int) -> xr.DataArray:
 
 
 def last(radar: xr.DataArray, frames: int) -> xr.DataArray:
-    """The latest frames."""
+    """Return the latest frames."""
     return radar.isel(time=slice(-frames, None))
 
 
@@ -172,7 +176,7 @@ def last(radar: xr.DataArray, frames: int) -> xr.DataArray:
 
 
 def motion(radar: xr.DataArray, size: Size) -> list[Row]:
-    """Motion of three frames, by all methods; and of two and four, by those that can."""
+    """Compare motion from three frames by all methods, and from two and four frames by those that support it."""
     rows, columns = radar.shape[1:]
     copy = copy_rate(size)
     table: list[Row] = []
@@ -190,7 +194,7 @@ def motion(radar: xr.DataArray, size: Size) -> list[Row]:
             name = f"{method.name}, {getattr(method, 'frames', None) or _frames_of(method, frames)} frames"
             jobs[name] = lambda method=method, used=used: method.estimate(used)
         moved = 4.0 * rows * columns * (frames + 2)
-        table += rows_of(f"motion, {frames} frames of {rows} x {columns}", in_turn(jobs, size), moved, copy)
+        table += build_rows(f"motion, {frames} frames of {rows} x {columns}", measure_in_turn(jobs, size), moved, copy)
     return table
 
 
@@ -200,7 +204,7 @@ def _frames_of(method: Any, frames: int) -> int:
 
 
 def advection(radar: xr.DataArray, size: Size) -> list[Row]:
-    """Advection along the same flow; what OpenCV and torch sample lies along the same trajectories, found by ours."""
+    """Compare advection along the same flow; OpenCV and torch sample along trajectories computed by ours."""
     from pysteps.extrapolation.semilagrangian import extrapolate
 
     rows, columns = radar.shape[1:]
@@ -215,12 +219,12 @@ def advection(radar: xr.DataArray, size: Size) -> list[Row]:
             "hybridcast": lambda: advect_arrays(latest[None], flow, leads, out=out),  # noqa: B023
             "hybridcast, fresh output": lambda: advect_arrays(latest[None], flow, leads),  # noqa: B023
             "pysteps": lambda: extrapolate(latest, flow, count, allow_nonfinite_values=True),  # noqa: B023
-            **sampling_alone(latest, trajectories(flow, count)),
+            **sampling_jobs(latest, trajectories(flow, count)),
             "cv2.remap, trajectories too": lambda: remap_along(latest, flow, count),  # noqa: B023
         }
         moved = 4.0 * rows * columns * (1 + 2 + count)
         what = f"advection, {count} leads of {rows} x {columns}, bilinear"
-        found = rows_of(what, in_turn(jobs, size), moved, copy)
+        found = build_rows(what, measure_in_turn(jobs, size), moved, copy)
         theirs = extrapolate(latest, flow, count, allow_nonfinite_values=True)
         found[0]["largest difference from pysteps, mm/h"] = float(np.nanmax(np.abs(theirs - out[0])))
         table += found
@@ -228,42 +232,42 @@ def advection(radar: xr.DataArray, size: Size) -> list[Row]:
 
 
 def trajectories(flow: np.ndarray, count: int) -> np.ndarray:
-    """Positions that the air comes from, in cells, ``(lead, 2, y, x)``: our advection of the coordinates themselves."""
+    """Return departure points in cells, ``(lead, 2, y, x)``: our advection of the coordinates themselves."""
     y, x = np.mgrid[: flow.shape[1], : flow.shape[2]].astype(np.float32)
     moved = advect_arrays(np.stack([x, y]), flow, np.arange(1, count + 1, dtype=np.float32))
     return np.ascontiguousarray(np.nan_to_num(moved, nan=-9.0).swapaxes(0, 1))
 
 
-def sampling_alone(latest: np.ndarray, places: np.ndarray) -> Jobs:
-    """OpenCV, and torch where it is installed, with the positions given to them."""
+def sampling_jobs(latest: np.ndarray, points: np.ndarray) -> Jobs:
+    """Return jobs of OpenCV, and torch if it is installed, that sample at given points."""
     import cv2
 
-    count, _, rows, columns = places.shape
+    count, _, rows, columns = points.shape
     out = np.empty((count, rows, columns), dtype=np.float32)
 
     def remap() -> None:
         for k in range(count):
-            cv2.remap(latest, places[k, 0], places[k, 1], cv2.INTER_LINEAR, dst=out[k], borderValue=float("nan"))
+            cv2.remap(latest, points[k, 0], points[k, 1], cv2.INTER_LINEAR, dst=out[k], borderValue=float("nan"))
 
     jobs: Jobs = {"cv2.remap, sampling alone": remap}
     if importlib.util.find_spec("torch"):
-        jobs["torch grid_sample, sampling alone"] = grid_sample_of(latest, places)
+        jobs["torch grid_sample, sampling alone"] = torch_job(latest, points)
     return jobs
 
 
-def grid_sample_of(latest: np.ndarray, places: np.ndarray) -> Callable[[], object]:
-    """Torch's sampling at the positions, which it wants from -1 to 1, x first, the pair last."""
+def torch_job(latest: np.ndarray, points: np.ndarray) -> Callable[[], object]:
+    """Return a job of torch that samples at the points, which it expects from -1 to 1, x first, in the last axis."""
     import torch
 
-    count, _, rows, columns = places.shape
+    count, _, rows, columns = points.shape
     scale = np.array([2 / max(columns - 1, 1), 2 / max(rows - 1, 1)], np.float32)
-    grid = torch.from_numpy(np.moveaxis(places, 1, -1) * scale - np.float32(1))
+    grid = torch.from_numpy(np.moveaxis(points, 1, -1) * scale - np.float32(1))
     image = torch.from_numpy(latest)[None, None].expand(count, 1, rows, columns)
     return lambda: torch.nn.functional.grid_sample(image, grid, mode="bilinear", align_corners=True)
 
 
 def remap_along(latest: np.ndarray, flow: np.ndarray, count: int) -> np.ndarray:
-    """The whole advection written with ``cv2.remap``: midpoint rule as ours, missing cells smeared by one."""
+    """Advect with ``cv2.remap`` alone, with the midpoint rule of ours; missing cells spread by one cell."""
     import cv2
 
     rows, columns = latest.shape
@@ -285,21 +289,23 @@ def remap_along(latest: np.ndarray, flow: np.ndarray, count: int) -> np.ndarray:
 
 
 def forecasts(radar: xr.DataArray, size: Size) -> list[Row]:
-    """Whole forecasts, from the radar field to the labelled result."""
+    """Compare whole forecasts, from the radar field to the labelled result."""
     rows, columns = radar.shape[1:]
     table: list[Row] = []
     for count in size.leads:
-        models: list[Any] = [Advection(device="cpu")]
+        nowcasters: list[Any] = [Advection(device="cpu")]
         if size.slow or count == size.leads[0]:
-            models.append(PystepsExtrapolation())
+            nowcasters.append(PystepsExtrapolation())
         if size.slow and count == size.leads[0]:
-            models.append(SProg())
+            nowcasters.append(SProg())
         lead_time = f"{5 * count}min"
         jobs: Jobs = {
-            model.name: lambda model=model, lead_time=lead_time: forecast(radar, lead_time=lead_time, nowcaster=model)
-            for model in models
+            nowcaster.name: lambda nowcaster=nowcaster, lead_time=lead_time: forecast(
+                radar, lead_time=lead_time, nowcaster=nowcaster
+            )
+            for nowcaster in nowcasters
         }
-        found = rows_of(f"forecast, {count} leads of {rows} x {columns}", in_turn(jobs, size))
+        found = build_rows(f"forecast, {count} leads of {rows} x {columns}", measure_in_turn(jobs, size))
         found[0]["peak MB / output MB"] = _memory_ratio(found[0]["peak MB"], 4e-6 * rows * columns * count)
         table += found
     return table
@@ -310,7 +316,7 @@ def _memory_ratio(peak: float | None, output: float) -> float | None:
 
 
 def growth(radar: xr.DataArray, size: Size) -> list[Row]:
-    """How our time grows with area, lead times, fields and threads."""
+    """Measure the growth of our run time with area, lead times, fields and threads."""
     table: list[Row] = []
     times = np.arange(-2, 1, dtype=np.float32)
     for side in size.sides:
@@ -323,7 +329,8 @@ def growth(radar: xr.DataArray, size: Size) -> list[Row]:
             "advection, 12 leads": lambda: advect_arrays(frames[-1:], flow, leads, out=out),  # noqa: B023
         }
         table += [
-            _per_cell(f"area, {side} x {side}", name, t[0], side * side) for name, t in in_turn(jobs, size).items()
+            _per_cell(f"area, {side} x {side}", name, t[0], side * side)
+            for name, t in measure_in_turn(jobs, size).items()
         ]
     flow = cells_per_step(DenseFlow(device="cpu").estimate(radar), STEP)
     latest = np.ascontiguousarray(radar.values[-1:])
@@ -331,13 +338,13 @@ def growth(radar: xr.DataArray, size: Size) -> list[Row]:
     for count in (1, *size.leads, 2 * size.leads[-1]):
         leads = np.arange(1, count + 1, dtype=np.float32)
         out = np.empty((1, count, *latest.shape[1:]), dtype=np.float32)
-        seconds, _ = in_turn({"": lambda: advect_arrays(latest, flow, leads, out=out)}, size)[""]  # noqa: B023
+        seconds, _ = measure_in_turn({"": lambda: advect_arrays(latest, flow, leads, out=out)}, size)[""]  # noqa: B023
         table.append(_per_cell(f"lead times, {count}", "advection", seconds, cells))
     leads = np.arange(1, size.leads[0] + 1, dtype=np.float32)
     for fields in (1, 2, 4):
         several = np.repeat(latest, fields, axis=0)
         out = np.empty((fields, leads.size, *latest.shape[1:]), dtype=np.float32)
-        seconds, _ = in_turn({"": lambda: advect_arrays(several, flow, leads, out=out)}, size)[""]  # noqa: B023
+        seconds, _ = measure_in_turn({"": lambda: advect_arrays(several, flow, leads, out=out)}, size)[""]  # noqa: B023
         table.append(_per_cell(f"fields, {fields}", f"advection, {leads.size} leads", seconds, cells))
     return table + _threads(np.ascontiguousarray(last(radar, 3).values), flow, size)
 
@@ -353,7 +360,7 @@ def _threads(frames: np.ndarray, flow: np.ndarray, size: Size) -> list[Row]:
             "motion, 3 frames": lambda: estimate(frames, np.arange(-2, 1, dtype=np.float32)),
             f"advection, {leads.size} leads": lambda: advect_arrays(frames[-1:], flow, leads, out=out),
         }
-        found = in_turn(jobs, size)
+        found = measure_in_turn(jobs, size)
         table += [_per_cell(f"threads, {count}", name, t[0], frames[0].size) for name, t in found.items()]
     parallel.set_threads(before)
     return table
@@ -382,7 +389,7 @@ print(*taken)
 
 
 def first_call(radar: xr.DataArray, size: Size) -> list[Row]:
-    """The first call in a fresh process, without and with numba's cache on disk, and the second one."""
+    """Measure the first call in a new process, without and with numba's cache on disk, and the second call."""
     table = []
     with tempfile.TemporaryDirectory() as cache:
         for state in ("cold", "from the cache"):
@@ -411,7 +418,7 @@ def alone(name: str, quick: bool) -> list[Row]:
 
 
 def about(size: Size) -> dict[str, Any]:
-    """Machine, versions and date."""
+    """Return machine, versions and date."""
     packages = ["hybridcast", "pysteps", "numba", "numpy", "opencv-python-headless"]
     packages += ["torch"] if importlib.util.find_spec("torch") else []
     return {
@@ -427,12 +434,12 @@ def about(size: Size) -> dict[str, Any]:
 
 def _processor() -> str:
     info = Path("/proc/cpuinfo")
-    found = re.search(r"model name\s*: (.*)", info.read_text()) if info.exists() else None
+    found = re.search(r"nowcaster name\s*: (.*)", info.read_text()) if info.exists() else None
     return found[1] if found else platform.processor()
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """Write the comparisons as one table, the growth as another, and what they were measured on."""
+    """Format the section of the README: tables of comparisons and of growth, and the machine."""
     lines = ["| comparison | method | ms | time relative to hybridcast | peak MB |", "|---|---|---|---|---|"]
     rows = [row for name in ("motion", "advection", "forecasts") for row in result[name]]
     lines += [f"| {r['what']} | {r['how']} | {r['ms']:.1f} | {r['ours is faster by']} | {r['peak MB']} |" for r in rows]
@@ -464,10 +471,10 @@ def markdown(result: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Measure; write speed.json, and put the table into the README."""
+    """Measure, and write speed.json and the table of the README."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--quick", action="store_true", help="a minute: fewer repeats, no slow methods, nothing written"
+        "--quick", action="store_true", help="take a minute: fewer repeats, no slow methods, nothing written"
     )
     parser.add_argument("--one", choices=COMPARISONS, help="print one comparison as JSON")
     options = parser.parse_args()
@@ -475,7 +482,7 @@ def main() -> None:
     if options.one:
         import pysteps.extrapolation
         import pysteps.motion
-        import pysteps.nowcasts  # noqa: F401  (what it loads is not the memory of a method)
+        import pysteps.nowcasts  # noqa: F401  (loaded here, so that it does not count as memory of a method)
 
         radar = real_event()
         print(json.dumps(COMPARISONS[options.one](radar, size)))

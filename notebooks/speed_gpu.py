@@ -1,7 +1,8 @@
 """Speed of the CUDA kernels on the device at hand: each kernel, flow, advection and whole forecasts.
 
-Shares are of the rate at which the same card copies its own memory, measured in the same run: what a kernel has to read
-and write at least, by its time. Writes speed_gpu.json beside this file. Run it with ``make gpu``.
+Throughput is the minimum number of bytes that a kernel reads and writes, divided by its time. Fractions are relative to
+the rate at which the same device copies its own memory, measured in the same run. Writes speed_gpu.json beside this
+file. Run it with ``make gpu``.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ LEADS = np.arange(1, 25, dtype=np.float32)
 
 
 def row(what: str, how: str, seconds: float, moved: float, copy: float) -> Row:
-    """Return a row: time, rate, and the share of the card's copy rate."""
+    """Return a row: time, throughput, and its fraction of the copy rate of the device."""
     rate = moved / seconds
     return {
         "what": what,
@@ -44,7 +45,7 @@ def row(what: str, how: str, seconds: float, moved: float, copy: float) -> Row:
 
 
 def kernels(frames: np.ndarray, copy: float, repeats: int) -> list[Row]:
-    """Each kernel of the flow at half resolution, and of the advection at full, alone."""
+    """Measure each kernel of the flow at half resolution, and of the advection at full resolution."""
     count, rows, columns = frames.shape
     options = FlowOptions()
     shape = half(rows), half(columns)
@@ -84,7 +85,7 @@ def kernels(frames: np.ndarray, copy: float, repeats: int) -> list[Row]:
 
 
 def wholes(radar: xr.DataArray, copy: float, repeats: int) -> list[Row]:
-    """Flow and advection on device arrays, and whole forecasts from and to the host."""
+    """Measure flow and advection on device arrays, and whole forecasts from and to the host."""
     frames = np.ascontiguousarray(radar.values)
     count, rows, columns = frames.shape
     size, cells = f"{rows} x {columns}", rows * columns
@@ -102,10 +103,10 @@ def wholes(radar: xr.DataArray, copy: float, repeats: int) -> list[Row]:
         what = f"advection, {LEADS.size} leads of {size}"
         table.append(row(what, f"{name}, device to device", seconds, 4 * cells * (3 + LEADS.size), copy))
     for device in ("cuda", "cpu"):
-        model = Advection(device=device)
-        forecast(radar, nowcaster=model)
+        nowcaster = Advection(device=device)
+        forecast(radar, nowcaster=nowcaster)
         begin = time.perf_counter()
-        result = forecast(radar, nowcaster=model)
+        result = forecast(radar, nowcaster=nowcaster)
         seconds = time.perf_counter() - begin
         moved = radar.nbytes + result.precipitation_rate.nbytes
         table.append(row(f"forecast, {result.sizes['lead_time']} leads of {size}", device, seconds, moved, copy))
@@ -113,7 +114,7 @@ def wholes(radar: xr.DataArray, copy: float, repeats: int) -> list[Row]:
 
 
 def fields() -> list[xr.DataArray]:
-    """FMI 2017-05-09 as it is, and tiled to 2048 and 4096 squared."""
+    """Return FMI 2017-05-09, and the same tiled to squares of 2048 and 4096 cells."""
     where = Path(__file__).parent / "speed.py"
     specification = importlib.util.spec_from_file_location("speed", where)
     assert specification is not None
@@ -125,7 +126,7 @@ def fields() -> list[xr.DataArray]:
 
 
 def measure(radars: list[xr.DataArray], repeats: int, copy_bytes: int = 2**30) -> dict[str, Any]:
-    """Measure all on each of the fields."""
+    """Measure kernels and forecasts on each of the fields."""
     copy = gpu.copy_rate(copy_bytes)
     rows: list[Row] = []
     for radar in radars:
@@ -135,7 +136,7 @@ def measure(radars: list[xr.DataArray], repeats: int, copy_bytes: int = 2**30) -
 
 
 def main() -> None:
-    """Measure and write speed_gpu.json; without a device, say so and measure nothing."""
+    """Measure and write speed_gpu.json; without a device, print the reason and measure nothing."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=20)
     options = parser.parse_args()

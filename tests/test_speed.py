@@ -26,7 +26,7 @@ def speed():
 
 @pytest.fixture(scope="module")
 def small(speed):
-    return speed.Size(repeats=0, patience=5.0, sides=(48, 64), leads=(2, 3), copy_bytes=2**20)
+    return speed.Size(repeats=0, max_seconds=5.0, sides=(48, 64), leads=(2, 3), copy_bytes=2**20)
 
 
 @pytest.fixture(scope="module")
