@@ -86,19 +86,20 @@ def coverage_targets(
         if not cells.shape[1]:
             continue
         ranks = log_odds(cells) if ranked_by is None else ranked_by[lead]
-        for k in map(int, np.flatnonzero(coverage[lead] > 0)):
+        for k, threshold in enumerate(thresholds):
             expected = max(float(cells[k].mean()), 1e-6)
-            most = coverage[lead, k] if thresholds[k] > HEAVY_RATE else 1.0
             below = fraction[lead, k - 1] if k else 1.0
-            fraction[lead, k] = min(_geometric_mean(coverage[lead, k], expected), most, below)
-            cutoff[lead, k] = np.quantile(ranks[k], 1 - fraction[lead, k])
-            ratio[lead, k] = fraction[lead, k] / expected
+            fraction[lead, k] = min(_target_fraction(coverage[lead, k], expected, threshold), below)
+            if fraction[lead, k] > 0:
+                cutoff[lead, k] = np.quantile(ranks[k], 1 - fraction[lead, k])
+                ratio[lead, k] = fraction[lead, k] / expected
     return CoverageTargets(fraction, cutoff, ratio)
 
 
-def _geometric_mean(coverage: np.float32, expected: float) -> np.float32:
+def _target_fraction(coverage: np.float32, expected: float, threshold: float) -> np.float32:
+    """Return the rule of the coverage: the geometric mean of reference and expectation, for heavy rain capped."""
     mean: np.float32 = np.sqrt(np.minimum(coverage, np.float32(1)) * expected)
-    return mean
+    return min(mean, coverage) if threshold > HEAVY_RATE else mean
 
 
 # --- ranking --------------------------------------------------------------------------------------------------

@@ -107,12 +107,12 @@ class MemberBuilder(Protocol):
 
     @property
     def predictors(self) -> tuple[str, ...]:
-        """Predictors that the member needs."""
+        """Predictors that the member needs: those of the radar only, or with one of NWP at least any."""
         ...
 
     @property
     def optional(self) -> bool:
-        """Whether the member is kept only if the blend with it is better."""
+        """Whether the member is kept only if the blend with it is better; for members without NWP."""
         ...
 
     def train(self, data: TrainingData) -> Member | None:

@@ -14,6 +14,7 @@ from hybridcast.core.field import precipitation
 from hybridcast.errors import InputError
 from hybridcast.forecasting import forecast, load_forecast, save_forecast
 from hybridcast.fusion.hybrid import Hybrid, load_hybrid, single_member
+from hybridcast.learned.members import RADAR_MEMBERS
 from hybridcast.learned.trained_model import load_model, save_model
 from hybridcast.motion.estimate import DIS
 from hybridcast.nowcasters.base import Advection
@@ -93,7 +94,7 @@ def test_it_holds_what_it_promises(result, rain, issue):
     assert result.threshold.values.tolist() == [0.1, 1.0, 5.0]
     assert result.threshold.attrs["units"] == "mm h-1"
     assert result.member_weight.dims == ("member", "threshold", "lead_time")
-    assert result.member.values.tolist() == ["neighbourhood", "scales", "boosting", "network"]
+    assert result.member.values.tolist() == [*RADAR_MEMBERS, "network"]
     assert {"u", "v", "unknown_fraction"} <= set(result)
     assert result.reference_time.values == issue
     assert result.attrs["nowcaster"] == "hybridcast"
@@ -215,7 +216,7 @@ def test_without_hindcasts_the_weights_are_those_learned(rain, model):
 def test_the_network_says_something(rain, model):
     with_it = forecast(rain[:25], lead_time="30min", nowcaster=Hybrid(model, hindcasts=None))
     without = forecast(rain[:25], lead_time="30min", nowcaster=Hybrid(model.without("network"), hindcasts=None))
-    assert without.member.values.tolist() == ["neighbourhood", "scales", "boosting"]
+    assert without.member.values.tolist() == [*RADAR_MEMBERS]
     assert np.nanmax(abs(with_it[CHANCE] - without[CHANCE])) > 0.01
     assert "members_left_out" not in with_it.attrs
     check(without, rain)

@@ -121,5 +121,12 @@ def test_every_builder_has_a_name_of_its_own_and_known_predictors():
     assert len(set(names)) == len(names)
     assert {*RADAR_MEMBERS, *NWP_MEMBERS, *OPTIONAL_MEMBERS} == set(names)
     assert all(set(builder.predictors) <= set(ALL_PREDICTORS) for builder in BUILDERS)
-    assert [builder.name for builder in BUILDERS if uses_nwp(builder)] == ["nwp", "fused"]
-    assert set(KINDS) == {"logistic", "trees", "network"}
+    assert {"nwp", "fused"} <= set(NWP_MEMBERS)
+    assert {"logistic", "trees", "network"} <= set(KINDS)
+
+
+def test_builders_keep_the_rules_of_the_blend():
+    """Without NWP rain there are radar predictors only; blends are compared with and without a member of the radar."""
+    for builder in BUILDERS:
+        assert uses_nwp(builder) or set(builder.predictors) <= set(RADAR_PREDICTORS), builder.name
+        assert not (uses_nwp(builder) and builder.optional), builder.name

@@ -19,7 +19,7 @@ from hybridcast.fusion.hybrid import load_hybrid
 from hybridcast.motion.estimate import DenseFlow
 from hybridcast.nowcasters.base import Advection
 from hybridcast.nwp.schema import nwp_fields
-from hybridcast.predictors.registry import ALL_PREDICTORS, RADAR_PREDICTORS, SOURCE_PREDICTORS
+from hybridcast.predictors.registry import ALL_PREDICTORS, PREDICTORS, RADAR_PREDICTORS, SOURCE_PREDICTORS
 from hybridcast.predictors.sources import Sources, compute_source_predictors, select_sources
 from hybridcast.predictors.state import build_predictor_state, predictors_eulerian
 from hybridcast.stations import station_reports
@@ -165,7 +165,8 @@ def test_rows_are_wider_with_sources_and_else_the_same(recent, everywhere, gauge
     assert wide.shape[-1] == len(ALL_PREDICTORS)
     np.testing.assert_array_equal(wide[..., : len(RADAR_PREDICTORS)], plain)
     there = dict(zip(SOURCE_PREDICTORS, np.isfinite(wide[..., len(RADAR_PREDICTORS) :]).mean(axis=(0, 1)), strict=True))
-    absent = {"nwp_wind_speed", "nwp_humidity", "nwp_cape"}
+    absent = {one.name for one in PREDICTORS if one.group == "nwp" and not set(one.needs) <= set(everywhere)}
+    assert {"nwp_wind_speed", "nwp_humidity", "nwp_cape"} <= absent
     assert all((share == 0) == (name in absent) for name, share in there.items() if name != "nwp_skill_64"), there
 
 
