@@ -60,19 +60,19 @@ def coarsen_radar(radar: xr.DataArray) -> xr.DataArray:
     return check_precipitation(mean)
 
 
-def count_same_area(rate: np.ndarray, advected: np.ndarray, seen: np.ndarray) -> tuple[int, int, int]:
+def count_same_area(rate: np.ndarray, advected: np.ndarray, observed: np.ndarray) -> tuple[int, int, int]:
     """Return hits, misses and false alarms at 1 mm/h of the highest rates, as many as `advected` has wet ones."""
     count = int((advected >= SAME_AREA).sum())
     chosen = np.zeros(rate.size, dtype=bool)
     chosen[np.argpartition(-rate, max(count - 1, 0))[:count]] = True
-    event = seen >= SAME_AREA
+    event = observed >= SAME_AREA
     return int((chosen & event).sum()), int((~chosen & event).sum()), int((chosen & ~event).sum())
 
 
-def add_same_area(statistics: xr.Dataset, rate: np.ndarray, advected: np.ndarray, seen: np.ndarray) -> xr.Dataset:
+def add_same_area(statistics: xr.Dataset, rate: np.ndarray, advected: np.ndarray, observed: np.ndarray) -> xr.Dataset:
     """Add the contingency table at equal wet area to the statistics, by lead time, over the points known to all."""
-    known = np.isfinite(rate) & np.isfinite(advected) & np.isfinite(seen)
-    cases = [count_same_area(rate[k][known[k]], advected[k][known[k]], seen[k][known[k]]) for k in range(len(rate))]
+    known = np.isfinite(rate) & np.isfinite(advected) & np.isfinite(observed)
+    cases = [count_same_area(rate[k][known[k]], advected[k][known[k]], observed[k][known[k]]) for k in range(len(rate))]
     names = ("same_area_hits", "same_area_misses", "same_area_false_alarms")
     rows = np.array(cases, dtype=np.float64).T
     return statistics.assign({name: ("lead_time", row) for name, row in zip(names, rows, strict=True)})
@@ -86,11 +86,11 @@ def score_case(
     made = {name: method.forecast(recent, LEADS) for name, method in methods.items()}
     known = np.logical_and.reduce([result["precipitation_rate"].notnull().values for result in made.values()])
     valid = xr.DataArray(known, dims=("lead_time", "y", "x"))
-    seen = np.where(known, radar.reindex(time=issue + LEADS).values, np.nan)
+    observed = np.where(known, radar.reindex(time=issue + LEADS).values, np.nan)
     advected = made["advection"]["precipitation_rate"].values
     return {
         name: add_same_area(
-            compute_statistics(result, radar, valid=valid), result["precipitation_rate"].values, advected, seen
+            compute_statistics(result, radar, valid=valid), result["precipitation_rate"].values, advected, observed
         )
         for name, result in made.items()
     }
@@ -200,12 +200,12 @@ def format_section(result: dict) -> str:
     about = f"mean over {len(result['events'])} events, {result['cases']} cases, all on one mask."
     speed = result["speed"]
     processor, wall = (speed[f"ours is faster by, {what}"] for what in ("processor", "wall"))
-    told = (
+    about_speed = (
         f"{speed['leads']} lead times on {speed['grid'][0]} x {speed['grid'][1]}, the scale filter with its motion "
         f"against pysteps' S-PROG without one: {processor:g} times faster in processor time, {wall:g} in wall time."
     )
     title = f"At 30 / 60 / 90 / 120 min; {about}"
-    return format_table(title, rows).strip() + "\n\n" + told
+    return format_table(title, rows).strip() + "\n\n" + about_speed
 
 
 def measure_skill() -> dict[str, object]:

@@ -40,7 +40,7 @@ def row(what: str, how: str, seconds: float, moved: float, copy: float) -> Row:
         "how": how,
         "ms": round(seconds * 1e3, 3),
         "GB/s": round(rate / 1e9, 1),
-        "share": round(rate / copy, 4),
+        "fraction": round(rate / copy, 4),
     }
 
 
@@ -49,7 +49,7 @@ def kernels(frames: np.ndarray, copy: float, repeats: int) -> list[Row]:
     count, rows, columns = frames.shape
     options = FlowOptions()
     shape = half(rows), half(columns)
-    there, state = upload(frames), upload(np.array([1, 1, 1, 0, 0], np.float32))
+    on_device, state = upload(frames), upload(np.array([1, 1, 1, 0, 0], np.float32))
     images, masks, warped, seen = (empty((count, *shape)) for _ in range(4))
     half_images, half_masks = (empty((count, half(shape[0]), half(shape[1]))) for _ in range(2))
     tensors, scratch, weighted = empty((5, *shape)), empty((5, *shape)), empty((3, *shape))
@@ -61,7 +61,7 @@ def kernels(frames: np.ndarray, copy: float, repeats: int) -> list[Row]:
     fg, over = flow_gpu, launch_over
     jobs: dict[str, tuple[Callable[[], object], float]] = {
         "first_level": (
-            lambda: fg.first_level[over(images.shape)](there, 2, f4(0.1), f4(40), images, masks),
+            lambda: fg.first_level[over(images.shape)](on_device, 2, f4(0.1), f4(40), images, masks),
             count * (full + 2 * n),
         ),
         "halve": (lambda: fg.halve[over(half_images.shape)](images, masks, half_images, half_masks), count * 2.5 * n),
@@ -78,7 +78,7 @@ def kernels(frames: np.ndarray, copy: float, repeats: int) -> list[Row]:
         ),
         "smooth": (lambda: fg.smooth[over(shape)](weighted, smoothing, f4(0.03), state, flow), 7 * n),
         "finish": (lambda: fg.finish[over(whole.shape)](flow, 2, state, whole), 2 * n + 2 * full),
-        "filter_splines": (lambda: advection_gpu.spline_coefficients(there[-1:]), 4 * full),
+        "filter_splines": (lambda: advection_gpu.spline_coefficients(on_device[-1:]), 4 * full),
     }
     what = f"kernel, {rows} x {columns}"
     return [row(what, name, gpu.seconds_of(job, repeats), 4 * cells, copy) for name, (job, cells) in jobs.items()]
@@ -89,15 +89,15 @@ def wholes(radar: xr.DataArray, copy: float, repeats: int) -> list[Row]:
     frames = np.ascontiguousarray(radar.values)
     count, rows, columns = frames.shape
     size, cells = f"{rows} x {columns}", rows * columns
-    there, offsets = upload(frames), np.arange(1 - count, 1, dtype=np.float32)
-    flow, _ = flow_gpu.estimate(there, offsets)
-    seconds = gpu.seconds_of(lambda: flow_gpu.estimate(there, offsets), repeats)
+    on_device, offsets = upload(frames), np.arange(1 - count, 1, dtype=np.float32)
+    flow, _ = flow_gpu.estimate(on_device, offsets)
+    seconds = gpu.seconds_of(lambda: flow_gpu.estimate(on_device, offsets), repeats)
     table = [row(f"flow, {count} frames of {size}", "device to device", seconds, 4 * cells * (count + 2), copy)]
     out = empty((1, LEADS.size, rows, columns))
     for order, name in ((0, "nearest"), (1, "linear"), (3, "cubic")):
 
         def work(order: int = order) -> object:
-            return advection_gpu.advect(there[-1:], flow, LEADS, order, out=out)
+            return advection_gpu.advect(on_device[-1:], flow, LEADS, order, out=out)
 
         seconds = gpu.seconds_of(work, repeats)
         what = f"advection, {LEADS.size} leads of {size}"
@@ -149,7 +149,7 @@ def main() -> None:
     print(f"{result['device']}: copies {result['device to device copy, GB/s']} GB/s from device to device")
     for r in result["rows"]:
         print(
-            f"{r['what']:45} {r['how']:26} {r['ms']:10.3f} ms {r['GB/s']:9.1f} GB/s {r['share']:8.1%} of the copy rate"
+            f"{r['what']:45} {r['how']:26} {r['ms']:10.3f} ms {r['GB/s']:9.1f} GB/s {r['fraction']:8.1%} of the copy rate"
         )
 
 
