@@ -148,9 +148,8 @@ def main() -> None:
     RESULT.write_text(json.dumps(result, indent=1) + "\n")
     print(f"{result['device']}: copies {result['device to device copy, GB/s']} GB/s from device to device")
     for r in result["rows"]:
-        print(
-            f"{r['what']:45} {r['how']:26} {r['ms']:10.3f} ms {r['GB/s']:9.1f} GB/s {r['fraction']:8.1%} of the copy rate"
-        )
+        throughput = f"{r['GB/s']:9.1f} GB/s {r['fraction']:8.1%} of the copy rate"
+        print(f"{r['what']:45} {r['how']:26} {r['ms']:10.3f} ms {throughput}")
 
 
 if __name__ == "__main__":
