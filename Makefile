@@ -80,7 +80,7 @@ evaluation: setup  ## nowcasters on the real events; trained ones on regions the
 sources: setup  ## gain from gauges, NWP wind and pseudo-NWP, on the real events; writes notebooks/sources.json; can be continued
 	PYTHONPATH=notebooks/experiments $(BIN)/python -m ablation.sources
 
-early-or-late: setup  ## early against late fusion on the real events, with pseudo-NWP and pseudo-gauges; 20 minutes
+early-or-late: setup  ## early against late fusion on the real events, with pseudo-NWP and pseudo-gauges; half an hour
 	PYTHONPATH=notebooks/experiments $(BIN)/python -m early_fusion.early_or_late
 
 bench: setup  ## speed and memory against pysteps, OpenCV and torch, in one run; QUICK=--quick for a minute's worth
