@@ -155,7 +155,8 @@ class AttentionLayer(nn.Module):
             found, _ = attention(query, tokens[kind], tokens[kind], key_padding_mask=absent[kind], need_weights=False)
             x = x + found[:, 0]
         x = self.dropout(x)
-        return x + self.feed_forward(x)
+        out: Tensor = x + self.feed_forward(x)
+        return out
 
 
 def _norm(width: int) -> nn.Module:

@@ -122,9 +122,8 @@ def gather_events(events: Sequence[Event], work: Path, folds: int) -> tuple[Comp
 def drop_predictors(rows: Array, *, stations: bool, nwp: bool) -> Array:
     """Replace the predictors of some sources by NaN."""
     out = rows.copy()
-    for group, dropped in (("station", stations), ("nwp", nwp)):
-        if dropped:
-            out[:, [index_of(name) for name in names(group)]] = np.nan
+    dropped = (*(names("station") if stations else ()), *(names("nwp") if nwp else ()))
+    out[:, [index_of(name) for name in dropped]] = np.nan
     return out
 
 
@@ -157,7 +156,8 @@ def train_networks(
         parts[event.name in held_out].append(EventTokens(samples, tokens, weight))
     networks = {}
     for name, settings in NETWORKS.items():
-        start, log = time.monotonic(), []
+        start = time.monotonic()
+        log: list[dict[str, float]] = []
         networks[name] = fit_attention(*parts, settings, log)
         best = min(log, key=lambda entry: entry["loss"])
         print(f"  {name}: {best['step']} steps, {time.monotonic() - start:.0f} s", flush=True)
@@ -192,7 +192,7 @@ def load_or_evaluate(
     file = work / f"log-odds-{group}-{sampling_digest([one.event for one in events], settings, NETWORKS)}.npz"
     if not file.exists():
         with atomic_write(file) as part, part.open("wb") as stream:
-            np.savez(stream, **evaluate_group(comparison, events, settings, group))
+            np.savez(stream, allow_pickle=False, **evaluate_group(comparison, events, settings, group))
     with np.load(file, allow_pickle=False) as stored:
         return dict(stored)
 
@@ -235,7 +235,7 @@ def blend_members(comparison: Comparison, members: Sequence[Array], area: Mask) 
 def compute_probabilities(comparison: Comparison, combination: str, area: Mask, inside: bool) -> dict[str, Array]:
     """Return the probabilities of all compared methods, ``(threshold scored, row)``."""
     late = list(comparison.log_odds[f"late, {combination}"][:, SCORED_INDEX])
-    found = {}
+    found: dict[str, Array] = {}
     if combination in WITH_NWP:
         alone = zip(NWP_MEMBERS, late[len(RADAR_MEMBERS) :], strict=True)
         found |= {f"late: member {name!r} alone": probability(log_odds) for name, log_odds in alone}

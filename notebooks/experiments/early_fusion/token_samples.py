@@ -25,8 +25,8 @@ from hybridcast.datasets import (
     simulate_pseudo_gauges,
     simulate_radar_bias,
 )
+from hybridcast.learned.member import HINDCAST_HISTORY
 from hybridcast.learned.training.samples import (
-    HINDCAST_HISTORY,
     Samples,
     Sampling,
     build_samples,
