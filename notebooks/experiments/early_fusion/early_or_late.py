@@ -191,8 +191,9 @@ def load_or_evaluate(
     """Return the result of `evaluate_group`, from `work` if it is there."""
     file = work / f"log-odds-{group}-{sampling_digest([one.event for one in events], settings, NETWORKS)}.npz"
     if not file.exists():
+        found: dict[str, Any] = {**evaluate_group(comparison, events, settings, group)}
         with atomic_write(file) as part, part.open("wb") as stream:
-            np.savez(stream, allow_pickle=False, **evaluate_group(comparison, events, settings, group))
+            np.savez(stream, **found)
     with np.load(file, allow_pickle=False) as stored:
         return dict(stored)
 
