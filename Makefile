@@ -11,7 +11,7 @@ API := core.field radar stations nwp terrain datasets.registry motion.estimate m
 
 BROWSER := $(shell command -v chromium && command -v chromedriver)
 
-.PHONY: help setup browser demo test test-fast test-all coverage gpu check skill scales pseudo-nwp model evaluation sources early-or-late bench notebooks docs picture clean
+.PHONY: help setup browser demo test test-fast test-all coverage gpu check skill scales pseudo-nwp model evaluation sources early-or-late bench same-bits notebooks docs picture clean
 .DEFAULT_GOAL := help
 
 help:  ## show this
@@ -85,6 +85,9 @@ early-or-late: setup  ## early against late fusion on the real events, with pseu
 
 bench: setup  ## speed and memory against pysteps, OpenCV and torch, in one run; QUICK=--quick for a minute's worth
 	$(BIN)/python notebooks/speed.py $(QUICK)
+
+same-bits: setup  ## forecasts of three events by the working tree and by another revision, compared bit by bit; BASE=main
+	$(BIN)/python notebooks/same_bits.py --base $(or $(BASE),HEAD)
 
 notebooks: setup  ## execute every notebook, say how long each took, and render it for a forge; ONLY="01 07" for some
 	$(BIN)/python notebooks/run.py $(ONLY)

@@ -4,7 +4,7 @@
 2. Predictors are computed at every second of these cells, in Lagrangian coordinates, for a few lead times.
 3. Each member estimates the log odds that thresholds are reached. The weights of the members were fitted on events kept
    out of training, and are adapted by hindcasts from half an hour and an hour ago (`hybridcast.fusion.hindcasts`).
-4. Log odds are interpolated in time in Lagrangian coordinates, and carried along the motion to the fine grid.
+4. Probabilities are interpolated in time in Lagrangian coordinates, and carried along the motion to the fine grid.
 5. The rain rates have the order of the blended probabilities and the values of the latest frame, carried along the
    motion (`hybridcast.fusion.deterministic_field`). They are as sharp as pure advection, and their coverage lies
    between that of the latest frame and the one expected from the probabilities.

@@ -1,4 +1,4 @@
-"""Evaluation of the members of a model: their inputs for an issue time, and their blended log odds."""
+"""Evaluation of the members of a model: their inputs for an issue time, and their blended probabilities."""
 
 from __future__ import annotations
 

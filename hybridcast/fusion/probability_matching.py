@@ -97,7 +97,7 @@ def coverage_targets(
 
 
 def _target_fraction(coverage: np.float32, expected: float, threshold: float) -> np.float32:
-    """Return the rule of the coverage: the geometric mean of reference and expectation, for heavy rain capped."""
+    """Return the geometric mean of reference and expected coverage, for heavy rain at most that of the reference."""
     mean: np.float32 = np.sqrt(np.minimum(coverage, np.float32(1)) * expected)
     return min(mean, coverage) if threshold > HEAVY_RATE else mean
 

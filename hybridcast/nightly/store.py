@@ -220,9 +220,9 @@ def read_day(root: str | Path, region: str, date: str) -> StoredDay | None:
     path = folder / "nights.parquet"
     if not path.is_file():
         return None
-    (row,) = pq.read_table(path, partitioning=None).to_pylist()
-    if row["schema_version"] != SCHEMA:
+    if not _has_schema(folder):
         return None
+    (row,) = pq.read_table(path, partitioning=None).to_pylist()
     nowcasters = tuple(row["nowcasters"])
     by_period = {period: _read_tables([(folder, {})], period, nowcasters) for period in (0, 60)}
     night = RegionNight(
@@ -261,8 +261,8 @@ def read_history(
     -------
     Dataset
         The statistics of frames, dims ``("region", "date", "nowcaster", "lead_time", ...)``; without any dim if no day
-        is found. The statistics of a day or a nowcaster without data are zero, `cases` among them, where other days of
-        the region have data.
+        is found. Days of another version of the schema are left out. The statistics of a day or a nowcaster without
+        data are zero, `cases` among them, where other days of the region have data.
     """
     wanted = None if regions is None else {f"region={region}" for region in regions}
     folders = [
@@ -274,9 +274,18 @@ def read_history(
         return xr.Dataset()
     last = until or max(date for _, date, _ in folders)
     first = str(np.datetime64(last, "D") - np.timedelta64(days - 1, "D"))
-    chosen = sorted(entry for entry in folders if first <= entry[1] <= last)
+    chosen = sorted(entry for entry in folders if first <= entry[1] <= last and _has_schema(entry[2]))
     found = _read_tables([(folder, {"region": region, "date": date}) for region, date, folder in chosen], 0)
     return xr.Dataset() if found is None else found
+
+
+def _has_schema(folder: Path) -> bool:
+    """Return whether the day in a folder has this version of the schema."""
+    path = folder / "nights.parquet"
+    if not path.is_file():
+        return False
+    versions: list[int] = pq.read_table(path, columns=["schema_version"], partitioning=None)[0].to_pylist()
+    return versions == [SCHEMA]
 
 
 def _read_tables(

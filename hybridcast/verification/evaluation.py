@@ -8,7 +8,7 @@ run that was killed continues where it stopped, and one more nowcaster costs onl
     work/statistics/COMPARISON/EVENT/TIME.nc     statistics of one case, by area and nowcaster
 
 A file states what it was made for (radar, grid, lead times, nowcaster with its settings) and is made again if that has
-changed. Changes of the code are not noticed: delete the folder of that nowcaster then. Two runs may share a work
+changed. Changes of the code are not noticed: take another work folder then. Two runs may share a work
 folder: they may do the same work twice, but do not harm each other.
 
 Scores are over two areas. **source**: the points known to all nowcasters; the plain advection knows a point if the air

@@ -21,7 +21,7 @@ wavelength.
 **Probabilities** are counted in bins centred at 0, 0.05, ..., 1. The bins hold the probabilities of an ensemble of 20
 and the 0 and 1 of a deterministic forecast exactly; sums of squares make the Brier score exact for all others.
 
-To add a score: declare the statistics that it needs in `STATISTICS`, compute them in `compute_statistics`, increment
+To add a score: declare the statistics that it needs in `STATISTICS`, compute them in `_Frame.compute`, increment
 `STATISTICS_VERSION`, and add the score to `hybridcast.verification.scores`, with tests of both.
 """
 

@@ -14,7 +14,7 @@ from hybridcast.core.forecast_schema import ENSEMBLE, forecast_dataset
 from hybridcast.errors import InputError
 from hybridcast.nightly.query import compute_score_table, query_store
 from hybridcast.nightly.records import RegionNight, WorstCase
-from hybridcast.nightly.store import Provenance, day_folder, read_day, read_history, write_day
+from hybridcast.nightly.store import SCHEMA, Provenance, day_folder, read_day, read_history, write_day
 from hybridcast.verification import scores
 from hybridcast.verification.comparison import compute_nowcaster_statistics
 from hybridcast.verification.statistics import FSS_SCALES, common_mask
@@ -110,7 +110,7 @@ def test_every_file_says_what_it_was_made_from(tmp_path):
     ]  # fmt: skip
     for file in files:
         metadata = pq.read_schema(file).metadata
-        assert metadata[b"schema_version"] == b"2"
+        assert metadata[b"schema_version"] == str(SCHEMA).encode()
         assert metadata[b"data_hash"] == b"data"
         assert metadata[b"settings_hash"] == b"settings"
         assert b"package_version" in metadata
@@ -120,6 +120,13 @@ def test_another_version_of_the_schema_is_not_there(tmp_path):
     write_day(tmp_path, night(), replace(MADE, schema_version=0), {})
     assert read_day(tmp_path, "here", "2020-06-01") is None
     assert read_day(tmp_path, "here", "2020-06-02") is None
+
+
+def test_history_leaves_out_days_of_another_version_of_the_schema(tmp_path):
+    """A statistic that such a day lacks would count as zero, beside the number of its points."""
+    stored(tmp_path, night("2020-06-01", "a"))
+    write_day(tmp_path, night("2020-06-02", "a"), replace(MADE, schema_version=SCHEMA - 1), {})
+    assert read_history(tmp_path)["date"].values.tolist() == ["2020-06-01"]
 
 
 def test_history_has_every_day_and_region(tmp_path):

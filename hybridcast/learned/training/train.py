@@ -21,6 +21,7 @@ import numpy as np
 
 from hybridcast.datasets.events import SPACING, Event
 from hybridcast.errors import InputError
+from hybridcast.learned.members import BUILDERS
 from hybridcast.learned.network import require_torch
 from hybridcast.learned.trained_model import FORMAT, MANIFEST, TrainedModel, save_model
 from hybridcast.learned.training.cross_validation import cross_validate, train_members
@@ -114,8 +115,9 @@ def train_without(
     folder = Path(work).expanduser() / "models"
     folder.mkdir(parents=True, exist_ok=True)
     made = {}
+    builders = [(builder.name, builder.predictors) for builder in BUILDERS]
     for region in regions:
-        made[region] = folder / f"without-{region}-{sampling_digest(FORMAT, events, settings)}"
+        made[region] = folder / f"without-{region}-{sampling_digest(FORMAT, events, settings, builders)}"
         if not (made[region] / MANIFEST).exists():
             report(f"training a model without {region}")
             model = train(events, work, settings=settings, leave_out=[region], workers=workers, report=report)
