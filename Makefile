@@ -11,7 +11,7 @@ API := core.field radar stations nwp terrain datasets.registry motion.estimate m
 
 BROWSER := $(shell command -v chromium && command -v chromedriver)
 
-.PHONY: help setup browser demo test test-fast test-all coverage gpu check skill scales pseudo-nwp model evaluation sources early-or-late bench same-bits notebooks docs picture clean
+.PHONY: help setup browser demo test test-fast test-all coverage gpu check skill scale-filter pseudo-nwp model evaluation sources early-or-late bench same-bits notebooks docs picture clean
 .DEFAULT_GOAL := help
 
 help:  ## show this
@@ -65,7 +65,7 @@ check: setup  ## format, lint, types, and the direction of imports
 skill: setup  ## skill of the motion against other methods, on the real events; writes notebooks/motion_skill.json
 	$(BIN)/python notebooks/motion_skill.py
 
-scales: setup  ## skill and speed of the scale filter against pysteps' S-PROG; writes notebooks/scale_filter.json
+scale-filter: setup  ## skill and speed of the scale filter against pysteps' S-PROG; writes notebooks/scale_filter.json
 	$(BIN)/python notebooks/scale_filter.py
 
 pseudo-nwp: setup  ## how good the pseudo-NWP is on the real events; writes notebooks/pseudo_nwp_quality.json

@@ -41,7 +41,7 @@ def nowcasters_along(motion: MotionMethod, settings: Settings) -> dict[str, Call
     """Return the nowcasters that need no training by name, all with the same motion method."""
     return {
         "advection": lambda: Advection(motion, settings.advection),
-        "scales": lambda: ScaleFilter(motion, settings.scales),
+        "scale-filter": lambda: ScaleFilter(motion, settings.scale_filter),
         "persistence": Persistence,
         "extrapolation": lambda: PystepsExtrapolation(motion=motion),
         "s-prog": lambda: SProg(motion=motion),

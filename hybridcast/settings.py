@@ -70,7 +70,7 @@ class AdvectionSettings:
 
 
 @dataclass(frozen=True)
-class ScaleSettings:
+class ScaleFilterSettings:
     """Settings of the scale filter."""
 
     levels: int = 8
@@ -92,11 +92,11 @@ class ScaleSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of a forecast, as in a TOML file with the tables ``[motion]``, ``[advection]`` and ``[scales]``."""
+    """Settings of a forecast, as in the tables ``[motion]``, ``[advection]`` and ``[scale_filter]`` of a TOML file."""
 
     motion: MotionSettings = field(default_factory=MotionSettings)
     advection: AdvectionSettings = field(default_factory=AdvectionSettings)
-    scales: ScaleSettings = field(default_factory=ScaleSettings)
+    scale_filter: ScaleFilterSettings = field(default_factory=ScaleFilterSettings)
 
 
 def load_settings(path: str | Path) -> Settings:

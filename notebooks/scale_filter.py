@@ -4,7 +4,7 @@ Prints a table for each event and one for all events, at 30, 60, 90 and 120 min:
 mm/h, CSI at 1 mm/h with the wet area of the advected field for all, correlation and mean absolute error. Each case has
 one mask. Grids are coarsened to about 2 km (the European grid of OPERA to 6 km) to limit the run time of pysteps. Then
 measures the time of 12 lead times on the whole grid of one event. Writes scale_filter.json beside this file and a short
-table into the README. Run it with ``make scales``.
+table into the README. Run it with ``make scale-filter``.
 """
 
 from __future__ import annotations
@@ -233,7 +233,7 @@ def main() -> None:
     path.write_text(json.dumps(result, indent=1) + "\n")
     text = format_section(result)
     print("\n" + text)
-    pattern = re.compile(r"(<!-- scales -->\n).*?(<!-- /scales -->)", re.S)
+    pattern = re.compile(r"(<!-- scale-filter -->\n).*?(<!-- /scale-filter -->)", re.S)
     README.write_text(pattern.sub(lambda marks: f"{marks[1]}{text}\n{marks[2]}", README.read_text()))
 
 

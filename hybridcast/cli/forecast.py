@@ -48,7 +48,7 @@ NowcasterName = Annotated[
     typer.Option(
         "--nowcaster",
         help="default (with the trained model of the package), the folder of a model that 'hybridcast train' wrote, "
-        "advection, scales (scale filter) or persistence; of pysteps: extrapolation, s-prog, anvil, linda or steps.",
+        "advection, scale-filter or persistence; of pysteps: extrapolation, s-prog, anvil, linda or steps.",
     ),
 ]
 Thresholds = Annotated[
@@ -64,7 +64,7 @@ Motion = Annotated[
 ]
 DeviceName = Annotated[str, typer.Option("--device", help="auto (a GPU if one works), cpu or cuda.")]
 SettingsFile = Annotated[
-    Path | None, typer.Option("--settings", help="TOML file with the tables [motion], [advection] and [scales].")
+    Path | None, typer.Option("--settings", help="TOML file with the tables [motion], [advection] and [scale_filter].")
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at an unreadable file instead of leaving it out.")]
 

@@ -32,7 +32,7 @@ MAX_LOG_ODDS = 9.0
 #: Predictors of the neighbourhood of the advected field: calibrated, the simple and strong baseline for probabilities.
 NEIGHBOURHOOD = tuple(f"wet_{wet:g}_{width}" for wet in WET for width in WIDTHS)
 #: Predictors of the scale filter.
-SCALES = ("filter", "filter_8")
+SCALE_FILTER = ("filter", "filter_8")
 #: Predictors of NWP rain.
 NWP_RAIN = (
     *("nwp_wet_0.1_32", "nwp_wet_1_8", "nwp_wet_1_32", "nwp_mean_8", "nwp_mean_32", "nwp_max_16"),

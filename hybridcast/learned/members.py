@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from hybridcast.learned.boosting import BoostedTrees, TreesBuilder
-from hybridcast.learned.logistic import NEIGHBOURHOOD, NWP_RAIN, SCALES, LogisticBuilder, LogisticMember
+from hybridcast.learned.logistic import NEIGHBOURHOOD, NWP_RAIN, SCALE_FILTER, LogisticBuilder, LogisticMember
 from hybridcast.learned.member import Member, MemberBuilder, StoredParts, uses_nwp
 from hybridcast.learned.network_member import NetworkBuilder, NetworkMember
 from hybridcast.learned.nwp_stage import NWP_ALONE
@@ -22,7 +22,7 @@ KINDS: dict[str, Callable[[Mapping[str, Any], StoredParts], Member]] = {
 #: Members that a training makes. Blends list them in this order.
 BUILDERS: tuple[MemberBuilder, ...] = (
     LogisticBuilder("neighbourhood", NEIGHBOURHOOD),
-    LogisticBuilder("scales", SCALES),
+    LogisticBuilder("scale-filter", SCALE_FILTER),
     TreesBuilder("boosting", RADAR_PREDICTORS),
     NetworkBuilder(),
     LogisticBuilder(NWP_ALONE, NWP_RAIN),

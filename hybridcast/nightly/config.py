@@ -62,7 +62,7 @@ class RegionSettings:
     """The longest lead time."""
     step: str = "15min"
     """Interval between lead times, a multiple of the radar's step."""
-    nowcasters: tuple[str, ...] = ("hybridcast", "scales")
+    nowcasters: tuple[str, ...] = ("hybridcast", "scale-filter")
     """Names of the nowcasters to compare; advection and persistence are always added."""
     model: str = "default"
     """Folder of the trained model of the nowcaster `hybridcast`; "default" is the one in the package."""

@@ -43,7 +43,7 @@ from hybridcast.core.forecast_schema import DIMS, add_motion, forecast_dataset
 from hybridcast.core.types import MINUTE, Array, Doubles, LeadTimes
 from hybridcast.motion.estimate import DenseFlow, MotionMethod, cells_per_step, check_motion
 from hybridcast.nowcasters.base import latest_frame, radar_status
-from hybridcast.settings import ScaleSettings
+from hybridcast.settings import ScaleFilterSettings
 from hybridcast_kernels import scales_cpu as kernels
 from hybridcast_kernels.advection_cpu import LINEAR
 from hybridcast_kernels.advection_cpu import advect as advect_arrays
@@ -68,7 +68,7 @@ class ScaleFilter:
 
     motion: MotionMethod = field(default_factory=DenseFlow)
     """Motion method."""
-    settings: ScaleSettings = field(default_factory=ScaleSettings)
+    settings: ScaleFilterSettings = field(default_factory=ScaleFilterSettings)
     """Settings of the filter."""
 
     @property
@@ -92,7 +92,7 @@ class ScaleFilter:
 
 
 def filter_scales(
-    recent: xr.DataArray, motion: xr.Dataset, lead_times: LeadTimes, *, settings: ScaleSettings | None = None
+    recent: xr.DataArray, motion: xr.Dataset, lead_times: LeadTimes, *, settings: ScaleFilterSettings | None = None
 ) -> xr.Dataset:
     """Filter the latest frame by scale and advect it.
 
@@ -105,7 +105,7 @@ def filter_scales(
     lead_times
         ``timedelta64``, increasing, above zero, from the last time of `recent`.
     settings
-        Settings of the filter; `ScaleSettings()` by default.
+        Settings of the filter; `ScaleFilterSettings()` by default.
 
     Returns
     -------
@@ -142,7 +142,7 @@ def filter_scales(
     """
     leads = check_lead_times(lead_times)
     check_motion(motion, recent)
-    filtered = _filter(recent, motion, leads, settings or ScaleSettings())
+    filtered = _filter(recent, motion, leads, settings or ScaleFilterSettings())
     result = forecast_dataset(filtered.rate, recent, leads)
     described = {"long_name": "precipitation rate filtered by scale, in dB of 1 mm h-1", "units": "dB"}
     if GRID_MAPPING in result.coords:
@@ -182,7 +182,7 @@ class FrameSelection(NamedTuple):
         return [-1] if self.latest is None else [self.latest, *(self.latest - lag for lag in self.usable)]
 
 
-def select_frames(recent: xr.DataArray, settings: ScaleSettings) -> FrameSelection:
+def select_frames(recent: xr.DataArray, settings: ScaleFilterSettings) -> FrameSelection:
     """Select the latest frame and, for each AR process, those one and two steps before it if they contain rain."""
     steps, lags = _steps_and_lags(_radar_step(recent), settings)
     values = recent.values
@@ -204,7 +204,7 @@ def select_frames(recent: xr.DataArray, settings: ScaleSettings) -> FrameSelecti
     return FrameSelection(latest, lags, [], [], 0, f"extrapolated: {too_few}")
 
 
-def _steps_and_lags(radar_step: np.timedelta64, settings: ScaleSettings) -> tuple[list[int], list[int]]:
+def _steps_and_lags(radar_step: np.timedelta64, settings: ScaleFilterSettings) -> tuple[list[int], list[int]]:
     """Return the steps of the AR processes, and the lags that they need, in time steps of the radar."""
     shortest = max(1, int(-(-MIN_STEP // radar_step)))
     steps = [shortest, *range(2 * shortest, int(settings.longest_step * MINUTE / radar_step) + 1, shortest)]
@@ -230,7 +230,7 @@ class Cascade(NamedTuple):
     """Wavelength in the middle of each level, m, ``(level,)``."""
 
 
-def build_cascade(recent: xr.DataArray, settings: ScaleSettings) -> Cascade:
+def build_cascade(recent: xr.DataArray, settings: ScaleFilterSettings) -> Cascade:
     """Return the cascade of a field."""
     rows, columns = recent.sizes["y"], recent.sizes["x"]
     dy, dx = metres_per_cell(recent)
@@ -402,7 +402,7 @@ class _Trajectories(NamedTuple):
         return first
 
 
-def _filter(recent: xr.DataArray, motion: xr.Dataset, leads: LeadTimes, settings: ScaleSettings) -> _Filtered:
+def _filter(recent: xr.DataArray, motion: xr.Dataset, leads: LeadTimes, settings: ScaleFilterSettings) -> _Filtered:
     """Filter and advect the latest frame; only advect it if the frames are insufficient for an AR process."""
     selection, cascade, step = select_frames(recent, settings), build_cascade(recent, settings), _radar_step(recent)
     rates = np.ascontiguousarray(recent.values[selection.indices], dtype=np.float32)
@@ -431,7 +431,7 @@ def _describe(selection: FrameSelection, step: np.timedelta64) -> dict[str, str]
 
 
 def _compute_spectra(
-    rates: Array, flow: Array, ages: Doubles, grid: kernels.Wavenumbers, settings: ScaleSettings
+    rates: Array, flow: Array, ages: Doubles, grid: kernels.Wavenumbers, settings: ScaleFilterSettings
 ) -> NDArray[np.complex64]:
     """Return the spectra of the frames in decibels, the latest first, the others advected to its time.
 
@@ -452,7 +452,7 @@ def _apply_weights(
     weights: Array,
     grid: kernels.Wavenumbers,
     paths: _Trajectories,
-    settings: ScaleSettings,
+    settings: ScaleFilterSettings,
 ) -> tuple[Array, Array]:
     """Filter, and advect the field of each lead time: decibels above dry and mm h-1, each ``(lead, y, x)``."""
     fields = workspace_of_this_thread().array("filtered", (len(weights), *latest.shape))

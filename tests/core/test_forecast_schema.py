@@ -34,7 +34,7 @@ def complete(request):
     made = add_ensemble(forecast_dataset(rate.mean(axis=0), rain, LEADS, nowcaster="all", status="ok"), rate)
     made = add_advected(add_motion(made, estimate_motion(rain)), rate[0])
     made = add_probabilities(made, generator.random((2, 3, *SHAPE), np.float32), [0.1, 1.0])
-    made = add_member_weights(made, generator.random((3, 2, 3), np.float32), ["scales", "boosting", "network"])
+    made = add_member_weights(made, generator.random((3, 2, 3), np.float32), ["scale-filter", "boosting", "network"])
     made = add_source_weights(made, np.array([[1, 0.5, 0.2], [0, 0.5, 0.8]], np.float32), "weight of a source")
     return add_unknown_fraction(made)
 

@@ -242,7 +242,7 @@ def test_one_member_alone(rain, model, member):
 
 
 def test_a_member_that_the_model_has_not_is_refused(model):
-    with pytest.raises(InputError, match="neighbourhood, scales, boosting"):
+    with pytest.raises(InputError, match="neighbourhood, scale-filter, boosting"):
         single_member(Hybrid(model.without("network")), "network")
 
 

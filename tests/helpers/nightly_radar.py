@@ -69,7 +69,7 @@ def region(folder: Path, name: str = "here", **changes) -> RegionSettings:
         "last": "13:30",
         "lead_time": "1h",
         "step": "30min",
-        "nowcasters": ("scales",),
+        "nowcasters": ("scale-filter",),
     }
     return RegionSettings(name=name, **(given | changes))
 

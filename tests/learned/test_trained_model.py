@@ -53,11 +53,11 @@ def log_odds(member, values=None):
 def test_what_is_loaded_gives_the_same_as_what_was_saved(with_network, folder):
     loaded, model = load_model(folder), with_network
     assert list(loaded.members) == list(model.members)
-    for name in ("neighbourhood", "scales", "boosting"):
+    for name in ("neighbourhood", "scale-filter", "boosting"):
         ours, theirs = loaded.members[name], model.members[name]
         assert (ours.name, ours.predictors, ours.thresholds) == (theirs.name, theirs.predictors, theirs.thresholds)
         np.testing.assert_array_equal(log_odds(ours), log_odds(theirs))
-    for name in ("neighbourhood", "scales"):
+    for name in ("neighbourhood", "scale-filter"):
         assert loaded.members[name].leads == model.members[name].leads
     assert len(loaded.blends) == len(model.blends) == 2
     for ours, theirs in zip(loaded.blends, model.blends, strict=True):
@@ -84,7 +84,7 @@ def test_parts_are_plain(folder):
     """Text, JSON and safetensors, no pickle: nothing that would run when it is loaded."""
     names = sorted(part.name for part in folder.iterdir())
     trees = [f"{member}-{t}.txt" for member in ("boosting", "fused") for t in ("0.1", "0.5", "1", "10", "2", "5")]
-    logistic = [f"{member}.safetensors" for member in ("neighbourhood", "scales", "nwp")]
+    logistic = [f"{member}.safetensors" for member in ("neighbourhood", "scale-filter", "nwp")]
     assert {*trees, *logistic, MANIFEST, NETWORK_PART, WEIGHTS} <= set(names)
     assert {Path(name).suffix for name in names} == {".json", ".safetensors", ".txt"}
     assert (folder / "boosting-0.1.txt").read_text().startswith("tree\n")
@@ -139,10 +139,13 @@ def test_a_missing_part_is_named(folder, name):
         (lambda m: m.pop("about"), "Get the model again"),
         (lambda m: m.pop("nwp_stage"), "Get the model again"),
         (lambda m: entry(m, "neighbourhood").update(name="other"), "a blend of neighbourhood.*Get the model again"),
-        (lambda m: entry(m, "scales").update(kind="oracle"), "needs the kinds of members oracle.*or train it again"),
-        (lambda m: entry(m, "scales").update(transforms=["none", "cube"]), "needs the transforms cube"),
-        (lambda m: entry(m, "scales")["transforms"].pop(), "transforms of scales.*Get the model again"),
-        (lambda m: entry(m, "scales").pop("parts"), "Get the model again"),
+        (
+            lambda m: entry(m, "scale-filter").update(kind="oracle"),
+            "needs the kinds of members oracle.*or train it again",
+        ),
+        (lambda m: entry(m, "scale-filter").update(transforms=["none", "cube"]), "needs the transforms cube"),
+        (lambda m: entry(m, "scale-filter")["transforms"].pop(), "transforms of scale-filter.*Get the model again"),
+        (lambda m: entry(m, "scale-filter").pop("parts"), "Get the model again"),
         (lambda m: m["thresholds_mm_per_h"].reverse(), "thresholds increase. Train the model again"),
         (lambda m: m["sha256"].update({"../outside.txt": "0" * 64}), "outside"),
         (lambda m: m["blends"][0]["members"].append("oracle"), "weights of the blend.*Get the model again"),
@@ -152,7 +155,7 @@ def test_a_missing_part_is_named(folder, name):
         (lambda m: entry(m, "network")["settings"].update(depth=3), "depth.*Get the model again"),
         (lambda m: m["members"].remove(entry(m, "network")), "Get the model again"),
         (lambda m: entry(m, "neighbourhood")["predictors"].pop(), "coefficients of neighbourhood.*Get the model again"),
-        (lambda m: entry(m, "scales")["predictors"].__setitem__(0, "latitude"), "needs the predictors latitude"),
+        (lambda m: entry(m, "scale-filter")["predictors"].__setitem__(0, "latitude"), "needs the predictors latitude"),
     ],
 )
 def test_a_manifest_that_does_not_fit_is_refused(folder, change, message):

@@ -70,7 +70,7 @@ def test_the_alarm_has_a_table(load):
         (TEXT + "format = 'odim-hdf'\n", "Did you mean 'odim-hdf5'"),
         (TEXT.replace("rain/", "{day}/"), r"radar has \{day\}"),
         (TEXT + "nowcasters = ['hybrid']\n", "Did you mean 'hybridcast'"),
-        (TEXT + "nowcasters = 'scales'\n", "it is an array"),
+        (TEXT + "nowcasters = 'scale-filter'\n", "it is an array"),
         (TEXT + "every = 30\n", "it is of type str"),
         (TEXT + "every = '30'\n", "it is a duration"),
         (TEXT + "every = '1s'\n", "1min at least"),
@@ -106,13 +106,13 @@ def test_dates():
 
 
 def test_advection_and_persistence_are_always_compared():
-    region = RegionSettings(name="a", radar="a", nowcasters=("scales", "persistence"))
-    assert region.all_nowcasters == ("scales", "persistence", "advection")
-    assert list(make_nowcasters(region)) == ["scales", "persistence", "advection"]
+    region = RegionSettings(name="a", radar="a", nowcasters=("scale-filter", "persistence"))
+    assert region.all_nowcasters == ("scale-filter", "persistence", "advection")
+    assert list(make_nowcasters(region)) == ["scale-filter", "persistence", "advection"]
 
 
 def test_the_fingerprint_is_of_what_numbers_depend_on():
-    region = RegionSettings(name="a", radar="a", nowcasters=("scales",))
+    region = RegionSettings(name="a", radar="a", nowcasters=("scale-filter",))
     assert replace(region, name="b", radar="c", dates="2020-01-01").fingerprint == region.fingerprint
     for change in ({"spacing": 1000.0}, {"step": "30min"}, {"first": "01:00"}, {"nowcasters": ()}, {"x": (0.0, 1.0)}):
         assert replace(region, **change).fingerprint != region.fingerprint

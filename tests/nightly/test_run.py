@@ -66,7 +66,7 @@ def test_a_complete_day_is_good(undisturbed):
     night, store = undisturbed
     assert (night.state, night.notes) == ("good", ())
     assert (night.expected, night.done) == (4, 4)
-    assert night.nowcasters == ("scales", "advection", "persistence")
+    assert night.nowcasters == ("scale-filter", "advection", "persistence")
     assert night.statistics["nowcaster"].values.tolist() == list(night.nowcasters)
     assert (night.statistics["lead_time"].values / np.timedelta64(1, "m")).tolist() == [30, 60]
     assert (night.hourly["lead_time"].values / np.timedelta64(1, "m")).tolist() == [60]

@@ -19,13 +19,13 @@ from hybridcast.nowcasters import scale_filter as scales
 from hybridcast.nowcasters.base import Advection
 from hybridcast.nowcasters.scale_filter import ScaleFilter, filter_scales
 from hybridcast.radar import open_radar
-from hybridcast.settings import ScaleSettings
+from hybridcast.settings import ScaleFilterSettings
 
 MINUTE = np.timedelta64(1, "m")
 STEP = 5 * MINUTE
 LEADS = np.arange(1, 7) * STEP
 #: As pysteps does it: one model, with the radar's step.
-AS_PYSTEPS = ScaleSettings(levels=6, longest_step=5.0)
+AS_PYSTEPS = ScaleFilterSettings(levels=6, longest_step=5.0)
 
 
 def scene(shape=(64, 72), **options):
@@ -385,7 +385,7 @@ def test_bad_arguments_are_refused():
         filter_scales(rain[:, :-1], motion, LEADS)
     for wrong in ({"levels": 0}, {"offset": 0.0}, {"lowest_rate": -1.0}, {"longest_step": float("nan")}):
         with pytest.raises(InputError, match=next(iter(wrong))):
-            ScaleSettings(**wrong)
+            ScaleFilterSettings(**wrong)
 
 
 def test_with_forecast_and_on_disk(tmp_path):
