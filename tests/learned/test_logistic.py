@@ -8,7 +8,7 @@ import pytest
 from hybridcast.learned.logistic import (
     MAX_LOG_ODDS,
     NEIGHBOURHOOD,
-    SCALES,
+    SCALE_FILTER,
     LogisticMember,
     fit_logistic,
     fit_logistic_member,
@@ -136,7 +136,7 @@ def test_a_member_keeps_the_transforms_it_was_fitted_with():
 
 
 def test_columns_of_members_are_predictors():
-    assert set(NEIGHBOURHOOD) | set(SCALES) <= set(RADAR_PREDICTORS)
+    assert set(NEIGHBOURHOOD) | set(SCALE_FILTER) <= set(RADAR_PREDICTORS)
 
 
 def test_a_member_is_fitted_lead_by_lead_and_is_never_too_sure():
