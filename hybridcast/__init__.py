@@ -5,10 +5,10 @@ Importing this package is fast: each of its names is loaded when it is first use
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hybridcast._version import __version__ as __version__
+from hybridcast.core.lazy import load_lazily
 
 #: Public names in the order of the flow of data, and the modules that define them.
 _CONTENTS = {
@@ -60,13 +60,7 @@ if TYPE_CHECKING:
 
 __all__ = [*_CONTENTS, "__version__"]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _CONTENTS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_CONTENTS[name]), name)
-    globals()[name] = value
-    return value
+__getattr__ = load_lazily(__name__, _CONTENTS)
 
 
 def __dir__() -> list[str]:

@@ -5,8 +5,9 @@ Importing this package is light: each name below is loaded when it is first used
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from hybridcast.core.lazy import load_lazily
 
 #: Public names, and the modules that define them.
 _CONTENTS = {
@@ -48,13 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = [*_CONTENTS]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _CONTENTS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_CONTENTS[name]), name)
-    globals()[name] = value
-    return value
+__getattr__ = load_lazily(__name__, _CONTENTS)
 
 
 def __dir__() -> list[str]:

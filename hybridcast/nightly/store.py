@@ -217,12 +217,9 @@ def _write_worst(worst: Sequence[WorstCase], path: Path) -> None:
 def read_day(root: str | Path, region: str, date: str) -> StoredDay | None:
     """Read a day from the store; None if it is absent or has another version of the schema."""
     folder = day_folder(root, region, date)
-    path = folder / "nights.parquet"
-    if not path.is_file():
+    row = _read_summary(folder)
+    if row is None:
         return None
-    if not _has_schema(folder):
-        return None
-    (row,) = pq.read_table(path, partitioning=None).to_pylist()
     nowcasters = tuple(row["nowcasters"])
     by_period = {period: _read_tables([(folder, {})], period, nowcasters) for period in (0, 60)}
     night = RegionNight(
@@ -274,18 +271,18 @@ def read_history(
         return xr.Dataset()
     last = until or max(date for _, date, _ in folders)
     first = str(np.datetime64(last, "D") - np.timedelta64(days - 1, "D"))
-    chosen = sorted(entry for entry in folders if first <= entry[1] <= last and _has_schema(entry[2]))
+    chosen = sorted(entry for entry in folders if first <= entry[1] <= last and _read_summary(entry[2]))
     found = _read_tables([(folder, {"region": region, "date": date}) for region, date, folder in chosen], 0)
     return xr.Dataset() if found is None else found
 
 
-def _has_schema(folder: Path) -> bool:
-    """Return whether the day in a folder has this version of the schema."""
+def _read_summary(folder: Path) -> dict[str, Any] | None:
+    """Return the row that summarizes the day in a folder; None without one of this version of the schema."""
     path = folder / "nights.parquet"
     if not path.is_file():
-        return False
-    versions: list[int] = pq.read_table(path, columns=["schema_version"], partitioning=None)[0].to_pylist()
-    return versions == [SCHEMA]
+        return None
+    (row,) = pq.read_table(path, partitioning=None).to_pylist()
+    return row if row["schema_version"] == SCHEMA else None
 
 
 def _read_tables(
