@@ -42,6 +42,24 @@ class ReadError(HybridcastError, OSError):
         super().__init__(f"{self.path}: {reason}")
 
 
+class ForecastFileError(ReadError):
+    """A file holds a forecast where an observation is needed: it is left out of a sequence, and refused alone.
+
+    Parameters
+    ----------
+    path
+        The file.
+    leads
+        Lead times found, as text, such as ``"+60 min"`` or ``"+5 to +120 min"``.
+    """
+
+    def __init__(self, path: str | Path, leads: str) -> None:
+        self.leads = leads
+        super().__init__(
+            path, f"a forecast ({leads}), no observation. Give the analyses (lead time 0), or open it with xarray"
+        )
+
+
 class FetchError(HybridcastError, OSError):
     """A data set cannot be downloaded: check the network, or specify a local mirror."""
 
