@@ -1,0 +1,1 @@
+"""Damaged copies of files through every reader: each is read rightly, or refused with a `ReadError`."""
