@@ -1,7 +1,8 @@
-"""Checks of the rain rates that radar files contain."""
+"""Rain rates from the values that radar files contain, and their checks."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,38 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.core.field import HIGHEST_RATE
+from hybridcast.core.types import Array
 from hybridcast.errors import ReadError
 
 #: Decoded values above minus this are rounding errors of packed values, not a code for missing values.
 ROUNDING = 1e-4
+
+
+def decode_codes(raw: NDArray[Any], convert: Callable[[NDArray[Any]], NDArray[Any]]) -> Array:
+    """Return the rain rates of the values that a file holds, through a table where there are few different ones.
+
+    A power in each of 17 million cells takes a second, a table of 65536 rates 25 ms.
+
+    Parameters
+    ----------
+    raw
+        Values of the file, of any shape and number type.
+    convert
+        Returns the rates (mm h-1, NaN where not observed) of values of the type of `raw`, in the native byte order. It
+        must treat each value by itself, and is called once: with every possible value, shape ``(values,)``, if they are
+        integers of one or two bytes, otherwise with `raw`.
+
+    Returns
+    -------
+    ndarray
+        Rates, float32, with the shape of `raw`.
+    """
+    native = np.asarray(raw, dtype=raw.dtype.newbyteorder("="))
+    if native.dtype.kind not in "iu" or native.dtype.itemsize > 2:
+        return np.asarray(convert(native), dtype=np.float32)
+    codes = np.arange(256**native.dtype.itemsize, dtype=f"u{native.dtype.itemsize}")
+    table = np.asarray(convert(codes.view(native.dtype)), dtype=np.float32)
+    return np.asarray(table[native.view(codes.dtype)])
 
 
 def limit_rates(rate: NDArray[Any], attrs: dict[str, Any]) -> NDArray[Any]:

@@ -11,6 +11,7 @@ Reflectivity is converted to rain rate by Z = 223 R^1.53 (Leinonen et al. 2012, 
 
 from __future__ import annotations
 
+import functools
 import re
 from datetime import datetime
 from pathlib import Path
@@ -23,9 +24,9 @@ from numpy.typing import NDArray
 
 from hybridcast.core.field import as_datetime64, precipitation, rate_from_dbz
 from hybridcast.core.readers import read_bytes
-from hybridcast.core.types import Doubles
+from hybridcast.core.types import Array, Doubles
 from hybridcast.errors import ReadError
-from hybridcast.radar._rates import limit_rates
+from hybridcast.radar._rates import decode_codes, limit_rates
 
 NAME = "fmi-pgm"
 DESCRIPTION = "FMI (Finland) radar composite, reflectivity, 8-bit PGM"
@@ -56,11 +57,15 @@ def read(path: Path) -> xr.DataArray:
         "institution": "Finnish Meteorological Institute",
         "z_r_relation": f"Z = {Z_R[0]:g} R^{Z_R[1]:g}",
     }
-    rate_of_value = rate_from_dbz(np.arange(256, dtype=np.float32) * np.float32(GAIN) + np.float32(OFFSET), *Z_R)
-    rate_of_value[nodata] = np.nan
-    rate = rate_of_value[values]
+    rate = decode_codes(values, functools.partial(_rates_of_codes, nodata=nodata))
     x, y, crs = _read_grid(path, comments, *values.shape)
     return precipitation(limit_rates(rate, attrs), time=_read_time(path, comments), y=y, x=x, crs=crs, attrs=attrs)
+
+
+def _rates_of_codes(codes: NDArray[np.uint8], nodata: int) -> Array:
+    rate = rate_from_dbz(codes * np.float32(GAIN) + np.float32(OFFSET), *Z_R)
+    rate[codes == nodata] = np.nan
+    return rate
 
 
 def _parse(path: Path, data: bytes) -> tuple[NDArray[np.uint8], int, dict[str, list[str]]]:

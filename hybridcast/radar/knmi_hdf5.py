@@ -9,7 +9,9 @@ Reflectivity is converted to rain rate by Z = 200 R^1.6 (Marshall and Palmer), a
 
 from __future__ import annotations
 
+import functools
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +23,9 @@ from numpy.typing import NDArray
 from hybridcast.core.field import precipitation, rate_from_accumulation, rate_from_dbz
 from hybridcast.core.netcdf import HDF5_MAGIC, decode_text, open_hdf5
 from hybridcast.core.readers import read_bytes
-from hybridcast.core.types import MINUTE, Doubles, Mask
+from hybridcast.core.types import MINUTE, Array, Doubles, Mask
 from hybridcast.errors import ReadError
-from hybridcast.radar._rates import limit_rates
+from hybridcast.radar._rates import decode_codes, limit_rates
 
 NAME = "knmi-hdf5"
 DESCRIPTION = "KNMI (Netherlands) radar composite, rain amount or reflectivity, HDF5"
@@ -64,20 +66,30 @@ def read(path: Path) -> xr.DataArray:
             "institution": "Royal Netherlands Meteorological Institute (KNMI)",
         }
     gain, offset = _parse_formula(path, decode_text(calibration["calibration_formulas"]))
-    values = raw * np.float32(gain) + np.float32(offset)
-    if quantity.startswith("ACCUMULATED_PRECIPITATION"):
-        interval = end - start
-        if interval <= np.timedelta64(0):
-            raise ReadError(path, f"rain is summed from {start} to {end}, which is no interval")
-        attrs["accumulation_interval_minutes"] = float(interval / MINUTE)
-        rate = rate_from_accumulation(values, interval)
-    elif quantity.startswith("REFLECTIVITY"):
-        attrs["z_r_relation"] = f"Z = {Z_R[0]:g} R^{Z_R[1]:g}"
-        rate = rate_from_dbz(values, *Z_R)
-    else:
-        raise ReadError(path, f"holds {quantity!r}, neither an amount of rain nor reflectivity")
-    rate[_find_missing(raw, calibration) | (rate < 0)] = np.nan
+    to_rate = _choose_conversion(path, quantity, end - start, attrs)
+
+    def convert(codes: NDArray[Any]) -> Array:
+        rate = to_rate(codes * np.float32(gain) + np.float32(offset))
+        rate[_find_missing(codes, calibration) | (rate < 0)] = np.nan
+        return rate
+
+    rate = decode_codes(raw, convert)
     return precipitation(limit_rates(rate, attrs), time=end, y=y, x=x, crs=crs, attrs=attrs)
+
+
+def _choose_conversion(
+    path: Path, quantity: str, interval: np.timedelta64, attrs: dict[str, Any]
+) -> Callable[[Array], Array]:
+    """Return the conversion of the quantity to mm h-1, and describe it in `attrs`."""
+    if quantity.startswith("ACCUMULATED_PRECIPITATION"):
+        if interval <= np.timedelta64(0):
+            raise ReadError(path, f"rain is summed over {interval / MINUTE:g} min, which is no interval")
+        attrs["accumulation_interval_minutes"] = float(interval / MINUTE)
+        return functools.partial(rate_from_accumulation, interval=interval)
+    if quantity.startswith("REFLECTIVITY"):
+        attrs["z_r_relation"] = f"Z = {Z_R[0]:g} R^{Z_R[1]:g}"
+        return functools.partial(rate_from_dbz, a=Z_R[0], b=Z_R[1])
+    raise ReadError(path, f"holds {quantity!r}, neither an amount of rain nor reflectivity")
 
 
 def _find_missing(raw: NDArray[Any], calibration: dict[str, Any]) -> Mask:
