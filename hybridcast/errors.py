@@ -1,6 +1,7 @@
 """Exceptions, named after the remedy.
 
-Every message has three parts: the finding, the rule, and the remedy.
+Every message has three parts: the finding, the rule, and the remedy. Where the remedy is a parameter in Python and an
+option on the command line, the error has both; `for_command_line` is the message that the command line shows.
 """
 
 from __future__ import annotations
@@ -10,6 +11,11 @@ from pathlib import Path
 
 class HybridcastError(Exception):
     """Base class of the exceptions of this package; the command line shows them as one line."""
+
+    @property
+    def for_command_line(self) -> str:
+        """Message with remedies that a user of the command line can apply."""
+        return str(self)
 
 
 class InputError(HybridcastError, ValueError):
@@ -22,11 +28,19 @@ class InputError(HybridcastError, ValueError):
     rule
         The rule that it violates.
     remedy
-        Advice on the correction.
+        Advice on the correction, in terms of Python.
+    cli_remedy
+        The same in terms of the command line, such as ``"Give --issue-time"``; by default `remedy`.
     """
 
-    def __init__(self, found: str, rule: str, remedy: str) -> None:
+    def __init__(self, found: str, rule: str, remedy: str, *, cli_remedy: str | None = None) -> None:
+        self._for_command_line = f"{found}; {rule}. {cli_remedy or remedy}."
         super().__init__(f"{found}; {rule}. {remedy}.")
+
+    @property
+    def for_command_line(self) -> str:
+        """Message with the remedy for the command line."""
+        return self._for_command_line
 
 
 class NoFramesError(InputError):
@@ -34,12 +48,28 @@ class NoFramesError(InputError):
 
 
 class ReadError(HybridcastError, OSError):
-    """A file cannot be read in its format: replace it, or leave it out."""
+    """A file cannot be read in its format: replace it, or leave it out.
 
-    def __init__(self, path: str | Path, reason: str) -> None:
+    Parameters
+    ----------
+    path
+        The file.
+    reason
+        What is wrong, and what to do, in terms of Python.
+    cli_reason
+        The same in terms of the command line; by default `reason`.
+    """
+
+    def __init__(self, path: str | Path, reason: str, *, cli_reason: str | None = None) -> None:
         self.path = Path(path)
         self.reason = reason
+        self.cli_reason = cli_reason or reason
         super().__init__(f"{self.path}: {reason}")
+
+    @property
+    def for_command_line(self) -> str:
+        """Message with the remedy for the command line."""
+        return f"{self.path}: {self.cli_reason}"
 
 
 class ForecastFileError(ReadError):
@@ -69,4 +99,16 @@ class DependencyError(HybridcastError, ImportError):
 
 
 class InputWarning(UserWarning):
-    """Data were left out or repaired; the result is valid, and the message states the change."""
+    """Data were left out or repaired; the result is valid, and the message states the change.
+
+    Parameters
+    ----------
+    message
+        The change, with remedies in terms of Python.
+    cli_message
+        The same in terms of the command line; by default `message`.
+    """
+
+    def __init__(self, message: str, cli_message: str | None = None) -> None:
+        self.for_command_line = cli_message or message
+        super().__init__(message)

@@ -75,7 +75,7 @@ def main() -> None:
     try:
         app()
     except HybridcastError as error:
-        _fail(error, str(error), debug)
+        _fail(error, error.for_command_line, debug)
     except OSError as error:
         _fail(error, f"{error}; a file could not be read or written. Check the disk and its permissions", debug)
     except KeyboardInterrupt:
@@ -98,4 +98,5 @@ def _fail(error: Exception, message: str, debug: bool) -> None:
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     err.print("[yellow]note:[/] ", end="")
-    err.print(" ".join(str(message).split()), highlight=False, markup=False, soft_wrap=True)
+    text = message.for_command_line if isinstance(message, InputWarning) else str(message)
+    err.print(" ".join(text.split()), highlight=False, markup=False, soft_wrap=True)

@@ -198,7 +198,8 @@ def read_files(
             unreadable.append(error)
     if not contents:
         first, others = unreadable[0], len(unreadable) - 1
-        raise ReadError(first.path, f"{first.reason} (and none of the other {others} files can be read)")
+        more = f" (and none of the other {others} files can be read)"
+        raise ReadError(first.path, first.reason + more, cli_reason=first.cli_reason + more)
     return contents, unreadable
 
 
@@ -208,7 +209,8 @@ def warn_unreadable(unreadable: Sequence[ReadError], consequence: str) -> dict[s
     The warning points to the caller of the function that calls this one. Without such files the result is empty.
     """
     for error in unreadable:
-        warnings.warn(f"{consequence}: {error}", InputWarning, stacklevel=3)
+        text = InputWarning(f"{consequence}: {error}", f"{consequence}: {error.for_command_line}")
+        warnings.warn(text, stacklevel=3)
     return {"unreadable_files": "; ".join(str(error) for error in unreadable)} if unreadable else {}
 
 
@@ -218,7 +220,7 @@ def read_errors(path: Path, name: str) -> Iterator[None]:
     try:
         yield
     except InputError as error:  # the fault is in this file, so the others can be used without it
-        raise ReadError(path, str(error)) from error
+        raise ReadError(path, str(error), cli_reason=error.for_command_line) from error
     except HybridcastError:
         raise
     except Exception as error:  # format libraries raise many kinds of errors on a damaged file
