@@ -88,8 +88,8 @@ def terrain_dataset(height: ArrayLike, field: xr.DataArray | xr.Dataset) -> xr.D
     """
     values = np.asarray(height, np.float32)
     dy, dx = metres_per_cell(field)
-    along_y = np.gradient(values, axis=0) / np.float32(dy) if values.shape[0] > 1 else np.zeros_like(values)
-    along_x = np.gradient(values, axis=1) / dx[:, None] if values.shape[1] > 1 else np.zeros_like(values)
+    along_y = np.gradient(values, axis=0) / dy if values.shape[0] > 1 else np.zeros_like(values)
+    along_x = np.gradient(values, axis=1) / dx if values.shape[1] > 1 else np.zeros_like(values)
     coords = {name: field.coords[name] for name in ("y", "x", GRID_MAPPING) if name in field.coords}
     mapping = {"grid_mapping": GRID_MAPPING} if GRID_MAPPING in coords else {}
     variables = {

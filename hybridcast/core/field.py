@@ -23,6 +23,8 @@ import pyproj
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from hybridcast.core.map_scale import map_scale
+from hybridcast.core.types import Array
 from hybridcast.core.units import unit_conversion
 from hybridcast.errors import InputError, InputWarning
 
@@ -441,21 +443,29 @@ def crs_of(data: xr.DataArray | xr.Dataset) -> pyproj.CRS | None:
     return pyproj.CRS.from_wkt(attrs["crs_wkt"]) if "crs_wkt" in attrs else pyproj.CRS.from_cf(attrs)
 
 
-def metres_per_cell(data: xr.DataArray | xr.Dataset) -> tuple[float, NDArray[np.float32]]:
-    """Return the signed steps between cells in metres, ``(dy, dx)``, where dx has a value per row, shape ``(y,)``.
+def metres_per_cell(data: xr.DataArray | xr.Dataset) -> tuple[Array, Array]:
+    """Return the signed steps between cells in metres on Earth, ``(dy, dx)``, float32.
 
-    On a grid of longitude and latitude, dx decreases with the cosine of latitude. A single row or column has step 1.
+    Each is of shape ``(1, 1)``, ``(y, 1)`` or ``(y, x)``, so that it broadcasts to the cells. On a grid of longitude
+    and latitude, also a rotated one, dx decreases with the cosine of latitude; on a map, the steps are those of the map
+    times its scale (`hybridcast.core.map_scale`). A single row or column has step 1.
     """
     y = np.asarray(data["y"].values, dtype=np.float64)
     x = np.asarray(data["x"].values, dtype=np.float64)
-    dy = (y[-1] - y[0]) / (y.size - 1) if y.size > 1 else 1.0
-    dx = np.full(y.size, (x[-1] - x[0]) / (x.size - 1) if x.size > 1 else 1.0)
+    dy, dx = (np.full((1, 1), _signed_step(axis)) for axis in (y, x))
     crs = crs_of(data)
     if crs is not None and crs.is_geographic:
         metres_per_degree = EARTH_RADIUS * np.pi / 180
-        dy *= metres_per_degree
-        dx *= metres_per_degree * np.cos(np.deg2rad(np.clip(y, -89.9, 89.9)))
-    return float(dy), dx.astype(np.float32)
+        parallel = np.cos(np.deg2rad(np.clip(y, -89.9, 89.9)))[:, None]
+        dy, dx = dy * metres_per_degree, dx * (metres_per_degree * parallel)
+    elif crs is not None:
+        along_y, along_x = map_scale(crs, x, y)
+        return np.float32(dy) * along_y, np.float32(dx) * along_x
+    return dy.astype(np.float32), dx.astype(np.float32)
+
+
+def _signed_step(axis: NDArray[np.float64]) -> float:
+    return float(axis[-1] - axis[0]) / (axis.size - 1) if axis.size > 1 else 1.0
 
 
 def check_same_grid(a: xr.DataArray | xr.Dataset, b: xr.DataArray | xr.Dataset, what: str) -> None:

@@ -23,13 +23,14 @@ MIN_KNOWN_FRACTION = 0.5
 def cell_size(field: xr.DataArray | xr.Dataset) -> float:
     """Return the side of a square with the mean area of the cells, m."""
     dy, dx = metres_per_cell(field)
-    return float(np.sqrt(abs(dy) * np.abs(dx).mean()))
+    return float(np.sqrt(np.abs(dy * dx).mean(dtype=np.float64)))
 
 
 def cell_kilometres(field: xr.DataArray | xr.Dataset) -> Cell:
     """Return the mean size of a cell, km, ``(y, x)``."""
     dy, dx = metres_per_cell(field)
-    return abs(dy) / 1e3, float(np.abs(dx).mean()) / 1e3
+    height, width = (float(np.abs(step).mean(dtype=np.float64)) / 1e3 for step in (dy, dx))
+    return height, width
 
 
 def block_size(field: xr.DataArray | xr.Dataset, spacing: float) -> int:

@@ -16,7 +16,8 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from hybridcast.core.field import crs_of, metres_per_cell, time_step
+from hybridcast.core.field import crs_of, time_step
+from hybridcast.core.grid import cell_size
 from hybridcast.core.types import Array, Doubles
 from hybridcast.errors import InputError
 from hybridcast.stations.collocation import NO_OFFSET, sample_radar_at
@@ -106,8 +107,7 @@ def _draw_cells(truth: xr.DataArray, settings: PseudoGaugeSettings, generator: n
     known = np.argwhere((truth.notnull().mean("time") >= 0.5).values)
     if not len(known):
         raise InputError("the radar sees nothing", "pseudo-gauges lie where it sees", "Give a field with values")
-    dy, dx = metres_per_cell(truth)
-    area = abs(dy) * float(np.abs(dx).mean()) / 1e6
+    area = (cell_size(truth) / 1000) ** 2
     count = max(1, round(len(known) * area / settings.area))
     chosen = known[generator.choice(len(known), min(count, len(known)), replace=False)]
     return (chosen + generator.uniform(-0.45, 0.45, chosen.shape)).astype(np.float32)

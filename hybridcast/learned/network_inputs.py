@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from hybridcast.advection import LONGEST_STEP
-from hybridcast.core.field import metres_per_cell, time_step
-from hybridcast.core.grid import block_size, decibels
+from hybridcast.core.field import time_step
+from hybridcast.core.grid import block_size, cell_kilometres, decibels
 from hybridcast.core.types import MINUTE, Array
 from hybridcast.motion.estimate import cells_per_step, check_motion, find_usable_frames
 from hybridcast.nowcasters.scale_filter import filter_scales
@@ -145,8 +145,8 @@ def _block_cells(field: xr.DataArray) -> int:
 
 def _block_kilometres(field: xr.DataArray, block: int) -> tuple[float, float]:
     """Return the size of a block along y and x, km."""
-    dy, dx = metres_per_cell(field)
-    return block * abs(dy) / 1e3, block * float(np.abs(dx).mean()) / 1e3
+    height, width = cell_kilometres(field)
+    return block * height, block * width
 
 
 def _grid_of_blocks(shape: tuple[int, ...], block: int) -> tuple[int, int]:

@@ -212,7 +212,7 @@ def motion_dataset(flow: Array, recent: xr.DataArray, step: np.timedelta64, **at
     coords = {name: recent.coords[name] for name in ("y", "x", GRID_MAPPING) if name in recent.coords}
     described = {"units": "m s-1", **({"grid_mapping": GRID_MAPPING} if GRID_MAPPING in coords else {})}
     names = {"u": "motion of precipitation along x", "v": "motion of precipitation along y"}
-    values = {"u": flow[0] * (dx[:, None] / seconds), "v": flow[1] * np.float32(dy / float(seconds))}
+    values = {"u": flow[0] * (dx / seconds), "v": flow[1] * (dy / seconds)}
     return xr.Dataset(
         {k: (("y", "x"), values[k], {"long_name": names[k], **described}) for k in names}, coords=coords, attrs=attrs
     )
@@ -223,8 +223,8 @@ def cells_per_step(motion: xr.Dataset, step: np.timedelta64) -> Array:
     dy, dx = metres_per_cell(motion)
     seconds = np.float32(step / np.timedelta64(1, "s"))
     flow = np.empty((2, motion.sizes["y"], motion.sizes["x"]), dtype=np.float32)
-    np.multiply(motion["u"].transpose("y", "x").values, seconds / dx[:, None], out=flow[0])
-    np.multiply(motion["v"].transpose("y", "x").values, np.float32(float(seconds) / dy), out=flow[1])
+    np.multiply(motion["u"].transpose("y", "x").values, seconds / dx, out=flow[0])
+    np.multiply(motion["v"].transpose("y", "x").values, seconds / dy, out=flow[1])
     return flow
 
 

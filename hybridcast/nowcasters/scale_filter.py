@@ -38,8 +38,9 @@ from numpy.typing import NDArray
 
 from hybridcast.advection import LONGEST_STEP
 from hybridcast.core.durations import check_lead_times
-from hybridcast.core.field import GRID_MAPPING, RATE, iso_time, metres_per_cell, time_step
+from hybridcast.core.field import GRID_MAPPING, RATE, iso_time, time_step
 from hybridcast.core.forecast_schema import DIMS, add_motion, forecast_dataset
+from hybridcast.core.grid import cell_kilometres
 from hybridcast.core.types import MINUTE, Array, Doubles, LeadTimes
 from hybridcast.motion.estimate import DenseFlow, MotionMethod, cells_per_step, check_motion
 from hybridcast.nowcasters.base import latest_frame, radar_status
@@ -233,9 +234,9 @@ class Cascade(NamedTuple):
 def build_cascade(recent: xr.DataArray, settings: ScaleFilterSettings) -> Cascade:
     """Return the cascade of a field."""
     rows, columns = recent.sizes["y"], recent.sizes["x"]
-    dy, dx = metres_per_cell(recent)
-    width = float(np.abs(dx).mean()) if columns > 1 else abs(dy)
-    aspect = abs(dy) / width if min(rows, columns) > 1 else 1.0  # a single row has no height
+    height, width = (1000 * size for size in cell_kilometres(recent))
+    width = width if columns > 1 else height
+    aspect = height / width if min(rows, columns) > 1 else 1.0  # a single row has no height
     grid = kernels.wavenumbers(rows, columns, round(aspect, 3))
     levels = count_usable_levels(grid.size, settings.levels)
     wavelength = width * grid.size / band_centres(grid.size, levels)

@@ -163,7 +163,9 @@ def _draw_rates(ax: Axes, rain: xr.DataArray, observed: xr.DataArray | None, poi
 def _range_around(rain: xr.DataArray, point: Point) -> tuple[Doubles, Doubles]:
     """Return the 10th and the 90th percentile of the forecast around a point, by lead time; NaN if all is unknown."""
     dy, dx = metres_per_cell(rain)
-    rows, columns = (max(1, round(RADIUS / abs(float(d)))) for d in (dy, dx[point.row]))
+    shape = rain.sizes["y"], rain.sizes["x"]
+    steps = (np.broadcast_to(step, shape)[point.row, point.column] for step in (dy, dx))
+    rows, columns = (max(1, round(RADIUS / abs(float(step)))) for step in steps)
     window = rain.transpose("lead_time", "y", "x").values[
         :,
         max(0, point.row - rows) : point.row + rows + 1,

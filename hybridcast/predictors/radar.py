@@ -228,8 +228,8 @@ def _speed(radar: RadarFields) -> Array:
 def _divergence(radar: RadarFields) -> Array:
     u, v = radar.u_v
     dy, dx = metres_per_cell(radar.motion)
-    along_x = np.gradient(u, axis=1) / dx[:, None] if u.shape[1] > 1 else np.zeros_like(u)
-    along_y = np.gradient(v, axis=0) / np.float32(dy) if u.shape[0] > 1 else np.zeros_like(u)
+    along_x = np.gradient(u, axis=1) / dx if u.shape[1] > 1 else np.zeros_like(u)
+    along_y = np.gradient(v, axis=0) / dy if u.shape[0] > 1 else np.zeros_like(u)
     return np.asarray(np.clip((along_x + along_y) * np.float32(3600), -5, 5), np.float32)
 
 

@@ -10,7 +10,8 @@ import pyproj
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.core.field import EARTH_RADIUS, crs_of, metres_per_cell, time_step
+from hybridcast.core.field import EARTH_RADIUS, crs_of, time_step
+from hybridcast.core.grid import cell_kilometres
 from hybridcast.core.interpolation import fractional_index, interpolate
 from hybridcast.core.types import Array, Doubles
 from hybridcast.errors import InputError
@@ -84,10 +85,9 @@ def _transformer_to(crs: pyproj.CRS) -> pyproj.Transformer:
 def positions_in_kilometres(positions: Array, field: xr.DataArray | xr.Dataset) -> Array:
     """Convert positions (rows and columns) to kilometres from the first cell, shape ``(..., 2)``; NaN stays.
 
-    On a grid of longitude and latitude the width of a column is that in the middle row.
+    The size of a cell is the mean over the grid.
     """
-    dy, dx = metres_per_cell(field)
-    return cast(Array, positions * np.array([abs(dy), abs(float(dx[dx.size // 2]))], np.float32) / 1000)
+    return cast(Array, positions * np.array(cell_kilometres(field), np.float32))
 
 
 def extract_series(field: xr.DataArray, positions: Array) -> Array:

@@ -36,8 +36,9 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import fft
 
-from hybridcast.core.field import RATE, check_same_grid, metres_per_cell
+from hybridcast.core.field import RATE, check_same_grid
 from hybridcast.core.forecast_schema import ENSEMBLE, PROBABILITY
+from hybridcast.core.grid import cell_kilometres
 from hybridcast.core.types import Array, Doubles, LeadTimes, Mask
 from hybridcast.errors import InputError
 from hybridcast_kernels import verification_cpu as kernels
@@ -222,10 +223,9 @@ def common_mask(forecasts: Iterable[xr.Dataset], observed: xr.DataArray) -> xr.D
 def window_half_widths(grid: xr.Dataset | xr.DataArray, scales: Sequence[float]) -> list[tuple[int, int]]:
     """Return how many cells the windows of `scales` (km) reach from their centre, ``(y, x)`` for each scale.
 
-    On a grid of longitude and latitude the mean width of the cells counts.
+    The mean size of the cells counts.
     """
-    dy, dx = metres_per_cell(grid)
-    spacing = abs(dy) / 1000, float(np.abs(dx).mean(dtype=np.float64)) / 1000
+    spacing = cell_kilometres(grid)
     return [(_half_width(scale, spacing[0]), _half_width(scale, spacing[1])) for scale in scales]
 
 
@@ -363,9 +363,9 @@ def _ensemble_statistics(members: Array, observed: Array, known: Mask) -> _Value
 
 def _wave_octaves(grid: xr.Dataset) -> NDArray[np.intp]:
     """Return the octave of each wave of the real Fourier transform, 0 and ``len(OCTAVES)`` for those beyond."""
-    dy, dx = metres_per_cell(grid)
-    cycles_y = np.fft.fftfreq(grid.sizes["y"], abs(dy) / 1000)
-    cycles_x = np.fft.rfftfreq(grid.sizes["x"], float(np.abs(dx).mean(dtype=np.float64)) / 1000)
+    height, width = cell_kilometres(grid)
+    cycles_y = np.fft.fftfreq(grid.sizes["y"], height)
+    cycles_x = np.fft.rfftfreq(grid.sizes["x"], width)
     with np.errstate(divide="ignore"):
         wavelength = 1 / np.hypot(cycles_y[:, None], cycles_x)
     return np.asarray(np.searchsorted(OCTAVES, wavelength, side="right"))

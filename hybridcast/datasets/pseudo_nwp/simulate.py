@@ -11,8 +11,8 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from hybridcast.core.durations import check_lead_times
-from hybridcast.core.field import GRID_MAPPING, RATE, UNITS, check_precipitation, metres_per_cell
-from hybridcast.core.grid import coarsen
+from hybridcast.core.field import GRID_MAPPING, RATE, UNITS, check_precipitation
+from hybridcast.core.grid import cell_kilometres, cell_size, coarsen
 from hybridcast.core.types import HOUR, Array
 from hybridcast.datasets.pseudo_nwp.frames import RadarArchive, step_lengths
 from hybridcast.datasets.pseudo_nwp.noise import Noise, RunTime
@@ -244,8 +244,7 @@ def _match_ranks(smooth: Array, rate: Array) -> Array:
 
 
 def _build_noise(radar: xr.DataArray, grid: xr.DataArray, settings: PseudoNwpSettings, seed: int) -> Noise:
-    dy, dx = metres_per_cell(grid)
-    cell = float(np.sqrt(abs(dy) * np.abs(dx).mean())) / 1000
+    cell = cell_size(grid) / 1000
     place = [axis.size for axis in (grid["y"], grid["x"])] + [float(grid[axis].values[0]) for axis in ("y", "x")]
     return Noise(
         entropy=(seed % 2**32, zlib.crc32(np.array(place, np.float64).tobytes())),
@@ -272,8 +271,7 @@ def _estimate_mean_motion(radar: xr.DataArray, cell: float) -> tuple[float, floa
             found.append(flow[::-1] * block)
     if not found:
         return 0.0, 0.0
-    dy, dx = metres_per_cell(radar)
-    down, along = np.mean(found, axis=0) * [abs(dy) / 1000, float(np.abs(dx).mean()) / 1000]
+    down, along = np.mean(found, axis=0) * cell_kilometres(radar)
     return float(down), float(along)
 
 
