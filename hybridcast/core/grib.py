@@ -30,7 +30,7 @@ MAGIC, END = b"GRIB", b"7777"
 HEADING = 128
 #: More cells than any radar or model has: such a number comes from a damaged header.
 MOST_CELLS = 400_000_000
-#: Values beyond this are codes of missing values of other software (9.999e20 of wgrib2), never measured ones.
+#: Higher values are codes of missing values: cfgrib sets that of ecCodes to 3.4e38, wgrib2 writes 9.999e20.
 _HUGE = 1e19
 _EARTH_RADII = 6_300_000.0, 6_400_000.0  # m
 
@@ -222,18 +222,23 @@ def read_values(message: Any, path: Path, shape: tuple[int, int] | None = None) 
     Raises
     ------
     ReadError
-        If the number of values is not that of the cells.
+        If the values are damaged, or their number is not that of the cells.
     """
+    import eccodes
+
     rows, columns = grid_shape(message, path) if shape is None else shape
-    values = np.asarray(message["values"], np.float64)
+    try:
+        values = eccodes.codes_get_values(message.codes_id).astype(np.float32)  # not every packing gives float32
+    except eccodes.CodesInternalError as error:
+        raise ReadError(path, f"the values of a GRIB message are damaged ({error!r})") from error
     if values.size != rows * columns:
         raise ReadError(path, f"{values.size} values on a grid of {rows} x {columns} cells")
-    values = np.where((values == message["missingValue"]) | (np.abs(values) > _HUGE), np.nan, values)
+    values[values > _HUGE] = np.nan
     by_columns = bool(message.get("jPointsAreConsecutive", 0))
     ordered = values.reshape((columns, rows) if by_columns else (rows, columns))
     if message.get("alternativeRowScanning", 0):
         ordered[1::2] = ordered[1::2, ::-1].copy()
-    return np.ascontiguousarray(ordered.T if by_columns else ordered, np.float32)
+    return np.ascontiguousarray(ordered.T if by_columns else ordered)
 
 
 def grid_shape(message: Any, path: Path) -> tuple[int, int]:

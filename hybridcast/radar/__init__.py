@@ -53,6 +53,7 @@ BUILT_IN = (
     "odim_hdf5",
     "radolan",
     "mrms_grib2",
+    "grib",
     "meteonet_npz",
     "bom_netcdf",
     "opensense_netcdf",

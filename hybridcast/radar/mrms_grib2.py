@@ -1,115 +1,128 @@
-"""NOAA MRMS surface precipitation rate (PrecipRate) in GRIB2.
+"""NOAA MRMS in GRIB2: surface precipitation rate, precipitation amounts (QPE) and reflectivity composites.
 
 Zhang et al. (2016), Multi-Radar Multi-Sensor quantitative precipitation estimation, doi:10.1175/BAMS-D-14-00174.1;
-codes of discipline 209 by NSSL, "Operational MRMS GRIB2 tables" (PrecipRate is category 6, number 1, mm/hr; -1 is
-missing and -3 outside coverage). Longitudes from 230 to 300 degrees east are returned as -130 to -60.
+codes of discipline 209 by NSSL, "Operational MRMS GRIB2 tables":
 
-The file is decoded in memory, so that no index is written beside it.
+- Rates and amounts: -1 is missing and -3 outside coverage; 0 is dry.
+- Amounts are sums over the interval in the name of the product, which ends at the time of the file. The messages do not
+  state it, as all of them are coded as instantaneous.
+- Reflectivity (dBZ): -999 is outside coverage, -99 is below the detectable signal within coverage, that is, dry
+  (ioda-converters issue 1474 tells the two apart by their maps). It is converted by Z = 300 R^1.4, the default of the
+  WSR-88D (Fulton et al. 1998, doi:10.1175/1520-0434(1998)013<0377:TWRA>2.0.CO;2); PrecipRate is better where it exists.
+
+Longitudes from 230 to 300 degrees east are returned as -130 to -60.
 """
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 
-from hybridcast.core.crs import centre_longitude
-from hybridcast.core.field import as_datetime64, precipitation
-from hybridcast.core.readers import read_bytes
-from hybridcast.core.types import Array, Doubles
-from hybridcast.errors import ReadError
-from hybridcast.radar._rates import limit_rates
+from hybridcast.core import grib
+from hybridcast.core.field import rate_from_accumulation, rate_from_dbz
+from hybridcast.core.types import Array
+from hybridcast.errors import ForecastFileError, ReadError
+from hybridcast.radar._grib_frames import Frame, build_field
 
 NAME = "mrms-grib2"
-DESCRIPTION = "NOAA MRMS (USA) precipitation rate, GRIB2"
+DESCRIPTION = "NOAA MRMS (USA) precipitation rate, amounts (QPE) and reflectivity, GRIB2"
 
 DISCIPLINE = 209
-_RATE = 6, 1  # category and number
-_SECTION_0 = struct.Struct(">4s2xBBQ")  # "GRIB", discipline, edition, length of the message
+Z_R = 300.0, 1.4
+_NO_COVERAGE, _NO_ECHO = -999.0, -99.0  # reflectivity, dBZ
+
+
+class _Product(NamedTuple):
+    name: str
+    minutes: int
+    """Interval of an amount; 0 for a rate or reflectivity."""
+    reflectivity: bool = False
+
+
+def _amounts(first: int, name: str, durations: tuple[int, ...] = (1, 3, 6, 12, 24, 48, 72)) -> dict[Any, _Product]:
+    """Return the amounts over 1 to 72 hours that have consecutive numbers from `first`."""
+    return {(6, first + k): _Product(name.format(f"{hours:02d}H"), 60 * hours) for k, hours in enumerate(durations)}
+
+
+#: Products by category and number.
+_PRODUCTS: dict[tuple[int, int], _Product] = {
+    (6, 1): _Product("PrecipRate", 0),
+    (6, 45): _Product("RadarOnly_QPE_15M", 15),
+    **_amounts(2, "RadarOnly_QPE_{}"),
+    **_amounts(9, "GaugeCorr_QPE_{}"),
+    **_amounts(16, "GaugeOnly_QPE_{}"),
+    **_amounts(23, "MountainMapper_QPE_{}"),
+    **_amounts(30, "MultiSensor_QPE_{}_Pass1"),
+    **_amounts(37, "MultiSensor_QPE_{}_Pass2"),
+    (3, 57): _Product("ReflectivityAtLowestAltitude", 0, True),
+    (3, 58): _Product("MergedReflectivityAtLowestAltitude", 0, True),
+    (8, 8): _Product("SeamlessHSR", 0, True),
+    (10, 0): _Product("MergedReflectivityQCComposite", 0, True),
+    (10, 2): _Product("LowLevelCompositeReflectivity", 0, True),
+    (11, 0): _Product("MergedBaseReflectivityQC", 0, True),
+    (11, 1): _Product("MergedReflectivityComposite", 0, True),
+    (11, 2): _Product("MergedReflectivityQComposite", 0, True),
+    (11, 3): _Product("MergedBaseReflectivity", 0, True),
+}
+_FORECAST = 13, 0  # ANC_FinalForecast
 
 
 def recognises(path: Path, head: bytes) -> bool:
     """Return whether a file is GRIB2 of the discipline of MRMS."""
-    return head.startswith(b"GRIB") and head[6:8] == bytes([DISCIPLINE, 2])
+    start = grib.find_start(head)
+    return start is not None and head[start + 6 : start + 8] == bytes([DISCIPLINE, 2])
 
 
 def read(path: Path) -> xr.DataArray:
-    """Read all messages of one file as a precipitation field of instantaneous rates at the times of analysis."""
-    frames, times, grids = [], [], []
-    for message in _split_messages(path, read_bytes(path)):
-        rate, time, grid = _decode(path, message)
-        frames.append(rate)
-        times.append(time)
-        grids.append(grid)
-    if any(not np.array_equal(axis, first) for grid in grids for axis, first in zip(grid, grids[0], strict=True)):
-        raise ReadError(path, "its messages are on different grids")
-    attrs: dict[str, Any] = {
-        "source": "MRMS PrecipRate",
-        "institution": "NOAA National Severe Storms Laboratory",
-    }
-    rates = limit_rates(frames[0][None] if len(frames) == 1 else np.stack(frames), attrs)
-    latitude, longitude = grids[0]
-    return precipitation(rates, time=times, y=latitude, x=longitude, crs="EPSG:4326", attrs=attrs)
+    """Read all messages of one product as a precipitation field; the time of an amount is the END of its interval.
+
+    Raises
+    ------
+    ForecastFileError
+        If it is the reflectivity forecast.
+    ReadError
+        If it holds another product than those of rain or reflectivity, or is damaged.
+    """
+    grids: dict[tuple[Any, ...], grib.GribGrid] = {}
+    return build_field(path, [_read_frame(message, path, grids) for message in grib.read_messages(path)])
 
 
-def _split_messages(path: Path, data: bytes) -> Iterator[bytes]:
-    """Split the file into messages by the length that each states; each ends with 7777."""
-    position = 0
-    while position < len(data):
-        if len(data) - position < _SECTION_0.size:
-            raise ReadError(path, "the GRIB file is truncated")
-        mark, discipline, edition, length = _SECTION_0.unpack_from(data, position)
-        if (mark, discipline, edition) != (b"GRIB", DISCIPLINE, 2):
-            raise ReadError(path, f"no GRIB2 message of MRMS at byte {position}: the file is damaged")
-        message = data[position : position + length]
-        if len(message) != length or not message.endswith(b"7777"):
-            raise ReadError(path, f"a GRIB message of {length} bytes announced, {len(message)} found: it is truncated")
-        yield message
-        position += length
+def _read_frame(message: Any, path: Path, grids: dict[tuple[Any, ...], grib.GribGrid]) -> Frame:
+    product = _find_product(message, path)
+    values = grib.read_values(message, path)
+    interval = np.timedelta64(product.minutes, "m") if product.minutes else None
+    attrs = {"source": f"MRMS {product.name}", "institution": "NOAA National Severe Storms Laboratory"}
+    if product.reflectivity:
+        attrs["z_r_relation"] = f"Z = {Z_R[0]:g} R^{Z_R[1]:g}"
+        rate = _rate_of_reflectivity(values)
+    else:
+        values[values < 0] = np.nan
+        rate = values if interval is None else rate_from_accumulation(values, interval)
+    return Frame(
+        product.name, grib.reference_time(message), interval, rate, grib.read_grid(message, path, grids), attrs
+    )
 
 
-def _decode(path: Path, message: bytes) -> tuple[Array, np.datetime64, tuple[Doubles, Doubles]]:
-    """Return the rain rate of one message, its time, and latitude and longitude of the cell centres."""
-    import eccodes
-
-    try:
-        handle = eccodes.codes_new_from_message(message)
-    except eccodes.CodesInternalError as error:
-        raise ReadError(path, f"the GRIB message is damaged ({error})") from error
-    try:
-        found = tuple(eccodes.codes_get_long(handle, f"parameter{key}") for key in ("Category", "Number"))
-        if found != _RATE:
-            raise ReadError(path, f"MRMS category and number {found}, not {_RATE}, which is PrecipRate")
-        latitude, longitude = _read_grid(path, eccodes, handle)
-        rate = eccodes.codes_get_values(handle).astype(np.float32)
-        if rate.size != latitude.size * longitude.size:
-            raise ReadError(path, f"{rate.size} values on a grid of {latitude.size} x {longitude.size} cells")
-        date, clock, second = (eccodes.codes_get_long(handle, key) for key in ("dataDate", "dataTime", "second"))
-    except eccodes.CodesInternalError as error:
-        raise ReadError(path, f"the GRIB message is damaged ({error})") from error
-    finally:
-        eccodes.codes_release(handle)
-    rate = rate.reshape(latitude.size, longitude.size)
-    rate[rate < 0] = np.nan
-    time = as_datetime64(datetime.strptime(f"{date:08d}{clock:04d}{second:02d}", "%Y%m%d%H%M%S"))
-    return rate, time, (latitude, longitude)
-
-
-def _read_grid(path: Path, eccodes: Any, handle: int) -> tuple[Doubles, Doubles]:
-    """Return latitude (in the order of the file, from north) and longitude (-180 to 180) of the cell centres."""
-    kind = eccodes.codes_get_string(handle, "gridType")
-    if kind != "regular_ll" or eccodes.codes_get_long(handle, "jPointsAreConsecutive"):
-        raise ReadError(path, f"a grid of type {kind!r} or by columns, not rows of longitude and latitude")
-    axes = []
-    for axis, count in (("latitude", "Nj"), ("longitude", "Ni")):
-        first, last = (
-            eccodes.codes_get_double(handle, f"{axis}Of{end}GridPointInDegrees") for end in ("First", "Last")
+def _find_product(message: Any, path: Path) -> _Product:
+    number = int(message["parameterCategory"]), int(message["parameterNumber"])
+    if int(message["discipline"]) != DISCIPLINE:
+        raise ReadError(path, f"a message of discipline {message['discipline']} among those of MRMS")
+    if number == _FORECAST:
+        raise ForecastFileError(path, "+60 min, MRMS ANC_FinalForecast")
+    if number not in _PRODUCTS:
+        raise ReadError(
+            path,
+            f"MRMS category and number {number}, no rain or reflectivity near the ground. Give PrecipRate (6, 1), an "
+            "amount such as RadarOnly_QPE_01H (6, 2) or MultiSensor_QPE_01H_Pass2 (6, 37), or a composite such as "
+            "MergedReflectivityQCComposite (10, 0)",
         )
-        axes.append(np.linspace(first, last, eccodes.codes_get_long(handle, count)))
-    latitude, longitude = axes
-    return latitude, centre_longitude(longitude)
+    return _PRODUCTS[number]
+
+
+def _rate_of_reflectivity(dbz: Array) -> Array:
+    rate = np.asarray(rate_from_dbz(dbz, *Z_R), np.float32)  # 0 where the signal is below the detectable
+    rate[(dbz < _NO_ECHO) | np.isnan(dbz)] = np.nan
+    return rate

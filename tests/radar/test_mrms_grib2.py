@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from helpers.grib import degrees, encode, write
 from hybridcast.core.field import crs_of
-from hybridcast.errors import ReadError
+from hybridcast.errors import ForecastFileError, ReadError
 from hybridcast.radar import open_radar
 
 FILES = "mrms/20190610/*.grib2"
@@ -85,3 +86,76 @@ def test_damage_is_named(real, tmp_path, harm, reason):
     path.write_bytes(harm(real(FILES)[0].read_bytes()))
     with pytest.raises(ReadError, match=rf"damaged\.grib2.*{reason}"):
         open_radar(path)
+
+
+# --- other products, made after NSSL's tables ------------------------------------------------------------------
+
+
+def product(tmp_path, number, values, name="made.grib2", **keys):
+    """Write a message on a corner of the MRMS grid, rows from north to south, as NSSL does."""
+    corner = degrees(40.005, 260.005, 39.985, 260.035, step=0.01)
+    parameter = dict(zip(("parameterCategory", "parameterNumber"), number, strict=True))
+    keys = {"discipline": 209, "centre": 161, **parameter, "typeOfGeneratingProcess": 8, **corner, **keys}
+    return write(tmp_path / name, encode(values, **keys))
+
+
+@pytest.mark.parametrize(
+    ("number", "minutes"),
+    [((6, 45), 15), ((6, 2), 60), ((6, 3), 180), ((6, 6), 1440), ((6, 30), 60), ((6, 37), 60), ((6, 41), 1440)],
+)
+def test_amounts_state_the_interval_that_their_name_has(tmp_path, number, minutes):
+    """RadarOnly_QPE_15M, 01H, 03H, 24H, MultiSensor_QPE_01H_Pass1, 01H_Pass2, 24H_Pass2; 12 mm in each."""
+    values = np.full((3, 4), 12.0)
+    values[0, :2] = -1, -3
+    values[1, 0] = 0
+    field = open_radar(product(tmp_path, number, values))
+    assert field.attrs["accumulation_interval_minutes"] == minutes
+    assert field.values[0, 2, 3] == pytest.approx(12 * 60 / minutes, rel=1e-3)
+    assert np.isnan(field.values[0, 0]).tolist() == [True, True, False, False]
+    assert field.values[0, 1, 0] == 0
+    assert "QPE" in field.attrs["source"]
+    assert float(field.sel(y=39.985, x=-99.965, method="nearest").values[0]) > 0
+
+
+@pytest.mark.parametrize("number", [(10, 0), (11, 0), (11, 2), (3, 57), (8, 8)])
+def test_no_echo_is_dry_and_no_coverage_is_missing(tmp_path, number):
+    """ioda-converters issue 1474: -99 is below the detectable signal, -999 is without radar coverage."""
+    values = np.full((3, 4), 45.0)
+    values[0] = -999, -99, -10, 20
+    field = open_radar(product(tmp_path, number, values))
+    row = field.values[0, 0]
+    assert np.isnan(row).tolist() == [True, False, False, False]
+    assert row[1:3].tolist() == [0, 0]
+    assert row[3] == pytest.approx((10**2.0 / 300) ** (1 / 1.4), rel=1e-3)
+    # 45 dBZ are 10^4.5 mm6 m-3, 28 mm/h by the default relation of the WSR-88D
+    assert field.values[0, 2, 0] == pytest.approx(27.8, abs=0.3)
+    assert field.attrs["z_r_relation"] == "Z = 300 R^1.4"
+    assert "accumulation_interval_minutes" not in field.attrs
+
+
+@pytest.mark.parametrize(
+    "number", [(6, 0), (3, 28), (10, 7), (9, 0), (3, 52)], ids=["PrecipFlag", "SHI", "hourly maximum", "height", "0C"]
+)
+def test_other_products_are_refused_with_those_that_are_read(tmp_path, number):
+    path = product(tmp_path, number, np.ones((3, 4)))
+    with pytest.raises(ReadError, match=rf"made\.grib2.*\({number[0]}, {number[1]}\).*PrecipRate.*RadarOnly_QPE_01H"):
+        open_radar(path)
+
+
+def test_the_forecast_of_reflectivity_is_no_observation(tmp_path):
+    with pytest.raises(ForecastFileError, match=r"\+60 min"):
+        open_radar(product(tmp_path, (13, 0), np.ones((3, 4))))
+
+
+def test_two_products_in_one_file_are_not_mixed(tmp_path):
+    first = product(tmp_path, (6, 1), np.ones((3, 4)), "a", dataTime=600)
+    second = product(tmp_path, (10, 0), np.ones((3, 4)), "b", dataTime=602)
+    both = write(tmp_path / "both", first.read_bytes(), second.read_bytes())
+    with pytest.raises(ReadError, match="PrecipRate and MergedReflectivityQCComposite"):
+        open_radar(both)
+
+
+def test_seconds_of_the_file_are_kept(tmp_path):
+    """MergedReflectivityQCComposite is stamped like 06:02:39."""
+    field = open_radar(product(tmp_path, (10, 0), np.ones((3, 4)), dataTime=602, second=39))
+    assert field.time.values[0] == np.datetime64("2024-01-01T06:02:39")

@@ -1,0 +1,244 @@
+"""Analyses and observations of precipitation in GRIB 1 and 2: gauge-adjusted sums, radar rates, reflectivity.
+
+Examples are NCEP's Stage IV and RTMA (sums over an hour or more, HRAP grid), the Canadian RDPA, and radar
+analyses of FMI. WMO Manual on Codes (WMO-No. 306), FM 92 GRIB: code tables 4.2 (parameters), 4.3 (type of generating
+process), 4.10 (statistical process); edition 1: tables 2 and 5. NCEP, Office Note 388, table A (generating processes).
+
+What a file must state:
+
+- That it is no forecast. In edition 2 the type of generating process is an analysis or an observation, or the values
+  end at the reference time. Sums of an analysis may begin at the reference time; edition 1 cannot distinguish them from
+  the first hours of a forecast, except by the processes of NCEP (`_OBSERVING`).
+- The interval of a sum or a mean, whose end is the time of the frame.
+
+Reflectivity is converted to rain rate by Z = 200 R^1.6 (Marshall and Palmer 1948), as other relations are not stated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from hybridcast.core import grib
+from hybridcast.core.field import rate_from_accumulation, rate_from_dbz
+from hybridcast.core.types import Array
+from hybridcast.core.units import unit_conversion
+from hybridcast.errors import ReadError
+from hybridcast.radar._grib_frames import Frame, build_field, leave_out_forecasts
+from hybridcast.radar._rates import check_rates
+
+NAME = "grib"
+DESCRIPTION = "analyses of precipitation in GRIB 1 or 2, such as NCEP Stage IV, RDPA, FMI"
+
+RATE, AMOUNT, REFLECTIVITY = "rate", "amount", "reflectivity"
+Z_R = 200.0, 1.6
+
+#: Quantities by discipline, category and number of edition 2.
+_PARAMETERS = {
+    (0, 1, 7): RATE,
+    (0, 1, 52): RATE,
+    (0, 1, 8): AMOUNT,
+    (0, 1, 49): AMOUNT,
+    (0, 15, 1): REFLECTIVITY,
+    (0, 15, 5): AMOUNT,
+    (0, 16, 4): REFLECTIVITY,
+    (0, 16, 5): REFLECTIVITY,
+    (0, 16, 195): REFLECTIVITY,
+    (0, 16, 196): REFLECTIVITY,
+}
+#: By number in the international tables 1 to 127 of edition 1, which have the units of edition 2.
+_INTERNATIONAL_TABLES, _NUMBERS = 127, {59: RATE, 61: AMOUNT}
+#: And by short name of ecCodes in the tables of centres.
+_SHORT_NAMES = {
+    "tp": AMOUNT,
+    "apcp": AMOUNT,
+    "prate": RATE,
+    "tprate": RATE,
+    "refd": REFLECTIVITY,
+    "refc": REFLECTIVITY,
+}
+_UNITS = {RATE: "mm h-1", AMOUNT: "mm"}
+#: Units as WMO defines them; ecCodes knows them for some centres only.
+_WMO_UNITS = {RATE: "kg m-2 s-1", AMOUNT: "kg m-2"}
+_CHOICE = "give a precipitation rate, an amount over an interval, or reflectivity"
+
+_INSTANT, _INTERVAL = {0, 20}, {8}  # product definition templates 4.n of one deterministic field
+_MEAN, _SUM = 0, 1  # code table 4.10
+_ANALYSES = {0, 8, 12, 16, 17}  # code table 4.3: analysis, observation, post-processed analysis, retrieval, regression
+_UNSTATED = 192  # local use, or missing
+_NOWCAST = 14
+#: Centre and processes whose sums after the reference time are observed: RTMA, Stage II to IV and CCPA of NCEP.
+_OBSERVING = {("kwbc", process) for process in (109, 152, 153, 182, 184)}
+#: Centre and process of FMI's radar analyses: their values are mm/h, though the parameter is defined in kg m-2 s-1
+#: (the largest of a summer day, 7.9, would be 28,000 mm/h).
+_MILLIMETRES_PER_HOUR = {("efkl", 107)}
+#: Longer steps come from damaged or overflown headers.
+_LONGEST = np.timedelta64(5 * 365, "D")
+#: Packing makes rounding errors below zero.
+_ROUNDING = 0.01
+
+
+def recognises(path: Path, head: bytes) -> bool:
+    """Return whether a file is GRIB, possibly behind the heading of a bulletin."""
+    return grib.is_grib(head)
+
+
+def read(path: Path) -> xr.DataArray:
+    """Read the analyses and observations of a file; the time of a sum is the END of its interval.
+
+    Raises
+    ------
+    ForecastFileError
+        If all of its precipitation is forecast.
+    ReadError
+        If it has none, is of an ensemble or a percentile, does not state an interval, or is damaged.
+    """
+    grids: dict[tuple[Any, ...], grib.GribGrid] = {}
+    found: list[Frame] = []
+    leads: list[np.timedelta64] = []
+    others: list[str] = []
+    for message in grib.read_messages(path):
+        kind = _find_kind(message)
+        if kind is None:
+            others.append(str(message["shortName"]))
+            continue
+        _refuse_members(message, path)
+        steps = _read_steps(message, path)
+        lead = _find_lead(message, steps)
+        if lead is None:
+            found.append(_read_frame(message, kind, steps, path, grids))
+        else:
+            leads.append(lead)
+    if not found and not leads:
+        raise ReadError(path, f"holds {_count(others)}; {_CHOICE}")
+    leave_out_forecasts(path, leads, alone=not found)
+    return build_field(path, _choose_kind(found))
+
+
+def _count(names: Iterable[str]) -> str:
+    return ", ".join(sorted(set(names))) or "no message"
+
+
+def _choose_kind(frames: list[Frame]) -> list[Frame]:
+    """Keep one quantity of several that describe the same rain: rates before amounts before reflectivity."""
+    kinds = {frame.kind for frame in frames}
+    best = next(kind for kind in (RATE, AMOUNT, REFLECTIVITY) if kind in kinds)
+    return [frame for frame in frames if frame.kind == best]
+
+
+# --- one message ----------------------------------------------------------------------------------------------
+
+
+def _find_kind(message: Any) -> str | None:
+    if int(message["edition"]) == 1:
+        international = _NUMBERS.get(int(message["indicatorOfParameter"])) if _is_international(message) else None
+        return international or _SHORT_NAMES.get(str(message["shortName"]))
+    parameter = tuple(int(message[key]) for key in ("discipline", "parameterCategory", "parameterNumber"))
+    kind = _PARAMETERS.get(parameter)
+    sum_of_rates = kind == RATE and message.get("typeOfStatisticalProcessing") == _SUM
+    return AMOUNT if sum_of_rates else kind
+
+
+def _is_international(message: Any) -> bool:
+    return int(message["edition"]) == 2 or int(message["table2Version"]) <= _INTERNATIONAL_TABLES
+
+
+class _Steps(NamedTuple):
+    """Interval of a message from its reference time; both ends are equal for instantaneous values."""
+
+    start: np.timedelta64
+    end: np.timedelta64
+
+    @property
+    def interval(self) -> np.timedelta64 | None:
+        """Length of the interval; None for instantaneous values."""
+        return None if self.start == self.end else self.end - self.start
+
+
+def _read_frame(
+    message: Any, kind: str, steps: _Steps, path: Path, grids: dict[tuple[Any, ...], grib.GribGrid]
+) -> Frame:
+    if kind == AMOUNT and steps.interval is None:
+        raise ReadError(path, f"{message['shortName']} without the interval over which it is summed")
+    attrs = {"source": f"{kind} of precipitation in GRIB, centre {message['centre']}"}
+    if kind == REFLECTIVITY:
+        attrs["z_r_relation"] = f"Z = {Z_R[0]:g} R^{Z_R[1]:g}"
+    grid = grib.read_grid(message, path, grids)
+    time = grib.reference_time(message) + steps.end
+    return Frame(kind, time, steps.interval, _read_rate(message, kind, steps, path), grid, attrs)
+
+
+def _refuse_members(message: Any, path: Path) -> None:
+    """Raise `ReadError` for members, percentiles and probabilities: a dimension of several fields of one time."""
+    if int(message["edition"]) == 1:
+        if int(message.get("numberOfForecastsInEnsemble") or 0) or message.get("dataType") in ("pf", "cf", "em", "es"):
+            raise ReadError(path, f"{message['shortName']} of an ensemble; give one analysis (grib_copy selects it)")
+        return
+    template = int(message["productDefinitionTemplateNumber"])
+    if template not in _INSTANT | _INTERVAL:
+        raise ReadError(
+            path,
+            f"{message['shortName']} of product definition template 4.{template} (members, percentiles or "
+            "probabilities); give one analysis: template 4.0 or 4.8 (grib_copy selects it)",
+        )
+    statistics = message.get("typeOfStatisticalProcessing")
+    if template in _INTERVAL and statistics not in (_MEAN, _SUM):
+        raise ReadError(path, f"{message['shortName']} is statistic {statistics} of code table 4.10, no sum or mean")
+
+
+def _read_steps(message: Any, path: Path) -> _Steps:
+    """Return the interval; `ReadError` if it is negative, as in some broken files, or has several parts."""
+    steps = _Steps(*grib.step_range(message))
+    within = -_LONGEST <= steps.start <= steps.end <= _LONGEST
+    if not within or int(message.get("numberOfTimeRanges") or message.get("numberOfTimeRange") or 1) > 1:
+        raise ReadError(
+            path,
+            f"{message['shortName']} over {_hours(steps.start)} to {_hours(steps.end)} h, which is no one interval",
+        )
+    return steps
+
+
+def _hours(step: np.timedelta64) -> str:
+    return f"{step / np.timedelta64(1, 'h'):g}"
+
+
+def _find_lead(message: Any, steps: _Steps) -> np.timedelta64 | None:
+    """Return the lead time of a forecast, None for an analysis or observation."""
+    if (str(message["centre"]), int(message["generatingProcessIdentifier"])) in _OBSERVING:
+        return None
+    ends_at_reference = steps.end <= np.timedelta64(0)
+    if int(message["edition"]) == 1:
+        return None if ends_at_reference else steps.end
+    process = int(message["typeOfGeneratingProcess"])
+    begins_at_reference = steps.start <= np.timedelta64(0)
+    if process in _ANALYSES and begins_at_reference:
+        return None
+    if ends_at_reference and (process == _NOWCAST or process >= _UNSTATED):
+        return None
+    return steps.end
+
+
+def _read_rate(message: Any, kind: str, steps: _Steps, path: Path) -> Array:
+    """Return rain rates, mm h-1."""
+    values = grib.read_values(message, path)
+    if kind == REFLECTIVITY:
+        return np.asarray(rate_from_dbz(values, *Z_R), np.float32)
+    units = _find_units(message, kind)
+    conversion = unit_conversion(units, _UNITS[kind])
+    if conversion is None:
+        raise ReadError(path, f"{message['shortName']} in {units!r}, which cannot be converted to {_UNITS[kind]}")
+    values = values * np.float32(conversion[0])
+    if kind == AMOUNT and steps.interval is not None:
+        values = rate_from_accumulation(values, steps.interval)
+    values[(values < 0) & (values > -_ROUNDING)] = 0
+    return np.asarray(check_rates(values, path), np.float32)
+
+
+def _find_units(message: Any, kind: str) -> str:
+    if (str(message["centre"]), int(message["generatingProcessIdentifier"])) in _MILLIMETRES_PER_HOUR:
+        return "mm h-1"
+    return _WMO_UNITS[kind] if _is_international(message) else str(message["units"]).replace("**", "")
