@@ -13,6 +13,7 @@ from typing import Any, cast
 import numpy as np
 import xarray as xr
 
+from hybridcast.core._hdf5_heaps import has_endless_heap
 from hybridcast.core.readers import COMPRESSED_MAGICS, read_bytes, read_head
 from hybridcast.errors import ReadError
 
@@ -32,6 +33,8 @@ def open_hdf5(path: Path) -> Iterator[Any]:
 
     with path.open("rb") as raw:
         plain = raw.read(len(HDF5_MAGIC)) == HDF5_MAGIC
+    if plain and has_endless_heap(path):
+        raise ReadError(path, "the HDF5 file is damaged (a global heap has an object without size)")
     try:
         file = h5py.File(path if plain else io.BytesIO(read_bytes(path)), "r")
     except OSError as error:
