@@ -52,6 +52,7 @@ BUILT_IN = (
     "knmi_hdf5",
     "odim_hdf5",
     "radolan",
+    "radolan_ascii",
     "mrms_grib2",
     "grib",
     "meteonet_npz",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import tarfile
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import pytest
 import xarray as xr
 
 from hybridcast.core.field import crs_of
-from hybridcast.errors import ReadError
+from hybridcast.errors import ForecastFileError, ReadError
 from hybridcast.radar import open_radar
 
 RW, RY, YW = (f"radolan/binary/{product}/*.gz" for product in ("rw", "ry", "yw"))
@@ -169,15 +170,105 @@ def test_version_5_is_on_the_ellipsoid(tmp_path):
     assert (field.x.values[0], field.y.values[0]) == pytest.approx((x + 500, y + 500), abs=2)
 
 
+# --- reflectivity ---------------------------------------------------------------------------------------------
+
+
+def test_a_byte_of_reflectivity_is_in_rvp_6_units(tmp_path):
+    """RX: v / 2 - 32.5 dBZ; 249 is clutter, 250 no data, 0 no echo; 111 is 23 dBZ, about .85 mm/h by Z = 256 R^1.42."""
+    values = np.zeros((900, 900), np.uint8)
+    values[0, :6] = 0, 111, 145, 249, 250, 255
+    made = composite(np.zeros((900, 900)), "RX", exponent="+00")
+    header = made[: made.index(b"\x03") + 1]
+    size = len(header) + values.size
+    path = tmp_path / "raa01-rx_10000-2001011500-dwd---bin"
+    path.write_bytes(header.replace(made[19:26], f"{size:7d}".encode()) + values.tobytes())
+    field = open_radar(path)
+    rate = field.values[0, 0, :6]
+    assert rate[0] == 0
+    assert rate[1] == pytest.approx((10**2.3 / 256) ** (1 / 1.42), rel=1e-5)
+    assert rate[2] == pytest.approx((10**4.0 / 256) ** (1 / 1.42), rel=1e-5)
+    assert np.isnan(rate).tolist() == [False, False, False, True, True, True]
+    assert "accumulation_interval_minutes" not in field.attrs
+    assert field.attrs["z_r_relation"] == "Z = 256 R^1.42"
+
+
+def test_two_bytes_of_reflectivity_are_multiplied_by_the_precision(tmp_path):
+    """wradlib issue 548: WN on DE1200 states E-01, so dBZ = v * .1 / 2 - 32.5; without it 40 dBZ became 692."""
+    values = np.zeros((1200, 1100), np.uint16)
+    values[0, :4] = 1450, 0x29C4, 1450 | 0x8000, 0
+    path = tmp_path / "WN"
+    path.write_bytes(composite(values, "WN", exponent="-01", version=5, more="VV 000"))
+    field = open_radar(path)
+    assert field.values[0, 0, 0] == pytest.approx((10**4.0 / 256) ** (1 / 1.42), rel=1e-4)
+    assert np.isnan(field.values[0, 0, :4]).tolist() == [False, True, True, False]
+    assert field.values[0, 0, 3] == 0
+
+
+# --- forecasts ------------------------------------------------------------------------------------------------
+
+DWD = "nwp_real/dwd_20221214"
+
+
+def test_rq_of_lead_0_is_the_sum_of_the_hour_before(real):
+    field = open_radar(real(f"{DWD}/RQ2212141300_000.gz")[0])
+    assert field.time.values[0] == np.datetime64("2022-12-14T13:00")
+    assert field.attrs["accumulation_interval_minutes"] == 60
+    agreement = [_correlation(field, open_radar(path)) for path in real(f"{DWD}/raa01-rw_10000-22121412*.gz")]
+    agreement += [_correlation(field, open_radar(path)) for path in real(f"{DWD}/raa01-rw_10000-22121411*.gz")]
+    assert agreement == pytest.approx([0.79, 0.41], abs=0.02)
+
+
+def _correlation(a, b):
+    both = np.isfinite(a.values) & np.isfinite(b.values)
+    return np.corrcoef(a.values[both], b.values[both])[0, 1]
+
+
+@pytest.mark.parametrize(("lead", "text"), [("060", r"\+60 min"), ("120", r"\+120 min")])
+def test_rq_of_other_leads_is_no_observation(real, lead, text):
+    with pytest.raises(ForecastFileError, match=rf"RQ2212141300_{lead}\.gz: a forecast \({text}\)"):
+        open_radar(real(f"{DWD}/RQ2212141300_{lead}.gz")[0])
+
+
+def test_of_the_members_of_rv_the_first_is_the_analysis(real, tmp_path):
+    """A tar with the lead times 0 to 120 min; its rain of five minutes lies where that of the hour does."""
+    with tarfile.open(real(f"{DWD}/DE1200_RV2212141300.tar.bz2")[0]) as archive:
+        for lead in ("000", "005"):
+            name = f"DE1200_RV2212141300_{lead}"
+            (tmp_path / name).write_bytes(archive.extractfile(name).read())
+    field = open_radar(tmp_path / "DE1200_RV2212141300_000")
+    assert field.time.values[0] == np.datetime64("2022-12-14T13:00")
+    assert field.attrs["accumulation_interval_minutes"] == 5
+    assert field.shape == (1, 1200, 1100)
+    with pytest.raises(ForecastFileError, match=r"\+5 min"):
+        open_radar(tmp_path / "DE1200_RV2212141300_005")
+    hour = open_radar(real(f"{DWD}/RQ2212141300_000.gz")[0])
+    lon, lat = np.meshgrid(np.linspace(6, 14, 60), np.linspace(48, 54, 60))
+
+    def at_places(rain, shift=0.0):
+        x, y = pyproj.Proj(crs_of(rain))(lon, lat + shift)
+        return np.nan_to_num(rain.sel(x=xr.DataArray(x), y=xr.DataArray(y), method="nearest").values[0]).ravel()
+
+    def agreement(shift=0.0):
+        return np.corrcoef(at_places(field, shift), at_places(hour))[0, 1]
+
+    assert agreement() > 0.4
+    assert agreement() > max(agreement(1.0), agreement(-1.0)) + 0.2
+
+
 @pytest.mark.parametrize(
     ("made", "reason"),
     [
         (composite(np.zeros((900, 900)))[:-2], "announces"),
         (composite(np.zeros((900, 900)))[:100], "header"),
         (composite(np.zeros((900, 900))) + b"\0", "announces"),
-        (composite(np.zeros((900, 900)), "RX"), "product RX"),
+        (composite(np.zeros((900, 900)), "RD"), "product RD is a difference"),
+        (composite(np.zeros((900, 900)), "RE"), "product RE is rain with flags of phase and hail"),
+        (composite(np.zeros((900, 900)), "PG"), "product PG is a picture of a few classes"),
+        (b"DX021655109080608BY54213VS 2CO0CD2CS0EP0.30.30.40.50.50.40.40.4MS999~ 54", "product DX is of one radar"),
+        (composite(np.zeros((900, 900)), "RX")[:-1000], "announces"),
+        (composite(np.zeros((900, 900)), "WN", more="VV 005"), r"a forecast \(\+5 min\)"),
         (composite(np.zeros((90, 90))), "grid"),
-        (composite(np.zeros((900, 900)), "RV", more="VV 060"), "forecast"),
+        (composite(np.zeros((900, 900)), "RV", more="VV 060"), r"a forecast \(\+60 min\)"),
         (composite(np.zeros((900, 900)), interval="   0"), "interval"),
         (composite(np.zeros((900, 900))).replace(b"GP 900x 900", b"GP 900x1100"), "grid"),
         (composite(np.zeros((900, 900))).replace(b"GP 900x 900", b"GP1100x 900"), "bytes follow"),
