@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pyproj
 import xarray as xr
 
-from hybridcast.core.crs import crs_from_cf
-from hybridcast.core.netcdf import is_netcdf, open_netcdf
+from hybridcast.core.cf_times import decode
+from hybridcast.core.crs import (
+    crs_from_attributes,
+    crs_from_mapping,
+    metres_per_unit,
+    satellite_height,
+    to_metres,
+    unroll_longitude,
+)
+from hybridcast.core.netcdf import is_netcdf, list_groups, open_netcdf
 from hybridcast.core.types import Doubles
 from hybridcast.core.units import unit_conversion
 from hybridcast.errors import InputWarning, ReadError
@@ -28,7 +37,13 @@ AMOUNTS = (
 )
 
 _AXES = (("X", "longitude", "x"), ("Y", "latitude", "y"))
+_DEGREES = {"longitude": "degrees_east", "latitude": "degrees_north"}
+_TRUE_DEGREES = re.compile(r"^degrees?_?(north|east|n|e)$", re.IGNORECASE)
+_ROTATED = ("grid_longitude", "grid_latitude")
 _ZARR_FILES = ("zarr.json", ".zgroup", ".zmetadata", ".zattrs")
+_MAPPING_ATTRIBUTES = {"grid_mapping_name", "crs_wkt", "spatial_ref"}
+#: Places given for each cell belong to an even grid if they deviate by less than this fraction of a cell.
+_PLACE_TOLERANCE = 0.05
 
 
 def is_cf(path: Path, head: bytes) -> bool:
@@ -36,33 +51,130 @@ def is_cf(path: Path, head: bytes) -> bool:
     return is_netcdf(head) or (path.is_dir() and any((path / name).is_file() for name in _ZARR_FILES))
 
 
+# --- opening --------------------------------------------------------------------------------------------------
+
+
 def open_cf(path: Path) -> xr.Dataset:
-    """Open NetCDF or Zarr lazily; `ReadError` if it is damaged."""
+    """Open NetCDF or Zarr lazily, with times decoded.
+
+    If only one group of the file has variables on a grid, that group is opened, with the variables of the groups that
+    enclose it.
+
+    Raises
+    ------
+    ReadError
+        If the file is damaged, its times cannot be known, or several groups have variables on a grid.
+    """
+    data = _open_group(path, None)
+    return decode(data if _has_grid(data) else _open_inner(path, data), path)
+
+
+def _open_group(path: Path, group: str | None) -> xr.Dataset:
     if not path.is_dir():
-        return open_netcdf(path, chunks={})
+        return open_netcdf(path, chunks={}, decode_cf=False, group=group)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # unconsolidated metadata are accepted
-            return cast(xr.Dataset, xr.open_zarr(path, chunks={}))
+            return cast(xr.Dataset, xr.open_zarr(path, chunks={}, decode_cf=False, group=group))
     except Exception as error:  # zarr raises KeyError, ValueError, and errors of its own
         raise ReadError(path, f"damaged, or no Zarr store ({type(error).__name__}: {error})") from error
 
 
-# --- axes -----------------------------------------------------------------------------------------------------
+def _has_grid(data: xr.Dataset) -> bool:
+    return any(variable.ndim >= 2 and min(variable.shape[-2:]) > 2 for variable in data.data_vars.values())
+
+
+def _open_inner(path: Path, root: xr.Dataset) -> xr.Dataset:
+    """Return the one group with variables on a grid; the root if there is none."""
+    opened = {name: _open_group(path, name) for name in _list_groups(path)}
+    gridded = [name for name, data in opened.items() if _has_grid(data)]
+    if not gridded:
+        return root
+    if len(gridded) > 1:
+        raise ReadError(
+            path,
+            f"has grids in the groups {', '.join(gridded)}. Write the right one to a file of its own, e.g. "
+            f"xarray.open_dataset(path, group={gridded[0]!r}).to_netcdf(new_path)",
+        )
+    enclosing = [root, *(data for name, data in opened.items() if gridded[0].startswith(f"{name}/"))]
+    return _inherit(enclosing, opened[gridded[0]], path)
+
+
+def _list_groups(path: Path) -> list[str]:
+    if not path.is_dir():
+        return list_groups(path)
+    import zarr
+
+    found = zarr.open_group(path, mode="r")
+    return [name for name, member in found.members(max_depth=None) if isinstance(member, zarr.Group)]
+
+
+def _inherit(enclosing: list[xr.Dataset], group: xr.Dataset, path: Path) -> xr.Dataset:
+    variables: dict[Hashable, xr.Variable] = {}
+    attrs: dict[Any, Any] = {}
+    for data in (*enclosing, group):
+        variables |= data.variables
+        attrs |= data.attrs
+    try:
+        return xr.Dataset(variables, attrs=attrs)
+    except ValueError as error:  # dimensions of one name and different sizes
+        raise ReadError(path, f"its groups do not fit together ({error})") from error
+
+
+# --- place ----------------------------------------------------------------------------------------------------
+
+
+class Placed(NamedTuple):
+    """A variable on its grid."""
+
+    variable: xr.DataArray
+    """Values, whose horizontal dims are y and x."""
+    crs: pyproj.CRS | None
+    """CRS with axes in metres or degrees; None for a local grid."""
+    y: Doubles
+    """Cell centres, metres or degrees, shape ``(y,)``."""
+    x: Doubles
+    """Cell centres, metres or degrees, shape ``(x,)``; longitudes without jumps of 360 degrees."""
+
+
+def place(data: xr.Dataset, variable: xr.DataArray, path: Path) -> Placed:
+    """Find the axes and the CRS of a variable.
+
+    Raises
+    ------
+    ReadError
+        If it has no horizontal axes, or they are in rotated degrees without a grid mapping, or in unknown units.
+    """
+    variable = rename_horizontal(_add_axes(data, variable, path), path)
+    crs = read_crs(data, variable, path)
+    y, x = (read_axis(variable[axis], crs, path) for axis in ("y", "x"))
+    if crs is not None and crs.is_geographic and (np.diff(x) > 0).any() and (np.diff(x) < 0).any():
+        order = np.argsort(x)  # 0 to 10 and 350 to 359 degrees in one row
+        variable, x = variable.isel(x=order), x[order]
+    return Placed(variable, None if crs is None else to_metres(crs), y, x)
 
 
 def rename_horizontal(variable: xr.DataArray, path: Path) -> xr.DataArray:
     """Return the variable with its horizontal dims renamed to y and x; `ReadError` if it has none.
 
-    Longitude and latitude without units get the units degrees.
+    Longitude and latitude that are known by their names or standard names get their units.
     """
     names: dict[Hashable, str] = {}
     for axis, coordinate, ours in _AXES:
         name = _find_dimension(variable, axis, coordinate, path)
         names[name] = ours
-        if "units" not in variable[name].attrs and name in _guess_axes(variable).cf.coordinates.get(coordinate, []):
-            variable = variable.assign_coords({name: variable[name].assign_attrs(units="degrees")})
+        variable = _state_degrees(variable, name, coordinate)
     return variable.rename({old: new for old, new in names.items() if old != new})
+
+
+def _state_degrees(variable: xr.DataArray, name: Hashable, coordinate: str) -> xr.DataArray:
+    attrs = variable[name].attrs
+    if str(name).lower().startswith(("rlon", "rlat", "grid_l")):
+        return variable.assign_coords({name: variable[name].assign_attrs({"standard_name": f"grid_{coordinate}"})})
+    known = name in _guess_axes(variable).cf.coordinates.get(coordinate, [])
+    if known and str(attrs.get("units", "degrees")).lower() in ("degrees", "degree", "deg", "°"):
+        return variable.assign_coords({name: variable[name].assign_attrs(units=_DEGREES[coordinate])})
+    return variable
 
 
 def find_coordinates(variable: xr.DataArray, axis: str, coordinate: str) -> list[Hashable]:
@@ -97,8 +209,8 @@ def _find_dimension(variable: xr.DataArray, axis: str, coordinate: str, path: Pa
     if two_dimensional:
         raise ReadError(
             path,
-            f"has only two-dimensional coordinates ({', '.join(two_dimensional)}), no {axis.lower()} of a projection. "
-            "Add x and y of the grid's projection, in metres, and its grid mapping",
+            f"has only two-dimensional coordinates ({', '.join(two_dimensional)}) of no even grid, no {axis.lower()} "
+            "of a projection. Add x and y of the grid's projection, in metres, and its grid mapping",
         )
     raise ReadError(
         path, f"{variable.name!r} with dims {variable.dims} has no {axis.lower()} coordinate. Add one with units"
@@ -106,37 +218,194 @@ def _find_dimension(variable: xr.DataArray, axis: str, coordinate: str, path: Pa
 
 
 def read_axis(axis: xr.DataArray, crs: pyproj.CRS | None, path: Path) -> Doubles:
-    """Return the values of x or y in metres, or in degrees if the CRS is geographic."""
+    """Return the values of x or y in metres, or in degrees if the CRS is geographic.
+
+    Scanning angles of a geostationary projection are multiplied by the height of the satellite (CF, appendix F).
+    """
     values = np.asarray(axis.values, dtype=np.float64)
     if crs is not None and crs.is_geographic:
-        return _wrap_longitude(values) if axis.name == "x" else values
-    units = str(axis.attrs.get("units", "m"))  # wrong units show later in the spacing of the grid
+        return _read_degrees(axis, values, path)
+    units = str(axis.attrs.get("units", ""))  # wrong units show later in the spacing of the grid
+    if not units:
+        return values * (1.0 if crs is None else metres_per_unit(crs))
     conversion = unit_conversion(units, "m")
+    if conversion is not None:
+        return values * conversion[0]
+    angle, height = unit_conversion(units, "radian"), None if crs is None else satellite_height(crs)
+    if angle is None or height is None:
+        raise ReadError(
+            path,
+            f"{axis.name!r} is in {units!r}; metres or kilometres were expected, degrees of longitude and latitude, or "
+            "angles with a geostationary grid mapping",
+        )
+    return values * angle[0] * height
+
+
+def _read_degrees(axis: xr.DataArray, values: Doubles, path: Path) -> Doubles:
+    conversion = unit_conversion(str(axis.attrs.get("units", "degrees")), "degrees")
     if conversion is None:
-        raise ReadError(path, f"{axis.name!r} is in {units!r}; metres, kilometres or degrees were expected")
-    return values * conversion[0]
+        raise ReadError(
+            path,
+            f"{axis.name!r} is in {axis.attrs['units']!r}, but its grid mapping is of longitude and latitude. Correct "
+            "the grid mapping, or the units",
+        )
+    return unroll_longitude(values * conversion[0]) if axis.name == "x" else values * conversion[0]
 
 
-def _wrap_longitude(longitude: Doubles) -> Doubles:
-    """Convert 0..360 degrees to -180..180, unless the grid would no longer be monotonic."""
-    shifted = np.where(longitude > 180, longitude - 360, longitude)
-    return shifted if (np.diff(shifted) > 0).all() == (np.diff(longitude) > 0).all() else longitude
+# --- axes that are not stated as coordinates ------------------------------------------------------------------
+
+
+def _add_axes(data: xr.Dataset, variable: xr.DataArray, path: Path) -> xr.DataArray:
+    """Return the variable with x and y from its transform, or from the places of its cells, if it has none of its own.
+
+    Axes without units do not count if there are places of all cells: they are numbers of rows and columns.
+    """
+    places = _find_places(data, variable)
+    own = all(_has_axis(variable, axis, coordinate, places is not None) for axis, coordinate, _ in _AXES)
+    if own:
+        return variable
+    mapping = _find_mapping(data, variable)
+    if "GeoTransform" in mapping:
+        return _axes_from_transform(variable, str(mapping["GeoTransform"]), path)
+    return variable if places is None else _axes_from_places(data, variable, *places)
+
+
+def _has_axis(variable: xr.DataArray, axis: str, coordinate: str, stated: bool) -> bool:
+    found = [name for name in find_coordinates(variable, axis, coordinate) if name in variable.dims]
+    return any(not stated or {"units", "standard_name"} & set(variable[name].attrs) for name in found)
+
+
+def _find_places(data: xr.Dataset, variable: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray] | None:
+    """Return longitude and latitude of all cells, shape (y, x), or None."""
+    found = []
+    for coordinate in ("longitude", "latitude"):
+        named = [other for name, other in data.variables.items() if _is_place(other, str(name), coordinate)]
+        named = [other for other in named if set(other.dims) <= set(variable.dims)]
+        found.append(named[0] if named else None)
+    longitude, latitude = found
+    if longitude is None or latitude is None or longitude.dims != latitude.dims:
+        return None
+    return xr.DataArray(longitude), xr.DataArray(latitude)
+
+
+def _is_place(variable: xr.Variable, name: str, coordinate: str) -> bool:
+    units = str(variable.attrs.get("units", "")).lower()
+    stated = variable.attrs.get("standard_name") == coordinate or units == _DEGREES[coordinate]
+    return variable.ndim == 2 and (stated or name.lower().startswith(coordinate[:3]))
+
+
+def _axes_from_transform(variable: xr.DataArray, transform: str, path: Path) -> xr.DataArray:
+    """Return the variable with x and y from GDAL's transform: corner and steps, x first."""
+    x0, dx, skew, y0, skew_too, dy = (float(number) for number in transform.split())
+    if skew or skew_too:
+        raise ReadError(path, "its rows do not run along x (GeoTransform); warp it first, e.g. with gdalwarp")
+    rows, columns = variable.dims[-2:]
+    axes = {rows: ("y", y0, dy), columns: ("x", x0, dx)}
+    made = {
+        dim: xr.Variable(dim, start + (np.arange(variable.sizes[dim]) + 0.5) * step, {"axis": name.upper()})
+        for dim, (name, start, step) in axes.items()
+    }
+    return variable.assign_coords(made)
+
+
+def _axes_from_places(
+    data: xr.Dataset, variable: xr.DataArray, longitude: xr.DataArray, latitude: xr.DataArray
+) -> xr.DataArray:
+    """Return the variable with x and y from the places of its cells, unchanged if they are not on an even grid."""
+    crs = _find_crs(data, variable)
+    projected = crs is not None and not crs.is_geographic
+    places = np.unwrap(longitude.values.astype(np.float64), period=360), latitude.values.astype(np.float64)
+    if projected:
+        places = pyproj.Transformer.from_crs(4326, to_metres(cast(pyproj.CRS, crs)), always_xy=True).transform(*places)
+    x, y = places
+    dims = longitude.dims
+    if np.abs(np.diff(x, axis=0)).mean() > np.abs(np.diff(x, axis=1)).mean():
+        x, y, dims = x.T, y.T, dims[::-1]
+    axes = [_common(values, along) for values, along in ((y, 1), (x, 0))]
+    if axes[0] is None or axes[1] is None:
+        return variable
+    units = ("m", "m") if projected else ("degrees_north", "degrees_east")
+    named = zip(dims, axes, units, ("Y", "X"), strict=True)
+    return variable.assign_coords(
+        {dim: xr.Variable(dim, values, {"units": unit, "axis": axis}) for dim, values, unit, axis in named}
+    )
+
+
+def _common(values: Doubles, along: int) -> Doubles | None:
+    """Return the values that all rows (or columns) share, evenly spaced; None if they differ."""
+    shared = np.asarray(values.mean(axis=along))
+    even = np.linspace(shared[0], shared[-1], shared.size)
+    step = abs(even[1] - even[0]) if even.size > 1 else np.inf
+    differences = np.abs(values - np.expand_dims(even, along))
+    return even if np.isfinite(shared).all() and differences.max() <= _PLACE_TOLERANCE * step else None
 
 
 # --- CRS and time ---------------------------------------------------------------------------------------------
 
 
 def read_crs(data: xr.Dataset, variable: xr.DataArray, path: Path) -> pyproj.CRS | None:
-    """Return the CRS of a variable with axes x and y; None, with a warning, if its grid mapping does not exist."""
-    mapping = str(variable.attrs.get("grid_mapping", ""))
-    name = mapping.split(":")[0].strip()
+    """Return the CRS of a variable with axes x and y.
+
+    It is that of the grid mapping; else longitude and latitude, if the axes are; else that of an attribute of the
+    variable or of the file, such as ``proj4``; else None, with a warning if a grid mapping is named.
+
+    Raises
+    ------
+    ReadError
+        If the grid mapping cannot be read, or x and y are degrees of unknown meaning.
+    """
+    name = _mapping_name(data, variable)
     if name in data.variables:
-        return crs_from_cf(data[name].attrs)
-    if all(str(variable[axis].attrs.get("units", "")).lower().startswith("degree") for axis in "xy"):
-        return pyproj.CRS.from_epsg(4326)
-    if name:
+        crs = crs_from_mapping(data[name].attrs)
+        if crs is None:
+            raise ReadError(path, f"its grid mapping {name!r} cannot be read ({dict(data[name].attrs)}). Correct it")
+        return crs
+    units = [str(variable[axis].attrs.get("units", "")).lower() for axis in "yx"]
+    if all(unit.startswith("degree") for unit in units):
+        return _crs_of_degrees(data, variable, path)
+    crs = _find_crs(data, variable)
+    if crs is None and name:
         warnings.warn(f"{path}: its grid mapping {name!r} is not there; read as a local grid", InputWarning, 2)
-    return None
+    return crs
+
+
+def _crs_of_degrees(data: xr.Dataset, variable: xr.DataArray, path: Path) -> pyproj.CRS:
+    stated = [str(variable[axis].attrs.get("standard_name")) for axis in "yx"]
+    true = [_TRUE_DEGREES.match(str(variable[axis].attrs.get("units", ""))) for axis in "yx"]
+    crs = _find_crs(data, variable)
+    if crs is not None and crs.is_geographic:
+        return crs
+    if set(stated) & set(_ROTATED) or not (all(true) or stated == ["latitude", "longitude"]):
+        kind = "a rotated" if set(stated) & set(_ROTATED) else "an unknown"
+        raise ReadError(
+            path,
+            f"x and y are degrees of {kind} grid, without a grid "
+            "mapping. Add it (CF, appendix F: rotated_latitude_longitude), or, if they are longitude and latitude, "
+            "set their units to degrees_east and degrees_north and standard_name to longitude and latitude",
+        )
+    return pyproj.CRS.from_epsg(4326)
+
+
+def _mapping_name(data: xr.Dataset, variable: xr.DataArray) -> str:
+    """Return the name of the grid mapping: the one for x and y, if the attribute lists several (CF 5.6)."""
+    stated = str(variable.attrs.get("grid_mapping", variable.encoding.get("grid_mapping", "")))
+    name = stated.split(":")[0].strip()
+    if name:
+        return name
+    found = [str(key) for key, of in data.variables.items() if _MAPPING_ATTRIBUTES & set(of.attrs) and of.size <= 1]
+    return found[0] if len(found) == 1 else ""
+
+
+def _find_mapping(data: xr.Dataset, variable: xr.DataArray) -> Mapping[str, Any]:
+    name = _mapping_name(data, variable)
+    return cast(Mapping[str, Any], data[name].attrs) if name in data.variables else {}
+
+
+def _find_crs(data: xr.Dataset, variable: xr.DataArray) -> pyproj.CRS | None:
+    """Return the CRS of the grid mapping, or of attributes of the variable or the file; None without any."""
+    mapping = _find_mapping(data, variable)
+    found = crs_from_mapping(mapping) if mapping else None
+    return found or crs_from_attributes(variable.attrs) or crs_from_attributes(data.attrs)
 
 
 def require_one_length(lengths: Any, path: Path) -> np.timedelta64:

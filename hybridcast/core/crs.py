@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +12,27 @@ import numpy as np
 import pyproj
 
 from hybridcast.core.types import Doubles
+
+#: Attributes that hold a CRS as text or number, as GDAL, ESRI, rioxarray, THREDDS and many institutes write them.
+_CRS_ATTRIBUTES = (
+    "crs_wkt",
+    "spatial_ref",
+    "esri_pe_string",
+    "proj4",
+    "proj4_params",
+    "proj4_string",
+    "proj4string",
+    "proj4text",
+    "proj_string",
+    "proj_params",
+    "projection",
+    "epsg_code",
+    "epsg",
+    "srid",
+    "crs",
+)
+#: A PROJ string, a WKT, an authority with its code, or the code alone; not a name such as "Mercator".
+_CRS_TEXT = re.compile(r"^\s*(\+\w+|\w+\s*\[|(epsg|esri|ogc|urn:ogc[\w:.]*)\s*:|\d{4,6}\s*$)", re.IGNORECASE)
 
 
 def crs_from_cf(attrs: Mapping[str, Any]) -> pyproj.CRS:
@@ -27,6 +49,30 @@ def _to_hashable(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     return tuple(value) if isinstance(value, list) else value
+
+
+def crs_from_mapping(attrs: Mapping[str, Any]) -> pyproj.CRS | None:
+    """Return the CRS of a grid mapping variable: by CF, else by a text or code that one of its attributes holds."""
+    try:
+        return crs_from_cf(attrs)
+    except (pyproj.exceptions.CRSError, KeyError, TypeError, ValueError):
+        return crs_from_attributes(attrs)
+
+
+def crs_from_attributes(attrs: Mapping[str, Any]) -> pyproj.CRS | None:
+    """Return the CRS that an attribute such as ``proj4``, ``epsg`` or ``spatial_ref`` holds; None if none does."""
+    lower = {name.lower(): value for name, value in attrs.items()}
+    texts = (str(_to_hashable(lower[name])) for name in _CRS_ATTRIBUTES if name in lower)
+    return next((crs for text in texts if (crs := _parse_crs(text)) is not None), None)
+
+
+def _parse_crs(text: str) -> pyproj.CRS | None:
+    if not _CRS_TEXT.match(text):
+        return None
+    try:
+        return pyproj.CRS.from_user_input(int(text) if text.strip().isdigit() else text)
+    except pyproj.exceptions.CRSError:
+        return None
 
 
 def metres_per_unit(crs: pyproj.CRS) -> float:
@@ -48,7 +94,27 @@ def to_metres(crs: pyproj.CRS) -> pyproj.CRS:
     return pyproj.CRS.from_dict({**parameters, "units": "m"})
 
 
+@functools.lru_cache(maxsize=64)
+def satellite_height(crs: pyproj.CRS) -> float | None:
+    """Return the height above the ellipsoid, m, of a geostationary projection; None for any other CRS."""
+    operation = crs.coordinate_operation
+    if operation is None or "geostationary" not in operation.method_name.lower():
+        return None
+    return next(float(p.value) for p in operation.params if p.name.lower() == "satellite height")
+
+
 def centre_longitude(longitude: Doubles) -> Doubles:
     """Shift an axis of longitude by a multiple of 360 degrees, so that its middle is between -180 and 180."""
     turns = float(np.floor((longitude.mean() + 180.0) / 360.0))
     return longitude - 360.0 * turns
+
+
+def unroll_longitude(longitude: Doubles) -> Doubles:
+    """Remove jumps of 360 degrees from an axis of longitude, and centre it.
+
+    Examples
+    --------
+    >>> unroll_longitude(np.array([350.0, 0.0, 10.0])), unroll_longitude(np.array([190.0, 191.0]))
+    (array([-10.,   0.,  10.]), array([-170., -169.]))
+    """
+    return centre_longitude(np.asarray(np.unwrap(longitude, period=360.0)))

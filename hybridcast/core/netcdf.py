@@ -69,6 +69,18 @@ def _inspect(path: Path, mtime: int, size: int) -> tuple[dict[str, str], frozens
         return {}, frozenset()
 
 
+def list_groups(path: Path) -> list[str]:
+    """Return the names of all groups of a NetCDF 4 file, such as ``"Grid/Intermediate"``; none for any other file."""
+    if not read_head(path, 8).startswith(HDF5_MAGIC):
+        return []
+    import h5py
+
+    names: list[str] = []
+    with open_hdf5(path) as file:
+        file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Group) else None)
+    return names
+
+
 def open_netcdf(path: Path, **options: Any) -> xr.Dataset:
     """Open a NetCDF file (plain, gzip or bzip2).
 

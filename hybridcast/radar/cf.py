@@ -1,46 +1,46 @@
 """Any NetCDF file or Zarr folder that follows the CF conventions, read lazily.
 
 The variable is identified by its ``standard_name``, or by its units if it is the only one with units of rain. Axes are
-identified by their CF attributes, the CRS by the grid mapping, and the interval of an amount by the bounds of time.
+identified by their CF attributes, the CRS by the grid mapping or by attributes such as ``proj4``, and the interval of
+an amount by the bounds of time or an attribute. Of a forecast only the analysis (lead time 0) is read.
 """
 
 from __future__ import annotations
 
 import re
-import warnings
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from hybridcast.core.cf import (
-    AMOUNTS,
-    RATES,
-    find_coordinates,
-    is_cf,
-    open_cf,
-    read_axis,
-    read_crs,
-    rename_horizontal,
-    require_one_length,
-)
-from hybridcast.core.crs import to_metres
-from hybridcast.core.field import as_rate, precipitation, rate_factor, rate_from_accumulation, rate_from_dbz
+from hybridcast.core.cf import AMOUNTS, RATES, find_coordinates, is_cf, open_cf, place
+from hybridcast.core.field import precipitation, rate_from_accumulation, rate_from_dbz
 from hybridcast.core.netcdf import common_attributes
 from hybridcast.core.readers import parse_time_in_name
 from hybridcast.core.types import MINUTE
-from hybridcast.core.units import unit_conversion
-from hybridcast.errors import InputWarning, ReadError
+from hybridcast.errors import ReadError
+from hybridcast.radar._analyses import select_analyses
+from hybridcast.radar._intervals import read_interval
+from hybridcast.radar._missing import check_reflectivities, mask_missing
 from hybridcast.radar._rates import check_field
+from hybridcast.radar._units import RainUnits, read_rain_units
 
 NAME = "cf"
 DESCRIPTION = "any NetCDF or Zarr that follows the CF conventions"
 
 REFLECTIVITIES = ("equivalent_reflectivity_factor",)
-#: Units that neither wind nor height has, so that they identify rain without a standard name.
-_RAIN_UNITS = re.compile(r"^(mm|kg ?m-2|kg/m2|kg ?m\*\*-2|kg/m\^2)|^dbz$", re.IGNORECASE)
+#: Words in the names of variables that have units of rain, but are not the rain.
+_OTHER = re.compile(
+    r"snow|hail|evap|runoff|soil|cloud|vapou?r|pwat|tcw|ice|height|diff|err(or)?|std|uncert|prob|qual|convective|"
+    r"stratiform|large_?scale|random|weight|distance",
+    re.IGNORECASE,
+)
+#: Units that neither height nor wind has.
+_RAIN_UNITS = re.compile(r"^[\d./e\s]*(mm|dbz)", re.IGNORECASE)
+#: Words in the names of variables of water per area that are rain.
+_RAIN = re.compile(r"rain|precip|^rr|^pr$|^tp$|qpe|acc|pcp|prec", re.IGNORECASE)
 
 
 def recognises(path: Path, head: bytes) -> bool:
@@ -50,24 +50,24 @@ def recognises(path: Path, head: bytes) -> bool:
 
 def read(path: Path) -> xr.DataArray:
     """Read the precipitation of one file or folder, lazily."""
-    data = open_cf(path)
-    _refuse_forecast(data, path)
-    variable = _rename_axes(_find_precipitation(data, path), path)
-    rate, time, attrs = _read_rate(data, variable, path)
-    crs = read_crs(data, variable, path)
+    data = select_analyses(open_cf(path), path)
+    placed = place(data, _find_precipitation(data, path), path)
+    variable, left_out = _select_frames(_rename_time(placed.variable), path)
+    units = _read_units(variable, path)
+    rate, time, attrs = _read_rate(data, _require_time(mask_missing(variable, path), path), units, path)
     field = precipitation(
         rate.transpose("time", "y", "x").data,
         time=time,
-        y=read_axis(variable["y"], crs, path),
-        x=read_axis(variable["x"], crs, path),
-        crs=None if crs is None else to_metres(crs),
-        attrs={**common_attributes(data), **_select_attributes(variable), **attrs},
+        y=placed.y,
+        x=placed.x,
+        crs=placed.crs,
+        attrs={**common_attributes(data), **_select_attributes(variable), **left_out, **attrs},
     )
     return check_field(field, path)
 
 
 def _select_attributes(variable: xr.DataArray) -> dict[str, str]:
-    kept = ("source", "institution", "license", "references", "accumulation_interval_minutes")
+    kept = ("source", "institution", "license", "references")
     return {name: str(variable.attrs[name]) for name in kept if name in variable.attrs}
 
 
@@ -80,7 +80,7 @@ def _find_precipitation(data: xr.Dataset, path: Path) -> xr.DataArray:
         found = [name for name, variable in gridded.items() if variable.attrs.get("standard_name") in standard_names]
         if found:
             return _require_one(data, found, path)
-    found = [name for name, variable in gridded.items() if _RAIN_UNITS.match(str(variable.attrs.get("units", "")))]
+    found = [name for name, variable in gridded.items() if _may_be_rain(variable)]
     if not found:
         listed = _list_variables(gridded.values())
         raise ReadError(
@@ -93,139 +93,126 @@ def _find_precipitation(data: xr.Dataset, path: Path) -> xr.DataArray:
     return _require_one(data, found, path)
 
 
+def _may_be_rain(variable: xr.DataArray) -> bool:
+    """Return whether units and names are those of rain, where no standard name of CF says what a variable is.
+
+    Metres and metres per second are also height and wind, and water per area may be anywhere, unless a name says rain.
+    """
+    units = str(variable.attrs.get("units", ""))
+    standard_name = str(variable.attrs.get("standard_name", ""))
+    names = (standard_name, str(variable.attrs.get("long_name", "")), str(variable.name))
+    if read_rain_units(units) is None or any(_OTHER.search(name) for name in names):
+        return False
+    if standard_name:
+        return _RAIN.search(standard_name) is not None
+    return _RAIN_UNITS.match(units) is not None or any(_RAIN.search(name) for name in names)
+
+
 def _require_one(data: xr.Dataset, found: list[Hashable], path: Path) -> xr.DataArray:
     if len(found) > 1:
         listed = _list_variables(data[name] for name in found)
-        raise ReadError(path, f"several variables may be the precipitation: {listed}. Keep one")
+        raise ReadError(
+            path,
+            f"several variables may be the precipitation: {listed}. Keep one, e.g. xarray.open_dataset(path)"
+            f".drop_vars({str(found[-1])!r}).to_netcdf(new_path)",
+        )
     return data[found[0]]
 
 
-def _list_variables(variables: Any) -> str:
+def _list_variables(variables: Iterable[xr.DataArray]) -> str:
     return ", ".join(f"{v.name} ({v.attrs.get('units', 'no units')})" for v in variables) or "no gridded variable"
 
 
-def _refuse_forecast(data: xr.Dataset, path: Path) -> None:
-    names = {data[name].attrs.get("standard_name") for name in data.coords if data[name].size > 1}
-    if {"lead_time", "reference_time"} & {*data.dims, *data.variables} or "forecast_period" in names:
-        raise ReadError(
-            path, "holds a forecast (lead times), not observations. Open it with xarray.open_dataset, or give radar"
-        )
+# --- frames ---------------------------------------------------------------------------------------------------
 
 
-# --- axes -----------------------------------------------------------------------------------------------------
-
-
-def _rename_axes(variable: xr.DataArray, path: Path) -> xr.DataArray:
-    """Return the variable with the dims time, y and x, whatever their names in the file."""
+def _rename_time(variable: xr.DataArray) -> xr.DataArray:
+    """Return the variable with its time, if it has one, as the dimension time."""
     times = find_coordinates(variable, "T", "time")
-    variable = rename_horizontal(variable, path)
     if times and times[0] != "time":
         variable = variable.rename({times[0]: "time"})
     if "time" in variable.coords and "time" not in variable.dims:
         variable = variable.expand_dims("time")
-    extra = [dim for dim in variable.dims if dim not in ("time", "y", "x")]
-    long = [dim for dim in extra if variable.sizes[dim] > 1]
-    if long:
-        raise ReadError(path, f"has the further dimension {long[0]!r} of size {variable.sizes[long[0]]}; select one")
-    return variable.squeeze(extra, drop=True)
-
-
-# --- values and times -----------------------------------------------------------------------------------------
-
-
-def _read_rate(data: xr.Dataset, variable: xr.DataArray, path: Path) -> tuple[xr.DataArray, Any, dict[str, Any]]:
-    """Return the rate in mm h-1, its times, and further attributes."""
-    units = str(variable.attrs.get("units", ""))
-    if not units:
-        raise ReadError(path, f"{variable.name!r} has no units. Set them, e.g. to 'mm h-1'")
-    variable, time = _require_time(mask_invalid(variable), path)
-    if units.lower() == "dbz":
-        return rate_from_dbz(variable), time, {}
-    if rate_factor(units) is not None and variable.attrs.get("standard_name") not in AMOUNTS:
-        return as_rate(variable), time, {}
-    conversion = unit_conversion(units, "mm")
-    if conversion is None:
-        raise ReadError(
-            path, f"{variable.name!r} in {units!r} is neither a rain rate nor an amount nor dBZ. Correct its units"
-        )
-    interval, ends = _read_interval(data, variable, path)
-    rate = rate_from_accumulation(variable * np.float32(conversion[0]), interval)
-    return rate, ends, {"accumulation_interval_minutes": f"{interval / MINUTE:g}"}
-
-
-def mask_invalid(variable: xr.DataArray) -> xr.DataArray:
-    """Set values outside ``valid_range``, ``valid_min`` or ``valid_max`` to NaN.
-
-    These limits are in packed units, unless they are floats and the packed values integers (NetCDF Users Guide,
-    appendix A).
-    """
-    low, high = variable.attrs.get("valid_range", (variable.attrs.get("valid_min"), variable.attrs.get("valid_max")))
-    low, high = (None if limit is None else _unpack(limit, variable) for limit in (low, high))
-    if low is not None:
-        variable = variable.where(~(variable < low))
-    if high is not None:
-        variable = variable.where(~(variable > high))
     return variable
 
 
-def _unpack(limit: Any, variable: xr.DataArray) -> Any:
-    packed = np.dtype(variable.encoding.get("dtype", variable.dtype))
-    if packed.kind in "iu" and np.asarray(limit).dtype.kind == "f":
-        return limit
-    return limit * variable.encoding.get("scale_factor", 1) + variable.encoding.get("add_offset", 0)
+def _select_frames(variable: xr.DataArray, path: Path) -> tuple[xr.DataArray, dict[str, str]]:
+    """Return the variable with no dims but time, y and x, and as attributes what the others of size 1 were."""
+    extra = [dim for dim in variable.dims if dim not in ("time", "y", "x")]
+    for dim in extra:
+        if variable.sizes[dim] > 1:
+            raise ReadError(
+                path,
+                f"{variable.name!r} has the further dimension {str(dim)!r} of size {variable.sizes[dim]}"
+                f"{_show_labels(variable, dim)}. Select one, e.g. xarray.open_dataset(path).isel({dim}=0)"
+                ".to_netcdf(new_path)",
+            )
+    single = variable.squeeze(extra)
+    kept = {str(name): of for name, of in single.coords.items() if of.ndim == 0 and of.dtype.kind in "iufUO"}
+    attrs = {name: f"{of.values} {of.attrs.get('units', '')}".strip() for name, of in kept.items() if _is_label(of)}
+    return single.drop_vars(list(kept)), attrs
 
 
-def _require_time(variable: xr.DataArray, path: Path) -> tuple[xr.DataArray, Any]:
+def _is_label(coordinate: xr.DataArray) -> bool:
+    return "grid_mapping_name" not in coordinate.attrs and "crs_wkt" not in coordinate.attrs
+
+
+def _show_labels(variable: xr.DataArray, dim: Hashable) -> str:
+    if dim not in variable.coords:
+        return ""
+    labels = variable[dim].values
+    return f" ({', '.join(str(label) for label in labels[:4])}{', ...' if labels.size > 4 else ''})"
+
+
+def _require_time(variable: xr.DataArray, path: Path) -> xr.DataArray:
     if "time" not in variable.dims:
         time = parse_time_in_name(path.name)
         if time is None:
             raise ReadError(path, "no time, neither a coordinate nor in its name. Add a scalar coordinate 'time' (UTC)")
         variable = variable.expand_dims(time=[time])
-    if not np.issubdtype(variable["time"].dtype, np.datetime64):
-        raise ReadError(path, f"its time cannot be decoded ({variable['time'].dtype}); give it CF units and calendar")
-    return variable, variable["time"].values
-
-
-def _read_interval(data: xr.Dataset, variable: xr.DataArray, path: Path) -> tuple[np.timedelta64, Any]:
-    """Return the interval over which an amount is accumulated, and the ends of the intervals.
-
-    Both follow from the bounds of time. Without bounds the time stamps are taken as ends. The interval in
-    ``cell_methods`` is, by CF, that of the original data, so it is used only if the time step does not contradict it.
-    If no interval is stated, the time step is used, with a warning: an hourly sum every 5 minutes would be read with
-    rates twelve times too high.
-    """
-    time = variable["time"]
-    bounds = time.attrs.get("bounds")
-    if bounds in data.variables:
-        starts, ends = np.moveaxis(np.atleast_2d(data[bounds].values), -1, 0)
-        return require_one_length(ends - starts, path), ends
-    stated = _read_stated_interval(variable)
-    steps = np.diff(time.values)
-    step = None if steps.size == 0 else steps.min()
-    if stated is None and step is None:
-        raise ReadError(path, "holds an amount, but not the time it fell in. Add bounds of time (CF 7.1)")
-    if stated is not None and step is not None and stated != step:
-        raise ReadError(path, f"the interval ({stated}) is not the time step ({step}). Add bounds of time (CF 7.1)")
-    if stated is None and step is not None:
-        warnings.warn(
-            f"{path}: the time in which its amounts fell is not stated; taken as the time step, "
-            f"{step / MINUTE:g} min. Add bounds of time (CF 7.1) if that is wrong",
-            InputWarning,
-            stacklevel=2,
+    time = variable.coords.get("time")
+    if time is None or not np.issubdtype(time.dtype, np.datetime64):
+        found = "no coordinate" if time is None else f"{time.values[0]!s}, {time.attrs.get('units', 'without units')}"
+        raise ReadError(
+            path,
+            f"its time cannot be decoded ({found}). Give it units such as 'minutes since 2020-01-01' and a calendar of "
+            "today, 'standard'",
         )
-    return cast(np.timedelta64, stated if step is None else step), time.values
+    return variable
 
 
-def _read_stated_interval(variable: xr.DataArray) -> np.timedelta64 | None:
-    minutes = variable.attrs.get("accumulation_interval_minutes")
-    if minutes is not None:
-        return _to_timedelta(float(minutes) * 60)
-    found = re.search(r"time: sum \(interval: ([\d.]+) ([a-z]+)\)", str(variable.attrs.get("cell_methods", "")))
-    conversion = unit_conversion(found[2], "s") if found else None
-    if found is None or conversion is None:
-        return None
-    return _to_timedelta(float(found[1]) * conversion[0])
+# --- values ---------------------------------------------------------------------------------------------------
 
 
-def _to_timedelta(seconds: float) -> np.timedelta64:
-    return np.timedelta64(round(seconds * 1e9), "ns")
+def _read_units(variable: xr.DataArray, path: Path) -> RainUnits:
+    """Return the meaning of the units; `ReadError` if it is unknown, or contradicts the standard name."""
+    text, standard_name = str(variable.attrs.get("units", "")), variable.attrs.get("standard_name")
+    if not text:
+        raise ReadError(path, f"{variable.name!r} has no units. Set them, e.g. to 'mm h-1'")
+    units = read_rain_units(text)
+    if units is None:
+        raise ReadError(
+            path, f"{variable.name!r} in {text!r} is neither a rain rate nor an amount nor dBZ. Correct its units"
+        )
+    stated = {"rate": RATES, "amount": AMOUNTS, "reflectivity": REFLECTIVITIES}
+    contradicting = any(standard_name in names for kind, names in stated.items() if kind != units.kind)
+    if contradicting and units.interval is None:
+        raise ReadError(
+            path, f"{variable.name!r} in {text!r} is no {standard_name!r}, its standard_name. Correct one of them"
+        )
+    return units
+
+
+def _read_rate(
+    data: xr.Dataset, variable: xr.DataArray, units: RainUnits, path: Path
+) -> tuple[xr.DataArray, Any, dict[str, Any]]:
+    """Return the rate in mm h-1, its times, and further attributes."""
+    time = variable["time"].values
+    if units.kind == "reflectivity":
+        return rate_from_dbz(check_reflectivities(variable, path)), time, {}
+    values = variable.astype(np.float32) * np.float32(units.factor)
+    if units.kind == "rate":
+        return values, time, {}
+    interval = read_interval(data, variable, units.interval, path)
+    minutes = float(interval.length / MINUTE)
+    return rate_from_accumulation(values, interval.length), interval.ends, {"accumulation_interval_minutes": minutes}

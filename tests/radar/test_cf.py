@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 
 from hybridcast.core.field import check_precipitation, crs_of, precipitation
-from hybridcast.errors import InputWarning, ReadError
+from hybridcast.errors import ForecastFileError, InputWarning, ReadError
 from hybridcast.radar import cf, open_radar
 
 LAEA = "EPSG:3035"
@@ -129,16 +129,16 @@ def test_one_frame_with_scalar_time_or_time_in_its_name(tmp_path):
         ("mm/h", "rainfall_rate", 1),
         ("kg m-2 s-1", "precipitation_flux", 3600),
         ("m s-1", "lwe_precipitation_rate", 3.6e6),
-        ("mm", "rainfall_amount", 12),  # the time step is 5 minutes
+        ("mm", "rainfall_amount", 12),
         ("kg m-2", "precipitation_amount", 12),
         ("m", "lwe_thickness_of_precipitation_amount", 12_000),
         ("mm/h", None, 1),
         ("mm", None, 12),
     ],
 )
-@pytest.mark.filterwarnings("ignore:.*taken as the time step")
 def test_units(tmp_path, units, standard_name, factor):
-    path = saved(dataset(units, standard_name, VALUES.astype(float) / factor), tmp_path / "a.nc")
+    stated = {"accumulation_interval_minutes": 5} if factor % 12 == 0 and factor != 3600 else {}
+    path = saved(dataset(units, standard_name, VALUES.astype(float) / factor, **stated), tmp_path / "a.nc")
     np.testing.assert_allclose(open_radar(path), VALUES, rtol=1e-5)
 
 
@@ -153,7 +153,7 @@ def test_bounds_of_time_give_interval_and_end(tmp_path):
     field = open_radar(saved(dataset("mm", "rainfall_amount", bounds=bounds), tmp_path / "a.nc"))
     np.testing.assert_allclose(field, VALUES * 4)
     assert field.time.values.tolist() == bounds[:, 1].tolist()
-    assert field.attrs["accumulation_interval_minutes"] == "15"
+    assert field.attrs["accumulation_interval_minutes"] == 15
     bounds[1, 0] -= np.timedelta64(1, "m")
     with pytest.raises(ReadError, match="bounds of time"):
         open_radar(saved(dataset("mm", "rainfall_amount", bounds=bounds), tmp_path / "b.nc"))
@@ -163,7 +163,7 @@ def test_interval_of_one_frame_from_cell_methods(tmp_path):
     one = dataset("mm", "rainfall_amount", cell_methods="time: sum (interval: 10 minutes)").isel(time=[0])
     np.testing.assert_allclose(open_radar(saved(one, tmp_path / "a.nc")), VALUES[:1] * 6)
     one["rr"].attrs["cell_methods"] = "time: sum"
-    with pytest.raises(ReadError, match="Add bounds of time"):
+    with pytest.raises(ReadError, match="bounds of time"):
         open_radar(saved(one, tmp_path / "b.nc"))
 
 
@@ -204,8 +204,8 @@ def test_undeclared_codes_are_refused_when_loaded(tmp_path, code, message):
 
 def test_several_candidates_are_listed(tmp_path):
     data = dataset(standard_name=None)
-    data["snow"] = data["rr"].assign_attrs(units="mm/h")
-    with pytest.raises(ReadError, match=r"several variables .* rr \(mm h-1\), snow \(mm/h\)"):
+    data["rate"] = data["rr"].assign_attrs(units="mm/h")
+    with pytest.raises(ReadError, match=r"several variables .* rr \(mm h-1\), rate \(mm/h\)"):
         open_radar(saved(data, tmp_path / "a.nc"))
     data["rr"].attrs["standard_name"] = "rainfall_rate"
     np.testing.assert_array_equal(open_radar(saved(data, tmp_path / "b.nc")), VALUES)
@@ -217,8 +217,8 @@ def test_wind_is_no_rain_though_its_units_convert(tmp_path):
 
 
 def test_forecasts_are_refused(tmp_path):
-    data = dataset().rename(time="lead_time").assign_coords(reference_time=TIMES[0])
-    with pytest.raises(ReadError, match="holds a forecast"):
+    data = dataset().rename(time="lead_time").assign_coords(reference_time=TIMES[0] - np.timedelta64(5, "m"))
+    with pytest.raises(ForecastFileError, match=r"a\.nc: a forecast \(\+5 to \+15 min\)"):
         open_radar(saved(data, tmp_path / "a.nc"))
 
 
@@ -323,7 +323,11 @@ def test_latitude_and_longitude_without_units_are_known_by_name(tmp_path):
     np.testing.assert_allclose(field.x, axes["lon"])
 
 
-def test_an_amount_without_its_interval_is_that_of_the_time_step_and_said_so(tmp_path):
-    data = dataset("mm", "rainfall_amount")
-    with pytest.warns(InputWarning, match="taken as the time step, 5 min"):
-        np.testing.assert_allclose(open_radar(saved(data, tmp_path / "a.nc")), VALUES * 12, rtol=1e-6)
+def test_an_amount_without_its_interval_is_refused_and_the_remedy_works(tmp_path):
+    path = saved(dataset("mm", "rainfall_amount"), tmp_path / "a.nc")
+    with pytest.raises(ReadError, match=r"time it fell in\. State it: .*accumulation_interval_minutes"):
+        open_radar(path)
+    with xr.open_dataset(path) as data:
+        data["rr"].attrs["accumulation_interval_minutes"] = 5
+        data.to_netcdf(tmp_path / "b.nc")
+    np.testing.assert_allclose(open_radar(tmp_path / "b.nc"), VALUES * 12, rtol=1e-6)

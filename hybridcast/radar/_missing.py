@@ -1,0 +1,160 @@
+"""Missing values of a CF variable: valid ranges, flags, codes that are not declared, and zeros that are declared."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from hybridcast.errors import InputWarning, ReadError
+
+#: Lower reflectivities (dBZ) are codes: weather radars do not see as little.
+LOWEST_DBZ = -60.0
+#: Values and limits are unpacked in different precisions; they are equal within this fraction.
+_ROUNDING = 1e-6
+#: Default fill value of floats in NetCDF, which needs no declaration (NetCDF Users Guide, appendix B).
+_DEFAULT_FILL = 9.9e36
+_MISSING = re.compile(r"miss|no_?data|out_?(side|_of)|no_?cover|invalid|block|unknown|fill|bad|unavail|not_?obs", re.I)
+_DRY = re.compile(r"undetect|no_?(rain|echo|precip)|dry|below", re.I)
+
+
+def mask_missing(variable: xr.DataArray, path: Path) -> xr.DataArray:
+    """Set values to NaN that the attributes of a variable declare missing, and to zero those that they declare dry.
+
+    Raises
+    ------
+    ReadError
+        If zero, which would be dry, is declared missing, or a flag is neither missing nor dry; when values are loaded,
+        if they hold a code that is not declared.
+    """
+    _refuse_zero_fill(variable, path)
+    variable = _apply_flags(variable, path)
+    checked = _map(variable, _refuse_undeclared, _undeclared_code(variable), variable.name, path)
+    return _apply_valid_range(checked, path)
+
+
+def _map(variable: xr.DataArray, function: Callable[..., NDArray[Any]], *args: Any) -> xr.DataArray:
+    """Apply a function to values: at once, or, for lazy data, when they are loaded."""
+    if variable.chunks is None:
+        return variable.copy(data=function(variable.values, *args))
+    empty = np.empty((0,) * variable.ndim, variable.dtype)
+    return variable.copy(data=variable.data.map_blocks(function, *args, dtype=variable.dtype, meta=empty))
+
+
+# --- declared codes -------------------------------------------------------------------------------------------
+
+
+def _refuse_zero_fill(variable: xr.DataArray, path: Path) -> None:
+    offset = variable.encoding.get("add_offset", 0)
+    codes = [code for name in ("_FillValue", "missing_value") for code in np.ravel(variable.encoding.get(name, []))]
+    if offset == 0 and any(code == 0 for code in codes) and str(variable.attrs.get("units", "")).lower() != "dbz":
+        raise ReadError(
+            path,
+            f"{variable.name!r} declares 0 as missing (_FillValue), so that dry and missing cannot be told apart. If 0 "
+            f"is dry: data = xarray.open_dataset(path, mask_and_scale=False); del data[{str(variable.name)!r}].attrs"
+            "['_FillValue']; data.to_netcdf(new_path)",
+        )
+
+
+def _apply_flags(variable: xr.DataArray, path: Path) -> xr.DataArray:
+    flags = np.ravel(variable.attrs.get("flag_values", []))
+    meanings = str(variable.attrs.get("flag_meanings", "")).split()
+    for flag, meaning in zip(flags, meanings, strict=False):
+        if not _MISSING.search(meaning) and not _DRY.search(meaning):
+            raise ReadError(
+                path, f"its flag {flag} means {meaning!r}, neither missing nor dry. Set these values to NaN"
+            )
+        value = np.nan if _MISSING.search(meaning) else 0.0
+        code = _unpack(flag, variable)
+        variable = variable.where(np.abs(variable - code) > _ROUNDING * max(1.0, abs(code)), value)
+    return variable
+
+
+def _apply_valid_range(variable: xr.DataArray, path: Path) -> xr.DataArray:
+    """Set values outside ``valid_range``, ``valid_min`` or ``valid_max`` to NaN, and count them in a warning.
+
+    These limits are in packed units, unless they are floats and the packed values integers (NetCDF Users Guide,
+    appendix A).
+    """
+    low, high = variable.attrs.get("valid_range", (variable.attrs.get("valid_min"), variable.attrs.get("valid_max")))
+    low, high = (None if limit is None else _unpack(limit, variable) for limit in (low, high))
+    if low is None and high is None:
+        return variable
+    return _map(variable, _mask_outside, low, high, path)
+
+
+def _mask_outside(values: NDArray[Any], low: Any, high: Any, path: Path) -> NDArray[Any]:
+    outside = np.zeros(values.shape, bool)
+    if low is not None:
+        outside |= values < low - _ROUNDING * abs(low)
+    if high is not None:
+        outside |= values > high + _ROUNDING * abs(high)
+    if not outside.any():
+        return values
+    warnings.warn(
+        f"{path}: {np.count_nonzero(outside)} values outside its valid range, "
+        f"{'-inf' if low is None else f'{low:g}'} to {'inf' if high is None else f'{high:g}'}, are missing",
+        InputWarning,
+        stacklevel=2,
+    )
+    return np.where(outside, values.dtype.type(np.nan), values)
+
+
+def _unpack(limit: Any, variable: xr.DataArray) -> Any:
+    packed = np.dtype(variable.encoding.get("dtype", variable.dtype))
+    limit = np.asarray(limit)
+    if packed.kind in "iu" and limit.dtype.kind == "f":
+        return float(limit)
+    if str(variable.encoding.get("_Unsigned", "")).lower() == "true" and limit.dtype.kind == "i":
+        limit = limit.view(f"u{limit.dtype.itemsize}")
+    return float(limit * variable.encoding.get("scale_factor", 1) + variable.encoding.get("add_offset", 0))
+
+
+# --- undeclared codes -----------------------------------------------------------------------------------------
+
+
+def _undeclared_code(variable: xr.DataArray) -> float | None:
+    """Return the value of the highest packed integer, if no code for missing values is declared: a usual code."""
+    packed = np.dtype(variable.encoding.get("dtype", variable.dtype))
+    declared = {"_FillValue", "missing_value"} & set(variable.encoding)
+    ranged = {"valid_range", "valid_max", "flag_values"} & set(variable.attrs)
+    if packed.kind not in "iu" or declared or ranged:
+        return None
+    if str(variable.encoding.get("_Unsigned", "")).lower() == "true":
+        packed = np.dtype(f"u{packed.itemsize}")
+    return float(_unpack(np.iinfo(packed).max, variable))
+
+
+def _refuse_undeclared(values: NDArray[Any], code: float | None, name: Any, path: Path) -> NDArray[Any]:
+    """Return values with the default fill value of NetCDF as NaN; `ReadError` if they hold an undeclared code."""
+    if values.dtype.kind != "f":
+        values = values.astype(np.float64)
+    if code is not None and np.isclose(values, code, rtol=1e-6, atol=0).any():
+        raise ReadError(
+            path, f"{name!r} holds its highest number, {code:g}: a code for missing values? Declare it as _FillValue"
+        )
+    filled = np.abs(values) > _DEFAULT_FILL
+    return np.where(filled, values.dtype.type(np.nan), values) if filled.any() else values
+
+
+def check_reflectivity(dbz: NDArray[Any], path: Path) -> NDArray[Any]:
+    """Return reflectivities; `ReadError` if there are values too low to be any, which would be read as dry."""
+    low = np.fmin.reduce(dbz, axis=None, initial=np.nan)
+    if low < LOWEST_DBZ:
+        raise ReadError(
+            path,
+            f"holds {low:g} dBZ, a code for 'no echo' or for 'not observed'? Declare it as missing (_FillValue), or set it "
+            "to -32 dBZ where nothing was detected",
+        )
+    return dbz
+
+
+def check_reflectivities(variable: xr.DataArray, path: Path) -> xr.DataArray:
+    """Apply `check_reflectivity` to values: at once, or, for lazy data, when they are loaded."""
+    return _map(variable, check_reflectivity, path)
