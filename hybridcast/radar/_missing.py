@@ -149,7 +149,7 @@ def check_reflectivity(dbz: NDArray[Any], path: Path) -> NDArray[Any]:
     if low < LOWEST_DBZ:
         raise ReadError(
             path,
-            f"holds {low:g} dBZ, a code for 'no echo' or for 'not observed'? Declare it as missing (_FillValue), or set "
+            f"holds {low:g} dBZ, a code for 'no echo' or 'not observed'? Declare it as missing (_FillValue), or set "
             "it to -32 dBZ where nothing was detected",
         )
     return dbz
