@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
 
@@ -41,6 +42,10 @@ HIGHEST_RATE = 2500.0
 SUSPICIOUS_RATE, SUSPICIOUS_FRACTION = 150.0, 0.1
 #: Smallest fraction of regular time steps with a frame for which gaps are filled.
 MIN_FRAME_FRACTION = 0.1
+#: Largest difference between a time and its regular step that is rounded away, if it is also below a tenth of the step.
+MAX_JITTER = np.timedelta64(30, "s")
+#: Number of occurrences up to which a time step is that of gaps or stray frames, not of a radar whose step has changed.
+_STRAY_STEPS = 2
 #: A grid spacing outside these bounds (m) indicates wrong units.
 SPACING_BOUNDS = (10.0, 100_000.0)
 
@@ -356,15 +361,26 @@ def time_step(times: ArrayLike) -> np.timedelta64 | None:
     return cast(np.timedelta64, step)
 
 
-def regular_times(field: xr.DataArray, step: np.timedelta64 | None = None) -> xr.DataArray:
+def regular_times(
+    field: xr.DataArray,
+    step: np.timedelta64 | None = None,
+    *,
+    file_of: Callable[[np.datetime64], str] | None = None,
+) -> xr.DataArray:
     """Put frames on regular time steps; missing frames become frames of NaN.
+
+    Times that differ from regular steps by seconds, such as those of processing, are rounded to them, with an
+    `InputWarning` and ``attrs["times_rounded_seconds"]``, the largest difference.
 
     Parameters
     ----------
     field
         Frames in time order, dims ``(time, ...)``.
     step
-        Time step; by default the most frequent difference between times (the smaller of two equally frequent ones).
+        Time step; by default the most frequent difference between times (the smaller of two equally frequent ones)
+        that all times keep.
+    file_of
+        Returns the name of the file of a time, for error messages.
 
     Raises
     ------
@@ -373,42 +389,127 @@ def regular_times(field: xr.DataArray, step: np.timedelta64 | None = None) -> xr
         frames would be missing.
     """
     times = np.asarray(field["time"].values, dtype="datetime64[ns]")
-    steps = np.diff(times)
-    if (steps <= np.timedelta64(0)).any():
+    if (np.diff(times) <= np.timedelta64(0)).any():
         time_step(times)
     if times.size < 2:
         return field
-    if step is None:
-        step = usual_step(times)
-    offsets = (times - times[0]) % step
-    if (offsets != np.timedelta64(0)).any():
-        odd = times[offsets != np.timedelta64(0)]
-        raise InputError(
-            f"{_show(odd)} is off the {_minutes(step)} min steps that start at {_show(times[:1])}",
-            "frames are evenly spaced in time",
-            "Leave out these frames, or call regular_times(field, step=...) if another step is meant",
-        )
-    if (steps == step).all():
-        return field
-    filled = np.arange(times[0], times[-1] + step, step)
-    if times.size < MIN_FRAME_FRACTION * filled.size:
-        raise InputError(
-            f"{times.size} frames are scattered over {filled.size} steps of {_minutes(step)} min "
-            f"({_show(times[[0, -1]])})",
-            "at least one frame in ten is there",
-            "Take frames that are close in time: open fewer files, or open_radar(..., times=(first, last))",
-        )
-    return field.reindex(time=filled)
+    nominal, every = _round_times(times, step)
+    if not _are_on_steps(nominal, every):
+        raise _off_steps_error(nominal, every, file_of)
+    count = int((nominal[-1] - nominal[0]) // every) + 1
+    if times.size < MIN_FRAME_FRACTION * count:
+        raise _scattered_error(nominal, every, count, file_of)
+    field = _with_rounded_times(field, nominal, every)
+    return field if count == times.size else field.reindex(time=nominal[0] + np.arange(count) * every)
 
 
 def usual_step(times: NDArray[np.datetime64]) -> np.timedelta64:
     """Return the most frequent difference between ordered times, the smaller of two equally frequent ones."""
-    lengths, counts = np.unique(np.diff(times), return_counts=True)
-    return cast(np.timedelta64, lengths[np.argmax(counts)])
+    return _rank_steps(np.diff(times))[0]
 
 
-def _show(times: NDArray[np.datetime64]) -> str:
-    shown = [np.datetime_as_string(t, unit="s") for t in times[:5]]
+def _rank_steps(differences: NDArray[np.timedelta64]) -> list[np.timedelta64]:
+    """Return the different steps, the most frequent first, the smaller of two equally frequent ones first.
+
+    Those that occur once or twice are left out: they are gaps or stray frames, no change of the step.
+    """
+    lengths, counts = np.unique(differences, return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    return [lengths[index] for index in order if index == order[0] or counts[index] > _STRAY_STEPS]
+
+
+def _find_step(times: NDArray[np.datetime64]) -> np.timedelta64:
+    """Return the most frequent step that all times keep, for a radar whose step changes; otherwise the usual one."""
+    steps = _rank_steps(np.diff(times))
+    return next((step for step in steps if _are_on_steps(times, step)), steps[0])
+
+
+def _are_on_steps(times: NDArray[np.datetime64], step: np.timedelta64) -> bool:
+    return not ((times - times[0]) % step != np.timedelta64(0)).any()
+
+
+def _round_times(
+    times: NDArray[np.datetime64], step: np.timedelta64 | None
+) -> tuple[NDArray[np.datetime64], np.timedelta64]:
+    """Return times rounded to regular steps if they differ from them by seconds, otherwise as they are; and the step.
+
+    Two times are never rounded to one.
+    """
+    every = _find_step(times) if step is None else step
+    if _are_on_steps(times, every):
+        return times, every
+    differences = np.diff(times)
+    for unit in (np.timedelta64(60, "s"), np.timedelta64(30, "s")):
+        rounded = (differences + unit // 2) // unit * unit
+        guess = every if step is not None else _rank_steps(rounded)[0]
+        nominal = _round_to(times, guess) if guess > np.timedelta64(0) else None
+        if nominal is not None:
+            return nominal, _find_step(nominal) if step is None else step
+    return times, every
+
+
+def _round_to(times: NDArray[np.datetime64], step: np.timedelta64) -> NDArray[np.datetime64] | None:
+    """Return times rounded to steps from midnight, or from a whole minute or second; None if they are farther off."""
+    largest = min(step // 10, MAX_JITTER)
+    late = (times - times.astype("datetime64[D]")) % step
+    turn = 2j * np.pi * (late / step)
+    middle = np.angle(np.exp(turn).mean()) / (2 * np.pi) * (step / np.timedelta64(1, "s"))
+    for phase in (0, 60 * round(middle / 60), round(middle)):
+        start = times.astype("datetime64[D]").min() + np.timedelta64(phase, "s")
+        nominal = start + (times - start + step // 2) // step * step
+        if (np.abs(times - nominal) <= largest).all() and (np.diff(nominal) > np.timedelta64(0)).all():
+            return nominal
+    return None
+
+
+def _with_rounded_times(field: xr.DataArray, nominal: NDArray[np.datetime64], step: np.timedelta64) -> xr.DataArray:
+    """Return the field with these times, and a note if they are rounded by a second or more."""
+    off = np.abs(field["time"].values - nominal).max() / np.timedelta64(1, "s")
+    if off == 0:
+        return field
+    field = field.assign_coords(time=("time", nominal, field["time"].attrs))
+    if off >= 1:
+        warnings.warn(
+            f"times are up to {off:g} s off the {_minutes(step)} min steps: they were rounded to them",
+            InputWarning,
+            stacklevel=4,
+        )
+        field.attrs["times_rounded_seconds"] = float(off)
+    return field
+
+
+def _off_steps_error(
+    times: NDArray[np.datetime64], step: np.timedelta64, file_of: Callable[[np.datetime64], str] | None
+) -> InputError:
+    odd = times[(times - times[0]) % step != np.timedelta64(0)]
+    return InputError(
+        f"{_show(odd, file_of)} is off the {_minutes(step)} min steps that start at {_show(times[:1], file_of)}",
+        "frames are evenly spaced in time",
+        "Leave out these frames, or give step=, a step that all of them keep",
+        cli_remedy="Leave out these files, or give --radar-step, a step that all of them keep",
+    )
+
+
+def _scattered_error(
+    times: NDArray[np.datetime64],
+    step: np.timedelta64,
+    count: int,
+    file_of: Callable[[np.datetime64], str] | None,
+) -> InputError:
+    gap = int(np.argmax(np.diff(times)))
+    return InputError(
+        f"{times.size} frames are scattered over {count} steps of {_minutes(step)} min, from "
+        f"{_show(times[:1], file_of)} to {_show(times[-1:], file_of)}, with the longest gap between "
+        f"{_show(times[gap : gap + 1], file_of)} and {_show(times[gap + 1 : gap + 2], file_of)}",
+        "at least one frame in ten is there",
+        "Take frames that are close in time: open fewer files, or give times=(first, last)",
+        cli_remedy="Give the files of one period only, or --issue-time, the last time of the period",
+    )
+
+
+def _show(times: NDArray[np.datetime64], file_of: Callable[[np.datetime64], str] | None = None) -> str:
+    named = [f" ({file_of(time)})" if file_of else "" for time in times[:5]]
+    shown = [f"{np.datetime_as_string(time, unit='s')}{name}" for time, name in zip(times, named, strict=False)]
     more = f" and {times.size - 5} more" if times.size > 5 else ""
     return ", ".join(shown) + more
 
@@ -476,14 +577,23 @@ def check_same_grid(a: xr.DataArray | xr.Dataset, b: xr.DataArray | xr.Dataset, 
                 f"{axis!r} has {a.sizes[axis]} and {b.sizes[axis]} cells",
                 f"{what} share one grid",
                 "Regrid one of them",
+                cli_remedy="Give the files of one grid only",
             )
         va, vb = a[axis].values, b[axis].values
         if not np.allclose(va, vb, rtol=0, atol=0.01 * abs(np.diff(va).mean()) if va.size > 1 else 1e-3):
             raise InputError(
-                f"{axis!r} starts at {va[0]:g} and {vb[0]:g}", f"{what} share one grid", "Regrid one of them"
+                f"{axis!r} starts at {va[0]:g} and {vb[0]:g}",
+                f"{what} share one grid",
+                "Regrid one of them",
+                cli_remedy="Give the files of one grid only",
             )
     if crs_of(a) != crs_of(b):
-        raise InputError("the CRS differ", f"{what} share one projection", "Reproject one of them")
+        raise InputError(
+            "the CRS differ",
+            f"{what} share one projection",
+            "Reproject one of them",
+            cli_remedy="Give the files of one projection only",
+        )
 
 
 # --- conversions ----------------------------------------------------------------------------------------------

@@ -150,7 +150,7 @@ def test_reflectivity(tmp_path):
 def test_bounds_of_time_give_interval_and_end(tmp_path):
     starts = TIMES - np.timedelta64(7, "m")  # stamps in the middle of intervals that overlap
     bounds = np.stack([starts, starts + np.timedelta64(15, "m")], axis=1)
-    field = open_radar(saved(dataset("mm", "rainfall_amount", bounds=bounds), tmp_path / "a.nc"))
+    field = cf.read(saved(dataset("mm", "rainfall_amount", bounds=bounds), tmp_path / "a.nc"))
     np.testing.assert_allclose(field, VALUES * 4)
     assert field.time.values.tolist() == bounds[:, 1].tolist()
     assert field.attrs["accumulation_interval_minutes"] == 15

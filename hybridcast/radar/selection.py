@@ -1,0 +1,274 @@
+"""Which files of a sequence are decoded: those with frames in a period, found by the times in their headers.
+
+The time in the name of a file is not trusted for this: it may be that of processing, or local.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from hybridcast.core.field import MAX_JITTER, check_frames, iso_time
+from hybridcast.core.readers import Format, choose_reader, read_errors, read_files
+from hybridcast.core.types import HOUR, Mask
+from hybridcast.errors import ForecastFileError, InputError, InputWarning, NoFramesError, ReadError
+
+Times = NDArray[np.datetime64]
+Period = tuple[np.datetime64, np.datetime64]
+
+#: A single frame that follows the others after more than this is not taken for the newest one.
+_LONGEST_OUTAGE = np.timedelta64(1, "D")
+#: Times before this are those of a clock that was not set.
+_FIRST_TIME = np.datetime64("1971-01-01", "ns")
+
+#: What to do with a file of unknown format.
+ADVICE = (
+    "; name one with format=, or read it yourself and give the values to "
+    "hybridcast.precipitation(values, time=..., y=..., x=..., crs=...)"
+)
+
+
+@runtime_checkable
+class RadarFormat(Format, Protocol):
+    """Interface of a radar format. It reads ONE file; the order of times, gaps and bad files are handled elsewhere."""
+
+    def read(self, path: Path) -> xr.DataArray:
+        """Read all frames of one file as a precipitation field; raise `ReadError` if it is damaged."""
+        ...
+
+
+@runtime_checkable
+class ReadsTimes(Protocol):
+    """Ability of a radar format to read the times of a file without decoding its frames."""
+
+    def read_times(self, path: Path) -> Times:
+        """Return the times that `read` would return, and raise the errors about them; shape ``(time,)``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Request:
+    """Frames that are wanted of a sequence of files."""
+
+    format: str | RadarFormat | None
+    """Name of a format, or the format; None to detect it."""
+    formats: Mapping[str, RadarFormat]
+    """Known formats."""
+    period: Period | None = None
+    """First and last time."""
+    history: np.timedelta64 | None = None
+    """Length of the period up to the last frame (within `period`)."""
+    each: Callable[[xr.DataArray], xr.DataArray] | None = None
+    """Function applied to the frames of each file."""
+    strict: bool = False
+    """Whether to raise at the first unreadable file."""
+
+    @property
+    def selects(self) -> bool:
+        """Whether frames of some files may not be wanted."""
+        return self.period is not None or self.history is not None
+
+
+class FramesOfFiles(NamedTuple):
+    """Frames of the files that were decoded, and what is known of the others."""
+
+    frames: dict[Path, xr.DataArray]
+    """The wanted frames of each file that has any."""
+    stamps: dict[Path, Times]
+    """Times of all frames of each file of observations that could be opened."""
+    unreadable: list[ReadError]
+    """Errors of the files that could not be read."""
+    lost: dict[Path, Times | None]
+    """Those files, with their times if they are known."""
+    forecasts: list[ForecastFileError]
+    """Errors of the files that hold forecasts."""
+
+
+class _Scan(NamedTuple):
+    """A file whose times are known."""
+
+    reader: RadarFormat
+    stamps: Times
+    """Times of all of its frames."""
+    frames: xr.DataArray | None = None
+    """Its frames; None if they have not been decoded."""
+    is_final: bool = False
+    """Whether `frames` holds only wanted frames, to which `Request.each` has been applied."""
+
+
+def read_frames(files: Sequence[Path], request: Request) -> FramesOfFiles:
+    """Read the wanted frames of files.
+
+    Raises
+    ------
+    ReadError
+        If no file, or with `Request.strict` any file, can be read; `ForecastFileError` if all of them are forecasts.
+    NoFramesError
+        If no frame is in the period.
+    """
+    scans, unreadable, forecasts = _scan_files(files, request)
+    stamps = {path: scan.stamps for path, scan in scans.items()}
+    period = _choose_period(stamps, request)
+    needed = [path for path in scans if period is None or _are_within(stamps[path], period).any()]
+    if not needed:
+        raise _no_frames_error(stamps, period)
+    _warn_of_future(stamps, needed)
+    frames, damaged = read_files(
+        needed, lambda path: _finish(path, scans.pop(path), period, request), strict=request.strict
+    )
+    lost: dict[Path, Times | None] = {error.path: None for error in unreadable}
+    lost |= {error.path: stamps[error.path] for error in damaged}
+    return FramesOfFiles(frames, stamps, [*unreadable, *damaged], lost, forecasts)
+
+
+def _scan_files(
+    files: Sequence[Path], request: Request
+) -> tuple[dict[Path, _Scan], list[ReadError], list[ForecastFileError]]:
+    """Return the files whose times are known, the errors of unreadable files, and those of forecasts."""
+    forecasts: list[ForecastFileError] = []
+
+    def scan(path: Path) -> _Scan | None:
+        try:
+            return _scan(path, request)
+        except ForecastFileError as error:
+            if len(files) == 1:
+                raise
+            forecasts.append(error)
+            return None
+
+    opened, unreadable = read_files(files, scan, strict=request.strict)
+    scans = {path: found for path, found in opened.items() if found is not None}
+    if not scans:
+        raise ForecastFileError(forecasts[0].path, f"{forecasts[0].leads}; none of the {len(files)} files is better")
+    return scans, unreadable, forecasts
+
+
+def _scan(path: Path, request: Request) -> _Scan:
+    """Return the times of a file; its frames too, if they are needed or their format has no other way."""
+    reader = choose_reader(path, request.format, request.formats, "radar", ADVICE)
+    with read_errors(path, reader.NAME):
+        if request.selects and isinstance(reader, ReadsTimes):
+            stamps = _check_stamps(path, reader.read_times(path))
+            return _Scan(reader, stamps)
+        frames = _decode(path, reader)
+        stamps = frames["time"].values
+        if request.history is not None:
+            return _Scan(reader, stamps, frames)
+        return _Scan(reader, stamps, _select(frames, request.period, request), is_final=True)
+
+
+def _finish(path: Path, scan: _Scan, period: Period | None, request: Request) -> xr.DataArray:
+    """Return the wanted frames of a file."""
+    if scan.frames is not None and scan.is_final:
+        return scan.frames
+    with read_errors(path, scan.reader.NAME):
+        frames = _decode(path, scan.reader) if scan.frames is None else scan.frames
+        return _select(frames, period, request)
+
+
+def _decode(path: Path, reader: RadarFormat) -> xr.DataArray:
+    field = reader.read(path)
+    check_frames(field)
+    _check_stamps(path, field["time"].values)
+    return field.assign_attrs(format=reader.NAME)
+
+
+def _select(frames: xr.DataArray, period: Period | None, request: Request) -> xr.DataArray:
+    """Return the frames within a period, after `Request.each`."""
+    if period is not None:
+        inside = _are_within(frames["time"].values, period)
+        frames = frames if inside.all() else frames.isel(time=inside)
+    return request.each(frames) if request.each is not None and frames.sizes["time"] else frames
+
+
+# --- times ----------------------------------------------------------------------------------------------------
+
+
+def _check_stamps(path: Path, stamps: Times) -> Times:
+    """Return the times; `ReadError` for a missing time, and for that of a clock that was not set."""
+    if np.isnat(stamps).any():
+        raise ReadError(path, "a frame has no time (NaT)")
+    if stamps.size and stamps.min() < _FIRST_TIME:
+        raise ReadError(
+            path, f"its time is {iso_time(stamps.min())}: a clock that was not set, or a wrong unit of time"
+        )
+    return stamps
+
+
+def _are_within(stamps: Times, period: Period) -> Mask:
+    """Return which times are in a period, or so little outside that they may be rounded into it."""
+    return np.asarray((stamps >= period[0] - MAX_JITTER) & (stamps <= period[1] + MAX_JITTER))
+
+
+def _choose_period(stamps: Mapping[Path, Times], request: Request) -> Period | None:
+    """Return the first and the last time that are wanted."""
+    if request.history is None:
+        return request.period
+    every = np.sort(np.concatenate(list(stamps.values())))
+    inside = every if request.period is None else every[_are_within(every, request.period)]
+    if not inside.size:
+        raise _no_frames_error(stamps, request.period)
+    _refuse_lone(inside, stamps)
+    first = inside[-1] - request.history
+    return first if request.period is None else max(first, request.period[0]), inside[-1]
+
+
+def _refuse_lone(times: Times, stamps: Mapping[Path, Times]) -> None:
+    """Raise `InputError` if the last frame is more than a day later than all others: its time may be wrong."""
+    if times.size > 1 and times[-1] - times[-2] > _LONGEST_OUTAGE:
+        last, before = times[-1], times[-2]
+        raise InputError(
+            f"the last frame, {iso_time(last)} in {_find_file(stamps, last)}, comes {(last - before) / HOUR:.0f} hours "
+            f"after the one before it, {iso_time(before)} in {_find_file(stamps, before)}",
+            "a forecast starts from recent frames",
+            f"If its time is wrong, leave this file out, or give times=(first, '{before}'); if it is right, give this "
+            "file only",
+            cli_remedy=f"If its time is wrong, leave this file out, or give --issue-time {str(before)[:16]}; if it is "
+            "right, give this file only",
+        )
+
+
+def _find_file(stamps: Mapping[Path, Times], time: np.datetime64) -> Path:
+    return next(path for path, of_file in stamps.items() if time in of_file)
+
+
+def _no_frames_error(stamps: Mapping[Path, Times], period: Period | None) -> NoFramesError:
+    every = np.concatenate(list(stamps.values()))
+    first, last = iso_time(every.min()), iso_time(every.max())
+    return NoFramesError(
+        f"no frame from {period and period[0]} to {period and period[1]}",
+        f"there are frames from {first} to {last}",
+        "Choose times within them (UTC)",
+        cli_remedy=f"Give --issue-time {last}, or an earlier one, in UTC",
+    )
+
+
+def _warn_of_future(stamps: Mapping[Path, Times], files: Iterable[Path]) -> None:
+    """Warn of frames later than now: their times may be local times."""
+    path = max(files, key=lambda path: stamps[path].max())
+    ahead = stamps[path].max() - np.datetime64(datetime.now(UTC).replace(tzinfo=None), "ns")
+    if ahead > HOUR:
+        warnings.warn(
+            f"{path}: its time, {iso_time(stamps[path].max())}, is {ahead / HOUR:.1f} hours ahead of this machine's "
+            "clock: is it UTC?",
+            InputWarning,
+            stacklevel=4,
+        )
+
+
+def note_forecasts(forecasts: Sequence[ForecastFileError]) -> dict[str, str]:
+    """Warn once about the files that hold forecasts, and return the attribute that lists them."""
+    if not forecasts:
+        return {}
+    listed = [f"{error.path} ({error.leads})" for error in forecasts]
+    more = f" and {len(listed) - 3} more" if len(listed) > 3 else ""
+    warnings.warn(f"left out, forecasts are no observations: {', '.join(listed[:3])}{more}", InputWarning, stacklevel=3)
+    return {"forecasts_left_out": "; ".join(listed)}
