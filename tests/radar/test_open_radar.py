@@ -164,7 +164,7 @@ def test_doubled_times_are_refused(folder):
     (folder / "again_202001010005.txt").write_text("rate 1 0")
     with pytest.raises(
         InputError,
-        match=r"again_202001010005\.txt and .*rain_202001010005\.txt hold different frames of 2020-01-01T00:05",
+        match=r"again_2020.*0005\.txt and .*rain_2020.*0005\.txt hold different frames of 2020",
     ):
         open_radar(str(folder / "*.txt"), Text())
 
