@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -9,11 +10,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from hybridcast.core.field import RATE
-from hybridcast.core.types import MINUTE, Array
-from hybridcast.errors import InputError
-from hybridcast.stations.schema import DIMS, INTERVAL, POSITIONS, VARIABLES, check_stations, get_interval
+from hybridcast.core.types import HOUR, MINUTE, Array
+from hybridcast.errors import InputError, InputWarning
+from hybridcast.stations.schema import DIMS, INTERVAL, LEFT_OUT, POSITIONS, VARIABLES, check_stations, get_interval
 
 
 def resample_reports(
@@ -25,6 +27,9 @@ def resample_reports(
 ) -> xr.Dataset:
     """Resample reports to a longer interval: rain is averaged over whole intervals that end at multiples of `step`.
 
+    A report that lies across the end of an interval, as of a station whose clock is out of step with the others, counts
+    in both intervals by its share.
+
     Parameters
     ----------
     stations
@@ -32,8 +37,8 @@ def resample_reports(
     step
         The new interval, a whole multiple of the present one; intervals end at multiples of it since 1970.
     min_fraction
-        Minimum fraction of the reports of an interval that must be present for its rain to be known; by default all.
-        With less, the mean of the reports present stands for the whole interval.
+        Minimum fraction of an interval that reports must cover for its rain to be known; by default all of it. With
+        less, the mean of the reports present stands for the whole interval.
     end
         A time at which an interval ends, used instead of the multiples of `step`; for example the last report, so
         that the last interval is complete.
@@ -68,44 +73,75 @@ def resample_reports(
         )
     if parts == 1 or not stations.sizes["time"]:
         return stations.assign_attrs({INTERVAL: _minutes(step)})
-    names = [name for name in VARIABLES if name in stations]
-    resamplers = {name: _resampler(stations[name].values, stations["time"].values, step, end) for name in names}
-    mean, count = resamplers[RATE].mean(), resamplers[RATE].count()
-    tables = {RATE: mean.where(count >= max(1.0, min_fraction * parts - 1e-6))}
-    tables |= {name: resamplers[name].last() for name in names if name != RATE}
-    data = {name: (DIMS, table.to_numpy(np.float32).T, stations[name].attrs) for name, table in tables.items()}
-    result = stations.drop_dims("time").assign_coords(time=("time", mean.index.to_numpy(), stations["time"].attrs))
+    ends, mean = _average(stations, step, min_fraction, end)
+    data: dict[str, Any] = {RATE: (DIMS, mean, stations[RATE].attrs)}
+    for name in VARIABLES.keys() & set(stations.data_vars) - {RATE}:
+        data[name] = (DIMS, _last_in(stations[name].values, stations["time"].values, ends, step), stations[name].attrs)
+    result = stations.drop_dims("time").assign_coords(time=("time", ends, stations["time"].attrs))
     return check_stations(result.assign(data).assign_attrs({INTERVAL: _minutes(step)}))
 
 
-def _resampler(values: Array, times: NDArray[np.datetime64], step: np.timedelta64, end: np.datetime64 | None) -> Any:
-    """Return pandas' resampler of values of shape ``(station, time)``."""
-    origin: Any = "epoch" if end is None else pd.Timestamp(end)
+def _average(
+    stations: xr.Dataset, step: np.timedelta64, min_fraction: float, end: np.datetime64 | None
+) -> tuple[NDArray[np.datetime64], Array]:
+    """Return the ends of the intervals of `step`, and the mean rates over them, shape ``(station, interval)``."""
+    times, interval = stations["time"].values.astype("datetime64[ns]"), get_interval(stations)
+    origin = np.datetime64(0, "ns") if end is None else np.datetime64(end, "ns")
+    into = -((origin - times) // step)  # the interval, counted from the origin, in which a report ends
+    before_end = origin + into * step - times  # from the end of the report to the end of that interval
+    outside = np.clip(interval - (step - before_end), np.timedelta64(0), interval)  # its part in the interval before
+    first = int(into.min())
+    count = int(into.max()) - first + 1
+    shares = _share_matrix(into - first, outside / interval, count)
+    rates = stations[RATE].values
+    known = np.isfinite(rates)
+    weight = known @ shares
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = (np.where(known, rates, 0).astype(np.float64) @ shares) / weight
+    enough = weight >= max(min_fraction * (step / interval), 1.0) - 1e-6
+    ends = origin + (first + np.arange(count)) * step
+    return ends, np.where(enough, mean, np.nan).astype(np.float32)
+
+
+def _share_matrix(into: NDArray[Any], outside: NDArray[Any], count: int) -> csr_array:
+    """Return the share of each report in each interval, shape ``(report, interval)``."""
+    reports = np.arange(into.size)
+    earlier = (outside > 0) & (into > 0)
+    rows = np.concatenate([reports, reports[earlier]])
+    columns = np.concatenate([into, into[earlier] - 1])
+    return csr_array((np.concatenate([1 - outside, outside[earlier]]), (rows, columns)), shape=(into.size, count))
+
+
+def _last_in(values: Array, times: NDArray[np.datetime64], ends: NDArray[np.datetime64], step: np.timedelta64) -> Array:
+    """Return the last known value of each station in the intervals of `step` before `ends`."""
     table = pd.DataFrame(values.T, index=pd.DatetimeIndex(times))
-    return table.resample(pd.Timedelta(step), closed="right", label="right", origin=origin)
+    resampler = table.resample(pd.Timedelta(step), closed="right", label="right", origin=pd.Timestamp(ends[0]))
+    return resampler.last().reindex(pd.DatetimeIndex(ends)).to_numpy(np.float32).T
 
 
 def merge_reports(parts: Sequence[xr.Dataset], step: np.timedelta64 | None = None) -> xr.Dataset:
     """Merge station reports into one dataset of all stations and all times.
 
-    Where intervals differ, all reports are resampled to the longest one (or to `step`) with `resample_reports`; an
-    interval in which a report is missing becomes NaN. Where two parts have a value for the same station and time, the
-    first part takes precedence.
+    Where intervals differ, all reports are resampled to `step` with `resample_reports`; an interval in which a report
+    is missing becomes NaN. Where two parts have a value for the same station and time, the first part takes precedence.
 
     Parameters
     ----------
     parts
         Station reports.
     step
-        The interval of the result; by default the longest of the parts.
+        The interval of the result; by default the shortest multiple of all intervals. If some are up to an hour,
+        longer ones do not count: these parts are left out with an `InputWarning`, and ``attrs["stations_left_out"]``
+        states it.
 
     Raises
     ------
     InputError
-        If the intervals do not divide the step, or end at different times; or if some parts have degrees and others x
-        and y.
+        If the intervals do not divide the step; or if some parts have degrees and others x and y.
     """
-    step = max(get_interval(part) for part in parts) if step is None else step
+    if step is None:
+        parts = _leave_out_long(parts)
+        step = _common_step([get_interval(part) for part in parts])
     resampled = [resample_reports(part, step) for part in parts]
     if not any(all(set(pair) <= set(part.coords) for part in parts) for pair in POSITIONS):
         raise InputError(
@@ -121,6 +157,27 @@ def merge_reports(parts: Sequence[xr.Dataset], step: np.timedelta64 | None = Non
     for dim in DIMS:
         merged[dim].attrs = resampled[0][dim].attrs
     return check_stations(merged.assign_attrs({**_merge_attributes(parts), INTERVAL: _minutes(step)}))
+
+
+def _leave_out_long(parts: Sequence[xr.Dataset]) -> Sequence[xr.Dataset]:
+    """Return the parts without those over more than an hour, if others have shorter intervals."""
+    kept = [part for part in parts if get_interval(part) <= HOUR]
+    long = [part for part in parts if get_interval(part) > HOUR]
+    if not kept or not long:
+        return parts
+    count = sum(part.sizes["station"] for part in long)
+    text = f"{count} stations with sums over more than an hour, beside others of up to an hour"
+    warnings.warn(InputWarning(f"left out: {text}; give step= to have all over a longer interval"), stacklevel=3)
+    first = kept[0].assign_attrs({LEFT_OUT: "; ".join(filter(None, [kept[0].attrs.get(LEFT_OUT, ""), text]))})
+    return [first, *kept[1:]]
+
+
+def _common_step(intervals: Sequence[np.timedelta64]) -> np.timedelta64:
+    """Return the shortest multiple of all intervals, up to an hour; the longest of them where there is none."""
+    multiple = np.lcm.reduce([interval.astype("timedelta64[s]").astype(int) for interval in intervals])
+    longest = max(intervals)
+    common = np.timedelta64(int(multiple), "s").astype("timedelta64[ns]")
+    return common if common <= max(longest, HOUR) else longest
 
 
 def _merge_variables(parts: Sequence[xr.Dataset], rows: dict[Any, int]) -> xr.Dataset:

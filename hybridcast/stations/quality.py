@@ -2,9 +2,7 @@
 
 The checks are applied in this order; a rejected value is attributed to the first check that rejects it.
 
-- ``range``: the rate exceeds a fraction of the world record for its interval. The envelope of the records is 422 mm
-  times the hours to the power of 0.475 (World Meteorological Organization, Guide to Hydrological Practices, WMO-No.
-  168).
+- ``range``: the rate exceeds a fraction of the world record for its interval (`hybridcast.stations.schema.RECORDS`).
 - ``stuck``: the same rate is repeated for longer than the resolution of a gauge in steady rain can explain (the streaks
   of Blenkinsop et al. 2017, Adv. Sci. Res. 14; Lewis et al. 2021, Environ. Model. Softw. 144).
 - ``isolated``: rain although hardly any neighbour and not the radar has rain, or no rain although all of them have
@@ -37,11 +35,10 @@ from hybridcast.core.types import HOUR, Array, Doubles, Mask
 from hybridcast.stations.clock import comparison_step
 from hybridcast.stations.collocation import NO_OFFSET, project_to_plane, sample_radar
 from hybridcast.stations.merging import resample_reports
-from hybridcast.stations.schema import DIMS, get_interval
+from hybridcast.stations.schema import DIMS, RECORDS, get_interval
 
 FLAG = "quality_flag"
 MEANINGS = ("good", "range", "stuck", "isolated", "neighbours", "radar", "missing")
-RECORDS = 422.0, 0.475  # mm in an hour, power of the hours
 
 
 @dataclass(frozen=True)
@@ -127,7 +124,7 @@ def quality_control(
     Examples
     --------
     >>> from hybridcast.stations import station_reports
-    >>> reports = station_reports([[0.0, 1500.0]], station=["A"], interval=np.timedelta64(15, "m"),
+    >>> reports = station_reports([[0.0, 600.0]], station=["A"], interval=np.timedelta64(15, "m"),
     ...                           time=["2020-01-01T00:15", "2020-01-01T00:30"], coords={"x": [0.0], "y": [0.0]})
     >>> checked, report = quality_control(reports)
     >>> checked.precipitation_rate.values.tolist(), report.rejected["range"]
@@ -138,7 +135,7 @@ def quality_control(
     interval = get_interval(stations)
     not_done: list[str] = []
     _set_flag(flags, "range", rates > highest_credible_rate(interval, settings))
-    _set_flag(flags, "stuck", _find_stuck(np.where(flags == 0, rates, np.nan), interval, settings))
+    _set_flag(flags, "stuck", _find_stuck(_mask_rejected(stations, flags), settings))
     for name, wrong in _compare(_mask_rejected(stations, flags), radar, offset, settings, not_done).items():
         _set_flag(flags, name, wrong)
     report = _summarise(stations, flags, not_done)
@@ -183,14 +180,19 @@ def _summarise(stations: xr.Dataset, flags: NDArray[np.int8], not_done: list[str
 # --- checks of a single station -------------------------------------------------------------------------------
 
 
-def _find_stuck(rates: Array, interval: np.timedelta64, settings: QualitySettings) -> Mask:
-    """Find long runs of the same rate."""
+def _find_stuck(stations: xr.Dataset, settings: QualitySettings) -> Mask:
+    """Find long runs of the same rate; times at which only other stations report do not interrupt them."""
+    rates, times, interval = stations[RATE].values, stations["time"].values, get_interval(stations)
     least = max(settings.stuck_reports, int(np.ceil(np.timedelta64(int(settings.stuck_hours * 60), "m") / interval)))
-    new = np.ones(rates.shape, bool)
-    new[:, 1:] = rates[:, 1:] != rates[:, :-1]  # NaN differs from everything
-    run = np.cumsum(new, axis=1) + np.arange(len(rates))[:, None] * (rates.shape[1] + 1)
-    _, index, length = np.unique(run, return_inverse=True, return_counts=True)
-    return (length[index].reshape(rates.shape) >= least) & (rates >= settings.stuck_rate)
+    stuck = np.zeros(rates.shape, bool)
+    for row in np.flatnonzero((rates >= settings.stuck_rate).any(axis=1)):
+        own = np.flatnonzero(np.isfinite(rates[row]))
+        values = rates[row, own]
+        new = np.ones(own.size, bool)
+        new[1:] = (values[1:] != values[:-1]) | (np.diff(times[own]) != interval)
+        _, index, length = np.unique(np.cumsum(new), return_inverse=True, return_counts=True)
+        stuck[row, own] = (length[index] >= least) & (values >= settings.stuck_rate)
+    return stuck
 
 
 # --- comparison with neighbours and radar ---------------------------------------------------------------------

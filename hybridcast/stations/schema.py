@@ -3,13 +3,15 @@
 Station reports are an ``xarray.Dataset`` (CF, ``featureType = "timeSeries"``) with
 
 - dims ``("station", "time")``; the names in ``station`` are texts and unique;
-- ``time``: UTC, in order, the END of the interval that a value refers to. Gaps are allowed, overlapping intervals are
-  not;
+- ``time``: UTC, in order, the END of the interval that a value refers to. Gaps are allowed, and the intervals of one
+  station do not overlap. Stations may report at different times: where a station has no report at a time of another, it
+  has NaN;
 - ``attrs["interval_minutes"]``: the length of that interval, the same for all values;
 - the position along ``station``: ``latitude`` and ``longitude`` (WGS84 degrees), or ``x`` and ``y`` (metres of the
   radar's own projection, or of its local grid); ``altitude`` (m) where it is known; ``sensor``, ``"gauge"`` or
   ``"link"``;
-- ``precipitation_rate``: mm h-1, the mean over the interval, float32, NaN where there is no value;
+- ``precipitation_rate``: mm h-1, the mean over the interval, float32, NaN where there is no value; values above the
+  world record for the interval are no rain, and NaN;
 - optionally ``air_temperature`` (K), ``relative_humidity`` (1), ``air_pressure_at_mean_sea_level`` (Pa),
   ``wind_speed`` (m s-1) and ``wind_from_direction`` (degree), at the end of the interval.
 
@@ -22,6 +24,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
@@ -31,7 +34,12 @@ from hybridcast.errors import InputError
 
 DIMS = ("station", "time")
 INTERVAL = "interval_minutes"
+#: Attribute that names the stations of which nothing is used, with the reasons.
+LEFT_OUT = "stations_left_out"
 NO_DELAY = np.timedelta64(0, "m")
+#: Envelope of the world records of rain: mm in an hour, and the power of the hours (World Meteorological Organization,
+#: Guide to Hydrological Practices, WMO-No. 168).
+RECORDS = 422.0, 0.475
 POSITIONS = (("latitude", "longitude"), ("y", "x"))
 
 #: Variables of the schema: their CF attributes, and the bounds outside which the units must be wrong.
@@ -84,7 +92,8 @@ def station_reports(
     Parameters
     ----------
     rates
-        Rain rate, mm h-1, mean over `interval`, shape ``(station, time)``; NaN where there is no report.
+        Rain rate, mm h-1, mean over `interval`, shape ``(station, time)``; NaN, None or masked where there is no
+        report. Arrays of numpy (also masked), tables of pandas (also of nullable types) and lists are accepted.
     station
         Names, shape ``(station,)``.
     time
@@ -102,8 +111,9 @@ def station_reports(
     Returns
     -------
     Dataset
-        See the schema in the module's documentation. If values were negative or far outside the bounds of their
-        variable, ``attrs["impossible_values"]`` counts them by variable.
+        See the schema in the module's documentation. If values were negative, rates above the world record for their
+        interval, or others far outside the bounds of their variable, ``attrs["impossible_values"]`` counts them by
+        variable.
 
     Raises
     ------
@@ -119,12 +129,19 @@ def station_reports(
     ([[0.0, 6.0]], ['gauge'], 5.0)
     """
     impossible: dict[str, int] = {}
+    bounds = {name: limits for name, (_, limits) in VARIABLES.items()} | {RATE: (0.0, record_rate(interval))}
     data = {
-        name: (DIMS, _mask_impossible(name, values, impossible), VARIABLES[name][0] if name in VARIABLES else {})
+        name: (
+            DIMS,
+            _mask_impossible(name, values, bounds.get(name, (-np.inf, np.inf)), impossible),
+            VARIABLES[name][0] if name in VARIABLES else {},
+        )
         for name, values in {RATE: rates, **(other_variables or {})}.items()
     }
     names = np.asarray(station).astype(str).astype(object)
     along = {"sensor": np.full(names.size, "gauge", object), **coords}
+    if "longitude" in along:
+        along["longitude"] = _centre_longitude(along["longitude"])
     described = {name: ("station", np.asarray(values), _COORDINATES.get(name, {})) for name, values in along.items()}
     reports = xr.Dataset(
         data,
@@ -154,16 +171,46 @@ def _convert_times(time: ArrayLike) -> NDArray[np.datetime64]:
         ) from error
 
 
-def _mask_impossible(name: str, values: ArrayLike, impossible: dict[str, int]) -> Array:
-    """Return `values` as float32, NaN where they are outside the bounds of `name`; count these in `impossible`."""
-    given = np.array(values, dtype=np.float32)
-    low, high = VARIABLES[name][1] if name in VARIABLES else (-np.inf, np.inf)
+def record_rate(interval: np.timedelta64) -> float:
+    """Return the highest mean rate (mm h-1) on record over `interval`, at most `HIGHEST_RATE`.
+
+    Examples
+    --------
+    >>> [round(record_rate(np.timedelta64(minutes, "m"))) for minutes in (1, 10, 60, 1440)]
+    [2500, 1081, 422, 80]
+    """
+    hours = float(interval / HOUR)
+    return min(HIGHEST_RATE, RECORDS[0] * hours ** (RECORDS[1] - 1)) if hours > 0 else HIGHEST_RATE
+
+
+def _centre_longitude(values: ArrayLike) -> NDArray[np.float64]:
+    """Return longitudes from 0 to 360 degrees as -180 to 180; others stay, so that the check finds them."""
+    given = np.asarray(values, np.float64)
+    return np.where((given > 180) & (given <= 360), given - 360, given)
+
+
+def _mask_impossible(name: str, values: ArrayLike, bounds: tuple[float, float], impossible: dict[str, int]) -> Array:
+    """Return `values` as float32, NaN where they are outside `bounds`; count these in `impossible`."""
+    given = _as_floats(values)
+    low, high = bounds
     given[(given < 0) & (given > -1e-4) & (low == 0)] = 0.0  # rounding errors of packed values
     wrong = (given < low) | (given > high)
     given[wrong] = np.nan
     if wrong.any():
         impossible[name] = int(wrong.sum())
     return given
+
+
+def _as_floats(values: Any) -> Array:
+    """Return a new float32 array, with NaN where `values` are masked, None or missing in pandas' sense."""
+    if isinstance(values, np.ma.MaskedArray) or (
+        isinstance(values, list | tuple) and any(isinstance(row, np.ma.MaskedArray) for row in values)
+    ):
+        return np.array(np.ma.filled(np.ma.array(values, dtype=np.float32), np.float32(np.nan)))
+    given = np.asarray(values)
+    if given.dtype == object:
+        given = np.where(pd.isna(given), np.nan, given)
+    return np.array(given, dtype=np.float32)
 
 
 # --- checking -------------------------------------------------------------------------------------------------
@@ -185,7 +232,7 @@ def check_stations(stations: xr.Dataset) -> xr.Dataset:
         )
     _check_dims(stations)
     interval = get_interval(stations)
-    _check_time(stations["time"].values, interval)
+    _check_time(stations, interval)
     _check_positions(stations)
     for name in VARIABLES.keys() & set(stations.data_vars):
         _check_values(stations[name])
@@ -227,18 +274,31 @@ def get_interval(stations: xr.Dataset) -> np.timedelta64:
     return np.timedelta64(round(float(minutes) * 60e9), "ns")
 
 
-def _check_time(times: NDArray[Any], interval: np.timedelta64) -> None:
+def _check_time(stations: xr.Dataset, interval: np.timedelta64) -> None:
+    times = stations["time"].values
     if not np.issubdtype(times.dtype, np.datetime64) or np.isnat(times).any():
         raise InputError(f"time is of type {times.dtype}, or missing", "time is datetime64 in UTC", "Convert it")
     steps = np.diff(times)
+    if (steps <= np.timedelta64(0)).any():
+        late = times[1:][steps <= np.timedelta64(0)][0]
+        raise InputError(f"{late} comes after a later time, or twice", "times are in order", "Sort the times")
     if (steps < interval).any():
-        late = times[1:][steps < interval][0]
-        raise InputError(
-            f"at {late} less than {interval / np.timedelta64(1, 'm'):g} min have gone by since the time before",
-            "times are in order and intervals do not overlap",
-            "Sort the times; or correct attrs['interval_minutes']; sensors whose intervals end at other times are "
-            "brought onto one step first, with hybridcast.stations.resample_reports",
-        )
+        _check_overlaps(stations, interval)
+
+
+def _check_overlaps(stations: xr.Dataset, interval: np.timedelta64) -> None:
+    """Raise `InputError` if two reports of one station overlap; those of different stations may."""
+    times = stations["time"].values
+    for row, known in enumerate(np.isfinite(stations[RATE].transpose(*DIMS).values)):
+        own = times[known]
+        overlapping = np.diff(own) < interval
+        if overlapping.any():
+            raise InputError(
+                f"at {own[1:][overlapping][0]} less than {interval / MINUTE:g} min have gone by since the report of "
+                f"{stations['station'].values[row]} before",
+                "the intervals of a station do not overlap",
+                "Correct attrs['interval_minutes'], or select reports that do not overlap",
+            )
 
 
 def _check_positions(stations: xr.Dataset) -> None:
@@ -249,8 +309,14 @@ def _check_positions(stations: xr.Dataset) -> None:
             "Assign them along 'station'",
         )
     for name, limit in (("latitude", 90.0), ("longitude", 360.0)):
-        if name in stations.coords and (np.abs(stations[name].values) > limit).any():
-            raise InputError(f"{name} beyond {limit:g}", "positions are in degrees", f"Correct {name}, or give x and y")
+        beyond = np.abs(stations[name].values) > limit if name in stations.coords else np.zeros(0, bool)
+        if beyond.any():
+            first = int(np.argmax(beyond))
+            raise InputError(
+                f"{name} {stations[name].values[first]:g} of {stations['station'].values[first]} beyond {limit:g}",
+                "positions are in degrees",
+                f"Correct {name} (are latitude and longitude exchanged, or metres?), or give x and y",
+            )
 
 
 def _check_values(values: xr.DataArray) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hybridcast.errors import InputError
+from hybridcast.errors import InputError, InputWarning
 from hybridcast.stations import merge_reports, resample_reports, station_reports
 
 MINUTE = np.timedelta64(1, "m")
@@ -65,9 +65,36 @@ def test_joins_times_of_one_station_and_the_first_value_counts():
     assert merge_reports([late, early]).precipitation_rate.values.tolist() == [[1.0, 7.0, 8.0, 9.0]]
 
 
-def test_intervals_that_end_at_other_times_do_not_go_together():
-    with pytest.raises(InputError, match="end at other times"):
-        merge_reports([reports([[1.0, 2.0]], 15), reports([[1.0, 2.0]], 15, names=("B",), first=7)])
+def test_networks_out_of_step_keep_their_times():
+    made = merge_reports([reports([[1.0, 2.0]], 15), reports([[3.0, 4.0]], 15, names=("B",), first=7)])
+    assert made.attrs["interval_minutes"] == 15
+    np.testing.assert_array_equal(
+        made.precipitation_rate.values, [[1.0, np.nan, 2.0, np.nan], [np.nan, 3.0, np.nan, 4.0]]
+    )
+
+
+def test_a_report_across_two_intervals_counts_in_both_by_its_share():
+    late = reports([[6.0, 12.0, 0.0, 6.0, 0.0, 3.0]], 10, first=5)  # the first ends at 00:15
+    made = resample_reports(late, 30 * MINUTE, min_fraction=0.8)
+    assert [str(time)[11:16] for time in made.time.values] == ["00:30", "01:00", "01:30"]
+    expected = [(6 + 12 + 0 / 2) / 2.5, (0 / 2 + 6 + 0 + 3 / 2) / 3, np.nan]
+    np.testing.assert_allclose(made.precipitation_rate.values[0], expected, rtol=1e-6)
+    assert np.isnan(resample_reports(late, 30 * MINUTE).precipitation_rate.values[0, 0])  # 5 min of it are not known
+
+
+def test_sums_of_hours_do_not_lengthen_the_minutes_of_others():
+    daily, short = reports([[1.0, 2.0]], 1440), reports([[3.0, 4.0]], 10, names=("B",))
+    with pytest.warns(InputWarning, match="1 stations with sums over more than an hour"):
+        made = merge_reports([daily, short])
+    assert made.station.values.tolist() == ["B"]
+    assert made.attrs["interval_minutes"] == 10
+    assert "more than an hour" in made.attrs["stations_left_out"]
+
+
+def test_five_and_six_minutes_meet_at_half_an_hour():
+    made = merge_reports([reports(np.full((1, 12), 3.0), 5), reports(np.full((1, 10), 6.0), 6, names=("B",))])
+    assert made.attrs["interval_minutes"] == 30
+    assert np.nanmax(made.precipitation_rate.values[1]) == 6
 
 
 def test_places_of_different_kinds_do_not_go_together():

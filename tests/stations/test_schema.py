@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from hybridcast.errors import InputError
@@ -41,7 +42,7 @@ def test_impossible_values_are_nan_and_counted():
     ("change", "says"),
     [
         ({"station": ["A", "A"], "coords": {"x": [0, 1], "y": [0, 1]}}, "comes 2 times"),
-        ({"interval": 10 * MINUTE}, "intervals do not overlap"),
+        ({"interval": 10 * MINUTE}, "intervals of a station do not overlap"),
         ({"time": TIMES[::-1]}, "times are in order"),
         ({"coords": {"altitude": [3.0]}}, "latitude and longitude, or x and y"),
         ({"coords": {"latitude": [5770.0], "longitude": [12.0]}}, "in degrees"),
@@ -52,6 +53,57 @@ def test_refuses_what_does_not_fit(change, says):
     rates = np.zeros((len(change.get("station", "A")), 3))
     with pytest.raises(InputError, match=says):
         reports(rates, **change)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        np.ma.array([[0.0, -999.0, 6.0]], mask=[[0, 1, 0]]),
+        [np.ma.array([0.0, 99.0, 6.0], mask=[0, 1, 0])],
+        np.array([[0.0, None, 6.0]], object),
+        pd.DataFrame([[0, pd.NA, 6]]).astype("Int64"),
+        pd.DataFrame([[0.0, pd.NA, 6.0]]).astype("Float32"),
+        pd.array([0, None, 6], dtype="Int64").reshape((1, 3)) if hasattr(pd.array([1]), "reshape") else [[0, None, 6]],
+    ],
+    ids=["masked", "list-of-masked", "objects", "Int64", "Float32", "array"],
+)
+def test_missing_stays_missing_in_any_kind_of_array(given):
+    made = reports(given)
+    np.testing.assert_array_equal(made.precipitation_rate.values, np.float32([[0.0, np.nan, 6.0]]))
+    assert "impossible_values" not in made.attrs
+
+
+def test_masked_temperatures_are_missing():
+    made = reports(other_variables={"air_temperature": np.ma.array([[280.0, 281.0, 282.0]], mask=[[1, 0, 0]])})
+    assert np.isnan(made.air_temperature.values).tolist() == [[True, False, False]]
+
+
+@pytest.mark.parametrize(("minutes", "highest"), [(1, 2500), (10, 1081), (60, 422), (1440, 79.6)])
+def test_more_than_the_world_record_for_the_interval_is_no_rain(minutes, highest):
+    made = station_reports(
+        [[0.99 * highest, 1.01 * highest]],
+        station=["A"],
+        time=TIMES[0] + np.arange(2) * minutes * MINUTE,
+        interval=minutes * MINUTE,
+        coords={"x": [0.0], "y": [0.0]},
+    )
+    assert np.isnan(made.precipitation_rate.values).tolist() == [[False, True]]
+    assert made.attrs["impossible_values"] == "precipitation_rate: 1"
+
+
+def test_longitudes_to_360_are_centred_on_greenwich():
+    made = reports(coords={"latitude": [51.5], "longitude": [359.9]})
+    assert float(made.longitude[0]) == pytest.approx(-0.1)
+
+
+def test_places_that_may_be_exchanged_are_named():
+    with pytest.raises(InputError, match="latitude 120 of A beyond 90.*exchanged"):
+        reports(coords={"latitude": [120.0], "longitude": [-33.0]})
+
+
+def test_stations_may_report_at_different_times():
+    made = reports([[1.0, np.nan, 3.0]], interval=10 * MINUTE)  # every 5 min, but none of its own overlap
+    assert check_stations(made).identical(made)
 
 
 def test_refuses_a_dataset_without_units_interval_or_with_codes():
