@@ -29,7 +29,7 @@ from hybridcast.predictors.terrain import compute_terrain_predictors
 from hybridcast.stations.clock import clock_offset
 from hybridcast.stations.collocation import NO_OFFSET, collocate
 from hybridcast.stations.quality import quality_control
-from hybridcast.stations.schema import check_stations, get_interval, select_available_reports
+from hybridcast.stations.schema import LEFT_OUT, check_stations, get_interval, select_available_reports
 from hybridcast.terrain import terrain_dataset
 
 #: Reports are left out if the last one is older than this and than two of their intervals.
@@ -173,14 +173,22 @@ def _select_station_reports(stations: xr.Dataset | None, recent: xr.DataArray) -
     reports, quality = quality_control(known, recent, offset=offset)
     reported = np.isfinite(reports[RATE].values).any(axis=0)
     if not reported.any():
-        return _Selection.left_out("stations", f"{quality}; no report is left"), NO_OFFSET
+        left_out = _report_left_out(stations)
+        reason = left_out[0].reason if left_out and not quality.values else f"{quality}; no report is left"
+        return _Selection.left_out("stations", reason), NO_OFFSET
     age = (issue - reports["time"].values[reported][-1]) / MINUTE
     if age > max(STALE / MINUTE, 2 * get_interval(reports) / MINUTE):
         return _Selection.left_out("stations", f"the last report is {age:g} min old"), NO_OFFSET
     count = int(np.isfinite(reports[RATE].values).any(axis=1).sum())
     clock = f", rain {offset / MINUTE:g} min later than by the radar's clock" if offset else ""
     report = SourceReport("stations", f"{count} stations", age=f"{age:g} min old{clock}")
-    return _Selection(reports, (report,)), offset
+    return _Selection(reports, (report, *_report_left_out(stations))), offset
+
+
+def _report_left_out(stations: xr.Dataset) -> tuple[SourceReport, ...]:
+    """Return a report on the stations that were left out when their files were read, if there are any."""
+    reason = stations.attrs.get(LEFT_OUT)
+    return (SourceReport("stations", "stations", is_used=False, reason=str(reason)),) if reason else ()
 
 
 def determine_clock_offset(stations: xr.Dataset, recent: xr.DataArray) -> np.timedelta64:

@@ -1,6 +1,7 @@
 """Station files of any known format, opened as one dataset of reports, and the processing of reports.
 
 - `hybridcast.stations.schema` describes station reports;
+- `hybridcast.stations.table` reads tables of gauges, with what their names and rows say of times, rain and intervals;
 - `hybridcast.stations.merging` resamples and merges them;
 - `hybridcast.stations.collocation` and `hybridcast.stations.interpolation` relate them to the radar's grid;
 - `hybridcast.stations.clock` estimates the offset between the clocks of radar and stations;
@@ -15,13 +16,14 @@ A format is a module (or any object) with the attributes of `StationFormat`. Tho
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 import xarray as xr
 
+from hybridcast.core.durations import Duration, parse_duration
 from hybridcast.core.readers import (
     Format,
     PathLike,
@@ -30,14 +32,19 @@ from hybridcast.core.readers import (
     load_readers,
     read_errors,
     read_files,
+    read_head,
     warn_unreadable,
 )
+from hybridcast.errors import ReadError
 from hybridcast.stations.collocation import collocate, sample_radar
 from hybridcast.stations.merging import merge_reports, resample_reports
 from hybridcast.stations.parquet import save_stations
+from hybridcast.stations.places import is_file_of_places
 from hybridcast.stations.schema import check_stations, get_interval, select_available_reports, station_reports
+from hybridcast.stations.statements import Statements
 
 __all__ = [
+    "StatedFormat",
     "StationFormat",
     "check_stations",
     "collocate",
@@ -66,6 +73,15 @@ class StationFormat(Format, Protocol):
         ...
 
 
+@runtime_checkable
+class StatedFormat(StationFormat, Protocol):
+    """Interface of a station format whose files need statements of the user, or a file of places."""
+
+    def read_stated(self, path: Path, stated: Statements) -> xr.Dataset:
+        """Read one file with the statements of the user."""
+        ...
+
+
 @functools.cache
 def formats() -> dict[str, StationFormat]:
     """Return all known formats by name; those of other packages come first, so that they can replace a built-in one."""
@@ -78,26 +94,39 @@ def open_stations(
     *,
     step: np.timedelta64 | None = None,
     strict: bool = False,
+    interval: Duration | None = None,
+    time_format: str | None = None,
+    rain: str | None = None,
 ) -> xr.Dataset:
     """Open files of gauges, weather stations or microwave links as one dataset of reports.
 
     Parameters
     ----------
     paths
-        A file, a glob, or several of them, in any order; for example files of several months or networks.
+        A file, a glob, or several of them, in any order; for example files of several months or networks. Files with
+        the places of the stations, which some formats need, are given among them (`hybridcast.stations.places`).
     format
         Name of a format, or an object like `StationFormat`; by default detected from the content of each file.
     step
-        Interval of the result; by default the longest in the files. Reports over shorter intervals are resampled to it
-        by `resample_reports`.
+        Interval of the result; by default the shortest multiple of the intervals in the files, see `merge_reports`.
+        Reports over shorter intervals are resampled to it by `resample_reports`.
     strict
         Whether to raise at the first unreadable file. By default, if others can be read, it is left out with an
         `InputWarning`, and ``attrs["unreadable_files"]`` lists it.
+    interval
+        Interval of the amounts in tables that do not state it, such as ``"10min"``: each is the rain up to its time.
+    time_format
+        Format of the times in tables, as for ``datetime.strptime``, or ``"unix"`` for seconds since 1970; for dates
+        such as 01/06/2024, whose order of day and month the table does not prove.
+    rain
+        Name of the column of rain in tables, where there are several, or its name does not say that it is rain.
 
     Returns
     -------
     Dataset
         Station reports, see `hybridcast.stations.schema`; times are ENDS of intervals, UTC.
+        ``attrs["stations_left_out"]`` names stations of which nothing is used, because the interval of their amounts is
+        not known or their values are no amounts, and the reason.
 
     Raises
     ------
@@ -111,18 +140,45 @@ def open_stations(
     >>> files = hybridcast.fetch("openmrg-20150827")  # doctest: +SKIP
     >>> gauges = open_stations([file for file in files if "gauge" in file.name])  # doctest: +SKIP
     """
-    parts, unreadable = read_files(expand_paths(paths), lambda path: _read(path, format), strict=strict)
+    length = None if interval is None else parse_duration(interval, "interval")
+    files, places = _separate_places(expand_paths(paths))
+    stated = Statements(length, time_format, rain, tuple(places))
+    parts, unreadable = read_files(files, lambda path: _read(path, format, stated), strict=strict)
     attrs = warn_unreadable(unreadable, "left out")
     return merge_reports(list(parts.values()), step).assign_attrs(attrs)
 
 
-def _read(path: Path, format: str | StationFormat | None) -> xr.Dataset:
+def _separate_places(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Return the files of reports, and those of places; documents that come with these are neither."""
+    files = [path for path in paths if not (path.is_file() and path.name.startswith("Metadaten_"))] or list(paths)
+    places = [path for path in paths if path.is_file() and is_file_of_places(path)]
+    reports = [path for path in files if path not in places]
+    if not reports:
+        raise ReadError(paths[0], "a file of places, without reports. Give the files of the reports too")
+    return reports, places
+
+
+def _read(path: Path, format: str | StationFormat | None, stated: Statements) -> xr.Dataset:
+    _refuse_documents(path)
     reader = choose_reader(path, format, formats(), "station", _ADVICE)
     with read_errors(path, reader.NAME):
-        return check_stations(reader.read(path)).assign_attrs(format=reader.NAME)
+        reports = reader.read_stated(path, stated) if isinstance(reader, StatedFormat) else reader.read(path)
+        return check_stations(reports).assign_attrs(format=reader.NAME)
 
 
-_ADVICE = (
-    "; name one with format=. Write gauges of your own as CSV with the columns station, time, latitude, longitude and "
-    "precipitation_amount (mm in the interval), or give arrays to hybridcast.stations.station_reports"
+def _refuse_documents(path: Path) -> None:
+    """Raise `ReadError` for documents that hold tables, but are none."""
+    head = read_head(path, 2048)
+    if head.startswith(b"\xd0\xcf\x11\xe0") or (head.startswith(b"PK\x03\x04") and b"[Content_Types].xml" in head):
+        raise ReadError(path, "a spreadsheet. Save the sheet with one row for each station and time as CSV")
+    if head.lstrip()[:1] in (b"{", b"["):
+        raise ReadError(path, f"JSON, whose layout nothing states. Write its reports as a table{_TABLE}")
+    if head.lstrip()[:9].lower().startswith((b"<html", b"<!doctype")):
+        raise ReadError(path, "a web page, no file of reports: was the download refused? Get the file itself")
+
+
+_TABLE = (
+    ": CSV with the columns station, time, latitude, longitude and precipitation_amount (mm in the interval), or give "
+    "arrays to hybridcast.stations.station_reports"
 )
+_ADVICE = f"; name one with format=. Write gauges of your own as a table{_TABLE}"

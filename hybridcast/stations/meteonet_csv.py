@@ -17,7 +17,8 @@ import numpy as np
 import xarray as xr
 
 from hybridcast.core.field import RATE, rate_from_accumulation
-from hybridcast.stations._tables import first_line, parse_times, read_csv, reports_from_rows
+from hybridcast.stations._tables import first_line, read_csv, reports_from_rows
+from hybridcast.stations.table_times import parse_times
 
 NAME = "meteonet-csv"
 DESCRIPTION = "Météo-France MeteoNet ground stations, CSV"

@@ -15,7 +15,8 @@ import numpy as np
 import xarray as xr
 
 from hybridcast.core.field import RATE, rate_from_accumulation
-from hybridcast.stations._tables import first_line, parse_times, read_csv, reports_from_rows
+from hybridcast.stations._tables import first_line, read_csv, reports_from_rows
+from hybridcast.stations.table_times import parse_times
 
 NAME = "radolan-gauges-csv"
 DESCRIPTION = "hourly gauges of DWD beside RADOLAN, CSV"

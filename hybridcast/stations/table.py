@@ -3,121 +3,307 @@
 Columns, in any order and case; others are ignored:
 
 - ``station`` (or ``station_id``, ``id``, ``name``);
-- ``time`` (or ``datetime``, ``timestamp``, ``date``): ISO 8601, UTC unless it states a zone, the END of the interval;
-  the interval is the usual step from one time to the next;
-- ``latitude`` and ``longitude`` (or ``lat``, ``lon``): degrees; ``altitude`` (or ``height``, ``elevation``): m;
+- ``time`` (or ``datetime``, ``timestamp``, ``date``; or ``date`` and ``time``): UTC unless it states an offset, the END
+  of the interval, in one of the notations of `hybridcast.stations.table_times`;
+- ``latitude`` and ``longitude`` (or ``lat``, ``lon``): degrees; ``altitude`` (or ``height``, ``elevation``): m; or a
+  second file with the places (`hybridcast.stations.places`);
 - the rain: ``precipitation_amount``, mm in the interval, or ``precipitation_rate``, mm h-1; or one column whose name
-  starts with rain or precip and ends with its units, such as ``rain_mm`` or ``precip_mm_h``.
+  says so with its units, such as ``rain_mm``, ``precip_10min_mm`` or ``precip_mm_h``
+  (`hybridcast.stations.rain_columns`).
 
-Columns of a CSV file are separated by commas, semicolons or tabs; numbers have decimal points.
+The interval of an amount is stated by the user or by the name of the column, or it is the regular step of the rows of
+the station itself (`hybridcast.stations.reporting_intervals`). Stations of which it is not known are left out, and so
+are stations whose values are an accumulation (`hybridcast.stations.accumulations`), with the reason in
+``attrs["stations_left_out"]``. Stations of different intervals are brought onto one by
+`hybridcast.stations.merging.merge_reports`.
+
+Columns of a CSV file are separated by commas, semicolons or tabs; numbers have decimal points or commas. Lines with #
+before the header, and units in the row below it, are skipped.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+import warnings
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from hybridcast.core.field import RATE, rate_from_accumulation, usual_step
+from hybridcast.core.field import RATE, rate_from_accumulation
 from hybridcast.core.readers import read_head
-from hybridcast.errors import ReadError
-from hybridcast.stations._tables import PARQUET_MAGIC, first_line, parse_times, read_csv, reports_from_rows
+from hybridcast.core.types import HOUR, MINUTE
+from hybridcast.errors import InputWarning, ReadError
+from hybridcast.stations._tables import PARQUET_MAGIC, decode, read_text, read_texts, reports_from_rows
+from hybridcast.stations.accumulations import is_accumulation
+from hybridcast.stations.merging import merge_reports
+from hybridcast.stations.places import COORDINATES, find_places, join_places
+from hybridcast.stations.rain_columns import RainColumn, describe_rain, find_rain
+from hybridcast.stations.reporting_intervals import (
+    Reporting,
+    goes_back_an_hour,
+    read_interval,
+    round_to_steps,
+    thin_out,
+)
+from hybridcast.stations.schema import LEFT_OUT
+from hybridcast.stations.statements import Statements
+from hybridcast.stations.table_numbers import find_nines, parse_numbers
+from hybridcast.stations.table_times import parse_times
 
 NAME = "station-table"
 DESCRIPTION = "a table of stations, CSV or Parquet: station, time, latitude, longitude, precipitation_amount or _rate"
 
-_SPELLINGS = {
+SPELLINGS: Mapping[str, tuple[str, ...]] = {
     "station": ("station", "station_id", "id", "name"),
     "time": ("time", "datetime", "timestamp", "date"),
     "latitude": ("latitude", "lat"),
     "longitude": ("longitude", "lon"),
     "altitude": ("altitude", "height", "elevation"),
 }
-_NEEDED = ("station", "time", "latitude", "longitude")
-_AMOUNT = re.compile(r"(precipitation|rainfall)_amount|(rain|precip).*[^a-z]mm")
-_RATE = re.compile(r"(precipitation|rainfall)_rate|(rain|precip).*[^a-z]mm([_/ ]*(per[_ ])?h(our)?| h-1)")
+_NEEDED = ("station", "time")
+#: Amounts of nines only are codes from this value on, rates (mm h-1) from that one on.
+NINES = {False: 99.0, True: 999.0}
+#: Stations named in a message.
+NAMED = 3
+#: A station moves if its coordinates differ by more than this, degrees.
+MOVED = 0.02
+_CLOCK_ONLY = r"\d{1,2}:\d{2}(:\d{2})?"
 
 
 def recognises(path: Path, head: bytes) -> bool:
-    """Return whether a file has the columns of such a table, apart from the rain."""
-    return set(_NEEDED) <= set(_match_columns(_read_names(path, head)))
+    """Return whether a file has the columns of such a table: station and time, and a place or rain."""
+    names = _read_header(path, head).names
+    columns = match_columns(names)
+    described = [describe_rain(name) for name in names]
+    has_rain = any(isinstance(column, RainColumn) for column in described)
+    return set(_NEEDED) <= set(columns) and ({"latitude", "longitude"} <= set(columns) or has_rain)
 
 
 def read(path: Path) -> xr.Dataset:
     """Read all stations of one file."""
-    head = read_head(path)
-    names = _read_names(path, head)
-    columns = _match_columns(names)
+    return read_stated(path, Statements())
+
+
+def read_stated(path: Path, stated: Statements) -> xr.Dataset:
+    """Read all stations of one file, of which the user states something."""
+    header = _read_header(path, read_head(path))
+    columns = match_columns(header.names)
     missing = [name for name in _NEEDED if name not in columns]
     if missing:
-        raise ReadError(path, f"has no column {', '.join(missing)}; it has {', '.join(names)}. Rename what is meant")
-    rain = _find_rain(names, path)
-    wanted = {original: ours for ours, original in columns.items()} | {rain: RATE}
-    rows = _read_rows(path, head, list(wanted), columns).rename(columns=wanted)
-    rows["time"] = _convert_times(rows["time"], path)
-    interval = _usual_interval(rows["time"], path)
-    values = rows[RATE].to_numpy(np.float32)
-    rows[RATE] = rate_from_accumulation(values, interval) if _matches(_AMOUNT, rain) else values
-    coords = [name for name in ("latitude", "longitude", "altitude") if name in columns]
-    return reports_from_rows(rows, path, interval=interval, variables=(RATE,), coords=coords, attrs={})
+        known = f"has no column {', '.join(missing)}; it has {', '.join(header.names)}"
+        raise ReadError(path, f"{known}. Rename what is meant")
+    rain = find_rain(header.names, path, stated.rain)
+    rows = _read_rows(path, header, columns, rain)
+    rows["time"] = _convert_times(rows, path, stated.time_format)
+    rows, left_out = _add_places(rows, path, stated)
+    rows[RATE] = _convert_rain(rows["rain"], rain, path)
+    return _build_reports(rows, rain, path, stated, left_out)
 
 
-def _guess_separator(head: bytes) -> str:
-    line = head.split(b"\n", 1)[0]
-    return max((",", ";", "\t"), key=lambda mark: line.count(mark.encode()))
+# --- header and rows ------------------------------------------------------------------------------------------
 
 
-def _read_names(path: Path, head: bytes) -> list[str]:
-    """Return the names of the columns as spelled in the file."""
-    if not head.startswith(PARQUET_MAGIC):
-        return first_line(head, _guess_separator(head))
-    import pyarrow.parquet
+class _Header(NamedTuple):
+    """Columns of a table, and where its rows begin."""
 
-    return [str(name) for name in pyarrow.parquet.read_schema(path).names]
+    names: list[str]
+    """Names as spelled in the file."""
+    separator: str = ""
+    """Between the columns; empty for Parquet."""
+    lines: int = 0
+    """Number of lines up to and with the header."""
 
 
-def _match_columns(names: Iterable[str]) -> dict[str, str]:
-    """Map the names of `_SPELLINGS` to the columns of the file."""
+def _read_header(path: Path, head: bytes) -> _Header:
+    if head.startswith(PARQUET_MAGIC):
+        import pyarrow.parquet
+
+        return _Header([str(name) for name in pyarrow.parquet.read_schema(path).names])
+    lines = decode(head).split("\n")
+    first = next((n for n, line in enumerate(lines) if line.strip() and not line.lstrip().startswith("#")), 0)
+    for number in (first, first - 1):  # the header may be the last comment
+        header = _split_header(lines[number].lstrip("# ")) if 0 <= number < len(lines) else _Header([])
+        if set(_NEEDED) <= set(match_columns(header.names)):
+            return header._replace(lines=number + 1)
+    return _split_header(lines[first] if lines else "")._replace(lines=first + 1)
+
+
+def _split_header(line: str) -> _Header:
+    separator = max((",", ";", "\t"), key=line.count)
+    names = [field.strip().strip('"').strip() for field in line.split(separator)]
+    return _Header([name or f"column {number}" for number, name in enumerate(names, 1)], separator)
+
+
+def match_columns(names: Iterable[str]) -> dict[str, str]:
+    """Map the names of `SPELLINGS` to the columns of a table."""
     by_lower = {name.lower(): name for name in names}
-    found = {ours: [by_lower[s] for s in spellings if s in by_lower] for ours, spellings in _SPELLINGS.items()}
+    found = {ours: [by_lower[s] for s in spellings if s in by_lower] for ours, spellings in SPELLINGS.items()}
     return {ours: columns[0] for ours, columns in found.items() if columns}
 
 
-def _find_rain(names: Sequence[str], path: Path) -> str:
-    found = [name for name in names if _matches(_AMOUNT, name) or _matches(_RATE, name)]
-    if len(found) != 1:
+def _read_rows(path: Path, header: _Header, columns: Mapping[str, str], rain: RainColumn) -> Any:
+    """Return the rows, with our names of the columns, as texts or in the types of Parquet."""
+    wanted = dict(columns) | {"rain": rain.name}
+    dates = [name for name in header.names if name.lower() == "date" and name != columns["time"]]
+    if dates:
+        wanted["date"] = dates[0]
+    if not header.separator:
+        rows = pd.read_parquet(path, columns=list(dict.fromkeys(wanted.values())))
+    else:
+        text = read_text(path).split("\n", header.lines)[-1]
+        rows = read_texts(text, header.names, list(wanted.values()), header.separator, path)
+    rows = pd.DataFrame({ours: rows[name] for ours, name in wanted.items()})
+    rows["station"] = rows["station"].astype(str).str.strip()
+    rows = rows.iloc[1:].reset_index(drop=True) if _has_units_below(rows) else rows
+    if rows.empty:
+        raise ReadError(path, "holds no row")
+    return rows
+
+
+def _has_units_below(rows: Any) -> bool:
+    """Return whether the first row has the units of the columns: words where all other rows have times."""
+    if len(rows) < 2 or not pd.api.types.is_string_dtype(rows["time"]):
+        return False
+    digits = rows["time"].astype(str).str.contains(r"\d")
+    return bool(not digits.iloc[0] and digits.iloc[1])
+
+
+def _convert_times(rows: Any, path: Path, time_format: str | None) -> Any:
+    times = rows["time"]
+    if pd.api.types.is_datetime64_any_dtype(times):
+        converted = pd.to_datetime(times, utc=True).dt.tz_localize(None).astype("datetime64[ns]")
+    else:
+        texts = times.astype(str).str.strip()
+        if "date" in rows and texts.str.fullmatch(_CLOCK_ONLY).all():
+            texts = rows["date"].astype(str).str.strip() + " " + texts
+        converted = parse_times(texts, path, time_format)
+    for station, own in converted.groupby(rows["station"], sort=False):
+        repeated = goes_back_an_hour(own.to_numpy())
+        if repeated is not None:
+            raise ReadError(
+                path,
+                f"times of {station} go back to {str(repeated)[:16]}, as when a clock is set from summer "
+                "to standard time. Times are UTC, or state an offset such as +02:00: convert them",
+            )
+    return converted
+
+
+def _add_places(rows: Any, path: Path, stated: Statements) -> tuple[Any, dict[str, str]]:
+    """Return the rows with the coordinates of their stations, without stations that have none or move."""
+    if "latitude" in rows and "longitude" in rows:
+        for name in COORDINATES & set(rows.columns):
+            rows[name] = parse_numbers(rows[name], path, name)
+    else:
+        rows = join_places(rows, find_places(path, stated.places), path)
+    groups = rows.groupby("station", sort=False)[["latitude", "longitude"]]
+    without = groups.count().min(axis=1) == 0
+    moving = (groups.max() - groups.min()).max(axis=1) > MOVED
+    left_out = dict.fromkeys(without.index[without], "no latitude and longitude")
+    left_out |= dict.fromkeys(moving.index[moving], "it moves")
+    kept = rows[~rows["station"].isin(list(left_out))].reset_index(drop=True)
+    if kept.empty:
+        known = f"has no place of its stations ({_list_reasons(left_out)})"
+        raise ReadError(path, f"{known}. Fill in latitude and longitude, in degrees")
+    return kept, left_out
+
+
+def _convert_rain(texts: Any, rain: RainColumn, path: Path) -> Any:
+    """Return the rain in mm or mm h-1; NaN where there is none, infinite for codes, so that they are counted later."""
+    values = parse_numbers(texts, path, rain.name)
+    return np.where(find_nines(values, NINES[rain.is_rate]), np.inf, values * rain.factor)
+
+
+# --- intervals ------------------------------------------------------------------------------------------------
+
+
+def _build_reports(rows: Any, rain: RainColumn, path: Path, stated: Statements, left_out: dict[str, str]) -> xr.Dataset:
+    """Return reports of all stations whose interval is known, brought onto one interval."""
+    by_interval: dict[np.timedelta64, list[Any]] = defaultdict(list)
+    for station, own in rows.groupby("station", sort=True):
+        own = own.sort_values("time", kind="stable")
+        reporting = _read_reporting(own, rain, stated, path)
+        if reporting.interval is None:
+            left_out[str(station)] = reporting.reason
+            continue
+        own = _apply(own, reporting, rain, stated, left_out)
+        by_interval[reporting.interval].append(own)
+    if not by_interval:
+        raise _interval_error(path, left_out)
+    coords = [name for name in ("latitude", "longitude", "altitude") if name in rows]
+    parts = [
+        reports_from_rows(pd.concat(group), path, interval=interval, variables=(RATE,), coords=coords, attrs={})
+        for interval, group in by_interval.items()
+    ]
+    return _note_left_out(merge_reports(parts), left_out, path)
+
+
+def _read_reporting(own: Any, rain: RainColumn, stated: Statements, path: Path) -> Reporting:
+    """Return interval and times of a station: as the user states, as the column says, or as its rows prove."""
+    once = ~own["time"].duplicated()
+    times, values = own["time"].to_numpy()[once], own[RATE].to_numpy()[once]
+    interval = stated.interval if stated.interval is not None else rain.interval
+    if interval is None:
+        return read_interval(times, values)
+    interval = interval.astype("timedelta64[ns]")
+    ends = round_to_steps(times, interval)
+    if interval > HOUR and ends.size > 1 and (np.diff(ends) < interval).any():
         raise ReadError(
             path,
-            f"has {len(found)} columns of rain with units ({', '.join(found) or ', '.join(names)}), not 1. Name it "
-            "precipitation_amount (mm in the interval) or precipitation_rate (mm h-1)",
+            f"{rain.name} has running sums over {interval / MINUTE:g} min at rows that are closer: what fell lately "
+            "is not known from them. Give amounts of an hour or less",
         )
-    return found[0]
+    return Reporting(interval, ends)
 
 
-def _matches(pattern: re.Pattern[str], name: str) -> bool:
-    return pattern.fullmatch(name.lower().rstrip(")]")) is not None
+def _apply(own: Any, reporting: Reporting, rain: RainColumn, stated: Statements, left_out: dict[str, str]) -> Any:
+    """Return the rows of a station with the ends of their intervals and rates."""
+    assert reporting.interval is not None
+    ends = dict(zip(own["time"].drop_duplicates(), reporting.ends, strict=True))
+    kept = set(reporting.ends[thin_out(reporting.ends, reporting.interval)])
+    own = own.assign(time=own["time"].map(ends))
+    own = own[own["time"].isin(kept)]
+    if rain.is_rate:
+        return own
+    values = own[RATE].to_numpy()
+    if stated.interval is None and is_accumulation(values, own["time"].to_numpy(), reporting.interval):
+        left_out[str(own["station"].iloc[0])] = "its values only rise, so they are an accumulation"
+        return own.assign(**{RATE: np.nan})
+    return own.assign(**{RATE: rate_from_accumulation(values, reporting.interval)})
 
 
-def _read_rows(path: Path, head: bytes, wanted: Sequence[str], columns: dict[str, str]) -> Any:
-    if not head.startswith(PARQUET_MAGIC):
-        return read_csv(path, wanted, {columns["station"]: "str", columns["time"]: "str"}, _guess_separator(head))
-    return pd.read_parquet(path, columns=list(wanted)).astype({columns["station"]: "str"})
+def _interval_error(path: Path, left_out: Mapping[str, str]) -> ReadError:
+    known = f"does not state how long the interval of its amounts is ({_list_reasons(left_out)})"
+    return ReadError(
+        path,
+        f"{known}. State it by interval='10min', or by the name of the column, such as precip_10min_mm",
+        cli_reason=f"{known}. State it by --stations-interval 10min, or by the name of the column, such as "
+        "precip_10min_mm",
+    )
 
 
-def _convert_times(values: Any, path: Path) -> Any:
-    if pd.api.types.is_datetime64_any_dtype(values):
-        return pd.to_datetime(values, utc=True).dt.tz_localize(None).astype("datetime64[ns]")
-    return parse_times(values.astype(str), path)
+def _note_left_out(reports: xr.Dataset, left_out: Mapping[str, str], path: Path) -> xr.Dataset:
+    """Return the reports with the reasons for what was left out, after a warning."""
+    if not left_out:
+        return reports
+    text = _list_reasons(left_out)
+    known = f"{path}: left out {text}. If the rows are amounts since the row before, state"
+    warnings.warn(InputWarning(f"{known} interval=", f"{known} --stations-interval"), stacklevel=2)
+    earlier = reports.attrs.get(LEFT_OUT, "")
+    return reports.assign_attrs({LEFT_OUT: "; ".join(filter(None, [earlier, text]))})
 
 
-def _usual_interval(times: Any, path: Path) -> np.timedelta64:
-    """Return the most frequent difference of the times of a table, which does not state its interval."""
-    unique = np.unique(times.to_numpy())
-    if unique.size < 2:
-        raise ReadError(path, "holds one time only, so nothing states how long its intervals are")
-    return usual_step(unique)
+def _list_reasons(left_out: Mapping[str, str]) -> str:
+    """Return the stations by reason, some of them by name."""
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for station, reason in left_out.items():
+        by_reason[reason].append(station)
+    return "; ".join(f"{_list_names(stations)}: {reason}" for reason, stations in by_reason.items())
+
+
+def _list_names(stations: Sequence[str]) -> str:
+    more = f" and {len(stations) - NAMED} more" if len(stations) > NAMED else ""
+    return ", ".join(stations[:NAMED]) + more

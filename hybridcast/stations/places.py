@@ -1,0 +1,138 @@
+"""Files with the places of stations, for tables that have the names of stations only.
+
+They are given among the paths, or lie beside the table. Known are
+
+- any table with a station, latitude and longitude, and no time;
+- the stations of MeteoSwiss' open data, ``ogd-*_meta_stations.csv``: ``station_abbr``, ``station_height_masl``,
+  ``station_coordinates_wgs84_lat`` and ``_lon``;
+- DWD CDC's ``*_Beschreibung_Stationen.txt`` (columns by blanks: id, first and last day, height, latitude, longitude,
+  name) and ``Metadaten_Geographie_*.txt`` (with semicolons), of which the last place of a station counts.
+
+Names are compared without regard to case and to leading zeros of numbers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from hybridcast.core.readers import read_head
+from hybridcast.errors import ReadError
+from hybridcast.stations._tables import decode, read_text, read_texts
+from hybridcast.stations.table_numbers import parse_numbers
+
+#: Coordinates of a place.
+COORDINATES = frozenset({"latitude", "longitude", "altitude"})
+#: Names of the files beside a table in which its places are looked for.
+BESIDE = ("*_meta_stations.csv", "*Beschreibung_Stationen.txt", "Metadaten_Geographie_*.txt")
+_SPELLINGS = {
+    "station": ("station_abbr", "stations_id", "station", "station_id", "id", "name"),
+    "latitude": ("latitude", "lat", "station_coordinates_wgs84_lat", "geogr.breite", "geobreite"),
+    "longitude": ("longitude", "lon", "station_coordinates_wgs84_lon", "geogr.laenge", "geolaenge"),
+    "altitude": ("altitude", "height", "elevation", "station_height_masl", "stationshoehe"),
+}
+_TIMES = frozenset({"time", "datetime", "timestamp", "date", "mess_datum", "reference_timestamp", "valid"})
+
+
+def is_file_of_places(path: Path) -> bool:
+    """Return whether a file has places of stations, and no reports."""
+    try:
+        names, _ = _split(_first_line(decode(read_head(path))))
+    except ReadError:
+        return False
+    columns = _match(names)
+    return {"station", "latitude", "longitude"} <= set(columns) and not _TIMES & {name.lower() for name in names}
+
+
+def _first_line(text: str) -> str:
+    return next((line for line in text.splitlines() if line.strip() and not line.startswith("#")), "")
+
+
+def _split(line: str) -> tuple[list[str], str]:
+    """Return the names of the columns, and the separator; a blank for columns by blanks."""
+    separator = max((",", ";", "\t", " "), key=line.count)
+    parts = line.split() if separator == " " else line.split(separator)
+    return [part.strip().strip('"') for part in parts], separator
+
+
+def _match(names: Sequence[str]) -> dict[str, str]:
+    by_lower = {name.lower(): name for name in names}
+    found = {ours: [by_lower[s] for s in spellings if s in by_lower] for ours, spellings in _SPELLINGS.items()}
+    return {ours: columns[0] for ours, columns in found.items() if columns}
+
+
+def read_places(path: Path) -> Any:
+    """Return the places of one file: columns latitude, longitude and, if known, altitude, by the key of the station."""
+    text = read_text(path)
+    line = _first_line(text)
+    names, separator = _split(line)
+    columns = _match(names)
+    rest = text.split(line, 1)[1].lstrip("\r\n")
+    if separator == " ":
+        rows = _read_blanks(rest, names)
+    else:
+        rows = read_texts(rest, names, list(columns.values()), separator, path)
+    rows = rows.rename(columns={name: ours for ours, name in columns.items()})
+    places = {name: parse_numbers(rows[name], path, name) for name in columns if name != "station"}
+    return pd.DataFrame(places, index=rows["station"].map(station_key)).groupby(level=0).last()
+
+
+def _read_blanks(text: str, names: Sequence[str]) -> Any:
+    """Return the rows of a table by blanks, whose last column before the longitude has no blanks within."""
+    count = next(n for n, name in enumerate(names) if name.lower() in _SPELLINGS["longitude"]) + 1
+    lines = [line.split() for line in text.splitlines()]
+    rows = [line[:count] for line in lines if len(line) >= count and line[0].isdigit()]
+    return pd.DataFrame(rows, columns=list(names[:count]), dtype=str)
+
+
+def station_key(name: str) -> str:
+    """Return a name of a station without regard to case and leading zeros.
+
+    Examples
+    --------
+    >>> station_key("00044"), station_key(" ber")
+    ('44', 'BER')
+    """
+    name = str(name).strip()
+    return str(int(name)) if re.fullmatch(r"\d+", name) else name.upper()
+
+
+def find_places(path: Path, given: Iterable[Path]) -> Any:
+    """Return the places in the given files, and, if there are none, in the files beside a table; or an empty table."""
+    files = list(given) or [
+        file for pattern in BESIDE for file in sorted(path.parent.glob(pattern)) if is_file_of_places(file)
+    ]
+    tables = [read_places(file) for file in files]
+    if not tables:
+        return pd.DataFrame({"latitude": [], "longitude": []}, dtype=float)
+    places = pd.concat(tables)
+    return places[~places.index.duplicated()]
+
+
+def join_places(rows: Any, places: Any, path: Path) -> Any:
+    """Return the rows with the coordinates of their stations, NaN where these are not known.
+
+    Raises
+    ------
+    ReadError
+        If the place of none of them is known.
+    """
+    keys = rows["station"].map(station_key)
+    if not keys.isin(places.index).any():
+        known = (
+            f"no file with the places of {', '.join(rows['station'].unique()[:3])}"
+            if places.empty
+            else (f"its stations ({', '.join(rows['station'].unique()[:3])}) are not among the {len(places)} places")
+        )
+        raise ReadError(
+            path,
+            f"has no latitude and longitude, and {known}. Give the file of the places (station, latitude, longitude) "
+            "among the paths",
+            cli_reason=f"has no latitude and longitude, and {known}. Give the file of the places (station, latitude, "
+            "longitude) by another --stations",
+        )
+    return rows.assign(**{name: keys.map(places[name]) for name in places.columns})

@@ -1,0 +1,136 @@
+"""Columns of rain in tables: what their names say of quantity, units and interval.
+
+A column is an amount (units mm or inches) or a rate (the same per hour). Its name may state the interval of an amount,
+such as ``precip_10min_mm`` or ``rain_1h_mm``. A name with any word whose meaning for the rain is not known, as in
+``rain_since_midnight_mm``, ``precip_accum_mm`` or ``rain_max_mm``, is refused: only the words of `_PLAIN` are known to
+change nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hybridcast.errors import ReadError
+
+#: Exact names of the schema, with their units.
+_NAMED = {
+    "precipitation_amount": "mm",
+    "rainfall_amount": "mm",
+    "precipitation_rate": "mm/h",
+    "rainfall_rate": "mm/h",
+}
+_SUBJECTS = frozenset({"rain", "rainfall", "precip", "precipitation", "prcp", "pcp", "rr"})
+_PLAIN = _SUBJECTS | {"amount", "depth", "height", "gauge", "obs", "observed", "liquid", "in", "of", "the", "last"}
+_RATES = frozenset({"rate", "intensity", "rainrate"})
+_UNITS = {"mm": 1.0, "in": 25.4, "inch": 25.4, "inches": 25.4}
+_PER_HOUR = re.compile(
+    r"(?<![a-z])(mm|inches|inch|in)[\s_/]*(?:per[\s_]*)?(?:hours?|hrs?|h)(?:[\s_]*\^?[\s_]*-1)?(?![a-z0-9])"
+)
+_MILLIMETRES = re.compile(r"(?<![a-z])(mm)(?![a-z])")
+_INCHES = re.compile(r"(?<![a-z])(inches|inch|in)(?![a-z])")
+_INTERVAL = re.compile(r"(?<![a-z0-9])(\d+)[\s_]*(minutes?|mins?|m|hours?|hrs?|h|days?|d)(?![a-z])")
+_MINUTES = {"m": 1, "h": 60, "d": 1440}
+_HOURLY = {"hourly": 60, "daily": 1440}
+
+
+@dataclass(frozen=True)
+class RainColumn:
+    """A column of rain."""
+
+    name: str
+    """Name in the file."""
+    is_rate: bool
+    """Whether its values are rates; otherwise they are amounts."""
+    factor: float
+    """Factor to mm or mm h-1."""
+    interval: np.timedelta64 | None = None
+    """Interval of the amounts, if the name states it."""
+
+
+def describe_rain(name: str) -> RainColumn | str | None:
+    """Return what the name of a column says: a column of rain, the reason why it is unknown, or None if not of rain.
+
+    Examples
+    --------
+    >>> describe_rain("precip_10min_mm").interval
+    np.timedelta64(10,'m')
+    >>> describe_rain("Rain (mm/h)").is_rate, describe_rain("rain_in").factor, describe_rain("wind")
+    (True, 25.4, None)
+    >>> describe_rain("rain_since_midnight_mm")
+    "'since midnight' is no known kind of rain"
+    """
+    lower = name.lower().strip()
+    lower = f"{lower} [{_NAMED[lower]}]" if lower in _NAMED else lower
+    rest, is_rate, factor = _take_units(lower)
+    rest, interval = _take_interval(rest)
+    words = re.findall(r"[a-z]+|\d+", rest)
+    if not any(word.startswith(("rain", "precip")) or word in _SUBJECTS or "rain" in word for word in words):
+        return None
+    if factor is None:
+        return "it has no units"
+    if not is_rate and _RATES & set(words):
+        return "it is a rate whose units are not per hour"
+    unknown = [word for word in words if word not in _PLAIN and not (is_rate and word in _RATES)]
+    if unknown:
+        return f"{' '.join(unknown)!r} is no known kind of rain"
+    return RainColumn(name, is_rate, factor, None if is_rate else interval)
+
+
+def _take_units(name: str) -> tuple[str, bool, float | None]:
+    """Return the name without its units, whether they are of a rate, and their factor."""
+    for pattern, is_rate in ((_PER_HOUR, True), (_MILLIMETRES, False), (_INCHES, False)):
+        found = pattern.search(name)
+        if found:
+            return f"{name[: found.start()]} {name[found.end() :]}", is_rate, _UNITS[found.group(1)]
+    return name, False, None
+
+
+def _take_interval(name: str) -> tuple[str, np.timedelta64 | None]:
+    found = _INTERVAL.search(name)
+    if found:
+        minutes = int(found.group(1)) * _MINUTES[found.group(2)[0]]
+        return f"{name[: found.start()]} {name[found.end() :]}", np.timedelta64(minutes, "m")
+    for word, minutes in _HOURLY.items():
+        if re.search(rf"(?<![a-z]){word}(?![a-z])", name):
+            return name.replace(word, " "), np.timedelta64(minutes, "m")
+    return name, None
+
+
+def find_rain(names: Sequence[str], path: Path, stated: str | None = None) -> RainColumn:
+    """Return the column of rain of a table, or the one that the user stated.
+
+    Raises
+    ------
+    ReadError
+        If there is not exactly one of known kind; the message has the reason for each of the others.
+    """
+    if stated is not None:
+        return _take_stated(names, path, stated)
+    described = {name: describe_rain(name) for name in names}
+    found = [column for column in described.values() if isinstance(column, RainColumn)]
+    if len(found) == 1:
+        return found[0]
+    reasons = [f"{name}: {reason}" for name, reason in described.items() if isinstance(reason, str)]
+    listed = ", ".join(column.name for column in found) or "; ".join(reasons) or ", ".join(names)
+    raise _choice_error(path, f"has {len(found)} columns of rain with units and of known kind ({listed}), not 1")
+
+
+def _choice_error(path: Path, known: str) -> ReadError:
+    named = "Name it precipitation_amount (mm in the interval) or precipitation_rate (mm h-1)"
+    return ReadError(
+        path,
+        f"{known}. {named}, or state rain= (a column of amounts in mm) and interval=",
+        cli_reason=f"{known}. {named}, or state --stations-rain (a column of amounts in mm) and --stations-interval",
+    )
+
+
+def _take_stated(names: Sequence[str], path: Path, stated: str) -> RainColumn:
+    if stated not in names:
+        raise ReadError(path, f"has no column {stated!r} for the rain; it has {', '.join(names)}")
+    described = describe_rain(stated)
+    return described if isinstance(described, RainColumn) else RainColumn(stated, False, 1.0)
