@@ -64,7 +64,7 @@ def read_messages(path: Path) -> Iterator[Any]:
         for message in split_messages(data, path):
             with message_errors(path, count):
                 for field in split_fields(message):
-                    yield _decode(field)
+                    yield _require_template(_decode(field), path)
             count += 1
 
 
@@ -86,6 +86,14 @@ def _decode(message: bytes) -> Any:
     from cfgrib.messages import Message  # imported here so that pyproj, which has another PROJ, is loaded first
 
     return Message(codes_id=eccodes.codes_new_from_message(message), errors="raise")
+
+
+def _require_template(message: Any, path: Path) -> Any:
+    """Return the message; `ReadError` if ecCodes does not know the layout of its section 4."""
+    if int(message["edition"]) == 2 and message.get("parameterCategory") is None:
+        number = message.get("productDefinitionTemplateNumber", "?")
+        raise ReadError(path, f"a message of product definition template 4.{number}, which ecCodes does not know")
+    return message
 
 
 @contextmanager
@@ -155,12 +163,25 @@ def split_fields(message: bytes) -> Iterator[bytes]:
     bitmap = b""
     for section in _sections(message):
         number = section[4]
-        sections[number] = section
+        sections[number] = _standardise(section) if number == 4 else section
         if number == 6:
             bitmap = section if section[5] != 254 else bitmap
         elif number == 7:
             body = b"".join({**sections, 6: bitmap}[key] for key in sorted(sections))
             yield message[:8] + (16 + len(body) + 4).to_bytes(8, "big") + body + END
+
+
+#: Local product definition templates of JMA that begin like template 4.8, and its length; information on the radars
+#: follows (JMA, technical information 162). ecCodes knows the standard ones only.
+_LIKE_8, _LENGTH_8 = (50008, 50009), 58
+
+
+def _standardise(section: bytes) -> bytes:
+    """Return a section 4 of a local template that extends a standard one as the standard one."""
+    template = int.from_bytes(section[7:9], "big")
+    if template not in _LIKE_8 or len(section) < _LENGTH_8:
+        return section
+    return _LENGTH_8.to_bytes(4, "big") + section[4:7] + (8).to_bytes(2, "big") + section[9:_LENGTH_8]
 
 
 def _sections(message: bytes) -> Iterator[bytes]:

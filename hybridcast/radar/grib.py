@@ -1,8 +1,10 @@
 """Analyses and observations of precipitation in GRIB 1 and 2: gauge-adjusted sums, radar rates, reflectivity.
 
-Examples are NCEP's Stage IV and RTMA (sums over an hour or more, HRAP grid), the Canadian RDPA, and radar
-analyses of FMI. WMO Manual on Codes (WMO-No. 306), FM 92 GRIB: code tables 4.2 (parameters), 4.3 (type of generating
-process), 4.10 (statistical process); edition 1: tables 2 and 5. NCEP, Office Note 388, table A (generating processes).
+Examples are NCEP's Stage IV and RTMA (sums over an hour or more, HRAP grid), the Canadian RDPA, JMA's radar and rain
+analyses (levels, run-length packed), and radar analyses of FMI. WMO Manual on Codes (WMO-No. 306), FM 92 GRIB: code
+tables 4.2 (parameters), 4.3 (type of generating process), 4.10 (statistical process); edition 1: tables 2 and 5. NCEP,
+Office Note 388, table A (generating processes). JMA, technical information 162: parameters 200 (hourly rain of the
+analysis, mm) and 201 (radar echo intensity, mm/h) of centre 34; level 0 is missing, level 1 is dry.
 
 What a file must state:
 
@@ -28,11 +30,12 @@ from hybridcast.core.field import rate_from_accumulation, rate_from_dbz
 from hybridcast.core.types import Array
 from hybridcast.core.units import unit_conversion
 from hybridcast.errors import ReadError
+from hybridcast.radar import mrms_grib2
 from hybridcast.radar._grib_frames import Frame, build_field, leave_out_forecasts
 from hybridcast.radar._rates import check_rates
 
 NAME = "grib"
-DESCRIPTION = "analyses of precipitation in GRIB 1 or 2, such as NCEP Stage IV, RDPA, FMI"
+DESCRIPTION = "analyses of precipitation in GRIB 1 or 2, such as NCEP Stage IV, RDPA, JMA, FMI"
 
 RATE, AMOUNT, REFLECTIVITY = "rate", "amount", "reflectivity"
 Z_R = 200.0, 1.6
@@ -50,6 +53,8 @@ _PARAMETERS = {
     (0, 16, 195): REFLECTIVITY,
     (0, 16, 196): REFLECTIVITY,
 }
+#: Quantities and their units by centre, discipline, category and number in local tables.
+_LOCAL = {("rjtd", 0, 1, 200): (AMOUNT, "mm"), ("rjtd", 0, 1, 201): (RATE, "mm h-1")}
 #: By number in the international tables 1 to 127 of edition 1, which have the units of edition 2.
 _INTERNATIONAL_TABLES, _NUMBERS = 127, {59: RATE, 61: AMOUNT}
 #: And by short name of ecCodes in the tables of centres.
@@ -83,8 +88,8 @@ _ROUNDING = 0.01
 
 
 def recognises(path: Path, head: bytes) -> bool:
-    """Return whether a file is GRIB, possibly behind the heading of a bulletin."""
-    return grib.is_grib(head)
+    """Return whether a file is GRIB, possibly behind the heading of a bulletin, but not of MRMS."""
+    return grib.is_grib(head) and not mrms_grib2.recognises(path, head)
 
 
 def read(path: Path) -> xr.DataArray:
@@ -137,10 +142,20 @@ def _find_kind(message: Any) -> str | None:
     if int(message["edition"]) == 1:
         international = _NUMBERS.get(int(message["indicatorOfParameter"])) if _is_international(message) else None
         return international or _SHORT_NAMES.get(str(message["shortName"]))
-    parameter = tuple(int(message[key]) for key in ("discipline", "parameterCategory", "parameterNumber"))
-    kind = _PARAMETERS.get(parameter)
+    if (local := _find_local(message)) is not None:
+        return local[0]
+    kind = _PARAMETERS.get(_find_number(message))
     sum_of_rates = kind == RATE and message.get("typeOfStatisticalProcessing") == _SUM
     return AMOUNT if sum_of_rates else kind
+
+
+def _find_number(message: Any) -> tuple[int, int, int]:
+    discipline, category, number = (int(message[k]) for k in ("discipline", "parameterCategory", "parameterNumber"))
+    return discipline, category, number
+
+
+def _find_local(message: Any) -> tuple[str, str] | None:
+    return None if int(message["edition"]) == 1 else _LOCAL.get((str(message["centre"]), *_find_number(message)))
 
 
 def _is_international(message: Any) -> bool:
@@ -186,7 +201,7 @@ def _refuse_members(message: Any, path: Path) -> None:
             "probabilities); give one analysis: template 4.0 or 4.8 (grib_copy selects it)",
         )
     statistics = message.get("typeOfStatisticalProcessing")
-    if template in _INTERVAL and statistics not in (_MEAN, _SUM):
+    if template in _INTERVAL and statistics not in (_MEAN, _SUM) and _find_local(message) is None:
         raise ReadError(path, f"{message['shortName']} is statistic {statistics} of code table 4.10, no sum or mean")
 
 
@@ -241,4 +256,6 @@ def _read_rate(message: Any, kind: str, steps: _Steps, path: Path) -> Array:
 def _find_units(message: Any, kind: str) -> str:
     if (str(message["centre"]), int(message["generatingProcessIdentifier"])) in _MILLIMETRES_PER_HOUR:
         return "mm h-1"
+    if (local := _find_local(message)) is not None:
+        return local[1]
     return _WMO_UNITS[kind] if _is_international(message) else str(message["units"]).replace("**", "")

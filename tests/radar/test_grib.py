@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 import pyproj
 import pytest
@@ -172,6 +174,95 @@ def test_of_a_rate_and_a_sum_of_the_same_rain_the_rate_is_taken(tmp_path):
     sums = encode(CELLS / 10, **EUROPE, **amount(-1, 1), **ANALYSIS)
     field = open_radar(write(tmp_path / "both.grib", sums, rates))
     np.testing.assert_allclose(field.values[0], CELLS, atol=1e-3)
+
+
+# --- JMA, made by hand after its technical information 162 -----------------------------------------------------
+
+
+def section(number, body):
+    return (5 + len(body)).to_bytes(4, "big") + bytes([number]) + body
+
+
+def runs(levels, highest):
+    """Return levels in run-length packing (7.200): each level, and its count less one to base 255 - highest."""
+    base, packed, at = 255 - highest, [], 0
+    while at < len(levels):
+        count = next((k for k in range(at, len(levels)) if levels[k] != levels[at]), len(levels)) - at
+        packed.append(levels[at])
+        rest = count - 1
+        while rest:
+            packed.append(highest + 1 + rest % base)
+            rest //= base
+        at += count
+    return bytes(packed)
+
+
+def jma(levels, number, table, decimals, minutes, start, process=0, template=50008):
+    """Return a message on 2 x 400 cells of a kilometre from 35 N 139 E, as JMA codes it, south at the end."""
+    tail = (
+        struct.pack(">H5BB", 2024, 1, 1, 6, 0, 0, 1)
+        + bytes(4)
+        + bytes([1, 2, 0])
+        + struct.pack(">i", minutes)
+        + b"\xff" * 5
+    )
+    forecast = 0x80000000 | -start if start < 0 else start
+    product = struct.pack(">HH5BHBB", 0, template, 1, number, process, 255, 255, 0, 0, 0) + struct.pack(">I", forecast)
+    product += b"\x01" + b"\xff" * 11 + tail + bytes(24)  # the information on the radars is 24 bytes
+    grid = struct.pack(">BIBBH", 0, 800, 0, 0, 0) + b"\x04" + b"\xff" * 15 + struct.pack(">IIII", 400, 2, 0, 0xFFFFFFFF)
+    grid += struct.pack(">iiBiiIIB", 34995833, 139006250, 48, 34987500, 143993750, 12500, 8333, 0)
+    packing = struct.pack(">IHBHHB", 800, 200, 8, len(table), len(table), decimals)
+    body = b"".join(
+        [
+            section(1, struct.pack(">HHBBBH5BBB", 34, 0, 2, 1, 0, 2024, 1, 1, 6, 0, 0, 0, 0)),
+            section(3, grid),
+            section(4, product),
+            section(5, packing + b"".join(struct.pack(">H", value) for value in table)),
+            section(6, b"\xff"),
+            section(7, runs(levels, len(table))),
+        ]
+    )
+    return b"GRIB\xff\xff\0\x02" + (20 + len(body)).to_bytes(8, "big") + body + b"7777"
+
+
+#: Levels of row 0, from west: 300 cells that no radar sees, 90 dry ones, rain; all of row 1 is dry.
+LEVELS = [0] * 300 + [1] * 90 + [2, 3, 4, 4, 5, 5, 5, 2, 1, 0] + [1] * 400
+TABLE = [0, 10, 25, 250, 5150]
+
+
+def test_the_radar_echo_intensity_of_jma(tmp_path):
+    """Representative values in hundredths of mm/h, from 10 minutes before the time of the file to it."""
+    message = jma(LEVELS, 201, TABLE, decimals=2, minutes=10, start=-10)
+    field = open_radar(write(tmp_path / "Z__C_RJTD_20240101060000_RDR_JMAGPV_Ggis1km_Prr10lv_ANAL_grib2.bin", message))
+    assert field.attrs["format"] == "grib"
+    assert field.time.values == np.datetime64("2024-01-01T06:00")
+    assert field.attrs["accumulation_interval_minutes"] == 10
+    np.testing.assert_allclose(field.values[0, 0, 390:], [0.1, 0.25, 2.5, 2.5, 51.5, 51.5, 51.5, 0.1, 0, np.nan])
+    assert np.isnan(field.values[0]).sum() == 301
+    assert (field.values[0, 1] == 0).all()
+    # the heaviest is in the cells from 143.925 to 143.9625 E at 35 N
+    assert float(field.sel(x=143.94, y=35, method="nearest").values[0]) == pytest.approx(51.5)
+    assert float(field.sel(x=143.94, y=34.98, method="nearest").values[0]) == 0
+
+
+def test_the_rain_analysis_of_jma_is_a_sum_of_an_hour(tmp_path):
+    field = open_radar(write(tmp_path / "prr60lv.bin", jma(LEVELS, 200, TABLE, decimals=2, minutes=60, start=-60)))
+    assert field.attrs["accumulation_interval_minutes"] == 60
+    assert float(field.max()) == pytest.approx(51.5)
+
+
+def test_the_short_range_forecast_of_jma_is_no_observation(tmp_path):
+    message = jma(LEVELS, 200, TABLE, decimals=1, minutes=60, start=0, process=2, template=50009)
+    with pytest.raises(ForecastFileError, match=r"\+60 min"):
+        open_radar(write(tmp_path / "fh01.bin", message))
+
+
+def test_other_local_templates_and_parameters_of_jma_are_named(tmp_path):
+    """The nowcast (4.50011) and, for example, the probability of tornadoes."""
+    with pytest.raises(ReadError, match=r"template 4\.50011"):
+        open_radar(write(tmp_path / "nowcast.bin", jma(LEVELS, 203, TABLE, 2, 5, 0, template=50011)))
+    with pytest.raises(ReadError, match="give a precipitation rate"):
+        open_radar(write(tmp_path / "other.bin", jma(LEVELS, 205, TABLE, 2, 5, -5)))
 
 
 # --- forecasts --------------------------------------------------------------------------------------------------
