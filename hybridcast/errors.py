@@ -61,15 +61,25 @@ class ReadError(HybridcastError, OSError):
     """
 
     def __init__(self, path: str | Path, reason: str, *, cli_reason: str | None = None) -> None:
-        self.path = Path(path)
+        self.path = path if isinstance(path, Path) else Path(path)
         self.reason = reason
         self.cli_reason = cli_reason or reason
-        super().__init__(f"{self.path}: {reason}")
+        super().__init__(f"{path}: {reason}")
+
+    def rename(self, old: Path, new: Path) -> None:
+        """State the path by which the user knows the file, instead of that of a copy."""
+        self.path = new
+        self.reason, self.cli_reason = (text.replace(str(old), str(new)) for text in (self.reason, self.cli_reason))
+        self.args = (f"{new}: {self.reason}",)
 
     @property
     def for_command_line(self) -> str:
         """Message with the remedy for the command line."""
         return f"{self.path}: {self.cli_reason}"
+
+
+class UnknownFormatError(ReadError):
+    """A file has no format that is known where it is read; among other files it may not belong to them."""
 
 
 class ForecastFileError(ReadError):

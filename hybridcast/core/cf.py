@@ -21,7 +21,9 @@ from hybridcast.core.crs import (
     to_metres,
     unroll_longitude,
 )
+from hybridcast.core.locations import ZarrLocation
 from hybridcast.core.netcdf import is_netcdf, list_groups, open_netcdf
+from hybridcast.core.remote import explain, is_network_error
 from hybridcast.core.types import Doubles
 from hybridcast.core.units import unit_conversion
 from hybridcast.errors import InputWarning, ReadError
@@ -48,6 +50,8 @@ _PLACE_TOLERANCE = 0.05
 
 def is_cf(path: Path, head: bytes) -> bool:
     """Return whether a file is NetCDF, by its magic number, or a folder is Zarr, by its metadata."""
+    if isinstance(path, ZarrLocation):
+        return True
     return is_netcdf(head) or (path.is_dir() and any((path / name).is_file() for name in _ZARR_FILES))
 
 
@@ -75,8 +79,13 @@ def _open_group(path: Path, group: str | None) -> xr.Dataset:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # unconsolidated metadata are accepted
-            return cast(xr.Dataset, xr.open_zarr(path, chunks={}, decode_cf=False, group=group))
+            store = path.open_store() if isinstance(path, ZarrLocation) else {"store": path}
+            return cast(xr.Dataset, xr.open_zarr(**store, chunks={}, decode_cf=False, group=group))
+    except ReadError:
+        raise
     except Exception as error:  # zarr raises KeyError, ValueError, and errors of its own
+        if isinstance(path, ZarrLocation) and is_network_error(error):
+            raise ReadError(path, explain(error)) from error
         raise ReadError(path, f"damaged, or no Zarr store ({type(error).__name__}: {error})") from error
 
 
@@ -105,7 +114,8 @@ def _list_groups(path: Path) -> list[str]:
         return list_groups(path)
     import zarr
 
-    found = zarr.open_group(path, mode="r")
+    store = path.open_store()["store"] if isinstance(path, ZarrLocation) else path
+    found = zarr.open_group(store, mode="r")
     return [name for name, member in found.members(max_depth=None) if isinstance(member, zarr.Group)]
 
 

@@ -14,7 +14,9 @@ import numpy as np
 import xarray as xr
 
 from hybridcast.core._hdf5_heaps import has_endless_heap
-from hybridcast.core.readers import COMPRESSED_MAGICS, read_bytes, read_head
+from hybridcast.core.compression import is_compressed
+from hybridcast.core.locations import is_copy
+from hybridcast.core.readers import read_bytes, read_head
 from hybridcast.errors import ReadError
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -103,17 +105,23 @@ def open_netcdf(path: Path, **options: Any) -> xr.Dataset:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", xr.SerializationWarning)  # unusual fill values
-            source = io.BytesIO(read_bytes(path)) if _is_compressed(path) else path
-            return xr.open_dataset(source, engine=cast(Any, _choose_engine(head)), **options)
+            return xr.open_dataset(_open_source(path, head), engine=cast(Any, _choose_engine(head)), **options)
     except ReadError:
         raise
     except Exception as error:  # the NetCDF libraries raise OSError, RuntimeError, ValueError, TypeError, KeyError
         raise ReadError(path, f"damaged, or no NetCDF file ({type(error).__name__}: {error})") from error
 
 
-def _is_compressed(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(3).startswith(COMPRESSED_MAGICS)
+def _open_source(path: Path, head: bytes) -> Any:
+    """Return what xarray opens: the path; the content of a compressed file; and an open file for a temporary copy.
+
+    A temporary copy is removed while lazy data still refer to it; an open file remains readable then.
+    """
+    if is_compressed(path):
+        return io.BytesIO(read_bytes(path))
+    if is_copy(path):
+        return path.open("rb") if head.startswith(HDF5_MAGIC) else io.BytesIO(read_bytes(path))
+    return path
 
 
 def _choose_engine(head: bytes) -> str:

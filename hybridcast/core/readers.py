@@ -5,16 +5,12 @@ Radar, stations and NWP each have a package with one module for each format; thi
 
 from __future__ import annotations
 
-import bz2
-import glob
-import gzip
 import importlib
 import importlib.metadata
 import logging
 import re
 import warnings
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -22,7 +18,10 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from hybridcast.errors import HybridcastError, InputError, InputWarning, ReadError
+from hybridcast.core.compression import COMPRESSED_MAGICS as COMPRESSED_MAGICS
+from hybridcast.core.compression import read_at_most
+from hybridcast.core.locations import SEPARATOR, Location
+from hybridcast.errors import HybridcastError, InputError, InputWarning, ReadError, UnknownFormatError
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +109,9 @@ def choose_reader(path: Path, format: str | F | None, readers: Mapping[str, F], 
         return reader
     if path.is_dir():
         raise ReadError(path, f"a folder, and no Zarr store. Give the files in it, such as '{path / '*'}'")
-    raise ReadError(path, f"no known {kind} format (starts with {head[:12]!r}); known are {', '.join(readers)}{advice}")
+    raise UnknownFormatError(
+        path, f"no known {kind} format (starts with {head[:12]!r}); known are {', '.join(readers)}{advice}"
+    )
 
 
 def get_reader(format: str | F | None, readers: Mapping[str, F]) -> F | None:
@@ -145,24 +146,6 @@ def _refuse_empty(path: Path) -> None:
 # --- several files --------------------------------------------------------------------------------------------
 
 
-def expand_paths(paths: PathLike | Iterable[PathLike]) -> list[Path]:
-    """Return the files that paths and globs match, without duplicates; `InputError` if one matches none."""
-    given = [paths] if isinstance(paths, str | Path) else list(paths)
-    files: list[Path] = []
-    for item in given:
-        path = Path(item).expanduser()
-        if path.exists():
-            files.append(path)
-            continue
-        matches = sorted(Path(match) for match in glob.glob(str(path), recursive=True))
-        if not matches:
-            raise InputError(f"no file matches {str(item)!r}", "the files exist", "Check the path or the glob")
-        files.extend(matches)
-    if not files:
-        raise InputError("no paths given", "at least one file is needed", "Give a file, a glob or a list of files")
-    return list(dict.fromkeys(files))
-
-
 def read_files(
     files: Sequence[Path], read: Callable[[Path], Content], *, strict: bool
 ) -> tuple[dict[Path, Content], list[ReadError]]:
@@ -173,7 +156,7 @@ def read_files(
     files
         Files to read.
     read
-        Reads one file; raises `ReadError` if that is impossible.
+        Reads one file, by `read_file`; raises `ReadError` if that is impossible.
     strict
         Whether to raise at the first file that cannot be read.
 
@@ -193,14 +176,51 @@ def read_files(
         try:
             contents[path] = read(path)
         except ReadError as error:
-            if strict or len(files) == 1:
+            if len(files) == 1 or (strict and not _is_unknown_member(error)):
                 raise
             unreadable.append(error)
+    unreadable = _leave_out_foreign(list(contents), unreadable)
+    if strict and contents and unreadable:
+        raise unreadable[0]
     if not contents:
         first, others = unreadable[0], len(unreadable) - 1
         more = f" (and none of the other {others} files can be read)"
         raise ReadError(first.path, first.reason + more, cli_reason=first.cli_reason + more)
     return contents, unreadable
+
+
+def read_file(path: Path, read: Callable[[Path], Content]) -> Content:
+    """Read one file: itself, or a copy of it on the disk if it is a `Location`, which a `ReadError` names then."""
+    if not isinstance(path, Location):
+        return read(path)
+    local: Path = path
+    try:
+        local = path.local()
+        return read(local)
+    except ReadError as error:
+        error.rename(local, path)
+        raise
+
+
+def _is_unknown_member(error: ReadError) -> bool:
+    return isinstance(error, UnknownFormatError) and isinstance(error.path, Location) and SEPARATOR in str(error.path)
+
+
+def _leave_out_foreign(read: Sequence[Path], unreadable: list[ReadError]) -> list[ReadError]:
+    """Warn of the members of containers that do not belong to the files that were read, and return the other errors.
+
+    They have another suffix: notes, metadata and pictures are often packed with the data.
+    """
+    suffixes = {path.suffix for path in read}
+    foreign = [error for error in unreadable if _is_unknown_member(error) and error.path.suffix not in suffixes]
+    if not read or not foreign:
+        return unreadable
+    names = ", ".join(str(error.path) for error in foreign[:3])
+    more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
+    warnings.warn(
+        f"left out, of no known format beside others in a container: {names}{more}", InputWarning, stacklevel=4
+    )
+    return [error for error in unreadable if error not in foreign]
 
 
 def warn_unreadable(unreadable: Sequence[ReadError], consequence: str) -> dict[str, str]:
@@ -230,9 +250,6 @@ def read_errors(path: Path, name: str) -> Iterator[None]:
 
 # --- content and names of files -------------------------------------------------------------------------------
 
-_OPENERS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open}
-COMPRESSED_MAGICS = tuple(_OPENERS)
-
 #: Times in file names, the longest first: 2017-05-09 10:45(:00); 17-05-09 10:45; year, day of the year and time.
 _TIMES_IN_NAMES = (
     (re.compile(r"(?<!\d)((?:19|20)\d{6})[-_T]?(\d{4})(?:\d{2})?(?!\d)"), "%Y%m%d%H%M"),
@@ -242,29 +259,13 @@ _TIMES_IN_NAMES = (
 
 
 def read_bytes(path: Path) -> bytes:
-    """Read a whole file, uncompressed if its magic number is that of gzip or bzip2, regardless of its name."""
-    return _read(path, -1)
+    """Read a whole file, uncompressed where it is compressed, regardless of its name."""
+    return read_at_most(path)
 
 
 def read_head(path: Path, size: int = 4096) -> bytes:
     """Read the first bytes of a file, uncompressed; empty for a folder."""
-    return b"" if path.is_dir() else _read(path, size)
-
-
-def _read(path: Path, size: int) -> bytes:
-    try:
-        with path.open("rb") as raw:
-            magic = raw.read(3)
-            opener = next((opener for start, opener in _OPENERS.items() if magic.startswith(start)), None)
-            if opener is None:
-                raw.seek(0)
-                return raw.read(size)
-        with opener(path, "rb") as plain:
-            return bytes(plain.read(size))
-    except (EOFError, zlib.error) as error:
-        raise ReadError(path, f"the compressed file is truncated or damaged ({error})") from error
-    except OSError as error:
-        raise ReadError(path, str(error)) from error
+    return b"" if path.is_dir() else read_at_most(path, size)
 
 
 def parse_time_in_name(name: str) -> np.datetime64 | None:

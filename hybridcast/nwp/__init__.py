@@ -12,12 +12,13 @@ from pathlib import Path
 
 import xarray as xr
 
+from hybridcast.core.paths import open_paths
 from hybridcast.core.readers import (
     PathLike,
     choose_reader,
-    expand_paths,
     load_readers,
     read_errors,
+    read_file,
     read_files,
     warn_unreadable,
 )
@@ -80,7 +81,12 @@ def open_nwp(
     InputError
         If nothing matches `paths`, or files are on different grids, which means that they are of several NWP models.
     """
-    contents, unreadable = read_files(expand_paths(paths), lambda path: _read(path, format), strict=strict)
+
+    def read(path: Path) -> tuple[str, list[Piece]]:
+        return _read(path, format)
+
+    with open_paths(paths) as files:
+        contents, unreadable = read_files(files, lambda file: read_file(file, read), strict=strict)
     attrs = {"format": ", ".join(sorted({name for name, _ in contents.values()}))}
     attrs |= warn_unreadable(unreadable, "left out, what it holds is missing")
     return assemble([piece for _, pieces in contents.values() for piece in pieces], attrs)

@@ -18,7 +18,8 @@ import xarray as xr
 
 from hybridcast.core.durations import Duration, parse_duration
 from hybridcast.core.field import as_datetime64, check_precipitation
-from hybridcast.core.readers import PathLike, expand_paths, load_readers, warn_unreadable
+from hybridcast.core.paths import open_paths
+from hybridcast.core.readers import PathLike, load_readers, warn_unreadable
 from hybridcast.radar.assembly import assemble
 from hybridcast.radar.selection import Period, RadarFormat, ReadsTimes, Request, note_forecasts, read_frames
 
@@ -110,7 +111,8 @@ def open_radar(
         each=each,
         strict=strict,
     )
-    found = read_frames(expand_paths(paths), request)
+    with open_paths(paths) as files:
+        found = read_frames(files, request)
     attrs = note_forecasts(found.forecasts) | warn_unreadable(found.unreadable, "left out, its frame is missing")
     frames = {path: frame for path, frame in found.frames.items() if frame.sizes["time"]}
     found.frames.clear()  # so that frames can be released as they are copied

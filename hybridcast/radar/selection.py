@@ -17,7 +17,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.core.field import MAX_JITTER, check_frames, iso_time
-from hybridcast.core.readers import Format, choose_reader, read_errors, read_files
+from hybridcast.core.readers import Format, choose_reader, read_errors, read_file, read_files
 from hybridcast.core.types import HOUR, Mask
 from hybridcast.errors import ForecastFileError, InputError, InputWarning, NoFramesError, ReadError
 
@@ -137,7 +137,7 @@ def _scan_files(
 
     def scan(path: Path) -> _Scan | None:
         try:
-            return _scan(path, request)
+            return read_file(path, lambda copy: _scan(copy, request))
         except ForecastFileError as error:
             if len(files) == 1:
                 raise
@@ -169,6 +169,10 @@ def _finish(path: Path, scan: _Scan, period: Period | None, request: Request) ->
     """Return the wanted frames of a file."""
     if scan.frames is not None and scan.is_final:
         return scan.frames
+    return read_file(path, lambda copy: _read_wanted(copy, scan, period, request))
+
+
+def _read_wanted(path: Path, scan: _Scan, period: Period | None, request: Request) -> xr.DataArray:
     with read_errors(path, scan.reader.NAME):
         frames = _decode(path, scan.reader) if scan.frames is None else scan.frames
         return _select(frames, period, request)

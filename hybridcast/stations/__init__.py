@@ -24,13 +24,15 @@ import numpy as np
 import xarray as xr
 
 from hybridcast.core.durations import Duration, parse_duration
+from hybridcast.core.locations import try_local
+from hybridcast.core.paths import open_paths
 from hybridcast.core.readers import (
     Format,
     PathLike,
     choose_reader,
-    expand_paths,
     load_readers,
     read_errors,
+    read_file,
     read_files,
     read_head,
     warn_unreadable,
@@ -141,21 +143,27 @@ def open_stations(
     >>> gauges = open_stations([file for file in files if "gauge" in file.name])  # doctest: +SKIP
     """
     length = None if interval is None else parse_duration(interval, "interval")
-    files, places = _separate_places(expand_paths(paths))
-    stated = Statements(length, time_format, rain, tuple(places))
-    parts, unreadable = read_files(files, lambda path: _read(path, format, stated), strict=strict)
+    with open_paths(paths) as given:
+        files, places = _separate_places(given)
+        stated = Statements(length, time_format, rain, tuple(places))
+        parts, unreadable = read_files(files, lambda path: _read_file(path, format, stated), strict=strict)
     attrs = warn_unreadable(unreadable, "left out")
     return merge_reports(list(parts.values()), step).assign_attrs(attrs)
 
 
 def _separate_places(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     """Return the files of reports, and those of places; documents that come with these are neither."""
-    files = [path for path in paths if not (path.is_file() and path.name.startswith("Metadaten_"))] or list(paths)
-    places = [path for path in paths if path.is_file() and is_file_of_places(path)]
+    copies = {path: copy for path in paths if (copy := try_local(path)) is not None and copy.is_file()}
+    files = [path for path in paths if not (path in copies and path.name.startswith("Metadaten_"))] or list(paths)
+    places = {path: copy for path, copy in copies.items() if is_file_of_places(copy)}
     reports = [path for path in files if path not in places]
     if not reports:
         raise ReadError(paths[0], "a file of places, without reports. Give the files of the reports too")
-    return reports, places
+    return reports, list(places.values())
+
+
+def _read_file(path: Path, format: str | StationFormat | None, stated: Statements) -> xr.Dataset:
+    return read_file(path, lambda copy: _read(copy, format, stated))
 
 
 def _read(path: Path, format: str | StationFormat | None, stated: Statements) -> xr.Dataset:
