@@ -35,6 +35,7 @@ BUILT_IN = (
     "odim_hdf5",
     "radolan",
     "radolan_ascii",
+    "nimrod",
     "mrms_grib2",
     "grib",
     "meteonet_npz",

@@ -31,7 +31,7 @@ from hybridcast.core.types import Array
 from hybridcast.core.units import unit_conversion
 from hybridcast.errors import ReadError
 from hybridcast.radar import mrms_grib2
-from hybridcast.radar._grib_frames import Frame, build_field, leave_out_forecasts
+from hybridcast.radar._frames import Frame, build_field, leave_out_forecasts
 from hybridcast.radar._rates import check_rates
 
 NAME = "grib"

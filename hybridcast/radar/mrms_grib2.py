@@ -25,7 +25,7 @@ from hybridcast.core import grib
 from hybridcast.core.field import rate_from_accumulation, rate_from_dbz
 from hybridcast.core.types import Array
 from hybridcast.errors import ForecastFileError, ReadError
-from hybridcast.radar._grib_frames import Frame, build_field
+from hybridcast.radar._frames import Frame, build_field
 
 NAME = "mrms-grib2"
 DESCRIPTION = "NOAA MRMS (USA) precipitation rate, amounts (QPE) and reflectivity, GRIB2"

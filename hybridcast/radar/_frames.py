@@ -1,4 +1,4 @@
-"""Fields of rain rate from the messages of a GRIB file."""
+"""Fields of rain rate from files of several messages or records, each of one time."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyproj
 import xarray as xr
 
 from hybridcast.core.field import iso_time, precipitation
-from hybridcast.core.grib import GribGrid
-from hybridcast.core.types import MINUTE, Array
+from hybridcast.core.types import MINUTE, Array, Doubles
 from hybridcast.errors import ForecastFileError, InputWarning, ReadError
 from hybridcast.radar._rates import limit_rates
 
@@ -28,7 +28,8 @@ class Frame(NamedTuple):
     """Interval of a sum or mean; None for instantaneous values."""
     rate: Array
     """Rain rate, mm h-1, shape ``(y, x)``, NaN outside coverage."""
-    grid: GribGrid
+    grid: tuple[Doubles, Doubles, pyproj.CRS]
+    """Cell centres along y and x, in the order of the rows and columns, and their CRS."""
     attrs: dict[str, Any]
 
 
@@ -65,29 +66,27 @@ def build_field(path: Path, frames: list[Frame]) -> xr.DataArray:
     _refuse_doubled(path, frames)
     for frame in frames[1:]:
         if frame.kind != first.kind:
-            raise ReadError(path, f"holds {first.kind} and {frame.kind}; give the messages of one (grib_copy)")
+            raise ReadError(path, f"holds {first.kind} and {frame.kind}; give the messages of one")
         axes = zip(frame.grid[:2], first.grid[:2], strict=True)
-        if frame.grid.crs != first.grid.crs or any(not np.array_equal(a, b) for a, b in axes):
-            raise ReadError(path, "its messages are on different grids; split the file (grib_copy)")
+        if frame.grid[2] != first.grid[2] or any(not np.array_equal(a, b) for a, b in axes):
+            raise ReadError(path, "its messages are on different grids; split the file")
         if frame.interval != first.interval:
             spans = " and ".join(sorted({_describe_interval(one) for one in (first.interval, frame.interval)}))
-            raise ReadError(path, f"holds values {spans}; split the file by their steps (grib_copy)")
+            raise ReadError(path, f"holds values {spans}; split the file by them")
     attrs = dict(first.attrs)
     if first.interval is not None:
         attrs["accumulation_interval_minutes"] = float(first.interval / MINUTE)
     rates = first.rate[None] if len(frames) == 1 else np.stack([frame.rate for frame in frames])
     times = [frame.time for frame in frames]
-    grid = first.grid
-    return precipitation(limit_rates(rates, attrs), time=times, y=grid.y, x=grid.x, crs=grid.crs, attrs=attrs)
+    y, x, crs = first.grid
+    return precipitation(limit_rates(rates, attrs), time=times, y=y, x=x, crs=crs, attrs=attrs)
 
 
 def _refuse_doubled(path: Path, frames: list[Frame]) -> None:
     """Raise `ReadError` if two messages have the same time and interval, such as reflectivity at several heights."""
     for one, other in pairwise(frames):
         if one.time == other.time and one.interval == other.interval:
-            raise ReadError(
-                path, f"two messages of {one.attrs['source']} at {iso_time(one.time)}; give one level (grib_copy)"
-            )
+            raise ReadError(path, f"two messages of {one.attrs['source']} at {iso_time(one.time)}; give one level")
 
 
 def _describe_interval(interval: np.timedelta64 | None) -> str:
