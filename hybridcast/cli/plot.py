@@ -137,7 +137,8 @@ def _draw_radar(files: list[str], output: Path, kind: str, time: str | None, *, 
 
 def _read_recent(files: list[str], time: str | None) -> xr.DataArray:
     """Return the last four frames up to `time`."""
-    from hybridcast.core.field import as_datetime64, iso_time
+    from hybridcast.core.field import iso_time
+    from hybridcast.core.times import as_datetime64
     from hybridcast.radar import open_radar
 
     radar = open_radar(files)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import timedelta
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -24,7 +24,10 @@ import pyproj
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from hybridcast.core.arrays import as_floats, refuse_stored_codes
+from hybridcast.core.axes import as_axis, step_tolerance
 from hybridcast.core.map_scale import map_scale
+from hybridcast.core.times import as_times
 from hybridcast.core.types import Array
 from hybridcast.core.units import unit_conversion
 from hybridcast.errors import InputError, InputWarning
@@ -33,13 +36,16 @@ RATE = "precipitation_rate"
 UNITS = "mm h-1"
 GRID_MAPPING = "spatial_ref"
 DIMS = ("time", "y", "x")
-T = TypeVar("T", xr.DataArray, NDArray[Any])
+T = TypeVar("T", xr.DataArray, NDArray[Any], float)
 EARTH_RADIUS = 6_371_008.8  # m, mean radius of GRS80 (IUGG)
 
 #: Higher rates (mm/h) indicate wrong units: the most intense minute on record (31.2 mm) corresponds to 1872 mm/h.
 HIGHEST_RATE = 2500.0
 #: A warning is issued if more than this fraction of the wet cells exceeds this rate (mm/h).
 SUSPICIOUS_RATE, SUSPICIOUS_FRACTION = 150.0, 0.1
+#: A warning is issued if the median of the wet cells is above the first and the maximum below the second of these.
+DECIBELS = 10.0, 80.0
+_MIN_WET = 1000
 #: Smallest fraction of regular time steps with a frame for which gaps are filled.
 MIN_FRAME_FRACTION = 0.1
 #: Largest difference between a time and its regular step that is rounded away, if it is also below a tenth of the step.
@@ -74,11 +80,13 @@ def precipitation(
     Parameters
     ----------
     values
-        Rain rate, mm h-1, shape ``(time, y, x)``, or ``(y, x)`` with one time. NaN where nothing was observed.
+        Rain rate, mm h-1, shape ``(time, y, x)``, or ``(y, x)`` with one time. NaN, or masked in a masked array, where
+        nothing was observed.
     time
-        Times in UTC, ``datetime64``, shape ``(time,)``.
+        Times, shape ``(time,)``: ``datetime64``, `datetime`, or text in ISO 8601, in UTC unless they have a zone.
     y, x
-        Cell centres, shape ``(y,)`` and ``(x,)``: metres of the projection, or degrees if `crs` is geographic.
+        Cell centres in the order of the rows and columns, shape ``(y,)`` and ``(x,)``: metres of the projection, or
+        degrees if `crs` is geographic. Longitudes may jump at the date line or at Greenwich.
     crs
         Coordinate reference system, in any form that `pyproj.CRS` accepts; None for a local grid in metres whose
         location on Earth is unknown.
@@ -93,7 +101,8 @@ def precipitation(
     Raises
     ------
     InputError
-        If `time` cannot be converted to times, shapes do not match, or `crs` is unknown.
+        If `time` cannot be converted to times, shapes do not match, `crs` is unknown, or a DataArray states other
+        units, or holds the codes of a file that was not decoded.
 
     Examples
     --------
@@ -102,48 +111,79 @@ def precipitation(
     >>> field.dims, field.dtype, field.attrs["units"]
     (('time', 'y', 'x'), dtype('float32'), 'mm h-1')
     """
-    times = _as_times(time)
-    y, x = np.asarray(y, dtype=np.float64), np.asarray(x, dtype=np.float64)
-    rates = values.astype(np.float32) if hasattr(values, "dask") else np.asarray(values, dtype=np.float32)
+    crs = _as_crs(crs)
+    units = "degrees" if crs is not None and crs.is_geographic else "m"
+    axes = {axis: as_axis(given, axis, units) for axis, given in (("y", y), ("x", x))}
+    times = as_times(time)
+    rates = as_floats(_as_rates(values, y) if isinstance(values, xr.DataArray) else values, np.float32)
     if rates.ndim == 2:
         rates = rates[None]
-    if rates.shape != (times.size, y.size, x.size):
-        raise InputError(
-            f"values have the shape {rates.shape}, but there are {times.size} times, {y.size} y and {x.size} x",
-            "values have the shape (time, y, x)",
-            "Transpose the values, or give each of time, y and x in full",
-        )
+    _check_shape(rates.shape, (times.size, axes["y"].size, axes["x"].size))
     field = xr.DataArray(
         rates,
         dims=DIMS,
-        coords={"time": times, "y": y, "x": x},
+        coords={"time": times, **axes},
         name=RATE,
         attrs={**_ATTRIBUTES, **(attrs or {})},
     )
     return with_crs(field, crs)
 
 
-def _as_times(time: ArrayLike) -> NDArray[np.datetime64]:
-    given = np.atleast_1d(np.asarray(time))
+def _as_rates(values: xr.DataArray, y: ArrayLike) -> Any:
+    """Return the values of a DataArray with the dims in order, after checks of what it states about itself."""
+    refuse_stored_codes(values)
+    if values.attrs.get("units"):
+        _check_units(values)
+    if set(values.dims) <= set(DIMS):
+        values = values.transpose(*(dim for dim in DIMS if dim in values.dims))
+    rows = values.dims[-2] if values.ndim > 1 else None
+    if rows in values.coords:
+        _check_order(np.asarray(values[rows].values), np.asarray(y))
+    return values.data
+
+
+def _check_order(stated: NDArray[Any], given: NDArray[Any]) -> None:
+    """Raise `InputError` if the rows are given upside down."""
+    if stated.size < 2 or stated.shape != given.shape or stated.dtype.kind not in "iuf":
+        return
+    if np.allclose(stated, given[::-1]) and not np.allclose(stated, given):
+        raise InputError(
+            f"y runs from {given[0]:g} to {given[-1]:g}, but the rows from {stated[0]:g} to {stated[-1]:g}",
+            "y is in the order of the rows",
+            "Give the y of the values as it is, in either direction",
+        )
+
+
+def _check_shape(found: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    if found == expected:
+        return
+    times, rows, columns = expected
+    remedy = "Give each of time, y and x in full"
+    if sorted(found) == sorted(expected):
+        order = tuple(found.index(size) for size in expected) if len(set(found)) == 3 else (0, 2, 1)
+        remedy = f"Their axes are in another order: give values.transpose{order}"
+    raise InputError(
+        f"values have the shape {found}, but there are {times} times, {rows} y and {columns} x",
+        "values have the shape (time, y, x)",
+        remedy,
+    )
+
+
+def _as_crs(crs: pyproj.CRS | str | None) -> pyproj.CRS | None:
+    if crs is None:
+        return None
     try:
-        if given.dtype.kind in "MOUS":  # a number would count from 1970 in an unknown unit
-            return given.astype("datetime64[ns]")
-        found = f"times are of type {given.dtype}"
-    except (ValueError, TypeError) as error:
-        found = str(error)
-    raise InputError(found, "time is datetime64 in UTC", "Give, e.g., numpy.datetime64('2017-05-09T12:00')")
+        return pyproj.CRS.from_user_input(crs)
+    except pyproj.exceptions.CRSError as error:
+        raise InputError(f"{error}", "the CRS is one that pyproj reads", "Give, e.g., 'EPSG:3035'") from error
 
 
 def with_crs(field: xr.DataArray, crs: pyproj.CRS | str | None) -> xr.DataArray:
     """Return the field with a CRS and the corresponding CF attributes of `x`, `y` and `time`."""
     field = field.copy(deep=False)
-    geographic = False
+    crs = _as_crs(crs)
+    geographic = crs is not None and crs.is_geographic
     if crs is not None:
-        try:
-            crs = pyproj.CRS.from_user_input(crs)
-        except pyproj.exceptions.CRSError as error:
-            raise InputError(f"{error}", "the CRS is one that pyproj reads", "Give, e.g., 'EPSG:3035'") from error
-        geographic = crs.is_geographic
         field = field.assign_coords({GRID_MAPPING: ((), np.int32(0), _grid_mapping(crs))})
         field.attrs["grid_mapping"] = GRID_MAPPING
     for axis, name, degrees in (("x", "longitude", "degrees_east"), ("y", "latitude", "degrees_north")):
@@ -211,6 +251,7 @@ def check_frames(field: xr.DataArray) -> None:
     _check_units(field)
     for axis in ("x", "y"):
         check_axis(field, axis)
+    refuse_stored_codes(field)
     if field.chunks is None:
         _check_values(field)
 
@@ -272,7 +313,7 @@ def _check_spacing(values: NDArray[np.float64], axis: str, units: str) -> None:
     """Check that an axis in metres ("m") or degrees is evenly spaced, with a plausible spacing."""
     steps = np.diff(values)
     spacing = float(np.median(steps))
-    if spacing == 0 or np.abs(steps - spacing).max() > 0.01 * abs(spacing):
+    if spacing == 0 or np.abs(steps - spacing).max() > step_tolerance(values, spacing):
         raise InputError(
             f"{axis!r} steps from {steps.min():g} to {steps.max():g}",
             "a grid is evenly spaced within 1 %",
@@ -315,6 +356,8 @@ def _check_values(field: xr.DataArray) -> None:
         )
     if high > SUSPICIOUS_RATE:
         _warn_of_units(field, float(high))
+    elif DECIBELS[0] < high < DECIBELS[1]:
+        _warn_of_decibels(field)
 
 
 def _warn_of_units(field: xr.DataArray, high: float) -> None:
@@ -324,6 +367,23 @@ def _warn_of_units(field: xr.DataArray, high: float) -> None:
         warnings.warn(
             f"{downpour / wet:.0%} of the wet cells have {SUSPICIOUS_RATE:g} mm/h or more (up to {high:.0f}): are the "
             "units really mm/h, and no hundredths of it, no sum, no reflectivity?",
+            InputWarning,
+            stacklevel=4,
+        )
+
+
+def _warn_of_decibels(field: xr.DataArray) -> None:
+    """Warn if half of the wet cells have the rate of a downpour, as reflectivity would that was taken for a rate.
+
+    In real composites the median of the wet cells is at most 5 mm/h, in reflectivity it is 15 to 25 dBZ.
+    """
+    values = field.values.ravel()
+    some = values[:: 1 + values.size // 1_000_000]
+    wet = some[some >= 0.1]
+    if wet.size >= _MIN_WET and np.median(wet) > DECIBELS[0]:
+        warnings.warn(
+            f"half of the wet cells have more than {np.median(wet):.0f} mm/h, and none {DECIBELS[1]:g}: are the values "
+            "decibels (dBZ)? Then convert them with hybridcast.rate_from_dbz",
             InputWarning,
             stacklevel=4,
         )
@@ -523,16 +583,6 @@ def _minutes(step: np.timedelta64) -> str:
     return f"{step / np.timedelta64(1, 'm'):g}"
 
 
-def as_datetime64(time: datetime | str | np.datetime64) -> np.datetime64:
-    """Return a time as ``datetime64[ns]`` in UTC; times without a time zone are assumed to be in UTC."""
-    if isinstance(time, datetime) and time.tzinfo is not None:
-        time = time.astimezone(UTC).replace(tzinfo=None)
-    try:
-        return cast(np.datetime64, np.datetime64(cast(Any, time)).astype("datetime64[ns]"))
-    except ValueError as error:
-        raise InputError(f"time {time!r}", "a time is given in ISO 8601", "Write, e.g., '2017-05-09T12:00'") from error
-
-
 # --- place ----------------------------------------------------------------------------------------------------
 
 
@@ -580,7 +630,8 @@ def check_same_grid(a: xr.DataArray | xr.Dataset, b: xr.DataArray | xr.Dataset, 
                 cli_remedy="Give the files of one grid only",
             )
         va, vb = a[axis].values, b[axis].values
-        if not np.allclose(va, vb, rtol=0, atol=0.01 * abs(np.diff(va).mean()) if va.size > 1 else 1e-3):
+        tolerance = step_tolerance(va, np.diff(va).mean()) if va.size > 1 else 1e-3
+        if not np.allclose(va, vb, rtol=0, atol=tolerance):
             raise InputError(
                 f"{axis!r} starts at {va[0]:g} and {vb[0]:g}",
                 f"{what} share one grid",
@@ -602,14 +653,21 @@ def check_same_grid(a: xr.DataArray | xr.Dataset, b: xr.DataArray | xr.Dataset, 
 def rate_from_dbz(dbz: T, a: float = 200.0, b: float = 1.6) -> T:
     """Convert reflectivity (dBZ) to rain rate (mm h-1) by Z = a R^b; rates below 0.01 mm/h become zero.
 
-    The default parameters are those of Marshall, Langille and Palmer (1947). FMI uses 223 and 1.53, MeteoSwiss 316 and
-    1.5, DWD 256 and 1.42.
+    Arrays of any number type, masked arrays, lists and numbers are accepted, and lazy arrays stay lazy; what is masked
+    becomes NaN. The default parameters are those of Marshall, Langille and Palmer (1947). FMI uses 223 and 1.53,
+    MeteoSwiss 316 and 1.5, DWD 256 and 1.42.
+
+    Raises
+    ------
+    InputError
+        If `dbz` are no numbers, or state that they are a rate or an amount.
 
     Examples
     --------
-    >>> float(rate_from_dbz(np.float32(23.0103)).round(3))
+    >>> float(rate_from_dbz(23.0103).round(3))
     1.0
     """
+    dbz = _require_quantity(dbz, "reflectivity in dBZ", _is_rain)
     # one exponential is forty times as fast as two powers; the factors are Python numbers, which keep float32
     rate = np.exp(dbz * (math.log(10.0) / (10.0 * b)) - math.log(a) / b)
     rate = rate.where(~(rate < 0.01), 0.0) if isinstance(rate, xr.DataArray) else _dry_below(rate)
@@ -621,6 +679,7 @@ def dbz_from_rate(rate: T, a: float = 200.0, b: float = 1.6) -> T:
 
     This is the inverse of `rate_from_dbz`, with the same parameters.
     """
+    rate = _require_quantity(rate, "a rate in mm h-1", lambda units: rate_factor(units) != 1.0)
     dbz = 10.0 * (np.log10(a) + b * np.log10(np.maximum(rate, 0.01)))
     if isinstance(dbz, xr.DataArray):
         dbz = dbz.rename("equivalent_reflectivity_factor").assign_attrs(
@@ -632,19 +691,39 @@ def dbz_from_rate(rate: T, a: float = 200.0, b: float = 1.6) -> T:
 def rate_from_accumulation(amount: T, interval: np.timedelta64) -> T:
     """Convert the amount of rain (mm, or kg m-2) in an interval to its mean rate (mm h-1).
 
+    Arrays of any number type, masked arrays, lists and numbers are accepted, and lazy arrays stay lazy; what is masked
+    becomes NaN.
+
+    Raises
+    ------
+    InputError
+        If the interval is no positive duration, or `amount` are no numbers or state other units.
+
     Examples
     --------
-    >>> float(rate_from_accumulation(np.float32(0.5), np.timedelta64(5, "m")))
+    >>> float(rate_from_accumulation(0.5, np.timedelta64(5, "m")))
     6.0
     """
-    hours = np.float32(interval / np.timedelta64(1, "h"))
-    if not hours > 0:
-        raise InputError(f"the interval is {interval}", "rain is summed over a positive time", "Give it as timedelta64")
+    amount = _require_quantity(amount, "an amount in mm", _is_no_amount_in_mm)
+    hours = float(_require_interval(interval) / np.timedelta64(1, "h"))
     return cast(T, _with_rate_units(amount / hours, amount))
+
+
+def _require_interval(interval: Any) -> np.timedelta64:
+    if isinstance(interval, np.timedelta64 | timedelta):
+        interval = np.timedelta64(interval)
+        if interval > np.timedelta64(0):  # NaT is not
+            return cast(np.timedelta64, interval)
+    raise InputError(
+        f"the interval is {interval!r}",
+        "rain is summed over a positive time",
+        "Give it as timedelta64, e.g. numpy.timedelta64(5, 'm')",
+    )
 
 
 def as_rate(field: xr.DataArray) -> xr.DataArray:
     """Convert a rain rate to mm h-1 from any other unit, such as ``m s-1``, ``kg m-2 s-1`` or ``mm d-1``."""
+    refuse_stored_codes(field)
     units = str(field.attrs.get("units", ""))
     factor = rate_factor(units)
     if factor is None:
@@ -662,8 +741,32 @@ def rate_factor(units: str) -> float | None:
     return None if conversion is None else round(conversion[0], 9)
 
 
+def _require_quantity(values: Any, meant: str, is_other: Callable[[str], bool]) -> Any:
+    """Return plain numbers, NaN where masked; `InputError` if a DataArray states units of another quantity."""
+    if not isinstance(values, xr.DataArray):
+        return as_floats(values)
+    refuse_stored_codes(values)
+    units = str(values.attrs.get("units", ""))
+    if units and is_other(units):
+        raise InputError(
+            f"{values.name!r} is in {units!r}",
+            f"this conversion is from {meant}",
+            "Convert the values, and correct their units",
+        )
+    return values
+
+
+def _is_rain(units: str) -> bool:
+    return unit_conversion(units, "mm") is not None or rate_factor(units) is not None
+
+
+def _is_no_amount_in_mm(units: str) -> bool:
+    conversion = unit_conversion(units, "mm")
+    return units.lower() == "dbz" or rate_factor(units) is not None or conversion not in (None, (1.0, 0.0))
+
+
 def _dry_below(rate: Any, lowest: float = 0.01) -> Any:
-    return np.where(rate < lowest, np.zeros((), rate.dtype), rate)
+    return np.where(rate < lowest, np.zeros((), rate.dtype), rate)[()]
 
 
 def _with_rate_units(rate: Any, source: Any) -> Any:

@@ -70,7 +70,8 @@ def _measure(crs: pyproj.CRS, x: tuple[float, float, int], y: tuple[float, float
         before = to_earth(at_x - dx, at_y - dy, inverse=True)
         after = to_earth(at_x + dx, at_y + dy, inverse=True)
         seen = np.isfinite(before + after).all(axis=0)
-        lengths = geod.inv(*(np.where(seen, part, 0.0) for part in (*before, *after)))[2]
+        places = [np.where(seen, part, 0.0) for part in (*before, *after)]
+        lengths = geod.inv(places[0], places[1], places[2], places[3])[2]
         scales.append(_fill(np.where(seen, np.asarray(lengths) / (2 * _HALF_STEP), np.nan)))
     return scales[0], scales[1]
 

@@ -7,8 +7,9 @@ from datetime import datetime
 import numpy as np
 import xarray as xr
 
-from hybridcast.core.field import as_datetime64, iso_time
+from hybridcast.core.field import iso_time
 from hybridcast.core.source_report import SourceReport, render_reports
+from hybridcast.core.times import as_datetime64
 from hybridcast.core.types import HOUR
 from hybridcast.errors import InputError
 from hybridcast.nwp.schema import check_nwp

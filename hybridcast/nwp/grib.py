@@ -19,7 +19,7 @@ import numpy as np
 import pyproj
 
 from hybridcast.core.crs import centre_longitude
-from hybridcast.core.field import as_datetime64
+from hybridcast.core.times import as_datetime64
 from hybridcast.core.types import Array
 from hybridcast.errors import ReadError
 from hybridcast.nwp.assembly import FileGrid, Piece

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hybridcast.core.field import as_datetime64
+from hybridcast.core.times import as_datetime64
 from hybridcast.errors import ReadError
 from hybridcast.nwp.assembly import FileGrid, Piece
 from hybridcast.nwp.schema import WIND

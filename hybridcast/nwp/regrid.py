@@ -10,6 +10,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
+from hybridcast.core.axes import nearest_turn
 from hybridcast.core.field import GRID_MAPPING, check_same_grid, crs_of
 from hybridcast.core.interpolation import fractional_index
 from hybridcast.core.types import Array, Doubles
@@ -125,8 +126,7 @@ def _locate_cells(nwp: xr.Dataset, field: xr.DataArray | xr.Dataset) -> tuple[Do
     elif nwp_crs != radar_crs:
         x, y = pyproj.Transformer.from_crs(radar_crs, nwp_crs, always_xy=True).transform(x, y)
     if nwp_crs is not None and nwp_crs.is_geographic:
-        middle = float(nwp["x"].values.mean())
-        x = middle + (x - middle + 180.0) % 360.0 - 180.0
+        x = nearest_turn(x, nwp["x"].values)
     return x, y
 
 

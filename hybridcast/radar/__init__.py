@@ -17,9 +17,10 @@ import numpy as np
 import xarray as xr
 
 from hybridcast.core.durations import Duration, parse_duration
-from hybridcast.core.field import as_datetime64, check_precipitation
+from hybridcast.core.field import check_precipitation
 from hybridcast.core.paths import open_paths
 from hybridcast.core.readers import PathLike, load_readers, warn_unreadable
+from hybridcast.core.times import as_datetime64
 from hybridcast.radar.assembly import assemble
 from hybridcast.radar.selection import Period, RadarFormat, ReadsTimes, Request, note_forecasts, read_frames
 

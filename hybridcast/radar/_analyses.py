@@ -14,7 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.core.cf_times import show_durations, to_duration
-from hybridcast.core.field import as_datetime64
+from hybridcast.core.times import as_datetime64
 from hybridcast.errors import ForecastFileError, InputError, InputWarning
 
 #: Names of coordinates of lead time where no ``standard_name`` says so: cfgrib, pysteps, WeatherBench, NCL, ...

@@ -214,5 +214,6 @@ def _read_rate(
     if units.kind == "rate":
         return values, time, {}
     interval = read_interval(data, variable, units.interval, path)
+    values.attrs["units"] = "mm"
     minutes = float(interval.length / MINUTE)
     return rate_from_accumulation(values, interval.length), interval.ends, {"accumulation_interval_minutes": minutes}

@@ -22,8 +22,9 @@ import pyproj
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.core.field import as_datetime64, precipitation, rate_from_dbz
+from hybridcast.core.field import precipitation, rate_from_dbz
 from hybridcast.core.readers import read_bytes
+from hybridcast.core.times import as_datetime64
 from hybridcast.core.types import Array, Doubles
 from hybridcast.errors import ReadError
 from hybridcast.radar._rates import decode_codes, limit_rates

@@ -26,9 +26,10 @@ import pyproj
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.core.field import as_datetime64, precipitation, rate_from_accumulation, rate_from_dbz
+from hybridcast.core.field import precipitation, rate_from_accumulation, rate_from_dbz
 from hybridcast.core.netcdf import HDF5_MAGIC, decode_text, open_hdf5
 from hybridcast.core.readers import read_bytes
+from hybridcast.core.times import as_datetime64
 from hybridcast.core.types import MINUTE, Array, Doubles
 from hybridcast.errors import InputWarning, ReadError
 from hybridcast.radar._rates import limit_rates

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pyproj
 import xarray as xr
 from numpy.typing import NDArray
 
+from hybridcast.core.axes import nearest_turn
 from hybridcast.core.field import EARTH_RADIUS, crs_of, time_step
 from hybridcast.core.grid import cell_kilometres
 from hybridcast.core.interpolation import fractional_index, interpolate
@@ -54,7 +55,7 @@ def collocate(stations: xr.Dataset, field: xr.DataArray | xr.Dataset) -> Array:
     >>> collocate(gauges, field).tolist()
     [[1.0, 2.5], [nan, nan]]
     """
-    x, y = _project(stations, crs_of(field))
+    x, y = _project(stations, field)
     size = np.array([field.sizes["y"], field.sizes["x"]])
     positions = np.stack([fractional_index(field[axis].values, at) for axis, at in (("y", y), ("x", x))], axis=-1)
     outside = ~((positions >= -0.5) & (positions <= size - 0.5)).all(axis=-1)
@@ -62,12 +63,13 @@ def collocate(stations: xr.Dataset, field: xr.DataArray | xr.Dataset) -> Array:
     return positions.astype(np.float32)
 
 
-def _project(stations: xr.Dataset, crs: pyproj.CRS | None) -> tuple[Doubles, Doubles]:
-    """Return x and y of the stations in the units of `crs`, or of the local grid if it is None."""
+def _project(stations: xr.Dataset, field: xr.DataArray | xr.Dataset) -> tuple[Doubles, Doubles]:
+    """Return x and y of the stations in the units of the CRS of a field, or of its local grid."""
+    crs = crs_of(field)
     degrees, metres = ({*names} <= set(stations.coords) for names in (("latitude", "longitude"), ("x", "y")))
     if crs is not None and degrees:
         x, y = _transformer_to(crs).transform(stations["longitude"].values, stations["latitude"].values)
-        return np.asarray(x), np.asarray(y)
+        return nearest_turn(x, field["x"].values) if crs.is_geographic else np.asarray(x), np.asarray(y)
     if metres:
         return stations["x"].values.astype(float), stations["y"].values.astype(float)
     raise InputError(
@@ -87,7 +89,7 @@ def positions_in_kilometres(positions: Array, field: xr.DataArray | xr.Dataset) 
 
     The size of a cell is the mean over the grid.
     """
-    return cast(Array, positions * np.array(cell_kilometres(field), np.float32))
+    return positions * np.array(cell_kilometres(field), np.float32)
 
 
 def extract_series(field: xr.DataArray, positions: Array) -> Array:

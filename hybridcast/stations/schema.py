@@ -28,7 +28,8 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from hybridcast.core.field import HIGHEST_RATE, RATE, UNITS, as_datetime64
+from hybridcast.core.field import HIGHEST_RATE, RATE, UNITS
+from hybridcast.core.times import as_datetime64
 from hybridcast.core.types import HOUR, MINUTE, Array
 from hybridcast.errors import InputError
 
