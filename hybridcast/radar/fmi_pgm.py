@@ -23,7 +23,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.core.field import precipitation, rate_from_dbz
-from hybridcast.core.readers import read_bytes
+from hybridcast.core.readers import read_bytes, read_head
 from hybridcast.core.times import as_datetime64
 from hybridcast.core.types import Array, Doubles
 from hybridcast.errors import ReadError
@@ -40,6 +40,7 @@ _EARTH_RADII = 6_350_000, 6_390_000  # m; outside these bounds the header is inc
 # A PGM header may have comments between any two words; it ends with one white space.
 _GAP = rb"(?:\s+(?:#[^\n]*\n\s*)*)"
 _HEADER = re.compile(rb"P5" + _GAP + rb"(\d+)" + _GAP + rb"(\d+)" + _GAP + rb"(\d+)\s")
+_BAD_HEADER = "the PGM header is damaged or truncated"
 
 
 def recognises(path: Path, head: bytes) -> bool:
@@ -63,6 +64,15 @@ def read(path: Path) -> xr.DataArray:
     return precipitation(limit_rates(rate, attrs), time=_read_time(path, comments), y=y, x=x, crs=crs, attrs=attrs)
 
 
+def read_times(path: Path) -> NDArray[np.datetime64]:
+    """Return the time of the composite, from the header alone."""
+    head = read_head(path)
+    header = _HEADER.match(head)
+    if header is None:
+        raise ReadError(path, _BAD_HEADER)
+    return np.array([_read_time(path, _parse_comments(head[: header.end()]))])
+
+
 def _rates_of_codes(codes: NDArray[np.uint8], nodata: int) -> Array:
     rate = rate_from_dbz(codes * np.float32(GAIN) + np.float32(OFFSET), *Z_R)
     rate[codes == nodata] = np.nan
@@ -73,14 +83,18 @@ def _parse(path: Path, data: bytes) -> tuple[NDArray[np.uint8], int, dict[str, l
     """Return the pixels of a PGM, its highest value (outside coverage at FMI), and the words of its comments by key."""
     header = _HEADER.match(data)
     if header is None:
-        raise ReadError(path, "the PGM header is damaged or truncated")
+        raise ReadError(path, _BAD_HEADER)
     width, height, highest = (int(number) for number in header.groups())
     found = len(data) - header.end()
     if highest != 255 or found != width * height:
         raise ReadError(path, f"{width} x {height} pixels to {highest} announced, but {found} bytes of pixels follow")
     values = np.frombuffer(data, np.uint8, offset=header.end()).reshape(height, width)
-    lines = re.findall(rb"^#[ \t]*(\S+)[ \t]+([^\n]*)$", data[: header.end()], re.MULTILINE)
-    return values, highest, {key.decode("latin-1"): words.decode("latin-1").split() for key, words in lines}
+    return values, highest, _parse_comments(data[: header.end()])
+
+
+def _parse_comments(header: bytes) -> dict[str, list[str]]:
+    lines = re.findall(rb"^#[ \t]*(\S+)[ \t]+([^\n]*)$", header, re.MULTILINE)
+    return {key.decode("latin-1"): words.decode("latin-1").split() for key, words in lines}
 
 
 def _read_numbers(path: Path, comments: dict[str, list[str]], key: str) -> list[float]:

@@ -77,6 +77,12 @@ def read(path: Path) -> xr.DataArray:
     return precipitation(limit_rates(rate, attrs), time=end, y=y, x=x, crs=crs, attrs=attrs)
 
 
+def read_times(path: Path) -> NDArray[np.datetime64]:
+    """Return the time of the composite without decoding it."""
+    with open_hdf5(path) as file:
+        return np.array([_parse_time(path, decode_text(file["overview"].attrs["product_datetime_end"]))])
+
+
 def _choose_conversion(
     path: Path, quantity: str, interval: np.timedelta64, attrs: dict[str, Any]
 ) -> Callable[[Array], Array]:

@@ -296,7 +296,8 @@ def test_each_real_file_is_recognised_by_one_format_before_cf(real):
     for pattern, name in expected.items():
         path = real(pattern)[0]
         head = read_head(path)
-        takers = [key for key, reader in known.items() if key != "cf" and reader.recognises(path, head)]
+        general = {"cf", "grib"}  # tried last
+        takers = [key for key, reader in known.items() if key not in general and reader.recognises(path, head)]
         assert takers == [name], pattern
 
 
