@@ -18,6 +18,7 @@ from hybridcast.core.durations import Duration, parse_duration
 from hybridcast.core.field import RATE, check_precipitation, iso_time, time_step
 from hybridcast.core.files import atomic_write
 from hybridcast.core.forecast_schema import add_unknown_fraction, move_labels_aside, restore_labels
+from hybridcast.core.netcdf import write_netcdf
 from hybridcast.core.source_report import SourceReport, render_reports
 from hybridcast.core.times import as_datetime64
 from hybridcast.core.types import LeadTimes
@@ -153,13 +154,14 @@ def _describe_sources(recent: xr.DataArray, sources: Sources, reports: list[Sour
 
 
 def _report_radar(recent: xr.DataArray) -> list[SourceReport]:
-    """Return reports on the radar, its missing frames and its unreadable files."""
+    """Return reports on the radar, its missing frames, and the files that were left out."""
     present = np.isfinite(recent.values).any(axis=(1, 2))
     reports = [SourceReport("radar", "radar")] if present.any() else []
     for time in recent["time"].values[~present]:
         reports.append(SourceReport("radar", f"radar frame {iso_time(time)}", False, reason="missing"))
-    if "unreadable_files" in recent.attrs:
-        reports.append(SourceReport("radar", f"unreadable: {recent.attrs['unreadable_files']}", False))
+    for attribute, label in (("unreadable_files", "unreadable"), ("forecasts_left_out", "forecasts, no observations")):
+        if attribute in recent.attrs:
+            reports.append(SourceReport("radar", f"{label}: {recent.attrs[attribute]}", False))
     return reports
 
 
@@ -282,7 +284,7 @@ def save_forecast(result: xr.Dataset, path: str | Path) -> Path:
     encoding |= {"lead_time": {"units": "minutes", "dtype": "float64", "_FillValue": None}}
     encoding |= {axis: {"_FillValue": None} for axis in ("y", "x", "threshold") if axis in result.coords}
     with atomic_write(path) as part:
-        move_labels_aside(result).to_netcdf(part, engine="h5netcdf", encoding=encoding)
+        write_netcdf(move_labels_aside(result), part, encoding)
     return Path(path).expanduser()
 
 

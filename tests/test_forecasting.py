@@ -372,13 +372,11 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch, error):
     path = tmp_path / "forecast.nc"
     path.write_bytes(b"the old one")
 
-    def fail(self, target, **options):
-        from pathlib import Path
-
-        Path(target).write_bytes(b"half")
+    def fail(data, target, encoding):
+        target.write_bytes(b"half")
         raise error
 
-    monkeypatch.setattr(xr.Dataset, "to_netcdf", fail)
+    monkeypatch.setattr("hybridcast.forecasting.write_netcdf", fail)
     with pytest.raises(type(error)):
         save_forecast(result, path)
     assert path.read_bytes() == b"the old one"

@@ -49,10 +49,19 @@ def map_scale(crs: pyproj.CRS, x: Doubles, y: Doubles) -> tuple[Array, Array]:
     >>> along_x.shape, along_x[0].round(2).tolist()
     ((2, 1), [0.5])
     """
-    measured = _measure(crs, _ends(x), _ends(y))
+    return _scale_of_cells(crs, _ends(x), _ends(y), (y.size, x.size))
+
+
+@functools.lru_cache(maxsize=4)  # a forecast asks a dozen times for the scale of its grid
+def _scale_of_cells(
+    crs: pyproj.CRS, x: tuple[float, float, int], y: tuple[float, float, int], shape: tuple[int, int]
+) -> tuple[Array, Array]:
+    measured = _measure(crs, x, y)
     if all(np.abs(scale - 1).max() < TRUE_WITHIN for scale in measured):
         return np.ones((1, 1), np.float32), np.ones((1, 1), np.float32)
-    along_y, along_x = (_spread(scale, y.size, x.size) for scale in measured)
+    along_y, along_x = (_spread(scale, *shape) for scale in measured)
+    for scale in (along_y, along_x):
+        scale.flags.writeable = False  # it is shared
     return along_y, along_x
 
 

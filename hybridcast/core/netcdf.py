@@ -15,6 +15,7 @@ import xarray as xr
 
 from hybridcast.core._hdf5_heaps import has_endless_heap
 from hybridcast.core.compression import is_compressed
+from hybridcast.core.hdf5_chunks import write_dataset
 from hybridcast.core.locations import is_copy
 from hybridcast.core.readers import read_bytes, read_head
 from hybridcast.errors import ReadError
@@ -149,3 +150,26 @@ def common_attributes(data: xr.Dataset) -> dict[str, str]:
         if found is not None:
             kept[name] = found
     return kept
+
+
+def write_netcdf(data: xr.Dataset, path: Path, encoding: dict[str, dict[str, Any]]) -> None:
+    """Write a data set in memory to a NetCDF 4 file, its compressed variables in threads.
+
+    Parameters
+    ----------
+    data, path
+        The data set and the file.
+    encoding
+        Encoding of variables, as that of `xarray.Dataset.to_netcdf`. Variables with ``zlib`` are written in their own
+        type, without scaling.
+    """
+    import h5netcdf
+    import h5py
+
+    compressed = [name for name, how in encoding.items() if how.get("zlib") and data[name].ndim]
+    with h5netcdf.File(path, "w") as file:
+        lazy = data.assign({name: data[name].chunk() for name in compressed})  # declared, but not written
+        lazy.dump_to_store(cast(Any, xr.backends.H5NetCDFStore(file)), encoding=encoding)
+    with h5py.File(path, "r+") as file:
+        for name in compressed:
+            write_dataset(file[name], data[name].values)
