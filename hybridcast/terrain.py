@@ -15,14 +15,14 @@ import pyproj
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from hybridcast.core import grib
 from hybridcast.core.cf import is_cf, open_cf, read_axis, read_crs, rename_horizontal
 from hybridcast.core.crs import to_metres
 from hybridcast.core.field import GRID_MAPPING, crs_of, metres_per_cell
 from hybridcast.core.readers import read_head
 from hybridcast.core.types import Array
 from hybridcast.errors import HybridcastError, InputError, ReadError
-from hybridcast.nwp import grib
-from hybridcast.nwp.assembly import FileGrid
+from hybridcast.nwp.pieces import FileGrid
 
 _STANDARD_NAMES = ("surface_altitude", "height_above_mean_sea_level", "geoid_height_above_reference_ellipsoid")
 _NAMES = ("elevation", "elev", "z", "altitude", "orography", "topo", "Band1")
@@ -149,7 +149,7 @@ def _read(path: Path) -> tuple[Array, FileGrid]:
         return _read_npz(path)
     if head.startswith(_TIFF_MAGICS):
         return _read_geotiff(path)
-    if grib.recognises(path, head):
+    if grib.is_grib(head):
         return _read_grib(path)
     if is_cf(path, head):
         return _read_cf(path)
@@ -195,8 +195,8 @@ def _read_grib(path: Path) -> tuple[Array, FileGrid]:
     for message in grib.read_messages(path):
         short = str(message["shortName"])
         if short in _SHORT_NAMES and str(message["typeOfLevel"]) in ("surface", "meanSea"):
-            height, grid = grib.read_field(message, path, {})
-            return (height / np.float32(_GRAVITY) if short == "z" else height), grid
+            grid, height = grib.read_grid(message, path), grib.read_values(message, path)
+            return (height / np.float32(_GRAVITY) if short == "z" else height), FileGrid(*grid)
     raise ReadError(path, f"no message is a height of the ground ({', '.join(_SHORT_NAMES)} at the surface)")
 
 

@@ -10,7 +10,10 @@ import typer
 from hybridcast.cli.options import (
     FILMS,
     PICTURES,
+    NwpAccumulation,
     NwpFiles,
+    NwpMember,
+    NwpRun,
     RadarFormat,
     StationFiles,
     TerrainFile,
@@ -82,6 +85,9 @@ def forecast(
     stations: StationFiles = None,
     nwp: NwpFiles = None,
     nwp_delay: NwpDelay = "3h",
+    nwp_member: NwpMember = None,
+    nwp_accumulation: NwpAccumulation = None,
+    nwp_run: NwpRun = None,
     terrain: TerrainFile = None,
     motion: Motion = "dense",
     device: DeviceName = "auto",
@@ -101,7 +107,6 @@ def forecast(
     """
     from hybridcast.forecasting import forecast as make_forecast
     from hybridcast.forecasting import save_forecast
-    from hybridcast.nwp import open_nwp
     from hybridcast.radar import open_radar
     from hybridcast.settings import Settings, load_settings
     from hybridcast.stations import open_stations
@@ -115,7 +120,7 @@ def forecast(
         radar = open_radar(files, format_, strict=strict)
     with step("reading other sources"):
         reports = open_stations(stations, strict=strict) if stations else None
-        runs = open_nwp(nwp, strict=strict) if nwp else None
+        runs = _open_nwp(nwp, nwp_member, nwp_accumulation, nwp_run, strict=strict) if nwp else None
         heights = open_terrain(terrain, radar) if terrain else None
     with step("forecasting"):
         result = make_forecast(
@@ -137,6 +142,14 @@ def forecast(
             _draw(result, plot)
     _report(result)
     say_written(output, *([] if plot is None else [plot]))
+
+
+def _open_nwp(
+    files: list[str], member: str | None, accumulation: str | None, run: str | None, *, strict: bool
+) -> xr.Dataset:
+    from hybridcast.nwp import open_nwp
+
+    return open_nwp(files, member=member, accumulation=accumulation, run=run, strict=strict)
 
 
 def _choose_nowcaster(name: str, motion: str, settings: Settings, thresholds: str | None) -> Nowcaster:

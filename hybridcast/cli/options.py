@@ -31,6 +31,20 @@ StationFiles = Annotated[
 NwpFiles = Annotated[
     list[str] | None, typer.Option(help="Files of NWP runs (GRIB, NetCDF), or a glob in quotes; can be repeated.")
 ]
+NwpMember = Annotated[
+    str | None,
+    typer.Option(
+        help="Which of an NWP ensemble: the number of a member, or mean or, e.g., p50 if the files hold these; by "
+        "default all members."
+    ),
+]
+NwpAccumulation = Annotated[
+    str | None,
+    typer.Option(help="Interval of NWP amounts whose files do not state it: since-start (of the run), or, e.g., 1h."),
+]
+NwpRun = Annotated[
+    str | None, typer.Option(help="Start of the NWP run, UTC, such as 2017-05-09T06:00, if the files do not state it.")
+]
 TerrainFile = Annotated[Path | None, typer.Option(help="File of terrain heights: GeoTIFF, NetCDF or GRIB.")]
 Regions = Annotated[list[str] | None, typer.Option("--region", help="Only this region; can be repeated.")]
 Workers = Annotated[int, typer.Option(min=1, help="Number of processes.")]

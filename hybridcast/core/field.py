@@ -289,8 +289,11 @@ def _check_units(field: xr.DataArray) -> None:
         raise InputError(f"units are {units!r}", f"a precipitation field is in {UNITS!r}", remedy)
 
 
-def check_axis(field: xr.DataArray | xr.Dataset, axis: str) -> None:
-    """Check that an axis, "x" or "y", is finite, evenly spaced, and in metres or, on a geographic grid, degrees."""
+def check_axis(field: xr.DataArray | xr.Dataset, axis: str, *, coarsest: float = SPACING_BOUNDS[1]) -> None:
+    """Check that an axis, "x" or "y", is finite, evenly spaced, and in metres or, on a geographic grid, degrees.
+
+    `coarsest` is the largest spacing allowed, m.
+    """
     values = np.asarray(field[axis].values, dtype=np.float64)
     if values.ndim != 1 or not np.isfinite(values).all():
         raise InputError(
@@ -306,10 +309,10 @@ def check_axis(field: xr.DataArray | xr.Dataset, axis: str) -> None:
             f"{axis!r} is in {units!r}", "x and y are in metres", f"Multiply {axis!r} and set its units to 'm'"
         )
     if values.size > 1:
-        _check_spacing(values, axis, "degrees" if geographic else "m")
+        _check_spacing(values, axis, "degrees" if geographic else "m", coarsest)
 
 
-def _check_spacing(values: NDArray[np.float64], axis: str, units: str) -> None:
+def _check_spacing(values: NDArray[np.float64], axis: str, units: str, coarsest: float) -> None:
     """Check that an axis in metres ("m") or degrees is evenly spaced, with a plausible spacing."""
     steps = np.diff(values)
     spacing = float(np.median(steps))
@@ -320,7 +323,7 @@ def _check_spacing(values: NDArray[np.float64], axis: str, units: str) -> None:
             "Regrid the data onto an even grid first",
         )
     metres = 1.0 if units == "m" else 111_000.0
-    low, high = (bound / metres for bound in SPACING_BOUNDS)
+    low, high = (bound / metres for bound in (SPACING_BOUNDS[0], coarsest))
     if not low <= abs(spacing) <= high:
         raise InputError(
             f"the spacing of {axis!r} is {abs(spacing):g}",

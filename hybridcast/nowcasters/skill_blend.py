@@ -38,6 +38,7 @@ from hybridcast.core.types import MINUTE, Array, Doubles, LeadTimes
 from hybridcast.errors import InputError
 from hybridcast.motion.estimate import DenseFlow, MotionMethod, find_usable_frames
 from hybridcast.nowcasters.base import Advection, latest_frame, radar_status
+from hybridcast.nwp.schema import sort_newest_first
 from hybridcast.settings import AdvectionSettings
 
 DIMS = ("reference_time", "time", "y", "x")
@@ -143,7 +144,7 @@ def select_newest_run(
             f"runs have the dims {nwp[RATE].dims}", f"they are {DIMS}", "Put them on the radar's grid and times first"
         )
     check_same_grid(nwp, recent, "NWP and radar")
-    runs = nwp[RATE].transpose(*DIMS).sortby("reference_time", ascending=False)
+    runs = sort_newest_first(nwp)[RATE].transpose(*DIMS)
     runs = runs.interp(time=times) if runs.sizes["time"] > 1 else runs.reindex(time=times)
     for start, values in zip(runs["reference_time"].values, runs.values, strict=True):
         new = np.isnan(rate).all(axis=(1, 2)) & np.isfinite(values).any(axis=(1, 2))

@@ -1,28 +1,28 @@
 """Assembly of NWP fields from the pieces that files contain.
 
-A piece is one variable of one run at one lead time. A reader returns the pieces of one file, in any order. Here one
-vertical level is chosen for each variable, accumulations become rates, winds are rotated to the axes of the grid, and
-missing pieces become NaN.
+Here members are chosen, fields on scattered cells are brought to rows and columns, one vertical level is chosen for
+each variable, accumulations become rates, winds are rotated to the axes of the grid, and missing pieces become NaN.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
-from pathlib import Path
-from typing import NamedTuple, Protocol, runtime_checkable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
-import pyproj
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.core.readers import Format
-from hybridcast.core.types import Array, Doubles
-from hybridcast.errors import InputError
-from hybridcast.nwp.accumulations import rates_from_accumulations
-from hybridcast.nwp.schema import AMOUNT, EARTH_WIND, RATE, WIND, nwp_fields
+from hybridcast.core.types import HOUR, Array
+from hybridcast.errors import InputError, ReadError
+from hybridcast.nwp.accumulations import rates_of_run
+from hybridcast.nwp.ensemble import Choice, choose_members
+from hybridcast.nwp.native_grids import resample_cells
+from hybridcast.nwp.pieces import NOTHING_STATED, FileGrid, Piece, Stated, complaint
+from hybridcast.nwp.schema import AMOUNTS, EARTH_WIND, RATE, STEP_AMOUNT, WIND, nwp_fields
+from hybridcast.nwp.units import check_bounds
 from hybridcast.nwp.wind import north_direction, rotate_wind
 
 #: Pressure level whose wind is closest to the motion of rain, hPa.
@@ -31,47 +31,27 @@ STEERING_LEVEL = 700.0
 MAX_WIND_HEIGHT = 3000.0
 _SAME_GRID = 1e-3  # tolerance, as a fraction of a cell
 
-
-class FileGrid(NamedTuple):
-    """Grid of the fields of a file, with axes in the order of the arrays."""
-
-    y: Doubles
-    """Cell centres along y, metres or degrees."""
-    x: Doubles
-    """Cell centres along x, metres or degrees."""
-    crs: pyproj.CRS | None
-    """CRS of the axes; None for a local grid."""
+_Source = tuple[np.datetime64, int | None]
 
 
-class Piece(NamedTuple):
-    """One variable of one run at one lead time."""
+class _Axes(NamedTuple):
+    """Runs with their members, and lead times, in the order of the result."""
 
-    name: str
-    """Name in `hybridcast.nwp.schema`: one of `VARIABLES`, `AMOUNT` or one of `EARTH_WIND`."""
-    vertical_level: str
-    """``"10 m above ground"``, ``"700 hPa"``, ``"surface"``, or ``""`` if the file does not state it."""
-    run: np.datetime64
-    """Start of the run, UTC."""
-    start: np.timedelta64
-    """Start of the step of a mean or a sum, from the start of the run; equal to `end` for instantaneous values."""
-    end: np.timedelta64
-    """Lead time, the end of the step, from the start of the run."""
-    values: Array
-    """Values in the units of the schema (mm for an amount), shape ``(y, x)``."""
-    grid: FileGrid
-    """Grid of the values."""
+    sources: list[_Source]
+    """Run and member."""
+    leads: NDArray[np.timedelta64]
+    """Lead times."""
+
+    @property
+    def members(self) -> list[int] | None:
+        """Numbers of the members; None without an ensemble."""
+        numbers = [member for _, member in self.sources if member is not None]
+        return numbers or None
 
 
-@runtime_checkable
-class NwpFormat(Format, Protocol):
-    """Interface of a format of NWP files, usually a module. A format reads ONE file."""
-
-    def read(self, path: Path) -> list[Piece]:
-        """Read all variables of the schema in one file; raise `ReadError` if it is damaged."""
-        ...
-
-
-def assemble(pieces: Sequence[Piece], attrs: dict[str, str]) -> xr.Dataset:
+def assemble(
+    pieces: Sequence[Piece], attrs: dict[str, str], stated: Stated = NOTHING_STATED, member: Choice = None
+) -> xr.Dataset:
     """Assemble the pieces of one NWP model into one dataset.
 
     Parameters
@@ -79,7 +59,11 @@ def assemble(pieces: Sequence[Piece], attrs: dict[str, str]) -> xr.Dataset:
     pieces
         Pieces of any number of files and runs, on one grid.
     attrs
-        Attributes of the result; ``left_out`` is added and names the vertical levels that were not used.
+        Attributes of the result; ``left_out`` is added and names the fields that were not used.
+    stated
+        What the user states about files that do not say it.
+    member
+        Number of an ensemble member, ``"mean"`` or a percentile such as ``"p50"``; None for all members.
 
     Returns
     -------
@@ -88,53 +72,116 @@ def assemble(pieces: Sequence[Piece], attrs: dict[str, str]) -> xr.Dataset:
 
     Raises
     ------
-    InputError
-        If grids differ, or there is no piece.
+    ReadError, InputError
+        If grids differ, there is no piece, the interval of an amount is not known, or two pieces contradict each other.
     """
     if not pieces:
         raise InputError("no variable known", "files hold rain, wind, humidity or the like", "Give files that do")
-    grid = _require_one_grid(pieces)
-    kept, levels, left_out = _choose_levels(pieces)
-    kept = _rotate_winds(kept, grid)
-    by_name: dict[str, list[Piece]] = defaultdict(list)
-    for piece in _convert_amounts(kept):
-        by_name[piece.name].append(piece)
-    runs = np.unique([piece.run for group in by_name.values() for piece in group])
-    leads = np.unique([piece.end for group in by_name.values() for piece in group])
-    variables = {name: _stack(group, runs, leads) for name, group in by_name.items()}
-    levels = {WIND[EARTH_WIND.index(n)] if n in EARTH_WIND else n: level for n, level in levels.items()}
-    levels[RATE] = "surface"
-    if left_out:
+    kept, left_out = _apply_in_turn(
+        pieces, lambda p: choose_members(p, member), _leave_out_before_start, resample_cells, _choose_levels
+    )
+    if not kept:
+        raise InputError(f"left out: {'; '.join(left_out)}", "one field at least can be used", "Give other files")
+    grid = _require_one_grid(kept)
+    rates, notes = _convert_amounts(_rotate_winds(kept, grid), stated)
+    if left_out := left_out + notes:
         attrs = attrs | {"left_out": "; ".join(left_out)}
+    return _build(rates, grid, attrs)
+
+
+def _apply_in_turn(
+    pieces: Sequence[Piece], *steps: Callable[[Sequence[Piece]], tuple[list[Piece], list[str]]]
+) -> tuple[list[Piece], list[str]]:
+    """Apply steps one after the other; return the pieces that are left, and all their notes."""
+    notes: list[str] = []
+    kept = list(pieces)
+    for step in steps:
+        kept, new = step(kept)
+        notes += new
+    return kept, notes
+
+
+def _leave_out_before_start(pieces: Sequence[Piece]) -> tuple[list[Piece], list[str]]:
+    """Leave out sums and means over steps that begin before the start of the run."""
+    early = {
+        piece.describe(): None for piece in pieces if piece.start < np.timedelta64(0) or piece.end < np.timedelta64(0)
+    }
+    kept = [piece for piece in pieces if not (piece.start < np.timedelta64(0) or piece.end < np.timedelta64(0))]
+    return kept, [f"{name} (before the start of the run)" for name in early]
+
+
+def _build(pieces: list[Piece], grid: FileGrid, attrs: dict[str, str]) -> xr.Dataset:
+    by_name: dict[str, list[Piece]] = defaultdict(list)
+    for piece in pieces:
+        by_name[piece.name].append(piece)
+        if piece.name == RATE:
+            check_bounds(RATE, piece.values, "", piece.path)
+    if not by_name:
+        raise InputError(
+            f"no step of precipitation in the files ({attrs.get('left_out', 'one sum alone')})",
+            "a rate needs a sum over a step",
+            "Give more lead times",
+        )
+    sources = sorted({piece.source for piece in pieces}, key=lambda source: (source[0], source[1] or 0))
+    axes = _Axes(sources, np.unique([piece.end for piece in pieces]))
+    levels = {name: group[0].vertical_level for name, group in by_name.items()} | {RATE: "surface"}
     return nwp_fields(
-        variables,
-        reference_time=runs,
-        lead_time=leads,
+        {name: _stack(group, axes) for name, group in by_name.items()},
+        reference_time=[run for run, _ in axes.sources],
+        lead_time=axes.leads,
         y=grid.y,
         x=grid.x,
         crs=grid.crs,
         vertical_levels=levels,
+        member=axes.members,
         attrs=attrs,
     )
 
 
-def _stack(pieces: list[Piece], runs: NDArray[np.datetime64], leads: NDArray[np.timedelta64]) -> Array:
-    values = np.full((runs.size, leads.size, *pieces[0].values.shape), np.nan, np.float32)
+def _stack(pieces: list[Piece], axes: _Axes) -> Array:
+    values = np.full((len(axes.sources), axes.leads.size, *pieces[0].values.shape), np.nan, np.float32)
+    numbers = {source: number for number, source in enumerate(axes.sources)}
     for piece in pieces:
-        values[np.searchsorted(runs, piece.run), np.searchsorted(leads, piece.end)] = piece.values
+        values[numbers[piece.source], np.searchsorted(axes.leads, piece.end)] = piece.values
     return values
 
 
-def _require_one_grid(pieces: Sequence[Piece]) -> FileGrid:
-    first = pieces[0].grid
+def leave_out_equal(pieces: Sequence[Piece]) -> list[Piece]:
+    """Return the pieces without those that repeat another one; `ReadError` if two of one step differ."""
+    found: dict[tuple[object, ...], Piece] = {}
     for piece in pieces:
-        if piece.grid is not first and not is_same_grid(piece.grid, first):
+        key = piece.name, piece.source, str(piece.start), piece.end
+        first = found.setdefault(key, piece)
+        if first is not piece and not np.allclose(first.values, piece.values, rtol=1e-3, atol=1e-3, equal_nan=True):
+            raise _contradiction(first, piece)
+    return list(found.values())
+
+
+def _contradiction(first: Piece, second: Piece) -> ReadError | InputError:
+    files = " and ".join(dict.fromkeys(str(piece.path) for piece in (first, second)))
+    return complaint(
+        second.path,
+        f"two fields of {first.describe()} have other values, in {files}; members of an ensemble have numbers",
+        "Leave out one of the files, or the fields of other members (grib_copy -w)",
+    )
+
+
+def _require_one_grid(pieces: Sequence[Piece]) -> FileGrid:
+    first = _grid(pieces[0])
+    for piece in pieces:
+        if piece.grid is not first and not is_same_grid(_grid(piece), first):
+            names = [f"{p.name} ({'' if p.path is None else p.path.name})" for p in (pieces[0], piece)]
             raise InputError(
-                f"{pieces[0].name} has {_describe(first)}, {piece.name} {_describe(piece.grid)}",
+                f"{names[0]} has {_describe(first)}, {names[1]} {_describe(_grid(piece))}",
                 "one Dataset is of one NWP model on one grid",
                 "Open the files of each NWP model by themselves",
             )
     return first
+
+
+def _grid(piece: Piece) -> FileGrid:
+    assert isinstance(piece.grid, FileGrid)  # scattered cells have been resampled
+    return piece.grid
 
 
 def _describe(grid: FileGrid) -> str:
@@ -152,10 +199,10 @@ def is_same_grid(a: FileGrid, b: FileGrid) -> bool:
 # --- vertical levels ------------------------------------------------------------------------------------------
 
 
-def _choose_levels(pieces: Sequence[Piece]) -> tuple[list[Piece], dict[str, str], list[str]]:
+def _choose_levels(pieces: Sequence[Piece]) -> tuple[list[Piece], list[str]]:
     """Choose one vertical level for each variable, the same for both components of the wind.
 
-    Return the pieces at these levels, the levels by variable, and descriptions of the levels that are left out.
+    Return the pieces at these levels, and descriptions of the levels that are left out.
     """
     found: dict[str, set[str]] = defaultdict(set)
     for piece in pieces:
@@ -166,9 +213,7 @@ def _choose_levels(pieces: Sequence[Piece]) -> tuple[list[Piece], dict[str, str]
         for family, levels in found.items()
         for level in sorted(levels - {best[family]})
     ]
-    kept = [piece for piece in pieces if piece.vertical_level == best[_family(piece.name)]]
-    levels = {piece.name: piece.vertical_level for piece in kept if piece.name != AMOUNT}
-    return kept, levels, left_out
+    return [piece for piece in pieces if piece.vertical_level == best[_family(piece.name)]], left_out
 
 
 def _family(name: str) -> str:
@@ -202,10 +247,10 @@ def parse_level(level: str, unit: str) -> float | None:
 
 def _rotate_winds(pieces: list[Piece], grid: FileGrid) -> list[Piece]:
     """Rotate eastward and northward winds to the axes of the grid."""
-    parts: dict[tuple[np.datetime64, np.timedelta64], dict[str, Piece]] = defaultdict(dict)
+    parts: dict[tuple[_Source, np.timedelta64], dict[str, Piece]] = defaultdict(dict)
     for piece in pieces:
         if piece.name in EARTH_WIND:
-            parts[piece.run, piece.end][piece.name] = piece
+            parts[piece.source, piece.end][piece.name] = piece
     rotated: list[Piece] = []
     north = None
     for both in parts.values():
@@ -219,15 +264,33 @@ def _rotate_winds(pieces: list[Piece], grid: FileGrid) -> list[Piece]:
     return [piece for piece in pieces if piece.name not in EARTH_WIND] + rotated
 
 
-def _convert_amounts(pieces: Sequence[Piece]) -> list[Piece]:
-    """Convert amounts to rates, run by run; rates of the files themselves take precedence."""
-    amounts: dict[np.datetime64, list[Piece]] = defaultdict(list)
+def _convert_amounts(pieces: Sequence[Piece], stated: Stated) -> tuple[list[Piece], list[str]]:
+    """Convert amounts and mean rates to mean rates, run by run.
+
+    Instantaneous rates of a run that has mean rates are left out, as a rate of the schema is a mean.
+    """
+    pieces = [_to_amount(piece) for piece in leave_out_equal(pieces)]
+    amounts: dict[_Source, list[Piece]] = defaultdict(list)
     for piece in pieces:
-        if piece.name == AMOUNT:
-            amounts[piece.run].append(piece)
+        if piece.name in AMOUNTS:
+            amounts[piece.source].append(piece)
     rates: list[Piece] = []
+    notes: dict[str, None] = {}
     for group in amounts.values():
-        sums = {(piece.start, piece.end): piece.values for piece in group}
-        for (start, end), rate in rates_from_accumulations(sums).items():
-            rates.append(group[0]._replace(name=RATE, start=start, end=end, values=rate))
-    return rates + [piece for piece in pieces if piece.name != AMOUNT]  # later pieces overwrite earlier ones
+        new, left = rates_of_run(group, stated)
+        rates += new
+        notes |= dict.fromkeys(left)
+    have_means = {piece.source for piece in rates}
+    for piece in pieces:
+        if piece.name == RATE and piece.source in have_means:
+            notes["instantaneous rates (means over steps are taken)"] = None
+        elif piece.name not in AMOUNTS:
+            rates.append(piece)
+    return rates, list(notes)
+
+
+def _to_amount(piece: Piece) -> Piece:
+    """Return the amount over its step of a mean rate; any other piece as it is."""
+    if piece.name != RATE or not piece.start < piece.end:
+        return piece
+    return piece._replace(name=STEP_AMOUNT, values=piece.values * np.float32((piece.end - piece.start) / HOUR))

@@ -6,13 +6,14 @@ from datetime import datetime
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from hybridcast.core.field import iso_time
 from hybridcast.core.source_report import SourceReport, render_reports
 from hybridcast.core.times import as_datetime64
 from hybridcast.core.types import HOUR
 from hybridcast.errors import InputError
-from hybridcast.nwp.schema import check_nwp
+from hybridcast.nwp.schema import check_nwp, members, order_newest_first
 
 #: Time from the start of a run until its fields are on disk. Convection-permitting models of national services take 1
 #: to 3 h, global ones 4 to 7 h. Too long a delay costs a little skill; too short a delay would use fields that did not
@@ -20,6 +21,9 @@ from hybridcast.nwp.schema import check_nwp
 DELAY = np.timedelta64(3, "h")
 #: Maximum number of runs in the time-lagged ensemble.
 MAX_RUNS = 3
+#: Maximum number of fields in the ensemble, each member of a run being one. More take time and memory, and change the
+#: fraction of members with rain by less than its sampling error of a single event.
+MAX_FIELDS = 12
 
 
 def select_available_runs(
@@ -40,7 +44,8 @@ def select_available_runs(
     delay
         Time from the start of a run until it is available; 3 h by default.
     max_runs
-        Maximum number of runs; several runs are a time-lagged ensemble.
+        Maximum number of runs; several runs are a time-lagged ensemble. Of ensembles, at most `MAX_FIELDS` members are
+        selected in all, those of the newest run first.
 
     Returns
     -------
@@ -85,15 +90,24 @@ def find_available_runs(
     kept: list[int] = []
     reports: list[SourceReport] = []
     runs = nwp["reference_time"].values
-    for k in np.argsort(runs)[::-1]:
+    numbers = members(nwp)
+    for k in order_newest_first(nwp):
         reason = _exclusion_reason(nwp.isel(reference_time=int(k)), issue, delay)
-        if reason is None and len(kept) == max_runs:
-            reason = f"the {max_runs} newest are taken"
+        if reason is None:
+            reason = _surplus_reason(runs[kept], runs[k], max_runs)
         if reason is None:
             kept.append(int(k))
         age = f"{(issue - runs[k]) / HOUR:.3g} h old"
-        reports.append(SourceReport("nwp", iso_time(runs[k]), reason is None, age, reason or ""))
+        member = "" if numbers[k] is None else f" member {numbers[k]}"
+        reports.append(SourceReport("nwp", f"{iso_time(runs[k])}{member}", reason is None, age, reason or ""))
     return nwp.isel(reference_time=kept), reports
+
+
+def _surplus_reason(kept: NDArray[np.datetime64], run: np.datetime64, max_runs: int) -> str | None:
+    """Return the reason why a run is not selected beside those kept; None if it is."""
+    if run not in kept and np.unique(kept).size == max_runs:
+        return f"the {max_runs} newest are taken"
+    return f"the {MAX_FIELDS} first members are taken" if kept.size == MAX_FIELDS else None
 
 
 def _exclusion_reason(run: xr.Dataset, issue: np.datetime64, delay: np.timedelta64) -> str | None:

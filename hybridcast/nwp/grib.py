@@ -1,43 +1,67 @@
-"""NWP fields in GRIB 1 and 2, read message by message with cfgrib.
+"""NWP fields in GRIB 1 and 2, read field by field.
 
-cfgrib's datasets contain only the end of a step. Here the start of a step is read too, because otherwise a sum since
-the start of the run could not be distinguished from a sum over an hour. No index is written beside the file.
+Unlike cfgrib's datasets, the start of a step is read too, because otherwise a sum since the start of the run could not
+be distinguished from a sum over an hour.
 
-Parameters are identified by the short names of ecCodes (https://codes.ecmwf.int/grib/param-db/), and their units are
-read. Supported grids are (rotated) longitude and latitude, Lambert, polar stereographic and Mercator; others (reduced
-Gaussian, icosahedral) must be interpolated first, with the tools of their weather services.
+Precipitation is identified by the numbers of WMO code table 4.2-0-1 (edition 2), of table 2 and of HIRLAM's table 253
+(edition 1), because ecCodes has no short name for them at many centres; other variables by the short names of ecCodes
+(https://codes.ecmwf.int/grib/param-db/). Fields over a step count if they are sums or means, and of gusts also maxima;
+fields of an ensemble if they are members, means or percentiles (product definition templates 4.1, 4.2, 4.6, 4.10 to
+4.12, and the local definitions of ECMWF and NCEP in edition 1).
+
+Grids are those of `hybridcast.core.grib`, the triangles of ICON, whose places are in files of their own, and Gaussian
+grids, regular and reduced.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import pyproj
 
-from hybridcast.core.crs import centre_longitude
-from hybridcast.core.times import as_datetime64
+from hybridcast.core.grib import (
+    KINDS,
+    GribGrid,
+    is_grib,
+    read_grid,
+    read_messages,
+    read_values,
+    reference_time,
+    step_range,
+)
 from hybridcast.core.types import Array
 from hybridcast.errors import ReadError
-from hybridcast.nwp.assembly import FileGrid, Piece
-from hybridcast.nwp.schema import AMOUNT, CAPE, EARTH_WIND, HUMIDITY, RATE, WIND
+from hybridcast.nwp.ensemble import MEAN, PERCENTILE
+from hybridcast.nwp.pieces import NOTHING_STATED, UNKNOWN_START, FileGrid, Piece, ScatteredCells, Stated
+from hybridcast.nwp.schema import (
+    AMOUNT,
+    AMOUNTS,
+    CAPE,
+    CONVECTIVE,
+    CONVECTIVE_RAIN,
+    CONVECTIVE_SNOW,
+    EARTH_WIND,
+    GRAUPEL,
+    HAIL,
+    HUMIDITY,
+    PLACES,
+    RAIN,
+    RATE,
+    SNOW,
+    SOLID,
+    STRATIFORM,
+    STRATIFORM_RAIN,
+    STRATIFORM_SNOW,
+    WIND,
+)
 from hybridcast.nwp.units import convert_units
-from hybridcast.nwp.wind import geodetic_crs
 
 NAME = "grib"
 DESCRIPTION = "NWP fields in GRIB 1 or 2"
 
-#: Variables by short name of ecCodes, in order of preference; for the wind see `_find_name`.
+#: Variables by short name of ecCodes, in order of preference; for the wind see `_name_wind`.
 _NAMES = {
-    "tp": AMOUNT,
-    "apcp": AMOUNT,
-    "tirf": AMOUNT,
-    "tprate": RATE,
-    "prate": RATE,
-    "avg_tprate": RATE,
     "2t": "air_temperature",
     "t": "air_temperature",
     "2r": HUMIDITY,
@@ -49,9 +73,54 @@ _NAMES = {
     "10fg": "wind_speed_of_gust",
     "i10fg": "wind_speed_of_gust",
     "max_i10fg": "wind_speed_of_gust",
+    "tlat": "latitude",
+    "tlon": "longitude",
 }
 _ORDER = {short: order for order, short in enumerate(_NAMES)}
 _PARTS = {name: k for k, part in enumerate("uv") for name in (part, f"10{part}", f"100{part}", f"200{part}")}
+#: Rates by number in table 4.2-0-1 of edition 2, kg m-2 s-1; their sums are amounts.
+_RATES = {
+    7: AMOUNT,
+    52: AMOUNT,
+    37: CONVECTIVE,
+    54: STRATIFORM,
+    65: RAIN,
+    66: SNOW,
+    75: GRAUPEL,
+    73: HAIL,
+    76: CONVECTIVE_RAIN,
+    77: STRATIFORM_RAIN,
+    55: CONVECTIVE_SNOW,
+    56: STRATIFORM_SNOW,
+}
+#: Amounts by number in the same table, kg m-2.
+_AMOUNTS = {8: AMOUNT, 49: AMOUNT, 9: STRATIFORM, 10: CONVECTIVE}
+#: Precipitation by short name of ecCodes in edition 1, whose units ecCodes knows.
+_SHORT_1 = {
+    "tp": AMOUNT,
+    "apcp": AMOUNT,
+    "TOT_PREC": AMOUNT,
+    "RR-KGM2": AMOUNT,
+    "prate": RATE,
+    "tprate": RATE,
+    "rain": RAIN,
+    "snow": SNOW,
+    "grpl": GRAUPEL,
+    "hail": HAIL,
+    "tpsolid": SOLID,
+    "cp": CONVECTIVE,
+    "acpcp": CONVECTIVE,
+    "lsp": STRATIFORM,
+    "ncpcp": STRATIFORM,
+}
+#: Precipitation and units by number in WMO table 2, and in HIRLAM's table 253, where ecCodes has no short name.
+_TABLE_2 = {
+    59: (RATE, "kg m-2 s-1"),
+    61: (AMOUNT, "kg m-2"),
+    62: (STRATIFORM, "kg m-2"),
+    63: (CONVECTIVE, "kg m-2"),
+}
+_TABLE_253 = {61: AMOUNT, 181: RAIN, 184: SNOW, 185: SOLID, 201: GRAUPEL, 204: HAIL}
 _LEVELS = {
     "isobaricInhPa": "{:g} hPa",
     "heightAboveGround": "{:g} m above ground",
@@ -59,137 +128,243 @@ _LEVELS = {
     "mixedLayerParcel": "surface",
     "entireAtmosphere": "surface",
 }
+#: Product definition templates (code table 4.0) of fields as they are: instantaneous, of a step, and post-processed.
+_PLAIN = {0, 1, 8, 11, 60, 61, 70, 71, 72, 73}
+_PROBABILITIES, _PERCENTILES, _DERIVED = {5, 9}, {6, 10}, {2, 3, 4, 12, 13, 14}
+_NEGATIVELY_PERTURBED = 2  # code table 4.6
+_ECMWF, _NCEP = 98, 7
+
+
+class _Parameter(NamedTuple):
+    """What a message holds."""
+
+    name: str
+    """Name of the piece."""
+    units: str
+    """Units of the values."""
+    order: int = 0
+    """Rank among parameters of one name."""
 
 
 def recognises(path: Path, head: bytes) -> bool:
-    """Return whether a file is GRIB, by its first four bytes."""
-    return head.startswith(b"GRIB")
+    """Return whether a file is GRIB, by its first bytes."""
+    return is_grib(head)
 
 
-def read(path: Path) -> list[Piece]:
-    """Read all messages with variables of the schema."""
+def read(path: Path, stated: Stated = NOTHING_STATED) -> list[Piece]:
+    """Read all messages with variables of the schema, or with the places of the cells of a grid."""
     found: list[tuple[int, Piece]] = []
-    grids: dict[tuple[Any, ...], FileGrid] = {}
+    others: dict[str, None] = {}
+    grids: dict[tuple[Any, ...], GribGrid] = {}
     for message in read_messages(path):
-        relative = bool(message.get("uvRelativeToGrid", 0))
-        short = str(message["shortName"])
-        name = _find_name(short, relative)
-        if name is None or message.get("stepType") in ("min", "diff"):
-            continue
-        values, grid = read_field(message, path, grids)
-        found.append((_ORDER.get(short, 0), _build_piece(message, name, values, grid, path)))
+        parameter = _identify(message)
+        if parameter is None:
+            others[_describe(message)] = None
+        else:
+            found.append((parameter.order, _build_piece(message, parameter, path, grids)))
+    if not found:
+        raise ReadError(
+            path,
+            f"no variable known: it holds {', '.join(list(others)[:8])}. Known are precipitation, wind, temperature, "
+            "humidity, CAPE and gusts; give files with one of these, or arrays to hybridcast.nwp.nwp_fields",
+        )
     return _select_preferred(found)
 
 
 def _select_preferred(found: list[tuple[int, Piece]]) -> list[Piece]:
-    """Where several parameters are the same variable at one level, keep the one that comes first in `_NAMES`."""
-    first: dict[tuple[str, str], int] = {}
+    """Where several parameters are the same variable at one level, keep the one that comes first."""
+    first: dict[tuple[str, str, str], int] = {}
     for order, piece in found:
-        key = piece.name, piece.vertical_level
+        key = piece.name, piece.vertical_level, piece.statistic
         first[key] = min(order, first.get(key, order))
-    return [piece for order, piece in found if order == first[piece.name, piece.vertical_level]]
+    return [piece for order, piece in found if order == first[piece.name, piece.vertical_level, piece.statistic]]
 
 
-def read_messages(path: Path) -> Iterator[Any]:
-    """Read the messages of a file one by one, as mappings of ecCodes' keys.
-
-    Raises
-    ------
-    ReadError
-        If the file is truncated or damaged.
-    """
-    from cfgrib import FileStream  # imported here so that pyproj, which has another PROJ, is loaded first
-
-    count = 0
-    try:
-        for message in FileStream(str(path), errors="raise").items():
-            count += 1
-            yield message[1]
-    except ReadError:
-        raise
-    except Exception as error:  # ecCodes' own errors, and EOFError
-        raise ReadError(path, f"the GRIB file is truncated or damaged after {count} messages ({error!r})") from error
+# --- parameters -----------------------------------------------------------------------------------------------
 
 
-def _find_name(short: str, relative: bool) -> str | None:
-    if short in _PARTS:
-        return (WIND if relative else EARTH_WIND)[_PARTS[short]]
-    return _NAMES.get(short)
-
-
-def _build_piece(message: Any, name: str, values: Array, grid: FileGrid, path: Path) -> Piece:
-    level = _LEVELS.get(str(message["typeOfLevel"]), str(message["typeOfLevel"])).format(float(message["level"]))
-    run = as_datetime64(
-        datetime.strptime(f"{int(message['dataDate']):08d}{int(message['dataTime']):04d}", "%Y%m%d%H%M")
-    )
-    message["stepUnits"] = "s"
-    start, end = (np.timedelta64(int(message[f"{which}Step:int"]), "s").astype("m8[ns]") for which in ("start", "end"))
+def _identify(message: Any) -> _Parameter | None:
+    """Return the variable that a message holds; None if it is none of the schema."""
+    precipitation = _identify_1(message) if int(message["edition"]) == 1 else _identify_2(message)
+    if precipitation is not None:
+        return precipitation
+    short = str(message["shortName"])
+    name = _name_wind(message, short) if short in _PARTS else _NAMES.get(short)
     units = str(message["units"]).replace("**", "")
-    return Piece(name, level, run, start, end, convert_units(name, values, units, path), grid)
+    if name in PLACES:
+        units = "degrees"
+    return None if name is None else _Parameter(name, units, _ORDER.get(short, 0))
 
 
-# --- grid -----------------------------------------------------------------------------------------------------
+def _name_wind(message: Any, short: str) -> str:
+    return (WIND if message.get("uvRelativeToGrid", 0) else EARTH_WIND)[_PARTS[short]]
 
 
-def read_field(message: Any, path: Path, grids: dict[tuple[Any, ...], FileGrid]) -> tuple[Array, FileGrid]:
-    """Return the values of a message, with rows and columns in the order of the file, and its grid.
+def _identify_2(message: Any) -> _Parameter | None:
+    """Return the precipitation in a message of edition 2."""
+    if (int(message["discipline"]), int(message["parameterCategory"])) != (0, 1):
+        return None
+    number = int(message["parameterNumber"])
+    if number in _AMOUNTS:
+        return _Parameter(_AMOUNTS[number], "kg m-2", number)
+    if number not in _RATES:
+        return None
+    if message.get("stepType") == "accum":
+        return _Parameter(_RATES[number], "kg m-2", number)
+    return _Parameter(RATE, "kg m-2 s-1", number) if _RATES[number] == AMOUNT else None
 
-    Grids are cached in `grids`.
+
+def _identify_1(message: Any) -> _Parameter | None:
+    """Return the precipitation in a message of edition 1."""
+    short = str(message["shortName"])
+    if short in _SHORT_1:
+        units = str(message["units"]).replace("**", "").replace(" of water equivalent", "")
+        return _Parameter(_SHORT_1[short], units)
+    table, number = int(message["table2Version"]), int(message["indicatorOfParameter:int"])
+    if short == "unknown" and table <= 3 and number in _TABLE_2:
+        return _Parameter(*_TABLE_2[number])
+    if short == "unknown" and table == 253 and number in _TABLE_253:
+        return _Parameter(_TABLE_253[number], "kg m-2")
+    return None
+
+
+def _describe(message: Any) -> str:
+    short, level = str(message["shortName"]), str(message.get("typeOfLevel"))
+    if short == "unknown":
+        keys = ("discipline", "parameterCategory", "parameterNumber")
+        numbers = [
+            message.get(key) for key in (keys if int(message["edition"]) == 2 else ("indicatorOfParameter:int",))
+        ]
+        short = f"parameter {'.'.join(map(str, numbers))}"
+    return f"{short} ({level})"
+
+
+# --- pieces ---------------------------------------------------------------------------------------------------
+
+
+def _build_piece(message: Any, parameter: _Parameter, path: Path, grids: dict[tuple[Any, ...], GribGrid]) -> Piece:
+    name = parameter.name
+    start, end = step_range(message)
+    if name in AMOUNTS and start == end:
+        start = _start_of_sum(message, end)
+    member, statistic = _read_member(message), _read_statistic(message, name)
+    grid = _read_cells(message, path, grids)
+    values = np.empty(0, np.float32)
+    if not statistic or statistic == MEAN or statistic.startswith(PERCENTILE):
+        values = convert_units(name, _read_field(message, path, grid), parameter.units, path)
+    level = "surface" if name in AMOUNTS or name == RATE else _read_level(message)
+    return Piece(name, level, reference_time(message), start, end, values, grid, member, statistic, path)
+
+
+def _read_level(message: Any) -> str:
+    kind = str(message["typeOfLevel"])
+    return _LEVELS.get(kind, kind).format(float(message["level"]))
+
+
+def _start_of_sum(message: Any, end: np.timedelta64) -> np.timedelta64:
+    """Return the start of a sum whose step has no length, as many centres write them in edition 1.
+
+    The Integrated Forecasting System of ECMWF sums since the start of the run (https://confluence.ecmwf.int, "Table of
+    parameters: accumulated from the beginning of the forecast"); its reanalysis ERA5 does not.
     """
+    if end == np.timedelta64(0):
+        return end
+    is_forecast = int(message.get("centre:int") or 0) == _ECMWF and message.get("marsClass") in ("od", "rd", "ai")
+    return np.timedelta64(0, "ns") if is_forecast else UNKNOWN_START
+
+
+# --- ensembles and statistics -----------------------------------------------------------------------------------
+
+
+def _read_member(message: Any) -> int | None:
+    """Return the number of the ensemble member, negative for one that is negatively perturbed; None without."""
+    if int(message["edition"]) == 1:
+        return _read_member_1(message)
+    number = message.get("perturbationNumber")
+    if number is None:
+        return None
+    negative = message.get("typeOfEnsembleForecast") == _NEGATIVELY_PERTURBED
+    return -int(number) if negative else int(number)
+
+
+def _read_member_1(message: Any) -> int | None:
+    if message.get("dataType") in ("cf", "pf"):
+        return int(message["number"])
+    if int(message.get("centre:int") or 0) == _NCEP and message.get("applicationIdentifier") == 1:
+        sign = {2: -1, 3: 1}.get(int(message["type"]), 0)
+        return sign * int(message["identificationNumber"])
+    return None
+
+
+def _read_statistic(message: Any, name: str) -> str:
+    """Return the statistic of the ensemble, or else of the step; empty for values as they are, sums and means."""
+    of_ensemble = _read_statistic_1(message) if int(message["edition"]) == 1 else _read_statistic_2(message)
+    if of_ensemble:
+        return of_ensemble
+    step = str(message.get("stepType") or "instant")
+    allowed = {RATE: ("instant", "avg"), "wind_speed_of_gust": ("instant", "max")}
+    if step in allowed.get(name, ("instant", "accum") if name in AMOUNTS else ("instant",)):
+        return ""
+    words = {"max": "maximum", "min": "minimum", "avg": "mean", "diff": "difference", "accum": "sum"}
+    return f"{words.get(step, step)} of the step"
+
+
+def _read_statistic_2(message: Any) -> str:
+    template = int(message["productDefinitionTemplateNumber"])
+    if template in _PERCENTILES:
+        return f"{PERCENTILE}{float(message['percentileValue']):g}"
+    if template in _DERIVED:
+        code = int(message["derivedForecast"])
+        return MEAN if code in (0, 1) and template in (2, 12) else f"statistic {code} of the ensemble"
+    if template in _PROBABILITIES:
+        return "probability"
+    if template not in _PLAIN:
+        return f"product of template 4.{template}"
+    return "" if int(message.get("numberOfTimeRange") or 1) == 1 else "statistic of several time ranges"
+
+
+def _read_statistic_1(message: Any) -> str:
+    names = {"em": MEAN, "es": "spread of the ensemble", "ep": "probability", "pd": "probability", "taem": "time mean"}
+    if message.get("dataType") == "pb" and message.get("number") is not None:
+        return f"{PERCENTILE}{float(message['number']):g}"
+    return names.get(str(message.get("dataType")), "")
+
+
+# --- grids ------------------------------------------------------------------------------------------------------
+
+
+def _read_cells(message: Any, path: Path, grids: dict[tuple[Any, ...], GribGrid]) -> FileGrid | ScatteredCells:
     kind = str(message["gridType"])
-    if kind not in ("regular_ll", "rotated_ll", "lambert", "polar_stereographic", "mercator"):
-        raise ReadError(path, f"a grid of type {kind!r}; interpolate it to longitude and latitude, or a projection")
-    if message["jPointsAreConsecutive"] or message.get("alternativeRowScanning", 0):
-        raise ReadError(path, "its values run by columns, or to and fro")
-    key = tuple(message.get(name) for name in ("md5GridSection", "Nx", "Ny"))
-    if key not in grids:
-        geographic = kind in ("regular_ll", "rotated_ll")
-        grids[key] = _read_geographic_grid(message) if geographic else _read_projected_grid(message)
-    grid = grids[key]
-    values = np.asarray(message["values"], np.float64).reshape(grid.y.size, grid.x.size)
-    missing = message["missingValue"] if message["bitmapPresent"] else None
-    return np.where(values == missing, np.nan, values).astype(np.float32), grid
+    if kind == "unstructured_grid":
+        return _read_triangles(message)
+    if kind in ("reduced_gg", "regular_gg"):
+        return _read_gaussian(message)
+    if kind not in KINDS:
+        read_grid(message, path, grids)  # raises the error
+    return _shared(read_grid(message, path, grids))
 
 
-def _read_geographic_grid(message: Any) -> FileGrid:
-    axes = []
-    for axis, count in (("latitude", "Ny"), ("longitude", "Nx")):
-        first, last = (float(message[f"{axis}Of{end}GridPointInDegrees"]) for end in ("First", "Last"))
-        if axis == "longitude" and last < first and not message["iScansNegatively"]:
-            last += 360.0
-        axes.append(np.linspace(first, last, int(message[count])))
-    latitude, longitude = axes
-    crs = _read_rotated_crs(message) if message["gridType"] == "rotated_ll" else pyproj.CRS.from_epsg(4326)
-    return FileGrid(latitude, centre_longitude(longitude), crs)
+def _shared(grid: GribGrid) -> FileGrid:
+    return FileGrid(grid.y, grid.x, grid.crs)
 
 
-def _read_rotated_crs(message: Any) -> pyproj.CRS:
-    return pyproj.CRS.from_cf(
-        {
-            "grid_mapping_name": "rotated_latitude_longitude",
-            "grid_north_pole_latitude": -float(message["latitudeOfSouthernPoleInDegrees"]),
-            "grid_north_pole_longitude": (float(message["longitudeOfSouthernPoleInDegrees"]) + 360.0) % 360.0 - 180.0,
-            "north_pole_grid_longitude": float(message["angleOfRotationInDegrees"]),
-            "earth_radius": 6371229.0,
-        }
+def _read_triangles(message: Any) -> ScatteredCells:
+    uuid, number = str(message.get("uuidOfHGrid") or ""), message.get("numberOfGridUsed")
+    name = uuid if uuid.strip("0") else f"{message.get('centre')}-{number}"
+    advice = (
+        f"Give the files of latitude and longitude of this grid (number {number}, UUID {uuid}) as well; for ICON they "
+        "are icon*_icosahedral_time-invariant_*_clat.grib2 and *_clon.grib2 in the folders clat and clon of "
+        "https://opendata.dwd.de/weather/nwp/"
     )
+    return ScatteredCells(name, int(message["numberOfDataPoints"]), advice=advice)
 
 
-def _read_projected_grid(message: Any) -> FileGrid:
-    crs = pyproj.CRS.from_string(str(message["projTargetString"]))
-    to_grid = pyproj.Transformer.from_crs(geodetic_crs(crs), crs, always_xy=True)
-    longitude, latitude = (float(message[f"{axis}OfFirstGridPointInDegrees"]) for axis in ("longitude", "latitude"))
-    x0, y0 = to_grid.transform(longitude, latitude)
-    dx, dy = (_read_spacing(message, axis) for axis in "xy")
-    dx = -dx if message["iScansNegatively"] else dx
-    dy = dy if message["jScansPositively"] else -dy
-    return FileGrid(y0 + dy * np.arange(int(message["Ny"])), x0 + dx * np.arange(int(message["Nx"])), crs)
+def _read_gaussian(message: Any) -> ScatteredCells:
+    longitude, latitude = (np.asarray(message[name], np.float64) for name in ("longitudes", "latitudes"))
+    return ScatteredCells(str(message["md5GridSection"]), longitude.size, longitude, latitude)
 
 
-def _read_spacing(message: Any, axis: str) -> float:
-    """Return the spacing in metres, whose key differs between projections."""
-    other = {"x": "Di", "y": "Dj"}[axis]
-    for key in (f"D{axis}InMetres", f"{other}InMetres"):
-        if (found := message.get(key)) is not None:
-            return float(found)
-    raise KeyError(f"D{axis}InMetres")
+def _read_field(message: Any, path: Path, grid: FileGrid | ScatteredCells) -> Array:
+    if isinstance(grid, FileGrid):
+        return read_values(message, path, (grid.y.size, grid.x.size))
+    return read_values(message, path, (1, grid.size)).ravel()

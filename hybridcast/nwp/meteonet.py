@@ -22,7 +22,7 @@ import numpy as np
 
 from hybridcast.core.times import as_datetime64
 from hybridcast.errors import ReadError
-from hybridcast.nwp.assembly import FileGrid, Piece
+from hybridcast.nwp.pieces import NOTHING_STATED, FileGrid, Piece, Stated
 from hybridcast.nwp.schema import WIND
 from hybridcast.radar.meteonet_npz import PATCH, patch_axes
 
@@ -39,7 +39,7 @@ def recognises(path: Path, head: bytes) -> bool:
     return head.startswith(_ZIP_MAGIC) and PATCH.match(path.name) is not None and path.absolute().parent.name in _PARTS
 
 
-def read(path: Path) -> list[Piece]:
+def read(path: Path, stated: Stated = NOTHING_STATED) -> list[Piece]:
     """Read one component of the wind at one time."""
     match, folder = PATCH.match(path.name), path.absolute().parent.name
     if match is None or folder not in _PARTS:

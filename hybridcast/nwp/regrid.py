@@ -15,7 +15,7 @@ from hybridcast.core.field import GRID_MAPPING, check_same_grid, crs_of
 from hybridcast.core.interpolation import fractional_index
 from hybridcast.core.types import Array, Doubles
 from hybridcast.errors import InputError
-from hybridcast.nwp.schema import RATE, WIND
+from hybridcast.nwp.schema import MEMBER, RATE, WIND
 from hybridcast.nwp.wind import north_direction, rotate_wind
 
 DIMS = ("reference_time", "time", "y", "x")
@@ -69,6 +69,8 @@ def regrid_to_radar(nwp: xr.Dataset, field: xr.DataArray | xr.Dataset, times: Ar
         _rotate_wind(values, cells, nwp, field)
     coords: dict[str, Any] = {name: field.coords[name] for name in ("y", "x", GRID_MAPPING) if name in field.coords}
     coords |= {"reference_time": nwp["reference_time"], "time": wanted}
+    if MEMBER in nwp.coords:
+        coords[MEMBER] = nwp[MEMBER]
     mapping = {"grid_mapping": GRID_MAPPING} if GRID_MAPPING in coords else {}
     result = xr.Dataset(
         {name: (DIMS, out, {**nwp[name].attrs, **mapping}) for name, out in values.items()}, coords, nwp.attrs

@@ -4,6 +4,9 @@
   value;
 - ``reference_time``: start of a run, ``datetime64[ns]`` UTC; ``lead_time``: ``timedelta64[ns]``, increasing, from zero
   or later;
+- of an ensemble, each member is a run of its own: its start is repeated, and the coordinate ``member``, dims
+  ``("reference_time",)``, has its number. The control, or else the lowest number, stands for a run where one field is
+  needed; all members count where fractions of the runs are;
 - ``y``, ``x`` and the CF grid mapping ``spatial_ref`` like those of a precipitation field (`hybridcast.core.field`):
   metres of a projection, or degrees on a (rotated) grid of longitude and latitude;
 - at least one of the variables in `VARIABLES`. A ``precipitation_rate`` is the mean over the step that starts at the
@@ -26,15 +29,34 @@ from hybridcast.core.field import GRID_MAPPING, HIGHEST_RATE, check_axis, with_c
 from hybridcast.errors import InputError
 
 DIMS = ("reference_time", "lead_time", "y", "x")
+#: Coordinate of the numbers of ensemble members, along ``reference_time``.
+MEMBER = "member"
 RATE = "precipitation_rate"
 WIND = ("x_wind", "y_wind")
 HUMIDITY = "relative_humidity"
 CAPE = "atmosphere_convective_available_potential_energy"
 
+#: Largest spacing of cells, m: that of global models on 3 degrees.
+COARSEST = 350_000.0
 #: Precipitation accumulated since some time, mm; found in files only, a rate is computed from it.
 AMOUNT = "precipitation_amount"
+#: Parts of the precipitation amount, mm; found in files only, see `hybridcast.nwp.components`.
+RAIN, SNOW, GRAUPEL, HAIL = "rainfall_amount", "snowfall_amount", "graupel_fall_amount", "hail_fall_amount"
+SOLID = "solid_precipitation_amount"
+CONVECTIVE, STRATIFORM = "convective_precipitation_amount", "stratiform_precipitation_amount"
+CONVECTIVE_RAIN, STRATIFORM_RAIN = "convective_rainfall_amount", "stratiform_rainfall_amount"
+CONVECTIVE_SNOW, STRATIFORM_SNOW = "convective_snowfall_amount", "stratiform_snowfall_amount"
+#: Precipitation amount over the step of a mean rate, mm; found in files only.
+STEP_AMOUNT = "precipitation_amount_of_mean_rate"
+#: Names of the amounts in files.
+AMOUNTS = (
+    *(AMOUNT, STEP_AMOUNT, RAIN, SNOW, GRAUPEL, HAIL, SOLID, CONVECTIVE, STRATIFORM),
+    *(CONVECTIVE_RAIN, STRATIFORM_RAIN, CONVECTIVE_SNOW, STRATIFORM_SNOW),
+)
 #: Wind towards east and north; found in files only, it is rotated to the axes of the grid.
 EARTH_WIND = ("eastward_wind", "northward_wind")
+#: Latitude and longitude of the cells of grids without rows and columns, degrees; found in files only.
+PLACES = ("latitude", "longitude")
 
 
 @dataclass(frozen=True)
@@ -77,6 +99,7 @@ def nwp_fields(
     x: ArrayLike,
     crs: pyproj.CRS | str | None,
     vertical_levels: dict[str, str] | None = None,
+    member: ArrayLike | None = None,
     attrs: dict[str, Any] | None = None,
 ) -> xr.Dataset:
     """Build NWP fields from arrays.
@@ -84,7 +107,8 @@ def nwp_fields(
     Parameters
     ----------
     variables
-        Arrays of shape ``(reference_time, lead_time, y, x)`` by their names in `VARIABLES`, in the units given there.
+        Arrays of shape ``(reference_time, lead_time, y, x)`` by their names in `VARIABLES`, in the units given there;
+        masked values become NaN.
     reference_time
         Starts of the runs, ``datetime64``, UTC.
     lead_time
@@ -95,6 +119,9 @@ def nwp_fields(
         Anything that `pyproj.CRS` accepts; None for a local grid whose position is unknown.
     vertical_levels
         Height or pressure of variables by name, such as ``"10 m above ground"`` or ``"700 hPa"``.
+    member
+        Numbers of the ensemble members, whole numbers of the shape of `reference_time`, whose starts are then repeated;
+        None without an ensemble.
     attrs
         Further attributes, such as the name of the NWP model.
 
@@ -128,7 +155,10 @@ def nwp_fields(
     wrong = {name: np.shape(values) for name, values in variables.items() if np.shape(values) != shape}
     if wrong:
         raise InputError(f"shapes are {wrong}", f"all are {shape}, {DIMS}", "Transpose them, fill lead times with NaN")
-    data = xr.Dataset({name: (DIMS, values) for name, values in variables.items()}, coords=coords, attrs=attrs or {})
+    arrays = {name: (DIMS, np.ma.filled(np.ma.asarray(v, np.float32), np.nan)) for name, v in variables.items()}
+    data = xr.Dataset(arrays, coords=coords, attrs=attrs or {})
+    if member is not None:
+        data = data.assign_coords({MEMBER: ("reference_time", np.asarray(member))})
     return check_nwp(add_metadata(add_crs(data, crs), vertical_levels or {}))
 
 
@@ -153,8 +183,10 @@ def add_metadata(data: xr.Dataset, vertical_levels: dict[str, str]) -> xr.Datase
         if name == RATE:
             attrs["cell_methods"] = "lead_time: mean"
         variable.attrs = attrs | ({"vertical_level": level} if level else {})
-    for name, standard in (("reference_time", "forecast_reference_time"), ("lead_time", "forecast_period")):
-        data[name].attrs = {"standard_name": standard, "long_name": name.replace("_", " ")}
+    standards = {"reference_time": "forecast_reference_time", "lead_time": "forecast_period", MEMBER: "realization"}
+    for name, standard in standards.items():
+        if name in data.coords:
+            data[name].attrs = {"standard_name": standard, "long_name": name.replace("_", " ")}
     return data
 
 
@@ -194,7 +226,7 @@ def check_nwp(nwp: xr.Dataset) -> xr.Dataset:
     _check_dims(nwp, names)
     _check_times(nwp)
     for axis in ("y", "x"):
-        check_axis(nwp, axis)
+        check_axis(nwp, axis, coarsest=COARSEST)
     if len(set(WIND) & set(names)) == 1:
         raise InputError(f"of the wind there is {set(WIND) & set(names)}", "both parts are there", "Add the other one")
     return nwp[names].map(_check_values, keep_attrs=True).assign_coords(nwp.coords)
@@ -237,10 +269,52 @@ def _check_times(nwp: xr.Dataset) -> None:
         values = nwp[name].values
         if not np.issubdtype(values.dtype, kind):
             raise InputError(f"{name} is of type {values.dtype}", f"it is {kind.__name__}", "Convert it")
-        if np.isnat(values).any() or np.unique(values).size != values.size:
-            raise InputError(f"{name} is {values}", "each comes once, and none is missing", "Drop those doubled")
+        if np.isnat(values).any():
+            raise InputError(f"{name} is {values}", "none is missing", "Drop those without a time")
+    _check_unique(nwp)
     leads = nwp["lead_time"].values
     if (np.diff(leads) <= np.timedelta64(0)).any() or (leads < np.timedelta64(0)).any():
         raise InputError(
             f"lead times are {leads}", "they rise, from zero or more", "Sort them with .sortby('lead_time')"
         )
+
+
+def _check_unique(nwp: xr.Dataset) -> None:
+    """Raise `InputError` unless each lead time, and each run or member of a run, comes once."""
+    runs = list(zip(nwp["reference_time"].values.tolist(), members(nwp), strict=True))
+    if len(set(runs)) != len(runs):
+        raise InputError(
+            f"reference_time is {nwp['reference_time'].values}",
+            "each run comes once, or each member of it",
+            f"Drop those doubled, or number the members in a coordinate {MEMBER!r} along reference_time",
+        )
+    leads = nwp["lead_time"].values
+    if np.unique(leads).size != leads.size:
+        raise InputError(f"lead_time is {leads}", "each comes once", "Drop those doubled")
+
+
+def members(nwp: xr.Dataset) -> list[int | None]:
+    """Return the number of the ensemble member of each run; None for runs without an ensemble."""
+    if MEMBER not in nwp.coords:
+        return [None] * nwp.sizes["reference_time"]
+    numbers = nwp[MEMBER]
+    if numbers.dims != ("reference_time",) or not np.issubdtype(numbers.dtype, np.integer):
+        raise InputError(
+            f"{MEMBER} has the dims {numbers.dims} and the type {numbers.dtype}",
+            "it has a whole number for each reference_time",
+            "Stack members and runs into reference_time",
+        )
+    return [int(number) for number in numbers.values]
+
+
+def order_newest_first(nwp: xr.Dataset) -> NDArray[np.intp]:
+    """Return the positions of the runs, the newest first, and of the members of one run the lowest number first."""
+    starts = nwp["reference_time"].values.astype("datetime64[ns]").astype(np.int64)
+    numbers = [number or 0 for number in members(nwp)]
+    return np.lexsort((np.abs(numbers), -starts))
+
+
+def sort_newest_first(nwp: xr.Dataset) -> xr.Dataset:
+    """Return the fields in the order of `order_newest_first`, without a copy if they are in it."""
+    order = order_newest_first(nwp)
+    return nwp if (np.diff(order) == 1).all() else nwp.isel(reference_time=order)

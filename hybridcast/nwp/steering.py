@@ -7,7 +7,7 @@ import xarray as xr
 from scipy import ndimage
 
 from hybridcast.core.field import GRID_MAPPING
-from hybridcast.nwp.schema import WIND
+from hybridcast.nwp.schema import WIND, order_newest_first
 
 
 def steering_wind(nwp_on_grid: xr.Dataset | None, time: np.datetime64) -> xr.Dataset | None:
@@ -34,7 +34,7 @@ def steering_wind(nwp_on_grid: xr.Dataset | None, time: np.datetime64) -> xr.Dat
     at = np.flatnonzero(times == time.astype("datetime64[ns]"))
     if not at.size:
         return None
-    for k in np.argsort(nwp_on_grid["reference_time"].values)[::-1]:
+    for k in order_newest_first(nwp_on_grid):
         u, v = (nwp_on_grid[name].values[k, at[0]] for name in WIND)
         known = np.isfinite(u) & np.isfinite(v)
         if not known.any():

@@ -18,7 +18,7 @@ from scipy import ndimage
 from hybridcast.core.grid import cell_kilometres, decibels, known_mean, local_correlation, window_mean, window_size
 from hybridcast.core.types import HOUR, Array, Cell, Mask
 from hybridcast.nwp.displacement import estimate_displacement
-from hybridcast.nwp.schema import CAPE, HUMIDITY, RATE, WIND
+from hybridcast.nwp.schema import CAPE, HUMIDITY, RATE, WIND, sort_newest_first
 from hybridcast.predictors.predictor import Predictor, Transform
 
 #: Half widths of the neighbourhoods of means, km.
@@ -276,7 +276,7 @@ def compute_nwp_predictors(
     fields = {predictor.name: np.full(shape, np.nan, np.float32) for predictor in PREDICTORS}
     if nwp_on_grid is None or not nwp_on_grid.sizes["reference_time"]:
         return fields
-    runs = _newest_first(nwp_on_grid)
+    runs = sort_newest_first(nwp_on_grid)
     cell = cell_kilometres(recent)
     comparison = _compare_with_radar(runs, recent, cell)
     computable = [predictor for predictor in PREDICTORS if set(predictor.needs) <= set(runs.data_vars)]
@@ -285,12 +285,6 @@ def compute_nwp_predictors(
         for predictor in computable:
             fields[predictor.name][k] = predictor(nwp)
     return fields
-
-
-def _newest_first(nwp: xr.Dataset) -> xr.Dataset:
-    starts = nwp["reference_time"].values
-    ordered = (np.diff(starts) < np.timedelta64(0)).all()
-    return nwp if ordered else nwp.isel(reference_time=np.argsort(starts)[::-1])
 
 
 def _newest_at(runs: xr.Dataset, name: str, time: np.datetime64) -> tuple[Array, float]:

@@ -37,7 +37,7 @@ def test_a_sum_since_the_start_becomes_a_rate(tmp_path):
     path = written(
         tmp_path / "a.nc", {"tp": (growing(2.0), {"standard_name": "precipitation_amount", "units": "kg m-2"})}
     )
-    nwp = open_nwp(path)
+    nwp = open_nwp(path, accumulation="since-start")
     np.testing.assert_allclose(nwp.precipitation_rate.values, 2.0)
     assert (nwp.lead_time.values == LEADS).all()
     assert nwp.reference_time.values == [RUN]
@@ -148,11 +148,12 @@ def test_what_cannot_be_read_is_named(tmp_path, variables, words):
 
 
 def test_a_file_without_a_run_says_so(tmp_path):
-    path = written(tmp_path / "g.nc", {"air_temperature": (growing(280), {"units": "K"})})
+    path = written(tmp_path / "g.nc", {"wind_speed_of_gust": (growing(10), {"units": "m s-1"})})
     with xr.open_dataset(path, engine="h5netcdf") as data:
         data.load().drop_vars("forecast_reference_time").to_netcdf(tmp_path / "h.nc", engine="h5netcdf")
     with pytest.raises(ReadError, match="Add that coordinate: the run's start"):
         open_nwp(tmp_path / "h.nc")
+    assert open_nwp(tmp_path / "h.nc", run=RUN).lead_time.values.tolist() == LEADS.astype("m8[ns]").tolist()
 
 
 def test_a_run_is_known_by_the_name_of_its_coordinate_too(tmp_path):

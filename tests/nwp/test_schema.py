@@ -56,7 +56,7 @@ def test_nan_is_allowed_and_no_run_at_all_too():
         (lambda nwp: nwp.drop_vars("lead_time"), "'lead_time' has no coordinate"),
         (lambda nwp: nwp.drop_vars("y_wind"), "both parts are there"),
         (lambda nwp: nwp.isel(lead_time=[1, 0, 2]), "they rise"),
-        (lambda nwp: nwp.isel(reference_time=[0, 0]), "each comes once"),
+        (lambda nwp: nwp.isel(reference_time=[0, 0]), "each run comes once"),
         (lambda nwp: nwp.assign_coords(lead_time=[1, 2, 3]), "lead_time is of type int64"),
         (lambda nwp: nwp.assign_coords(x=[1.0, 2, 3, 5, 8]), "evenly spaced"),
         (lambda nwp: nwp.assign({RATE: -nwp[RATE].assign_attrs(units="mm h-1")}), "units"),
