@@ -65,6 +65,7 @@ def _refuse_zero_fill(variable: xr.DataArray, path: Path) -> None:
 def _apply_flags(variable: xr.DataArray, path: Path) -> xr.DataArray:
     flags = np.ravel(variable.attrs.get("flag_values", []))
     meanings = str(variable.attrs.get("flag_meanings", "")).split()
+    packing = variable.encoding
     for flag, meaning in zip(flags, meanings, strict=False):
         if not _MISSING.search(meaning) and not _DRY.search(meaning):
             raise ReadError(
@@ -72,7 +73,9 @@ def _apply_flags(variable: xr.DataArray, path: Path) -> xr.DataArray:
             )
         value = np.nan if _MISSING.search(meaning) else 0.0
         code = _unpack(flag, variable)
-        variable = variable.where(np.abs(variable - code) > _ROUNDING * max(1.0, abs(code)), value)
+        other = ~(np.abs(variable - code) <= _ROUNDING * max(1.0, abs(code)))  # also where it is NaN
+        variable = variable.where(other, value)
+        variable.encoding = packing  # `where` drops it
     return variable
 
 
