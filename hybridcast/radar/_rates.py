@@ -11,14 +11,17 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.core.field import HIGHEST_RATE
+from hybridcast.core.hdf5_chunks import read_dataset
 from hybridcast.core.types import Array
 from hybridcast.errors import ReadError
+
+Convert = Callable[[NDArray[Any]], NDArray[Any]]
 
 #: Decoded values above minus this are rounding errors of packed values, not a code for missing values.
 ROUNDING = 1e-4
 
 
-def decode_codes(raw: NDArray[Any], convert: Callable[[NDArray[Any]], NDArray[Any]]) -> Array:
+def decode_codes(raw: NDArray[Any], convert: Convert) -> Array:
     """Return the rain rates of the values that a file holds, through a table where there are few different ones.
 
     A power in each of 17 million cells takes a second, a table of 65536 rates 25 ms.
@@ -37,12 +40,31 @@ def decode_codes(raw: NDArray[Any], convert: Callable[[NDArray[Any]], NDArray[An
     ndarray
         Rates, float32, with the shape of `raw`.
     """
-    native = np.asarray(raw, dtype=raw.dtype.newbyteorder("="))
-    if native.dtype.kind not in "iu" or native.dtype.itemsize > 2:
-        return np.asarray(convert(native), dtype=np.float32)
-    codes = np.arange(256**native.dtype.itemsize, dtype=f"u{native.dtype.itemsize}")
-    table = np.asarray(convert(codes.view(native.dtype)), dtype=np.float32)
-    return np.asarray(table[native.view(codes.dtype)])
+    return make_decoder(raw.dtype, convert)(raw)
+
+
+def decode_dataset(dataset: Any, convert: Convert) -> Array:
+    """Return the rain rates of a data set of an HDF5 file, decompressed and converted in threads.
+
+    Parameters
+    ----------
+    dataset
+        Data set of h5py, of any shape and number type.
+    convert
+        As that of `decode_codes`, but called once for each chunk of values that are not of one or two bytes.
+    """
+    return read_dataset(dataset, make_decoder(dataset.dtype, convert))
+
+
+def make_decoder(dtype: np.dtype[Any], convert: Convert) -> Convert:
+    """Return a function that returns the rates, float32, of values of a type, through a table if it is a short one."""
+    native = dtype.newbyteorder("=")
+    if native.kind not in "iu" or native.itemsize > 2:
+        return lambda raw: np.asarray(convert(np.asarray(raw, dtype=native)), dtype=np.float32)
+    index = np.dtype(f"u{native.itemsize}")
+    codes = np.arange(256**native.itemsize, dtype=index)
+    table = np.asarray(convert(codes.view(native)), dtype=np.float32)
+    return lambda raw: np.asarray(table[np.ascontiguousarray(raw, dtype=native).view(index)])
 
 
 def limit_rates(rate: NDArray[Any], attrs: dict[str, Any]) -> NDArray[Any]:

@@ -25,7 +25,7 @@ from hybridcast.core.netcdf import HDF5_MAGIC, decode_text, open_hdf5
 from hybridcast.core.readers import read_bytes
 from hybridcast.core.types import MINUTE, Array, Doubles, Mask
 from hybridcast.errors import ReadError
-from hybridcast.radar._rates import decode_codes, limit_rates
+from hybridcast.radar._rates import decode_dataset, limit_rates
 
 NAME = "knmi-hdf5"
 DESCRIPTION = "KNMI (Netherlands) radar composite, rain amount or reflectivity, HDF5"
@@ -54,26 +54,24 @@ def read(path: Path) -> xr.DataArray:
     with open_hdf5(path) as file:
         _refuse_several_images(path, file)
         image, overview = file["image1"], file["overview"].attrs
-        raw = image["image_data"][...]
         start, end = (
             _parse_time(path, decode_text(overview[f"product_datetime_{which}"])) for which in ("start", "end")
         )
-        quantity = decode_text(image.attrs["image_geo_parameter"])
-        calibration = dict(image["calibration"].attrs)
-        x, y, crs = _read_grid(path, file["geographic"], raw.shape)
         attrs: dict[str, Any] = {
             "source": f"KNMI radar composite {decode_text(image.attrs.get('image_product_name', b''))}".strip(),
             "institution": "Royal Netherlands Meteorological Institute (KNMI)",
         }
-    gain, offset = _parse_formula(path, decode_text(calibration["calibration_formulas"]))
-    to_rate = _choose_conversion(path, quantity, end - start, attrs)
+        to_rate = _choose_conversion(path, decode_text(image.attrs["image_geo_parameter"]), end - start, attrs)
+        calibration = dict(image["calibration"].attrs)
+        gain, offset = _parse_formula(path, decode_text(calibration["calibration_formulas"]))
 
-    def convert(codes: NDArray[Any]) -> Array:
-        rate = to_rate(codes * np.float32(gain) + np.float32(offset))
-        rate[_find_missing(codes, calibration) | (rate < 0)] = np.nan
-        return rate
+        def convert(codes: NDArray[Any]) -> Array:
+            rate = to_rate(codes * np.float32(gain) + np.float32(offset))
+            rate[_find_missing(codes, calibration) | (rate < 0)] = np.nan
+            return rate
 
-    rate = decode_codes(raw, convert)
+        rate = decode_dataset(image["image_data"], convert)
+        x, y, crs = _read_grid(path, file["geographic"], rate.shape)
     return precipitation(limit_rates(rate, attrs), time=end, y=y, x=x, crs=crs, attrs=attrs)
 
 

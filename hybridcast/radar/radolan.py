@@ -119,6 +119,11 @@ def read(path: Path) -> xr.DataArray:
     return precipitation(limit_rates(rate, attrs), time=header.time, y=y, x=x, crs=crs, attrs=attrs)
 
 
+def read_times(path: Path) -> NDArray[np.datetime64]:
+    """Return the time of the composite, from the header alone."""
+    return np.array([_parse(path, read_bytes(path))[0].time])
+
+
 def _read_cells(path: Path, header: _Header, body: bytes) -> NDArray[np.unsignedinteger[Any]]:
     """Return the raw numbers, of one byte or two."""
     cells = header.shape[0] * header.shape[1]

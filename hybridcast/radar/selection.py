@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import xarray as xr
@@ -23,6 +23,7 @@ from hybridcast.errors import ForecastFileError, InputError, InputWarning, NoFra
 
 Times = NDArray[np.datetime64]
 Period = tuple[np.datetime64, np.datetime64]
+Content = TypeVar("Content")
 
 #: A single frame that follows the others after more than this is not taken for the newest one.
 _LONGEST_OUTAGE = np.timedelta64(1, "D")
@@ -50,7 +51,7 @@ class ReadsTimes(Protocol):
     """Ability of a radar format to read the times of a file without decoding its frames."""
 
     def read_times(self, path: Path) -> Times:
-        """Return the times that `read` would return, and raise the errors about them; shape ``(time,)``."""
+        """Return the times that `read` would return, shape ``(time,)``; raise its errors about times and forecasts."""
         ...
 
 
@@ -114,50 +115,53 @@ def read_frames(files: Sequence[Path], request: Request) -> FramesOfFiles:
     NoFramesError
         If no frame is in the period.
     """
-    scans, unreadable, forecasts = _scan_files(files, request)
+    forecasts: list[ForecastFileError] = []
+    scans, unreadable = _read_observations(files, lambda path: _scan(path, request), forecasts, request)
     stamps = {path: scan.stamps for path, scan in scans.items()}
     period = _choose_period(stamps, request)
     needed = [path for path in scans if period is None or _are_within(stamps[path], period).any()]
     if not needed:
         raise _no_frames_error(stamps, period)
     _warn_of_future(stamps, needed)
-    frames, damaged = read_files(
-        needed, lambda path: _finish(path, scans.pop(path), period, request), strict=request.strict
+    frames, damaged = _read_observations(
+        needed, lambda path: _read_wanted(path, scans[path], period, request), forecasts, request
     )
     lost: dict[Path, Times | None] = {error.path: None for error in unreadable}
     lost |= {error.path: stamps[error.path] for error in damaged}
     return FramesOfFiles(frames, stamps, [*unreadable, *damaged], lost, forecasts)
 
 
-def _scan_files(
-    files: Sequence[Path], request: Request
-) -> tuple[dict[Path, _Scan], list[ReadError], list[ForecastFileError]]:
-    """Return the files whose times are known, the errors of unreadable files, and those of forecasts."""
-    forecasts: list[ForecastFileError] = []
+def _read_observations(
+    files: Sequence[Path], read: Callable[[Path], Content], forecasts: list[ForecastFileError], request: Request
+) -> tuple[dict[Path, Content], list[ReadError]]:
+    """Read files as `read_files` does, and add the errors of those that hold forecasts to `forecasts`."""
 
-    def scan(path: Path) -> _Scan | None:
+    def read_observation(path: Path) -> Content | None:
         try:
-            return read_file(path, lambda copy: _scan(copy, request))
+            return read(path)
         except ForecastFileError as error:
             if len(files) == 1:
                 raise
             forecasts.append(error)
             return None
 
-    opened, unreadable = read_files(files, scan, strict=request.strict)
-    scans = {path: found for path, found in opened.items() if found is not None}
-    if not scans:
+    opened, unreadable = read_files(files, read_observation, strict=request.strict)
+    contents = {path: content for path, content in opened.items() if content is not None}
+    if not contents:
         raise ForecastFileError(forecasts[0].path, f"{forecasts[0].leads}; none of the {len(files)} files is better")
-    return scans, unreadable, forecasts
+    return contents, unreadable
 
 
 def _scan(path: Path, request: Request) -> _Scan:
+    return read_file(path, lambda copy: _scan_copy(copy, request))
+
+
+def _scan_copy(path: Path, request: Request) -> _Scan:
     """Return the times of a file; its frames too, if they are needed or their format has no other way."""
     reader = choose_reader(path, request.format, request.formats, "radar", ADVICE)
     with read_errors(path, reader.NAME):
         if request.selects and isinstance(reader, ReadsTimes):
-            stamps = _check_stamps(path, reader.read_times(path))
-            return _Scan(reader, stamps)
+            return _Scan(reader, _check_stamps(path, reader.read_times(path)))
         frames = _decode(path, reader)
         stamps = frames["time"].values
         if request.history is not None:
@@ -165,14 +169,14 @@ def _scan(path: Path, request: Request) -> _Scan:
         return _Scan(reader, stamps, _select(frames, request.period, request), is_final=True)
 
 
-def _finish(path: Path, scan: _Scan, period: Period | None, request: Request) -> xr.DataArray:
+def _read_wanted(path: Path, scan: _Scan, period: Period | None, request: Request) -> xr.DataArray:
     """Return the wanted frames of a file."""
     if scan.frames is not None and scan.is_final:
         return scan.frames
-    return read_file(path, lambda copy: _read_wanted(copy, scan, period, request))
+    return read_file(path, lambda copy: _select_in_copy(copy, scan, period, request))
 
 
-def _read_wanted(path: Path, scan: _Scan, period: Period | None, request: Request) -> xr.DataArray:
+def _select_in_copy(path: Path, scan: _Scan, period: Period | None, request: Request) -> xr.DataArray:
     with read_errors(path, scan.reader.NAME):
         frames = _decode(path, scan.reader) if scan.frames is None else scan.frames
         return _select(frames, period, request)
