@@ -21,7 +21,7 @@ from hybridcast.core.containers import (
     list_entries,
 )
 from hybridcast.core.locations import SEPARATOR, CopyFolder, Location, ZarrLocation, safe_member_path
-from hybridcast.core.readers import PathLike, parse_time_in_name
+from hybridcast.core.readers import PathLike
 from hybridcast.core.remote import (
     CONTAINER_WRAPPERS,
     WRAPPERS,
@@ -35,6 +35,7 @@ from hybridcast.core.remote import (
     open_remote,
     open_zarr_store,
 )
+from hybridcast.core.times_in_names import parse_time_in_name
 from hybridcast.errors import InputError, ReadError
 
 log = logging.getLogger(__name__)

@@ -8,15 +8,11 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import logging
-import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
-
-import numpy as np
 
 from hybridcast.core.compression import COMPRESSED_MAGICS as COMPRESSED_MAGICS
 from hybridcast.core.compression import read_at_most
@@ -250,13 +246,6 @@ def read_errors(path: Path, name: str) -> Iterator[None]:
 
 # --- content and names of files -------------------------------------------------------------------------------
 
-#: Times in file names, the longest first: 2017-05-09 10:45(:00); 17-05-09 10:45; year, day of the year and time.
-_TIMES_IN_NAMES = (
-    (re.compile(r"(?<!\d)((?:19|20)\d{6})[-_T]?(\d{4})(?:\d{2})?(?!\d)"), "%Y%m%d%H%M"),
-    (re.compile(r"(?<!\d)(\d{6})(\d{4})(?!\d)"), "%y%m%d%H%M"),
-    (re.compile(r"(?<!\d)(\d{5})(\d{4})(?!\d)"), "%y%j%H%M"),
-)
-
 
 def read_bytes(path: Path) -> bytes:
     """Read a whole file, uncompressed where it is compressed, regardless of its name."""
@@ -266,23 +255,3 @@ def read_bytes(path: Path) -> bytes:
 def read_head(path: Path, size: int = 4096) -> bytes:
     """Read the first bytes of a file, uncompressed; empty for a folder."""
     return b"" if path.is_dir() else read_at_most(path, size)
-
-
-def parse_time_in_name(name: str) -> np.datetime64 | None:
-    """Return the time (UTC) in the name of a file, or None if the name contains no time.
-
-    Examples
-    --------
-    >>> parse_time_in_name("201705091045_fmi.radar.composite.lowest_FIN_SUOMI1.pgm.gz")
-    np.datetime64('2017-05-09T10:45:00.000000000')
-    >>> parse_time_in_name("AQC161932050V_00005.801.gif")
-    np.datetime64('2016-07-11T20:50:00.000000000')
-    """
-    for pattern, code in _TIMES_IN_NAMES:
-        match = pattern.search(name)
-        if match:
-            try:
-                return np.datetime64(datetime.strptime("".join(match.groups()), code), "ns")
-            except ValueError:
-                continue
-    return None

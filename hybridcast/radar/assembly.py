@@ -17,7 +17,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.core.field import MAX_JITTER, MIN_FRAME_FRACTION, check_same_grid, iso_time, regular_times, usual_step
-from hybridcast.core.readers import parse_time_in_name
+from hybridcast.core.times_in_names import parse_time_in_name
 from hybridcast.core.types import MINUTE
 from hybridcast.errors import InputError, InputWarning
 

@@ -22,8 +22,8 @@ import xarray as xr
 
 from hybridcast.core.crs import metres_per_unit, to_metres
 from hybridcast.core.field import precipitation, rate_factor, rate_from_accumulation, rate_from_dbz
-from hybridcast.core.readers import parse_time_in_name
 from hybridcast.core.times import as_datetime64
+from hybridcast.core.times_in_names import parse_time_in_name
 from hybridcast.core.types import Array
 from hybridcast.core.units import unit_conversion
 from hybridcast.errors import ReadError

@@ -22,7 +22,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.core.field import precipitation, rate_from_accumulation
-from hybridcast.core.readers import parse_time_in_name, read_bytes
+from hybridcast.core.readers import read_bytes
+from hybridcast.core.times_in_names import parse_time_in_name
 from hybridcast.core.types import Array
 from hybridcast.errors import ReadError
 from hybridcast.radar._rates import limit_rates

@@ -2,7 +2,7 @@
 
 Met Office (2003), Met Office Rain Radar Data from the NIMROD System, NCAS British Atmospheric Data Centre
 (catalogue.ceda.ac.uk), Nimrod image file format. A field is two Fortran records, big-endian, each between two lengths
-of 4 bytes: a header of 512 bytes, and the values of rows times columns. Numbers that are not stated are -32767. Read are
+of 4 bytes: a header of 512 bytes, and the values, rows times columns. Numbers that are not stated are -32767. Read are
 
 - the times of validity and of the data; a later validity is a forecast;
 - the field code (213 and 63 rain rate, 214 and 61 amount) and the unit, such as ``mm/h*32`` for 1/32 mm/h;

@@ -13,7 +13,8 @@ import xarray as xr
 
 import hybridcast.radar as radar
 from hybridcast.core.field import precipitation
-from hybridcast.core.readers import parse_time_in_name, read_head
+from hybridcast.core.readers import read_head
+from hybridcast.core.times_in_names import parse_time_in_name
 from hybridcast.errors import InputError, InputWarning, ReadError
 from hybridcast.radar import RadarFormat, formats, open_radar
 

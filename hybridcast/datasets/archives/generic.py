@@ -13,7 +13,8 @@ import xarray as xr
 from hybridcast.core.field import check_same_grid
 from hybridcast.core.files import atomic_write, safe_filename
 from hybridcast.core.paths import expand_paths
-from hybridcast.core.readers import PathLike, parse_time_in_name
+from hybridcast.core.readers import PathLike
+from hybridcast.core.times_in_names import parse_time_in_name
 from hybridcast.datasets.archives.frames import StoreFrames, iterate_blocks, write_stores
 from hybridcast.datasets.archives.listing import ArchivedRegion, write_lists
 from hybridcast.datasets.archives.nwp_files import group_by_run_day, write_runs

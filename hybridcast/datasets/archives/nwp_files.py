@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from hybridcast.core.files import safe_filename
-from hybridcast.core.readers import parse_time_in_name
+from hybridcast.core.times_in_names import parse_time_in_name
 from hybridcast.datasets.archives.records import Record, describe_unreadable
 from hybridcast.errors import InputError, ReadError
 from hybridcast.nwp import open_nwp
