@@ -5,9 +5,9 @@ from __future__ import annotations
 import codecs
 import io
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,47 @@ def first_line(head: bytes, separator: str = ",") -> list[str]:
     """Return the fields of the first line of a CSV file."""
     line = head.removeprefix(codecs.BOM_UTF8).split(b"\n", 1)[0].decode("latin-1")
     return [field.strip().strip('"') for field in line.split(separator)]
+
+
+class Header(NamedTuple):
+    """Columns of a table, and where its rows begin."""
+
+    names: list[str]
+    """Names as spelled in the file."""
+    separator: str = ""
+    """Between the columns; empty for Parquet."""
+    lines: int = 0
+    """Number of lines up to and with the header."""
+
+
+def find_header(head: bytes, is_header: Callable[[Sequence[str]], bool]) -> Header:
+    """Return the header of a table: the first line that is no comment, or the last comment if that has its names."""
+    lines = decode(head).split("\n")
+    first = next((n for n, line in enumerate(lines) if line.strip() and not line.lstrip().startswith("#")), 0)
+    for number in (first, first - 1):
+        header = split_header(lines[number].lstrip("# ")) if number >= 0 else Header([])
+        if is_header(header.names):
+            return header._replace(lines=number + 1)
+    return split_header(lines[first])._replace(lines=first + 1)
+
+
+def split_header(line: str) -> Header:
+    """Return the names in the line of a header, whose separator is the most frequent one."""
+    separator = max((",", ";", "\t"), key=line.count)
+    names = [field.strip().strip('"').strip() for field in line.split(separator)]
+    return Header([name or f"column {number}" for number, name in enumerate(names, 1)], separator)
+
+
+def read_columns(path: Path, header: Header, wanted: Mapping[str, str]) -> Any:
+    """Return the rows of a table as texts, with the columns that `wanted` maps our names to."""
+    missing = [name for name in wanted.values() if name not in header.names]
+    if missing:
+        raise ReadError(path, f"has no column {', '.join(missing)}; it has {', '.join(header.names)}")
+    text = read_text(path).split("\n", header.lines)[-1]
+    rows = read_texts(text, header.names, list(wanted.values()), header.separator, path)
+    if rows.empty:
+        raise ReadError(path, "holds no row")
+    return pd.DataFrame({ours: rows[name] for ours, name in wanted.items()})
 
 
 def read_csv(path: Path, columns: Sequence[str], types: Mapping[str, str], separator: str = ",") -> Any:
@@ -59,21 +100,30 @@ def decode(content: bytes) -> str:
 
 def read_texts(text: str, names: Sequence[str], wanted: Sequence[str], separator: str, path: Path) -> Any:
     """Return the rows of a table without its header as texts, the columns `wanted` of `names`; without empty rows."""
+    given = {name: str(number) for number, name in enumerate(names)}
+    beyond = str(len(names))
+    header = separator.join([*given.values(), beyond])
     try:
         rows = pd.read_csv(
-            io.StringIO(text),
+            io.StringIO(f"{header}\n{text}"),
             sep=separator,
-            names=list(names),
-            usecols=list(dict.fromkeys(wanted)),
+            usecols=[*(given[name] for name in dict.fromkeys(wanted)), beyond],
             index_col=False,
             dtype=str,
             keep_default_na=False,
             skipinitialspace=True,
-            on_bad_lines="error",
         )
     except (ValueError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise ReadError(path, f"damaged, or not the table it looks like ({error})") from error
     rows = rows.fillna("").apply(lambda column: column.str.strip())
+    long = rows.pop(beyond) != ""
+    if long.any():
+        raise ReadError(
+            path,
+            f"row {int(np.argmax(long)) + 1} below the header has more fields than the header ({len(names)}). Put "
+            "semicolons between the columns if numbers have commas",
+        )
+    rows = rows.rename(columns={number: name for name, number in given.items()})
     return rows[(rows != "").any(axis=1)].reset_index(drop=True)
 
 

@@ -24,6 +24,7 @@ MIN_REGULAR = 0.5
 USUAL_STEPS = frozenset({5, 6, 10, 12, 15, 20, 30, 60, 180, 360, 720, 1440})
 #: Rows up to this step (min) that have gaps, and never a zero, are tips of a bucket.
 TIPS = 2
+_NIGHT = np.timedelta64(4, "h")
 
 
 class Reporting(NamedTuple):
@@ -104,15 +105,19 @@ def round_to_steps(times: NDArray[np.datetime64], step: np.timedelta64) -> NDArr
 def goes_back_an_hour(times: NDArray[np.datetime64]) -> np.datetime64 | None:
     """Return the time at which rows in the order of a file repeat an hour, as when a clock is set back; else None.
 
-    The rows rise, but for one step back, which one hour more would make the usual step.
+    The rows rise, but for one step back, which one hour more would make the usual step, in the first hours of a Sunday,
+    at which clocks are set back everywhere.
     """
     steps = np.diff(times)
     back = np.flatnonzero(steps < np.timedelta64(0))
     if back.size != 1 or steps.size < 2:
         return None
     usual = np.median(steps[steps > np.timedelta64(0)])
+    repeated = times[back[0] + 1]
+    is_sunday = (repeated.astype("datetime64[D]").astype(int) + 3) % 7 == 6  # 1970 began on a Thursday
+    at_night = repeated - repeated.astype("datetime64[D]") < _NIGHT
     restored = steps[back[0]] + 60 * MINUTE == usual
-    return times[back[0] + 1] if restored else None
+    return repeated if restored and is_sunday and at_night else None
 
 
 def thin_out(ends: NDArray[np.datetime64], interval: np.timedelta64) -> NDArray[np.bool_]:

@@ -27,7 +27,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,7 +37,7 @@ from hybridcast.core.field import RATE, rate_from_accumulation
 from hybridcast.core.readers import read_head
 from hybridcast.core.types import HOUR, MINUTE
 from hybridcast.errors import InputWarning, ReadError
-from hybridcast.stations._tables import PARQUET_MAGIC, decode, read_text, read_texts, reports_from_rows
+from hybridcast.stations._tables import PARQUET_MAGIC, Header, find_header, read_columns, reports_from_rows
 from hybridcast.stations.accumulations import is_accumulation
 from hybridcast.stations.merging import merge_reports
 from hybridcast.stations.places import COORDINATES, find_places, join_places
@@ -107,35 +107,12 @@ def read_stated(path: Path, stated: Statements) -> xr.Dataset:
 # --- header and rows ------------------------------------------------------------------------------------------
 
 
-class _Header(NamedTuple):
-    """Columns of a table, and where its rows begin."""
-
-    names: list[str]
-    """Names as spelled in the file."""
-    separator: str = ""
-    """Between the columns; empty for Parquet."""
-    lines: int = 0
-    """Number of lines up to and with the header."""
-
-
-def _read_header(path: Path, head: bytes) -> _Header:
+def _read_header(path: Path, head: bytes) -> Header:
     if head.startswith(PARQUET_MAGIC):
         import pyarrow.parquet
 
-        return _Header([str(name) for name in pyarrow.parquet.read_schema(path).names])
-    lines = decode(head).split("\n")
-    first = next((n for n, line in enumerate(lines) if line.strip() and not line.lstrip().startswith("#")), 0)
-    for number in (first, first - 1):  # the header may be the last comment
-        header = _split_header(lines[number].lstrip("# ")) if 0 <= number < len(lines) else _Header([])
-        if set(_NEEDED) <= set(match_columns(header.names)):
-            return header._replace(lines=number + 1)
-    return _split_header(lines[first] if lines else "")._replace(lines=first + 1)
-
-
-def _split_header(line: str) -> _Header:
-    separator = max((",", ";", "\t"), key=line.count)
-    names = [field.strip().strip('"').strip() for field in line.split(separator)]
-    return _Header([name or f"column {number}" for number, name in enumerate(names, 1)], separator)
+        return Header([str(name) for name in pyarrow.parquet.read_schema(path).names])
+    return find_header(head, lambda names: set(_NEEDED) <= set(match_columns(names)))
 
 
 def match_columns(names: Iterable[str]) -> dict[str, str]:
@@ -145,23 +122,22 @@ def match_columns(names: Iterable[str]) -> dict[str, str]:
     return {ours: columns[0] for ours, columns in found.items() if columns}
 
 
-def _read_rows(path: Path, header: _Header, columns: Mapping[str, str], rain: RainColumn) -> Any:
+def _read_rows(path: Path, header: Header, columns: Mapping[str, str], rain: RainColumn) -> Any:
     """Return the rows, with our names of the columns, as texts or in the types of Parquet."""
     wanted = dict(columns) | {"rain": rain.name}
     dates = [name for name in header.names if name.lower() == "date" and name != columns["time"]]
     if dates:
         wanted["date"] = dates[0]
-    if not header.separator:
-        rows = pd.read_parquet(path, columns=list(dict.fromkeys(wanted.values())))
-    else:
-        text = read_text(path).split("\n", header.lines)[-1]
-        rows = read_texts(text, header.names, list(wanted.values()), header.separator, path)
-    rows = pd.DataFrame({ours: rows[name] for ours, name in wanted.items()})
+    rows = read_columns(path, header, wanted) if header.separator else _read_parquet(path, wanted)
     rows["station"] = rows["station"].astype(str).str.strip()
-    rows = rows.iloc[1:].reset_index(drop=True) if _has_units_below(rows) else rows
+    return rows.iloc[1:].reset_index(drop=True) if _has_units_below(rows) else rows
+
+
+def _read_parquet(path: Path, wanted: Mapping[str, str]) -> Any:
+    rows = pd.read_parquet(path, columns=list(dict.fromkeys(wanted.values())))
     if rows.empty:
         raise ReadError(path, "holds no row")
-    return rows
+    return pd.DataFrame({ours: rows[name] for ours, name in wanted.items()})
 
 
 def _has_units_below(rows: Any) -> bool:

@@ -50,7 +50,7 @@ _REFUSED = (
     ),
     (re.compile(r"\d{1,2}:\d{2}(:\d{2})?"), "has no date", "Add the date"),
     (
-        re.compile(r".*\d\s*[A-Za-z]{2,5}(/[A-Za-z_]+)?"),
+        re.compile(r".*\d\s*(?![AaPp]\.?[Mm])[A-Za-z]{2,5}(/[A-Za-z_]+)?"),
         "has a time zone by name, which is not unique",
         "Convert times to UTC, or write offsets such as +02:00",
     ),

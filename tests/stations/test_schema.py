@@ -97,7 +97,7 @@ def test_longitudes_to_360_are_centred_on_greenwich():
 
 
 def test_places_that_may_be_exchanged_are_named():
-    with pytest.raises(InputError, match="latitude 120 of A beyond 90.*exchanged"):
+    with pytest.raises(InputError, match=r"latitude 120 of A beyond 90.*exchanged"):
         reports(coords={"latitude": [120.0], "longitude": [-33.0]})
 
 
