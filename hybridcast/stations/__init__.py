@@ -63,7 +63,19 @@ __all__ = [
 
 
 #: Modules of the built-in formats, in the order in which they are tried; general formats come last.
-BUILT_IN = ("opensense_gauges", "opensense_links", "meteonet_csv", "radolan_csv", "parquet", "table", "dsg_netcdf")
+BUILT_IN = (
+    "opensense_gauges",
+    "opensense_links",
+    "meteonet_csv",
+    "radolan_csv",
+    "meteoswiss_csv",
+    "dwd_cdc",
+    "meteofrance_csv",
+    "iem_csv",
+    "parquet",
+    "table",
+    "dsg_netcdf",
+)
 
 
 @runtime_checkable

@@ -5,8 +5,9 @@ They are given among the paths, or lie beside the table. Known are
 - any table with a station, latitude and longitude, and no time;
 - the stations of MeteoSwiss' open data, ``ogd-*_meta_stations.csv``: ``station_abbr``, ``station_height_masl``,
   ``station_coordinates_wgs84_lat`` and ``_lon``;
-- DWD CDC's ``*_Beschreibung_Stationen.txt`` (columns by blanks: id, first and last day, height, latitude, longitude,
-  name) and ``Metadaten_Geographie_*.txt`` (with semicolons), of which the last place of a station counts.
+- DWD CDC's ``*_Beschreibung_Stationen.txt`` (columns by blanks: id, first and last day, which may be blank, height,
+  latitude, longitude, name) and ``Metadaten_Geographie_*.txt`` (with semicolons), of which the last
+  place of a station counts.
 
 Names are compared without regard to case and to leading zeros of numbers.
 """
@@ -73,20 +74,19 @@ def read_places(path: Path) -> Any:
     columns = _match(names)
     rest = text.split(line, 1)[1].lstrip("\r\n")
     if separator == " ":
-        rows = _read_blanks(rest, names)
+        rows = _read_blanks(rest)
     else:
         rows = read_texts(rest, names, list(columns.values()), separator, path)
-    rows = rows.rename(columns={name: ours for ours, name in columns.items()})
+        rows = rows.rename(columns={name: ours for ours, name in columns.items()})
     places = {name: parse_numbers(rows[name], path, name) for name in columns if name != "station"}
     return pd.DataFrame(places, index=rows["station"].map(station_key)).groupby(level=0).last()
 
 
-def _read_blanks(text: str, names: Sequence[str]) -> Any:
-    """Return the rows of a table by blanks, whose last column before the longitude has no blanks within."""
-    count = next(n for n, name in enumerate(names) if name.lower() in _SPELLINGS["longitude"]) + 1
-    lines = [line.split() for line in text.splitlines()]
-    rows = [line[:count] for line in lines if len(line) >= count and line[0].isdigit()]
-    return pd.DataFrame(rows, columns=list(names[:count]), dtype=str)
+def _read_blanks(text: str) -> Any:
+    """Return the rows of DWD's list by blanks, of which the two days may be left out."""
+    pattern = r"^\s*(\d+)(?:\s+\d{8}){0,2}\s+(-?\d+(?:\.\d+)?)\s+(-?\d+\.\d+)\s+(-?\d+\.\d+)\s"
+    rows = re.findall(pattern, text, re.MULTILINE)
+    return pd.DataFrame(rows, columns=["station", "altitude", "latitude", "longitude"], dtype=str)
 
 
 def station_key(name: str) -> str:

@@ -1,0 +1,79 @@
+"""Rain of Météo-France's stations from meteo.data.gouv.fr: hourly (``H_*.csv``) and of 6 minutes (``MN_*.csv``).
+
+Columns are separated by semicolons: ``NUM_POSTE``, ``LAT``, ``LON``, ``ALTI``, ``AAAAMMJJHH`` with ``RR1`` (mm in an
+hour) and ``T``, ``U``, ``FF``, ``DD``; or ``AAAAMMJJHHMN`` with ``RR`` (mm in 6 minutes). Times are UTC. The
+description of the columns does not say which end of the interval they are; hours and 6 minutes of the same stations
+agree if both are ENDS, and of no station if they were beginnings. ``QRR1`` and ``QRR`` are codes of quality, of which 2
+is doubtful: such rain is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from hybridcast.core.field import RATE, rate_from_accumulation
+from hybridcast.core.readers import read_head
+from hybridcast.errors import ReadError
+from hybridcast.stations._tables import find_header, read_columns, reports_from_rows
+from hybridcast.stations.table_numbers import parse_numbers
+from hybridcast.stations.table_times import parse_times
+
+NAME = "meteofrance-csv"
+DESCRIPTION = "Météo-France stations of meteo.data.gouv.fr, hourly or of 6 minutes, CSV"
+
+#: Column of time: its format, the column of rain, and the minutes of the interval.
+_KINDS = {"AAAAMMJJHH": ("%Y%m%d%H", "RR1", 60), "AAAAMMJJHHMN": ("%Y%m%d%H%M", "RR", 6)}
+_PLACES = {"latitude": "LAT", "longitude": "LON", "altitude": "ALTI"}
+_DOUBTFUL = "2"
+#: Other columns: our name, factor and offset to its units.
+_OTHERS = {
+    "T": ("air_temperature", 1.0, 273.15),
+    "U": ("relative_humidity", 0.01, 0.0),
+    "FF": ("wind_speed", 1.0, 0.0),
+    "DD": ("wind_from_direction", 1.0, 0.0),
+}
+
+
+def recognises(path: Path, head: bytes) -> bool:
+    """Return whether the header has the columns of post and time of Météo-France."""
+    return _is_header(find_header(head, _is_header).names)
+
+
+def _is_header(names: Sequence[str]) -> bool:
+    return "NUM_POSTE" in names and any(time in names for time in _KINDS)
+
+
+def read(path: Path) -> xr.Dataset:
+    """Read all stations of one file."""
+    header = find_header(read_head(path), _is_header)
+    time = next((name for name in _KINDS if name in header.names), None)
+    if time is None:
+        raise ReadError(path, f"has none of the columns of time {', '.join(_KINDS)}; daily files have no time of day")
+    time_format, rain, minutes = _KINDS[time]
+    others = [name for name in _OTHERS if name in header.names]
+    quality = [name for name in (f"Q{rain}",) if name in header.names]
+    wanted = {"station": "NUM_POSTE", "time": time, **_PLACES, **{name: name for name in (rain, *others, *quality)}}
+    rows = read_columns(path, header, wanted)
+    rows["time"] = parse_times(rows["time"], path, time_format)
+    amounts = parse_numbers(rows[rain], path, rain)
+    if quality:
+        amounts = np.where(rows[quality[0]] == _DOUBTFUL, np.nan, amounts)
+    interval = np.timedelta64(minutes, "m")
+    rows[RATE] = rate_from_accumulation(amounts, interval)
+    for name in others:
+        ours, scale, offset = _OTHERS[name]
+        rows[ours] = parse_numbers(rows[name], path, name) * scale + offset
+    for ours in _PLACES:
+        rows[ours] = parse_numbers(rows[ours], path, ours)
+    return reports_from_rows(
+        rows,
+        path,
+        interval=interval,
+        variables=(RATE, *(_OTHERS[name][0] for name in others)),
+        coords=tuple(_PLACES),
+        attrs={"source": "Météo-France stations", "institution": "Météo-France"},
+    )

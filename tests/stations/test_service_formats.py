@@ -1,0 +1,267 @@
+"""Files of weather services, written after their descriptions: places, units, ends of intervals, missing values."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+
+import numpy as np
+import pytest
+
+from hybridcast.errors import InputWarning, ReadError
+from hybridcast.stations import open_stations
+
+# --- MeteoSwiss -----------------------------------------------------------------------------------------------
+
+SMN = "station_abbr;reference_timestamp;tre200s0;ure200s0;pp0qffs0;dkl010z0;rre150z0;htoauts0\n"
+SMN_PLACES = (
+    "station_abbr;station_name;station_canton;station_wigos_id;station_height_masl;station_coordinates_lv95_east;"
+    "station_coordinates_lv95_north;station_coordinates_wgs84_lat;station_coordinates_wgs84_lon\n"
+    "ABO;Adelboden;BE;0-20000-0-06735;1321.0;2609350.0;1148939.0;46.491703;7.560703\n"
+    "BER;Bern / Zollikofen;BE;0-20000-0-06631;552.8;2601934.0;1204410.0;46.990744;7.464061\n"
+    "SMA;Zürich / Fluntern;ZH;0-20000-0-06660;556.0;2685117.0;1248066.0;47.377925;8.565742\n"
+)
+
+
+@pytest.fixture
+def swiss(tmp_path):
+    """Write ten minutes of three stations with the file of places, in Windows-1252; return the files of reports."""
+    for name, rain in (("ber", ("0.1", "", "1.3")), ("sma", ("0", "0", "2"))):
+        rows = [f"{name.upper()};01.02.2024 00:{10 * k:02d};5.5;80;1015.2;270;{v};\r\n" for k, v in enumerate(rain)]
+        (tmp_path / f"ogd-smn_{name}_t_now.csv").write_bytes((SMN.replace("\n", "\r\n") + "".join(rows)).encode())
+    (tmp_path / "ogd-smn_meta_stations.csv").write_bytes(SMN_PLACES.encode("cp1252"))
+    return sorted(tmp_path.glob("*_t_now.csv"))
+
+
+def test_meteoswiss_ten_minutes(swiss):
+    made = open_stations(swiss)
+    assert made.attrs["format"] == "meteoswiss-csv"
+    assert made.attrs["interval_minutes"] == 10
+    assert [str(time)[:16] for time in made.time.values] == [f"2024-02-01T00:{m:02d}" for m in (0, 10, 20)]
+    np.testing.assert_allclose(made.precipitation_rate.values, [[0.6, np.nan, 7.8], [0, 0, 12]], rtol=1e-6)
+    bern = made.sel(station="BER")
+    assert (float(bern.latitude), float(bern.longitude), float(bern.altitude)) == (46.990744, 7.464061, 552.8)
+    assert float(bern.air_temperature[0]) == pytest.approx(278.65)
+    assert float(bern.relative_humidity[0]) == pytest.approx(0.8)
+    assert float(bern.air_pressure_at_mean_sea_level[0]) == pytest.approx(101520)
+
+
+def test_meteoswiss_places_lie_beside_or_are_given(swiss, tmp_path):
+    away = tmp_path / "away"
+    away.mkdir()
+    shutil.copy(swiss[0], away)
+    with pytest.raises(ReadError, match="no file with the places of BER"):
+        open_stations(away / swiss[0].name)
+    made = open_stations([away / swiss[0].name, tmp_path / "ogd-smn_meta_stations.csv"])
+    assert float(made.latitude[0]) == 46.990744
+
+
+def test_meteoswiss_hours_end_at_their_times_since_2018(swiss, tmp_path):
+    path = tmp_path / "ogd-smn_ber_h_historical_2010-2019.csv"
+    rows = "".join(f"BER;{day} 0{h}:00;{h}.5\n" for day in ("01.06.2017", "01.06.2018") for h in (1, 2))
+    path.write_text("station_abbr;reference_timestamp;rre150h0\n" + rows)
+    with pytest.warns(InputWarning, match="left out 2 hours before 2018"):
+        made = open_stations(path)
+    assert made.attrs["interval_minutes"] == 60
+    assert str(made.time.values[0])[:16] == "2018-06-01T01:00"
+    assert made.precipitation_rate.values.tolist() == [[1.5, 2.5]]
+
+
+def test_meteoswiss_days_and_stations_without_rain_are_refused(swiss, tmp_path):
+    path = tmp_path / "ogd-smn_ber_d_recent.csv"
+    path.write_text("station_abbr;reference_timestamp;rre150d0\nBER;01.06.2024 00:00;12.5\n")
+    with pytest.raises(ReadError, match=r"no rain of 10 minutes or an hour .*Take the files _t_ or _h_"):
+        open_stations(path)
+
+
+def test_meteoswiss_latest_values(swiss, tmp_path):
+    path = tmp_path / "VQHA80.csv"
+    path.write_text(
+        "Station/Location;Date;tre200s0;rre150z0;sre000z0;ure200s0\n"
+        "ABO;202608270550;18.20;0.30;0.00;40\nSMA;202608270550;16.10;-;-;84.5\n"
+    )
+    made = open_stations(path)
+    assert str(made.time.values[0])[:16] == "2026-08-27T05:50"
+    np.testing.assert_allclose(made.precipitation_rate.values, [[1.8], [np.nan]], rtol=1e-6)
+
+
+# --- DWD ------------------------------------------------------------------------------------------------------
+
+DWD_PLACES = (
+    "Stations_id von_datum bis_datum Stationshoehe geoBreite geoLaenge Stationsname Bundesland Abgabe\n"
+    "----------- --------- --------- ------------- --------- --------- ------------------------ ---------- ------\n"
+    "00044 20070209 20260401             44     52.9336    8.2370 Großenkneten          Niedersachsen      Frei\n"
+    "02667 19571101 20260401             92     50.8645    7.1575 Köln-Bonn             Nordrhein-Westfalen Frei\n"
+    "13667 269 48.0006 7.8342 Freiburg-Mitte\n"
+)
+
+
+def dwd(path, column, rows, station="2667"):
+    """Write a file of the CDC, with its blanks."""
+    head = f"STATIONS_ID;MESS_DATUM;  QN;{column};RWS_IND_10;eor\r\n"
+    body = [f"{station:>11};{time};    3;{value:>7};   1;eor\r\n" for time, value in rows]
+    path.write_bytes((head + "".join(body)).encode("latin-1"))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("column", "times", "minutes"),
+    [
+        ("RWS_10", ("202406011200", "202406011210", "202406011220"), 10),
+        ("RS_05", ("202406011200", "202406011205", "202406011210"), 5),
+        ("RS_01", ("202406011200", "202406011201", "202406011202"), 1),
+        ("  R1", ("2024060112", "2024060113", "2024060114"), 60),
+    ],
+)
+def test_dwd(column, times, minutes, tmp_path):
+    path = dwd(tmp_path / "produkt_02667.txt", column, zip(times, ("0.13", "-999", "0.00"), strict=True))
+    (tmp_path / "zehn_min_rr_Beschreibung_Stationen.txt").write_bytes(DWD_PLACES.encode("latin-1"))
+    made = open_stations(path)
+    assert made.attrs["format"] == "dwd-cdc"
+    assert made.attrs["interval_minutes"] == minutes
+    assert str(made.time.values[0])[:16] == "2024-06-01T12:00"
+    np.testing.assert_allclose(made.precipitation_rate.values, [[0.13 * 60 / minutes, np.nan, 0]], rtol=1e-6)
+    assert [float(made[name][0]) for name in ("latitude", "longitude", "altitude")] == [50.8645, 7.1575, 92]
+    assert "impossible_values" not in made.attrs
+
+
+def test_dwd_times_before_2000_are_in_cet(tmp_path):
+    path = dwd(tmp_path / "produkt.txt", "RWS_10", [("199312010010", "1"), ("200001010010", "1")])
+    (tmp_path / "zehn_min_rr_Beschreibung_Stationen.txt").write_bytes(DWD_PLACES.encode("latin-1"))
+    assert [str(time)[:16] for time in open_stations(path).time.values] == ["1993-11-30T23:10", "2000-01-01T00:10"]
+
+
+def test_dwd_places_of_the_same_zip_file_and_without_days(tmp_path):
+    dwd(tmp_path / "produkt.txt", "RWS_10", [("202406011200", "1")], station="433")
+    places = tmp_path / "Metadaten_Geographie_00433.txt"
+    places.write_bytes(
+        "Stations_id;Stationshoehe;Geogr.Breite;Geogr.Laenge;von_datum;bis_datum;Stationsname\r\n"
+        "        433;   51.00; 52.4719;13.4191;19570501;19700909;Berlin-Tempelhof\r\n"
+        "        433;   47.74; 52.4676;13.4020;20250923;        ;Berlin-Tempelhof\r\n".encode("latin-1")
+    )
+    (tmp_path / "Metadaten_Parameter_00433.txt").write_text("Stations_ID;Von_Datum;Parameter\n433;19570501;RWS_10\n")
+    made = open_stations(str(tmp_path / "*.txt"))
+    assert (float(made.latitude[0]), float(made.longitude[0])) == (52.4676, 13.4020)
+    other = dwd(tmp_path / "other.txt", "RWS_10", [("202406011200", "1")], station="13667")
+    (tmp_path / "list.txt").write_bytes(DWD_PLACES.encode("latin-1"))
+    assert float(open_stations([other, tmp_path / "list.txt"]).longitude[0]) == 7.8342
+
+
+def test_dwd_temperatures_are_no_rain(tmp_path):
+    path = tmp_path / "produkt_zehn_min_tu.txt"
+    path.write_text("STATIONS_ID;MESS_DATUM;  QN;PP_10;TT_10;eor\n 44;202406011200;3;-999;7.4;eor\n")
+    with pytest.raises(ReadError, match="no rain of an hour or less"):
+        open_stations(path)
+
+
+# --- Météo-France ---------------------------------------------------------------------------------------------
+
+
+def test_meteofrance_hours(tmp_path):
+    path = tmp_path / "H_29_latest-2025-2026.csv.gz"
+    text = (
+        "NUM_POSTE;NOM_USUEL;LAT;LON;ALTI;AAAAMMJJHH;RR1;QRR1;DRR1;QDRR1;FF;QFF;DD;QDD;T;QT;U;QU\n"
+        "29075001;BREST-GUIPAVAS;48.444167;-4.412;94;2026091712;0.4;1;;;6.2;1;250;1;15.1;1;88;1\n"
+        "29075001;BREST-GUIPAVAS;48.444167;-4.412;94;2026091713;8.0;2;;;7.7;9;260;9;15.0;1;90;1\n"
+        "29075001;BREST-GUIPAVAS;48.444167;-4.412;94;2026091714;;;;;7.7;9;260;9;;;;\n"
+    )
+    path.write_bytes(gzip.compress(text.encode()))
+    made = open_stations(path)
+    assert made.attrs["format"] == "meteofrance-csv"
+    assert made.attrs["interval_minutes"] == 60
+    assert str(made.time.values[0])[:16] == "2026-09-17T12:00"
+    np.testing.assert_allclose(made.precipitation_rate.values, np.float32([[0.4, np.nan, np.nan]]))
+    assert float(made.air_temperature[0, 0]) == pytest.approx(288.25)
+    assert float(made.wind_speed[0, 1]) == pytest.approx(7.7)
+    assert float(made.longitude[0]) == -4.412
+
+
+def test_meteofrance_six_minutes(tmp_path):
+    path = tmp_path / "MN_01_2000-2009.csv"
+    path.write_text(
+        "NUM_POSTE;NOM_USUEL;LAT;LON;ALTI;AAAAMMJJHHMN;RR;QRR\n"
+        " 01014002;ARBENT;46.278167;5.669000;534;200507010000;0.200;9\n"
+        " 01014002;ARBENT;46.278167;5.669000;534;200507010006;2.600;9\n"
+        " 01014002;ARBENT;46.278167;5.669000;534;200507010012;;\n"
+    )
+    made = open_stations(path)
+    assert made.station.values.tolist() == ["01014002"]
+    assert made.attrs["interval_minutes"] == 6
+    np.testing.assert_allclose(made.precipitation_rate.values, [[2.0, 26.0, np.nan]], rtol=1e-6)
+
+
+# --- IEM ------------------------------------------------------------------------------------------------------
+
+
+def test_iem_rain_is_the_sum_of_an_hour_in_hourly_reports_only(tmp_path):
+    # the reports of KLGA on 7 June 2013 as shown at earthscience.stackexchange.com, question 10598: the rain since the
+    # last report at :51, and special reports between
+    path = tmp_path / "asos.csv"
+    rows = [
+        ("15:51", "0.10"),
+        ("16:23", "0.11"),
+        ("16:43", "0.19"),
+        ("16:51", "0.21"),
+        ("17:35", "0.18"),
+        ("17:51", "0.22"),
+    ]
+    rows += [("18:51", "T"), ("19:51", "M"), ("21:51", "0.05")]
+    body = "".join(f"LGA,2013-06-07 {time},-73.88,40.78,3.00,{rain}\n" for time, rain in rows)
+    path.write_text(
+        "#DEBUG: Format Typ    -> comma\n#DEBUG: Time Period\nstation,valid,lon,lat,elevation,p01i\n" + body
+    )
+    made = open_stations(path)
+    assert made.attrs["format"] == "iem-csv"
+    assert made.attrs["interval_minutes"] == 60
+    assert [str(time)[11:16] for time in made.time.values] == ["16:51", "17:51", "18:51", "19:51"]
+    np.testing.assert_allclose(made.precipitation_rate.values, [[0.21 * 25.4, 0.22 * 25.4, 0, np.nan]], rtol=1e-6)
+    assert (float(made.latitude[0]), float(made.longitude[0])) == (40.78, -73.88)
+
+
+def test_iem_stations_have_minutes_of_their_own(tmp_path):
+    path = tmp_path / "asos.csv"
+    body = "".join(
+        f"{name},2024-06-01 {hour}:{minute},-90,40,{value}\n"
+        for name, minute in (("AAA", 53), ("BBB", 56))
+        for hour, value in ((12, "0.0001"), (13, "2.00"), (14, "1.00"))
+    )
+    path.write_text("station,valid,lon,lat,p01m\n" + body)
+    made = open_stations(path)
+    assert [str(time)[11:16] for time in made.time.values] == ["13:53", "13:56", "14:53", "14:56"]
+    assert made.sel(station="BBB").precipitation_rate.dropna("time").values.tolist() == [2.0, 1.0]
+
+
+def test_iem_reports_of_one_hour_do_not_say_since_when(tmp_path):
+    path = tmp_path / "asos.csv"
+    path.write_text("station,valid,lon,lat,p01m\nAAA,2024-06-01 12:10,-90,40,1.0\nAAA,2024-06-01 12:20,-90,40,2.0\n")
+    with pytest.raises(ReadError, match="since the last one"):
+        open_stations(path)
+
+
+def test_iem_minutes(tmp_path):
+    path = tmp_path / "asos1min.csv"
+    body = "".join(f"DSM,DES MOINES,2024-06-01 12:{m:02d},0.0{m}\n" for m in range(4))
+    path.write_text("station,station_name,valid(UTC),precip\n" + body)
+    places = tmp_path / "stations.csv"
+    places.write_text("station,lat,lon\nDSM,41.53,-93.66\n")
+    made = open_stations([path, places])
+    assert made.attrs["interval_minutes"] == 1
+    np.testing.assert_allclose(made.precipitation_rate.values, [[0.254 * m * 60 for m in range(4)]], rtol=1e-6)
+
+
+# --- damaged --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("change", ["cut", "header", "bytes", "rows"])
+def test_damaged_files_are_refused_by_name(swiss, change):
+    content = swiss[0].read_bytes()
+    swiss[0].write_bytes(
+        {
+            "cut": content[:60],
+            "header": content.split(b"\n")[0],
+            "bytes": content.replace(b"01.02", b"\xff\x00.2"),
+            "rows": content.replace(b";0.1;", b";0;1;7;"),
+        }[change]
+    )
+    with pytest.raises(ReadError, match=r"ogd-smn_ber_t_now\.csv"):
+        open_stations(swiss[0])
