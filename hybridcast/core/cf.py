@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import warnings
 from collections.abc import Hashable, Mapping
@@ -42,6 +43,8 @@ _AXES = (("X", "longitude", "x"), ("Y", "latitude", "y"))
 _DEGREES = {"longitude": "degrees_east", "latitude": "degrees_north"}
 _TRUE_DEGREES = re.compile(r"^degrees?_?(north|east|n|e)$", re.IGNORECASE)
 _ROTATED = ("grid_longitude", "grid_latitude")
+#: Attributes by which `cf_xarray` identifies coordinates.
+_DESCRIBING = ("standard_name", "units", "axis", "long_name", "positive", "_CoordinateAxisType", "cartesian_axis")
 _ZARR_FILES = ("zarr.json", ".zgroup", ".zmetadata", ".zattrs")
 _MAPPING_ATTRIBUTES = {"grid_mapping_name", "crs_wkt", "spatial_ref"}
 #: Places given for each cell belong to an even grid if they deviate by less than this fraction of a cell.
@@ -181,7 +184,7 @@ def _state_degrees(variable: xr.DataArray, name: Hashable, coordinate: str) -> x
     attrs = variable[name].attrs
     if str(name).lower().startswith(("rlon", "rlat", "grid_l")):
         return variable.assign_coords({name: variable[name].assign_attrs({"standard_name": f"grid_{coordinate}"})})
-    known = name in _guess_axes(variable).cf.coordinates.get(coordinate, [])
+    known = name in _find_roles(variable).get(coordinate, ())
     if known and str(attrs.get("units", "degrees")).lower() in ("degrees", "degree", "deg", "°"):
         return variable.assign_coords({name: variable[name].assign_attrs(units=_DEGREES[coordinate])})
     return variable
@@ -199,16 +202,33 @@ def find_coordinates(variable: xr.DataArray, axis: str, coordinate: str) -> list
     coordinate
         Kind of the coordinate by CF: ``"longitude"``, ``"latitude"`` or ``"time"``.
     """
-    guessed = _guess_axes(variable)
-    found = [*guessed.cf.axes.get(axis, []), *guessed.cf.coordinates.get(coordinate, [])]
+    roles = _find_roles(variable)
+    found = (*roles.get(axis, ()), *roles.get(coordinate, ()))
     return [name for name in found if name in variable.dims or variable[name].ndim == 0]
 
 
-def _guess_axes(variable: xr.DataArray) -> Any:
-    """Return the variable with attributes of its axes, guessed from names and units where they are missing."""
+def _find_roles(variable: xr.DataArray) -> Mapping[str, tuple[Hashable, ...]]:
+    """Return the names of the coordinates of each axis and kind, by attributes, or by names and units without them."""
+    described = [(name, of.dims, of.dtype.str, tuple(map(str, _describe(of)))) for name, of in variable.coords.items()]
+    return _guess_roles(variable.dims, tuple(described))
+
+
+def _describe(coordinate: xr.DataArray) -> list[Any]:
+    return [coordinate.attrs.get(name, "") for name in _DESCRIBING]
+
+
+@functools.lru_cache(maxsize=256)  # a guess takes 25 ms, and a sequence has many files with the same coordinates
+def _guess_roles(dims: tuple[Hashable, ...], described: tuple[Any, ...]) -> Mapping[str, tuple[Hashable, ...]]:
     import cf_xarray  # noqa: F401 (adds .cf to xarray objects)
 
-    return variable.cf.guess_coord_axis()
+    coords = {
+        name: xr.Variable(
+            own, np.zeros((1,) * len(own), dtype), {k: v for k, v in zip(_DESCRIBING, texts, strict=True) if v}
+        )
+        for name, own, dtype, texts in described
+    }
+    guessed: Any = xr.DataArray(np.zeros((1,) * len(dims)), coords, dims).cf.guess_coord_axis()
+    return {role: tuple(names) for role, names in (*guessed.cf.axes.items(), *guessed.cf.coordinates.items())}
 
 
 def _find_dimension(variable: xr.DataArray, axis: str, coordinate: str, path: Path) -> Hashable:
