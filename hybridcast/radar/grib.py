@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from hybridcast.core import grib
 from hybridcast.core.field import rate_from_accumulation, rate_from_dbz
@@ -103,7 +104,38 @@ def read(path: Path) -> xr.DataArray:
         If it has none, is of an ensemble or a percentile, does not state an interval, or is damaged.
     """
     grids: dict[tuple[Any, ...], grib.GribGrid] = {}
-    found: list[Frame] = []
+    return build_field(path, [_read_frame(found, path, grids) for found in _find_observed(path)])
+
+
+def read_times(path: Path) -> NDArray[np.datetime64]:
+    """Return the times of the analyses and observations, without their values."""
+    return np.sort([found.time for found in _find_observed(path)])
+
+
+class _Found(NamedTuple):
+    """A message of precipitation."""
+
+    message: Any
+    kind: str
+    start: np.timedelta64
+    """Start of its interval from the reference time."""
+    end: np.timedelta64
+    """End of the interval; equal to the start for instantaneous values."""
+
+    @property
+    def time(self) -> np.datetime64:
+        """Time of the frame."""
+        return grib.reference_time(self.message) + self.end
+
+    @property
+    def interval(self) -> np.timedelta64 | None:
+        """Length of the interval; None for instantaneous values."""
+        return None if self.start == self.end else self.end - self.start
+
+
+def _find_observed(path: Path) -> list[_Found]:
+    """Return the messages of one quantity that are no forecasts."""
+    observed: list[_Found] = []
     leads: list[np.timedelta64] = []
     others: list[str] = []
     for message in grib.read_messages(path):
@@ -112,27 +144,26 @@ def read(path: Path) -> xr.DataArray:
             others.append(str(message["shortName"]))
             continue
         _refuse_members(message, path)
-        steps = _read_steps(message, path)
-        lead = _find_lead(message, steps)
-        if lead is None:
-            found.append(_read_frame(message, kind, steps, path, grids))
+        found = _Found(message, kind, *_read_steps(message, path))
+        if _is_observed(found):
+            observed.append(found)
         else:
-            leads.append(lead)
-    if not found and not leads:
+            leads.append(found.end)
+    if not observed and not leads:
         raise ReadError(path, f"holds {_count(others)}; {_CHOICE}")
-    leave_out_forecasts(path, leads, alone=not found)
-    return build_field(path, _choose_kind(found))
+    leave_out_forecasts(path, leads, alone=not observed)
+    return _choose_kind(observed)
 
 
 def _count(names: Iterable[str]) -> str:
     return ", ".join(sorted(set(names))) or "no message"
 
 
-def _choose_kind(frames: list[Frame]) -> list[Frame]:
+def _choose_kind(found: list[_Found]) -> list[_Found]:
     """Keep one quantity of several that describe the same rain: rates before amounts before reflectivity."""
-    kinds = {frame.kind for frame in frames}
+    kinds = {one.kind for one in found}
     best = next(kind for kind in (RATE, AMOUNT, REFLECTIVITY) if kind in kinds)
-    return [frame for frame in frames if frame.kind == best]
+    return [one for one in found if one.kind == best]
 
 
 # --- one message ----------------------------------------------------------------------------------------------
@@ -162,29 +193,15 @@ def _is_international(message: Any) -> bool:
     return int(message["edition"]) == 2 or int(message["table2Version"]) <= _INTERNATIONAL_TABLES
 
 
-class _Steps(NamedTuple):
-    """Interval of a message from its reference time; both ends are equal for instantaneous values."""
-
-    start: np.timedelta64
-    end: np.timedelta64
-
-    @property
-    def interval(self) -> np.timedelta64 | None:
-        """Length of the interval; None for instantaneous values."""
-        return None if self.start == self.end else self.end - self.start
-
-
-def _read_frame(
-    message: Any, kind: str, steps: _Steps, path: Path, grids: dict[tuple[Any, ...], grib.GribGrid]
-) -> Frame:
-    if kind == AMOUNT and steps.interval is None:
+def _read_frame(found: _Found, path: Path, grids: dict[tuple[Any, ...], grib.GribGrid]) -> Frame:
+    message, kind, interval = found.message, found.kind, found.interval
+    if kind == AMOUNT and interval is None:
         raise ReadError(path, f"{message['shortName']} without the interval over which it is summed")
     attrs = {"source": f"{kind} of precipitation in GRIB, centre {message['centre']}"}
     if kind == REFLECTIVITY:
         attrs["z_r_relation"] = f"Z = {Z_R[0]:g} R^{Z_R[1]:g}"
     grid = grib.read_grid(message, path, grids)
-    time = grib.reference_time(message) + steps.end
-    return Frame(kind, time, steps.interval, _read_rate(message, kind, steps, path), grid, attrs)
+    return Frame(kind, found.time, interval, _read_rate(found, path), grid, attrs)
 
 
 def _refuse_members(message: Any, path: Path) -> None:
@@ -205,40 +222,37 @@ def _refuse_members(message: Any, path: Path) -> None:
         raise ReadError(path, f"{message['shortName']} is statistic {statistics} of code table 4.10, no sum or mean")
 
 
-def _read_steps(message: Any, path: Path) -> _Steps:
-    """Return the interval; `ReadError` if it is negative, as in some broken files, or has several parts."""
-    steps = _Steps(*grib.step_range(message))
-    within = -_LONGEST <= steps.start <= steps.end <= _LONGEST
+def _read_steps(message: Any, path: Path) -> tuple[np.timedelta64, np.timedelta64]:
+    """Return the ends of the interval; `ReadError` if it is negative, as in broken files, or has several parts."""
+    start, end = grib.step_range(message)
+    within = -_LONGEST <= start <= end <= _LONGEST
     if not within or int(message.get("numberOfTimeRanges") or message.get("numberOfTimeRange") or 1) > 1:
         raise ReadError(
-            path,
-            f"{message['shortName']} over {_hours(steps.start)} to {_hours(steps.end)} h, which is no one interval",
+            path, f"{message['shortName']} over {_hours(start)} to {_hours(end)} h, which is no one interval"
         )
-    return steps
+    return start, end
 
 
 def _hours(step: np.timedelta64) -> str:
     return f"{step / np.timedelta64(1, 'h'):g}"
 
 
-def _find_lead(message: Any, steps: _Steps) -> np.timedelta64 | None:
-    """Return the lead time of a forecast, None for an analysis or observation."""
+def _is_observed(found: _Found) -> bool:
+    """Return whether a message is an analysis or an observation, no forecast."""
+    message, zero = found.message, np.timedelta64(0)
     if (str(message["centre"]), int(message["generatingProcessIdentifier"])) in _OBSERVING:
-        return None
-    ends_at_reference = steps.end <= np.timedelta64(0)
+        return True
     if int(message["edition"]) == 1:
-        return None if ends_at_reference else steps.end
+        return bool(found.end <= zero)
     process = int(message["typeOfGeneratingProcess"])
-    begins_at_reference = steps.start <= np.timedelta64(0)
-    if process in _ANALYSES and begins_at_reference:
-        return None
-    if ends_at_reference and (process == _NOWCAST or process >= _UNSTATED):
-        return None
-    return steps.end
+    if process in _ANALYSES:
+        return bool(found.start <= zero)
+    return bool(found.end <= zero) and (process == _NOWCAST or process >= _UNSTATED)
 
 
-def _read_rate(message: Any, kind: str, steps: _Steps, path: Path) -> Array:
+def _read_rate(found: _Found, path: Path) -> Array:
     """Return rain rates, mm h-1."""
+    message, kind = found.message, found.kind
     values = grib.read_values(message, path)
     if kind == REFLECTIVITY:
         return np.asarray(rate_from_dbz(values, *Z_R), np.float32)
@@ -247,8 +261,8 @@ def _read_rate(message: Any, kind: str, steps: _Steps, path: Path) -> Array:
     if conversion is None:
         raise ReadError(path, f"{message['shortName']} in {units!r}, which cannot be converted to {_UNITS[kind]}")
     values = values * np.float32(conversion[0])
-    if kind == AMOUNT and steps.interval is not None:
-        values = rate_from_accumulation(values, steps.interval)
+    if kind == AMOUNT and found.interval is not None:
+        values = rate_from_accumulation(values, found.interval)
     values[(values < 0) & (values > -_ROUNDING)] = 0
     return np.asarray(check_rates(values, path), np.float32)
 

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from hybridcast.core import grib
 from hybridcast.core.field import rate_from_accumulation, rate_from_dbz
@@ -88,6 +89,12 @@ def read(path: Path) -> xr.DataArray:
     """
     grids: dict[tuple[Any, ...], grib.GribGrid] = {}
     return build_field(path, [_read_frame(message, path, grids) for message in grib.read_messages(path)])
+
+
+def read_times(path: Path) -> NDArray[np.datetime64]:
+    """Return the times of the messages, without their values."""
+    messages = [message for message in grib.read_messages(path) if _find_product(message, path)]
+    return np.sort([grib.reference_time(message) for message in messages])
 
 
 def _read_frame(message: Any, path: Path, grids: dict[tuple[Any, ...], grib.GribGrid]) -> Frame:

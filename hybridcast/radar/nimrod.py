@@ -24,6 +24,7 @@ from typing import NamedTuple
 import numpy as np
 import pyproj
 import xarray as xr
+from numpy.typing import NDArray
 
 from hybridcast.core.field import rate_from_accumulation
 from hybridcast.core.readers import read_bytes
@@ -78,7 +79,17 @@ def read(path: Path) -> xr.DataArray:
     ReadError
         If a field is no rain, is on another grid, states no period, or the file is damaged.
     """
-    frames: list[Frame] = []
+    return build_field(path, [_read_frame(header, body, path) for header, body in _find_observed(path)])
+
+
+def read_times(path: Path) -> NDArray[np.datetime64]:
+    """Return the times of the analyses, from their headers alone."""
+    return np.sort([_read_time(header, path) for header, _ in _find_observed(path)])
+
+
+def _find_observed(path: Path) -> list[tuple[_Header, bytes]]:
+    """Return headers and values of the fields of rain that are no forecasts."""
+    observed: list[tuple[_Header, bytes]] = []
     leads: list[np.timedelta64] = []
     for header, body in _split_fields(path, read_bytes(path)):
         _refuse_others(header, path)
@@ -86,9 +97,9 @@ def read(path: Path) -> xr.DataArray:
         if lead > np.timedelta64(0):
             leads.append(lead)
         else:
-            frames.append(_read_frame(header, body, path))
-    leave_out_forecasts(path, leads, alone=not frames)
-    return build_field(path, frames)
+            observed.append((header, body))
+    leave_out_forecasts(path, leads, alone=not observed)
+    return observed
 
 
 def _split_fields(path: Path, data: bytes) -> Iterator[tuple[_Header, bytes]]:

@@ -9,15 +9,16 @@ kind, which corner, size and code for missing values tell apart. Rows run from n
 from __future__ import annotations
 
 import re
-from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from hybridcast.core.field import precipitation, rate_from_accumulation
 from hybridcast.core.readers import read_bytes
+from hybridcast.core.times_in_names import parse_time_in_name
 from hybridcast.core.types import MINUTE, Array
 from hybridcast.errors import ReadError
 from hybridcast.radar._rates import limit_rates
@@ -27,7 +28,7 @@ NAME = "radolan-ascii"
 DESCRIPTION = "DWD (Germany) RADOLAN and RADKLIM sums RW, SF, RY, YW as ASCII grids (.asc)"
 
 _KEYS = ("ncols", "nrows", "xllcorner", "yllcorner", "cellsize", "nodata_value")
-_NAME = re.compile(r"(RW|SF|RY|YW)[-_](?:20\d\d\.\d{3}_)?(\d{8})[-_](\d{4})\.asc")
+_NAME = re.compile(r"(RW|SF|RY|YW)[-_](?:20\d\d\.\d{3}_)?\d{8}[-_]\d{4}\.asc")
 _INTERVALS = {"RW": 60, "SF": 1440, "RY": 5, "YW": 5}  # minutes
 
 
@@ -58,29 +59,40 @@ def read(path: Path) -> xr.DataArray:
     ReadError
         If name or header are not those of a product of RADOLAN or RADKLIM, or cells are missing.
     """
-    named = _NAME.search(path.name)
-    if named is None:
-        raise ReadError(
-            path, "an ASCII grid whose name is not like RW_20200101-0050.asc; give it as GeoTIFF with a time"
-        )
+    product, time = _parse_name(path)
     words = read_bytes(path).decode("latin-1").split()
     kind = _find_kind(path, words)
     columns, rows, left, bottom, size, _ = kind.header
     amount = _read_amounts(path, words[2 * len(_KEYS) :], kind)
-    interval = np.timedelta64(_INTERVALS[named[1]], "m")
+    interval = np.timedelta64(_INTERVALS[product], "m")
     attrs = {
-        "source": f"DWD radar composite {named[1]}",
+        "source": f"DWD radar composite {product}",
         "institution": "Deutscher Wetterdienst",
         "accumulation_interval_minutes": float(interval / MINUTE),
     }
     return precipitation(
         limit_rates(rate_from_accumulation(amount, interval), attrs),
-        time=_parse_time(path, named[2] + named[3]),
+        time=time,
         y=bottom + (np.arange(rows)[::-1] + 0.5) * size,
         x=left + (np.arange(columns) + 0.5) * size,
         crs=SPHERE,
         attrs=attrs,
     )
+
+
+def read_times(path: Path) -> NDArray[np.datetime64]:
+    """Return the time of the grid, which is in its name."""
+    return np.array([_parse_name(path)[1]])
+
+
+def _parse_name(path: Path) -> tuple[str, np.datetime64]:
+    """Return product and time."""
+    named, time = _NAME.search(path.name), parse_time_in_name(path.name)
+    if named is None or time is None:
+        raise ReadError(
+            path, "an ASCII grid whose name is not like RW_20200101-0050.asc; give it as GeoTIFF with a time"
+        )
+    return named[1], time
 
 
 def _find_kind(path: Path, words: list[str]) -> _Kind:
@@ -107,10 +119,3 @@ def _read_amounts(path: Path, words: list[str], kind: _Kind) -> Array:
     if (values < 0).any() and not (values[values < 0] == kind.header[5]).all():
         raise ReadError(path, f"negative amounts other than {kind.header[5]:g}, the code of missing values")
     return np.where(values < 0, np.float32(np.nan), values * np.float32(kind.unit))
-
-
-def _parse_time(path: Path, stamp: str) -> np.datetime64:
-    try:
-        return np.datetime64(datetime.strptime(stamp, "%Y%m%d%H%M"), "ns")
-    except ValueError as error:
-        raise ReadError(path, f"the time in its name, {stamp!r}, is not YYYYMMDDhhmm") from error

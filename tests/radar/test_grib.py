@@ -11,7 +11,7 @@ import pytest
 from helpers.grib import degrees, encode, write
 from hybridcast.core.field import crs_of
 from hybridcast.errors import ForecastFileError, InputWarning, ReadError
-from hybridcast.radar import open_radar
+from hybridcast.radar import grib, open_radar
 
 FMI = "nwp_real/fmi_20200709"
 HOUR = np.timedelta64(1, "h")
@@ -167,6 +167,7 @@ def test_frames_of_one_file_are_in_time_order(tmp_path):
     path = write(tmp_path / "three", *(encode(CELLS / 3600, **{**EUROPE, **keys}) for keys in messages))
     field = open_radar(path)
     assert [str(time)[11:16] for time in field.time.values] == ["06:00", "06:05", "06:10"]
+    assert (grib.read_times(path) == field.time.values).all()
 
 
 def test_of_a_rate_and_a_sum_of_the_same_rain_the_rate_is_taken(tmp_path):

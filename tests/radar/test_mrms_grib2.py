@@ -8,7 +8,7 @@ import pytest
 from helpers.grib import degrees, encode, write
 from hybridcast.core.field import crs_of
 from hybridcast.errors import ForecastFileError, ReadError
-from hybridcast.radar import open_radar
+from hybridcast.radar import mrms_grib2, open_radar
 
 FILES = "mrms/20190610/*.grib2"
 
@@ -157,5 +157,6 @@ def test_two_products_in_one_file_are_not_mixed(tmp_path):
 
 def test_seconds_of_the_file_are_kept(tmp_path):
     """MergedReflectivityQCComposite is stamped like 06:02:39."""
-    field = open_radar(product(tmp_path, (10, 0), np.ones((3, 4)), dataTime=602, second=39))
-    assert field.time.values[0] == np.datetime64("2024-01-01T06:02:39")
+    path = product(tmp_path, (10, 0), np.ones((3, 4)), dataTime=602, second=39)
+    assert open_radar(path).time.values[0] == np.datetime64("2024-01-01T06:02:39")
+    assert mrms_grib2.read_times(path).tolist() == open_radar(path).time.values.tolist()

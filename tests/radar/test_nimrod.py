@@ -11,7 +11,7 @@ import pytest
 
 from hybridcast.core.field import crs_of
 from hybridcast.errors import ForecastFileError, InputWarning, ReadError
-from hybridcast.radar import open_radar
+from hybridcast.radar import nimrod, open_radar
 
 NAME = "metoffice-c-band-rain-radar_uk_202002070000_1km-composite.dat.gz"
 #: Elements 1 to 31 and 32 to 59 of the 1 km composite of 2020-02-07 00:00, as its users print them (a2, test of radar).
@@ -108,6 +108,7 @@ def test_a_later_validity_is_a_forecast(tmp_path, small):
 def test_several_fields_are_frames(tmp_path, small):
     rain = opened(tmp_path, field(small, e5=5, e11=5), field(small), name="two.dat")
     assert [str(time)[11:16] for time in rain.time.values] == ["00:00", "00:05"]
+    assert (nimrod.read_times(tmp_path / "two.dat") == rain.time.values).all()
 
 
 @pytest.mark.parametrize(
