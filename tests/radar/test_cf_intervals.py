@@ -7,9 +7,9 @@ import pytest
 import xarray as xr
 
 from helpers.cf_files import TIMES, VALUES, dataset, saved
+from hybridcast.core.intervals import read_interval_attributes
 from hybridcast.errors import ReadError
 from hybridcast.radar import cf, open_radar
-from hybridcast.radar._intervals import _read_attributes
 from hybridcast.radar._units import read_rain_units
 
 HOUR = np.timedelta64(60, "m")
@@ -67,7 +67,7 @@ def test_attributes(tmp_path, name, value):
     ("name", "value"), [("accumulation_time", 5), ("accumulation_period", "hourly"), ("acc_min", -5)]
 )
 def test_attributes_without_a_unit_state_nothing(tmp_path, name, value):
-    assert list(_read_attributes({name: value})) == []
+    assert list(read_interval_attributes({name: value})) == []
     with pytest.raises(ReadError, match="time it fell in"):
         open_radar(saved(amount(**{name: value}), tmp_path / "a.nc"))
 
