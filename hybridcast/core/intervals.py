@@ -17,7 +17,7 @@ _NAMED = re.compile(rf"^{_WORDS}_(?P<unit>min|minutes|h|hours|s|seconds)$")
 #: Names of attributes that hold the interval with its unit: "5 min" or "PT5M".
 _UNNAMED = re.compile(rf"^{_WORDS}$")
 _DURATION = re.compile(r"^\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[a-z]+)\s*$", re.IGNORECASE)
-_SUM = re.compile(r"\btime\s*:\s*sum\b(?P<rest>[^:]*(?::[^:()]*)?)")
+_SUM = re.compile(r"\b(?:time|step|lead_time|forecast_period)\s*:\s*sum\b(?P<rest>[^:]*(?::[^:()]*)?)")
 
 
 def read_interval_attributes(attrs: Mapping[Hashable, Any]) -> Iterator[tuple[str, np.timedelta64]]:

@@ -94,8 +94,8 @@ def open_nwp(
     Returns
     -------
     Dataset
-        NWP fields, see `hybridcast.nwp.schema`. ``attrs["left_out"]`` lists the fields that were not used, such as other
-        vertical levels.
+        NWP fields, see `hybridcast.nwp.schema`. ``attrs["left_out"]`` lists the fields that were not used, such as
+        other vertical levels.
 
     Raises
     ------

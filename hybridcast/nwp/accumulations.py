@@ -48,7 +48,19 @@ def rates_of_run(amounts: Sequence[Piece], stated: Stated) -> tuple[list[Piece],
     by_end = {piece.end: piece for piece in whole}
     rates = rates_from_accumulations({(piece.start, piece.end): piece.values for piece in whole})
     made = [by_end[end]._replace(name=RATE, start=start, end=end, values=v) for (start, end), v in rates.items()]
-    return made, notes
+    apart = _leave_out_overlapping(made)
+    if len(apart) < len(made):
+        notes.append(f"{len(made) - len(apart)} sums over intervals that overlap those before")
+    return apart, notes
+
+
+def _leave_out_overlapping(rates: Sequence[Piece]) -> list[Piece]:
+    """Return the rates, in the order of their ends, whose step begins at or after the end of the one before."""
+    kept: list[Piece] = []
+    for piece in rates:
+        if not kept or piece.start >= kept[-1].end:
+            kept.append(piece)
+    return kept
 
 
 # --- interval -------------------------------------------------------------------------------------------------

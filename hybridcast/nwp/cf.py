@@ -19,8 +19,7 @@ from typing import NamedTuple, cast
 import numpy as np
 import xarray as xr
 
-from hybridcast.core.cf import RATES, is_cf, open_cf, read_axis, read_crs, rename_horizontal
-from hybridcast.core.crs import centre_longitude, to_metres
+from hybridcast.core.cf import RATES, is_cf, open_cf, place
 from hybridcast.core.files import digest
 from hybridcast.core.types import Array, Doubles
 from hybridcast.core.units import unit_conversion
@@ -251,31 +250,14 @@ def _place(data: xr.Dataset, variable: xr.DataArray, path: Path) -> tuple[xr.Dat
 
 
 def _place_on_axes(data: xr.Dataset, variable: xr.DataArray, path: Path) -> tuple[xr.DataArray, FileGrid]:
-    variable = rename_horizontal(variable, path)
-    _refuse_rotated(data, variable, path)
-    crs = read_crs(data, variable, path)
-    y, x = (np.asarray(read_axis(variable[axis], crs, path)) for axis in ("y", "x"))
-    if crs is not None and crs.is_geographic:
-        x = centre_longitude(np.unwrap(x, period=360.0))
-    return variable, FileGrid(y, x, None if crs is None else to_metres(crs))
+    placed = place(data, variable, path)
+    return placed.variable, FileGrid(placed.y, placed.x, placed.crs)
 
 
 def _is_even(grid: FileGrid) -> bool:
     """Return whether rows and columns are evenly spaced; those of Gaussian grids are not."""
     steps = (np.diff(axis) for axis in (grid.y, grid.x) if axis.size > 2)
     return all(np.abs(step - step.mean()).max() <= 0.01 * abs(step.mean()) for step in steps)
-
-
-def _refuse_rotated(data: xr.Dataset, variable: xr.DataArray, path: Path) -> None:
-    """Raise `ReadError` for axes of rotated longitude and latitude whose grid mapping does not exist."""
-    mapping = str(variable.attrs.get("grid_mapping", "")).split(":")[0].strip()
-    rotated = [axis for axis in ("y", "x") if str(variable[axis].attrs.get("standard_name")).startswith("grid_l")]
-    if rotated and mapping not in data.variables:
-        raise ReadError(
-            path,
-            f"{variable.name!r} is on axes of rotated longitude and latitude, but its grid mapping {mapping!r} is not "
-            "there, so its place is not known. Keep the variable of the grid mapping when you write or cut the file",
-        )
 
 
 def _find_cells(data: xr.Dataset, variable: xr.DataArray) -> tuple[tuple[Hashable, ...], Doubles, Doubles] | None:

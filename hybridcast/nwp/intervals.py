@@ -1,8 +1,9 @@
 """Interval of an amount in a NetCDF file, from all places where files state it.
 
-These are, the most certain first: the bounds of the time (CF 7.1), `cell_methods` with an interval (CF 7.3), GRIB
-attributes of cfgrib, and the words of names and descriptions, such as "1-hour accumulation" or "since the start of the
-forecast". Without any of these the interval is unknown.
+These are, the most certain first: the bounds of the time (CF 7.1), an attribute such as
+``accumulation_interval_minutes``, `cell_methods` with an interval (CF 7.3), GRIB attributes of cfgrib, and the words of
+names and descriptions, such as "1-hour accumulation" or "since the start of the forecast". Without any of these the
+interval is unknown.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from hybridcast.core.intervals import read_cell_methods, read_interval_attributes
 from hybridcast.core.units import unit_conversion
 
 SINCE_START = np.timedelta64(0, "ns")
@@ -21,7 +23,6 @@ SINCE_START = np.timedelta64(0, "ns")
 
 _NUMBER = r"(\d+(?:\.\d+)?)"
 _UNIT = r"(h|hr|hrs|hours?|min|mins|minutes?|s|sec|seconds?|d|days?)"
-_IN_CELL_METHODS = re.compile(rf"\bsum\b[^()]*\(\s*(?:interval:)?\s*{_NUMBER}\s*{_UNIT}\b[^)]*\)")
 _SINCE_START = re.compile(
     r"\b(?:since|from)\s+(?:the\s+)?(?:model\s+|forecast\s+|run\s+)?(?:start|beginning|initial|initiali[sz]ation|analysis)"
 )
@@ -35,8 +36,6 @@ _LENGTHS = (
 _ONE_HOUR = re.compile(r"\bhourly\b|\b(?:last|past|previous|preceding)\s+hour\b")
 _TEXTS = ("long_name", "description", "comment", "GRIB_name")
 _NAMES_SINCE_START = re.compile(r"_acc$")  # MET Norway's MEPS and AROME Arctic: sums since the start of the run
-#: Attributes in which files state an interval in minutes.
-_MINUTES = "accumulation_interval_minutes"
 
 
 def stated_interval(variable: xr.DataArray, step: np.timedelta64 | None) -> np.timedelta64 | None:
@@ -55,11 +54,11 @@ def stated_interval(variable: xr.DataArray, step: np.timedelta64 | None) -> np.t
         The interval, `SINCE_START`, or None if it is not stated. An interval in ``cell_methods`` that is not the step
         of the times is that of the original data, by CF, and states nothing about the sum.
     """
-    if _MINUTES in variable.attrs:
-        return _length(float(variable.attrs[_MINUTES]), "min")
-    found = _IN_CELL_METHODS.search(str(variable.attrs.get("cell_methods", "")).lower())
-    if found is not None:
-        length = _length(float(found[1]), found[2])
+    stated = next((length for _, length in read_interval_attributes(variable.attrs)), None)
+    if stated is not None:
+        return stated
+    length = read_cell_methods(str(variable.attrs.get("cell_methods", "")).lower())
+    if length is not None:
         return length if step is None or length == step else None
     if _is_ecmwf_forecast(variable.attrs):
         return SINCE_START
