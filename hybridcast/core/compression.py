@@ -66,7 +66,16 @@ def open_uncompressed(path: Path) -> Iterator[IO[bytes]]:
     except ReadError:
         raise
     except OSError as error:
-        raise ReadError(path, error.strerror or str(error)) from error
+        raise ReadError(path, _explain(error, path)) from error
+
+
+def _explain(error: OSError, path: Path) -> str:
+    reason = error.strerror or str(error)
+    if isinstance(error, PermissionError):
+        return f"{reason}: it may not be read by you. Change its permissions, e.g. with 'chmod u+r'"
+    if isinstance(error, IsADirectoryError):
+        return f"a folder. Give the files in it, such as '{path / '*'}'"
+    return reason
 
 
 def read_at_most(path: Path, size: int = -1) -> bytes:

@@ -71,9 +71,9 @@ def is_container(path: Path) -> bool:
         head = file.read(tarfile.BLOCKSIZE)
     if head.startswith(_ZIP_MAGICS):
         return path.suffix.lower() not in _DOCUMENTS and describe_zip(path) is None
-    if _is_tar(head) or (not head.strip(b"\0") and path.suffix.lower() == ".tar"):
+    if is_tar(head) or (not head.strip(b"\0") and path.suffix.lower() == ".tar"):
         return True
-    return has_container_name(path.name) and is_compressed(path) and (_is_tar(_head_or_nothing(path)) or _is_cut(path))
+    return has_container_name(path.name) and is_compressed(path) and (is_tar(_head_or_nothing(path)) or _is_cut(path))
 
 
 def has_container_name(name: str) -> bool:
@@ -81,7 +81,7 @@ def has_container_name(name: str) -> bool:
     return _NAMES.search(name) is not None
 
 
-def _is_tar(head: bytes) -> bool:
+def is_tar(head: bytes) -> bool:
     """Return whether a block is the header of a tar, by its checksum, which the oldest kinds have too."""
     try:
         tarfile.TarInfo.frombuf(head[: tarfile.BLOCKSIZE], "utf-8", "surrogateescape")

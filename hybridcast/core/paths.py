@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
+from unicodedata import normalize
 
 from hybridcast.core.containers import (
     ZARR_NAMES,
@@ -133,7 +134,9 @@ def _match(text: str) -> list[Path]:
     path = _expand_user(text)
     if _exists(path) or path.is_symlink():
         return [path]
-    matches = glob.glob(str(path), recursive=True) or glob.glob(_escape_brackets(str(path)), recursive=True)
+    # brackets of names that are no sets of characters, and accents that one system composes and another does not
+    spellings = (str(path), _escape_brackets(str(path)), *(normalize(form, str(path)) for form in ("NFC", "NFD")))
+    matches = next((found for spelling in spellings if (found := glob.glob(spelling, recursive=True))), None)
     if not matches:
         raise InputError(f"no file matches {text!r}", "the files exist", _advise(text))
     return sorted(Path(match) for match in matches)

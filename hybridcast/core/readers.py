@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 
 from hybridcast.core.compression import COMPRESSED_MAGICS as COMPRESSED_MAGICS
 from hybridcast.core.compression import read_at_most
+from hybridcast.core.file_kinds import UNFINISHED, describe
 from hybridcast.core.locations import SEPARATOR, Location
 from hybridcast.errors import HybridcastError, InputError, InputWarning, ReadError, UnknownFormatError
 
@@ -72,7 +73,15 @@ def load_readers(package: str, built_in: Sequence[str], group: str | None = None
     return found
 
 
-def choose_reader(path: Path, format: str | F | None, readers: Mapping[str, F], kind: str, advice: str) -> F:
+def choose_reader(
+    path: Path,
+    format: str | F | None,
+    readers: Mapping[str, F],
+    kind: str,
+    advice: str,
+    *,
+    cli_advice: str | None = None,
+) -> F:
     """Return the requested format, or the first one that recognises a file.
 
     Parameters
@@ -87,16 +96,18 @@ def choose_reader(path: Path, format: str | F | None, readers: Mapping[str, F], 
         Kind of the formats in error messages, such as ``"radar"``.
     advice
         What to do with a file of unknown format, the end of the error message.
+    cli_advice
+        The same in terms of the command line; by default `advice`.
 
     Raises
     ------
     ReadError
-        If the file is empty, or no format recognises it.
+        If it is empty, an unfinished download, or no file; `UnknownFormatError` if no format recognises it.
     InputError
         If no format has the requested name.
     """
     chosen = get_reader(format, readers)
-    _refuse_empty(path)
+    _refuse_unreadable(path)
     if chosen is not None:
         return chosen
     head = read_head(path)
@@ -105,9 +116,11 @@ def choose_reader(path: Path, format: str | F | None, readers: Mapping[str, F], 
         return reader
     if path.is_dir():
         raise ReadError(path, f"a folder, and no Zarr store. Give the files in it, such as '{path / '*'}'")
-    raise UnknownFormatError(
-        path, f"no known {kind} format (starts with {head[:12]!r}); known are {', '.join(readers)}{advice}"
-    )
+    what = describe(path, head)
+    if what is not None:
+        raise UnknownFormatError(path, f"no {kind} file, but {what}")
+    known = f"no known {kind} format (starts with {head[:12]!r}); known are {', '.join(readers)}"
+    raise UnknownFormatError(path, f"{known}{advice}", cli_reason=f"{known}{cli_advice or advice}")
 
 
 def get_reader(format: str | F | None, readers: Mapping[str, F]) -> F | None:
@@ -132,11 +145,23 @@ def _recognises(reader: Format, path: Path, head: bytes) -> bool:
         return False
 
 
-def _refuse_empty(path: Path) -> None:
+def _refuse_unreadable(path: Path) -> None:
+    """Raise `ReadError` for what is no file or folder with content, and for unfinished downloads."""
+    if path.is_symlink() and not path.exists():
+        raise ReadError(
+            path, f"a link to {path.readlink()}, which does not exist. Copy the file itself, or its target too"
+        )
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise ReadError(path, "a pipe, a socket or a device, and no file. Write its content to a file first")
     if path.is_file() and path.stat().st_size == 0:
         raise ReadError(path, "the file is empty (0 bytes)")
     if path.is_dir() and not any(path.iterdir()):
         raise ReadError(path, "the folder is empty")
+    if path.suffix.lower() in UNFINISHED and path.is_file():
+        raise ReadError(
+            path,
+            f"an unfinished download ({path.suffix}). Wait until it is complete; rename it if it is, or leave it out",
+        )
 
 
 # --- several files --------------------------------------------------------------------------------------------

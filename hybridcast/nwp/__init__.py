@@ -123,7 +123,7 @@ def open_nwp(
 def _read(path: Path, format: str | NwpFormat | None, stated: Stated) -> tuple[str, list[Piece]]:
     if _INDEX.search(path.name) and format is None:
         raise ReadError(path, "an index of a GRIB file, which holds no fields. Give the GRIB file itself")
-    reader = choose_reader(path, format, formats(), "NWP", ". Give arrays to hybridcast.nwp.nwp_fields")
+    reader = choose_reader(path, format, formats(), "NWP", _ADVICE, cli_advice=_CLI_ADVICE)
     with read_errors(path, reader.NAME):
         return reader.NAME, list(reader.read(path, stated))
 
@@ -131,3 +131,7 @@ def _read(path: Path, format: str | NwpFormat | None, stated: Stated) -> tuple[s
 def _without_indices(files: list[Path]) -> list[Path]:
     """Return the files without the indices of GRIB files, unless there are no others."""
     return [path for path in files if not _INDEX.search(path.name)] or files
+
+
+_ADVICE = ". Give arrays to hybridcast.nwp.nwp_fields"
+_CLI_ADVICE = ". Convert it to GRIB, or to NetCDF that follows the CF conventions"

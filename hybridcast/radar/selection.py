@@ -35,6 +35,7 @@ ADVICE = (
     "; name one with format=, or read it yourself and give the values to "
     "hybridcast.precipitation(values, time=..., y=..., x=..., crs=...)"
 )
+CLI_ADVICE = "; name one with --format, or convert it to a known one, such as NetCDF that follows the CF conventions"
 
 
 @runtime_checkable
@@ -158,7 +159,7 @@ def _scan(path: Path, request: Request) -> _Scan:
 
 def _scan_copy(path: Path, request: Request) -> _Scan:
     """Return the times of a file; its frames too, if they are needed or their format has no other way."""
-    reader = choose_reader(path, request.format, request.formats, "radar", ADVICE)
+    reader = choose_reader(path, request.format, request.formats, "radar", ADVICE, cli_advice=CLI_ADVICE)
     with read_errors(path, reader.NAME):
         if request.selects and isinstance(reader, ReadsTimes):
             return _Scan(reader, _check_stamps(path, reader.read_times(path)))

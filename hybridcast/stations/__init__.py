@@ -180,7 +180,7 @@ def _read_file(path: Path, format: str | StationFormat | None, stated: Statement
 
 def _read(path: Path, format: str | StationFormat | None, stated: Statements) -> xr.Dataset:
     _refuse_documents(path)
-    reader = choose_reader(path, format, formats(), "station", _ADVICE)
+    reader = choose_reader(path, format, formats(), "station", _ADVICE, cli_advice=_CLI_ADVICE)
     with read_errors(path, reader.NAME):
         reports = reader.read_stated(path, stated) if isinstance(reader, StatedFormat) else reader.read(path)
         return check_stations(reports).assign_attrs(format=reader.NAME)
@@ -202,3 +202,4 @@ _TABLE = (
     "arrays to hybridcast.stations.station_reports"
 )
 _ADVICE = f"; name one with format=. Write gauges of your own as a table{_TABLE}"
+_CLI_ADVICE = f". Write gauges of your own as a table{_TABLE}"
