@@ -104,9 +104,13 @@ def uncompressed_file(path: Path) -> Iterator[Path]:
 
 
 def copy_until(source: IO[bytes], target: IO[bytes], limit: int) -> int:
-    """Copy a stream until it ends or more than `limit` bytes are copied; return the number of bytes."""
+    """Copy a stream until it ends or more than `limit` bytes are copied; return the number of bytes.
+
+    Of a damaged stream all is copied that comes before the damage.
+    """
+    read = getattr(source, "read1", source.read)
     copied = 0
-    while copied <= limit and (block := source.read(_BLOCK)):
+    while copied <= limit and (block := read(_BLOCK)):
         copied += target.write(block)
     return copied
 

@@ -117,7 +117,7 @@ def _expand(item: Any, copies: CopyFolder) -> list[Path]:
 
 def _expand_local(text: str, copies: CopyFolder) -> list[Path]:
     container, mark, pattern = text.partition(SEPARATOR)
-    if mark and not _exists(Path(text)) and _exists(_expand_user(container)):
+    if mark and not _exists(Path(text)) and _expand_user(container).is_file():
         return _list_members(_expand_user(container), container, pattern, copies)
     return [file for path in _match(text) for file in _open_local(path, copies)]
 
