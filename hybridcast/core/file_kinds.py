@@ -130,17 +130,15 @@ def describe(path: Path, head: bytes) -> str | None:
     if head.startswith(b"PK\x03\x04"):
         kind = describe_zip(path)
         return kind and f"{kind}. Save its content as files in a known format"
-    found = next((kind.what for kind in _KINDS if head and kind.is_it(head)), None)
-    return found or _describe_text(head)
+    return next((kind.what for kind in _KINDS if head and kind.is_it(head)), None)
 
 
-def _describe_text(head: bytes) -> str | None:
-    """Return that a file is text and how it starts; None if it is binary."""
+def is_text(head: bytes) -> bool:
+    """Return whether the first bytes of a file are text in UTF-8."""
     try:
-        text = head[:400].decode("utf-8", "ignore" if len(head) > 400 else "strict")
-    except UnicodeDecodeError:
-        return None
-    if not text.strip() or not all(character.isprintable() or character.isspace() for character in text):
-        return None
-    line = text.strip().splitlines()[0]
-    return f"text (it starts with {line[:60]!r}). Tables of stations go to open_stations (--stations)"
+        text = head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 4:  # and not in a character that is cut
+            return False
+        text = head[: error.start].decode("utf-8")
+    return all(character.isprintable() or character.isspace() for character in text)

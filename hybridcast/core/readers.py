@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 
 from hybridcast.core.compression import COMPRESSED_MAGICS as COMPRESSED_MAGICS
 from hybridcast.core.compression import read_at_most
-from hybridcast.core.file_kinds import UNFINISHED, describe
+from hybridcast.core.file_kinds import UNFINISHED, describe, is_text
 from hybridcast.core.locations import SEPARATOR, Location
 from hybridcast.errors import HybridcastError, InputError, InputWarning, ReadError, UnknownFormatError
 
@@ -118,8 +118,10 @@ def choose_reader(
         raise ReadError(path, f"a folder, and no Zarr store. Give the files in it, such as '{path / '*'}'")
     what = describe(path, head)
     if what is not None:
-        raise UnknownFormatError(path, f"no {kind} file, but {what}")
+        raise UnknownFormatError(path, f"no known {kind} format: {what}")
     known = f"no known {kind} format (starts with {head[:12]!r}); known are {', '.join(readers)}"
+    if kind != "station" and is_text(head):
+        known += "; tables of stations go to open_stations (--stations)"
     raise UnknownFormatError(path, f"{known}{advice}", cli_reason=f"{known}{cli_advice or advice}")
 
 

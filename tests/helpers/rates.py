@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from hybridcast.core.field import precipitation
-from hybridcast.core.readers import parse_time_in_name, read_bytes
+from hybridcast.core.readers import read_bytes
+from hybridcast.core.times_in_names import parse_time_in_name
 from hybridcast.errors import ReadError
 
 NAME = "rate"

@@ -68,13 +68,15 @@ class _Handler(BaseHTTPRequestHandler):
     site: Site
     protocol_version = "HTTP/1.1"
 
-    def do_GET(self):  # noqa: N802 (the name that the base class calls)
+    def do_GET(self):
         """Answer a request."""
         path = unquote(urlsplit(self.path).path)
         self.site.requests.append(f"{self.command} {path} {self.headers.get('Range', '')}".strip())
         self.site.answers.get(path, type(self).serve_file)(self)
 
-    do_HEAD = do_GET
+    def do_HEAD(self):
+        """Answer a request for the head of an answer."""
+        self.do_GET()
 
     def serve_file(self):
         """Send a file, a part of it, or the list of a folder."""
