@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from hybridcast.core.field import rate_from_accumulation
 from hybridcast.core.readers import read_bytes
+from hybridcast.core.times import as_datetime64
 from hybridcast.core.types import Array, Doubles
 from hybridcast.errors import ReadError
 from hybridcast.radar._frames import Frame, build_field, leave_out_forecasts
@@ -156,7 +157,8 @@ def _read_time(header: _Header, path: Path) -> np.datetime64:
 
 def _parse_time(numbers: tuple[int, ...], path: Path) -> np.datetime64:
     try:
-        return np.datetime64(datetime(*numbers[:5], max(numbers[5], 0)), "ns")
+        year, month, day, hour, minute, second = numbers
+        return as_datetime64(datetime(year, month, day, hour, minute, max(second, 0)))
     except ValueError as error:
         raise ReadError(path, f"a time of {numbers} (year to second) in its header") from error
 
@@ -188,7 +190,7 @@ def _read_period(header: _Header, path: Path) -> np.timedelta64:
 def _read_values(header: _Header, body: bytes, path: Path) -> Array:
     """Return the numbers as they are in the file, rows from the corner of the origin, NaN where missing."""
     rows, columns = header.shape
-    code = _TYPES.get(header.integers[11:13])
+    code = _TYPES.get((header.integers[11], header.integers[12]))
     if code is None or rows < 1 or columns < 1 or len(body) != rows * columns * np.dtype(code).itemsize:
         raise ReadError(
             path,
@@ -214,7 +216,8 @@ def _read_grid(header: _Header, path: Path) -> tuple[Doubles, Doubles, pyproj.CR
     if not (dy > 0 and dx > 0 and np.isfinite([y0, x0, dy, dx]).all()):
         raise ReadError(path, f"steps of {dy:g} and {dx:g} between rows and columns: the header is damaged")
     rows, columns = header.shape
-    return y0 + (dy if corner else -dy) * np.arange(rows), x0 + dx * np.arange(columns), _read_crs(header, path)
+    y = y0 + (dy if corner else -dy) * np.arange(rows, dtype=np.float64)
+    return y, x0 + dx * np.arange(columns, dtype=np.float64), _read_crs(header, path)
 
 
 def _read_crs(header: _Header, path: Path) -> pyproj.CRS:
