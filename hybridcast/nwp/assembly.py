@@ -86,6 +86,9 @@ def assemble(
     rates, notes = _convert_amounts(_rotate_winds(kept, grid), stated)
     if left_out := left_out + notes:
         attrs = attrs | {"left_out": "; ".join(left_out)}
+    if not rates:
+        reason = f"no rate over a step follows from {kept[0].describe()} ({attrs.get('left_out', 'a sum over no time')})"
+        raise complaint(kept[0].path, reason, "Give more lead times, or all parts of the precipitation")
     return _build(rates, grid, attrs)
 
 
@@ -116,12 +119,6 @@ def _build(pieces: list[Piece], grid: FileGrid, attrs: dict[str, str]) -> xr.Dat
         by_name[piece.name].append(piece)
         if piece.name == RATE:
             check_bounds(RATE, piece.values, "", piece.path)
-    if not by_name:
-        raise InputError(
-            f"no step of precipitation in the files ({attrs.get('left_out', 'one sum alone')})",
-            "a rate needs a sum over a step",
-            "Give more lead times",
-        )
     sources = sorted({piece.source for piece in pieces}, key=lambda source: (source[0], source[1] or 0))
     axes = _Axes(sources, np.unique([piece.end for piece in pieces]))
     levels = {name: group[0].vertical_level for name, group in by_name.items()} | {RATE: "surface"}
