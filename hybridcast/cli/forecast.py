@@ -16,6 +16,9 @@ from hybridcast.cli.options import (
     NwpRun,
     RadarFormat,
     StationFiles,
+    StationsInterval,
+    StationsRain,
+    StationsTimeFormat,
     TerrainFile,
     check_suffix,
     err,
@@ -83,6 +86,9 @@ def forecast(
     nowcaster: NowcasterName = "default",
     thresholds: Thresholds = None,
     stations: StationFiles = None,
+    stations_interval: StationsInterval = None,
+    stations_time_format: StationsTimeFormat = None,
+    stations_rain: StationsRain = None,
     nwp: NwpFiles = None,
     nwp_delay: NwpDelay = "3h",
     nwp_member: NwpMember = None,
@@ -119,7 +125,12 @@ def forecast(
     with step("reading radar"):
         radar = open_radar(files, format_, strict=strict)
     with step("reading other sources"):
-        reports = open_stations(stations, strict=strict) if stations else None
+        tables: dict[str, Any] = {
+            "interval": stations_interval,
+            "time_format": stations_time_format,
+            "rain": stations_rain,
+        }
+        reports = open_stations(stations, strict=strict, **tables) if stations else None
         runs = _open_nwp(nwp, nwp_member, nwp_accumulation, nwp_run, strict=strict) if nwp else None
         heights = open_terrain(terrain, radar) if terrain else None
     with step("forecasting"):

@@ -26,7 +26,22 @@ RadarFormat = Annotated[
     str | None, typer.Option("--format", help="Format of the radar files; by default detected from their content.")
 ]
 StationFiles = Annotated[
-    list[str] | None, typer.Option(help="Files of gauges or stations, or a glob in quotes; can be repeated.")
+    list[str] | None,
+    typer.Option(help="Files of gauges or stations, and of their places, or a glob in quotes; can be repeated."),
+]
+StationsInterval = Annotated[
+    str | None,
+    typer.Option(help="Interval of the amounts in tables of gauges that do not state it, such as 10min."),
+]
+StationsTimeFormat = Annotated[
+    str | None,
+    typer.Option(
+        help="Format of the times in tables of gauges, such as '%d/%m/%Y %H:%M', or unix, where the table does not "
+        "prove it."
+    ),
+]
+StationsRain = Annotated[
+    str | None, typer.Option(help="Column of rain in tables of gauges, where its name or its kind is not known.")
 ]
 NwpFiles = Annotated[
     list[str] | None, typer.Option(help="Files of NWP runs (GRIB, NetCDF), or a glob in quotes; can be repeated.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -47,6 +48,8 @@ def as_floats(values: Any, dtype: type[np.floating[Any]] | None = None) -> Any:
     if hasattr(values, "dask"):
         return _lazy_floats(values, dtype)
     found = _to_array(values)
+    if found.dtype == object:  # pandas' nullable types have pandas.NA, which numpy does not convert
+        found = np.where(pd.isna(found), np.nan, found)
     if found.dtype.kind not in "iufO":
         raise _refusal(f"values of type {found.dtype}")
     try:

@@ -85,8 +85,9 @@ def _average(
     stations: xr.Dataset, step: np.timedelta64, min_fraction: float, end: np.datetime64 | None
 ) -> tuple[NDArray[np.datetime64], Array]:
     """Return the ends of the intervals of `step`, and the mean rates over them, shape ``(station, interval)``."""
-    times, interval = stations["time"].values.astype("datetime64[ns]"), get_interval(stations)
-    origin = np.datetime64(0, "ns") if end is None else np.datetime64(end, "ns")
+    times: Any = stations["time"].values.astype("datetime64[ns]")
+    interval = get_interval(stations)
+    origin: Any = np.datetime64(0, "ns") if end is None else end.astype("datetime64[ns]")
     into = -((origin - times) // step)  # the interval, counted from the origin, in which a report ends
     before_end = origin + into * step - times  # from the end of the report to the end of that interval
     outside = np.clip(interval - (step - before_end), np.timedelta64(0), interval)  # its part in the interval before
@@ -116,7 +117,8 @@ def _last_in(values: Array, times: NDArray[np.datetime64], ends: NDArray[np.date
     """Return the last known value of each station in the intervals of `step` before `ends`."""
     table = pd.DataFrame(values.T, index=pd.DatetimeIndex(times))
     resampler = table.resample(pd.Timedelta(step), closed="right", label="right", origin=pd.Timestamp(ends[0]))
-    return resampler.last().reindex(pd.DatetimeIndex(ends)).to_numpy(np.float32).T
+    last: Array = resampler.last().reindex(pd.DatetimeIndex(ends)).to_numpy(np.float32).T
+    return last
 
 
 def merge_reports(parts: Sequence[xr.Dataset], step: np.timedelta64 | None = None) -> xr.Dataset:

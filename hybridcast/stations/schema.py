@@ -24,10 +24,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from hybridcast.core.arrays import as_floats
 from hybridcast.core.field import HIGHEST_RATE, RATE, UNITS
 from hybridcast.core.times import as_datetime64
 from hybridcast.core.types import HOUR, MINUTE, Array
@@ -192,7 +192,7 @@ def _centre_longitude(values: ArrayLike) -> NDArray[np.float64]:
 
 def _mask_impossible(name: str, values: ArrayLike, bounds: tuple[float, float], impossible: dict[str, int]) -> Array:
     """Return `values` as float32, NaN where they are outside `bounds`; count these in `impossible`."""
-    given = _as_floats(values)
+    given = np.array(as_floats(values, np.float32))
     low, high = bounds
     given[(given < 0) & (given > -1e-4) & (low == 0)] = 0.0  # rounding errors of packed values
     wrong = (given < low) | (given > high)
@@ -200,18 +200,6 @@ def _mask_impossible(name: str, values: ArrayLike, bounds: tuple[float, float], 
     if wrong.any():
         impossible[name] = int(wrong.sum())
     return given
-
-
-def _as_floats(values: Any) -> Array:
-    """Return a new float32 array, with NaN where `values` are masked, None or missing in pandas' sense."""
-    if isinstance(values, np.ma.MaskedArray) or (
-        isinstance(values, list | tuple) and any(isinstance(row, np.ma.MaskedArray) for row in values)
-    ):
-        return np.array(np.ma.filled(np.ma.array(values, dtype=np.float32), np.float32(np.nan)))
-    given = np.asarray(values)
-    if given.dtype == object:
-        given = np.where(pd.isna(given), np.nan, given)
-    return np.array(given, dtype=np.float32)
 
 
 # --- checking -------------------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ from hybridcast.stations._tables import PARQUET_MAGIC, Header, find_header, read
 from hybridcast.stations.accumulations import is_accumulation
 from hybridcast.stations.merging import merge_reports
 from hybridcast.stations.places import COORDINATES, find_places, join_places
-from hybridcast.stations.rain_columns import RainColumn, describe_rain, find_rain
+from hybridcast.stations.rain_columns import RainColumn, find_rain
 from hybridcast.stations.reporting_intervals import (
     Reporting,
     goes_back_an_hour,
@@ -75,12 +75,8 @@ _CLOCK_ONLY = r"\d{1,2}:\d{2}(:\d{2})?"
 
 
 def recognises(path: Path, head: bytes) -> bool:
-    """Return whether a file has the columns of such a table: station and time, and a place or rain."""
-    names = _read_header(path, head).names
-    columns = match_columns(names)
-    described = [describe_rain(name) for name in names]
-    has_rain = any(isinstance(column, RainColumn) for column in described)
-    return set(_NEEDED) <= set(columns) and ({"latitude", "longitude"} <= set(columns) or has_rain)
+    """Return whether a file has the columns of such a table, station and time; others are named where it is read."""
+    return set(_NEEDED) <= set(match_columns(_read_header(path, head).names))
 
 
 def read(path: Path) -> xr.Dataset:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -484,7 +485,6 @@ def test_places_in_a_file_of_their_own(tmp_path):
     [
         (b'[{"station":"A"}]', "JSON.*Write its reports as a table: CSV"),
         (b'{"data": []}', "JSON"),
-        (b"PK\x03\x04\x14\x00\x06\x00\x08\x00\x00\x00!\x00[Content_Types].xml", "spreadsheet.*as CSV"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "spreadsheet"),
         (b"<!DOCTYPE html><html>403</html>", "web page"),
     ],
@@ -494,6 +494,14 @@ def test_documents_that_are_no_tables_say_what_to_do(content, says, tmp_path):
     path.write_bytes(content)
     with pytest.raises(ReadError, match=says):
         open_stations(path)
+
+
+def test_a_spreadsheet_is_no_container_of_tables(tmp_path):
+    with zipfile.ZipFile(tmp_path / "gauges.xlsx", "w") as file:
+        file.writestr("[Content_Types].xml", "<Types/>")
+        file.writestr("xl/worksheets/sheet1.xml", "<worksheet/>")
+    with pytest.raises(ReadError, match=r"spreadsheet.*as CSV"):
+        open_stations(tmp_path / "gauges.xlsx")
 
 
 def test_tables_in_parquet_follow_the_same_rules(tmp_path):
