@@ -2,11 +2,20 @@
 
 GeoTIFF has no standard for units and times, so they are searched where writers usually put them:
 
-- units: the band's unit; else a tag ``units`` (in any case) of the band or the file; else the text in brackets at the
-  end of the band's description, such as "rain rate [mm/h]". Accepted are a rate in any unit, an amount in mm together
-  with a tag ``accumulation_interval_minutes``, and dBZ (converted by Z = 200 R^1.6).
+- units: the band's unit; else a tag ``units`` (in any case) of the band or the file, or GDAL's ``GRIB_UNIT``; else the
+  text in brackets at the end of the band's description, such as "rain rate [mm/h]"; else the quantity of ODIM in a tag
+  or in the name of an OPERA file (``OPERA@20240601T1200@0@RATE.tiff``). Accepted are a rate in any unit, an amount with
+  its interval, and dBZ (converted by Z = 200 R^1.6).
+- interval of an amount: a tag ``accumulation_interval_minutes``, or one such as FMI's ``Accumulation time`` with its
+  unit; 60 minutes for the ACRR of OPERA.
 - time (UTC; the end of the interval of an amount): a tag ``time`` or ``valid_time`` of the band, or, with one band, of
-  the file; else the name of the file; else ``TIFFTAG_DATETIME``, which often is the time of writing.
+  the file; GDAL's ``GRIB_VALID_TIME``; ODIM's end time; else the name of the file; else FMI's ``Observation time``, or
+  ``TIFFTAG_DATETIME``, which often is the time of writing.
+- packed numbers: scale and offset of the band, or tags ``gain`` and ``offset``, as FMI and converters from ODIM HDF5
+  write them; missing is what GDAL masks and the tag ``nodata``; dry is the tag ``undetect``, and in files with OPERA's
+  no-data value its code for undetected echo.
+
+FMI: https://en.ilmatieteenlaitos.fi/radar-data-on-aws-s3. OPERA: ODIM 2.4, and EUMETNET's Open Radar Data.
 """
 
 from __future__ import annotations
@@ -14,27 +23,36 @@ from __future__ import annotations
 import re
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyproj
 import xarray as xr
+from numpy.typing import NDArray
 
-from hybridcast.core.crs import metres_per_unit, to_metres
-from hybridcast.core.field import precipitation, rate_factor, rate_from_accumulation, rate_from_dbz
+from hybridcast.core.crs import metres_per_unit, to_metres, unroll_longitude
+from hybridcast.core.field import precipitation, rate_from_accumulation, rate_from_dbz
+from hybridcast.core.intervals import read_interval_attributes
 from hybridcast.core.times import as_datetime64
 from hybridcast.core.times_in_names import parse_time_in_name
-from hybridcast.core.types import Array
-from hybridcast.core.units import unit_conversion
-from hybridcast.errors import ReadError
-from hybridcast.radar._rates import check_rates
+from hybridcast.core.types import MINUTE, Array, Mask
+from hybridcast.errors import ForecastFileError, ReadError
+from hybridcast.radar._gdal_tags import Tags
+from hybridcast.radar._missing import LOWEST_DBZ
+from hybridcast.radar._rates import ROUNDING, check_rates
+from hybridcast.radar._units import RainUnits, read_rain_units
 
 NAME = "geotiff"
 DESCRIPTION = "GeoTIFF, one frame a file or a band, with units in its tags"
 
 _MAGICS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
-_HOW = "e.g. with rasterio.open(path, 'r+') and update_tags"
+_OPERA_NAME = re.compile(r"^OPERA@\d{8}T\d{4}@\d+@(?P<quantity>[A-Z]+)\.tiff?$", re.IGNORECASE)
+_OPERA_MISSING, _OPERA_DRY = -9999000.0, -8888000.0
+_QUANTITIES = {"RATE": "mm h-1", "ACRR": "mm", **dict.fromkeys(("DBZH", "DBZV", "TH", "TV"), "dBZ")}
+#: Name of a forecast as the exporter of pysteps gives it: prefix, time of issue, lead time.
+_PYSTEPS_NAME = re.compile(r"_\d{12}_(?P<lead>\d{1,4})\.tiff?$")
+_LEADS = {"grib_forecast_seconds": "s", "forecast_period": "s", "lead_time": "min", "leadtime": "min"}
 
 
 def recognises(path: Path, head: bytes) -> bool:
@@ -54,22 +72,32 @@ def read(path: Path) -> xr.DataArray:
 
 
 def _read(file: Any, path: Path) -> xr.DataArray:
+    _refuse_picture(file, path)
+    transform = _read_transform(file, path)
+    crs, scale = _read_crs(file)
+    x = (transform.c + transform.a * (np.arange(file.width) + 0.5)) * scale
+    frames = [_read_frame(file, band, path) for band in _list_bands(file)]
+    return precipitation(
+        np.stack([frame.rate for frame in frames]),
+        time=[frame.time for frame in frames],
+        y=(transform.f + transform.e * (np.arange(file.height) + 0.5)) * scale,
+        x=unroll_longitude(x) if crs is not None and crs.is_geographic else x,
+        crs=crs,
+        attrs={**_read_attributes(file), **_common_interval(frames, path)},
+    )
+
+
+def _read_transform(file: Any, path: Path) -> Any:
     transform = file.transform
     if transform.is_identity:
         raise ReadError(
-            path, f"no georeference: it has no transform. Write one, {_HOW.replace('update_tags', '.transform =')}"
+            path,
+            "no georeference: it has no transform. Write one, e.g. with rasterio.open(path, 'r+') and .transform =, or "
+            f"rio edit-info --transform '[...]' {path}",
         )
     if transform.b != 0 or transform.d != 0:
-        raise ReadError(path, "its rows do not run along x; warp it first, e.g. with gdalwarp")
-    crs, scale = _read_crs(file)
-    return precipitation(
-        np.stack([_read_rate(file, band, path) for band in file.indexes]),
-        time=[_read_time(file, band, path) for band in file.indexes],
-        y=(transform.f + transform.e * (np.arange(file.height) + 0.5)) * scale,
-        x=(transform.c + transform.a * (np.arange(file.width) + 0.5)) * scale,
-        crs=crs,
-        attrs=_read_attributes(file),
-    )
+        raise ReadError(path, f"its rows do not run along x; warp it first, e.g. rio warp {path} NEW.tif --dst-crs ...")
+    return transform
 
 
 def _read_crs(file: Any) -> tuple[pyproj.CRS | None, float]:
@@ -82,87 +110,266 @@ def _read_crs(file: Any) -> tuple[pyproj.CRS | None, float]:
 
 def _read_attributes(file: Any) -> dict[str, str]:
     tags = {key.lower(): value for key, value in file.tags().items()}
-    kept = ("source", "institution", "license", "references", "accumulation_interval_minutes")
-    return {name: tags[name] for name in kept if name in tags}
+    return {name: tags[name] for name in ("source", "institution", "license", "references") if name in tags}
+
+
+def _advise(path: Path, *tags: str) -> str:
+    """Return how to add tags, in Python and on the command line."""
+    options = " ".join(f"--tag {tag}" for tag in tags)
+    return f"e.g. with rasterio.open(path, 'r+') and update_tags({', '.join(tags)}), or rio edit-info {options} {path}"
+
+
+# --- bands ----------------------------------------------------------------------------------------------------
+
+
+def _list_bands(file: Any) -> list[int]:
+    """Return the bands that hold values: all but alpha, which is the mask of the others."""
+    return [band for band in file.indexes if file.colorinterp[band - 1].name != "alpha"]
+
+
+def _refuse_picture(file: Any, path: Path) -> None:
+    colours = {interpretation.name for interpretation in file.colorinterp}
+    timed = any(_find_time(Tags(file, band)) for band in file.indexes) and file.count > 1
+    scaled = Tags(file, 1).number("gain", "scale_factor") is not None
+    if ("palette" in colours and not scaled) or ({"red", "green", "blue"} <= colours and not timed):
+        raise ReadError(path, "a picture: its bands are colours, not values. Give the file with the values")
+
+
+class _Frame(NamedTuple):
+    rate: Array
+    time: np.datetime64
+    interval: np.timedelta64 | None
+
+
+def _read_frame(file: Any, band: int, path: Path) -> _Frame:
+    tags = Tags(file, band)
+    _refuse_forecast(tags, path)
+    units = _read_units(file, band, tags, path)
+    interval = _read_interval(tags, units, path) if units.kind == "amount" else None
+    rate = _convert(_read_values(file, band, tags, units, path), units, interval, path)
+    return _Frame(check_rates(rate, path), _read_time(file, band, tags, path), interval)
+
+
+def _common_interval(frames: list[_Frame], path: Path) -> dict[str, float]:
+    intervals = {frame.interval for frame in frames if frame.interval is not None}
+    if len(intervals) > 1:
+        raise ReadError(path, "its bands are amounts in intervals of different lengths. Give one length alone")
+    return {"accumulation_interval_minutes": float(intervals.pop() / MINUTE)} if intervals else {}
+
+
+def _refuse_forecast(tags: Tags, path: Path) -> None:
+    for name, unit in _LEADS.items():
+        found = tags.find(name)
+        if found is not None and found.value.split()[0].strip("+").lstrip("0.") not in ("", "s", "min"):
+            shown = found.value if found.value[-1:].isalpha() else f"{found.value} {unit}"
+            raise ForecastFileError(path, f"tag {name.upper()} = {shown}")
 
 
 # --- values ---------------------------------------------------------------------------------------------------
 
 
-def _read_rate(file: Any, band: int, path: Path) -> Array:
+def _read_values(file: Any, band: int, tags: Tags, units: RainUnits, path: Path) -> NDArray[np.float64]:
+    """Return physical values, NaN where missing, and the value of no rain where nothing was detected."""
     packed = file.read(band, masked=True)
-    values = packed.astype(np.float32).filled(np.nan)
-    values = values * np.float32(file.scales[band - 1]) + np.float32(file.offsets[band - 1])
-    return check_rates(_convert_to_rate(values, file, band, path), path)
+    raw = np.asarray(packed.data)
+    missing = np.ma.getmaskarray(packed) | _equals(raw, tags.number("nodata", "_fillvalue", "missing_value"))
+    _refuse_undeclared_code(file, band, raw, missing, tags, path)
+    _refuse_zero_as_missing(file, band, tags, units, path)
+    gain, offset = _read_packing(file, band, tags, path)
+    dry = _find_dry(file, band, raw, tags) & ~missing
+    values = np.where(missing, np.nan, raw * gain + offset)
+    return np.where(dry, -np.inf if units.kind == "reflectivity" else 0.0, values)
 
 
-def _convert_to_rate(values: Array, file: Any, band: int, path: Path) -> Array:
-    units = _read_units(file, band)
+def _equals(raw: NDArray[Any], code: float | None) -> Mask:
+    if code is None:
+        return np.zeros(raw.shape, bool)
+    return np.asarray(np.isnan(raw) if np.isnan(code) else raw == code)
+
+
+def _find_dry(file: Any, band: int, raw: NDArray[Any], tags: Tags) -> Mask:
+    undetect = tags.number("undetect")
+    if undetect is None and file.nodatavals[band - 1] == _OPERA_MISSING:
+        undetect = _OPERA_DRY
+    return _equals(raw, undetect)
+
+
+def _read_packing(file: Any, band: int, tags: Tags, path: Path) -> tuple[float, float]:
+    """Return gain and offset, of the band or of tags; `ReadError` if they differ or may have been applied already."""
+    of_band = file.scales[band - 1], file.offsets[band - 1]
+    gain, offset = tags.number("gain", "scale_factor"), tags.number("offset", "add_offset")
+    of_tags = 1.0 if gain is None else gain, offset or 0.0
+    if of_tags == (1.0, 0.0) or np.allclose(of_tags, of_band, rtol=1e-6):
+        return of_band
+    if of_band != (1.0, 0.0) or np.dtype(file.dtypes[band - 1]).kind == "f":
+        raise ReadError(
+            path,
+            f"its tags state gain {of_tags[0]:g} and offset {of_tags[1]:g}, its band {of_band[0]:g} and {of_band[1]:g} "
+            f"for {file.dtypes[band - 1]}, so whether they were applied already is not known. Remove the tags, or "
+            "set the scale of the band and make them equal",
+        )
+    return of_tags
+
+
+def _refuse_undeclared_code(file: Any, band: int, raw: NDArray[Any], missing: Mask, tags: Tags, path: Path) -> None:
+    """Raise `ReadError` if the highest integer occurs where no code for missing values is declared: a usual code."""
+    if (
+        raw.dtype.kind not in "iu"
+        or missing.any()
+        or file.nodatavals[band - 1] is not None
+        or tags.number("nodata") is not None
+    ):
+        return
+    highest = np.iinfo(raw.dtype).max
+    if (raw == highest).any():
+        raise ReadError(
+            path,
+            f"holds {highest}, the highest number of {raw.dtype}: a code for missing values? Declare it: "
+            f"rasterio.open(path, 'r+').nodata = {highest}, or rio edit-info --nodata {highest} {path}",
+        )
+
+
+def _refuse_zero_as_missing(file: Any, band: int, tags: Tags, units: RainUnits, path: Path) -> None:
+    zero = file.nodatavals[band - 1] == 0 and file.offsets[band - 1] == 0 and not tags.number("offset", "add_offset")
+    if zero and units.kind != "reflectivity" and tags.number("undetect") is None:
+        raise ReadError(
+            path,
+            "declares 0 as missing (nodata), so that dry and missing cannot be told apart. If 0 is dry, remove it: "
+            f"rio edit-info --unset-nodata {path}",
+        )
+
+
+def _convert(
+    values: NDArray[np.float64], units: RainUnits, interval: np.timedelta64 | None, path: Path
+) -> NDArray[np.float32]:
+    if units.kind == "reflectivity":
+        _refuse_low(values, LOWEST_DBZ, "dBZ", path)
+        return np.asarray(rate_from_dbz(values), np.float32)
+    _refuse_low(values, -ROUNDING, "in its units", path)
+    scaled = (values * units.factor).astype(np.float32)
+    return scaled if interval is None else rate_from_accumulation(scaled, interval)
+
+
+def _refuse_low(values: NDArray[np.float64], lowest: float, unit: str, path: Path) -> None:
+    known = values[np.isfinite(values)]
+    low = known.min() if known.size else lowest
+    if low < lowest:
+        raise ReadError(
+            path,
+            f"holds {low:g} {unit}, a code for missing values or for dry ones? Declare it: "
+            f"rio edit-info --nodata {low:g} {path}, if it is missing and no other no-data value is declared; "
+            f"rio edit-info --tag undetect={low:g} {path}, if it is dry; or write NaN instead of it",
+        )
+
+
+# --- units and intervals --------------------------------------------------------------------------------------
+
+
+def _read_units(file: Any, band: int, tags: Tags, path: Path) -> RainUnits:
+    text = _find_units(file, band, tags, path)
+    if text is None:
+        raise ReadError(
+            path, f"does not state its units. Add a tag, {_advise(path, 'units=' + repr('mm h-1'))}, 'mm', or 'dBZ'"
+        )
+    units = read_rain_units(_QUANTITIES.get(text.upper(), text))
     if units is None:
-        raise ReadError(path, f"does not state its units. Add a tag, {_HOW}(units='mm h-1'), or 'mm', or 'dBZ'")
-    if units.lower() == "dbz":
-        return rate_from_dbz(values)
-    if unit_conversion(units, "mm") == (1.0, 0.0):
-        return rate_from_accumulation(values, _read_interval(file, band, path))
-    factor = rate_factor(units)
-    if factor is None:
-        raise ReadError(path, f"units {units!r} are no rain rate; mm h-1, mm or dBZ are, so convert it to one of these")
-    return values * np.float32(factor)
+        raise ReadError(path, f"units {text!r} are no rain rate; mm h-1, mm or dBZ are, so convert it to one of these")
+    return units
 
 
-def _find_tag(file: Any, band: int, *names: str) -> str | None:
-    """Return the first of several tags of the band, else of the file, ignoring the case of their names."""
-    for tags in (file.tags(band), file.tags()):
-        lower = {key.lower(): value for key, value in tags.items()}
-        for name in names:
-            if lower.get(name, "").strip():
-                return str(lower[name]).strip()
-    return None
-
-
-def _read_units(file: Any, band: int) -> str | None:
+def _find_units(file: Any, band: int, tags: Tags, path: Path) -> str | None:
     if file.units[band - 1]:
         return str(file.units[band - 1])
+    stated = tags.find("units", "unit", "unittype", "grib_unit")
+    if stated is not None:
+        return stated.value.strip("[]")
     in_brackets = re.search(r"[\[(]([^\])]+)[\])]\s*$", file.descriptions[band - 1] or "")
-    return _find_tag(file, band, "units", "unit", "unittype") or (in_brackets[1] if in_brackets else None)
+    if in_brackets:
+        return in_brackets[1]
+    quantity, opera = tags.find("quantity"), _OPERA_NAME.match(path.name)
+    if quantity is not None:
+        return quantity.unit or _QUANTITIES.get(quantity.value.upper())
+    return _QUANTITIES.get(opera["quantity"].upper()) if opera else None
 
 
-def _read_interval(file: Any, band: int, path: Path) -> np.timedelta64:
-    minutes = _find_tag(file, band, "accumulation_interval_minutes")
-    if minutes is None:
-        raise ReadError(
-            path, f"holds an amount, but not the time it fell in. Add a tag, {_HOW}(accumulation_interval_minutes=5)"
-        )
-    return np.timedelta64(round(float(minutes) * 60), "s")
+def _read_interval(tags: Tags, units: RainUnits, path: Path) -> np.timedelta64:
+    stated = {length for _, length in read_interval_attributes(tags.attributes())}
+    ends = [text for which in ("start", "end") if (text := _odim_time(tags, which)) is not None]
+    if len(ends) == 2:
+        stated.add(_parse_time(ends[1], path) - _parse_time(ends[0], path))
+    if units.interval is not None:
+        stated.add(units.interval)
+    if len(stated) > 1:
+        raise ReadError(path, f"states different intervals of its amounts: {sorted(stated)}. Correct one of them")
+    if stated:
+        return stated.pop()
+    if _OPERA_NAME.match(path.name):
+        return np.timedelta64(60, "m")
+    raise ReadError(
+        path,
+        f"holds an amount, but not the time it fell in. Add a tag, {_advise(path, 'accumulation_interval_minutes=5')}",
+    )
 
 
 # --- times ----------------------------------------------------------------------------------------------------
 
 
-def _read_time(file: Any, band: int, path: Path) -> np.datetime64:
-    own = {key.lower(): value for key, value in file.tags(band).items()}
-    stated = own.get("time") or own.get("valid_time")
-    if stated is None and file.count == 1:
-        stated = _find_tag(file, band, "time", "valid_time")
+def _find_time(tags: Tags) -> str | None:
+    stated = tags.find("time", "valid_time")
+    valid = tags.number("grib_valid_time")
+    if stated is not None:
+        return stated.value
+    return _odim_time(tags, "end") if valid is None else str(np.datetime64(int(valid), "s"))
+
+
+def _odim_time(tags: Tags, which: str) -> str | None:
+    date, time = tags.find(f"{which}date"), tags.find(f"{which}time")
+    return None if date is None or time is None else date.value + time.value
+
+
+def _read_time(file: Any, band: int, tags: Tags, path: Path) -> np.datetime64:
+    stated = _find_time(tags)
     if stated is not None:
         return _parse_time(stated, path)
-    if file.count > 1:
-        raise ReadError(path, f"{file.count} bands without a time each. Add tags, {_HOW}(1, time='2020-01-01T00:05')")
-    time = parse_time_in_name(path.name)
-    if time is not None:
-        return time
-    written = _find_tag(file, band, "tifftag_datetime")
-    if written is None:
+    if len(_list_bands(file)) > 1:
         raise ReadError(
-            path, f"no time in its tags nor its name. Name it like rain_202001010005.tif, or {_HOW}(time=...)"
+            path,
+            f"{file.count} bands without a time each. If they are times, add tags, e.g. with rasterio.open(path, 'r+') "
+            "and update_tags(1, time='2020-01-01T00:05'); if they are members or quantities, give one of them, "
+            f"e.g. rio stack {path} --bidx {band} -o NEW.tif",
         )
-    return _parse_time(written, path)
+    return _time_in_name(path) or _time_of_writing(tags, path)
+
+
+def _time_in_name(path: Path) -> np.datetime64 | None:
+    forecast = _PYSTEPS_NAME.search(path.name)
+    if forecast is not None:
+        raise ForecastFileError(
+            path, f"its name ends with a time of issue and +{int(forecast['lead'])} min, as pysteps'"
+        )
+    return parse_time_in_name(path.name)
+
+
+def _time_of_writing(tags: Tags, path: Path) -> np.datetime64:
+    written = tags.find("observation time", "tifftag_datetime")
+    if written is None:
+        example = "time=" + repr("2020-01-01T00:05")
+        raise ReadError(
+            path, f"no time in its tags nor its name. Name it like rain_202001010005.tif, or {_advise(path, example)}"
+        )
+    return _parse_time(written.value, path)
 
 
 def _parse_time(text: str, path: Path) -> np.datetime64:
-    for parse in (datetime.fromisoformat, lambda t: datetime.strptime(t, "%Y:%m:%d %H:%M:%S")):
-        try:
-            return as_datetime64(parse(text))
-        except ValueError:
-            continue
-    raise ReadError(path, f"its time {text!r} is neither like 2020-01-01T00:05 nor like 2020:01:01 00:05:00")
+    forms = ("%Y:%m:%d %H:%M:%S", "%Y%m%d%H%M", "%Y%m%d%H%M%S")
+    if not re.fullmatch(r"\d{10}", text):  # seconds since 1970 would be read as a date
+        for parse in (datetime.fromisoformat, *(lambda t, form=form: datetime.strptime(t, form) for form in forms)):
+            try:
+                return as_datetime64(parse(text))
+            except ValueError:
+                continue
+    raise ReadError(
+        path,
+        f"its time {text!r} is neither like 2020-01-01T00:05 nor like 2020:01:01 00:05:00. Correct it, "
+        f"{_advise(path, 'time=' + repr('2020-01-01T00:05'))}",
+    )

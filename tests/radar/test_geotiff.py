@@ -7,7 +7,7 @@ import rasterio
 from rasterio.transform import Affine, from_origin
 
 from hybridcast.core.field import crs_of
-from hybridcast.errors import ReadError
+from hybridcast.errors import ForecastFileError, ReadError
 from hybridcast.radar import open_radar
 
 VALUES = np.array([[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, -1]], dtype=np.float32)
@@ -135,12 +135,13 @@ def test_a_sequence_of_files(tmp_path):
     ("change", "message"),
     [
         ({"units": None}, "does not state its units"),
-        ({"units": "m"}, "no rain rate"),
+        ({"units": "K"}, "no rain rate"),
+        ({"units": "m"}, "time it fell in"),
         ({"units": "mm"}, "time it fell in"),
         ({"tags": {}}, "no time in its tags nor its name"),
         ({"tags": {"time": "yesterday"}}, "yesterday"),
         ({"bands": (VALUES, VALUES)}, "2 bands without a time"),
-        ({"nodata": None}, "a code for missing values"),
+        ({"nodata": None}, "holds -1 in its units, a code for missing values"),
         ({"transform": Affine(1000, 100, 0, 100, -1000, 0)}, "do not run along x"),
         ({"bands": (abs(VALUES) * 1000,)}, "more than ever fell"),
     ],
@@ -174,3 +175,184 @@ def test_a_real_field_comes_back(real, tmp_path):
     np.testing.assert_array_equal(field[0], source[0])
     np.testing.assert_allclose(field.x, x, atol=1e-3)
     np.testing.assert_allclose(field.y, y, atol=1e-3)
+
+
+# --- metadata of services -------------------------------------------------------------------------------------
+
+OPERA = np.full((3, 4), -8_888_000.0)
+OPERA[0], OPERA[1, 1] = -9_999_000.0, 5.0
+_CODES = np.array([[255, 255, 255, 255], [0, 0, 110, 120], [64, 0, 0, 0]])  # of FMI: 255 not observed, 0 no echo
+
+
+def fmi(quantity, unit, gain, offset, nodata, more=""):
+    """Return the tag of FMI's files, as listed in the notes of their distribution on S3."""
+    return {
+        "GDAL_METADATA": f"""<GDALMetadata>
+ <Item name="Observation time" format="YYYYMMDDhhmm">202406011200</Item>
+ <Item name="Quantity" unit="{unit}">{quantity}</Item>
+ <Item name="Gain">{gain:f}</Item>
+ <Item name="Offset">{offset:f}</Item>
+ <Item name="Nodata">{nodata}</Item>
+ <Item name="Undetect">0</Item>
+ {more}
+</GDALMetadata>"""
+    }
+
+
+@pytest.mark.parametrize(
+    ("quantity", "factor"),
+    [("RATE", 1), ("ACRR", 1), ("DBZH", (10**0.5 / 200) ** 0.625 / 5)],
+    ids=["rate", "sum", "dBZ"],
+)
+def test_opera_undetected_is_dry_and_the_quantity_in_its_name(tmp_path, quantity, factor):
+    path = write(tmp_path / f"OPERA@20240601T1200@0@{quantity}.tiff", [OPERA], None, tags={}, nodata=-9_999_000.0)
+    field = open_radar(path)
+    np.testing.assert_allclose(field[0, 1:], np.where(OPERA[1:] == 5, 5 * factor, 0), rtol=1e-5)
+    assert np.isnan(field[0, 0]).all()
+    assert field.time.values[0] == np.datetime64("2024-06-01T12:00")
+    assert field.attrs.get("accumulation_interval_minutes") == (60 if quantity == "ACRR" else None)
+
+
+def test_fmi_reflectivity(tmp_path):
+    tags = fmi("Corrected reflectivity", "dBZ", 0.5, -32, 255)
+    field = open_radar(write(tmp_path / "202406011200_fmi.tif", [_CODES], None, tags=tags, dtype="uint8", nodata=None))
+    dbz = np.array([[23, 28], [0, -32]])  # 0.5 x 110 - 32, 0.5 x 120 - 32, 0.5 x 64 - 32, no echo
+    np.testing.assert_allclose(field[0, 1, 2:], (10 ** (dbz[0] / 10) / 200) ** 0.625, rtol=1e-4)
+    np.testing.assert_allclose(field[0, 2, :2], [(1 / 200) ** 0.625, 0], rtol=1e-4)
+    assert np.isnan(field[0, 0]).all()
+    assert field.time.values[0] == np.datetime64("2024-06-01T12:00")
+
+
+@pytest.mark.parametrize(("hours", "factor"), [(1, 1), (24, 1 / 24)])
+def test_fmi_sums_of_hours(tmp_path, hours, factor):
+    more = f'<Item name="Accumulation time" unit="h">{hours}</Item>'
+    raw = np.array([[65535, 65535, 0, 0], [0, 560, 80, 1], [0, 0, 0, 0]])
+    tags = fmi("Precipitation accumulation", "mm", 0.01, 0, 65535, more)
+    path = write(tmp_path / f"202406011200_FIN-ACRR{hours}H.tif", [raw], None, tags=tags, dtype="uint16", nodata=None)
+    field = open_radar(path)
+    np.testing.assert_allclose(field[0, 1], np.array([0, 5.6, 0.8, 0.01]) * factor, rtol=1e-5)
+    assert np.isnan(field[0, 0, :2]).all()
+    assert field.attrs["accumulation_interval_minutes"] == 60 * hours
+
+
+def test_gain_and_offset_of_plain_tags(tmp_path):
+    raw = np.array([[65535, 0, 0, 0], [0, 80, 0, 0], [0, 0, 0, 0]])
+    tags = {"Gain": "0.01", "Offset": "0", "Nodata": "65535", "Undetect": "0"}
+    path = write(tmp_path / "r_202406011215.tif", [raw], tags=tags, dtype="uint16", nodata=None)
+    field = open_radar(path)
+    assert float(field[0, 1, 1]) == pytest.approx(0.8)
+    assert np.isnan(field[0, 0, 0])
+
+
+def test_units_of_a_band_that_are_the_quantity(tmp_path):
+    # FMI's newer products on S3: scale 0.5, offset -32, units DBZH, no-data value 255
+    path = write(
+        tmp_path / "202608120000_finrad_dbzh.tif",
+        [_CODES],
+        None,
+        tags={},
+        dtype="uint8",
+        nodata=255,
+        scale=0.5,
+        offset=-32,
+    )
+    with rasterio.open(path, "r+") as file:
+        file.units = ["DBZH"]
+    field = open_radar(path)
+    np.testing.assert_allclose(field[0, 1], [0, 0, (10**2.3 / 200) ** 0.625, (10**2.8 / 200) ** 0.625], rtol=1e-4)
+
+
+def test_odim_converted_by_gdal(tmp_path):
+    what = {"gain": "0.1", "offset": "0", "nodata": "255", "undetect": "0", "quantity": "ACRR"}
+    tags = {f"dataset1_data1_what_{name}": text for name, text in what.items()}
+    ends = {"startdate": "20240601", "starttime": "114500", "enddate": "20240601", "endtime": "120000"}
+    tags |= {f"dataset1_what_{name}": text for name, text in ends.items()}
+    raw = np.array([[255, 0, 0, 0], [0, 50, 0, 0], [0, 0, 0, 0]])
+    field = open_radar(write(tmp_path / "a.tif", [raw], None, tags=tags, dtype="uint8", nodata=None))
+    assert float(field[0, 1, 1]) == pytest.approx(20)  # 5 mm in 15 minutes
+    assert np.isnan(field[0, 0, 0])
+    assert field.time.values[0] == np.datetime64("2024-06-01T12:00")
+
+
+@pytest.mark.parametrize(("lead", "read"), [("0 sec", True), ("0", True), ("3600 sec", False), ("3600", False)])
+def test_grib_converted_by_gdal(tmp_path, lead, read):
+    tags = {"GRIB_UNIT": "[kg/(m^2 s)]", "GRIB_VALID_TIME": "1717243200", "GRIB_FORECAST_SECONDS": lead}
+    path = write(tmp_path / "a.tif", [VALUES / 3600], None, tags={}, band_tags={1: tags}, nodata=-1 / 3600)
+    if not read:
+        with pytest.raises(ForecastFileError, match="FORECAST_SECONDS = 3600"):
+            open_radar(path)
+        return
+    field = open_radar(path)
+    np.testing.assert_allclose(field[0, 1], VALUES[1], rtol=1e-5)
+    assert field.time.values[0] == np.datetime64("2024-06-01T12:00")
+
+
+def test_names_of_the_exporter_of_pysteps_are_forecasts(tmp_path):
+    with pytest.raises(ForecastFileError, match=r"\+5 min, as pysteps'"):
+        open_radar(write(tmp_path / "nowcast_202001010000_05.tif", tags={}))
+    assert open_radar(write(tmp_path / "r_202001010000_05.tif")).time.values[0] == np.datetime64("2020-01-01T00:05")
+
+
+@pytest.mark.parametrize("name", ["1710061200.tif", "radar_1710061200.tif", "SRI_05-06-2024-12-05.tif"])
+def test_names_that_can_be_read_in_two_ways_are_no_times(tmp_path, name):
+    with pytest.raises(ReadError, match=r"no time .* rio edit-info --tag time="):
+        open_radar(write(tmp_path / name, tags={}))
+
+
+@pytest.mark.parametrize("text", ["06/01/2024 12:00", "1717243200", "01.06.2024"])
+def test_times_that_can_be_read_in_two_ways_are_refused(tmp_path, text):
+    with pytest.raises(ReadError, match="neither like 2020-01-01T00:05"):
+        open_radar(write(tmp_path / "a.tif", tags={"time": text}))
+
+
+def test_time_with_a_zone(tmp_path):
+    field = open_radar(write(tmp_path / "a.tif", tags={"time": "2024-06-01T14:00:00+02:00"}))
+    assert field.time.values[0] == np.datetime64("2024-06-01T12:00")
+
+
+def test_pictures_are_refused(tmp_path):
+    grey = np.full((3, 4), 7)
+    picture = write(tmp_path / "rgb_202001010005.tif", [grey] * 4, dtype="uint8", nodata=None, photometric="RGB")
+    with pytest.raises(ReadError, match="a picture"):
+        open_radar(picture)
+    palette = write(tmp_path / "p_202001010005.tif", [grey], dtype="uint8", nodata=None)
+    with rasterio.open(palette, "r+") as file:
+        file.write_colormap(1, {0: (255, 255, 255), 7: (0, 0, 255)})
+    with pytest.raises(ReadError, match="a picture"):
+        open_radar(palette)
+
+
+def test_an_alpha_band_is_the_mask(tmp_path):
+    opaque = np.where(VALUES < 0, 0, 255)
+    path = write(tmp_path / "a.tif", [np.abs(VALUES), opaque], dtype="uint8", nodata=None)
+    with rasterio.open(path, "r+") as file:
+        file.colorinterp = [rasterio.enums.ColorInterp.gray, rasterio.enums.ColorInterp.alpha]
+    np.testing.assert_array_equal(open_radar(path)[0], np.where(VALUES < 0, np.nan, VALUES))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"nodata": 0}, "declares 0 as missing .* --unset-nodata"),
+        (
+            {"dtype": "uint8", "bands": (np.full((3, 4), 255),), "nodata": None},
+            "holds 255, the highest number of uint8",
+        ),
+        ({"tags": {"time": "2020-01-01", "gain": "0.01"}}, "whether they were applied already is not known"),
+        ({"units": "dBZ", "bands": (np.full((3, 4), -999.0),)}, "holds -999 dBZ, a code"),
+        ({"units": "mm/h*10"}, "are no rain rate"),
+    ],
+)
+def test_what_is_not_known_for_certain_is_refused(tmp_path, change, message):
+    with pytest.raises(ReadError, match=message):
+        open_radar(write(tmp_path / "a.tif", **change))
+
+
+@pytest.mark.parametrize(("units", "factor"), [("0.1 mm/h", 0.1), ("mm/5min", 12), ("mm/(15 min)", 4)])
+def test_units_with_numbers(tmp_path, units, factor):
+    np.testing.assert_allclose(open_radar(write(tmp_path / "a.tif", units=units))[0, 1], VALUES[1] * factor, rtol=1e-6)
+
+
+def test_longitudes_beyond_the_dateline(tmp_path):
+    field = open_radar(write(tmp_path / "a.tif", crs="EPSG:4326", transform=from_origin(190, -17, 0.02, 0.02)))
+    np.testing.assert_allclose(field.x, [-169.99, -169.97, -169.95, -169.93])
