@@ -95,9 +95,8 @@ class ForecastFileError(ReadError):
 
     def __init__(self, path: str | Path, leads: str) -> None:
         self.leads = leads
-        super().__init__(
-            path, f"a forecast ({leads}), no observation. Give the analyses (lead time 0), or open it with xarray"
-        )
+        reason = f"a forecast ({leads}), no observation. Give the analyses (lead time 0)"
+        super().__init__(path, f"{reason}, or open it with xarray", cli_reason=reason)
 
 
 class FetchError(HybridcastError, OSError):

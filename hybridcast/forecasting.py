@@ -234,6 +234,7 @@ def build_lead_times(radar: xr.DataArray, lead_time: Duration, step: Duration | 
             f"step {every / np.timedelta64(1, 'm'):g} min, lead_time {longest / np.timedelta64(1, 'm'):g} min",
             "there is at least one step",
             "Give a longer lead_time or a shorter step",
+            cli_remedy="Give a longer --lead-time or a shorter --step",
         )
     return (np.arange(1, int(longest / every) + 1) * every).astype("timedelta64[ns]")
 

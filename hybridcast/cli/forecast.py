@@ -24,13 +24,16 @@ from hybridcast.cli.options import (
     err,
     out,
     parse_numbers,
+    parse_time,
     say_written,
     step,
 )
+from hybridcast.core.durations import parse_duration
 from hybridcast.errors import InputError
 from hybridcast.settings import check_known
 
 if TYPE_CHECKING:
+    import numpy as np
     import xarray as xr
 
     from hybridcast.motion.estimate import MotionMethod
@@ -68,6 +71,10 @@ Motion = Annotated[
     str,
     typer.Option(help="Motion method: dense, dis; of pysteps: lucaskanade, vet, darts, proesmans or farneback."),
 ]
+RadarStep = Annotated[
+    str | None,
+    typer.Option(help="Time step of the radar, such as 5min; by default the usual time between frames."),
+]
 DeviceName = Annotated[str, typer.Option("--device", help="auto (a GPU if one works), cpu or cuda.")]
 SettingsFile = Annotated[
     Path | None, typer.Option("--settings", help="TOML file with the tables [motion], [advection] and [scale_filter].")
@@ -83,6 +90,7 @@ def forecast(
     lead_step: LeadStep = None,
     issue_time: IssueTime = None,
     format_: RadarFormat = None,
+    radar_step: RadarStep = None,
     nowcaster: NowcasterName = "default",
     thresholds: Thresholds = None,
     stations: StationFiles = None,
@@ -113,7 +121,6 @@ def forecast(
     """
     from hybridcast.forecasting import forecast as make_forecast
     from hybridcast.forecasting import save_forecast
-    from hybridcast.radar import open_radar
     from hybridcast.settings import Settings, load_settings
     from hybridcast.stations import open_stations
     from hybridcast.terrain import open_terrain
@@ -121,12 +128,14 @@ def forecast(
     check_suffix(output, (".nc",), "--output")
     if plot is not None:
         check_suffix(plot, (*PICTURES, *FILMS), "--plot")
+    leads = parse_duration(lead_time, "--lead-time"), _parse_step(lead_step, "--step")
+    issue, delay = parse_time(issue_time, "--issue-time"), parse_duration(nwp_delay, "--nwp-delay")
     chosen = _choose_nowcaster(nowcaster, motion, load_settings(settings) if settings else Settings(), thresholds)
     with step("reading radar"):
-        radar = open_radar(files, format_, strict=strict)
+        radar = _open_recent(files, format_, issue, _parse_step(radar_step, "--radar-step"), strict=strict)
     with step("reading other sources"):
         tables: dict[str, Any] = {
-            "interval": stations_interval,
+            "interval": _parse_step(stations_interval, "--stations-interval"),
             "time_format": stations_time_format,
             "rain": stations_rain,
         }
@@ -136,14 +145,14 @@ def forecast(
     with step("forecasting"):
         result = make_forecast(
             radar,
-            lead_time=lead_time,
-            step=lead_step,
-            issue_time=issue_time,
+            lead_time=leads[0],
+            step=leads[1],
+            issue_time=issue,
             nowcaster=chosen,
             device=_choose_device(device),
             stations=reports,
             nwp=runs,
-            nwp_delay=nwp_delay,
+            nwp_delay=delay,
             terrain=heights,
         )
     with step(f"writing {output}"):
@@ -153,6 +162,22 @@ def forecast(
             _draw(result, plot)
     _report(result)
     say_written(output, *([] if plot is None else [plot]))
+
+
+def _parse_step(text: str | None, option: str) -> np.timedelta64 | None:
+    return None if text is None else parse_duration(text, option)
+
+
+def _open_recent(
+    files: list[str], format_: str | None, issue: np.datetime64 | None, step: np.timedelta64 | None, *, strict: bool
+) -> xr.DataArray:
+    """Return the frames that a forecast at the issue time looks at."""
+    from hybridcast.forecasting import INPUT_HISTORY
+    from hybridcast.radar import open_radar
+
+    if issue is None:
+        return open_radar(files, format_, history=INPUT_HISTORY, step=step, strict=strict)
+    return open_radar(files, format_, times=(issue - INPUT_HISTORY, issue), step=step, strict=strict)
 
 
 def _open_nwp(
@@ -173,7 +198,7 @@ def _choose_nowcaster(name: str, motion: str, settings: Settings, thresholds: st
     method = _choose_motion(motion, settings)
     untrained = nowcasters_along(method, settings)
     if name != "default" and not Path(name).is_dir():
-        check_known(name, ["default", *untrained], "nowcaster")
+        check_known(name, ["default", *untrained], "--nowcaster")
     if name not in untrained:
         return replace(load_hybrid(name, _parse_thresholds(thresholds)), motion=method)
     if thresholds is not None:
@@ -186,12 +211,12 @@ def _choose_motion(name: str, settings: Settings) -> MotionMethod:
     from hybridcast.registry import motion_methods
 
     methods = motion_methods(settings)
-    check_known(name, methods, "motion")
+    check_known(name, methods, "--motion")
     return methods[name]()
 
 
 def _choose_device(name: str) -> Device:
-    check_known(name, ("auto", "cpu", "cuda"), "device")
+    check_known(name, ("auto", "cpu", "cuda"), "--device")
     return cast("Device", name)
 
 

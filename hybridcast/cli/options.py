@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from hybridcast.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 out = Console()
 err = Console(stderr=True)
@@ -96,6 +99,19 @@ def check_suffix(path: Path, suffixes: tuple[str, ...], option: str) -> None:
         raise InputError(f"{option} {path}", f"it ends in {', '.join(suffixes)}", f"Write {better}")
     if not path.expanduser().parent.is_dir():
         raise InputError(f"{option} {path}", "its folder exists", f"Create {path.expanduser().parent}")
+
+
+def parse_time(text: str | None, option: str) -> np.datetime64 | None:
+    """Return a time in ISO 8601, UTC; None for None."""
+    from hybridcast.core.times import as_datetime64
+
+    if text is None:
+        return None
+    try:
+        return as_datetime64(text)
+    except InputError as error:
+        rule = "it is a date and a time in ISO 8601, in UTC or with a zone"
+        raise InputError(f"{option} {text}", rule, "Write, e.g., 2017-05-09T12:00") from error
 
 
 def parse_numbers(text: str, option: str, rule: str, example: str) -> list[float]:

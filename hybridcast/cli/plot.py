@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 import typer
 
-from hybridcast.cli.options import FILMS, PICTURES, check_suffix, parse_numbers, say, say_written
+from hybridcast.cli.options import FILMS, PICTURES, check_suffix, parse_numbers, parse_time, say, say_written
 from hybridcast.errors import InputError
 from hybridcast.settings import check_known
 
@@ -138,16 +138,16 @@ def _draw_radar(files: list[str], output: Path, kind: str, time: str | None, *, 
 def _read_recent(files: list[str], time: str | None) -> xr.DataArray:
     """Return the last four frames up to `time`."""
     from hybridcast.core.field import iso_time
-    from hybridcast.core.times import as_datetime64
+    from hybridcast.forecasting import INPUT_HISTORY
     from hybridcast.radar import open_radar
 
-    radar = open_radar(files)
-    if time is not None:
-        radar = radar.sel(time=slice(None, as_datetime64(time)))
-    if not radar.sizes["time"]:
-        raise InputError(f"--time {time}", "there is a frame at it or before it", "Choose a later one")
+    last = parse_time(time, "--time")
+    if last is None:
+        radar = open_radar(files, history=INPUT_HISTORY)
+    else:
+        radar = open_radar(files, times=(last - INPUT_HISTORY, last))
     recent = radar.isel(time=slice(-4, None)).compute()
-    if time is not None and recent["time"].values[-1] != as_datetime64(time):
+    if last is not None and recent["time"].values[-1] != last:
         say(f"note: the last frame before --time is {iso_time(recent['time'].values[-1])}")
     return recent
 

@@ -253,10 +253,10 @@ def _no_frames_error(stamps: Mapping[Path, Times], period: Period | None) -> NoF
     every = np.concatenate(list(stamps.values()))
     first, last = iso_time(every.min()), iso_time(every.max())
     return NoFramesError(
-        f"no frame from {period and period[0]} to {period and period[1]}",
+        "no frame" if period is None else f"no frame from {iso_time(period[0])} to {iso_time(period[1])}",
         f"there are frames from {first} to {last}",
         "Choose times within them (UTC)",
-        cli_remedy=f"Give --issue-time {last}, or an earlier one, in UTC",
+        cli_remedy=f"Give a time from {first} to {last}, in UTC (--issue-time, or --time of a plot)",
     )
 
 

@@ -102,8 +102,7 @@ def bad_inputs(folder: Path) -> dict[str, tuple[list[object], str]]:
     kelvin = moving_block().rename("t").assign_attrs(units="K", standard_name="air_temperature", long_name="")
     km = moving_block()
     km = km.assign_coords(x=("x", km.x.values / 1000, {**km.x.attrs, "units": "m"}))
-    doubled = xr.concat([moving_block(2), moving_block(2)], "time")
-    twice = [write("a.nc", moving_block(2)), write("b.nc", doubled.isel(time=[1, 2]).sortby("time"))]
+    twice = [write("a.nc", moving_block(2)), write("b.nc", moving_block(2).copy(data=moving_block(2).values + 1))]
     negative = moving_block() - 1.0
     negative.attrs = moving_block().attrs
     empty = folder / "empty.h5"
@@ -126,14 +125,14 @@ def bad_inputs(folder: Path) -> dict[str, tuple[list[object], str]]:
         "a truncated file": (["forecast", truncated], "cut.nc"),
         "no rain in the file": (["forecast", write("kelvin.nc", kelvin)], "kelvin.nc"),
         "kilometres called metres": (["forecast", write("km.nc", km)], "spacing"),
-        "doubled times": (["forecast", *twice], "12:05"),
+        "doubled times": (["forecast", *twice], "Leave out one of the two files"),
         "negative codes": (["forecast", write("neg.nc", negative)], "_FillValue"),
         "grids that differ": (["forecast", good, shifted], "'y'"),
         "an unknown format": (["forecast", good, "--format", "odim"], "odim-hdf5"),
         "an unknown setting": (["forecast", good, "--settings", toml], "Did you mean 'iterations'"),
         "a lead time that is none": (["forecast", good, "--lead-time", "soon"], "'2h'"),
         "a step longer than the lead time": (["forecast", good, "--step", "3h"], "shorter step"),
-        "an issue time without frames": (["forecast", good, "--issue-time", "2030-01-01"], "recent frames"),
+        "an issue time without frames": (["forecast", good, "--issue-time", "2030-01-01"], "(--issue-time, or"),
         "an unknown nowcaster": (["forecast", good, "--nowcaster", "crystal-ball"], "persistence"),
         "a folder that does not exist": (["forecast", good, "-o", other_place], "Create"),
         "an output that is no NetCDF": (["forecast", good, "-o", folder / "f.xlsx"], ".nc"),

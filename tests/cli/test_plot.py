@@ -79,7 +79,7 @@ def test_bad_input_gives_one_line_with_a_remedy(run, made, monkeypatch):
         ("forecast.nc", "--lead-times", "soon"): "30,60,90,120",
         ("forecast.nc", "--kind", "probabilities", "-o", "p.gif"): ".png",
         ("before.nc", "-o", "p.gif"): "hybridcast forecast",
-        ("before.nc", "--time", "2020-01-01"): "later",
+        ("before.nc", "--time", "2020-01-01"): "--time",
         ("nothing.nc",): "no file matches",
     }
     for arguments, expected in cases.items():
