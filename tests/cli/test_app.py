@@ -131,7 +131,7 @@ def bad_inputs(folder: Path) -> dict[str, tuple[list[object], str]]:
         "an unknown format": (["forecast", good, "--format", "odim"], "odim-hdf5"),
         "an unknown setting": (["forecast", good, "--settings", toml], "Did you mean 'iterations'"),
         "a lead time that is none": (["forecast", good, "--lead-time", "soon"], "'2h'"),
-        "a step longer than the lead time": (["forecast", good, "--step", "3h"], "shorter step"),
+        "a step longer than the lead time": (["forecast", good, "--step", "3h"], "shorter --step"),
         "an issue time without frames": (["forecast", good, "--issue-time", "2030-01-01"], "(--issue-time, or"),
         "an unknown nowcaster": (["forecast", good, "--nowcaster", "crystal-ball"], "persistence"),
         "a folder that does not exist": (["forecast", good, "-o", other_place], "Create"),
