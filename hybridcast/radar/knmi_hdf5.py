@@ -2,7 +2,10 @@
 
 Roozekrans and Holleman (2003), KNMI HDF5 Data Format Specification, v3.5, KNMI internal report IR 2003-05. The file
 states everything needed: calibration formula, codes for missing values, start and end of the interval, projection, and
-the position of the upper left corner. Lengths are in km, including the ellipsoid of the projection.
+the position of the upper left corner. Lengths are in km, until 2019 including the ellipsoid of the projection.
+
+The real-time product (RAD_NL25_RAC_RT) has images of quality beside the amount; the forecast (RAD_NL25_RAC_FM,
+RAD_NL25_PCP_FM) has an image for each lead time, the first of which is the analysis.
 
 Reflectivity is converted to rain rate by Z = 200 R^1.6 (Marshall and Palmer), as at KNMI.
 """
@@ -11,9 +14,10 @@ from __future__ import annotations
 
 import functools
 import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyproj
@@ -24,7 +28,8 @@ from hybridcast.core.field import precipitation, rate_from_accumulation, rate_fr
 from hybridcast.core.netcdf import HDF5_MAGIC, decode_text, open_hdf5
 from hybridcast.core.readers import read_bytes
 from hybridcast.core.types import MINUTE, Array, Doubles, Mask
-from hybridcast.errors import ReadError
+from hybridcast.errors import ForecastFileError, InputWarning, ReadError
+from hybridcast.radar._odim_times import describe_leads
 from hybridcast.radar._rates import decode_dataset, limit_rates
 
 NAME = "knmi-hdf5"
@@ -32,6 +37,8 @@ DESCRIPTION = "KNMI (Netherlands) radar composite, rain amount or reflectivity, 
 
 Z_R = 200.0, 1.6
 _GROUPS = "overview", "geographic", "image1"
+#: Quantities that are rain: ACCUMULATED_PRECIPITATION_[MM] until 2019, PRECIP_[MM] since, REFLECTIVITY_[DBZ].
+_RAIN = re.compile(r"(?:ACCUMULATED_)?PRECIP(?:ITATION)?_?\[MM\]|REFLECTIVITY_?\[DBZ\]")
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _CORNER_TOLERANCE = 2000.0  # m; the file's corners are rounded to 0.001 degrees
 _LENGTHS = {"a", "b", "R", "x_0", "y_0"}  # of a PROJ string
@@ -50,18 +57,21 @@ def recognises(path: Path, head: bytes) -> bool:
 
 
 def read(path: Path) -> xr.DataArray:
-    """Read one composite as a precipitation field; its time is the END of the accumulation interval."""
+    """Read one composite as a precipitation field; its time is the END of the accumulation interval.
+
+    Raises
+    ------
+    ForecastFileError
+        If the images are forecasts. If the first is the analysis, and marks what was not observed, it is read, and a
+        warning names those left out.
+    """
     with open_hdf5(path) as file:
-        _refuse_several_images(path, file)
-        image, overview = file["image1"], file["overview"].attrs
-        start, end = (
-            _parse_time(path, decode_text(overview[f"product_datetime_{which}"])) for which in ("start", "end")
-        )
+        image, start, end, forecasts = _select_image(path, file)
         attrs: dict[str, Any] = {
             "source": f"KNMI radar composite {decode_text(image.attrs.get('image_product_name', b''))}".strip(),
             "institution": "Royal Netherlands Meteorological Institute (KNMI)",
         }
-        to_rate = _choose_conversion(path, decode_text(image.attrs["image_geo_parameter"]), end - start, attrs)
+        to_rate = _choose_conversion(path, _read_quantity(image), end - start, attrs)
         calibration = dict(image["calibration"].attrs)
         gain, offset = _parse_formula(path, decode_text(calibration["calibration_formulas"]))
 
@@ -72,28 +82,88 @@ def read(path: Path) -> xr.DataArray:
 
         rate = decode_dataset(image["image_data"], convert)
         x, y, crs = _read_grid(path, file["geographic"], rate.shape)
+    if forecasts and np.isfinite(rate).all():
+        raise ForecastFileError(path, f"{forecasts}; its first image does not tell what was not observed from dry")
     return precipitation(limit_rates(rate, attrs), time=end, y=y, x=x, crs=crs, attrs=attrs)
 
 
 def read_times(path: Path) -> NDArray[np.datetime64]:
     """Return the time of the composite without decoding it."""
-    with open_hdf5(path) as file:
-        return np.array([_parse_time(path, decode_text(file["overview"].attrs["product_datetime_end"]))])
+    with open_hdf5(path) as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore", InputWarning)  # they come when the file is read
+        return np.array([_select_image(path, file).end])
+
+
+# --- images -----------------------------------------------------------------------------------------------------
+
+
+class _Shown(NamedTuple):
+    """Image that is read."""
+
+    image: Any
+    """Group of the image."""
+    start: np.datetime64
+    """Start of what it shows."""
+    end: np.datetime64
+    """End of what it shows."""
+    forecasts: str
+    """Lead times of the other images of the same quantity, as text."""
+
+
+def _select_image(path: Path, file: Any) -> _Shown:
+    """Return the image of rain; images of quality are passed over, and those of forecasts left out."""
+    images = _list_rain(path, file)
+    overview = file["overview"].attrs
+    start, end = (_parse_time(path, decode_text(overview[f"product_datetime_{which}"])) for which in ("start", "end"))
+    if len(images) == 1:
+        return _Shown(images[0], start, end, "")
+    valid = _read_valid_times(path, images)
+    leads = [float((time - start) / MINUTE) for time in valid]
+    if leads[0] > 0:
+        raise ForecastFileError(path, describe_leads(leads))
+    forecasts = describe_leads(leads[1:])
+    warnings.warn(f"{path}: forecasts ({forecasts}) left out, the analysis is read", InputWarning, stacklevel=2)
+    return _Shown(images[0], valid[0] - np.diff(valid).min(), valid[0], forecasts)  # amounts are those of a step
+
+
+def _list_rain(path: Path, file: Any) -> list[Any]:
+    """Return the images of the first quantity that is rain, in the order of their numbers."""
+    numbers = sorted(int(match[1]) for name in file if (match := re.fullmatch(r"image(\d+)", name)))
+    images = [file[f"image{number}"] for number in numbers]
+    quantities = [_read_quantity(image) for image in images]
+    rain = next((quantity for quantity in quantities if _RAIN.match(quantity)), None)
+    if rain is None:
+        raise ReadError(path, f"holds {', '.join(map(repr, quantities))}, neither an amount of rain nor reflectivity")
+    return [image for image, quantity in zip(images, quantities, strict=True) if quantity == rain]
+
+
+def _read_quantity(image: Any) -> str:
+    return decode_text(image.attrs.get("image_geo_parameter", b"")).upper()
+
+
+def _read_valid_times(path: Path, images: list[Any]) -> NDArray[np.datetime64]:
+    stamps = [decode_text(image.attrs.get("image_datetime_valid", b"")) for image in images]
+    if not all(stamps):
+        raise ReadError(
+            path, f"holds {len(images)} images of {_read_quantity(images[0])} without their times; a composite has one"
+        )
+    valid = np.array([_parse_time(path, stamp) for stamp in stamps])
+    if (np.diff(valid) <= np.timedelta64(0)).any():
+        raise ReadError(path, f"its {len(images)} images of {_read_quantity(images[0])} are not in the order of time")
+    return valid
 
 
 def _choose_conversion(
     path: Path, quantity: str, interval: np.timedelta64, attrs: dict[str, Any]
 ) -> Callable[[Array], Array]:
     """Return the conversion of the quantity to mm h-1, and describe it in `attrs`."""
-    if quantity.startswith("ACCUMULATED_PRECIPITATION"):
-        if interval <= np.timedelta64(0):
-            raise ReadError(path, f"rain is summed over {interval / MINUTE:g} min, which is no interval")
-        attrs["accumulation_interval_minutes"] = float(interval / MINUTE)
-        return functools.partial(rate_from_accumulation, interval=interval)
     if quantity.startswith("REFLECTIVITY"):
         attrs["z_r_relation"] = f"Z = {Z_R[0]:g} R^{Z_R[1]:g}"
         return functools.partial(rate_from_dbz, a=Z_R[0], b=Z_R[1])
-    raise ReadError(path, f"holds {quantity!r}, neither an amount of rain nor reflectivity")
+    if interval <= np.timedelta64(0):
+        raise ReadError(path, f"rain is summed over {interval / MINUTE:g} min, which is no interval")
+    attrs["accumulation_interval_minutes"] = float(interval / MINUTE)
+    return functools.partial(rate_from_accumulation, interval=interval)
 
 
 def _find_missing(raw: NDArray[Any], calibration: dict[str, Any]) -> Mask:
@@ -103,15 +173,6 @@ def _find_missing(raw: NDArray[Any], calibration: dict[str, Any]) -> Mask:
     if code != 0:
         missing |= raw == code
     return np.asarray(missing)
-
-
-def _refuse_several_images(path: Path, file: Any) -> None:
-    """Raise `ReadError` for forecasts, which contain images of the same quantity at several times."""
-    quantity = file["image1"].attrs["image_geo_parameter"]
-    images = [name for name in file if re.fullmatch(r"image\d+", name)]
-    same = [name for name in images if file[name].attrs.get("image_geo_parameter") == quantity]
-    if len(same) > 1:
-        raise ReadError(path, f"holds {len(same)} images of {decode_text(quantity)}; a composite has one")
 
 
 def _parse_formula(path: Path, formula: str) -> tuple[float, float]:
@@ -153,6 +214,7 @@ def _read_grid(path: Path, geographic: Any, shape: tuple[int, ...]) -> tuple[Dou
 def _parse_crs(proj: str) -> pyproj.CRS:
     """Return the CRS, in metres, of a PROJ string with ellipsoid and offsets in km, possibly without plus signs."""
     words = dict(word.lstrip("+").partition("=")[::2] for word in proj.split())
+    words.pop("units", None)  # with an ellipsoid in metres, as since 2019, only the unit of the offsets
     kilometres = float(words.get("a", words.get("R", "6378137"))) < 10_000
     if kilometres:
         words.update({key: repr(float(words[key]) * 1000.0) for key in _LENGTHS & set(words)})

@@ -10,7 +10,7 @@ import pyproj
 import pytest
 
 from hybridcast.core.field import crs_of
-from hybridcast.errors import ReadError
+from hybridcast.errors import ForecastFileError, InputWarning, ReadError
 from hybridcast.radar import open_radar
 
 FILES = "knmi/20100826/*.h5"
@@ -139,9 +139,92 @@ def test_contradictions_are_named(real, tmp_path, place, key, value, reason):
         open_radar(path)
 
 
-def test_several_images_are_refused(real, tmp_path):
+def test_several_images_without_times_are_refused(real, tmp_path):
     path = copy(real, tmp_path)
     with h5py.File(path, "r+") as file:
         file.copy("image1", "image2")
-    with pytest.raises(ReadError, match="2 images"):
+    with pytest.raises(ReadError, match=r"2 images of ACCUMULATED_PRECIPITATION.* without their times"):
         open_radar(path)
+
+
+# --- products since 2019, with the attributes of real files as users of the KNMI data platform list them ------------
+
+PROJ4 = "+proj=stere +lat_0=90 +lon_0=0 +lat_ts=60 +a=6378137 +b=6356752 +x_0=0 +y_0=0 +units=km"
+
+
+def renew(path, *, valid=()):
+    """Change a composite of 2010 to the layout of RAD_NL25_RAC_RT, or, with times of images, RAD_NL25_RAC_FM."""
+    with h5py.File(path, "r+") as file:
+        file["geographic/map_projection"].attrs["projection_proj4_params"] = np.bytes_(PROJ4)
+        file["geographic"].attrs.update({"geo_row_offset": np.float32([3650]), "geo_pixel_size_y": np.float32([-1])})
+        image = file["image1"]
+        image.attrs["image_geo_parameter"] = np.bytes_("PRECIP_[MM]")
+        image["calibration"].attrs.update({"calibration_missing_data": [65534], "calibration_out_of_image": [65535]})
+        image["image_data"][700, 10:20] = 65534
+        for number, time in enumerate(valid, 1):
+            if number > 1:
+                file.copy("image1", f"image{number}")
+                file[f"image{number}/image_data"][300:310] = 1000 * number
+            file[f"image{number}"].attrs["image_datetime_valid"] = np.bytes_(f"26-AUG-2010;{time}:00.000")
+        if valid:
+            file["overview"].attrs["product_datetime_start"] = np.bytes_("26-AUG-2010;03:20:00.000")
+            file["overview"].attrs["product_datetime_end"] = np.bytes_(f"26-AUG-2010;{valid[-1]}:00.000")
+    return path
+
+
+def test_real_time_product_with_images_of_quality(real, tmp_path):
+    """RAD_NL25_RAC_RT: an ellipsoid in metres with offsets in km, two codes, and images that are no rain."""
+    path = renew(copy(real, tmp_path))
+    old = open_radar(real(FILES)[40])
+    with h5py.File(path, "r+") as file:
+        for number, quantity in ((2, "QUALITY_[-]"), (3, "ADJUSTMENT_FACTOR_[DB]")):
+            file.copy("image1", f"image{number}")
+            file[f"image{number}"].attrs["image_geo_parameter"] = np.bytes_(quantity)
+    field = open_radar(path)
+    assert field.attrs["accumulation_interval_minutes"] == 5
+    assert np.isnan(field.values[0, 700, 10:20]).all()
+    np.testing.assert_array_equal(np.delete(field.values[0], 700, 0), np.delete(old.values[0], 700, 0))
+    x, y = pyproj.Proj("+proj=stere +lat_0=90 +lon_0=0 +lat_ts=60 +a=6378137 +b=6356752")(5.179, 52.103)
+    assert abs(field.x.values - x).argmin() == int(x // 1000)
+    assert abs(field.y.values - y).argmin() == int((-3_650_000 - y) // 1000)
+
+
+def test_the_analysis_of_a_forecast_is_read_and_the_rest_left_out(real, tmp_path):
+    """RAD_NL25_RAC_FM of 03:20: images at +0 to +15 min."""
+    path = renew(copy(real, tmp_path), valid=("03:20", "03:25", "03:30", "03:35"))
+    with pytest.warns(InputWarning, match=r"copy\.h5: forecasts \(\+5 to \+15 min\) left out"):
+        field = open_radar(path)
+    assert str(field.time.values[0])[:16] == "2010-08-26T03:20"
+    assert field.attrs["accumulation_interval_minutes"] == 5
+    assert float(field.max()) < 120
+
+
+def test_forecasts_without_an_analysis_are_no_observations(real, tmp_path):
+    path = renew(copy(real, tmp_path), valid=("03:25", "03:30"))
+    with pytest.raises(ForecastFileError, match=r"copy\.h5: a forecast \(\+5 to \+10 min\)"):
+        open_radar(path)
+    observed = real(FILES)[36:40]
+    field = open_radar([*observed, path])
+    assert field.sizes["time"] == 4
+    assert "+5 to +10 min" in field.attrs["forecasts_left_out"]
+
+
+def test_an_analysis_that_marks_no_coverage_is_no_observation(real, tmp_path):
+    """The forecasts of pySTEPS at KNMI have 0 where nothing was observed, which must not become dry."""
+    path = renew(copy(real, tmp_path), valid=("03:20", "03:25"))
+    with h5py.File(path, "r+") as file:
+        data = file["image1/image_data"]
+        data[...] = np.where(data[...] >= 65534, 0, data[...])
+    with pytest.raises(ForecastFileError, match="not observed from dry"):
+        open_radar(path)
+
+
+def test_sums_over_a_day_keep_their_interval(real, tmp_path):
+    """RAD_NL25_RAC_24H: rain in mm from 08 to 08 UTC."""
+    path = copy(real, tmp_path)
+    with h5py.File(path, "r+") as file:
+        file["overview"].attrs["product_datetime_start"] = np.bytes_("25-AUG-2010;08:00:00.000")
+        file["overview"].attrs["product_datetime_end"] = np.bytes_("26-AUG-2010;08:00:00.000")
+    field = open_radar(path)
+    assert field.attrs["accumulation_interval_minutes"] == 1440
+    np.testing.assert_allclose(field.values[0], open_radar(real(FILES)[40]).values[0] / 288, rtol=1e-5)

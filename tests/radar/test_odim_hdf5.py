@@ -16,19 +16,33 @@ PROJDEF = "+proj=aeqd +lat_0=50 +lon_0=5 +x_0=0 +y_0=0 +ellps=WGS84"
 TIMES = {"startdate": "20200614", "starttime": "115500", "enddate": "20200614", "endtime": "120000"}
 
 
-def write(path, layers, *, kind="COMP", corners="edges", projdef=PROJDEF, scale=2000.0, shape=(4, 6), **where):
+def write(
+    path,
+    layers,
+    *,
+    kind="COMP",
+    corners="edges",
+    projdef=PROJDEF,
+    scale=2000.0,
+    shape=(4, 6),
+    what=None,
+    how=None,
+    stated=None,
+    **where,
+):
     """Write a composite; `layers` are (raw, what) of dataset1, dataset2, ..."""
     rows, columns = shape
     inset = 0.0 if corners == "edges" else 0.5 * scale
     to_lonlat = pyproj.Proj(projdef)
     with h5py.File(path, "w") as file:
         file.attrs["Conventions"] = np.bytes_("ODIM_H5/V2_2")
-        what = file.create_group("what").attrs
-        what.update(
-            {"object": np.bytes_(kind), "source": "WMO:06477,CMT:Somewhere", "date": "20200614", "time": "1200"}
-        )
+        origin = {"object": np.bytes_(kind), "source": "WMO:06477,CMT:Somewhere", "date": "20200614", "time": "1200"}
+        file.create_group("what").attrs.update({**origin, **(what or {})})
+        file.create_group("how").attrs.update(how or {})
         place = file.create_group("where").attrs
-        place.update({"projdef": np.bytes_(projdef), "xsize": columns, "ysize": rows, "xscale": scale, "yscale": scale})
+        place.update(
+            {"projdef": np.bytes_(stated or projdef), "xsize": columns, "ysize": rows, "xscale": scale, "yscale": scale}
+        )
         width, height = columns * scale, rows * scale
         for name, x, y in (("LL", inset, -height + inset), ("UR", width - inset, -inset)):
             place[f"{name}_lon"], place[f"{name}_lat"] = to_lonlat(x, y, inverse=True)
@@ -137,7 +151,7 @@ def test_reflectivity_by_the_relation_in_the_file(tmp_path):
     assert field.values[0, 0, 1] == 0
     assert field.values[0, 1, 1] == pytest.approx((10**3.1 / 200) ** (1 / 1.6), rel=1e-4)
     with h5py.File(path, "r+") as file:
-        file.create_group("how").attrs.update({"zr_a": 256.0, "zr_b": 1.42})
+        file["how"].attrs.update({"zr_a": 256.0, "zr_b": 1.42})
     assert open_radar(path).values[0, 1, 1] == pytest.approx((10**3.1 / 256) ** (1 / 1.42), rel=1e-4)
 
 
@@ -164,7 +178,7 @@ def test_interference_is_clipped_and_counted(tmp_path):
 
 def test_several_datasets_are_frames_by_time(tmp_path):
     later = {"startdate": "20200614", "starttime": "120000", "enddate": "20200614", "endtime": "120500"}
-    field = open_radar(write(tmp_path / "a.h5", [amounts(**later), amounts()]))
+    field = open_radar(write(tmp_path / "a.h5", [amounts(**later), amounts()], what={"time": "120500"}))
     assert [str(time)[11:16] for time in field.time.values] == ["12:00", "12:05"]
 
 
@@ -212,12 +226,18 @@ def test_grid_of_longitude_and_latitude(tmp_path):
         ([reflectivity()], {"kind": "SCAN"}, "polar"),
         ([reflectivity()], {"kind": "VP"}, "no map"),
         ([rates(quantity="VRAD")], {}, "VRAD"),
-        ([amounts(startdate="x")], {}, "no interval"),
+        ([amounts(startdate="x")], {}, "not of the form"),
+        ([amounts(starttime=b"")], {}, "not of the form"),
         ([amounts(endtime="115500")], {}, "no interval"),
         ([rates()], {"xsize": 7}, "stated"),
         ([rates()], {"xscale": 1000.0}, "do not fit"),
         ([rates()], {"UR_lat": 51.0}, "do not fit"),
-        ([rates()], {"projdef": PROJDEF + " +units=km", "scale": 2.0}, "not in metres"),
+        ([rates()], {"stated": "+proj=nonsense"}, "not known to PROJ"),
+        ([rates()], {"UL_lon": 5.0, "UL_lat": 50.5}, "no rectangle"),
+        ([rates(gain=0.0)], {}, "the gain of RATE is 0"),
+        ([rates(gain="strange")], {}, "'strange', no number"),
+        ([rates(units="furlong")], {}, "'furlong'"),
+        ([(np.ones((4, 6), np.uint8), {"quantity": "DBZH", **TIMES})], {}, "its gain is missing"),
         ([(np.ones((5, 6)), {"quantity": "RATE"})], {}, "stated"),
         ([], {}, "nothing"),
     ],
