@@ -87,7 +87,9 @@ def assemble(
     if left_out := left_out + notes:
         attrs = attrs | {"left_out": "; ".join(left_out)}
     if not rates:
-        reason = f"no rate over a step follows from {kept[0].describe()} ({attrs.get('left_out', 'a sum over no time')})"
+        reason = (
+            f"no rate over a step follows from {kept[0].describe()} ({attrs.get('left_out', 'a sum over no time')})"
+        )
         raise complaint(kept[0].path, reason, "Give more lead times, or all parts of the precipitation")
     return _build(rates, grid, attrs)
 

@@ -19,6 +19,8 @@ from hybridcast.stations.schema import station_reports
 
 #: The first bytes of a Parquet file.
 PARQUET_MAGIC = b"PAR1"
+#: Number of lines in which the header of a table is looked for.
+_LINES_ABOVE = 40
 
 
 def first_line(head: bytes, separator: str = ",") -> list[str]:
@@ -39,13 +41,16 @@ class Header(NamedTuple):
 
 
 def find_header(head: bytes, is_header: Callable[[Sequence[str]], bool]) -> Header:
-    """Return the header of a table: the first line that is no comment, or the last comment if that has its names."""
+    """Return the header of a table: the first line that has its names, or else the first that is no comment.
+
+    Titles, comments (also before the names themselves) and the line ``sep=;`` of spreadsheets may be above it.
+    """
     lines = decode(head).split("\n")
-    first = next((n for n, line in enumerate(lines) if line.strip() and not line.lstrip().startswith("#")), 0)
-    for number in (first, first - 1):
-        header = split_header(lines[number].lstrip("# ")) if number >= 0 else Header([])
+    for number, line in enumerate(lines[:_LINES_ABOVE]):
+        header = split_header(line.lstrip("# "))
         if is_header(header.names):
             return header._replace(lines=number + 1)
+    first = next((n for n, line in enumerate(lines) if line.strip() and not line.lstrip().startswith("#")), 0)
     return split_header(lines[first])._replace(lines=first + 1)
 
 

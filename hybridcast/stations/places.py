@@ -2,7 +2,7 @@
 
 They are given among the paths, or lie beside the table. Known are
 
-- any table with a station, latitude and longitude, and no time;
+- any table with a station, latitude and longitude, and neither time nor rain;
 - the stations of MeteoSwiss' open data, ``ogd-*_meta_stations.csv``: ``station_abbr``, ``station_height_masl``,
   ``station_coordinates_wgs84_lat`` and ``_lon``;
 - DWD CDC's ``*_Beschreibung_Stationen.txt`` (columns by blanks: id, first and last day, which may be blank, height,
@@ -24,6 +24,7 @@ import pandas as pd
 from hybridcast.core.readers import read_head
 from hybridcast.errors import ReadError
 from hybridcast.stations._tables import decode, read_text, read_texts
+from hybridcast.stations.rain_columns import describe_rain
 from hybridcast.stations.table_numbers import parse_numbers
 
 #: Coordinates of a place.
@@ -46,7 +47,8 @@ def is_file_of_places(path: Path) -> bool:
     except ReadError:
         return False
     columns = _match(names)
-    return {"station", "latitude", "longitude"} <= set(columns) and not _TIMES & {name.lower() for name in names}
+    has_reports = any(name.lower() in _TIMES or describe_rain(name) is not None for name in names)
+    return {"station", "latitude", "longitude"} <= set(columns) and not has_reports
 
 
 def _first_line(text: str) -> str:

@@ -1,9 +1,9 @@
 """Columns of rain in tables: what their names say of quantity, units and interval.
 
-A column is an amount (units mm or inches) or a rate (the same per hour). Its name may state the interval of an amount,
-such as ``precip_10min_mm`` or ``rain_1h_mm``. A name with any word whose meaning for the rain is not known, as in
-``rain_since_midnight_mm``, ``precip_accum_mm`` or ``rain_max_mm``, is refused: only the words of `_PLAIN` are known to
-change nothing.
+A column is an amount (units mm, kg m-2, l/m² or inches) or a rate (the same per hour). Its name may state the interval
+of an amount, such as ``precip_10min_mm`` or ``rain_1h_mm``. A name with any word whose meaning for the rain is not
+known, as in ``rain_since_midnight_mm``, ``precip_accum_mm`` or ``rain_max_mm``, is refused: only the words of `_PLAIN`
+are known to change nothing.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ _NAMED = {
 _SUBJECTS = frozenset({"rain", "rainfall", "precip", "precipitation", "prcp", "pcp", "rr"})
 _PLAIN = _SUBJECTS | {"amount", "depth", "height", "gauge", "obs", "observed", "liquid", "in", "of", "the", "last"}
 _RATES = frozenset({"rate", "intensity", "rainrate"})
-_UNITS = {"mm": 1.0, "in": 25.4, "inch": 25.4, "inches": 25.4}
+_UNITS = {"mm": 1.0, "kg": 1.0, "l": 1.0, "in": 25.4, "inch": 25.4, "inches": 25.4}
 _PER_HOUR = re.compile(
     r"(?<![a-z])(mm|inches|inch|in)[\s_/]*(?:per[\s_]*)?(?:hours?|hrs?|h)(?:[\s_]*\^?[\s_]*-1)?(?![a-z0-9])"
 )
 _MILLIMETRES = re.compile(r"(?<![a-z])(mm)(?![a-z])")
+_PER_AREA = re.compile(r"(?<![a-z])(kg|l)[\s/]*m(?:\s?\^?-?2|²)")
 _INCHES = re.compile(r"(?<![a-z])(inches|inch|in)(?![a-z])")
 _INTERVAL = re.compile(r"(?<![a-z0-9])(\d+)[\s_]*(minutes?|mins?|m|hours?|hrs?|h|days?|d)(?![a-z])")
 _MINUTES = {"m": 1, "h": 60, "d": 1440}
@@ -83,7 +84,7 @@ def describe_rain(name: str) -> RainColumn | str | None:
 
 def _take_units(name: str) -> tuple[str, bool, float | None]:
     """Return the name without its units, whether they are of a rate, and their factor."""
-    for pattern, is_rate in ((_PER_HOUR, True), (_MILLIMETRES, False), (_INCHES, False)):
+    for pattern, is_rate in ((_PER_HOUR, True), (_MILLIMETRES, False), (_PER_AREA, False), (_INCHES, False)):
         found = pattern.search(name)
         if found:
             return f"{name[: found.start()]} {name[found.end() :]}", is_rate, _UNITS[found.group(1)]

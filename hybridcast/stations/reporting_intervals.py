@@ -66,6 +66,8 @@ def read_interval(times: NDArray[np.datetime64], values: Doubles) -> Reporting:
     jitter = min(JITTER * 60 * step, MAX_JITTER)
     if (np.abs(steps - multiples * 60 * step) > jitter).any() or (multiples == 1).mean() < MIN_REGULAR:
         return Reporting(None, times, "rows at irregular times")
+    if _has_two_steps(multiples):
+        return Reporting(None, times, "rows at two different steps")
     if times.size == 2 and not _is_proved_by_two(times, step):
         return Reporting(None, times, "two rows only")
     if step <= TIPS and (multiples > 1).any() and not (values == 0).any():
@@ -78,6 +80,12 @@ def _usual_minutes(steps: Doubles) -> int:
     """Return the most frequent step in whole minutes, the smaller of two equally frequent ones."""
     minutes, counts = np.unique(np.rint(steps / 60), return_counts=True)
     return int(minutes[np.argmax(counts)])
+
+
+def _has_two_steps(multiples: Doubles) -> bool:
+    """Return whether rows follow each other by the same multiple of the step several times: another step, no gaps."""
+    same = (multiples[1:] == multiples[:-1]) & (multiples[1:] > 1)
+    return bool((same[1:] & same[:-1]).any())
 
 
 def _is_proved_by_two(times: NDArray[np.datetime64], step: int) -> bool:

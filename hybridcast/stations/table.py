@@ -2,9 +2,9 @@
 
 Columns, in any order and case; others are ignored:
 
-- ``station`` (or ``station_id``, ``id``, ``name``);
-- ``time`` (or ``datetime``, ``timestamp``, ``date``; or ``date`` and ``time``): UTC unless it states an offset, the END
-  of the interval, in one of the notations of `hybridcast.stations.table_times`;
+- ``station`` (or ``station_id``, ``id``, ``site``, ``gauge``, ``name``);
+- ``time`` (or ``datetime``, ``timestamp``, ``end_time``, ``date``; or ``date`` and ``time``): UTC unless it states an
+  offset, the END of the interval, in one of the notations of `hybridcast.stations.table_times`;
 - ``latitude`` and ``longitude`` (or ``lat``, ``lon``): degrees; ``altitude`` (or ``height``, ``elevation``): m; or a
   second file with the places (`hybridcast.stations.places`);
 - the rain: ``precipitation_amount``, mm in the interval, or ``precipitation_rate``, mm h-1; or one column whose name
@@ -17,12 +17,13 @@ are stations whose values are an accumulation (`hybridcast.stations.accumulation
 ``attrs["stations_left_out"]``. Stations of different intervals are brought onto one by
 `hybridcast.stations.merging.merge_reports`.
 
-Columns of a CSV file are separated by commas, semicolons or tabs; numbers have decimal points or commas. Lines with #
-before the header, and units in the row below it, are skipped.
+Columns of a CSV file are separated by commas, semicolons or tabs; numbers have decimal points or commas. Titles and
+comments above the header, and units in the row below it, are skipped.
 """
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -41,7 +42,7 @@ from hybridcast.stations._tables import PARQUET_MAGIC, Header, find_header, read
 from hybridcast.stations.accumulations import is_accumulation
 from hybridcast.stations.merging import merge_reports
 from hybridcast.stations.places import COORDINATES, find_places, join_places
-from hybridcast.stations.rain_columns import RainColumn, find_rain
+from hybridcast.stations.rain_columns import RainColumn, describe_rain, find_rain
 from hybridcast.stations.reporting_intervals import (
     Reporting,
     goes_back_an_hour,
@@ -58,8 +59,19 @@ NAME = "station-table"
 DESCRIPTION = "a table of stations, CSV or Parquet: station, time, latitude, longitude, precipitation_amount or _rate"
 
 SPELLINGS: Mapping[str, tuple[str, ...]] = {
-    "station": ("station", "station_id", "id", "name"),
-    "time": ("time", "datetime", "timestamp", "date"),
+    "station": (
+        "station",
+        "station_id",
+        "stationid",
+        "station_code",
+        "id",
+        "site",
+        "site_id",
+        "gauge",
+        "gauge_id",
+        "name",
+    ),
+    "time": ("time", "datetime", "date_time", "timestamp", "end_time", "time_end", "obs_time", "valid_time", "date"),
     "latitude": ("latitude", "lat"),
     "longitude": ("longitude", "lon"),
     "altitude": ("altitude", "height", "elevation"),
@@ -71,12 +83,16 @@ NINES = {False: 99.0, True: 999.0}
 NAMED = 3
 #: A station moves if its coordinates differ by more than this, degrees.
 MOVED = 0.02
+#: Units and zone after the name of a column.
+_UNITS_OF_NAMES = re.compile(r"[\s_]*(\(.*\)|\[.*\]|utc|gmt|deg|degrees|°|m|wgs84)$")
 _CLOCK_ONLY = r"\d{1,2}:\d{2}(:\d{2})?"
 
 
 def recognises(path: Path, head: bytes) -> bool:
-    """Return whether a file has the columns of such a table, station and time; others are named where it is read."""
-    return set(_NEEDED) <= set(match_columns(_read_header(path, head).names))
+    """Return whether a file has a column of stations, and one of times or rain; what else is missing is named later."""
+    names = _read_header(path, head).names
+    columns = match_columns(names)
+    return "station" in columns and ("time" in columns or any(isinstance(describe_rain(n), RainColumn) for n in names))
 
 
 def read(path: Path) -> xr.Dataset:
@@ -91,7 +107,7 @@ def read_stated(path: Path, stated: Statements) -> xr.Dataset:
     missing = [name for name in _NEEDED if name not in columns]
     if missing:
         known = f"has no column {', '.join(missing)}; it has {', '.join(header.names)}"
-        raise ReadError(path, f"{known}. Rename what is meant")
+        raise ReadError(path, f"{known}. Rename what is meant; times are ends of intervals in UTC")
     rain = find_rain(header.names, path, stated.rain)
     rows = _read_rows(path, header, columns, rain)
     rows["time"] = _convert_times(rows, path, stated.time_format)
@@ -113,7 +129,9 @@ def _read_header(path: Path, head: bytes) -> Header:
 
 def match_columns(names: Iterable[str]) -> dict[str, str]:
     """Map the names of `SPELLINGS` to the columns of a table."""
-    by_lower = {name.lower(): name for name in names}
+    by_lower: dict[str, str] = {}
+    for name in names:
+        by_lower.setdefault(_UNITS_OF_NAMES.sub("", name.lower().strip()), name)
     found = {ours: [by_lower[s] for s in spellings if s in by_lower] for ours, spellings in SPELLINGS.items()}
     return {ours: columns[0] for ours, columns in found.items() if columns}
 
@@ -234,10 +252,10 @@ def _read_reporting(own: Any, rain: RainColumn, stated: Statements, path: Path) 
 def _apply(own: Any, reporting: Reporting, rain: RainColumn, stated: Statements, left_out: dict[str, str]) -> Any:
     """Return the rows of a station with the ends of their intervals and rates."""
     assert reporting.interval is not None
-    ends = dict(zip(own["time"].drop_duplicates(), reporting.ends, strict=True))
-    kept = set(reporting.ends[thin_out(reporting.ends, reporting.interval)])
-    own = own.assign(time=own["time"].map(ends))
-    own = own[own["time"].isin(kept)]
+    times = own["time"].to_numpy()
+    row = np.searchsorted(np.unique(times), times)
+    kept = thin_out(reporting.ends, reporting.interval)[row]
+    own = own.assign(time=reporting.ends[row])[kept]
     if rain.is_rate:
         return own
     values = own[RATE].to_numpy()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
@@ -145,6 +146,24 @@ def test_dwd_places_of_the_same_zip_file_and_without_days(tmp_path):
     other = dwd(tmp_path / "other.txt", "RWS_10", [("202406011200", "1")], station="13667")
     (tmp_path / "list.txt").write_bytes(DWD_PLACES.encode("latin-1"))
     assert float(open_stations([other, tmp_path / "list.txt"]).longitude[0]) == 7.8342
+
+
+def test_dwd_zip_file_as_it_is_published(tmp_path):
+    product = dwd(tmp_path / "produkt_rr_stunde_02667.txt", "  R1", [("2024060112", "0.5"), ("2024060113", "-999")])
+    with zipfile.ZipFile(tmp_path / "stundenwerte_RR_02667_akt.zip", "w") as file:
+        file.write(product, product.name)
+        file.writestr(
+            "Metadaten_Geographie_02667.txt",
+            "Stations_id;Stationshoehe;Geogr.Breite;Geogr.Laenge;von_datum;bis_datum;Stationsname\r\n"
+            "       2667;   92.00; 50.8645; 7.1575;19571101;        ;Köln-Bonn\r\n".encode("latin-1"),
+        )
+        file.writestr("Metadaten_Parameter_rr_stunde_02667.txt", "Stations_ID;Von_Datum;Parameter\r\n2667;1995;R1\r\n")
+        file.writestr("Metadaten_Parameter_rr_stunde_02667.html", "<html></html>")
+    product.unlink()
+    made = open_stations(tmp_path / "stundenwerte_RR_02667_akt.zip")
+    np.testing.assert_array_equal(made.precipitation_rate.values, np.float32([[0.5, np.nan]]))
+    assert float(made.latitude[0]) == 50.8645
+    assert "unreadable_files" not in made.attrs
 
 
 def test_dwd_temperatures_are_no_rain(tmp_path):

@@ -222,6 +222,15 @@ def test_seconds_of_jitter_are_rounded_to_the_step(tmp_path):
     np.testing.assert_allclose(reports.precipitation_rate.values, 6.0)
 
 
+def test_a_station_that_changes_its_step_is_of_no_known_interval(tmp_path):
+    times = [
+        *pd.date_range("2024-06-01 00:00", periods=5, freq="h"),
+        *pd.date_range("2024-06-01 04:10", periods=8, freq="10min"),
+    ]
+    with pytest.raises(ReadError, match="two different steps"):
+        open_stations(write(tmp_path / "d.csv", [("A", t, 1.0) for t in times]))
+
+
 @pytest.mark.parametrize(
     ("minutes", "why"),
     [
@@ -328,6 +337,8 @@ def test_rain_of_unknown_kind_is_refused_by_name(column, tmp_path):
         ("rain_mmh", 24),
         ("rain mm h-1", 24),
         ("precip_rate_in_per_hr", 609.6),
+        ("precipitation (kg m-2)", 144),
+        ("rain [l/m²]", 144),
     ],
 )
 def test_rain_of_known_kind(column, rate, tmp_path):
@@ -428,8 +439,26 @@ def test_names_in_the_encodings_of_spreadsheets(encoding, tmp_path):
         lambda text: text + ",,,,\n\n",
         lambda text: "\n".join(",".join(f'"{word}"' for word in line.split(",")) for line in text.split("\n")[:-1]),
         lambda text: text.replace(",", "\t"),
+        lambda text: "sep=,\n" + text,
+        lambda text: "Export of gauges, all stations\n\n" + text,
+        lambda text: (
+            text.replace("time", "Timestamp (UTC)").replace("latitude", "lat [°]").replace("longitude", "lon_deg")
+        ),
+        lambda text: text.replace("\n", ",\n"),
     ],
-    ids=["comments", "commented-header", "crlf", "units", "empty-rows", "quoted", "tabs"],
+    ids=[
+        "comments",
+        "commented-header",
+        "crlf",
+        "units",
+        "empty-rows",
+        "quoted",
+        "tabs",
+        "sep",
+        "title",
+        "units-in-names",
+        "separators-at-ends",
+    ],
 )
 def test_layouts_of_tables(change, tmp_path):
     path = write(tmp_path / "h.csv", [("007", t, 0.5) for t in TEN])
@@ -437,6 +466,19 @@ def test_layouts_of_tables(change, tmp_path):
     reports = open_stations(path)
     assert reports.station.values.tolist() == ["007"]
     np.testing.assert_allclose(reports.precipitation_rate.values, 3.0)
+
+
+@pytest.mark.parametrize("name", ["local_time", "start_time", "hour"])
+def test_times_of_another_meaning_are_refused(name, tmp_path):
+    path = write(tmp_path / "h.csv", [("A", t, 0.5) for t in TEN], HEADER.replace("time", name))
+    with pytest.raises(ReadError, match=rf"no column time; it has station, {name}.* ends of intervals in UTC"):
+        open_stations(path)
+
+
+def test_of_beginnings_and_ends_the_ends_are_taken(tmp_path):
+    rows = [("A", f"{t - pd.Timedelta('10min'):%Y-%m-%d %H:%M},{t:%Y-%m-%d %H:%M}", 0.5) for t in TEN]
+    reports = open_stations(write(tmp_path / "h.csv", rows, HEADER.replace("time", "start_time,end_time")))
+    np.testing.assert_array_equal(reports.time.values, TEN.values)
 
 
 def test_a_row_that_comes_twice_counts_once_and_two_that_differ_are_missing(tmp_path):
