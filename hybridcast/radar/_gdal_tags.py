@@ -8,7 +8,7 @@ writes an XML document into one tag (``<GDALMetadata>``, whose items also have u
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
@@ -56,9 +56,9 @@ class Tags:
         except ValueError:
             return None
 
-    def attributes(self) -> dict[str, str]:
+    def attributes(self) -> dict[Hashable, str]:
         """Return all tags as texts, with their units, those of the band first."""
-        merged: dict[str, str] = {}
+        merged: dict[Hashable, str] = {}
         for layer in self._layers[::-1]:
             merged |= {name.replace(" ", "_"): f"{tag.value} {tag.unit}".strip() for name, tag in layer.items()}
         return merged
