@@ -43,6 +43,9 @@ BUILT_IN = (
     "bom_netcdf",
     "opensense_netcdf",
     "pycomlink_dwd",
+    "imerg_hdf5",
+    "nwcsaf_netcdf",
+    "goes_rrqpe",
     "geotiff",
     "cf",
 )

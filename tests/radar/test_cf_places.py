@@ -8,6 +8,7 @@ import pytest
 import xarray as xr
 
 from helpers.cf_files import LAEA, TIMES, VALUES, dataset, saved
+from helpers.geostationary import goes_place
 from hybridcast.core.field import crs_of
 from hybridcast.errors import ReadError
 from hybridcast.radar import cf
@@ -241,16 +242,6 @@ def test_scanning_angles_of_a_geostationary_satellite(tmp_path, unit, per_radian
     # the equations of the Product Definition and User's Guide of GOES-R, volume 3, section 5.1.2.8.1
     longitude, latitude = goes_place(angles["x"][2], angles["y"][1], height)
     assert value_at(field, longitude, latitude) == 6
-
-
-def goes_place(x, y, height, equator=6378137.0, pole=6356752.31414, centre=-75.0):
-    distance, ratio = height + equator, (equator / pole) ** 2
-    a = np.sin(x) ** 2 + np.cos(x) ** 2 * (np.cos(y) ** 2 + ratio * np.sin(y) ** 2)
-    b = -2 * distance * np.cos(x) * np.cos(y)
-    r = (-b - np.sqrt(b**2 - 4 * a * (distance**2 - equator**2))) / (2 * a)
-    sx, sy, sz = r * np.cos(x) * np.cos(y), -r * np.sin(x), r * np.cos(x) * np.sin(y)
-    latitude = np.degrees(np.arctan(ratio * sz / np.hypot(distance - sx, sy)))
-    return centre - np.degrees(np.arctan(sy / (distance - sx))), latitude
 
 
 @pytest.mark.parametrize(
