@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 
 from hybridcast._version import __version__ as __version__
 from hybridcast.core.lazy import load_lazily
+from hybridcast.core.proj import load_pyproj
+
+load_pyproj()
 
 #: Public names in the order of the flow of data, and the modules that define them.
 _CONTENTS = {

@@ -45,6 +45,15 @@ def test_registry_and_scene_are_in_the_wheel(unpacked):
     assert path.startswith(str(unpacked))
 
 
+def test_the_wheel_registers_the_engine_of_xarray(unpacked):
+    """It opens files in a fresh process, in which xarray has loaded ecCodes, with a PROJ of its own, before."""
+    code = (
+        "import xarray; data = xarray.open_dataset('hybridcast/data/scene.nc', engine='hybridcast'); "
+        "print(*data.data_vars, data.spatial_ref.attrs['crs_wkt'][:4])"
+    )
+    assert run_with(unpacked, code).split() == ["precipitation_rate", "PROJ"]
+
+
 def test_tests_and_notebooks_are_not(unpacked):
     assert sorted(p.name for p in unpacked.iterdir() if p.suffix != ".dist-info") == [
         "hybridcast",

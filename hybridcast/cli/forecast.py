@@ -41,7 +41,12 @@ if TYPE_CHECKING:
     from hybridcast.settings import Settings
     from hybridcast_kernels.devices import Device
 
-Files = Annotated[list[str], typer.Argument(metavar="FILES...", help="Radar files, or a glob in quotes; in any order.")]
+Files = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="FILES...", help="Radar files in any order: paths, URLs, tar or zip files, or a glob in quotes."
+    ),
+]
 Output = Annotated[Path, typer.Option("--output", "-o", help="NetCDF file to write.")]
 Plot = Annotated[
     Path | None, typer.Option(help="Picture of the forecast to write: .png, .pdf or .svg; .gif or .mp4 for a film.")
@@ -118,6 +123,7 @@ def forecast(
         hybridcast forecast 'radar/*.pgm.gz' -o forecast.nc --plot forecast.gif
         hybridcast forecast 'radar/*.nc' --nwp 'arome/*.grib2' --stations gauges.csv --lead-time 3h
         hybridcast forecast 'radar/*.h5' --nowcaster mymodel --thresholds 0.5,2,10
+        hybridcast forecast 'https://example.org/radar/*.h5' RV2212141300.tar.bz2
     """
     from hybridcast.forecasting import forecast as make_forecast
     from hybridcast.forecasting import save_forecast

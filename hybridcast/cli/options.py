@@ -30,7 +30,9 @@ RadarFormat = Annotated[
 ]
 StationFiles = Annotated[
     list[str] | None,
-    typer.Option(help="Files of gauges or stations, and of their places, or a glob in quotes; can be repeated."),
+    typer.Option(
+        help="Files of gauges or stations, and of their places: paths, URLs, tar or zip files, or a glob in quotes; can be repeated."
+    ),
 ]
 StationsInterval = Annotated[
     str | None,
@@ -47,7 +49,10 @@ StationsRain = Annotated[
     str | None, typer.Option(help="Column of rain in tables of gauges, where its name or its kind is not known.")
 ]
 NwpFiles = Annotated[
-    list[str] | None, typer.Option(help="Files of NWP runs (GRIB, NetCDF), or a glob in quotes; can be repeated.")
+    list[str] | None,
+    typer.Option(
+        help="Files of NWP runs (GRIB, NetCDF): paths, URLs, tar or zip files, or a glob in quotes; can be repeated."
+    ),
 ]
 NwpMember = Annotated[
     str | None,

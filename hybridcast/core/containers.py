@@ -16,7 +16,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -54,6 +54,8 @@ class Entry:
     """Its name there, behind those of the containers within, with ``::`` between."""
     copy: Callable[[Path], None]
     """Copies it to a path; raises `ReadError` if it is damaged."""
+    size: int | None = None
+    """Its size in bytes."""
 
 
 # --- recognition ----------------------------------------------------------------------------------------------
@@ -188,7 +190,7 @@ def _list_nested(entry: Entry, outer: Path, copies: CopyFolder, depth: int) -> l
         found = list_entries(inner, copies, depth + 1)
     except ReadError as error:
         return [Entry(entry.name, _refuse(outer, error.reason))]
-    return [Entry(f"{entry.name}{SEPARATOR}{one.name}", one.copy) for one in found]
+    return [replace(one, name=f"{entry.name}{SEPARATOR}{one.name}") for one in found]
 
 
 def _refuse(path: Path, reason: str) -> Callable[[Path], None]:
@@ -246,7 +248,7 @@ def _list_zip(path: Path, copies: CopyFolder) -> Iterator[Entry]:
         }
         _check_size(path, sum(info.file_size for info in infos.values()))
         for name, info in infos.items():
-            yield Entry(name, _zip_copier(archive, info, path))
+            yield Entry(name, _zip_copier(archive, info, path), info.file_size)
 
 
 def _zip_copier(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> Callable[[Path], None]:
@@ -275,7 +277,7 @@ def _list_tar(path: Path, copies: CopyFolder) -> Iterator[Entry]:
         damage = damage or found
         for name, info in infos.items():
             if is_data_name(name):
-                yield Entry(name, _tar_copier(archive, info, lock, path))
+                yield Entry(name, _tar_copier(archive, info, lock, path), info.size)
         if damage is not None:
             reason = f"truncated or damaged after {len(infos)} members ({damage}). Get it again"
             yield Entry("", _refuse(path, reason))

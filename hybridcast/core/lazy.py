@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from hybridcast.core.proj import load_pyproj
+
 
 def load_lazily(package: str, contents: Mapping[str, str]) -> Callable[[str], Any]:
     """Return the function ``__getattr__`` of a package (PEP 562).
@@ -27,6 +29,7 @@ def load_lazily(package: str, contents: Mapping[str, str]) -> Callable[[str], An
     def load(name: str) -> Any:
         if name not in contents:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        load_pyproj()
         value = getattr(importlib.import_module(contents[name]), name)
         setattr(sys.modules[package], name, value)
         return value

@@ -99,20 +99,24 @@ class Location(_Path):
         Makes the copy and returns its path; raises `ReadError` if that is impossible.
     name
         Name of the file, which may contain its time.
+    size
+        Its size in bytes, if that is known without a copy.
     """
 
-    def __new__(cls, address: str, fetch: Callable[[], Path], name: str) -> Location:
+    def __new__(cls, address: str, fetch: Callable[[], Path], name: str, size: int | None = None) -> Location:
         """Make the path; before Python 3.12 paths are built here."""
         self = super().__new__(cls, address)
+        self.size = size
         self._address, self._name, self._fetch = address, name, fetch
         self._lock = threading.Lock()
         self._copy: Path | None = None
         return self
 
-    def __init__(self, address: str, fetch: Callable[[], Path], name: str) -> None:
+    def __init__(self, address: str, fetch: Callable[[], Path], name: str, size: int | None = None) -> None:
         if sys.version_info >= (3, 12):
             super().__init__(address)
 
+    size: int | None
     _address: str
     _name: str
     _fetch: Callable[[], Path]

@@ -214,7 +214,7 @@ def _locate(entries: list[Entry], address: str, copies: CopyFolder) -> list[Path
             return _copy(entry, folders[0], container)
 
     return [
-        Location(f"{address}{SEPARATOR}{entry.name}", _copier(copy, entry), _name(entry.name, container))
+        Location(f"{address}{SEPARATOR}{entry.name}", _copier(copy, entry), _name(entry.name, container), entry.size)
         if entry.name
         else Location(address, _copier(copy, entry), container)
         for entry in entries

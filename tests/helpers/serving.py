@@ -133,12 +133,14 @@ def list_bucket(bucket: str) -> Callable[[BaseHTTPRequestHandler], None]:
         query = parse_qs(urlsplit(handler.path).query)
         prefix = query.get("prefix", [""])[0]
         keys = [path[len(bucket) + 2 :] for path in handler.site.files if path.startswith(f"/{bucket}/")]
+        here = {key for key in keys if key.startswith(prefix) and "/" not in key[len(prefix) :]}
+        below = {f"{prefix}{key[len(prefix) :].split('/')[0]}/" for key in keys if key.startswith(prefix)} - here
         parts = [
             f"<Contents><Key>{key}</Key><Size>{len(handler.site.files[f'/{bucket}/{key}'])}</Size>"
             "<LastModified>2024-06-01T12:00:00.000Z</LastModified></Contents>"
-            for key in keys
-            if key.startswith(prefix) and "/" not in key[len(prefix) :]
+            for key in sorted(here)
         ]
+        parts += [f"<CommonPrefixes><Prefix>{p}</Prefix></CommonPrefixes>" for p in sorted(below) if p[:-1] not in here]
         found = f"<Name>{bucket}</Name><IsTruncated>false</IsTruncated>{''.join(parts)}"
         body = f"<ListBucketResult>{found}</ListBucketResult>"
         handler._send(200, body.encode(), "application/xml")

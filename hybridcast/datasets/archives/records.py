@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hybridcast.core.files import atomic_write, safe_filename
+from hybridcast.core.locations import Location
 from hybridcast.errors import InputError, ReadError
 
 Report = Callable[[str], None]
@@ -100,7 +101,9 @@ def _list_files(inputs: Iterable[Path]) -> list[Record]:
     return [{"file": path.name, "bytes": _compute_size(path)} for path in inputs]
 
 
-def _compute_size(path: Path) -> int:
+def _compute_size(path: Path) -> int | None:
+    if isinstance(path, Location):  # a file behind a URL is not downloaded for its size
+        return path.size
     if path.is_dir():
         return sum(part.stat().st_size for part in path.rglob("*") if part.is_file())
     return path.stat().st_size

@@ -52,7 +52,7 @@ class HybridcastBackend(BackendEntrypoint):
         InputError
             If it is no path.
         """
-        from hybridcast.radar import open_radar
+        from hybridcast import open_radar  # here, because xarray imports this module when it lists its engines
 
         if not isinstance(filename_or_obj, str | os.PathLike):
             raise InputError(
