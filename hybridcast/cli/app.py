@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 import warnings
@@ -68,6 +69,8 @@ app.add_typer(archive, name="archive", rich_help_panel="Train and evaluate")
 def main() -> None:
     """Run the command line. An error is one line with a remedy, with a traceback only after ``--debug``."""
     debug = "--debug" in sys.argv
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files that the encoding of the terminal lacks
     warnings.showwarning = _show_warning
     if not debug:
         warnings.simplefilter("ignore")
@@ -78,6 +81,8 @@ def main() -> None:
         _fail(error, error.for_command_line, debug)
     except OSError as error:
         _fail(error, f"{error}; a file could not be read or written. Check the disk and its permissions", debug)
+    except MemoryError as error:
+        _fail(error, "not enough memory for this grid. Forecast a part of it, or use a larger machine", debug)
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:

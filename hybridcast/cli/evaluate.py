@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from hybridcast.cli.options import Workers, check_suffix, out, say
+from hybridcast.cli.options import Workers, check_choice, check_suffix, out, say
 from hybridcast.errors import InputError
-from hybridcast.settings import check_known
 
 if TYPE_CHECKING:
     from hybridcast.datasets.events import Event
@@ -105,7 +104,7 @@ def _parse_nowcasters(text: str | None, baseline: str) -> list[str]:
     known = [*baseline_nowcasters(), *TRAINED_NOWCASTERS]
     names = [name.strip() for name in text.split(",")] if text else [n for n in known if n not in NOT_BY_DEFAULT]
     for name in (*names, baseline):
-        check_known(name, known, "nowcaster")
+        check_choice(name, known, "--nowcasters")
     return list(dict.fromkeys((*names, baseline)))
 
 

@@ -20,17 +20,17 @@ from hybridcast.cli.options import (
     StationsRain,
     StationsTimeFormat,
     TerrainFile,
+    check_choice,
     check_suffix,
     err,
     out,
+    parse_length,
     parse_numbers,
     parse_time,
     say_written,
     step,
 )
-from hybridcast.core.durations import parse_duration
 from hybridcast.errors import InputError
-from hybridcast.settings import check_known
 
 if TYPE_CHECKING:
     import numpy as np
@@ -134,14 +134,14 @@ def forecast(
     check_suffix(output, (".nc",), "--output")
     if plot is not None:
         check_suffix(plot, (*PICTURES, *FILMS), "--plot")
-    leads = parse_duration(lead_time, "--lead-time"), _parse_step(lead_step, "--step")
-    issue, delay = parse_time(issue_time, "--issue-time"), parse_duration(nwp_delay, "--nwp-delay")
+    leads = parse_length(lead_time, "--lead-time"), parse_length(lead_step, "--step")
+    issue, delay = parse_time(issue_time, "--issue-time"), parse_length(nwp_delay, "--nwp-delay")
     chosen = _choose_nowcaster(nowcaster, motion, load_settings(settings) if settings else Settings(), thresholds)
     with step("reading radar"):
-        radar = _open_recent(files, format_, issue, _parse_step(radar_step, "--radar-step"), strict=strict)
+        radar = _open_recent(files, format_, issue, parse_length(radar_step, "--radar-step"), strict=strict)
     with step("reading other sources"):
         tables: dict[str, Any] = {
-            "interval": _parse_step(stations_interval, "--stations-interval"),
+            "interval": parse_length(stations_interval, "--stations-interval"),
             "time_format": stations_time_format,
             "rain": stations_rain,
         }
@@ -168,10 +168,6 @@ def forecast(
             _draw(result, plot)
     _report(result)
     say_written(output, *([] if plot is None else [plot]))
-
-
-def _parse_step(text: str | None, option: str) -> np.timedelta64 | None:
-    return None if text is None else parse_duration(text, option)
 
 
 def _open_recent(
@@ -204,7 +200,7 @@ def _choose_nowcaster(name: str, motion: str, settings: Settings, thresholds: st
     method = _choose_motion(motion, settings)
     untrained = nowcasters_along(method, settings)
     if name != "default" and not Path(name).is_dir():
-        check_known(name, ["default", *untrained], "--nowcaster")
+        check_choice(name, ["default", *untrained], "--nowcaster")
     if name not in untrained:
         return replace(load_hybrid(name, _parse_thresholds(thresholds)), motion=method)
     if thresholds is not None:
@@ -217,12 +213,12 @@ def _choose_motion(name: str, settings: Settings) -> MotionMethod:
     from hybridcast.registry import motion_methods
 
     methods = motion_methods(settings)
-    check_known(name, methods, "--motion")
+    check_choice(name, methods, "--motion")
     return methods[name]()
 
 
 def _choose_device(name: str) -> Device:
-    check_known(name, ("auto", "cpu", "cuda"), "--device")
+    check_choice(name, ("auto", "cpu", "cuda"), "--device")
     return cast("Device", name)
 
 

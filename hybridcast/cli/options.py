@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -104,6 +104,20 @@ def check_suffix(path: Path, suffixes: tuple[str, ...], option: str) -> None:
         raise InputError(f"{option} {path}", f"it ends in {', '.join(suffixes)}", f"Write {better}")
     if not path.expanduser().parent.is_dir():
         raise InputError(f"{option} {path}", "its folder exists", f"Create {path.expanduser().parent}")
+
+
+def check_choice(name: str, known: Iterable[str], option: str) -> None:
+    """Raise `InputError` if the value of an option is not among the `known` ones."""
+    from hybridcast.settings import check_known  # numba comes with the settings, which --help does without
+
+    check_known(name, known, option)
+
+
+def parse_length(text: str | None, option: str) -> np.timedelta64 | None:
+    """Return a duration such as ``2h``; None for None."""
+    from hybridcast.core.durations import parse_duration
+
+    return None if text is None else parse_duration(text, option)
 
 
 def parse_time(text: str | None, option: str) -> np.datetime64 | None:

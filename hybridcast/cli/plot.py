@@ -9,9 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 import typer
 
-from hybridcast.cli.options import FILMS, PICTURES, check_suffix, parse_numbers, parse_time, say, say_written
+from hybridcast.cli.options import (
+    FILMS,
+    PICTURES,
+    check_choice,
+    check_suffix,
+    parse_numbers,
+    parse_time,
+    say,
+    say_written,
+)
 from hybridcast.errors import InputError
-from hybridcast.settings import check_known
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -95,7 +103,7 @@ def plot(
     from hybridcast.radar import open_radar
 
     check_suffix(output, (*PICTURES, *FILMS), "-o")
-    check_known(kind, KINDS, "--kind")
+    check_choice(kind, KINDS, "--kind")
     forecast = _load_forecast(files)
     if forecast is None:
         _draw_radar(files, output, kind, time, coast=coast)

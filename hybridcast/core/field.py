@@ -521,7 +521,7 @@ def _round_to(times: NDArray[np.datetime64], step: np.timedelta64) -> NDArray[np
         start = times.astype("datetime64[D]").min() + np.timedelta64(phase, "s")
         nominal = start + (times - start + step // 2) // step * step
         if (np.abs(times - nominal) <= largest).all() and (np.diff(nominal) > np.timedelta64(0)).all():
-            return nominal
+            return np.asarray(nominal)
     return None
 
 

@@ -146,7 +146,7 @@ def _drop_doubles(frames: Frames) -> Frames:
 def _refuse_different(first: Path, a: xr.DataArray, path: Path, b: xr.DataArray) -> None:
     if np.array_equal(a.values, b.values, equal_nan=True):
         return
-    time = iso_time(a["time"].values)
+    time = iso_time(a["time"].values[()])
     if first == path:
         found, remedy = f"{path} holds two different frames of {time}", "Correct the times in the file"
     else:
