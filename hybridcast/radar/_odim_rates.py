@@ -125,7 +125,7 @@ def _read_codes(layer: Layer) -> list[tuple[float, float]]:
 def _matches(stored: NDArray[Any], code: float) -> Mask:
     """Return where stored values are a code, which the file may hold in lower precision than the values, or higher."""
     if np.isnan(code):
-        return np.isnan(stored)
+        return np.asarray(np.isnan(stored))
     if stored.dtype.kind in "iu":
         highest = np.iinfo(stored.dtype).max
         if code > highest and np.float32(code) == np.float32(highest):  # 4294967295 as float32

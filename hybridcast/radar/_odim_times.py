@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hybridcast.core.netcdf import decode_text
+from hybridcast.core.times import as_datetime64
 from hybridcast.core.types import MINUTE
 from hybridcast.errors import ReadError
 from hybridcast.radar._odim_layers import Layer
@@ -67,16 +69,16 @@ def parse_time(layer: Layer, day: str, clock: str) -> np.datetime64:
     """Return the time of YYYYMMDD and HHmmss or HHmm; 240000 is the next midnight, and second 60 the next minute."""
     parts = re.fullmatch(r"(\d{2})(\d{2})(\d{2})?", clock)
     try:
-        midnight = np.datetime64(f"{day[:4]}-{day[4:6]}-{day[6:]}", "D")
+        midnight = datetime.strptime(day, "%Y%m%d")
     except ValueError:
-        midnight = np.datetime64("NaT")
-    if parts is None or not re.fullmatch(r"\d{8}", day) or np.isnat(midnight):
+        midnight = None
+    if parts is None or midnight is None:
         raise ReadError(layer.path, f"the time {day!r} {clock!r} is not of the form YYYYMMDD and HHmmss")
     hour, minute, second = (int(part or 0) for part in parts.groups())
     seconds = 3600 * hour + 60 * minute + second
     if minute > 59 or second > 60 or seconds > 86400:
         raise ReadError(layer.path, f"{clock!r} is no time of day (HHmmss)")
-    return (midnight + np.timedelta64(seconds, "s")).astype("datetime64[ns]")
+    return as_datetime64(midnight + timedelta(seconds=seconds))
 
 
 # --- forecasts --------------------------------------------------------------------------------------------------
@@ -112,18 +114,18 @@ def _is_forecast(layer: Layer, span: Span, is_named: bool) -> bool:
         )
     if abs(span.start - span.nominal) <= _LATE_START:
         return is_named and simulated is not False
-    return _is_later(span) or (layer.quantity == "ACRR" and span.end > span.nominal + _LATE_END)
+    return _is_later(span) or (layer.quantity == "ACRR" and bool(span.end > span.nominal + _LATE_END))
 
 
 def _is_later(span: Span) -> bool:
-    return span.nominal is not None and span.start is not None and span.start > span.nominal + _LATE_START
+    return span.nominal is not None and span.start is not None and bool(span.start > span.nominal + _LATE_START)
 
 
 def _ends_at_nominal(span: Span) -> bool:
     """Return whether an interval ends at the nominal time, as the analysis of a forecast does."""
     if span.nominal is None or span.start is None or span.end is None:
         return False
-    return abs(span.end - span.nominal) <= _LATE_START < span.nominal - span.start
+    return bool(abs(span.end - span.nominal) <= _LATE_START < span.nominal - span.start)
 
 
 def _names_a_forecast(layer: Layer) -> bool:
