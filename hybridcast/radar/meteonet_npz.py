@@ -43,7 +43,7 @@ _ATTRIBUTES = {
     "source": "MeteoNet rain radar composite",
     "institution": "Météo-France",
     "license": "Etalab Open Licence 2.0",
-    "accumulation_interval_minutes": "5",
+    "accumulation_interval_minutes": 5.0,
 }
 #: Objects that a pickled array of datetimes consists of; all other objects in a pickle are refused.
 _HARMLESS = {

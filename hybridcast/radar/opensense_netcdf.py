@@ -72,7 +72,7 @@ def _read_openrainer(data: xr.Dataset, path: Path) -> xr.DataArray:
         y=data["lat"].values,
         x=data["lon"].values,
         crs="EPSG:4326",
-        attrs={**common_attributes(data), "accumulation_interval_minutes": f"{hours * 60:g}"},
+        attrs={**common_attributes(data), "accumulation_interval_minutes": hours * 60},
     )
 
 
@@ -103,7 +103,7 @@ def _read_openmrg_rate(data: xr.Dataset, path: Path) -> tuple[xr.DataArray, dict
         return as_rate(data["R"].load()), {}
     if "rainfall_amount" in data and data["rainfall_amount"].attrs.get("units") == "sum 5min":
         amount = data["rainfall_amount"].load()
-        return rate_from_accumulation(amount, np.timedelta64(5, "m")), {"accumulation_interval_minutes": "5"}
+        return rate_from_accumulation(amount, np.timedelta64(5, "m")), {"accumulation_interval_minutes": 5.0}
     raise ReadError(path, "holds no reflectivity with its Z-R, no rain rate in mm/h and no 5-minute sum")
 
 

@@ -42,6 +42,6 @@ def read(path: Path) -> xr.DataArray:
         y=(np.arange(amount.sizes["y"]) + 0.5) * SPACING,
         x=(np.arange(amount.sizes["x"]) + 0.5) * SPACING,
         crs=None,
-        attrs={**common_attributes(data), "source": "RADOLAN YW", "accumulation_interval_minutes": "5"},
+        attrs={**common_attributes(data), "source": "RADOLAN YW", "accumulation_interval_minutes": 5.0},
     )
     return check_field(field, path)

@@ -6,7 +6,7 @@ import pyproj
 import pytest
 
 from hybridcast.core.field import crs_of, metres_per_cell
-from hybridcast.errors import ReadError
+from hybridcast.errors import ForecastFileError, ReadError
 from hybridcast.radar import bom_netcdf, open_radar
 
 RADAR = 153.24, -27.7178  # Mt Stapylton, longitude and latitude, as the Bureau publishes them
@@ -29,7 +29,7 @@ def test_frames_grid_and_attributes(brisbane):
     dy, dx = metres_per_cell(brisbane)
     assert dy == -500
     assert (dx == 500).all()
-    assert brisbane.attrs["accumulation_interval_minutes"] == "10"
+    assert brisbane.attrs["accumulation_interval_minutes"] == 10
     assert brisbane.attrs["institution"].startswith("Commonwealth of Australia")
     assert "bom.gov.au" in brisbane.attrs["license"]
     assert brisbane.attrs["format"] == "bom-netcdf"
@@ -85,6 +85,32 @@ def test_interval_must_be_positive(one, tmp_path):
         file["start_time"][...] = file["valid_time"][...]
     with pytest.raises(ReadError, match="does not follow"):
         open_radar(bad)
+
+
+@pytest.mark.parametrize(("minutes", "refused"), [(-10, True), (-60, True), (0, False)])
+def test_forecasts_of_rainfields_are_no_observations(one, tmp_path, minutes, refused):
+    """The nowcasts of Rainfields have the layout of its analyses, and a time at which they were issued."""
+    path = tmp_path / "a.nc"
+    path.write_bytes(one.read_bytes())
+    with netCDF4.Dataset(path, "a") as file:
+        issued = file.createVariable("forecast_reference_time", "i8", ())
+        issued.units, issued.standard_name = file["valid_time"].units, "forecast_reference_time"
+        issued[...] = file["valid_time"][...] + 60 * minutes
+    if refused:
+        with pytest.raises(ForecastFileError, match=rf"a\.nc: a forecast \(.*{-minutes} min"):
+            open_radar(path)
+    else:
+        assert open_radar(path).time.values[0] == np.datetime64("2020-10-31T13:10")
+
+
+@pytest.mark.parametrize("units", ["mm h-1", "dBZ", ""])
+def test_what_is_no_amount_is_refused_by_its_units(one, tmp_path, units):
+    path = tmp_path / "a.nc"
+    path.write_bytes(one.read_bytes())
+    with netCDF4.Dataset(path, "a") as file:
+        file["precipitation"].units = units
+    with pytest.raises(ReadError, match=rf"a\.nc.*{units}.*no amount"):
+        open_radar(path)
 
 
 def test_unknown_axis_units_are_refused(one, tmp_path):

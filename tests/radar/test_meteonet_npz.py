@@ -46,7 +46,7 @@ def test_values_are_those_of_an_independent_decoding(real, all_frames):
     assert (np.isnan(rate) == (raw == -1)).all()
     assert 0.1 < np.isnan(rate).mean() < 0.5  # it differs from frame to frame
     assert 0.3 < rate[rate > 0.1].mean() < 5
-    assert all_frames.attrs["accumulation_interval_minutes"] == "5"
+    assert all_frames.attrs["accumulation_interval_minutes"] == 5
     assert all_frames.attrs["license"].startswith("Etalab")
 
 

@@ -105,7 +105,7 @@ def test_openrainer_frames_grid_and_coverage(real):
     dy, dx = metres_per_cell(field)
     assert dy == pytest.approx(1001, abs=2)
     assert dx.mean() == pytest.approx(1000, abs=20)
-    assert field.attrs["accumulation_interval_minutes"] == "15"
+    assert field.attrs["accumulation_interval_minutes"] == 15
     assert 0 < float(field.isnull().mean()) < 0.01
 
 

@@ -36,7 +36,7 @@ def test_is_lazy_local_and_regular(field):
     assert crs_of(field) is None
     assert field.time.values[0] == np.datetime64("2018-05-10T00:00")
     assert field.time.values[-1] == np.datetime64("2018-05-20T23:55")
-    assert field.attrs["accumulation_interval_minutes"] == "5"
+    assert field.attrs["accumulation_interval_minutes"] == 5
     assert field.attrs["institution"] == "Deutscher Wetterdienst (DWD)"
 
 
