@@ -76,8 +76,8 @@ def open_cf(path: Path) -> xr.Dataset:
     if isinstance(path, ZarrLocation) and not data.variables and not _list_groups(path):
         raise ReadError(
             path,
-            "a Zarr store without consolidated metadata on a server that does not list its members. Copy the store, or let "
-            "its owner call zarr.consolidate_metadata",
+            "a Zarr store without consolidated metadata on a server that does not list its members. Copy the store, or "
+            "let its owner call zarr.consolidate_metadata",
         )
     return decode(data if _has_grid(data) else _open_inner(path, data), path)
 

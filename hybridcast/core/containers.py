@@ -43,6 +43,7 @@ _NO_DATA_STEMS = re.compile(
 _NO_DATA_SUFFIXES = {".md5", ".sha1", ".sha256", ".sha512", ".asc", ".sig", ".md", ".rst", ".pdf", ".html", ".htm"}
 ZARR_NAMES = {"zarr.json", ".zgroup", ".zmetadata"}
 """Files that the folder of a Zarr store has."""
+_ZARR_IN_TAR = "a Zarr store in a tar, which cannot be read in place. Unpack it, or pack it as a zip"
 _DAMAGES = (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, OSError, ValueError, RecursionError)
 
 
@@ -163,6 +164,8 @@ def list_entries(path: Path, copies: CopyFolder, depth: int = 1) -> list[Entry]:
     ReadError
         If it cannot be read at all, holds nothing, or unfolds to an absurd size.
     """
+    if re.search(r"\.zarr\.t", path.name.lower()):
+        raise ReadError(path, _ZARR_IN_TAR)  # before gigabytes are unfolded
     listing = _list_zip(path, copies) if _is_zip(path) else _list_tar(path, copies)
     entries = []
     for entry in listing:
@@ -274,6 +277,8 @@ def _list_tar(path: Path, copies: CopyFolder) -> Iterator[Entry]:
         archive = copies.keep(tarfile.open(plain, "r:"))  # noqa: SIM115 (closed with the folder of copies)
         lock = threading.Lock()  # the members are read through one file
         infos, found = _read_headers(archive, plain)
+        if any(PurePosixPath(name).name in ZARR_NAMES for name in infos):
+            raise ReadError(path, _ZARR_IN_TAR)
         damage = damage or found
         for name, info in infos.items():
             if is_data_name(name):

@@ -188,7 +188,7 @@ def test_of_a_truncated_tar_the_intact_files_are_read_and_the_damage_is_told(tmp
 
 
 def test_a_damaged_header_in_a_tar_is_told(tmp_path):
-    """tarfile ends there without a word."""
+    """tarfile ends there without a word (CPython #120740)."""
     content = bytearray(make_tar(rates.files(*MINUTES)))
     content[2 * 1024 + 148 : 2 * 1024 + 156] = b"\xff" * 8  # checksum of the third header
     path = tmp_path / "a.tar"
@@ -583,7 +583,7 @@ def test_globs_of_servers_that_match_nothing(site):
 
 
 def test_a_gzip_that_the_server_unpacks_on_the_way_is_read(site):
-    """Servers that send .gz files with Content-Encoding: gzip are common."""
+    """Servers send .gz files with Content-Encoding: gzip (fsspec #720, #1319, #1748: truncated or refused)"""
     body = gzip.compress(b"rate 4;")
 
     def answer(handler):

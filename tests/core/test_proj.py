@@ -16,7 +16,7 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_places_are_right_whatever_was_imported_first(case):
-    """xarray lists its engines, cfgrib among them, when a file is opened without one."""
+    """xarray lists its engines, cfgrib among them, if a file is opened without one (rioxarray #187)."""
     field = "hybridcast.precipitation([[[0.0]]], time=['2024-06-01'], y=[0.0], x=[0.0], crs='EPSG:3067')"
     code = f"{CASES[case]}; f = {field}; from hybridcast.core.field import crs_of; print(crs_of(f).to_epsg())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

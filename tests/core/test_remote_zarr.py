@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tarfile
 import zipfile
 
 import fsspec
@@ -133,6 +134,18 @@ def test_a_damaged_zip_of_a_store_is_refused(store, tmp_path):
     path.write_bytes(zipped(store)[:-30])
     with pytest.raises(ReadError, match=r"rain\.zarr\.zip: the zip is truncated or damaged"):
         open_radar(path)
+
+
+@pytest.mark.parametrize("name", ["italian-radar.zarr.tar.gz", "store.tar"])
+def test_a_store_in_a_tar_is_refused_with_the_way_out(store, tmp_path, name):
+    """As the copy of IT-DPC-SRI on Zenodo, a tar of 50 GB."""
+    with tarfile.open(tmp_path / name, "w:gz" if name.endswith("gz") else "w") as archive:
+        for member, content in list(store.items())[:20]:
+            info = tarfile.TarInfo(f"a.zarr/{member}")
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    with pytest.raises(ReadError, match=rf"{name}: a Zarr store in a tar, which cannot be read in place\. Unpack it"):
+        open_radar(tmp_path / name)
 
 
 def test_a_store_and_files_beside_each_other(store, field, tmp_path):
