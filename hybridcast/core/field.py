@@ -50,8 +50,9 @@ _MIN_WET = 1000
 MIN_FRAME_FRACTION = 0.1
 #: Largest difference between a time and its regular step that is rounded away, if it is also below a tenth of the step.
 MAX_JITTER = np.timedelta64(30, "s")
-#: Number of occurrences up to which a time step is that of gaps or stray frames, not of a radar whose step has changed.
-_STRAY_STEPS = 2
+#: Time steps of radars (s), to which times may be rounded; others are found if the times keep them.
+_USUAL_STEPS = (60, 120, 150, 180, 240, 300, 360, 450, 600, 720, 900, 1200, 1800, 3600, 10800, 21600, 86400)
+_HALF_MINUTE = np.timedelta64(30, "s")
 #: A grid spacing outside these bounds (m) indicates wrong units.
 SPACING_BOUNDS = (10.0, 100_000.0)
 
@@ -474,11 +475,11 @@ def usual_step(times: NDArray[np.datetime64]) -> np.timedelta64:
 def _rank_steps(differences: NDArray[np.timedelta64]) -> list[np.timedelta64]:
     """Return the different steps, the most frequent first, the smaller of two equally frequent ones first.
 
-    Those that occur once or twice are left out: they are gaps or stray frames, no change of the step.
+    Those that occur once are left out: they are gaps or stray frames, no change of the step.
     """
     lengths, counts = np.unique(differences, return_counts=True)
     order = np.argsort(-counts, kind="stable")
-    return [lengths[index] for index in order if index == order[0] or counts[index] > _STRAY_STEPS]
+    return [lengths[index] for index in order if index == order[0] or counts[index] > 1]
 
 
 def _find_step(times: NDArray[np.datetime64]) -> np.timedelta64:
@@ -499,16 +500,22 @@ def _round_times(
     Two times are never rounded to one.
     """
     every = _find_step(times) if step is None else step
-    if _are_on_steps(times, every):
+    if _are_on_steps(times, every) and (step is not None or every % _HALF_MINUTE == np.timedelta64(0)):
         return times, every
-    differences = np.diff(times)
-    for unit in (np.timedelta64(60, "s"), np.timedelta64(30, "s")):
-        rounded = (differences + unit // 2) // unit * unit
-        guess = every if step is not None else _rank_steps(rounded)[0]
-        nominal = _round_to(times, guess) if guess > np.timedelta64(0) else None
+    for guess in _guess_steps(np.diff(times)) if step is None else [step]:
+        nominal = _round_to(times, guess)
         if nominal is not None:
             return nominal, _find_step(nominal) if step is None else step
     return times, every
+
+
+def _guess_steps(differences: NDArray[np.timedelta64]) -> list[np.timedelta64]:
+    """Return the steps that half of these differences keep but for seconds, the longest first."""
+    rounded = (differences + _HALF_MINUTE // 2) // _HALF_MINUTE * _HALF_MINUTE
+    usual = np.array(_USUAL_STEPS).astype("timedelta64[s]").astype(rounded.dtype)
+    steps = np.unique(np.concatenate([usual, rounded[rounded > np.timedelta64(0)]]))[::-1]
+    near = np.abs(differences[:, None] - steps) <= 2 * np.minimum(steps // 10, MAX_JITTER)
+    return list(steps[2 * near.sum(axis=0) >= differences.size])
 
 
 def _round_to(times: NDArray[np.datetime64], step: np.timedelta64) -> NDArray[np.datetime64] | None:
