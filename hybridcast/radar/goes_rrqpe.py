@@ -39,7 +39,7 @@ def read(path: Path) -> xr.DataArray:
     return satellite_field(
         rate,
         path,
-        time=_round(data["t"].values),
+        time=_round(data["t"]),
         y=placed.y,
         x=placed.x,
         crs=placed.crs,
@@ -64,5 +64,6 @@ def _find_invalid(quality: xr.DataArray, path: Path) -> xr.DataArray:
     return quality.isin(invalid)
 
 
-def _round(time: np.datetime64) -> np.datetime64:
-    return (time.astype("M8[ns]") + np.timedelta64(500, "ms")).astype("M8[s]").astype("M8[ns]")
+def _round(time: xr.DataArray) -> np.datetime64:
+    seconds = (time.values.astype("M8[ns]") + np.timedelta64(500, "ms")).astype("M8[s]")
+    return np.datetime64(seconds.item(), "ns")

@@ -18,6 +18,7 @@ from hybridcast.core.cf_times import decode
 from hybridcast.core.crs import unroll_longitude
 from hybridcast.core.netcdf import inspect_netcdf, open_netcdf, require_variables
 from hybridcast.core.readers import read_head
+from hybridcast.core.types import Doubles
 from hybridcast.errors import ReadError
 from hybridcast.radar._satellites import satellite_field
 
@@ -52,8 +53,8 @@ def read(path: Path) -> xr.DataArray:
         rate.isel(time=0).rename(lon="x", lat="y"),
         path,
         time=end,
-        y=np.round(data["lat"].values.astype(np.float64), 4),
-        x=unroll_longitude(np.round(data["lon"].values.astype(np.float64), 4)),
+        y=_read_centres(data["lat"]),
+        x=unroll_longitude(_read_centres(data["lon"])),
         crs="EPSG:4326",
         attrs={
             "source": f"GPM IMERG {_RUNS.get(algorithm, algorithm)} run, {header.get('ProductVersion', '')}".strip(
@@ -71,6 +72,11 @@ def _open(path: Path, group: str | None) -> xr.Dataset:
     if "time" in data.variables:
         data["time"].attrs["calendar"] = "standard"
     return decode(data, path)
+
+
+def _read_centres(axis: xr.DataArray) -> Doubles:
+    """Return cell centres; those in the file are rounded to single precision."""
+    return np.asarray(np.round(np.asarray(axis.values, np.float64), 4))
 
 
 def _find_rate(data: xr.Dataset, path: Path) -> xr.DataArray:
