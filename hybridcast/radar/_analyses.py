@@ -36,6 +36,8 @@ class _Leads(NamedTuple):
     lengths: NDArray[np.timedelta64]
     valid: xr.DataArray | None
     """Valid times, if other coordinates than time state them."""
+    known: bool = True
+    """Whether `lengths` are right, or only their signs, as their unit is not stated."""
 
 
 def select_analyses(data: xr.Dataset, path: Path) -> xr.Dataset:
@@ -57,7 +59,7 @@ def select_analyses(data: xr.Dataset, path: Path) -> xr.Dataset:
     if not kept.any() or (leads.lengths.ndim > 1 and not kept.all()):
         raise ForecastFileError(path, show_durations(leads.lengths))
     if not kept.all():
-        left_out = show_durations(leads.lengths[~kept])
+        left_out = show_durations(leads.lengths[~kept]) if leads.known else "lead times without units"
         warnings.warn(f"{path}: the forecasts in it ({left_out}) were left out", InputWarning, stacklevel=2)
         data = data.isel({leads.dims[0]: np.flatnonzero(kept)})
     return _stamp(data, leads, kept)
@@ -82,7 +84,8 @@ def _find_leads(data: xr.Dataset, path: Path) -> _Leads | None:
         lead, valid = None, lead
     if lead is not None:
         lengths = to_duration(lead.values, str(lead.attrs.get("units", "")))
-        return _Leads(lead.dims, _require_lengths(lengths, lead, path), _valid_times(reference, lead, lengths, valid))
+        valid = _valid_times(reference, lead, lengths, valid)
+        return _Leads(lead.dims, _require_lengths(lengths, lead, path), valid, known=lengths is not None)
     return None if reference is None or valid is None else _subtract(valid, reference)
 
 
@@ -100,8 +103,9 @@ def _require_lengths(
 ) -> NDArray[np.timedelta64]:
     if lengths is not None:
         return np.atleast_1d(lengths)
-    if lead.dtype.kind in "iuf" and not lead.values.any():
-        return np.zeros(np.atleast_1d(lead.values).shape, "m8[ns]")
+    numbers = np.atleast_1d(lead.values)
+    if numbers.dtype.kind in "iuf" and (numbers == 0).any():  # zero in any unit; the others are left out
+        return np.sign(numbers).astype("m8[h]").astype("m8[ns]")
     shown = ", ".join(str(value) for value in np.ravel(lead.values)[:5])
     raise ForecastFileError(path, f"{lead.name!r} = {shown} {lead.attrs.get('units', 'without units')}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +21,7 @@ _HOW = (
     "State it: bounds of time (CF 7.1), or data[name].attrs['accumulation_interval_minutes'] = 5 of data = "
     "xarray.open_dataset(path), then data.to_netcdf(new_path)"
 )
+_IN_NAME = re.compile(r"(?<![a-z\d])(\d+)_?(min|minutes?|h|hr|hours?)(?![a-z\d])")
 
 
 class Interval(NamedTuple):
@@ -62,11 +64,22 @@ def read_interval(data: xr.Dataset, variable: xr.DataArray, units: np.timedelta6
         stated["the bounds of time"] = require_one_length(ends - starts, path)
     for attrs in (variable.attrs, data.attrs):
         stated |= {f"the attribute {name!r}": length for name, length in read_interval_attributes(attrs)}
+    if stated:
+        stated |= _read_name(str(variable.name))
     return Interval(_require_agreement(stated, path) or _read_less_certain(data, variable, path), ends)
 
 
+def _read_name(name: str) -> dict[str, np.timedelta64]:
+    """Return the interval in the name of a variable, if it is only one: `precipitation_amount_1hour_Accumulation`."""
+    found = {(int(number), unit) for number, unit in _IN_NAME.findall(name.lower())}
+    if len(found) != 1:
+        return {}
+    number, unit = found.pop()
+    return {f"its name {name!r}": np.timedelta64(number, "m" if unit.startswith("m") else "h")}
+
+
 def _require_agreement(stated: Mapping[str, np.timedelta64], path: Path) -> np.timedelta64 | None:
-    lengths = set(stated.values())
+    lengths = {length.astype("m8[ns]") for length in stated.values()}
     if len(lengths) > 1:
         listed = ", ".join(f"{length / MINUTE:g} min ({where})" for where, length in stated.items())
         raise ReadError(path, f"states different intervals of its amounts: {listed}. Correct one of them")

@@ -16,11 +16,15 @@ from hybridcast.errors import InputWarning, ReadError
 
 #: Lower reflectivities (dBZ) are codes: weather radars do not see as little.
 LOWEST_DBZ = -60.0
+#: Reflectivity (dBZ) of cells where nothing was detected.
+_DRY_DBZ = -32.0
 #: Values and limits are unpacked in different precisions; they are equal within this fraction.
 _ROUNDING = 1e-6
 #: Default fill value of floats in NetCDF, which needs no declaration (NetCDF Users Guide, appendix B).
 _DEFAULT_FILL = 9.9e36
 _MISSING = re.compile(r"miss|no_?data|out_?(side|_of)|no_?cover|invalid|block|unknown|fill|bad|unavail|not_?obs", re.I)
+#: Attributes that hold the value of cells where nothing was detected (WMO FM 301, ODIM).
+_UNDETECTED = {"_Undetect", "undetect"}
 _DRY = re.compile(r"undetect|no_?(rain|echo|precip)|dry|below", re.I)
 
 
@@ -54,24 +58,31 @@ def _refuse_zero_fill(variable: xr.DataArray, path: Path) -> None:
     offset = variable.encoding.get("add_offset", 0)
     codes = [code for name in ("_FillValue", "missing_value") for code in np.ravel(variable.encoding.get(name, []))]
     if offset == 0 and any(code == 0 for code in codes) and str(variable.attrs.get("units", "")).lower() != "dbz":
+        name, opener, writer = repr(str(variable.name)), "open_dataset", "to_netcdf"
+        if path.is_dir():
+            opener, writer = "open_zarr", "to_zarr"
         raise ReadError(
             path,
-            f"{variable.name!r} declares 0 as missing (_FillValue), so that dry and missing cannot be told apart. If 0 "
-            f"is dry: data = xarray.open_dataset(path, mask_and_scale=False); del data[{str(variable.name)!r}].attrs"
-            "['_FillValue']; data.to_netcdf(new_path)",
+            f"{name} declares 0 as missing (_FillValue, or the fill_value of Zarr, whose default is 0), so that dry "
+            f"and missing cannot be told apart. If 0 is dry: data = xarray.{opener}(path, mask_and_scale=False); "
+            f"del data[{name}].attrs['_FillValue']; data.{writer}(new_path)",
         )
 
 
 def _apply_flags(variable: xr.DataArray, path: Path) -> xr.DataArray:
     flags = np.ravel(variable.attrs.get("flag_values", []))
     meanings = str(variable.attrs.get("flag_meanings", "")).split()
+    flags_of = dict(zip(flags, meanings, strict=False))
+    for name in _UNDETECTED & set(variable.attrs):
+        flags_of[np.asarray(variable.attrs[name])[()]] = "undetected"
     packing = variable.encoding
-    for flag, meaning in zip(flags, meanings, strict=False):
+    for flag, meaning in flags_of.items():
         if not _MISSING.search(meaning) and not _DRY.search(meaning):
             raise ReadError(
                 path, f"its flag {flag} means {meaning!r}, neither missing nor dry. Set these values to NaN"
             )
-        value = np.nan if _MISSING.search(meaning) else 0.0
+        dry = _DRY_DBZ if str(variable.attrs.get("units", "")).lower() == "dbz" else 0.0
+        value = np.nan if _MISSING.search(meaning) else dry
         code = _unpack(flag, variable)
         other = ~(np.abs(variable - code) <= _ROUNDING * max(1.0, abs(code)))  # also where it is NaN
         variable = variable.where(other, value)

@@ -293,12 +293,12 @@ def _find_units(file: Any, band: int, tags: Tags, path: Path) -> str | None:
 
 
 def _read_interval(tags: Tags, units: RainUnits, path: Path) -> np.timedelta64:
-    stated = {length for _, length in read_interval_attributes(tags.attributes())}
+    stated = {length.astype("m8[ns]") for _, length in read_interval_attributes(tags.attributes())}
     ends = [text for which in ("start", "end") if (text := _odim_time(tags, which)) is not None]
     if len(ends) == 2:
         stated.add(_parse_time(ends[1], path) - _parse_time(ends[0], path))
     if units.interval is not None:
-        stated.add(units.interval)
+        stated.add(units.interval.astype("m8[ns]"))
     if len(stated) > 1:
         raise ReadError(path, f"states different intervals of its amounts: {sorted(stated)}. Correct one of them")
     if stated:

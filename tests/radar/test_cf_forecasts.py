@@ -136,3 +136,22 @@ def test_forecasts_are_left_out_of_a_sequence(tmp_path):
         saved(dataset().isel(time=[k]).assign_coords(forecast_period=lead), tmp_path / f"{k}.nc")
     field = open_radar(str(tmp_path / "*.nc"))
     np.testing.assert_array_equal(field, VALUES[:2])
+
+
+# --- cases of public reports ----------------------------------------------------------------------------------
+
+
+def test_lead_times_in_numbers_without_units(tmp_path):
+    # icenet-ai/icenet #13: leadtime counts days, and does not say so
+    data = dataset().drop_vars("time").rename(time="leadtime").assign_coords(time=((), TIMES[0]))
+    refused(data.assign_coords(leadtime=[1, 2, 3]), tmp_path / "a.nc", "leadtime' = 1, 2, 3 without units")
+    with pytest.warns(InputWarning, match="left out"):
+        field = open_radar(saved(data.assign_coords(leadtime=[0, 1, 2]), tmp_path / "b.nc"))
+    np.testing.assert_array_equal(field, VALUES[:1])
+
+
+def test_a_lead_time_that_is_the_interval_of_a_sum_is_no_observation(tmp_path):
+    # dtcenter/MET #1222: PCP_combine wrote the accumulation time as lead time; which it is cannot be known
+    data = dataset("mm", "rainfall_amount", accumulation_period="1 h").isel(time=[0])
+    data = data.assign_coords(forecast_reference_time=((), TIMES[0] - np.timedelta64(1, "h"), START))
+    refused(data, tmp_path / "a.nc", r"\+60 min")

@@ -179,3 +179,21 @@ def test_water_that_is_no_rain_is_not_read(tmp_path, name, attrs):
     data = xr.Dataset({name: dataset(standard_name=None)["rr"].drop_attrs().assign_attrs(attrs)})
     with pytest.raises(ReadError, match="no variable has a standard_name of precipitation"):
         open_radar(saved(data, tmp_path / "a.nc"))
+
+
+# --- cases of public reports ----------------------------------------------------------------------------------
+
+
+def test_bounds_that_contradict_the_name_are_refused(tmp_path):
+    # planet-os/notebooks #4: precipitation_amount_1hour_Accumulation with bounds of three hours
+    data = dataset("kg m-2", "precipitation_amount", bounds=np.stack([TIMES - 3 * HOUR, TIMES], axis=1))
+    data = data.rename(rr="precipitation_amount_1hour_Accumulation")
+    with pytest.raises(ReadError, match=r"180 min \(the bounds of time\), 60 min \(its name"):
+        open_radar(saved(data, tmp_path / "a.nc"))
+
+
+def test_hourly_file_that_sums_since_midnight_is_refused(tmp_path):
+    # danpower101/crspy #3: ERA5-Land, metres since 00 UTC, stamped hourly and without bounds
+    data = dataset("m", None, VALUES / 1000, long_name="Total precipitation").rename(rr="tp")
+    with pytest.raises(ReadError, match="the time it fell in"):
+        open_radar(saved(data, tmp_path / "a.nc"))

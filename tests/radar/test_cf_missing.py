@@ -130,3 +130,50 @@ def test_packed_and_lazy_as_before(tmp_path):
     field = cf.read(path)
     assert field.chunks is not None
     np.testing.assert_allclose(field, VALUES, atol=1e-5)
+
+
+# --- cases of public reports ----------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_zeros_of_a_zarr_array_with_the_default_fill_value(tmp_path):
+    # pydata/xarray #4930 and #5475: zarr writes the fill_value 0, and open_zarr makes all zeros NaN
+    data = dataset()
+    data["rr"].encoding = {"_FillValue": 0.0}
+    data.to_zarr(tmp_path / "a.zarr", zarr_format=2)
+    with pytest.raises(ReadError, match=r"default is 0.*open_zarr\(path, mask_and_scale=False\)"):
+        read(tmp_path / "a.zarr")
+    with xr.open_zarr(tmp_path / "a.zarr", mask_and_scale=False) as again:
+        del again["rr"].attrs["_FillValue"]
+        again.to_zarr(tmp_path / "b.zarr", zarr_format=2)
+    np.testing.assert_array_equal(read(tmp_path / "b.zarr"), VALUES)
+
+
+@pytest.mark.parametrize("name", ["_Undetect", "undetect"])
+@pytest.mark.parametrize("units", ["dBZ", "mm h-1"])
+def test_undetected_is_dry_and_not_missing(tmp_path, name, units):
+    # openradar/xradar #70 and #103: _Undetect of WMO FM 301 is not decoded by xarray
+    reflectivity = units == "dBZ"
+    attrs = {"units": units, "standard_name": "equivalent_reflectivity_factor" if reflectivity else "rainfall_rate"}
+    scale = {"scale_factor": 0.5, "add_offset": -32.0} if reflectivity else {"scale_factor": 0.1}
+    raw = np.array([0, 110, 255, 1], "u1")
+    path = stored(tmp_path / "a.nc", raw, _FillValue=np.uint8(255), **{name: np.uint8(0)}, **scale, **attrs)
+    values = read(path)[0, 0]
+    assert values[0] == 0
+    assert np.isnan(values[2])
+    assert values[1] == pytest.approx((10**2.3 / 200) ** 0.625 if reflectivity else 11, rel=1e-5)
+
+
+def test_missing_values_of_amounts_in_metres(tmp_path):
+    # NVIDIA/earth2studio #1031: undetected cells of OPERA as -99 mm, which become -0.099 m
+    attrs = {"units": "m", "standard_name": "rainfall_amount", "accumulation_interval_minutes": 60}
+    path = stored(tmp_path / "a.nc", np.array([0, 0.001, -0.099, 0.002], "f4"), **attrs)
+    with pytest.raises(ReadError, match="holds -99 mm/h: a code"):
+        read(path)
+
+
+def test_values_of_a_lost_fill_value_are_refused(tmp_path):
+    # dhis2/open-climate-service #103: -999.99 in a Zarr array whose fill value is NaN
+    data = dataset(values=np.where(VALUES > 30, np.float32(-999.99), VALUES))
+    with pytest.raises(ReadError, match=r"holds -999\.99 mm/h: a code"):
+        read(saved(data, tmp_path / "a.nc"))

@@ -220,6 +220,7 @@ def test_axes_without_units_are_in_those_of_the_projection(tmp_path):
     assert value_at(cf.read(saved(data, tmp_path / "a.nc")), *PLACE) == 6
 
 
+# Unidata/thredds #1008: the full disk of GOES-16 in microradians, where CF has radians
 @pytest.mark.parametrize(("unit", "per_radian"), [("rad", 1), ("microradian", 1e6), ("degree", 180 / np.pi)])
 def test_scanning_angles_of_a_geostationary_satellite(tmp_path, unit, per_radian):
     height, step = 35_786_023.0, 56e-6

@@ -333,6 +333,7 @@ def test_an_alpha_band_is_the_mask(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        # ASFHyP3/hyp3-gamma #266, banesullivan/localtileserver #197: 0 as no-data value, though it is data
         ({"nodata": 0}, "declares 0 as missing .* --unset-nodata"),
         (
             {"dtype": "uint8", "bands": (np.full((3, 4), 255),), "nodata": None},

@@ -166,6 +166,7 @@ def test_nwcsaf_without_its_edges_is_refused(tmp_path):
 # --- GOES-R ---------------------------------------------------------------------------------------------------
 
 
+# serapeum-org/pyramids #449: x and y are packed as 16-bit integers of radians, though their projection is in metres
 def goes(path, minute=4, cells=(5, 6), first=(0.05, 0.02)):
     """Write a file as the Product Definition and Users' Guide lists it, around a place in the eastern United States."""
     raw = np.zeros(cells, "i2")
