@@ -11,7 +11,7 @@ API := core.field radar stations nwp terrain datasets.registry motion.estimate m
 
 BROWSER := $(shell command -v chromium && command -v chromedriver)
 
-.PHONY: help setup browser demo test test-fast test-all coverage gpu check skill scale-filter pseudo-nwp model evaluation sources early-or-late bench same-bits notebooks docs picture clean
+.PHONY: help setup browser demo test test-fast test-all coverage gpu check skill scale-filter pseudo-nwp model evaluation sources early-or-late bench fuzz same-bits notebooks docs picture clean
 .DEFAULT_GOAL := help
 
 help:  ## show this
@@ -51,6 +51,9 @@ test-all: setup browser  ## all tests
 coverage: setup browser  ## the suite with its coverage; then that of the kernels, interpreted, and CUDA's on numba's simulator
 	$(BIN)/python -m pytest --cov --cov-report=
 	NUMBA_DISABLE_JIT=1 NUMBA_ENABLE_CUDASIM=1 $(BIN)/python -m pytest tests/kernels/test_points.py tests/kernels/test_gpu.py tests/core/test_device.py --cov --cov-append --cov-report=term
+
+fuzz: setup  ## a thousand damaged copies of each real file through its reader; an hour or two
+	PYTHONPATH=tests $(BIN)/python -m fuzzing --count 1000
 
 gpu: setup  ## on a CUDA device: the tests of the kernels, CPU against GPU on a real event, and the speed of each kernel
 	$(BIN)/python -m pytest -m gpu

@@ -22,6 +22,7 @@ MARKERS = {
     "datasets/test_archives.py": "training",
     "datasets/test_pseudo_nwp.py": "slow",
     "experiments": "training",
+    "fuzzing": "process",
     "kernels/test_cache.py": "slow",
     "kernels/test_gpu_ptx.py": "slow",
     "kernels/test_gpu_simulated.py": "heavy",

@@ -1,4 +1,4 @@
-"""Run the campaign: ``PYTHONPATH=tests python -m fuzzing --count 1000``."""
+"""Run the campaign: ``make fuzz``, or ``PYTHONPATH=tests python -m fuzzing --count 1000 [NAMES or radar:FILES]``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from fuzzing.campaign import Result, run
+from fuzzing.campaign import Result, is_read, run
 from fuzzing.samples import find_samples
 
 
@@ -15,11 +15,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=1000, help="damaged copies of each file")
     parser.add_argument("--first", type=int, default=0, help="first seed")
-    parser.add_argument("names", nargs="*", help="samples, by default all")
+    parser.add_argument(
+        "names", nargs="*", help="samples, by default all of real data; or KIND:FILE, such as radar:mine.h5"
+    )
     options = parser.parse_args()
     seeds = range(options.first, options.first + options.count)
     defects = 0
     for name, (kind, source) in find_samples(options.names).items():
+        if not is_read(kind, source):
+            print(f"{name}: not read even undamaged")
+            continue
         with tempfile.TemporaryDirectory() as folder:
             result = run(name, kind, source, Path(folder), seeds)
         report(result)

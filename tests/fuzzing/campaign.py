@@ -41,3 +41,12 @@ def run(name: str, kind: str, source: Path, folder: Path, seeds: range) -> Resul
         reader.close()
         target.unlink(missing_ok=True)
     return result
+
+
+def is_read(kind: str, source: Path) -> bool:
+    """Return whether a file is read as it is."""
+    reader = Reader(kind)
+    try:
+        return reader.read(source).kind == "read"
+    finally:
+        reader.close()
