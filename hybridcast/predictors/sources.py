@@ -166,7 +166,7 @@ def _select_station_reports(stations: xr.Dataset | None, recent: xr.DataArray) -
         return _Selection.left_out("stations", "the place of the radar is not known"), NO_OFFSET
     inside = np.isfinite(collocate(known, recent)).all(axis=1)
     if not inside.any():
-        reason = f"{known.sizes['station']}, none of them on the radar's grid"
+        reason = f"{known.sizes['station']}, none of them on the radar's grid{_remark_exchanged(known, recent)}"
         return _Selection.left_out("stations", reason), NO_OFFSET
     known = known.isel(station=inside)
     offset = determine_clock_offset(known, recent)
@@ -183,6 +183,16 @@ def _select_station_reports(stations: xr.Dataset | None, recent: xr.DataArray) -
     clock = f", rain {offset / MINUTE:g} min later than by the radar's clock" if offset else ""
     report = SourceReport("stations", f"{count} stations", age=f"{age:g} min old{clock}")
     return _Selection(reports, (report, *_report_left_out(stations))), offset
+
+
+def _remark_exchanged(stations: xr.Dataset, recent: xr.DataArray) -> str:
+    """Return a remark if stations would be on the grid with latitude and longitude exchanged; otherwise nothing."""
+    if "latitude" not in stations.coords or (np.abs(stations["longitude"].values) > 90).any():
+        return ""
+    latitude, longitude = stations["latitude"].values, stations["longitude"].values
+    exchanged = stations.assign_coords(latitude=("station", longitude), longitude=("station", latitude))
+    count = int(np.isfinite(collocate(exchanged, recent)).all(axis=1).sum())
+    return f"; {count} would be with latitude and longitude exchanged" if count else ""
 
 
 def _report_left_out(stations: xr.Dataset) -> tuple[SourceReport, ...]:

@@ -2,8 +2,8 @@
 
 Supported are the orthogonal and incomplete multidimensional arrays with dims station and time (CF 9.3.1, and 9.3.2 with
 a common time), and a single station. Rain is identified by its ``standard_name``, as for radar: a rate, or an amount,
-whose interval is given by the bounds of time, otherwise by the time step. Without bounds, time stamps are taken as ends
-of intervals.
+whose interval is given by the bounds of time, an attribute or ``cell_methods``, otherwise by a regular time step.
+Without bounds, time stamps are taken as ends of intervals.
 """
 
 from __future__ import annotations
@@ -15,14 +15,19 @@ import numpy as np
 import xarray as xr
 
 from hybridcast.core.cf import AMOUNTS, RATES, require_one_length
-from hybridcast.core.field import RATE, as_rate, rate_factor, rate_from_accumulation, usual_step
+from hybridcast.core.field import RATE, as_rate, rate_factor, rate_from_accumulation
+from hybridcast.core.intervals import read_cell_methods, read_interval_attributes
 from hybridcast.core.netcdf import common_attributes, inspect_netcdf, is_netcdf, open_netcdf
+from hybridcast.core.types import MINUTE
 from hybridcast.core.units import unit_conversion
 from hybridcast.errors import ReadError
+from hybridcast.stations.reporting_intervals import read_interval
 from hybridcast.stations.schema import INTERVAL, POSITIONS, VARIABLES, station_reports
 
 NAME = "cf-stations"
 DESCRIPTION = "any NetCDF of stations that follows CF (featureType timeSeries)"
+
+_BOUNDS = "Add the bounds of time (CF 7.1)"
 
 
 def recognises(path: Path, head: bytes) -> bool:
@@ -41,7 +46,7 @@ def read(path: Path) -> xr.Dataset:
     with open_netcdf(path, decode_timedelta=False) as data:
         data = _rename_dims(data, path)
         rain = _find_rain(data, path)
-        interval, ends = _read_interval(data, path)
+        interval, ends = _read_interval(data, rain, path)
         amount = rain.attrs.get("standard_name") in AMOUNTS or rate_factor(str(rain.attrs.get("units"))) is None
         rate = rate_from_accumulation(rain, interval) if amount else as_rate(rain)
         return station_reports(
@@ -92,17 +97,41 @@ def _find_rain(data: xr.Dataset, path: Path) -> xr.DataArray:
     return found[0]
 
 
-def _read_interval(data: xr.Dataset, path: Path) -> tuple[np.timedelta64, Any]:
-    """Return the interval of the reports, and the ends of the intervals."""
+def _read_interval(data: xr.Dataset, rain: xr.DataArray, path: Path) -> tuple[np.timedelta64, Any]:
+    """Return the interval of the reports, as stated or by regular times, and the ends of the intervals."""
     bounds, times = data["time"].attrs.get("bounds", ""), data["time"].values
     if bounds in data.variables:
         starts, ends = np.moveaxis(data[bounds].values, -1, 0)
         return require_one_length(ends - starts, path), ends
     if INTERVAL in data.attrs:
         return np.timedelta64(round(float(data.attrs[INTERVAL]) * 60), "s"), times
-    if times.size < 2:
-        raise ReadError(path, "states no interval: one time without bounds")
-    return usual_step(times), times
+    regular = read_interval(times, np.zeros(times.size))
+    stated = _read_stated_interval(data, rain, regular.interval, path)
+    if stated is not None:
+        return stated, times
+    if regular.interval is None:
+        raise ReadError(path, f"states no interval of its reports ({regular.reason}). {_BOUNDS}")
+    return regular.interval, regular.ends
+
+
+def _read_stated_interval(
+    data: xr.Dataset, rain: xr.DataArray, regular: np.timedelta64 | None, path: Path
+) -> np.timedelta64 | None:
+    """Return the interval in attributes or ``cell_methods``; None if they state none.
+
+    The interval in ``cell_methods`` is, by CF, that of the original data, so one shorter than the time step says
+    nothing.
+    """
+    stated = {length for attrs in (rain.attrs, data.attrs) for _, length in read_interval_attributes(attrs)}
+    method = read_cell_methods(str(rain.attrs.get("cell_methods", "")))
+    if method is not None and regular is not None and method < regular:
+        known = f"cell_methods of {rain.name} state {method / MINUTE:g} min, its time step is {regular / MINUTE:g} min"
+        raise ReadError(path, f"{known}. {_BOUNDS}")
+    stated |= set() if method is None else {method}
+    if len(stated) > 1:
+        lengths = " and ".join(f"{length / MINUTE:g} min" for length in stated)
+        raise ReadError(path, f"states different intervals of {rain.name}: {lengths}. {_BOUNDS}")
+    return stated.pop() if stated else None
 
 
 def _read_coordinates(data: xr.Dataset, path: Path) -> dict[str, Any]:

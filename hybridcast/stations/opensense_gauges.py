@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from hybridcast.core.field import rate_from_accumulation, usual_step
+from hybridcast.core.field import rate_from_accumulation
 from hybridcast.core.netcdf import common_attributes, inspect_netcdf, open_netcdf, require_variables
 from hybridcast.errors import ReadError
+from hybridcast.stations.reporting_intervals import read_interval
 from hybridcast.stations.schema import station_reports
 
 NAME = "opensense-gauges"
@@ -47,7 +48,9 @@ def read(path: Path) -> xr.Dataset:
         units = data["rainfall_amount"].attrs.get("units", "mm")  # OpenMRG leaves them out; its totals are in mm
         if dim is None or data.sizes["time"] < 2 or units != "mm":
             raise ReadError(path, f"does not hold amounts in mm ({units!r}) of stations at two times at least")
-        interval = usual_step(data["time"].values)
+        interval = read_interval(data["time"].values, np.zeros(data.sizes["time"])).interval
+        if interval is None:
+            raise ReadError(path, "has irregular times, so nothing states over how long its amounts are")
         return station_reports(
             rate_from_accumulation(data["rainfall_amount"].transpose(dim, "time").values, interval),
             station=data[dim].values,

@@ -28,7 +28,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -39,7 +39,7 @@ from hybridcast.core.readers import read_head
 from hybridcast.core.types import HOUR, MINUTE
 from hybridcast.errors import InputWarning, ReadError
 from hybridcast.stations._tables import PARQUET_MAGIC, Header, find_header, read_columns, reports_from_rows
-from hybridcast.stations.accumulations import is_accumulation
+from hybridcast.stations.accumulations import Series, find_accumulations
 from hybridcast.stations.merging import merge_reports
 from hybridcast.stations.places import COORDINATES, find_places, join_places
 from hybridcast.stations.rain_columns import RainColumn, describe_rain, find_rain
@@ -210,25 +210,63 @@ def _convert_rain(texts: Any, rain: RainColumn, path: Path) -> Any:
 # --- intervals ------------------------------------------------------------------------------------------------
 
 
+class _Station(NamedTuple):
+    """A station whose interval is known."""
+
+    rows: Any
+    """Its rows, with the ends of the intervals, and the rain as it is in the table."""
+    interval: np.timedelta64
+    """Interval of its reports."""
+
+
 def _build_reports(rows: Any, rain: RainColumn, path: Path, stated: Statements, left_out: dict[str, str]) -> xr.Dataset:
     """Return reports of all stations whose interval is known, brought onto one interval."""
-    by_interval: dict[np.timedelta64, list[Any]] = defaultdict(list)
-    for station, own in rows.groupby("station", sort=True):
-        own = own.sort_values("time", kind="stable")
-        reporting = _read_reporting(own, rain, stated, path)
-        if reporting.interval is None:
-            left_out[str(station)] = reporting.reason
-            continue
-        own = _apply(own, reporting, rain, stated, left_out)
-        by_interval[reporting.interval].append(own)
-    if not by_interval:
+    stations = _read_stations(rows, rain, path, stated, left_out)
+    if not stations:
         raise _interval_error(path, left_out)
+    if not rain.is_rate:
+        if stated.interval is None and rain.interval is None:
+            _drop_accumulations(stations, left_out)
+        for station in stations.values():
+            station.rows[RATE] = rate_from_accumulation(station.rows[RATE].to_numpy(), station.interval)
+    by_interval: dict[np.timedelta64, list[Any]] = defaultdict(list)
+    for station in stations.values():
+        by_interval[station.interval].append(station.rows)
     coords = [name for name in ("latitude", "longitude", "altitude") if name in rows]
     parts = [
         reports_from_rows(pd.concat(group), path, interval=interval, variables=(RATE,), coords=coords, attrs={})
         for interval, group in by_interval.items()
     ]
     return _note_left_out(merge_reports(parts), left_out, path)
+
+
+def _read_stations(
+    rows: Any, rain: RainColumn, path: Path, stated: Statements, left_out: dict[str, str]
+) -> dict[str, _Station]:
+    """Return the stations whose interval is known, by name, and add the reasons for the others to `left_out`."""
+    found: dict[str, _Station] = {}
+    for name, own in rows.groupby("station", sort=True):
+        own = own.sort_values("time", kind="stable")
+        reporting = _read_reporting(own, rain, stated, path)
+        if reporting.interval is None:
+            left_out[str(name)] = reporting.reason
+            continue
+        times = own["time"].to_numpy()
+        row = np.searchsorted(np.unique(times), times)
+        kept = thin_out(reporting.ends, reporting.interval)[row]
+        found[str(name)] = _Station(own.assign(time=reporting.ends[row])[kept], reporting.interval)
+    return found
+
+
+def _drop_accumulations(stations: Mapping[str, _Station], left_out: dict[str, str]) -> None:
+    """Set the values of stations that are accumulations to missing, and add the reason to `left_out`."""
+    series = {
+        name: Series(rows[RATE].to_numpy(np.float64), rows["time"].to_numpy(), interval)
+        for name, (rows, interval) in stations.items()
+    }
+    for name in sorted(find_accumulations(series)):
+        stations[name].rows[RATE] = np.nan
+        left_out[name] = "its values only rise, so they are an accumulation"
 
 
 def _read_reporting(own: Any, rain: RainColumn, stated: Statements, path: Path) -> Reporting:
@@ -247,22 +285,6 @@ def _read_reporting(own: Any, rain: RainColumn, stated: Statements, path: Path) 
             "is not known from them. Give amounts of an hour or less",
         )
     return Reporting(interval, ends)
-
-
-def _apply(own: Any, reporting: Reporting, rain: RainColumn, stated: Statements, left_out: dict[str, str]) -> Any:
-    """Return the rows of a station with the ends of their intervals and rates."""
-    assert reporting.interval is not None
-    times = own["time"].to_numpy()
-    row = np.searchsorted(np.unique(times), times)
-    kept = thin_out(reporting.ends, reporting.interval)[row]
-    own = own.assign(time=reporting.ends[row])[kept]
-    if rain.is_rate:
-        return own
-    values = own[RATE].to_numpy()
-    if stated.interval is None and is_accumulation(values, own["time"].to_numpy(), reporting.interval):
-        left_out[str(own["station"].iloc[0])] = "its values only rise, so they are an accumulation"
-        return own.assign(**{RATE: np.nan})
-    return own.assign(**{RATE: rate_from_accumulation(values, reporting.interval)})
 
 
 def _interval_error(path: Path, left_out: Mapping[str, str]) -> ReadError:

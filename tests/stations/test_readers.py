@@ -241,6 +241,33 @@ def test_cf_without_bounds_is_taken_as_ends_of_the_time_step(tmp_path):
     assert get_interval(made) == 60 * MINUTE
 
 
+@pytest.mark.parametrize(
+    ("methods", "minutes"),
+    [
+        ("time: sum (interval: 1 hour)", 60),
+        ("time: sum (interval: 1 minute)", None),
+        ("time: sum (interval: 3 hours)", None),
+    ],
+)
+def test_cf_states_the_interval_by_cell_methods(methods, minutes, tmp_path):
+    path = cf_file(tmp_path / "cf.nc", bounds=False)
+    with netCDF4.Dataset(path, "a") as file:
+        file["rr"].cell_methods = methods
+    if minutes is None:  # that of the original data, or running sums
+        with pytest.raises(ReadError, match=r"cell_methods|do not overlap"):
+            open_stations(path)
+    else:
+        assert get_interval(open_stations(path)) == minutes * MINUTE
+
+
+def test_cf_at_irregular_times_states_no_interval(tmp_path):
+    path = cf_file(tmp_path / "cf.nc", bounds=False)
+    with netCDF4.Dataset(path, "a") as file:
+        file["obs"][:] = [0, 1, 2.7]
+    with pytest.raises(ReadError, match=r"states no interval of its reports .rows at irregular times.* bounds of time"):
+        open_stations(path)
+
+
 def test_cf_with_units_of_nothing_is_refused(tmp_path):
     with pytest.raises(ReadError, match="units"):
         open_stations(cf_file(tmp_path / "cf.nc", units=""))

@@ -403,6 +403,32 @@ def test_a_total_that_falls_to_zero_at_midnight(tmp_path):
     assert np.isnan(reports.precipitation_rate.values).all()
 
 
+def test_a_total_that_begins_with_the_table(tmp_path):
+    rows = [
+        ("A", t, round(1.2 * k, 1)) for k, t in enumerate(pd.date_range("2024-06-01 13:00", periods=7, freq="10min"))
+    ]
+    assert np.isnan(open_quietly(write(tmp_path / "total.csv", rows)).precipitation_rate.values).all()
+
+
+def test_totals_of_light_rain_in_a_network(tmp_path):
+    rows = [
+        (name, t, round(0.1 * n + 0.2 * k, 1))
+        for name, t, _ in since_midnight(6)
+        for n, k in [(int(name[1]), t.minute // 10)]
+    ]
+    rows = [row for row in rows if row[1].hour == 13]
+    reports = open_quietly(write(tmp_path / "network.csv", rows))
+    assert np.isnan(reports.precipitation_rate.values).all()
+    assert "only rise" in reports.attrs["stations_left_out"]
+
+
+def test_amounts_by_name_or_statement_are_no_accumulations(tmp_path):
+    path = write(tmp_path / "cum.csv", since_midnight())
+    np.testing.assert_allclose(open_stations(path, interval="10min").precipitation_rate.values[0, :2], [180, 186])
+    write(path, since_midnight(), HEADER.replace("precipitation_amount", "rain_10min_mm"))
+    np.testing.assert_allclose(open_stations(path).precipitation_rate.values[0, :2], [180, 186])
+
+
 @pytest.mark.parametrize(
     "amounts",
     [

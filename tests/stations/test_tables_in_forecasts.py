@@ -92,3 +92,9 @@ def test_gauges_that_can_be_used_are_used_beside_others(radar, gauges, tmp_path)
     result = forecast_with(reports(radar, gauges, 10) + tips, radar, tmp_path)
     assert "adjusted by 20 gauges" in result.attrs["radar_adjustment"]
     assert "TIP: rows at irregular times" in result.attrs["sources_left_out"]
+
+
+def test_exchanged_latitude_and_longitude_are_remarked(radar, gauges, tmp_path):
+    rows = [(*row[:2], row[3], row[2], row[4]) for row in reports(radar, gauges, 10)]
+    result = forecast_with(rows, radar, tmp_path)
+    assert "20 would be with latitude and longitude exchanged" in result.attrs["sources_left_out"]
