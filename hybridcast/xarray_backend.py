@@ -60,7 +60,7 @@ class HybridcastBackend(BackendEntrypoint):
                 "it opens one path, glob or URL",
                 "Give the name of a file; several go to xarray.open_mfdataset or hybridcast.open_radar",
             )
-        data = open_radar(filename_or_obj, format, strict=strict, step=step).to_dataset(name=NAME)
+        data = open_radar(os.fspath(filename_or_obj), format, strict=strict, step=step).to_dataset(name=NAME)
         dropped = [drop_variables] if isinstance(drop_variables, str) else list(drop_variables or ())
         return data.drop_vars(dropped, errors="ignore")
 

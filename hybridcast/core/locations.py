@@ -13,7 +13,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from hybridcast.errors import ReadError
 
@@ -95,7 +95,7 @@ class Location(_Path):
     ----------
     address
         The address that messages show, such as ``archive.tar::member``; without passwords.
-    fetch
+    source
         Makes the copy and returns its path; raises `ReadError` if that is impossible.
     name
         Name of the file, which may contain its time.
@@ -103,23 +103,23 @@ class Location(_Path):
         Its size in bytes, if that is known without a copy.
     """
 
-    def __new__(cls, address: str, fetch: Callable[[], Path], name: str, size: int | None = None) -> Location:
-        """Make the path; before Python 3.12 paths are built here."""
-        self = super().__new__(cls, address)
-        self.size = size
-        self._address, self._name, self._fetch = address, name, fetch
-        self._lock = threading.Lock()
-        self._copy: Path | None = None
-        return self
-
-    def __init__(self, address: str, fetch: Callable[[], Path], name: str, size: int | None = None) -> None:
-        if sys.version_info >= (3, 12):
-            super().__init__(address)
-
     size: int | None
     _address: str
+    _source: Callable[[], Any]
     _name: str
-    _fetch: Callable[[], Path]
+    _lock: threading.Lock
+    _copy: Path | None
+
+    def __new__(cls, address: str, source: Callable[[], Any], name: str, size: int | None = None) -> Self:
+        """Make the path; before Python 3.12 paths are built here."""
+        self = super().__new__(cls, address)
+        self._address, self._source, self._name, self.size = address, source, name, size
+        self._lock, self._copy = threading.Lock(), None
+        return self
+
+    def __init__(self, address: str, source: Callable[[], Any], name: str, size: int | None = None) -> None:
+        if sys.version_info >= (3, 12):
+            super().__init__(address)
 
     def __str__(self) -> str:
         return self._address
@@ -138,9 +138,10 @@ class Location(_Path):
     def local(self) -> Path:
         """Return the path of a copy on the disk, which is made at the first call; `ReadError` if it cannot be."""
         with self._lock:
-            if self._copy is None or not self._copy.exists():
-                self._copy = self._fetch()
-            return self._copy
+            copy = self._copy
+            if copy is None or not copy.exists():
+                copy = self._copy = Path(self._source())
+            return copy
 
     def __eq__(self, other: object) -> bool:
         return self is other
@@ -159,22 +160,15 @@ class ZarrLocation(Location):
     ----------
     address
         The address that messages show.
-    open_store
+    source
         Opens the store, as the arguments of `xarray.open_zarr`; raises `ReadError` if that is impossible.
     name
         Name of the store.
     """
 
-    def __new__(cls, address: str, open_store: Callable[[], dict[str, Any]], name: str) -> ZarrLocation:
-        """Make the path."""
-        self = super().__new__(cls, address, open_store, name)
-        self.open_store = open_store
-        return self
-
-    def __init__(self, address: str, open_store: Callable[[], dict[str, Any]], name: str) -> None:
-        super().__init__(address, open_store, name)
-
-    open_store: Callable[[], dict[str, Any]]
+    def open_store(self) -> dict[str, Any]:
+        """Return the arguments of `xarray.open_zarr`; `ReadError` if the store cannot be opened."""
+        return dict(self._source())
 
     def local(self) -> Path:
         """Return the store itself: it is not copied."""
