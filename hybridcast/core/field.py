@@ -473,19 +473,23 @@ def usual_step(times: NDArray[np.datetime64]) -> np.timedelta64:
 
 
 def _rank_steps(differences: NDArray[np.timedelta64]) -> list[np.timedelta64]:
-    """Return the different steps, the most frequent first, the smaller of two equally frequent ones first.
-
-    Those that occur once are left out: they are gaps or stray frames, no change of the step.
-    """
+    """Return the different steps, the most frequent first, the smaller of two equally frequent ones first."""
     lengths, counts = np.unique(differences, return_counts=True)
-    order = np.argsort(-counts, kind="stable")
-    return [lengths[index] for index in order if index == order[0] or counts[index] > 1]
+    return list(lengths[np.argsort(-counts, kind="stable")])
 
 
 def _find_step(times: NDArray[np.datetime64]) -> np.timedelta64:
     """Return the most frequent step that all times keep, for a radar whose step changes; otherwise the usual one."""
-    steps = _rank_steps(np.diff(times))
-    return next((step for step in steps if _are_on_steps(times, step)), steps[0])
+    differences = np.diff(times)
+    steps = _rank_steps(differences)
+    lasting = [step for step in steps if step == steps[0] or _lasts(step, differences)]
+    return next((step for step in lasting if _are_on_steps(times, step)), steps[0])
+
+
+def _lasts(step: np.timedelta64, differences: NDArray[np.timedelta64]) -> bool:
+    """Return whether a step is not only that of a stray frame: it comes three times, or twice at an end."""
+    same = differences == step
+    return bool(same.sum() > 2 or same[:2].all() or same[-2:].all())
 
 
 def _are_on_steps(times: NDArray[np.datetime64], step: np.timedelta64) -> bool:
@@ -513,7 +517,8 @@ def _guess_steps(differences: NDArray[np.timedelta64]) -> list[np.timedelta64]:
     """Return the steps that half of these differences keep but for seconds, the longest first."""
     rounded = (differences + _HALF_MINUTE // 2) // _HALF_MINUTE * _HALF_MINUTE
     usual = np.array(_USUAL_STEPS).astype("timedelta64[s]").astype(rounded.dtype)
-    steps = np.unique(np.concatenate([usual, rounded[rounded > np.timedelta64(0)]]))[::-1]
+    found = np.array(_rank_steps(rounded[rounded >= _HALF_MINUTE])[:20], dtype=rounded.dtype)
+    steps = np.unique(np.concatenate([usual, found]))[::-1]
     near = np.abs(differences[:, None] - steps) <= 2 * np.minimum(steps // 10, MAX_JITTER)
     return list(steps[2 * near.sum(axis=0) >= differences.size])
 
