@@ -7,7 +7,17 @@ from typing import Annotated, Any
 
 import typer
 
-from hybridcast.cli.options import NwpFiles, RadarFormat, StationFiles, TerrainFile, out, say
+from hybridcast.cli.options import (
+    NwpFiles,
+    RadarFormat,
+    StationFiles,
+    StationsInterval,
+    StationsRain,
+    StationsTimeFormat,
+    TerrainFile,
+    out,
+    say,
+)
 
 archive = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 
@@ -62,6 +72,9 @@ def generic(
     output: Folder,
     radar: RadarFiles,
     stations: StationFiles = None,
+    stations_interval: StationsInterval = None,
+    stations_time_format: StationsTimeFormat = None,
+    stations_rain: StationsRain = None,
     nwp: NwpFiles = None,
     terrain: TerrainFile = None,
     region: Region = "region",
@@ -89,6 +102,7 @@ def generic(
         terrain=terrain,
         format=format_,
         licence=licence,
+        station_options={"interval": stations_interval, "time_format": stations_time_format, "rain": stations_rain},
         report=say,
     )
     _report(events)

@@ -31,7 +31,8 @@ RadarFormat = Annotated[
 StationFiles = Annotated[
     list[str] | None,
     typer.Option(
-        help="Files of gauges or stations, and of their places: paths, URLs, tar or zip files, or a glob in quotes; can be repeated."
+        help="Files of gauges or stations, and of their places: paths, URLs, tar or zip files, or a glob in quotes; "
+        "can be repeated."
     ),
 ]
 StationsInterval = Annotated[

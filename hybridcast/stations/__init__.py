@@ -58,6 +58,7 @@ __all__ = [
     "sample_radar",
     "save_stations",
     "select_available_reports",
+    "separate_places",
     "station_reports",
 ]
 
@@ -156,14 +157,14 @@ def open_stations(
     """
     length = None if interval is None else parse_duration(interval, "interval")
     with open_paths(paths) as given:
-        files, places = _separate_places(given)
+        files, places = separate_places(given)
         stated = Statements(length, time_format, rain, tuple(places))
         parts, unreadable = read_files(files, lambda path: _read_file(path, format, stated), strict=strict)
     attrs = warn_unreadable(unreadable, "left out")
     return merge_reports(list(parts.values()), step).assign_attrs(attrs)
 
 
-def _separate_places(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+def separate_places(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     """Return the files of reports, and those of places; documents that come with these are neither."""
     copies = {path: copy for path in paths if (copy := try_local(path)) is not None and copy.is_file()}
     files = [path for path in paths if not (path in copies and path.name.startswith("Metadaten_"))] or list(paths)

@@ -279,6 +279,21 @@ def test_any_radar_with_stations_runs_and_heights(tmp_path):
     assert np.array_equal(laid.values[~lost], field.values[~lost])
 
 
+def test_stations_of_an_archive_have_places_and_statements(tmp_path):
+    field = synthetic.rain((24, 24), frames=3, spacing=2000.0, crs="EPSG:3035", seed=2)
+    field.to_netcdf(tmp_path / "radar.nc", engine="h5netcdf")
+    rows = "".join(f"7,2020-06-01T12:{m:02d},0.5\n" for m in (1, 8, 20))
+    (tmp_path / "gauges.csv").write_text("station,time,rain_mm\n" + rows)
+    (tmp_path / "places.csv").write_text("station,lat,lon\n7,47.0,7.0\n")
+    archive_radar(
+        tmp_path / "radar.nc", tmp_path / "out", stations=tmp_path / "*.csv", station_options={"interval": "5min"}
+    )
+    reports = open_stations(tmp_path / "out" / "region" / "stations" / "2020-06-01" / "gauges.parquet")
+    assert reports.attrs["interval_minutes"] == 5
+    assert float(reports.latitude[0]) == 47.0
+    np.testing.assert_allclose(reports.precipitation_rate.values, 6.0)
+
+
 def test_files_of_many_days_are_parted_and_regions_are_added(tmp_path):
     field = synthetic.rain((32, 32), frames=40, minutes=60, spacing=2000.0)
     field.to_netcdf(tmp_path / "long.nc", engine="h5netcdf")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -22,6 +23,7 @@ from hybridcast.datasets.archives.records import Record, Report, Task, describe_
 from hybridcast.datasets.archives.station_files import write_stations
 from hybridcast.errors import InputError, InputWarning, ReadError
 from hybridcast.radar import open_radar
+from hybridcast.stations import open_stations, separate_places
 
 Paths = PathLike | Iterable[PathLike]
 
@@ -39,6 +41,7 @@ def archive_radar(
     terrain: PathLike | None = None,
     format: str | None = None,
     licence: str = "not stated",
+    station_options: Mapping[str, Any] | None = None,
     report: Report = lambda line: None,
 ) -> Path:
     """Convert radar, stations and NWP runs to Zarr, Parquet and NetCDF, one day in each, with a list of events.
@@ -56,7 +59,7 @@ def archive_radar(
     region
         Name of the radar network.
     stations
-        Files of gauges or stations, in any format of `open_stations`; each has to fit in memory.
+        Files of gauges or stations, in any format of `open_stations`, and of their places; each has to fit in memory.
     nwp
         Files of the runs of one NWP model, in any format of `open_nwp`; those of a run's day have to fit in memory.
     terrain
@@ -65,6 +68,8 @@ def archive_radar(
         Format of the radar files; by default it is detected from their content.
     licence
         Licence of the data, for the manifest.
+    station_options
+        Arguments of `open_stations` for tables that do not state all: `interval`, `time_format`, `rain`.
     report
         Function that receives a line of progress for each task.
 
@@ -96,7 +101,7 @@ def archive_radar(
         region,
         licence,
         radar=run_tasks(_radar_tasks(files, folder / "radar", format), folder, report),
-        stations=run_tasks(_station_tasks(gauges, folder / "stations"), folder, report),
+        stations=run_tasks(_station_tasks(gauges, folder / "stations", station_options or {}), folder, report),
         nwp=run_tasks(of_nwp, folder, report),
         terrain=_copy_terrain(heights, out, name),
     )
@@ -170,11 +175,16 @@ def _read_frames(name: str, paths: list[Path], format: str | None, bad: list[Rec
 # --- stations and NWP -----------------------------------------------------------------------------------------------
 
 
-def _station_tasks(files: Iterable[Path], folder: Path) -> list[Task]:
-    def task(path: Path) -> Task:
-        return Task("stations", path.stem, (path,), lambda: write_stations(path, folder, path.stem))
+def _station_tasks(files: Sequence[Path], folder: Path, options: Mapping[str, Any]) -> list[Task]:
+    reports, places = separate_places(files) if files else ([], [])
 
-    return [task(path) for path in files]
+    def open_one(path: Path) -> xr.Dataset:
+        return open_stations([path, *places], **options)
+
+    def task(path: Path) -> Task:
+        return Task("stations", path.stem, (path,), lambda: write_stations(path, folder, path.stem, open_one))
+
+    return [task(path) for path in reports]
 
 
 def _nwp_task(day: str, paths: list[Path], folder: Path) -> Task:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
@@ -16,9 +17,11 @@ from hybridcast.errors import ReadError
 from hybridcast.stations import open_stations, save_stations
 
 
-def write_stations(path: Path, folder: Path, name: str) -> Record:
+def write_stations(
+    path: Path, folder: Path, name: str, open_reports: Callable[[Path], xr.Dataset] = open_stations
+) -> Record:
     """Write the reports of a file to ``folder/DAY/NAME.parquet``, day by day, and return a record."""
-    reports = open_stations(path)
+    reports = open_reports(path)
     days = np.unique(reports["time"].values.astype("datetime64[D]"))
     for day in days:
         _write_reports(reports, day, folder, name)
