@@ -167,6 +167,7 @@ def split_fields(message: bytes) -> Iterator[bytes]:
         if number == 6:
             bitmap = section if section[5] != 254 else bitmap
         elif number == 7:
+            _check_packing(sections.get(3, b""), sections.get(5, b""), section)
             body = b"".join({**sections, 6: bitmap}[key] for key in sorted(sections))
             yield message[:8] + (16 + len(body) + 4).to_bytes(8, "big") + body + END
 
@@ -182,6 +183,57 @@ def _standardise(section: bytes) -> bytes:
     if template not in _LIKE_8 or len(section) < _LENGTH_8:
         return section
     return _LENGTH_8.to_bytes(4, "big") + section[4:7] + (8).to_bytes(2, "big") + section[9:_LENGTH_8]
+
+
+#: Templates of section 5, and sizes of numbers in bits beyond which ecCodes ends the process instead of an error.
+_COMPLEX, _IEEE, _JPEG, _PNG, _RUN_LENGTH = (2, 3), 4, 40, 41, 200
+_MOST_BITS, _MOST_GROUP_BITS, _MOST_LEVEL_BITS = 32, 63, 16
+_PNG_CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}
+
+
+def _check_packing(grid: bytes, packing: bytes, data: bytes) -> None:
+    """Raise `ValueError` for sections 3, 5 and 7 that no software writes, and with which ecCodes would end the process.
+
+    It takes the number of values from section 5, whatever the number of points in section 3 is.
+    """
+    values, points = int.from_bytes(packing[5:9], "big"), int.from_bytes(grid[6:10], "big")
+    if values > points or points > MOST_CELLS:
+        raise ValueError(f"{values} values for {points} points")
+    template = int.from_bytes(packing[9:11], "big")
+    if template == _RUN_LENGTH:
+        return _check_levels(packing)
+    bits = 0 if template == _IEEE else packing[19]
+    if bits > _MOST_BITS:
+        raise ValueError(f"values of {bits} bits")
+    if template in _COMPLEX:
+        _check_groups(packing)
+    elif bits and template in (_JPEG, _PNG):
+        _check_image(template, data, values, bits)
+    return None
+
+
+def _check_levels(packing: bytes) -> None:
+    bits, highest = packing[11], int.from_bytes(packing[12:14], "big")
+    if not 0 < bits <= _MOST_LEVEL_BITS or highest >= 2**bits - 1:
+        raise ValueError(f"levels up to {highest} in {bits} bits")
+
+
+def _check_groups(packing: bytes) -> None:
+    """Check the highest width of numbers that a group may state, and the number of groups."""
+    width = packing[35] + 2 ** min(packing[36], 8) - 1
+    if max(width, packing[46]) > _MOST_GROUP_BITS or int.from_bytes(packing[31:35], "big") > MOST_CELLS:
+        raise ValueError(f"groups of numbers of {width} bits")
+
+
+def _check_image(template: int, data: bytes, values: int, bits: int) -> None:
+    """Check the size of a JPEG 2000 image, and the depth of a PNG image (its size has a checksum)."""
+    if template == _PNG:
+        if data[29] * _PNG_CHANNELS.get(data[30], 0) != 8 * -(-bits // 8):
+            raise ValueError(f"values of {bits} bits in a PNG of {data[29]} bits and colour type {data[30]}")
+        return
+    right, bottom, left, top = (int.from_bytes(data[at : at + 4], "big") for at in range(13, 29, 4))
+    if data[5:9] != b"\xff\x4f\xff\x51" or (right - left) * (bottom - top) != values:
+        raise ValueError(f"{values} values in a JPEG 2000 image of {right - left} x {bottom - top}")
 
 
 def _sections(message: bytes) -> Iterator[bytes]:

@@ -282,3 +282,32 @@ def test_damage_is_named(tmp_path, harm):
     path = write(tmp_path / "damaged.grib", harm(encode(CELLS, **EUROPE)))
     with pytest.raises(ReadError, match=r"damaged\.grib: the GRIB file is (truncated or )?damaged"):
         list(grib.read_messages(path))
+
+
+# --- damage with which ecCodes would end the process -----------------------------------------------------------------
+
+
+def damaged(tmp_path, packing, at, value):
+    """Return the path of a message with one byte of section 5 changed, or of section 7 if `at` is negative."""
+    cells = np.random.default_rng(0).random((20, 30))
+    data = bytearray(encode(cells, **POLAR, packingType=packing))
+    start = 16
+    while data[start + 4] != (5 if at >= 0 else 7):
+        start += int.from_bytes(data[start : start + 4], "big")
+    data[start + abs(at)] = value
+    return write(tmp_path / "damaged.grib", bytes(data))
+
+
+@pytest.mark.parametrize(
+    ("packing", "at", "value", "reason"),
+    [
+        ("grid_complex", 19, 109, "values of 109 bits"),
+        ("grid_complex", 35, 200, "groups of numbers"),
+        ("grid_ccsds", 5, 62, "values for 600 points"),
+        ("grid_png", 19, 7, "in a PNG of 16 bits"),
+        ("grid_jpeg", -16, 99, "in a JPEG 2000 image of"),
+    ],
+)
+def test_numbers_that_would_end_the_process_are_refused(tmp_path, packing, at, value, reason):
+    with pytest.raises(ReadError, match=rf"damaged\.grib.*{reason}"):
+        list(grib.read_messages(damaged(tmp_path, packing, at, value)))
