@@ -80,6 +80,10 @@ RadarStep = Annotated[
     str | None,
     typer.Option(help="Time step of the radar, such as 5min; by default the usual time between frames."),
 ]
+RadarInterval = Annotated[
+    str | None,
+    typer.Option(help="Interval of the amounts of radar files that do not state it, such as 5min (NetCDF, GeoTIFF)."),
+]
 DeviceName = Annotated[str, typer.Option("--device", help="auto (a GPU if one works), cpu or cuda.")]
 SettingsFile = Annotated[
     Path | None, typer.Option("--settings", help="TOML file with the tables [motion], [advection] and [scale_filter].")
@@ -96,6 +100,7 @@ def forecast(
     issue_time: IssueTime = None,
     format_: RadarFormat = None,
     radar_step: RadarStep = None,
+    radar_interval: RadarInterval = None,
     nowcaster: NowcasterName = "default",
     thresholds: Thresholds = None,
     stations: StationFiles = None,
@@ -138,7 +143,11 @@ def forecast(
     issue, delay = parse_time(issue_time, "--issue-time"), parse_length(nwp_delay, "--nwp-delay")
     chosen = _choose_nowcaster(nowcaster, motion, load_settings(settings) if settings else Settings(), thresholds)
     with step("reading radar"):
-        radar = _open_recent(files, format_, issue, parse_length(radar_step, "--radar-step"), strict=strict)
+        steps = {
+            "step": parse_length(radar_step, "--radar-step"),
+            "interval": parse_length(radar_interval, "--radar-interval"),
+        }
+        radar = _open_recent(files, format_, issue, steps, strict=strict)
     with step("reading other sources"):
         tables: dict[str, Any] = {
             "interval": parse_length(stations_interval, "--stations-interval"),
@@ -171,15 +180,15 @@ def forecast(
 
 
 def _open_recent(
-    files: list[str], format_: str | None, issue: np.datetime64 | None, step: np.timedelta64 | None, *, strict: bool
+    files: list[str], format_: str | None, issue: np.datetime64 | None, steps: dict[str, Any], *, strict: bool
 ) -> xr.DataArray:
     """Return the frames that a forecast at the issue time looks at."""
     from hybridcast.forecasting import INPUT_HISTORY
     from hybridcast.radar import open_radar
 
     if issue is None:
-        return open_radar(files, format_, history=INPUT_HISTORY, step=step, strict=strict)
-    return open_radar(files, format_, times=(issue - INPUT_HISTORY, issue), step=step, strict=strict)
+        return open_radar(files, format_, history=INPUT_HISTORY, strict=strict, **steps)
+    return open_radar(files, format_, times=(issue - INPUT_HISTORY, issue), strict=strict, **steps)
 
 
 def _open_nwp(

@@ -64,6 +64,7 @@ def open_radar(
     times: tuple[Time, Time] | None = None,
     history: Duration | None = None,
     step: np.timedelta64 | None = None,
+    interval: Duration | None = None,
     each: Callable[[xr.DataArray], xr.DataArray] | None = None,
     strict: bool = False,
 ) -> xr.DataArray:
@@ -83,6 +84,8 @@ def open_radar(
         The frames of other files are not decoded if their format can read times alone.
     step
         Time step of the result; by default the most frequent difference between frames. Steps without a frame are NaN.
+    interval
+        Interval in which the amounts of CF and GeoTIFF files fell, such as ``"5min"``, if the files do not state it.
     each
         Function applied to the frames of each file (those within `times`) as soon as they are read, such as a crop or
         `coarsen`, so that memory never holds all frames at full resolution.
@@ -115,6 +118,7 @@ def open_radar(
         history=None if history is None else parse_duration(history, "history"),
         each=each,
         strict=strict,
+        interval=None if interval is None else parse_duration(interval, "interval"),
     )
     with open_paths(paths) as files:
         found = read_frames(files, request)

@@ -105,7 +105,7 @@ def _require_lengths(
         return np.atleast_1d(lengths)
     numbers = np.atleast_1d(lead.values)
     if numbers.dtype.kind in "iuf" and (numbers == 0).any():  # zero in any unit; the others are left out
-        return np.sign(numbers).astype("m8[h]").astype("m8[ns]")
+        return np.asarray(np.sign(numbers).astype("m8[h]"), "m8[ns]")
     shown = ", ".join(str(value) for value in np.ravel(lead.values)[:5])
     raise ForecastFileError(path, f"{lead.name!r} = {shown} {lead.attrs.get('units', 'without units')}")
 

@@ -17,10 +17,12 @@ from hybridcast.core.intervals import read_cell_methods, read_interval_attribute
 from hybridcast.core.types import MINUTE
 from hybridcast.errors import ReadError
 
+_NOT_STATED = "holds an amount, but not the time it fell in. "
 _HOW = (
-    "State it: bounds of time (CF 7.1), or data[name].attrs['accumulation_interval_minutes'] = 5 of data = "
-    "xarray.open_dataset(path), then data.to_netcdf(new_path)"
+    "State it: interval=..., such as '5min', bounds of time (CF 7.1), or data[name].attrs"
+    "['accumulation_interval_minutes'] = 5 of data = xarray.open_dataset(path), then data.to_netcdf(new_path)"
 )
+_CLI_HOW = "State it: --radar-interval, such as 5min, or an attribute accumulation_interval_minutes of the variable"
 _IN_NAME = re.compile(r"(?<![a-z\d])(\d+)_?(min|minutes?|h|hr|hours?)(?![a-z\d])")
 
 
@@ -32,7 +34,9 @@ class Interval(NamedTuple):
     """End of the interval of each frame."""
 
 
-def read_interval(data: xr.Dataset, variable: xr.DataArray, units: np.timedelta64 | None, path: Path) -> Interval:
+def read_interval(
+    data: xr.Dataset, variable: xr.DataArray, known: Mapping[str, np.timedelta64 | None], path: Path
+) -> Interval:
     """Return the interval over which amounts are accumulated, and the ends of the intervals.
 
     It follows from the bounds of time, an attribute such as ``accumulation_interval_minutes``, the unit (``mm/5min``),
@@ -45,8 +49,8 @@ def read_interval(data: xr.Dataset, variable: xr.DataArray, units: np.timedelta6
         The dataset.
     variable
         Amounts, with the dimension time.
-    units
-        Interval that the unit states, if it does.
+    known
+        Intervals that are known otherwise, by what states them, such as the unit; None if it states none.
     path
         The file, for error messages.
 
@@ -58,7 +62,7 @@ def read_interval(data: xr.Dataset, variable: xr.DataArray, units: np.timedelta6
     time = variable["time"]
     bounds = time.attrs.get("bounds", time.encoding.get("bounds"))
     ends = time.values
-    stated: dict[str, np.timedelta64] = {} if units is None else {"its units": units}
+    stated = {where: length for where, length in known.items() if length is not None}
     if bounds in data.variables:
         starts, ends = np.moveaxis(np.atleast_2d(data[bounds].values), -1, 0)
         stated["the bounds of time"] = require_one_length(ends - starts, path)
@@ -103,7 +107,7 @@ def _read_less_certain(data: xr.Dataset, variable: xr.DataArray, path: Path) -> 
         )
     length = length or (_read_coverage(data, times[0]) if times.size == 1 else None)
     if length is None:
-        raise ReadError(path, f"holds an amount, but not the time it fell in. {_HOW}")
+        raise ReadError(path, _NOT_STATED + _HOW, cli_reason=_NOT_STATED + _CLI_HOW)
     return length
 
 

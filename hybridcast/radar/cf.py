@@ -50,11 +50,20 @@ def recognises(path: Path, head: bytes) -> bool:
 
 def read(path: Path) -> xr.DataArray:
     """Read the precipitation of one file or folder, lazily."""
+    return _read(path, None)
+
+
+def read_amounts(path: Path, interval: np.timedelta64) -> xr.DataArray:
+    """Do as `read`; `interval` is that of amounts."""
+    return _read(path, interval)
+
+
+def _read(path: Path, interval: np.timedelta64 | None) -> xr.DataArray:
     data = select_analyses(open_cf(path), path)
     placed = place(data, _find_precipitation(data, path), path)
     variable, left_out = _select_frames(_rename_time(placed.variable), path)
     units = _read_units(variable, path)
-    rate, time, attrs = _read_rate(data, _require_time(mask_missing(variable, path), path), units, path)
+    rate, time, attrs = _read_rate(data, _require_time(mask_missing(variable, path), path), units, interval, path)
     field = precipitation(
         rate.transpose("time", "y", "x").data,
         time=time,
@@ -204,7 +213,7 @@ def _read_units(variable: xr.DataArray, path: Path) -> RainUnits:
 
 
 def _read_rate(
-    data: xr.Dataset, variable: xr.DataArray, units: RainUnits, path: Path
+    data: xr.Dataset, variable: xr.DataArray, units: RainUnits, given: np.timedelta64 | None, path: Path
 ) -> tuple[xr.DataArray, Any, dict[str, Any]]:
     """Return the rate in mm h-1, its times, and further attributes."""
     time = variable["time"].values
@@ -213,7 +222,7 @@ def _read_rate(
     values = variable.astype(np.float32) * np.float32(units.factor)
     if units.kind == "rate":
         return values, time, {}
-    interval = read_interval(data, variable, units.interval, path)
+    interval = read_interval(data, variable, {"its units": units.interval, "the interval given": given}, path)
     values.attrs["units"] = "mm"
     minutes = float(interval.length / MINUTE)
     return rate_from_accumulation(values, interval.length), interval.ends, {"accumulation_interval_minutes": minutes}

@@ -21,6 +21,8 @@ FMI: https://en.ilmatieteenlaitos.fi/radar-data-on-aws-s3. OPERA: ODIM 2.4, and 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -62,21 +64,47 @@ def recognises(path: Path, head: bytes) -> bool:
 
 def read(path: Path) -> xr.DataArray:
     """Read all bands of one file as frames; no-data values and masks are NaN."""
+    with _open(path) as file:
+        return _read(file, None, path)
+
+
+def read_amounts(path: Path, interval: np.timedelta64) -> xr.DataArray:
+    """Do as `read`; `interval` is that of amounts."""
+    with _open(path) as file:
+        return _read(file, interval, path)
+
+
+def read_times(path: Path) -> NDArray[np.datetime64]:
+    """Return the times of all bands."""
+    with _open(path) as file:
+        _refuse_picture(file, path)
+        return np.array([_read_tags(file, band, path)[1] for band in _list_bands(file)], "M8[ns]")
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[Any]:
     import rasterio
 
     try:
         with rasterio.open(path) as file:
-            return _read(file, path)
+            yield file
     except rasterio.errors.RasterioError as error:
         raise ReadError(path, f"damaged, or no GeoTIFF ({error})") from error
 
 
-def _read(file: Any, path: Path) -> xr.DataArray:
+def _read_tags(file: Any, band: int, path: Path) -> tuple[Tags, np.datetime64]:
+    """Return the tags of a band and its time; `ForecastFileError` if they are those of a forecast."""
+    tags = Tags(file, band)
+    _refuse_forecast(tags, path)
+    return tags, _read_time(file, band, tags, path)
+
+
+def _read(file: Any, given: np.timedelta64 | None, path: Path) -> xr.DataArray:
     _refuse_picture(file, path)
     transform = _read_transform(file, path)
     crs, scale = _read_crs(file)
     x = (transform.c + transform.a * (np.arange(file.width) + 0.5)) * scale
-    frames = [_read_frame(file, band, path) for band in _list_bands(file)]
+    frames = [_read_frame(file, band, given, path) for band in _list_bands(file)]
     return precipitation(
         np.stack([frame.rate for frame in frames]),
         time=[frame.time for frame in frames],
@@ -141,13 +169,12 @@ class _Frame(NamedTuple):
     interval: np.timedelta64 | None
 
 
-def _read_frame(file: Any, band: int, path: Path) -> _Frame:
-    tags = Tags(file, band)
-    _refuse_forecast(tags, path)
+def _read_frame(file: Any, band: int, given: np.timedelta64 | None, path: Path) -> _Frame:
+    tags, time = _read_tags(file, band, path)
     units = _read_units(file, band, tags, path)
-    interval = _read_interval(tags, units, path) if units.kind == "amount" else None
+    interval = _read_interval(tags, [units.interval, given], path) if units.kind == "amount" else None
     rate = _convert(_read_values(file, band, tags, units, path), units, interval, path)
-    return _Frame(check_rates(rate, path), _read_time(file, band, tags, path), interval)
+    return _Frame(check_rates(rate, path), time, interval)
 
 
 def _common_interval(frames: list[_Frame], path: Path) -> dict[str, float]:
@@ -292,22 +319,23 @@ def _find_units(file: Any, band: int, tags: Tags, path: Path) -> str | None:
     return _QUANTITIES.get(opera["quantity"].upper()) if opera else None
 
 
-def _read_interval(tags: Tags, units: RainUnits, path: Path) -> np.timedelta64:
+def _read_interval(tags: Tags, known: list[np.timedelta64 | None], path: Path) -> np.timedelta64:
     stated = {length.astype("m8[ns]") for _, length in read_interval_attributes(tags.attributes())}
     ends = [text for which in ("start", "end") if (text := _odim_time(tags, which)) is not None]
     if len(ends) == 2:
         stated.add(_parse_time(ends[1], path) - _parse_time(ends[0], path))
-    if units.interval is not None:
-        stated.add(units.interval.astype("m8[ns]"))
+    stated |= {length.astype("m8[ns]") for length in known if length is not None}
     if len(stated) > 1:
         raise ReadError(path, f"states different intervals of its amounts: {sorted(stated)}. Correct one of them")
     if stated:
         return stated.pop()
     if _OPERA_NAME.match(path.name):
         return np.timedelta64(60, "m")
+    missing = "holds an amount, but not the time it fell in. "
     raise ReadError(
         path,
-        f"holds an amount, but not the time it fell in. Add a tag, {_advise(path, 'accumulation_interval_minutes=5')}",
+        f"{missing}Give interval='5min', or add a tag, {_advise(path, 'accumulation_interval_minutes=5')}",
+        cli_reason=f"{missing}Give --radar-interval, such as 5min",
     )
 
 

@@ -56,6 +56,15 @@ class ReadsTimes(Protocol):
         ...
 
 
+@runtime_checkable
+class TakesInterval(Protocol):
+    """Ability of a radar format to read amounts whose files do not state the interval in which they fell."""
+
+    def read_amounts(self, path: Path, interval: np.timedelta64) -> xr.DataArray:
+        """Do as `read`; `interval` is that of amounts; `ReadError` if the file states another."""
+        ...
+
+
 @dataclass(frozen=True)
 class Request:
     """Frames that are wanted of a sequence of files."""
@@ -72,6 +81,8 @@ class Request:
     """Function applied to the frames of each file."""
     strict: bool = False
     """Whether to raise at the first unreadable file."""
+    interval: np.timedelta64 | None = None
+    """Interval of amounts whose files do not state it."""
 
     @property
     def selects(self) -> bool:
@@ -163,7 +174,7 @@ def _scan_copy(path: Path, request: Request) -> _Scan:
     with read_errors(path, reader.NAME):
         if request.selects and isinstance(reader, ReadsTimes):
             return _Scan(reader, _check_stamps(path, reader.read_times(path)))
-        frames = _decode(path, reader)
+        frames = _decode(path, reader, request.interval)
         stamps = frames["time"].values
         if request.history is not None:
             return _Scan(reader, stamps, frames)
@@ -179,12 +190,13 @@ def _read_wanted(path: Path, scan: _Scan, period: Period | None, request: Reques
 
 def _select_in_copy(path: Path, scan: _Scan, period: Period | None, request: Request) -> xr.DataArray:
     with read_errors(path, scan.reader.NAME):
-        frames = _decode(path, scan.reader) if scan.frames is None else scan.frames
+        frames = _decode(path, scan.reader, request.interval) if scan.frames is None else scan.frames
         return _select(frames, period, request)
 
 
-def _decode(path: Path, reader: RadarFormat) -> xr.DataArray:
-    field = reader.read(path)
+def _decode(path: Path, reader: RadarFormat, interval: np.timedelta64 | None) -> xr.DataArray:
+    takes = interval is not None and isinstance(reader, TakesInterval)
+    field = reader.read_amounts(path, interval) if takes else reader.read(path)
     check_frames(field)
     _check_stamps(path, field["time"].values)
     return field.assign_attrs(format=reader.NAME)

@@ -197,3 +197,16 @@ def test_hourly_file_that_sums_since_midnight_is_refused(tmp_path):
     data = dataset("m", None, VALUES / 1000, long_name="Total precipitation").rename(rr="tp")
     with pytest.raises(ReadError, match="the time it fell in"):
         open_radar(saved(data, tmp_path / "a.nc"))
+
+
+def test_the_interval_can_be_given(tmp_path):
+    path = saved(amount(), tmp_path / "a.nc")
+    field = open_radar(path, interval="5min")
+    np.testing.assert_allclose(field, VALUES * 12, rtol=1e-6)
+    assert field.attrs["accumulation_interval_minutes"] == 5
+    stated = saved(amount(accumulation_interval_minutes=10), tmp_path / "b.nc")
+    with pytest.raises(ReadError, match=r"5 min \(the interval given\), 10 min"):
+        open_radar(stated, interval="5min")
+    with pytest.raises(ReadError) as refused:
+        open_radar(path)
+    assert "--radar-interval" in refused.value.for_command_line

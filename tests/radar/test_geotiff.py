@@ -357,3 +357,19 @@ def test_units_with_numbers(tmp_path, units, factor):
 def test_longitudes_beyond_the_dateline(tmp_path):
     field = open_radar(write(tmp_path / "a.tif", crs="EPSG:4326", transform=from_origin(190, -17, 0.02, 0.02)))
     np.testing.assert_allclose(field.x, [-169.99, -169.97, -169.95, -169.93])
+
+
+def test_the_interval_can_be_given(tmp_path):
+    path = write(tmp_path / "a.tif", units="mm")
+    np.testing.assert_allclose(open_radar(path, interval="5min")[0, 1], VALUES[1] * 12, rtol=1e-6)
+    with pytest.raises(ReadError) as refused:
+        open_radar(path)
+    assert "--radar-interval" in refused.value.for_command_line
+
+
+def test_times_without_decoding(tmp_path):
+    for minute in (0, 5, 10):
+        write(tmp_path / f"rain_2020010100{minute:02d}.tif", tags={})
+    bad = tmp_path / "rain_202001010000.tif"
+    bad.write_bytes(bad.read_bytes()[:-20])  # its values are damaged, but its times are not
+    assert open_radar(str(tmp_path / "*.tif"), history="5min").sizes["time"] == 2
