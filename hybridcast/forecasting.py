@@ -23,6 +23,7 @@ from hybridcast.core.source_report import SourceReport, render_reports
 from hybridcast.core.times import as_datetime64
 from hybridcast.core.types import LeadTimes
 from hybridcast.errors import InputError
+from hybridcast.motion.screening import REJECTED, Rejection, screen_frames
 from hybridcast.nowcasters.base import DescribesSettings, Nowcaster, TakesSources
 from hybridcast.nwp.availability import DELAY
 from hybridcast.predictors.sources import Sources, select_sources
@@ -51,7 +52,9 @@ def forecast(
 ) -> xr.Dataset:
     """Forecast precipitation from recent radar frames and, where given, from other sources.
 
-    Sources that are late, stale, or elsewhere are left out, and ``attrs["sources_left_out"]`` states the reason.
+    Sources that are late, stale, or elsewhere are left out, and ``attrs["sources_left_out"]`` states the reason. So are
+    frames, or areas of them, that a radar cannot have seen, such as an outage that is coded as dry (see
+    `hybridcast.motion.screening`).
 
     Parameters
     ----------
@@ -112,7 +115,7 @@ def forecast(
     >>> forecast(dry, lead_time="1h").sizes["lead_time"]
     6
     """
-    recent = check_precipitation(_select_recent(radar, issue_time).compute())
+    recent, rejections = screen_frames(check_precipitation(_select_recent(radar, issue_time).compute()))
     leads = build_lead_times(radar, lead_time, step)
     chosen = with_device(_load_nowcaster(nowcaster, thresholds), device)
     delay = parse_duration(nwp_delay, "nwp_delay")
@@ -120,7 +123,7 @@ def forecast(
     recent, adjustment = _adjust(recent, sources)
     chosen, reports = _with_sources(chosen, sources)
     result = add_unknown_fraction(chosen.forecast(recent, leads))
-    described = _describe_forecast(recent, chosen) | _describe_sources(recent, sources, reports)
+    described = _describe_forecast(recent, chosen) | _describe_sources(recent, sources, reports, rejections)
     return result.assign_attrs(described | result.attrs | adjustment)
 
 
@@ -143,9 +146,11 @@ def _with_sources(nowcaster: Nowcaster, sources: Sources) -> tuple[Nowcaster, li
     ]
 
 
-def _describe_sources(recent: xr.DataArray, sources: Sources, reports: list[SourceReport]) -> dict[str, str]:
+def _describe_sources(
+    recent: xr.DataArray, sources: Sources, reports: list[SourceReport], rejections: Sequence[Rejection]
+) -> dict[str, str]:
     """Return the attributes that name the sources used, and those left out with the reason."""
-    every = [*_report_radar(recent), *reports]
+    every = [*_report_radar(recent, rejections), *reports]
     attrs = {name: render_reports(every, used=name == "sources_used") for name in ("sources_used", "sources_left_out")}
     uses_nwp = any(report.source == "nwp" and report.is_used for report in reports)
     if sources.nwp is not None and uses_nwp and sources.nwp.attrs.get("simulated"):
@@ -153,12 +158,15 @@ def _describe_sources(recent: xr.DataArray, sources: Sources, reports: list[Sour
     return attrs
 
 
-def _report_radar(recent: xr.DataArray) -> list[SourceReport]:
-    """Return reports on the radar, its missing frames, and the files that were left out."""
+def _report_radar(recent: xr.DataArray, rejections: Sequence[Rejection]) -> list[SourceReport]:
+    """Return reports on the radar, its missing and rejected frames, and the files that were left out."""
     present = np.isfinite(recent.values).any(axis=(1, 2))
     reports = [SourceReport("radar", "radar")] if present.any() else []
+    rejected = {rejection.time for rejection in rejections}
     for time in recent["time"].values[~present]:
-        reports.append(SourceReport("radar", f"radar frame {iso_time(time)}", False, reason="missing"))
+        if time not in rejected:
+            reports.append(SourceReport("radar", f"radar frame {iso_time(time)}", False, reason="missing"))
+    reports += [SourceReport("radar", f"radar frame {rejection}", False) for rejection in rejections]
     for attribute, label in (("unreadable_files", "unreadable"), ("forecasts_left_out", "forecasts, no observations")):
         if attribute in recent.attrs:
             reports.append(SourceReport("radar", f"{label}: {recent.attrs[attribute]}", False))
@@ -256,6 +264,7 @@ def _describe_forecast(recent: xr.DataArray, nowcaster: Nowcaster) -> dict[str, 
         "hybridcast_version": __version__,
         "settings": json.dumps(settings, default=str),
         "frames_used": ", ".join(iso_time(time) for time in times[present]) or "none",
+        **{name: recent.attrs[name] for name in (REJECTED,) if name in recent.attrs},
     }
 
 

@@ -89,9 +89,14 @@ def lead_time_variable(leads: LeadTimes) -> xr.Variable:
 
 
 def add_motion(forecast: xr.Dataset, motion: xr.Dataset) -> xr.Dataset:
-    """Add the motion of precipitation, `u` and `v`, and the attributes ``motion_method`` and ``motion_status``."""
+    """Add the motion of precipitation, `u` and `v`, and the attributes that tell how it was found.
+
+    These are ``motion_method``, ``motion_status`` and, if the motion has it, ``motion_bounded``.
+    """
     made = forecast.assign({name: motion[name] for name in MOTION})
-    return made.assign_attrs(motion_method=str(motion.attrs["method"]), motion_status=str(motion.attrs["status"]))
+    attrs = {"motion_method": str(motion.attrs["method"]), "motion_status": str(motion.attrs["status"])}
+    bounded = {name: motion.attrs[name] for name in ("motion_bounded",) if name in motion.attrs}
+    return made.assign_attrs(attrs | bounded)
 
 
 def add_advected(forecast: xr.Dataset, advected: Array) -> xr.Dataset:

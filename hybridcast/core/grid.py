@@ -28,8 +28,12 @@ def cell_size(field: xr.DataArray | xr.Dataset) -> float:
 
 def cell_kilometres(field: xr.DataArray | xr.Dataset) -> Cell:
     """Return the mean size of a cell, km, ``(y, x)``."""
-    dy, dx = metres_per_cell(field)
-    height, width = (float(np.abs(step).mean(dtype=np.float64)) / 1e3 for step in (dy, dx))
+    return mean_kilometres(metres_per_cell(field))
+
+
+def mean_kilometres(metres: tuple[Array, Array]) -> Cell:
+    """Return the mean size of a cell, km, ``(y, x)``, from the steps of `metres_per_cell`."""
+    height, width = (float(np.abs(step).mean(dtype=np.float64)) / 1e3 for step in metres)
     return height, width
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -18,12 +20,18 @@ from hybridcast.core.field import (
     metres_per_cell,
     time_step,
 )
-from hybridcast.core.types import Array
+from hybridcast.core.grid import mean_kilometres
+from hybridcast.core.types import MINUTE, Array
 from hybridcast.errors import InputError
-from hybridcast.motion.status import ESTIMATED, no_motion_status
+from hybridcast.motion.bounds import MAX_SPEED, Bounded, bound_flow
+from hybridcast.motion.screening import count_rejected, screen_frames
+from hybridcast.motion.status import estimated_status, no_motion_status, rejected_note
 from hybridcast.settings import MotionSettings
 from hybridcast_kernels.devices import Device, kernels_for
 from hybridcast_kernels.flow_cpu import FlowOptions
+
+#: Attribute ``motion_bounded`` of motion that its physical bounds did not change.
+UNBOUNDED = "nothing"
 
 
 @runtime_checkable
@@ -46,8 +54,8 @@ def estimate_motion(recent: xr.DataArray, *, method: MotionMethod | None = None,
     Parameters
     ----------
     recent
-        Precipitation field, dims ``(time, y, x)``, mm h-1. Only the latest frames are used; at least two of them must
-        contain data.
+        Precipitation field, dims ``(time, y, x)``, mm h-1. Only the latest frames with echo are used, two at least.
+        What a radar cannot have seen is missing (`hybridcast.motion.screening`).
     method
         Motion method; `DenseFlow()` by default. Others are `DIS()` and
         `hybridcast.nowcasters.pysteps.PystepsMotion(...)`.
@@ -58,7 +66,9 @@ def estimate_motion(recent: xr.DataArray, *, method: MotionMethod | None = None,
     -------
     Dataset
         `u` and `v`, dims ``("y", "x")``, m s-1, known everywhere: where there is no echo, the motion of the
-        surroundings. ``attrs["status"]`` is ``"estimated"``, or ``"no motion: ..."`` with the reason why it is zero.
+        surroundings. ``attrs["status"]`` starts with ``"estimated"``, followed by what was rejected or changed, or is
+        ``"no motion: ..."`` with the reason why it is zero; ``attrs["motion_bounded"]`` tells where the motion exceeded
+        its physical bounds (`hybridcast.motion.bounds`).
 
     Raises
     ------
@@ -88,7 +98,7 @@ def estimate_motion(recent: xr.DataArray, *, method: MotionMethod | None = None,
             "it is a motion method, an object",
             "Pass, for example, hybridcast.motion.DIS(); names are for the command line",
         )
-    return with_device(chosen, device).estimate(check_precipitation(recent))
+    return with_device(chosen, device).estimate(screen_frames(check_precipitation(recent).compute()).field)
 
 
 @dataclass(frozen=True)
@@ -107,7 +117,7 @@ class DenseFlow:
 
     def estimate(self, recent: xr.DataArray) -> xr.Dataset:
         """Estimate motion from a checked field of at least one frame; see `estimate_motion`."""
-        present, offsets = find_usable_frames(recent, self.settings.frames)
+        present, offsets = find_frames_with_echo(recent, self.settings.frames, self.settings.lowest_rate)
         if present.size < 2:
             return self.label(recent, present, None)
         kernels = kernels_for(resolve_device(self.device))
@@ -116,14 +126,11 @@ class DenseFlow:
 
     def label(self, recent: xr.DataArray, present: NDArray[np.int64], flow: Array | None) -> xr.Dataset:
         """Return the flow between the frames `present` (cells per step) as motion; zero motion if there is none."""
-        if present.size < 2:
-            return zero_motion(recent, self.name, f"{present.size} of the recent frames hold data, two are needed")
-        if flow is None:
-            return zero_motion(recent, self.name, "no echo")
-        used = _times(recent, present)
-        return motion_dataset(
-            flow, recent, require_time_step(recent), method=self.name, status=ESTIMATED, frames_used=used
-        )
+        if present.size < 2 and find_usable_frames(recent, 2)[0].size < 2:
+            return zero_motion(recent, self.name, "fewer than two of the recent frames hold data")
+        if present.size < 2 or flow is None:
+            return zero_motion(recent, self.name, "no echo" if present.size == 0 else "no echo in two frames")
+        return estimated_motion(flow, recent, require_time_step(recent), self.name, present)
 
 
 def flow_options(settings: MotionSettings) -> FlowOptions:
@@ -158,8 +165,8 @@ class DIS:
         """Estimate motion from a checked field of at least one frame; see `estimate_motion`."""
         import cv2
 
-        present, offsets = find_usable_frames(recent, 2)
-        if present.size < 2 or not (recent.values[present] >= self.lowest_rate).any():
+        present, offsets = find_frames_with_echo(recent, 2, self.lowest_rate)
+        if present.size < 2:
             return zero_motion(recent, self.name, "no echo in two frames")
         before, after = (self._image(recent.values[k]) for k in present)
         if min(before.shape) < 16:
@@ -171,10 +178,7 @@ class DIS:
         }
         found = cv2.DISOpticalFlow.create(presets[self.preset]).calc(before, after, None)
         flow = np.ascontiguousarray(np.moveaxis(found, 2, 0)) / -offsets[0]
-        used = _times(recent, present)
-        return motion_dataset(
-            flow, recent, require_time_step(recent), method=self.name, status=ESTIMATED, frames_used=used
-        )
+        return estimated_motion(flow, recent, require_time_step(recent), self.name, present)
 
     def _image(self, rate: Array) -> NDArray[np.uint8]:
         """Return rain rates as 8-bit grey values: 0 to 40 dB above the lowest rate."""
@@ -182,8 +186,19 @@ class DIS:
         return (np.minimum(decibel, 40.0) * (255.0 / 40.0)).astype(np.uint8)
 
 
+def describe_bounds(bounded: Bounded) -> str:
+    """Return what the bounds changed in a flow, as an attribute of the motion."""
+    parts = [
+        f"{what} on {fraction:.1%} of the {where}"
+        for what, where, fraction in (("speed", "grid", bounded.too_fast), ("area", "rain", bounded.too_divergent))
+        if fraction > 0
+    ]
+    return ", ".join(parts) or UNBOUNDED
+
+
 def zero_motion(recent: xr.DataArray, method: str, reason: str) -> xr.Dataset:
-    """Return zero motion on the grid of `recent`; its status states the reason."""
+    """Return zero motion on the grid of `recent`; its status states the reason, and how many frames were rejected."""
+    reason += rejected_note(count_rejected(recent))
     zero = np.zeros((2, recent.sizes["y"], recent.sizes["x"]), dtype=np.float32)
     return motion_dataset(zero, recent, np.timedelta64(1, "m"), method=method, status=no_motion_status(reason))
 
@@ -200,6 +215,44 @@ def require_time_step(recent: xr.DataArray) -> np.timedelta64:
 
 
 # --- conversion between cells per step (kernels, other packages) and metres per second (users) ----------------
+
+
+def estimated_motion(
+    flow: Array, recent: xr.DataArray, step: np.timedelta64, method: str, frames: NDArray[np.int64]
+) -> xr.Dataset:
+    """Return a flow that was estimated from some frames of `recent` as motion within physical bounds.
+
+    Every method returns its result through this function. ``attrs["motion_bounded"]`` tells what the bounds changed
+    (see `hybridcast.motion.bounds`), and the status too if it is much.
+
+    Parameters
+    ----------
+    flow
+        Cells per `step`, shape ``(2, y, x)``, x first, finite.
+    recent
+        Precipitation field that it was estimated from.
+    step
+        Unit of time of the flow.
+    method
+        Name of the method.
+    frames
+        Indices of the frames along time; the last is the latest with echo.
+    """
+    metres = metres_per_cell(recent)
+    cell = mean_kilometres(metres)
+    bounded = bound_flow(flow, float(step / MINUTE), recent.values[frames[-1]], metres, cell)
+    if bounded.too_fast == 1:
+        return zero_motion(recent, method, f"faster than {MAX_SPEED:g} m/s everywhere")
+    rejected = count_rejected(recent)
+    return motion_dataset(
+        bounded.flow,
+        recent,
+        step,
+        method=method,
+        status=estimated_status(bounded.too_fast, bounded.too_divergent, rejected),
+        frames_used=_times(recent, frames),
+        motion_bounded=describe_bounds(bounded),
+    )
 
 
 def motion_dataset(flow: Array, recent: xr.DataArray, step: np.timedelta64, **attrs: Any) -> xr.Dataset:
@@ -248,6 +301,14 @@ def check_motion(motion: xr.Dataset, field: xr.DataArray | xr.Dataset) -> xr.Dat
     return motion
 
 
+def find_frames_with_echo(recent: xr.DataArray, count: int, lowest_rate: float) -> tuple[NDArray[np.int64], Array]:
+    """Find the last frames with echo of at least `lowest_rate` (mm h-1): one without cannot be compared with another.
+
+    The parameters and the result are those of `find_usable_frames`.
+    """
+    return _find_last(recent, count, lambda frame: bool((frame >= lowest_rate).any()))
+
+
 def find_usable_frames(recent: xr.DataArray, count: int) -> tuple[NDArray[np.int64], Array]:
     """Find the last frames that contain any value.
 
@@ -264,12 +325,12 @@ def find_usable_frames(recent: xr.DataArray, count: int) -> tuple[NDArray[np.int
         Indices of the frames along time, and their times in steps relative to the last of them (zero or negative),
         each of shape ``(frame,)``.
     """
+    return _find_last(recent, count, lambda frame: bool(np.isfinite(frame).any()))
+
+
+def _find_last(recent: xr.DataArray, count: int, is_wanted: Callable[[Array], bool]) -> tuple[NDArray[np.int64], Array]:
+    """Return the indices of the last frames that are wanted, at most `count`, and their times in steps."""
     values = recent.values
-    present: list[int] = []
-    for k in range(values.shape[0] - 1, -1, -1):
-        if len(present) == count:
-            break
-        if np.isfinite(values[k]).any():
-            present.insert(0, k)
-    indices = np.array(present, dtype=np.int64)
-    return indices, (indices - indices[-1]).astype(np.float32) if present else np.empty(0, np.float32)
+    found = islice((k for k in range(values.shape[0] - 1, -1, -1) if is_wanted(values[k])), count)
+    indices = np.array(sorted(found), dtype=np.int64)
+    return indices, (indices - indices[-1]).astype(np.float32) if indices.size else np.empty(0, np.float32)

@@ -12,7 +12,7 @@ from hybridcast.core.grid import cell_kilometres
 from hybridcast.core.types import Array, Mask
 from hybridcast.errors import InputError
 from hybridcast.motion.estimate import DenseFlow, MotionMethod, check_motion, find_usable_frames
-from hybridcast.motion.status import WIND_FAR_FROM_ECHO, is_estimated, wind_alone_status
+from hybridcast.motion.status import is_estimated, wind_alone_status, with_wind_far_from_echo
 
 #: Number of latest frames whose echo counts.
 _FRAMES = 4
@@ -63,7 +63,8 @@ class WindGuidedFlow:
         if self.calibrated:
             wind = calibrate_wind(wind, flow, echo, self.ridge)
         near = echo_proximity(echo, recent, self.reach)
-        return _replace_components(motion, near * flow + (1 - near) * wind, method=self.name, status=WIND_FAR_FROM_ECHO)
+        status = with_wind_far_from_echo(motion.attrs["status"])
+        return _replace_components(motion, near * flow + (1 - near) * wind, method=self.name, status=status)
 
 
 def _components(motion: xr.Dataset) -> Array:

@@ -14,6 +14,7 @@ from hybridcast.core.field import iso_time
 from hybridcast.core.forecast_schema import add_motion, forecast_dataset
 from hybridcast.core.types import MINUTE, Array, LeadTimes
 from hybridcast.motion.estimate import DenseFlow, MotionMethod, find_usable_frames
+from hybridcast.motion.screening import rejected_in
 from hybridcast.nowcasters.gpu import estimate_and_advect
 from hybridcast.settings import AdvectionSettings
 from hybridcast_kernels.devices import Device
@@ -128,7 +129,7 @@ def latest_frame(recent: xr.DataArray) -> tuple[xr.DataArray, np.timedelta64]:
 
 
 def radar_status(recent: xr.DataArray, age: np.timedelta64) -> str:
-    """Return the attribute ``status``: whether the radar is up to date, late, or missing.
+    """Return the attribute ``status``: whether the radar is up to date, late, rejected in part, or missing.
 
     `age` is the age of the latest frame, as returned by `latest_frame`.
     """
@@ -136,4 +137,5 @@ def radar_status(recent: xr.DataArray, age: np.timedelta64) -> str:
         return f"radar is late: latest frame is {age / MINUTE:g} min old"
     if not np.isfinite(recent.values[-1]).any():
         return "no radar data in any frame: all unknown"
-    return "ok"
+    rejected = rejected_in(recent, recent["time"].values[-1])
+    return f"a part of the latest frame is rejected: {rejected[0]}" if rejected else "ok"

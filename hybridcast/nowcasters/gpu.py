@@ -5,10 +5,18 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from hybridcast.advection import LONGEST_STEP, ORDERS
+from hybridcast.advection import LONGEST_STEP, ORDERS, advect
 from hybridcast.core.device import resolve_device
 from hybridcast.core.types import MINUTE, Array, LeadTimes
-from hybridcast.motion.estimate import DenseFlow, MotionMethod, find_usable_frames, flow_options, require_time_step
+from hybridcast.motion.estimate import (
+    UNBOUNDED,
+    DenseFlow,
+    MotionMethod,
+    find_frames_with_echo,
+    find_usable_frames,
+    flow_options,
+    require_time_step,
+)
 from hybridcast.settings import AdvectionSettings
 from hybridcast_kernels.devices import Device
 
@@ -34,13 +42,13 @@ def estimate_and_advect(
     Returns
     -------
     tuple or None
-        Rates, ``(lead, y, x)``, and motion; None if the settings require the CPU, or fewer than two frames contain
-        data.
+        Rates, ``(lead, y, x)``, and motion; None if the settings require the CPU, fewer than two frames have echo, or
+        the latest frame has none. Where the motion exceeds its physical bounds, the frame is advected again.
     """
     if resolve_device(device) != "cuda" or not isinstance(motion, DenseFlow) or motion.device == "cpu":
         return None
-    present, offsets = find_usable_frames(recent, motion.settings.frames)
-    if present.size < 2:
+    present, offsets = find_frames_with_echo(recent, motion.settings.frames, motion.settings.lowest_rate)
+    if present.size < 2 or present[-1] != find_usable_frames(recent, 1)[0][0]:
         return None
     from hybridcast_kernels import gpu
 
@@ -53,4 +61,8 @@ def estimate_and_advect(
         ORDERS[settings.interpolation],
         longest_step=float(LONGEST_STEP * MINUTE / step),
     )
-    return rate[0], motion.label(recent, present, flow if found else None)
+    bounded = motion.label(recent, present, flow if found else None)
+    if bounded.attrs.get("motion_bounded", UNBOUNDED) == UNBOUNDED:
+        return rate[0], bounded
+    latest = recent.isel(time=int(present[-1]))
+    return advect(latest, bounded, leads, settings=settings, device=device).values, bounded

@@ -10,10 +10,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.core.field import iso_time, time_step
+from hybridcast.core.field import time_step
 from hybridcast.core.types import Doubles
 from hybridcast.errors import InputError
-from hybridcast.motion.estimate import motion_dataset
+from hybridcast.motion.estimate import estimated_motion, motion_dataset
 from hybridcast.motion.status import ESTIMATED, no_motion_status
 from hybridcast.nowcasters.pysteps._call import (
     DRY_DBR,
@@ -89,10 +89,9 @@ class PystepsMotion:
         with quiet_pysteps():
             flow, status = _solve(solver, recent.values[picked].astype(np.float64))
         if flow is None:
-            flow = np.zeros((2, *recent.shape[1:]))
-        times = recent["time"].values[picked if status == ESTIMATED else []]
-        attrs = {"method": self.name, "status": status, "frames_used": ", ".join(iso_time(time) for time in times)}
-        return motion_dataset(flow.astype(np.float32), recent, step, **attrs)
+            zero = np.zeros((2, *recent.shape[1:]), np.float32)
+            return motion_dataset(zero, recent, step, method=self.name, status=status, frames_used="")
+        return estimated_motion(flow.astype(np.float32), recent, step, self.name, picked)
 
 
 def _wet_frames(recent: xr.DataArray, count: int) -> tuple[NDArray[np.intp], int]:

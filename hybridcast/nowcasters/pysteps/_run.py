@@ -129,6 +129,7 @@ def describe_run(nowcaster: PystepsNowcaster, recent: xr.DataArray, motion: xr.D
         "status": radar_status(recent, latest_frame(recent)[1]),
         "motion_method": nowcaster.motion.name,
         "motion_status": str(motion.attrs.get("status", "")),
+        **{name: motion.attrs[name] for name in ("motion_bounded",) if name in motion.attrs},
     }
 
 

@@ -1,0 +1,244 @@
+"""Physical bounds of motion, for every method: the speed of weather, and an area of rain that advection conserves.
+
+A method that matches images takes the growth of a storm for air that flows apart, and its decay for air that flows
+together. Advection along such a motion goes on with it: a cell that doubles in ten minutes fills a province in an hour.
+The flow of the air changes the area of a storm too, but by little. Hence two bounds:
+
+1. No vector is longer than `MAX_SPEED`; longer ones are replaced by their surroundings.
+2. The area that rain covers after a time is its area now times the Jacobian of the trajectories. The mean of this
+   Jacobian over a storm (a window of `STORM` km, weighted by rain) differs from one by a factor of at most
+   `STORM_CHANGE` in half an hour and in an hour, the mean over all rain by at most `TOTAL_CHANGE` in two hours. Where
+   it differs more, the motion is blended with its mean over a neighbourhood, in which growth cancels out.
+
+Motion within the bounds is returned as it is. On ordinary frames of twelve events the second bound changes the motion
+of a tenth of the rain, and no score by more than its standard error.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import ndimage
+
+from hybridcast.core.types import Array, Cell, Mask
+from hybridcast_kernels.flow_cpu import radius_of
+from hybridcast_kernels.resample_cpu import block_means, enlarge
+from hybridcast_kernels.trajectories import departure_points
+
+#: Fastest motion of precipitation, m s-1: jet streams are faster, but no rain that radar has followed.
+MAX_SPEED = 60.0
+#: Standard deviation (km) of the window of a storm.
+STORM = 15.0
+#: Largest factor by which the area of a storm changes within half an hour and within an hour, and the one that it is
+#: brought to where it is larger.
+STORM_CHANGE, SETTLED_CHANGE = 1.8, 1.35
+#: Largest factor by which the area of all rain changes within two hours.
+TOTAL_CHANGE = 1.35
+
+#: Lead times (min) at which areas are compared; the last is that of all rain.
+_LEADS = np.array([30.0, 60.0, 120.0], np.float32)
+#: Longest step of the trajectories, min.
+_STEP = 15.0
+#: Standard deviation (km) of the first neighbourhood that replaces the motion, and the ratio from each to the next.
+_NEIGHBOURHOOD, _ENLARGEMENT = 40.0, 1.5
+#: Largest number of replacements.
+_PASSES = 6
+#: Power of the excess by which the motion loses weight: growth is left out, and not reduced to what is just allowed.
+_SEVERITY = 6.0
+#: Size of the blocks (km) on which areas are followed, and the fewest of them along the longer side.
+_BLOCK, _FEWEST_BLOCKS = 8.0, 48
+#: Weight of dry air in means over a neighbourhood, and the least weight of rain of a storm.
+_DRY, _LEAST = 1e-3, 1e-4
+#: Rain rate (mm h-1) of a block above which it counts as this, so that hail does not prevail.
+_MOST = 30.0
+_LARGEST_JACOBIAN = 50.0
+#: Change of a component (blocks per min) above which the motion of a block counts as changed.
+_CHANGED = 1e-3
+
+
+class Bounded(NamedTuple):
+    """Flow within the bounds, and what was changed for that."""
+
+    flow: Array
+    """Cells per time step, shape ``(2, y, x)``, x first."""
+    too_fast: float
+    """Fraction of the grid whose vectors were too fast; 1 if the flow is zero for that."""
+    too_divergent: float
+    """Fraction of the rain where growth or decay was taken out of the flow."""
+
+
+class _Blocks(NamedTuple):
+    """Square blocks of cells: their size in cells and in km ``(y, x)``, and their number ``(y, x)``."""
+
+    cells: int
+    kilometres: Cell
+    shape: tuple[int, int]
+
+    @classmethod
+    def over(cls, shape: tuple[int, int], cell: Cell) -> _Blocks:
+        """Return the blocks of a grid with cells of a size in km."""
+        size = max(1, min(round(_BLOCK / max(cell)), -(-max(shape) // _FEWEST_BLOCKS), min(shape)))
+        return cls(size, (size * cell[0], size * cell[1]), (shape[0] // size, shape[1] // size))
+
+    def means(self, planes: Array) -> Array:
+        """Return the means over whole blocks, ``(plane, y, x)``."""
+        rows, columns = (self.cells * count for count in self.shape)
+        return block_means(planes[:, :rows, :columns], *self.shape, least=1e-6)
+
+    def smooth(self, planes: Array, sigma: float) -> Array:
+        """Smooth by two box means that are as wide as a Gaussian of `sigma` km; there is nothing beyond the edge."""
+        for axis, length in ((-2, self.kilometres[0]), (-1, self.kilometres[1])):
+            size = 2 * radius_of(sigma / length) + 1
+            for _ in range(2):
+                planes = ndimage.uniform_filter1d(planes, size, axis=axis, mode="constant")
+        return planes
+
+    def to_cells(self, planes: Array, shape: tuple[int, ...]) -> Array:
+        """Interpolate planes from the blocks to the cells."""
+        out = np.empty((len(planes), *shape[-2:]), np.float32)
+        return enlarge(np.ascontiguousarray(planes, np.float32), self.cells, 0.5 * (self.cells - 1), out)
+
+
+def bound_flow(flow: Array, minutes: float, rate: Array, metres: tuple[Array, Array], cell: Cell) -> Bounded:
+    """Return a flow within the bounds of this module.
+
+    Parameters
+    ----------
+    flow
+        Cells per time step, shape ``(2, y, x)``, x first, finite.
+    minutes
+        Time step, min.
+    rate
+        Rain rate of the latest frame, mm h-1, shape ``(y, x)``, NaN where missing.
+    metres
+        Size of the cells in m, ``(dy, dx)``, that broadcast to ``(y, x)``.
+    cell
+        Mean size of a cell, km, ``(y, x)``.
+    """
+    blocks = _Blocks.over(rate.shape, cell)
+    slow, too_fast = _bound_speed(flow, MAX_SPEED * 60 * minutes, metres, blocks)
+    bounded, too_divergent = _bound_area(slow, minutes, rate, blocks)
+    return Bounded(bounded, too_fast, too_divergent)
+
+
+# --- speed ----------------------------------------------------------------------------------------------------
+
+
+def _bound_speed(flow: Array, limit: float, metres: tuple[Array, Array], blocks: _Blocks) -> tuple[Array, float]:
+    """Return the flow with vectors longer than `limit` (m) replaced by their surroundings, and the fraction of them."""
+    dy, dx = metres
+    largest = [np.abs(part).max() * np.abs(step).max() for part, step in zip(flow, (dx, dy), strict=True)]
+    if np.hypot(*largest) <= limit:  # far cheaper than each length
+        return flow, 0.0
+    slow = np.hypot(flow[0] * dx, flow[1] * dy) <= limit
+    if slow.all():
+        return flow, 0.0
+    if not slow.any():
+        return np.zeros_like(flow), 1.0
+    around = blocks.to_cells(_surroundings(flow, slow, blocks), flow.shape)
+    return np.where(slow, flow, around), float(1 - slow.mean())
+
+
+def _surroundings(flow: Array, slow: Mask, blocks: _Blocks) -> Array:
+    """Return the mean of the slow vectors in a neighbourhood of each block that has some, ``(2, y, x)``."""
+    known = slow.astype(np.float32)
+    weighted = blocks.means(np.stack([known, known * flow[0], known * flow[1]]))
+    everywhere = np.float32(_DRY) * weighted.mean(axis=(1, 2), keepdims=True)
+    found = everywhere + blocks.smooth(weighted, STORM)
+    return np.asarray(found[1:] / np.maximum(found[0], 1e-12), np.float32)
+
+
+# --- area -----------------------------------------------------------------------------------------------------
+
+
+class _Rain(NamedTuple):
+    """Rain of the blocks."""
+
+    amount: Array
+    """Rain rate, mm h-1, ``(y, x)``."""
+    weight: Array
+    """Weight of a block in the mean over a storm: as weak rain counts too, it grows with the logarithm of the rate."""
+    storm: Array
+    """Weight of the storm around a block."""
+
+
+def _bound_area(flow: Array, minutes: float, rate: Array, blocks: _Blocks) -> tuple[Array, float]:
+    """Return the flow without the divergence of growth and decay, and the fraction of the rain where it changed."""
+    rain = _rain_of(rate, blocks)
+    if min(blocks.shape) < 2 or not rain.amount.any():
+        return flow, 0.0
+    unit = np.float32(blocks.cells * minutes)  # cells per step in blocks per minute
+    start = blocks.means(flow) / unit
+    bounded, limit = start, np.full(blocks.shape, np.log(STORM_CHANGE), np.float32)
+    for step in range(_PASSES):
+        excess = _excess(bounded, limit, rain, blocks)
+        if not (excess > 1).any():
+            break
+        limit = np.where(excess > 1, np.float32(np.log(SETTLED_CHANGE)), limit)
+        keep = 1 - blocks.smooth(1 - np.maximum(excess, 1) ** -_SEVERITY, 0.5 * STORM)
+        mean = _mean_around(bounded, rain, blocks, _NEIGHBOURHOOD * _ENLARGEMENT**step)
+        bounded = (keep * bounded + (1 - keep) * mean).astype(np.float32)
+    if bounded is start:
+        return flow, 0.0
+    changed = (np.abs(bounded - start) > _CHANGED).any(axis=0)
+    fraction = float(rain.weight[changed].sum() / rain.weight.sum())
+    return flow + blocks.to_cells((bounded - start) * unit, flow.shape), fraction
+
+
+def _rain_of(rate: Array, blocks: _Blocks) -> _Rain:
+    amount = np.minimum(np.nan_to_num(blocks.means(rate[None])[0]), np.float32(_MOST))
+    weight = np.log1p(10 * amount)
+    return _Rain(amount, weight, blocks.smooth(weight, STORM))
+
+
+def _mean_around(flow: Array, rain: _Rain, blocks: _Blocks, sigma: float) -> Array:
+    """Return the mean of the flow over a neighbourhood, weighted by rain and less where it is unlike most of the rain.
+
+    Some methods have single vectors that are wrong by far; as in a robust fit, such a vector weighs by the inverse
+    square of its distance from the median, in units of three median distances.
+    """
+    at_rain = rain.weight >= np.median(rain.weight[rain.weight > 0])
+    distance = np.hypot(*(flow - np.median(flow[:, at_rain], axis=1)[:, None, None]))
+    usual = max(3 * float(np.median(distance[at_rain])), 1e-6)
+    weight = (rain.weight + np.float32(_DRY)) / (1 + (distance / usual) ** 2)
+    smooth = blocks.smooth(np.stack([weight, weight * flow[0], weight * flow[1]]), sigma)
+    return np.asarray(smooth[1:] / np.maximum(smooth[0], 1e-12))
+
+
+def _excess(flow: Array, limit: Array, rain: _Rain, blocks: _Blocks) -> Array:
+    """Return the change of area divided by its limit, both as logarithms, at the rain and where it comes to."""
+    points = _destinations(flow)
+    jacobians = [_jacobian(at) for at in points]
+    of_storms = np.max([_change_of_storms(jacobian, rain, blocks) for jacobian in jacobians[:-1]], axis=0)
+    totals = [_log_change((rain.amount * jacobian).sum() / rain.amount.sum()) for jacobian in jacobians]
+    excess = np.maximum(of_storms / limit, max(totals) / np.log(TOTAL_CHANGE))
+    reached = excess.copy()
+    for at in points[:-1]:
+        i, j = (np.clip(np.rint(at[..., k]).astype(int), 0, n - 1) for k, n in enumerate(excess.shape))
+        np.maximum.at(reached, (i, j), excess)
+    return np.asarray(reached, np.float32)
+
+
+def _change_of_storms(jacobian: Array, rain: _Rain, blocks: _Blocks) -> Array:
+    """Return by how much the area of the storm around each block changes, as a logarithm; 0 without rain."""
+    change = blocks.smooth(rain.weight * jacobian, STORM) / np.maximum(rain.storm, _LEAST)
+    return np.where(rain.storm > _LEAST, _log_change(change), 0)
+
+
+def _log_change(ratio: Array) -> Array:
+    return np.abs(np.log(np.maximum(ratio, 1e-3)))
+
+
+def _destinations(flow: Array) -> Array:
+    """Return row and column that the air of each block reaches, ``(lead, y, x, 2)``."""
+    rows, columns = flow.shape[1:]
+    blocks = np.indices((rows, columns), dtype=np.int32).reshape(2, -1).T
+    return departure_points(-flow, _LEADS, np.ascontiguousarray(blocks), _STEP).reshape(-1, rows, columns, 2)
+
+
+def _jacobian(points: Array) -> Array:
+    """Return the area that each block has when it arrives at `points`, ``(y, x, 2)``, divided by its area now."""
+    by_row, by_column = (np.gradient(points, axis=axis) for axis in (0, 1))
+    area = by_row[..., 0] * by_column[..., 1] - by_row[..., 1] * by_column[..., 0]
+    return np.asarray(np.clip(area, 0, _LARGEST_JACOBIAN), np.float32)
