@@ -18,6 +18,8 @@ Step = tuple[np.timedelta64, np.timedelta64]
 
 #: A decrease of an accumulation up to this (mm) is a rounding error of packed values.
 ROUNDING = 0.02
+#: A decrease up to this (mm), or up to this fraction of the sum, can result from packing with few bits.
+LARGEST_PACKING_ERROR, RELATIVE_PACKING_ERROR = 0.05, 0.02
 #: If an accumulation decreases in more than this fraction of its wet cells, it has been reset.
 RESET_FRACTION = 0.5
 #: Sums since a time of the day are reset at most this often.
@@ -150,8 +152,9 @@ def rates_from_accumulations(sums: dict[Step, Array]) -> dict[Step, Array]:
     """Compute rates from the accumulations of one run.
 
     For each end the accumulation over the shortest step is used: either one of the file, or its difference to the
-    accumulation from the same start to the previous end. Negative differences, which result from packing, become 0. If
-    the accumulation decreases in most of the wet cells, it has been reset and counts from the previous end.
+    accumulation from the same start to the previous end. Small negative differences, which result from packing, become
+    0; where an accumulation decreases by more, the amount is unknown. If the accumulation decreases in most of the wet
+    cells, it has been reset and counts from the previous end.
 
     Parameters
     ----------
@@ -177,7 +180,7 @@ def rates_from_accumulations(sums: dict[Step, Array]) -> dict[Step, Array]:
         if not candidates:
             continue
         (first, amount) = max(candidates, key=lambda candidate: candidate[0])
-        rates[first, end] = np.asarray(np.maximum(amount, 0) / np.float32((end - first) / HOUR))
+        rates[first, end] = np.asarray(amount / np.float32((end - first) / HOUR))
     return rates
 
 
@@ -186,9 +189,18 @@ def _shortest_step(sums: dict[Step, Array], start: np.timedelta64, end: np.timed
     whole = sums[start, end]
     earlier = [stop for begin, stop in sums if begin == start and start < stop < end]
     if not earlier:
-        return start, whole
+        return start, np.maximum(whole, np.float32(0))
     before = max(earlier)
-    return before, whole if _was_reset(sums[start, before], whole) else whole - sums[start, before]
+    if _was_reset(sums[start, before], whole):
+        return before, np.maximum(whole, np.float32(0))
+    return before, _difference(sums[start, before], whole)
+
+
+def _difference(before: Array, after: Array) -> Array:
+    """Return the growth of a sum: 0 where it falls by an error of packing, NaN where it falls by more."""
+    growth = after - before
+    fallen = growth < -np.maximum(np.float32(LARGEST_PACKING_ERROR), np.float32(RELATIVE_PACKING_ERROR) * before)
+    return np.where(fallen, np.float32(np.nan), np.maximum(growth, np.float32(0)))
 
 
 def _was_reset(before: Array, after: Array) -> bool:

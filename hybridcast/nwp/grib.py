@@ -45,7 +45,6 @@ from hybridcast.nwp.schema import (
     GRAUPEL,
     HAIL,
     HUMIDITY,
-    PLACES,
     RAIN,
     RATE,
     SNOW,
@@ -73,8 +72,17 @@ _NAMES = {
     "10fg": "wind_speed_of_gust",
     "i10fg": "wind_speed_of_gust",
     "max_i10fg": "wind_speed_of_gust",
-    "tlat": "latitude",
-    "tlon": "longitude",
+}
+#: Keys of the number of a parameter of edition 2; and variables by that number, with their units, where ecCodes has no
+#: short name. Numbers from 191 on are DWD's.
+_NUMBERS = ("discipline", "parameterCategory", "parameterNumber")
+_NUMBERED: dict[tuple[int, ...], tuple[str, str]] = {
+    (0, 0, 0): ("air_temperature", "K"),
+    (0, 1, 1): (HUMIDITY, "%"),
+    (0, 2, 22): ("wind_speed_of_gust", "m s-1"),
+    (0, 7, 6): (CAPE, "J kg-1"),
+    (0, 191, 1): ("latitude", "degrees"),
+    (0, 191, 2): ("longitude", "degrees"),
 }
 _ORDER = {short: order for order, short in enumerate(_NAMES)}
 _PARTS = {name: k for k, part in enumerate("uv") for name in (part, f"10{part}", f"100{part}", f"200{part}")}
@@ -190,10 +198,16 @@ def _identify(message: Any) -> _Parameter | None:
         return precipitation
     short = str(message["shortName"])
     name = _name_wind(message, short) if short in _PARTS else _NAMES.get(short)
-    units = str(message["units"]).replace("**", "")
-    if name in PLACES:
-        units = "degrees"
-    return None if name is None else _Parameter(name, units, _ORDER.get(short, 0))
+    if name is None:
+        return _identify_by_number(message)
+    return _Parameter(name, str(message["units"]).replace("**", ""), _ORDER.get(short, 0))
+
+
+def _identify_by_number(message: Any) -> _Parameter | None:
+    if int(message["edition"]) == 1 or message["shortName"] not in ("unknown", "tlat", "tlon"):
+        return None
+    known = _NUMBERED.get(tuple(int(message[key]) for key in _NUMBERS))
+    return None if known is None else _Parameter(*known)
 
 
 def _name_wind(message: Any, short: str) -> str:
@@ -231,10 +245,8 @@ def _identify_1(message: Any) -> _Parameter | None:
 def _describe(message: Any) -> str:
     short, level = str(message["shortName"]), str(message.get("typeOfLevel"))
     if short == "unknown":
-        keys = ("discipline", "parameterCategory", "parameterNumber")
-        numbers = [
-            message.get(key) for key in (keys if int(message["edition"]) == 2 else ("indicatorOfParameter:int",))
-        ]
+        keys = _NUMBERS if int(message["edition"]) == 2 else ("indicatorOfParameter:int",)
+        numbers = [message.get(key) for key in keys]
         short = f"parameter {'.'.join(map(str, numbers))}"
     return f"{short} ({level})"
 

@@ -56,6 +56,13 @@ def test_a_fall_at_few_places_is_dry():
     assert hours(made)[5, 6] == [1, 0, 0, 0.5]
 
 
+def test_a_large_fall_at_few_places_is_unknown():
+    """GFS sums since the start fell by 4 of 54 mm at some cells (NOAA-EMC/UPP, issue 1430)."""
+    made = rates_from_accumulations(steps({(0, 144): [53.5625, 10, 20, 30], (0, 147): [49.125, 13, 23, 33]}))
+    assert np.isnan(hours(made)[144, 147][0])
+    assert hours(made)[144, 147][1:] == [1, 1, 1]
+
+
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=12))
 def test_rates_sum_up_to_the_last_sum(amounts):
     total = np.cumsum(amounts)
