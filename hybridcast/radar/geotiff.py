@@ -320,15 +320,16 @@ def _find_units(file: Any, band: int, tags: Tags, path: Path) -> str | None:
 
 
 def _read_interval(tags: Tags, known: list[np.timedelta64 | None], path: Path) -> np.timedelta64:
-    stated = {length.astype("m8[ns]") for _, length in read_interval_attributes(tags.attributes())}
+    stated = [length for _, length in read_interval_attributes(tags.attributes())]
     ends = [text for which in ("start", "end") if (text := _odim_time(tags, which)) is not None]
     if len(ends) == 2:
-        stated.add(_parse_time(ends[1], path) - _parse_time(ends[0], path))
-    stated |= {length.astype("m8[ns]") for length in known if length is not None}
-    if len(stated) > 1:
-        raise ReadError(path, f"states different intervals of its amounts: {sorted(stated)}. Correct one of them")
+        stated.append(_parse_time(ends[1], path) - _parse_time(ends[0], path))
+    stated += [length for length in known if length is not None]
+    minutes = sorted({float(length / MINUTE) for length in stated})
+    if len(minutes) > 1:
+        raise ReadError(path, f"states different intervals of its amounts: {minutes} min. Correct one of them")
     if stated:
-        return stated.pop()
+        return stated[0]
     if _OPERA_NAME.match(path.name):
         return np.timedelta64(60, "m")
     missing = "holds an amount, but not the time it fell in. "

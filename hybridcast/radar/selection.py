@@ -195,8 +195,10 @@ def _select_in_copy(path: Path, scan: _Scan, period: Period | None, request: Req
 
 
 def _decode(path: Path, reader: RadarFormat, interval: np.timedelta64 | None) -> xr.DataArray:
-    takes = interval is not None and isinstance(reader, TakesInterval)
-    field = reader.read_amounts(path, interval) if takes else reader.read(path)
+    if interval is not None and isinstance(reader, TakesInterval):
+        field = reader.read_amounts(path, interval)
+    else:
+        field = reader.read(path)
     check_frames(field)
     _check_stamps(path, field["time"].values)
     return field.assign_attrs(format=reader.NAME)
