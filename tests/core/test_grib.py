@@ -304,7 +304,6 @@ def damaged(tmp_path, packing, at, value):
         ("grid_complex", 19, 109, "values of 109 bits"),
         ("grid_complex", 35, 200, "groups of numbers"),
         ("grid_ccsds", 5, 62, "values for 600 points"),
-        ("grid_png", 19, 7, "in a PNG of 16 bits"),
         ("grid_jpeg", -16, 99, "in a JPEG 2000 image of"),
     ],
 )

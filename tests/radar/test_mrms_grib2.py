@@ -79,6 +79,7 @@ def test_no_index_is_left_beside_the_file(real, tmp_path):
         (lambda data: data[:-4] + b"0000", "truncated"),
         (lambda data: data[:118] + b"\x09\x02" + data[120:], "category and number"),
         (lambda data: data[:200] + b"\xff" * 2000 + data[2200:], "damaged"),
+        (lambda data: data[:162] + b"\x08" + data[163:], "values of 8 bits in a PNG of 16 bits"),  # ecCodes would abort
     ],
 )
 def test_damage_is_named(real, tmp_path, harm, reason):
