@@ -16,6 +16,7 @@ import xarray as xr
 from hybridcast.core.readers import read_bytes
 from hybridcast.errors import InputWarning, ReadError
 from hybridcast.stations.schema import station_reports
+from hybridcast.stations.table_numbers import parse_numbers
 
 #: The first bytes of a Parquet file.
 PARQUET_MAGIC = b"PAR1"
@@ -71,6 +72,25 @@ def read_columns(path: Path, header: Header, wanted: Mapping[str, str]) -> Any:
     if rows.empty:
         raise ReadError(path, "holds no row")
     return pd.DataFrame({ours: rows[name] for ours, name in wanted.items()})
+
+
+def convert_columns(rows: Any, units: Mapping[str, tuple[str, float, float]], path: Path) -> list[str]:
+    """Convert columns of numbers in place, and return their new names.
+
+    Parameters
+    ----------
+    rows
+        Rows of texts.
+    units
+        Column of the file: our name, factor and offset to its units. Columns that the file lacks are left out.
+    path
+        The file, for messages.
+    """
+    found = [name for name in units if name in rows]
+    for name in found:
+        ours, scale, offset = units[name]
+        rows[ours] = parse_numbers(rows[name], path, name) * scale + offset
+    return [units[name][0] for name in found]
 
 
 def read_csv(path: Path, columns: Sequence[str], types: Mapping[str, str], separator: str = ",") -> Any:

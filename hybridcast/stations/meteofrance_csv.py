@@ -11,14 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from hybridcast.core.field import RATE, rate_from_accumulation
 from hybridcast.core.readers import read_head
+from hybridcast.core.types import Doubles
 from hybridcast.errors import ReadError
-from hybridcast.stations._tables import find_header, read_columns, reports_from_rows
+from hybridcast.stations._tables import convert_columns, find_header, read_columns, reports_from_rows
 from hybridcast.stations.table_numbers import parse_numbers
 from hybridcast.stations.table_times import parse_times
 
@@ -54,26 +56,28 @@ def read(path: Path) -> xr.Dataset:
     if time is None:
         raise ReadError(path, f"has none of the columns of time {', '.join(_KINDS)}; daily files have no time of day")
     time_format, rain, minutes = _KINDS[time]
-    others = [name for name in _OTHERS if name in header.names]
-    quality = [name for name in (f"Q{rain}",) if name in header.names]
-    wanted = {"station": "NUM_POSTE", "time": time, **_PLACES, **{name: name for name in (rain, *others, *quality)}}
-    rows = read_columns(path, header, wanted)
+    kept = {name: name for name in (rain, f"Q{rain}", *_OTHERS) if name in header.names}
+    rows = read_columns(path, header, {"station": "NUM_POSTE", "time": time, **_PLACES, **kept})
     rows["time"] = parse_times(rows["time"], path, time_format)
-    amounts = parse_numbers(rows[rain], path, rain)
-    if quality:
-        amounts = np.where(rows[quality[0]] == _DOUBTFUL, np.nan, amounts)
     interval = np.timedelta64(minutes, "m")
-    rows[RATE] = rate_from_accumulation(amounts, interval)
-    for name in others:
-        ours, scale, offset = _OTHERS[name]
-        rows[ours] = parse_numbers(rows[name], path, name) * scale + offset
+    rows[RATE] = rate_from_accumulation(_read_amounts(rows, rain, path), interval)
+    others = convert_columns(rows, _OTHERS, path)
     for ours in _PLACES:
         rows[ours] = parse_numbers(rows[ours], path, ours)
     return reports_from_rows(
         rows,
         path,
         interval=interval,
-        variables=(RATE, *(_OTHERS[name][0] for name in others)),
+        variables=(RATE, *others),
         coords=tuple(_PLACES),
         attrs={"source": "Météo-France stations", "institution": "Météo-France"},
     )
+
+
+def _read_amounts(rows: Any, rain: str, path: Path) -> Doubles:
+    """Return the rain, NaN where its code of quality is doubtful."""
+    if rain not in rows:
+        raise ReadError(path, f"has no column {rain}, so no rain")
+    amounts = parse_numbers(rows[rain], path, rain)
+    quality = f"Q{rain}"
+    return np.where(rows[quality] == _DOUBTFUL, np.nan, amounts) if quality in rows else amounts

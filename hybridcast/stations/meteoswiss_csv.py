@@ -26,7 +26,7 @@ import xarray as xr
 from hybridcast.core.field import RATE, rate_from_accumulation
 from hybridcast.core.readers import read_head
 from hybridcast.errors import InputWarning, ReadError
-from hybridcast.stations._tables import find_header, read_columns, reports_from_rows
+from hybridcast.stations._tables import convert_columns, find_header, read_columns, reports_from_rows
 from hybridcast.stations.places import find_places, join_places
 from hybridcast.stations.statements import Statements
 from hybridcast.stations.table_numbers import parse_numbers
@@ -81,14 +81,12 @@ def read_stated(path: Path, stated: Statements) -> xr.Dataset:
     rows = _leave_out_old_hours(rows, path) if interval > np.timedelta64(10, "m") else rows
     rows = join_places(rows, find_places(path, stated.places), path)
     rows[RATE] = rate_from_accumulation(parse_numbers(rows[rain], path, rain), interval)
-    for name in others:
-        ours, scale, offset = _OTHERS[name]
-        rows[ours] = parse_numbers(rows[name], path, name) * scale + offset
+    variables = convert_columns(rows, _OTHERS, path)
     return reports_from_rows(
         rows,
         path,
         interval=interval,
-        variables=(RATE, *(_OTHERS[name][0] for name in others)),
+        variables=(RATE, *variables),
         coords=[name for name in ("latitude", "longitude", "altitude") if name in rows],
         attrs={"source": "MeteoSwiss", "institution": "Federal Office of Meteorology and Climatology MeteoSwiss"},
     )

@@ -29,8 +29,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from hybridcast.core.arrays import as_floats
 from hybridcast.core.field import HIGHEST_RATE, RATE, UNITS
-from hybridcast.core.times import as_datetime64
-from hybridcast.core.types import HOUR, MINUTE, Array
+from hybridcast.core.times import as_datetime64, as_times
+from hybridcast.core.types import HOUR, MINUTE, Array, Doubles
 from hybridcast.errors import InputError
 
 DIMS = ("station", "time")
@@ -98,7 +98,8 @@ def station_reports(
     station
         Names, shape ``(station,)``.
     time
-        UTC, ENDS of the intervals, shape ``(time,)``.
+        ENDS of the intervals, ``datetime64``, `datetime` or texts in ISO 8601, UTC unless they state a zone, shape
+        ``(time,)``.
     interval
         Length of the interval that each value is the mean over.
     coords
@@ -143,10 +144,12 @@ def station_reports(
     along = {"sensor": np.full(names.size, "gauge", object), **coords}
     if "longitude" in along:
         along["longitude"] = _centre_longitude(along["longitude"])
-    described = {name: ("station", np.asarray(values), _COORDINATES.get(name, {})) for name, values in along.items()}
+    described = {
+        name: ("station", _as_coordinate(values), _COORDINATES.get(name, {})) for name, values in along.items()
+    }
     reports = xr.Dataset(
         data,
-        coords={"station": names, "time": _convert_times(time), **described},
+        coords={"station": names, "time": as_times(time), **described},
         attrs={
             "Conventions": "CF-1.10",
             "featureType": "timeSeries",
@@ -163,13 +166,9 @@ def station_reports(
     return check_stations(reports)
 
 
-def _convert_times(time: ArrayLike) -> NDArray[np.datetime64]:
-    try:
-        return np.asarray(time).astype("datetime64[ns]")
-    except (ValueError, TypeError) as error:
-        raise InputError(
-            str(error), "time is datetime64 in UTC", "Give, e.g., numpy.datetime64('2017-05-09')"
-        ) from error
+def _as_coordinate(values: ArrayLike) -> NDArray[Any]:
+    """Return a coordinate of the stations; numbers that are masked become NaN."""
+    return np.asarray(as_floats(values, np.float64) if isinstance(values, np.ma.MaskedArray) else values)
 
 
 def record_rate(interval: np.timedelta64) -> float:
@@ -184,9 +183,9 @@ def record_rate(interval: np.timedelta64) -> float:
     return min(HIGHEST_RATE, RECORDS[0] * hours ** (RECORDS[1] - 1)) if hours > 0 else HIGHEST_RATE
 
 
-def _centre_longitude(values: ArrayLike) -> NDArray[np.float64]:
+def _centre_longitude(values: ArrayLike) -> Doubles:
     """Return longitudes from 0 to 360 degrees as -180 to 180; others stay, so that the check finds them."""
-    given = np.asarray(values, np.float64)
+    given: Doubles = as_floats(values, np.float64)
     return np.where((given > 180) & (given <= 360), given - 360, given)
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import datetime
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -89,6 +91,33 @@ def test_more_than_the_world_record_for_the_interval_is_no_rain(minutes, highest
     )
     assert np.isnan(made.precipitation_rate.values).tolist() == [[False, True]]
     assert made.attrs["impossible_values"] == "precipitation_rate: 1"
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        pd.date_range("2020-01-01T01:05", periods=3, freq="5min", tz="Europe/Paris"),
+        [f"2020-01-01T01:{minute:02d}+01:00" for minute in (5, 10, 15)],
+        [datetime(2020, 1, 1, 0, minute) for minute in (5, 10, 15)],
+    ],
+    ids=["zone", "offsets", "datetimes"],
+)
+def test_times_with_a_zone_are_turned_to_utc(time):
+    np.testing.assert_array_equal(reports(time=time).time.values, TIMES)
+
+
+@pytest.mark.parametrize(
+    "time", [[1577836800, 1577837100, 1577837400], ["202001010005", "202001010010", "202001010015"]]
+)
+def test_numbers_and_digits_are_no_times(time):
+    with pytest.raises(InputError, match="ISO 8601"):
+        reports(time=time)
+
+
+def test_masked_places_are_unknown():
+    places = {"latitude": np.ma.array([57.7, 1e20], mask=[0, 1]), "longitude": [12.0, 13.0]}
+    made = reports(np.zeros((2, 3)), station=["A", "B"], coords=places)
+    assert np.isnan(made.latitude.values).tolist() == [False, True]
 
 
 def test_longitudes_to_360_are_centred_on_greenwich():
