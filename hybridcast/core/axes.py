@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from hybridcast.core.arrays import as_floats
 from hybridcast.core.types import Doubles
 from hybridcast.core.units import unit_conversion
 from hybridcast.errors import InputError
@@ -30,10 +31,10 @@ def as_axis(values: Any, name: str, units: str) -> Doubles:
     InputError
         If the axis is two-dimensional, or in units of another kind.
     """
-    axis = np.asarray(values, dtype=np.float64)
+    stated = str(values.attrs.get("units", "")) if isinstance(values, xr.DataArray) else ""
+    axis = np.asarray(as_floats(values.values if isinstance(values, xr.DataArray) else values, np.float64))
     if axis.ndim != 1:
         raise _refuse_mesh(axis, name)
-    stated = str(values.attrs.get("units", "")) if isinstance(values, xr.DataArray) else ""
     if stated and stated != units:
         conversion = unit_conversion(stated, units)
         if conversion is None:

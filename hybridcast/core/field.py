@@ -26,6 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hybridcast.core.arrays import as_floats, refuse_stored_codes
 from hybridcast.core.axes import as_axis, step_tolerance
+from hybridcast.core.crs import metres_per_unit
 from hybridcast.core.map_scale import map_scale
 from hybridcast.core.times import as_times
 from hybridcast.core.types import Array
@@ -174,9 +175,26 @@ def _as_crs(crs: pyproj.CRS | str | None) -> pyproj.CRS | None:
     if crs is None:
         return None
     try:
-        return pyproj.CRS.from_user_input(crs)
+        return _require_map(pyproj.CRS.from_user_input(crs))
     except pyproj.exceptions.CRSError as error:
         raise InputError(f"{error}", "the CRS is one that pyproj reads", "Give, e.g., 'EPSG:3035'") from error
+
+
+def _require_map(crs: pyproj.CRS) -> pyproj.CRS:
+    """Return a CRS whose axes are metres of a map, or degrees; raise `InputError` for any other."""
+    if not crs.is_geographic and not crs.is_projected:
+        raise InputError(
+            f"the CRS {crs.name!r} is {crs.type_name}",
+            "the CRS is a projection, or longitude and latitude",
+            "Give, e.g., 'EPSG:3035', or None for a local grid in metres",
+        )
+    if metres_per_unit(crs) != 1.0:
+        raise InputError(
+            f"the CRS {crs.name!r} has axes in units of {metres_per_unit(crs):g} m",
+            "x, y and their CRS are in metres",
+            "Convert x and y to metres, and the CRS with hybridcast.core.crs.to_metres(crs)",
+        )
+    return crs
 
 
 def with_crs(field: xr.DataArray, crs: pyproj.CRS | str | None) -> xr.DataArray:
@@ -309,8 +327,20 @@ def check_axis(field: xr.DataArray | xr.Dataset, axis: str, *, coarsest: float =
         raise InputError(
             f"{axis!r} is in {units!r}", "x and y are in metres", f"Multiply {axis!r} and set its units to 'm'"
         )
+    if geographic:
+        _check_degrees(values, axis)
     if values.size > 1:
         _check_spacing(values, axis, "degrees" if geographic else "m", coarsest)
+
+
+def _check_degrees(values: NDArray[np.float64], axis: str) -> None:
+    highest = 90.0 if axis == "y" else 540.0  # longitudes may go on beyond the date line
+    if np.abs(values).max() > highest + 1e-6:
+        raise InputError(
+            f"{axis!r} runs from {values[0]:g} to {values[-1]:g} degrees",
+            f"{'latitude' if axis == 'y' else 'longitude'} lies within {highest:g} degrees",
+            "Give longitude for x and latitude for y; metres: give the CRS of the projection",
+        )
 
 
 def _check_spacing(values: NDArray[np.float64], axis: str, units: str, coarsest: float) -> None:

@@ -57,6 +57,8 @@ def as_datetime64(time: Any) -> np.datetime64:
 
 def as_times(times: ArrayLike | Iterable[Any]) -> NDArray[np.datetime64]:
     """Return one or several times as ``datetime64[ns]`` in UTC, shape ``(time,)``; see `as_datetime64`."""
+    if isinstance(times, np.ma.MaskedArray) and np.ma.is_masked(times):
+        raise InputError("a time is masked", "every frame has a time", "Give the time of each frame")
     given = np.atleast_1d(np.asarray(times))
     if given.dtype.kind == "M":
         return np.asarray(_to_nanoseconds(given))

@@ -73,6 +73,43 @@ def test_units_of_labelled_axes_are_converted_or_refused():
         build(50 + 0.01 * np.arange(3), kilometres)
 
 
+@pytest.mark.parametrize(
+    ("crs", "found"),
+    [
+        ("EPSG:4978", "Geocentric"),
+        ("EPSG:5773", "Vertical"),
+        ('LOCAL_CS["here",UNIT["metre",1]]', "Engineering"),
+        ("EPSG:2263", "units of 0.3048"),
+        ("+proj=laea +lat_0=52 +lon_0=10 +units=km", "units of 1000 m"),
+        (3.5, "pyproj reads"),
+        ("nonsense", "pyproj reads"),
+    ],
+)
+def test_a_crs_that_is_no_map_in_metres_is_refused(crs, found):
+    with pytest.raises(InputError, match=found):
+        build(1e3 * np.arange(3), 1e3 * np.arange(4), crs)
+
+
+@pytest.mark.parametrize(
+    ("y", "x", "found"),
+    [
+        (120 + 0.01 * np.arange(3), 30 + 0.01 * np.arange(4), "'y' runs from 120 .*latitude lies within 90"),
+        (50 + 0.01 * np.arange(3), 700 + 0.01 * np.arange(4), "'x' runs from 700 .*longitude lies within 540"),
+    ],
+)
+def test_degrees_that_are_no_place_are_refused(y, x, found):
+    with pytest.raises(InputError, match=found):
+        check_precipitation(build(y, x))
+
+
+def test_an_axis_must_be_numbers_and_known():
+    with pytest.raises(InputError, match="values are numbers"):
+        build(1e3 * np.arange(3), ["a", "b", "c", "d"], None)
+    masked = np.ma.masked_array(1e3 * np.arange(4), mask=[1, 0, 0, 0])
+    with pytest.raises(InputError, match="'x' has missing"):
+        check_precipitation(build(1e3 * np.arange(3), masked, None))
+
+
 def test_axes_in_single_precision_are_even():
     """Northings of RADOLAN-like maps and longitudes with steps of 100 m, rounded to seven digits."""
     exact = 7_000_000.0 - 100.0 * np.arange(300) - 50.3

@@ -122,3 +122,10 @@ def test_one_time_makes_an_array_and_numbers_are_refused():
     for numbers in ([0, 1], np.arange(3), [1.5]):
         with pytest.raises(InputError, match="times of type"):
             as_times(numbers)
+
+
+def test_a_masked_time_is_missing():
+    times = np.ma.masked_array(ELEVEN + np.arange(2) * np.timedelta64(5, "m"), mask=[False, True])
+    with pytest.raises(InputError, match="a time is masked"):
+        as_times(times)
+    assert as_times(np.ma.masked_array([ELEVEN], mask=[False])).size == 1
