@@ -78,7 +78,7 @@ def read(path: Path) -> xr.DataArray:
             y = y[::-1]
             attrs["rows"] = "from south to north, as the coverage shows; the corners in the file say the opposite"
     order = np.argsort(times)
-    rate = np.stack([rates[index] for index in order])
+    rate = rates[0][None] if len(rates) == 1 else np.stack([rates[index] for index in order])
     return precipitation(limit_rates(rate, attrs), time=times[order], y=y, x=x, crs=crs, attrs=attrs)
 
 
