@@ -17,11 +17,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from hybridcast.core import grib
 from hybridcast.core.cf import is_cf, open_cf, read_axis, read_crs, rename_horizontal
+from hybridcast.core.compression import uncompressed_file
 from hybridcast.core.crs import to_metres
 from hybridcast.core.field import GRID_MAPPING, crs_of, metres_per_cell
-from hybridcast.core.readers import read_head
+from hybridcast.core.paths import open_paths
+from hybridcast.core.readers import read_errors, read_file, read_head
 from hybridcast.core.types import Array
-from hybridcast.errors import HybridcastError, InputError, ReadError
+from hybridcast.errors import InputError, ReadError
 from hybridcast.nwp.pieces import FileGrid
 
 _STANDARD_NAMES = ("surface_altitude", "height_above_mean_sea_level", "geoid_height_above_reference_ellipsoid")
@@ -37,8 +39,9 @@ def open_terrain(path: str | Path, field: xr.DataArray | xr.Dataset) -> xr.Datas
     Parameters
     ----------
     path
-        GeoTIFF, CF NetCDF or Zarr (``surface_altitude``), GRIB (height or orography, such as MeteoNet's masks), or an
-        npz of ``elev``, ``lat_top``, ``lon_left``, ``dlat`` and ``dlon`` (`hybridcast.fetch` ``("dem-fmi")``).
+        File or URL, also in a tar or zip: GeoTIFF, CF NetCDF or Zarr (``surface_altitude``), GRIB (height or orography,
+        such as MeteoNet's masks), or an npz of ``elev``, ``lat_top``, ``lon_left``, ``dlat`` and ``dlon``
+        (`hybridcast.fetch` ``("dem-fmi")``).
     field
         Precipitation field, or other data on its grid.
 
@@ -53,7 +56,7 @@ def open_terrain(path: str | Path, field: xr.DataArray | xr.Dataset) -> xr.Datas
     ReadError
         If the file is damaged, of no known format, or does not contain heights.
     InputError
-        If the field has no CRS.
+        If nothing matches `path`, or several files do, or the field has no CRS.
     """
     if crs_of(field) is None:
         raise InputError(
@@ -61,13 +64,11 @@ def open_terrain(path: str | Path, field: xr.DataArray | xr.Dataset) -> xr.Datas
             "heights are joined where the grid is on Earth",
             "Give the radar a grid mapping, or leave the terrain out",
         )
-    path = Path(path).expanduser()
-    try:
-        height, grid = _read(path)
-    except HybridcastError:
-        raise
-    except Exception as error:  # format libraries raise many kinds of errors on a damaged file
-        raise ReadError(path, f"cannot be read as heights ({type(error).__name__}: {error})") from error
+    with open_paths(path) as files:
+        if len(files) > 1:
+            found = f"{path} stands for {len(files)} files"
+            raise InputError(found, "heights are in one file", f"Give one of them, such as {files[0]}")
+        height, grid = read_file(files[0], _read)
     return terrain_dataset(_regrid(height, grid, field), field)
 
 
@@ -144,6 +145,11 @@ def _cell_height(grid: FileGrid) -> float:
 
 def _read(path: Path) -> tuple[Array, FileGrid]:
     """Return heights (m, NaN where unknown) and their grid."""
+    with read_errors(path, "heights"):
+        return _read_any(path)
+
+
+def _read_any(path: Path) -> tuple[Array, FileGrid]:
     head = read_head(path)
     if head.startswith(b"PK\x03\x04"):
         return _read_npz(path)
@@ -174,7 +180,7 @@ def _read_npz(path: Path) -> tuple[Array, FileGrid]:
 def _read_geotiff(path: Path) -> tuple[Array, FileGrid]:
     import rasterio
 
-    with rasterio.open(path) as file:
+    with uncompressed_file(path) as plain, rasterio.open(plain) as file:
         if file.crs is None:
             raise ReadError(path, "states no CRS. Add one, e.g. with gdal_edit.py -a_srs")
         if file.transform.b or file.transform.d:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
+import zipfile
+
 import numpy as np
 import pyproj
 import pytest
 import xarray as xr
 
+from helpers.serving import serve
 from helpers.synthetic import rain
 from hybridcast import fetch, open_radar, precipitation
 from hybridcast.core.field import crs_of
@@ -172,10 +176,11 @@ def test_what_cannot_be_read_is_named(tmp_path):
         "cut.tif": "cannot be read as heights",
         "a.npz": "an npz of heights holds elev",
         "nowhere.tif": "states no CRS",
-        "none.tif": "none.tif",
     }.items():
         with pytest.raises(ReadError, match=words):
             open_terrain(tmp_path / name, radar())
+    with pytest.raises(InputError, match=r"no file matches .*none\.tif"):
+        open_terrain(tmp_path / "none.tif", radar())
 
 
 # --- real heights ---------------------------------------------------------------------------------------------
@@ -239,3 +244,17 @@ def test_relief_of_meteonet_is_that_of_brittany_and_normandy(real):
     assert 220 < float(arree.max()) < 385
     with pytest.raises(ReadError, match="no message is a height"):
         open_terrain(real("meteonet/weather_models/arpege_2m*.grib")[0], field)
+
+
+def test_heights_come_from_anywhere(tmp_path):
+    path = geotiff(tmp_path / "heights.tif", sloping(500), spacing=500)
+    expected = open_terrain(path, radar())["surface_altitude"]
+    packed = tmp_path / "heights.tif.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    with zipfile.ZipFile(tmp_path / "heights.zip", "w") as archive:
+        archive.write(path, path.name)
+    with serve({"heights.tif": path.read_bytes()}) as site:
+        for place in (packed, tmp_path / "heights.zip", f"{site.url}/heights.tif"):
+            np.testing.assert_array_equal(open_terrain(place, radar())["surface_altitude"], expected)
+    with pytest.raises(InputError, match="heights are in one file"):
+        open_terrain(str(tmp_path / "heights.*"), radar())

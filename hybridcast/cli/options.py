@@ -69,7 +69,7 @@ NwpAccumulation = Annotated[
 NwpRun = Annotated[
     str | None, typer.Option(help="Start of the NWP run, UTC, such as 2017-05-09T06:00, if the files do not state it.")
 ]
-TerrainFile = Annotated[Path | None, typer.Option(help="File of terrain heights: GeoTIFF, NetCDF or GRIB.")]
+TerrainFile = Annotated[str | None, typer.Option(help="File or URL of terrain heights: GeoTIFF, NetCDF or GRIB.")]
 Regions = Annotated[list[str] | None, typer.Option("--region", help="Only this region; can be repeated.")]
 Workers = Annotated[int, typer.Option(min=1, help="Number of processes.")]
 

@@ -90,7 +90,8 @@ _KINDS = (
     _Kind(_starts(b"LZIP"), "compressed by lzip. Unpack it with 'lzip -d'"),
     _Kind(_starts(b"SQLite format 3"), "an SQLite or GeoPackage database. Export its values"),
     _Kind(
-        _starts(b"PAR1", b"ARROW1"), "a table (Parquet or Arrow), not a map. Reports of stations go to open_stations"
+        _starts(b"PAR1", b"ARROW1"),
+        "a table in Parquet or Arrow. Tables of stations go to open_stations (--stations), uncompressed",
     ),
     _Kind(
         _starts(b"\x93NUMPY"),

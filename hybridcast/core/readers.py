@@ -156,7 +156,7 @@ def _refuse_unreadable(path: Path) -> None:
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise ReadError(path, "a pipe, a socket or a device, and no file. Write its content to a file first")
     if path.is_file() and path.stat().st_size == 0:
-        raise ReadError(path, "the file is empty (0 bytes)")
+        raise UnknownFormatError(path, "the file is empty (0 bytes)")
     if path.is_dir() and not any(path.iterdir()):
         raise ReadError(path, "the folder is empty")
     if path.suffix.lower() in UNFINISHED and path.is_file():

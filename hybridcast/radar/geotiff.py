@@ -32,6 +32,7 @@ import pyproj
 import xarray as xr
 from numpy.typing import NDArray
 
+from hybridcast.core.compression import uncompressed_file
 from hybridcast.core.crs import metres_per_unit, to_metres, unroll_longitude
 from hybridcast.core.field import precipitation, rate_from_accumulation, rate_from_dbz
 from hybridcast.core.intervals import read_interval_attributes
@@ -86,7 +87,7 @@ def _open(path: Path) -> Iterator[Any]:
     import rasterio
 
     try:
-        with rasterio.open(path) as file:
+        with uncompressed_file(path) as plain, rasterio.open(plain) as file:
             yield file
     except rasterio.errors.RasterioError as error:
         raise ReadError(path, f"damaged, or no GeoTIFF ({error})") from error

@@ -27,8 +27,8 @@ from helpers import rates
 from helpers.serving import break_off, list_bucket, refuse, serve
 from hybridcast.core import containers, remote
 from hybridcast.core.paths import expand_paths, open_paths
-from hybridcast.errors import DependencyError, InputError, InputWarning, ReadError
-from hybridcast.radar import open_radar
+from hybridcast.errors import DependencyError, ForecastFileError, InputError, InputWarning, ReadError
+from hybridcast.radar import formats, open_radar
 
 MINUTES = (0, 5, 10, 15)
 
@@ -595,3 +595,45 @@ def test_a_gzip_that_the_server_unpacks_on_the_way_is_read(site):
 
     site.answers["/rain_20240601_1200.txt.gz"] = answer
     assert rates.rates(open_radar(f"{site.url}/rain_20240601_1200.txt.gz")) == [4]
+
+
+# --- real files -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore::hybridcast.errors.InputWarning")
+class TestRealFiles:
+    """Files of services, packed or behind an address, are read as the files themselves."""
+
+    @pytest.fixture(autouse=True)
+    def real_formats(self, monkeypatch, only_rates):
+        monkeypatch.setattr("hybridcast.radar.formats", formats)
+
+    @pytest.mark.parametrize(
+        "files",
+        [
+            "fmi/20170509/*.gz",
+            "mch/20160711/*.gif",
+            "knmi/20100826/*.h5",
+            "bom/66_20201031/*.nc",
+            "radolan/binary/ry/*",
+            "openrainer/openrainer_RAD.nc",
+        ],
+    )
+    @pytest.mark.parametrize("pack", ["a.tar.gz", "a.zip"])
+    def test_each_format_from_a_container(self, real, files, pack, tmp_path):
+        paths = real(files)[:2]
+        (tmp_path / pack).write_bytes(PACKS[pack]({f"sub/{path.name}": path.read_bytes() for path in paths}))
+        xr.testing.assert_equal(open_radar(tmp_path / pack).load(), open_radar(paths).load())
+
+    def test_analyses_of_dwd_come_from_their_tar_and_forecasts_are_left_out(self, real):
+        """RV of 2022-12-14 13:00 and 13:05: 25 members each, of which lead 0 is the analysis."""
+        tars = real("nwp_real/dwd_20221214/*RV*.tar.bz2")
+        field = open_radar(tars)
+        times = field.time.values.astype("datetime64[m]").astype(str).tolist()
+        assert times == ["2022-12-14T13:00", "2022-12-14T13:05"]
+        assert field.attrs["forecasts_left_out"].count("::DE1200_RV") == 48
+        assert field.shape == (2, 1200, 1100)
+        alone = open_radar(f"{tars[1]}::*_000")
+        np.testing.assert_array_equal(alone[0], field[1])
+        with pytest.raises(ForecastFileError, match=r"tar\.bz2::DE1200_RV2212141305_010: a forecast \(\+10 min\)"):
+            open_radar(f"{tars[1]}::*_010")
