@@ -142,6 +142,46 @@ def test_sums_of_analyses_before_or_after_the_reference_time(tmp_path, start, ho
     assert field.values.max() == pytest.approx(11 / hours, rel=1e-3)
 
 
+def test_the_index_of_confidence_in_rdpa_is_no_rain(tmp_path):
+    """A file of RDPA holds the sum, and an index that is coded as freezing rain (0, 1, 34)."""
+    index = {"parameterNumber": 34, **ANALYSIS}
+    field = open_radar(made(tmp_path, {**amount(-6, 6), **ANALYSIS}, {**amount(-6, 6), **index}))
+    assert field.attrs["accumulation_interval_minutes"] == 360
+    assert float(field.max()) == pytest.approx(11 / 6, rel=1e-3)
+
+
+def test_a_rotated_grid_is_in_its_place(tmp_path):
+    """The newer grid of RDPA is rotated: the wet cell is found by the rotation of a sphere, written out here."""
+    pole_lat, pole_lon = -31.758312, 92.402969
+    keys = {"latitudeOfSouthernPoleInDegrees": pole_lat, "longitudeOfSouthernPoleInDegrees": pole_lon}
+    cells = np.zeros((40, 50))
+    cells[12, 30] = 3.5
+    rotated = degrees(-2.0, 1.0, 1.9, 5.9, step=0.1)
+    path = write(
+        tmp_path / "rotated.grib",
+        encode(
+            cells,
+            gridType="rotated_ll",
+            jScansPositively=1,
+            shapeOfTheEarth=6,
+            **rotated,
+            **keys,
+            **amount(),
+            **ANALYSIS,
+        ),
+    )
+    field = open_radar(path)
+    # rotated to geographic: about y by 90 degrees plus the latitude of the southern pole, then about z by its longitude
+    lat, lon, tilt = np.deg2rad(-2.0 + 1.2), np.deg2rad(1.0 + 3.0), np.deg2rad(90 + pole_lat)
+    x, y, z = np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)
+    x, z = np.cos(tilt) * x - np.sin(tilt) * z, np.sin(tilt) * x + np.cos(tilt) * z
+    place = np.rad2deg(np.arctan2(y, x)) + pole_lon, np.rad2deg(np.arcsin(z))
+    crs = crs_of(field)
+    to_grid = pyproj.Transformer.from_crs(crs.source_crs, crs, always_xy=True)
+    x, y = to_grid.transform(*place)
+    assert float(field.sel(x=x, y=y, method="nearest").values[0]) == pytest.approx(3.5, abs=1e-3)
+
+
 def test_a_mean_rate_states_its_interval(tmp_path):
     keys = {**amount(-1, 1, parameterNumber=52, typeOfStatisticalProcessing=0), **ANALYSIS}
     path = write(tmp_path / "mean.grib", encode(CELLS / 3600, **EUROPE, **keys))

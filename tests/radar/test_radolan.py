@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 
 from hybridcast.core.field import crs_of
-from hybridcast.errors import ForecastFileError, ReadError
+from hybridcast.errors import ForecastFileError, InputWarning, ReadError
 from hybridcast.radar import open_radar
 
 RW, RY, YW = (f"radolan/binary/{product}/*.gz" for product in ("rw", "ry", "yw"))
@@ -241,6 +241,10 @@ def test_of_the_members_of_rv_the_first_is_the_analysis(real, tmp_path):
     assert field.shape == (1, 1200, 1100)
     with pytest.raises(ForecastFileError, match=r"\+5 min"):
         open_radar(tmp_path / "DE1200_RV2212141300_005")
+    with pytest.warns(InputWarning, match="forecast"):
+        both = open_radar(tmp_path / "*")
+    assert both.sizes["time"] == 1
+    assert "DE1200_RV2212141300_005" in both.attrs["forecasts_left_out"]
     hour = open_radar(real(f"{DWD}/RQ2212141300_000.gz")[0])
     lon, lat = np.meshgrid(np.linspace(6, 14, 60), np.linspace(48, 54, 60))
 
