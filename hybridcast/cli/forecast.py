@@ -196,7 +196,8 @@ def _open_nwp(
 ) -> xr.Dataset:
     from hybridcast.nwp import open_nwp
 
-    return open_nwp(files, member=member, accumulation=accumulation, run=run, strict=strict)
+    start = parse_time(run, "--nwp-run")
+    return open_nwp(files, member=member, accumulation=accumulation, run=start, strict=strict)
 
 
 def _choose_nowcaster(name: str, motion: str, settings: Settings, thresholds: str | None) -> Nowcaster:

@@ -80,8 +80,8 @@ def sum_components(pieces: Sequence[Piece]) -> tuple[list[Piece], list[str]]:
 
 
 def _add(parts: list[Piece]) -> Piece:
-    values = parts[0].values if len(parts) == 1 else np.sum([part.values for part in parts], axis=0, dtype=np.float32)
-    return parts[0]._replace(name=AMOUNT, values=values)
+    values = np.sum([part.values for part in parts], axis=0, dtype=np.float32) if len(parts) > 1 else parts[0].values
+    return parts[0]._replace(name=AMOUNT, values=np.asarray(values))
 
 
 def _describe(parts: list[str], present: set[str], missing: int) -> list[str]:

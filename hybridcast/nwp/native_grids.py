@@ -110,11 +110,17 @@ def _plan(longitude: Doubles, latitude: Doubles) -> _Plan:
     tree = cKDTree(points)
     spacing, reach = _spacing(tree, points)
     grid = _choose_grid(longitude[known], latitude[known], points, spacing)
-    at = np.meshgrid(grid.x, grid.y)
-    if grid.crs is not None and not grid.crs.is_geographic:
-        at = list(pyproj.Proj(grid.crs)(*at, inverse=True))
-    distance, nearest = tree.query(_unit_vectors(*at), distance_upper_bound=reach)
+    distance, nearest = tree.query(_unit_vectors(*_places(grid)), distance_upper_bound=reach)
     return _Plan(grid, np.where(np.isfinite(distance), numbers[np.minimum(nearest, numbers.size - 1)], -1))
+
+
+def _places(grid: FileGrid) -> tuple[Doubles, Doubles]:
+    """Return longitude and latitude of rows and columns, shape ``(y, x)``."""
+    x, y = np.meshgrid(grid.x, grid.y)
+    if grid.crs is None or grid.crs.is_geographic:
+        return x, y
+    longitude, latitude = pyproj.Proj(grid.crs)(x, y, inverse=True)
+    return longitude, latitude
 
 
 def _unit_vectors(longitude: Doubles, latitude: Doubles) -> Doubles:
@@ -137,7 +143,7 @@ def _choose_grid(longitude: Doubles, latitude: Doubles, points: Doubles, spacing
     if length < 1e-6 or (points @ (middle / max(length, 1e-6))).min() < np.cos(np.deg2rad(_MAP_RADIUS)):
         step = float(np.rad2deg(spacing))
         count = max(2, round(360.0 / step))
-        east = -180.0 + 360.0 / count * np.arange(count + 1)
+        east = np.asarray(-180.0 + 360.0 / count * np.arange(count + 1), np.float64)
         return FileGrid(_axis(latitude.max(), latitude.min(), step), east, pyproj.CRS.from_epsg(4326))
     lat, lon = np.rad2deg(np.arcsin(middle[2] / length)), np.rad2deg(np.arctan2(middle[1], middle[0]))
     crs = pyproj.CRS(f"+proj=laea +lat_0={lat:.6f} +lon_0={lon:.6f} +R={_EARTH_RADIUS} +units=m +no_defs")
