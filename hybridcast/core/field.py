@@ -380,7 +380,8 @@ def _check_values(field: xr.DataArray) -> None:
         raise InputError(
             f"the lowest value is {low:g}",
             "a rain rate is not negative",
-            "Codes below zero mean missing: set them to NaN; decibels: convert with hybridcast.rate_from_dbz",
+            "Set codes of 'not observed' to NaN, and those of 'no echo' to 0; decibels: convert with "
+            "hybridcast.rate_from_dbz",
         )
     if high > HIGHEST_RATE:
         raise InputError(

@@ -101,7 +101,8 @@ def check_rates(values: NDArray[Any], path: Path) -> NDArray[Any]:
     if low < -ROUNDING:
         raise ReadError(
             path,
-            f"holds {low:g} mm/h: a code for missing values? Declare it as the variable's _FillValue, or set it to NaN",
+            f"holds {low:g} mm/h, a code? If it means 'not observed', declare it as the variable's _FillValue; if it "
+            "means 'no rain', set it to 0",
         )
     if high > HIGHEST_RATE:
         raise ReadError(
