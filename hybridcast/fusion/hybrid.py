@@ -58,6 +58,8 @@ from hybridcast.predictors.sources import Sources, add_wind_guidance, coarsen_so
 from hybridcast.predictors.state import PredictorState
 from hybridcast_kernels.devices import Device, kernels_for
 
+#: Fewest sampling nodes along an axis: with fewer, their probabilities do not tell wet from dry cells between them.
+FEWEST_NODES = 3
 #: Maximum size of cells, as a multiple of that of the training: the statistics of coarser cells are different.
 MAX_COARSENESS = 2.5
 
@@ -181,6 +183,8 @@ class Hybrid:
         size, spacing = cell_size(recent) / 1e3, self.model.spacing / 1e3
         if size > MAX_COARSENESS * spacing:
             return f"advection alone: cells of {size:.1f} km, the model is made for {spacing:.1f} km"
+        if min(coarse.shape[1:]) <= (FEWEST_NODES - 1) * self.stride:
+            return f"advection alone: the grid has fewer than {FEWEST_NODES} sampling nodes along an axis"
         if self.nwp_stage is not None:
             return ""
         latest, _ = latest_frame(recent)

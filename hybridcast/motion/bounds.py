@@ -176,7 +176,8 @@ def _bound_area(flow: Array, minutes: float, rate: Array, blocks: _Blocks) -> tu
         if not (excess > 1).any():
             break
         limit = np.where(excess > 1, np.float32(np.log(SETTLED_CHANGE)), limit)
-        keep = 1 - blocks.smooth(1 - np.maximum(excess, 1) ** -_SEVERITY, 0.5 * STORM)
+        lost = 1 - np.maximum(excess, np.float32(1)) ** np.float32(-_SEVERITY)
+        keep = 1 - blocks.smooth(lost, 0.5 * STORM)
         mean = _mean_around(bounded, rain, blocks, _NEIGHBOURHOOD * _ENLARGEMENT**step)
         bounded = (keep * bounded + (1 - keep) * mean).astype(np.float32)
     if bounded is start:
@@ -222,12 +223,12 @@ def _excess(flow: Array, limit: Array, rain: _Rain, blocks: _Blocks) -> Array:
 
 def _change_of_storms(jacobian: Array, rain: _Rain, blocks: _Blocks) -> Array:
     """Return by how much the area of the storm around each block changes, as a logarithm; 0 without rain."""
-    change = blocks.smooth(rain.weight * jacobian, STORM) / np.maximum(rain.storm, _LEAST)
+    change: Array = blocks.smooth(rain.weight * jacobian, STORM) / np.maximum(rain.storm, np.float32(_LEAST))
     return np.where(rain.storm > _LEAST, _log_change(change), 0)
 
 
 def _log_change(ratio: Array) -> Array:
-    return np.abs(np.log(np.maximum(ratio, 1e-3)))
+    return np.abs(np.log(np.maximum(ratio, np.float32(1e-3))))
 
 
 def _destinations(flow: Array) -> Array:

@@ -128,8 +128,10 @@ class DenseFlow:
         """Return the flow between the frames `present` (cells per step) as motion; zero motion if there is none."""
         if present.size < 2 and find_usable_frames(recent, 2)[0].size < 2:
             return zero_motion(recent, self.name, "fewer than two of the recent frames hold data")
-        if present.size < 2 or flow is None:
-            return zero_motion(recent, self.name, "no echo" if present.size == 0 else "no echo in two frames")
+        if present.size < 2:
+            return zero_motion(recent, self.name, "no echo in two frames" if present.size else "no echo")
+        if flow is None:
+            return zero_motion(recent, self.name, "the echo has no structure to track")
         return estimated_motion(flow, recent, require_time_step(recent), self.name, present)
 
 

@@ -36,7 +36,7 @@ from hybridcast.core.field import iso_time
 from hybridcast.core.grid import LOWEST_RATE, cell_size
 from hybridcast.core.types import MINUTE, Array, Mask
 from hybridcast.motion.bounds import MAX_SPEED
-from hybridcast_kernels.counts_cpu import block_counts
+from hybridcast_kernels.resample_cpu import block_counts
 
 #: Attribute of a screened field: what was rejected, as text.
 REJECTED = "frames_rejected"
@@ -136,7 +136,7 @@ class _Scenes:
         side = cell_size(recent)
         size = min(max(1, round(_BLOCK / side)), *recent.shape[1:])
         values = np.ascontiguousarray(recent.values, np.float32)
-        known, echo, rain = np.moveaxis(block_counts(values, size, LOWEST_RATE, _RAIN), 3, 0)
+        known, echo, rain = np.moveaxis(block_counts(values, size, float(LOWEST_RATE), _RAIN), 3, 0)
         high, wide = (np.bincount(np.arange(n) // size) for n in recent.shape[1:])
         complete = _HALF * high[:, None] * wide
         times = recent["time"].values

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hybridcast_kernels.resample_cpu import block_means, enlarge
+from hybridcast_kernels.resample_cpu import block_counts, block_means, enlarge
 
 
 def interpolated(plane, factor, offset, shape):
@@ -65,3 +65,16 @@ def test_means_leave_out_what_is_unknown(set_threads, threads, shape, rows, colu
 def test_blocks_that_do_not_part_the_cells_are_refused():
     with pytest.raises(ValueError, match="evenly"):
         block_means(np.zeros((1, 11, 4), np.float32), 2, 2, 0.5)
+
+
+@pytest.mark.parametrize(("shape", "size"), [((2, 12, 16), 4), ((1, 13, 17), 5), ((3, 1, 9), 1), ((1, 3, 3), 8)])
+def test_counts_are_those_of_numpy(shape, size):
+    rng = np.random.default_rng(0)
+    planes = rng.gamma(0.5, 1, shape).astype(np.float32)
+    planes[rng.random(shape) < 0.3] = np.nan
+    found = block_counts(planes, size, 0.1, 0.5)
+    assert found.shape == (shape[0], -(-shape[1] // size), -(-shape[2] // size), 3)
+    for plane, i, j in np.ndindex(found.shape[:3]):
+        block = planes[plane, i * size : (i + 1) * size, j * size : (j + 1) * size]
+        expected = [np.isfinite(block).sum(), (block >= np.float32(0.1)).sum(), (block >= np.float32(0.5)).sum()]
+        assert found[plane, i, j].tolist() == expected
