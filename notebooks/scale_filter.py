@@ -26,7 +26,8 @@ import xarray as xr
 from motion_skill import EVENTS, HISTORY, LEADS, issue_times
 
 from hybridcast import Advection, ScaleFilter, fetch, open_radar
-from hybridcast.core.field import check_precipitation, metres_per_cell
+from hybridcast.core.field import check_precipitation
+from hybridcast.core.grid import cell_kilometres
 from hybridcast.errors import FetchError
 from hybridcast.motion.estimate import DenseFlow
 from hybridcast.nowcasters.base import Nowcaster
@@ -50,8 +51,7 @@ REPEATS = 5
 
 def coarsen_radar(radar: xr.DataArray) -> xr.DataArray:
     """Average over blocks of about 2 km, which are known where half of their cells are."""
-    dy, dx = metres_per_cell(radar)
-    cells = {"y": SPACING / abs(dy), "x": SPACING / float(np.abs(dx).mean())}
+    cells = {axis: SPACING / 1000 / size for axis, size in zip("yx", cell_kilometres(radar), strict=True)}
     minimum = -(-max(radar.sizes["y"], radar.sizes["x"]) // MAX_CELLS)
     by = {axis: max(minimum, round(count)) for axis, count in cells.items()}
     blocks = radar.coarsen(by, boundary="trim")

@@ -70,7 +70,7 @@ def compute_terrain_predictors(terrain: xr.Dataset | None, u: ArrayLike, v: Arra
     >>> from hybridcast import precipitation
     >>> from hybridcast.terrain import terrain_dataset
     >>> field = precipitation(np.zeros((2, 3)), time=[np.datetime64("2020-01-01")], y=[0, 1000], x=[0, 1000, 2000],
-    ...                       crs="EPSG:3035")
+    ...                       crs=None)
     >>> terrain = terrain_dataset([[0, 20, 40], [0, 20, 40]], field)
     >>> fields = compute_terrain_predictors(terrain, np.full((2, 3), 10), np.zeros((2, 3)))
     >>> [round(float(fields[name][0, 0]), 2) for name in ("terrain_slope", "terrain_upslope")]
