@@ -22,6 +22,7 @@ from hybridcast.core.crs import (
     to_metres,
     unroll_longitude,
 )
+from hybridcast.core.file_kinds import POLAR
 from hybridcast.core.locations import ZarrLocation
 from hybridcast.core.netcdf import is_netcdf, list_groups, open_netcdf
 from hybridcast.core.remote import explain, is_network_error
@@ -241,6 +242,8 @@ def _find_dimension(variable: xr.DataArray, axis: str, coordinate: str, path: Pa
     found = [name for name in find_coordinates(variable, axis, coordinate) if name in variable.dims]
     if found:
         return found[0]
+    if {"range", "azimuth"} <= {*map(str, variable.dims), *map(str, variable.coords)}:
+        raise ReadError(path, f"{variable.name!r} is {POLAR}")
     two_dimensional = [str(name) for name in variable.coords if variable[name].ndim == 2]
     if two_dimensional:
         raise ReadError(

@@ -27,10 +27,11 @@ def _matches(pattern: bytes) -> Callable[[bytes], bool]:
     return lambda head: compiled.match(head.lstrip(b"\xef\xbb\xbf \t\r\n")) is not None
 
 
-_POLAR = (
+POLAR = (
     "of a single radar, by azimuth and range; a composite or another map is needed. Give the composite of the service, "
     "or put it on a grid, e.g. with wradlib or Py-ART, and give the array to hybridcast.precipitation"
 )
+"""What files of scans are, and what to do with them; the end of a sentence."""
 _PICTURE = "a picture, whose colours are no values. Get the product as data, such as HDF5, GeoTIFF, GRIB or NetCDF"
 _UNPACK = "archive. Unpack it, or pack its files as tar or zip"
 
@@ -49,7 +50,7 @@ _KINDS = (
         "a web page, not the file: the address leads to a page, or the server wants a login. Open the address in a "
         "browser and get the file itself",
     ),
-    _Kind(_matches(rb"<volume\b"), f"a Rainbow volume {_POLAR}"),
+    _Kind(_matches(rb"<volume\b"), f"a Rainbow volume {POLAR}"),
     _Kind(
         _matches(rb"(<\?xml[^>]*>\s*)?<(Error|ServiceException\w*|ows:Exception\w*)\b"),
         "the message of a server that refused the download. Read it, correct the address, and get the file again",
@@ -72,16 +73,16 @@ _KINDS = (
         lambda head: b"BUFR" in head[:64],
         "BUFR, which is not read. Get the product in another format, such as ODIM HDF5, or decode it with ecCodes",
     ),
-    _Kind(_starts(b"AR2V", b"ARCHIVE2"), f"a NEXRAD Level II volume {_POLAR}"),
-    _Kind(lambda head: re.search(rb"SDUS\d\d K", head[:64]) is not None, f"a NEXRAD Level III product {_POLAR}"),
+    _Kind(_starts(b"AR2V", b"ARCHIVE2"), f"a NEXRAD Level II volume {POLAR}"),
+    _Kind(lambda head: re.search(rb"SDUS\d\d K", head[:64]) is not None, f"a NEXRAD Level III product {POLAR}"),
     _Kind(
         lambda head: head[:2] in (b"\x1b\x00", b"\x17\x00") and head[3:4] == b"\0" and 0 < head[2] < 32,
-        f"a product or volume of IRIS (Sigmet) {_POLAR}",
+        f"a product or volume of IRIS (Sigmet) {POLAR}",
     ),
     _Kind(
-        lambda head: b"UF" in (head[:2], head[4:6]) and b"\0" in head[:16], f"a Universal Format (UF) volume {_POLAR}"
+        lambda head: b"UF" in (head[:2], head[4:6]) and b"\0" in head[:16], f"a Universal Format (UF) volume {POLAR}"
     ),
-    _Kind(_starts(b"SSWB", b"VOLD", b"SWIB"), f"a DORADE sweep {_POLAR}"),
+    _Kind(_starts(b"SSWB", b"VOLD", b"SWIB"), f"a DORADE sweep {POLAR}"),
     _Kind(_starts(b"\xd0\xcf\x11\xe0"), "a document of Office, such as an Excel workbook. Save the sheet as CSV"),
     _Kind(_starts(b"7z\xbc\xaf\x27\x1c"), f"a 7z {_UNPACK}"),
     _Kind(_starts(b"Rar!"), f"a RAR {_UNPACK}"),

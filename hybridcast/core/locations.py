@@ -11,7 +11,8 @@ import sys
 import tempfile
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 else:
     _Path = type(Path())  # Path itself cannot be subclassed before Python 3.12
 
+DOWNLOADS = 6
+"""Files that are downloaded at the same time, as many as a browser takes from one server."""
 SEPARATOR = "::"
 """Stands between a container and its member, as in ``archive.tar::member``."""
 
@@ -109,12 +112,13 @@ class Location(_Path):
     _name: str
     _lock: threading.Lock
     _copy: Path | None
+    _failure: str | None
 
     def __new__(cls, address: str, source: Callable[[], Any], name: str, size: int | None = None) -> Self:
         """Make the path; before Python 3.12 paths are built here."""
         self = super().__new__(cls, address)
         self._address, self._source, self._name, self.size = address, source, name, size
-        self._lock, self._copy = threading.Lock(), None
+        self._lock, self._copy, self._failure = threading.Lock(), None, None
         return self
 
     def __init__(self, address: str, source: Callable[[], Any], name: str, size: int | None = None) -> None:
@@ -138,10 +142,19 @@ class Location(_Path):
     def local(self) -> Path:
         """Return the path of a copy on the disk, which is made at the first call; `ReadError` if it cannot be."""
         with self._lock:
+            if self._failure is not None:
+                raise ReadError(self._address, self._failure)
             copy = self._copy
             if copy is None or not copy.exists():
-                copy = self._copy = Path(self._source())
+                copy = self._copy = self._make_copy()
             return copy
+
+    def _make_copy(self) -> Path:
+        try:
+            return Path(self._source())
+        except ReadError as error:  # another attempt would take as long as the first ones
+            self._failure = error.reason
+            raise
 
     def __eq__(self, other: object) -> bool:
         return self is other
@@ -151,6 +164,10 @@ class Location(_Path):
 
     def __reduce__(self) -> tuple[Any, ...]:  # another process reads the copy
         return Path, (str(self.local()),)
+
+
+class RemoteLocation(Location):
+    """A file behind a URL, whose copy is a download."""
 
 
 class ZarrLocation(Location):
@@ -189,6 +206,14 @@ def try_local(path: Path) -> Path | None:
         return path.local() if isinstance(path, Location) else path
     except ReadError:  # it is raised again when the file is read
         return None
+
+
+def prefetch(files: Iterable[Path]) -> None:
+    """Download files behind URLs side by side; errors are raised when the files are read."""
+    remote = [path for path in files if isinstance(path, RemoteLocation)]
+    if len(remote) > 1:
+        with ThreadPoolExecutor(DOWNLOADS) as pool:
+            list(pool.map(try_local, remote))
 
 
 def safe_member_path(member: str) -> PurePosixPath:

@@ -21,7 +21,14 @@ from hybridcast.core.containers import (
     is_container,
     list_entries,
 )
-from hybridcast.core.locations import SEPARATOR, CopyFolder, Location, ZarrLocation, safe_member_path
+from hybridcast.core.locations import (
+    SEPARATOR,
+    CopyFolder,
+    Location,
+    RemoteLocation,
+    ZarrLocation,
+    safe_member_path,
+)
 from hybridcast.core.readers import PathLike
 from hybridcast.core.remote import (
     CONTAINER_WRAPPERS,
@@ -298,7 +305,7 @@ def _open_found(remote: RemoteFile, copies: CopyFolder) -> list[Path]:
         return [ZarrLocation(remote.address, lambda: open_zarr_store(remote), name)]
     if has_container_name(name):
         return _download_container(remote, "", copies)
-    return [Location(remote.address, lambda: download(remote, name, copies), name)]
+    return [RemoteLocation(remote.address, lambda: download(remote, name, copies), name)]
 
 
 def _has_time(name: str) -> bool:

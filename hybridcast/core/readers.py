@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeVar
 from hybridcast.core.compression import COMPRESSED_MAGICS as COMPRESSED_MAGICS
 from hybridcast.core.compression import read_at_most
 from hybridcast.core.file_kinds import UNFINISHED, describe, is_text
-from hybridcast.core.locations import SEPARATOR, Location
+from hybridcast.core.locations import SEPARATOR, Location, prefetch
 from hybridcast.errors import HybridcastError, InputError, InputWarning, ReadError, UnknownFormatError
 
 log = logging.getLogger(__name__)
@@ -193,6 +193,7 @@ def read_files(
     ReadError
         For the first file that cannot be read, if `strict`, or if no file can be read.
     """
+    prefetch(files)
     contents: dict[Path, Content] = {}
     unreadable: list[ReadError] = []
     for path in files:

@@ -17,7 +17,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.core.field import MAX_JITTER, check_frames, iso_time
+from hybridcast.core.locations import RemoteLocation
 from hybridcast.core.readers import Format, choose_reader, read_errors, read_file, read_files
+from hybridcast.core.times_in_names import parse_time_in_name
 from hybridcast.core.types import HOUR, Mask
 from hybridcast.errors import ForecastFileError, InputError, InputWarning, NoFramesError, ReadError
 
@@ -27,6 +29,8 @@ Content = TypeVar("Content")
 
 #: A single frame that follows the others after more than this is not taken for the newest one.
 _LONGEST_OUTAGE = np.timedelta64(1, "D")
+#: Times in names may be as much as this from UTC.
+DAY = np.timedelta64(1, "D")
 #: Times before this are those of a clock that was not set.
 _FIRST_TIME = np.datetime64("1971-01-01", "ns")
 
@@ -128,6 +132,7 @@ def read_frames(files: Sequence[Path], request: Request) -> FramesOfFiles:
         If no frame is in the period.
     """
     forecasts: list[ForecastFileError] = []
+    files = _skip_downloads(files, request)
     scans, unreadable = _read_observations(files, lambda path: _scan(path, request), forecasts, request)
     stamps = {path: scan.stamps for path, scan in scans.items()}
     period = _choose_period(stamps, request)
@@ -141,6 +146,25 @@ def read_frames(files: Sequence[Path], request: Request) -> FramesOfFiles:
     lost: dict[Path, Times | None] = {error.path: None for error in unreadable}
     lost |= {error.path: stamps[error.path] for error in damaged}
     return FramesOfFiles(frames, stamps, [*unreadable, *damaged], lost, forecasts)
+
+
+def _skip_downloads(files: Sequence[Path], request: Request) -> Sequence[Path]:
+    """Return the files without those behind URLs whose names are far from the wanted period, which are not downloaded.
+
+    Times in names may be local, so a day beside a stated period counts as near; and a file may reach to the time of the
+    next one.
+    """
+    named = {path: parse_time_in_name(path.name) for path in files if isinstance(path, RemoteLocation)}
+    times = np.unique(np.array([time for time in named.values() if time is not None], dtype="datetime64[ns]"))
+    if times.size < 2 or not request.selects:
+        return files
+    reach = max(HOUR, np.median(np.diff(times)))
+    if request.period is not None:
+        first, last = request.period[0] - DAY - reach, request.period[1] + DAY
+    else:
+        first, last = times[-1] - (request.history or DAY) - reach, times[-1]
+    near = [path for path in files if (time := named.get(path)) is None or first <= time <= last]
+    return near or files
 
 
 def _read_observations(

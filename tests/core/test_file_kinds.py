@@ -10,6 +10,7 @@ import zipfile
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from hybridcast.core.file_kinds import is_text
 from hybridcast.errors import ReadError, UnknownFormatError
@@ -131,3 +132,22 @@ def test_text_is_told_from_other_content():
     assert is_text(b"cut: " + "ü".encode()[:1])
     assert not is_text(b"\x00\x01\x02")
     assert not is_text("Größe in mm and more".encode("latin-1"))
+
+
+def test_scans_of_one_radar_in_netcdf_are_told_from_maps(tmp_path):
+    """CfRadial (dims time and range) and xradar's sweeps (dims azimuth and range)."""
+    time = np.datetime64("2024-06-01T12:00", "ns") + np.arange(36) * np.timedelta64(1, "s")
+    attrs = {"units": "dBZ", "standard_name": "equivalent_reflectivity_factor"}
+    ray, gate = np.arange(36) * 10.0, np.arange(10) * 1000.0
+    cfradial = xr.Dataset(
+        {"DBZ": (("time", "range"), np.zeros((36, 10), np.float32), attrs)},
+        {"time": time, "range": gate, "azimuth": ("time", ray), "elevation": ("time", np.full(36, 0.5))},
+        {"Conventions": "CF/Radial instrument_parameters"},
+    )
+    sweep = xr.Dataset(
+        {"DBZH": (("azimuth", "range"), np.zeros((36, 10), np.float32), attrs)}, {"azimuth": ray, "range": gate}
+    )
+    for name, data in {"cfradial.nc": cfradial, "sweep.nc": sweep}.items():
+        data.to_netcdf(tmp_path / name)
+        with pytest.raises(ReadError, match=rf"{name}: .* is of a single radar, by azimuth and range; a composite"):
+            open_radar(tmp_path / name)
