@@ -164,7 +164,7 @@ def _skip_downloads(files: Sequence[Path], request: Request) -> Sequence[Path]:
     else:
         first, last = times[-1] - (request.history or DAY) - reach, times[-1]
     near = [path for path in files if (time := named.get(path)) is None or first <= time <= last]
-    return near or files
+    return near or [path for path, time in named.items() if time in (times[0], times[-1])]  # to tell what there is
 
 
 def _read_observations(
