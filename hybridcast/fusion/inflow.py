@@ -21,8 +21,9 @@ from hybridcast.predictors.state import PredictorState, departure_known, departu
 Evaluate = Callable[[MemberInputs, float], Array]
 """Function from inputs of members and a lead time (min) to exceedance probabilities ``(threshold, row)``."""
 
-#: Number of nodes beside the unknown ones, in each direction, at which members are evaluated too.
-MARGIN = 2
+#: Number of nodes beside the unknown ones, in each direction, at which members are evaluated too. The motion on the
+#: fine grid may carry the edge of the coverage some tens of kilometres further than that on the nodes.
+MARGIN = 8
 
 
 class Inflow(NamedTuple):

@@ -3,6 +3,11 @@
 With NWP rain two more members are blended: NWP alone, calibrated, and trees that use the predictors of every source.
 Where the radar knows the air all members are blended, elsewhere only these two. So the inflow from outside the radar
 coverage is that of NWP, and inside it the weights of radar and NWP are those learned for the lead time.
+
+Trees that use all sources were trained where radar is near. Far from any coverage, where the radar could not verify
+anything in training, NWP alone counts, and the weight of the trees grows with the coverage nearby. With the west of
+three real events masked, and pseudo-NWP, CSI 0.5 beyond 64 km from the coverage is .15 and .19 at 30 and 60 min (.04 and
+.09 with the learned weights everywhere, which were too dry by a factor of 5 to 16); nearer, and inside, it is the same.
 """
 
 from __future__ import annotations
@@ -15,10 +20,12 @@ import numpy as np
 from hybridcast.core.types import Array
 from hybridcast.learned.blend import Blend
 from hybridcast.learned.logistic import MAX_LOG_ODDS
-from hybridcast.learned.predictor_rows import has_nwp, has_radar
+from hybridcast.learned.predictor_rows import has_nwp, has_radar, known_fraction
 
 #: Name of the member that uses NWP alone.
 NWP_ALONE = "nwp"
+#: Fraction of known cells within 64 km of the origin of the air from which on the learned weights hold in full.
+NEAR_COVERAGE = 0.25
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,9 @@ class NwpStage:
         for blend, rows in ((self.with_radar, nwp & radar), (self.without_radar, nwp & ~radar)):
             taken = {name: member_log_odds[name][:, rows] for name in blend.members}
             result[:, rows] = blend.log_odds(taken, lead_minutes)
+        far = nwp & ~radar
+        share = np.clip(known_fraction(predictors[far]) / np.float32(NEAR_COVERAGE), 0, 1)
+        result[:, far] = share * result[:, far] + (1 - share) * member_log_odds[NWP_ALONE][:, far]
         both = nwp & radar
         return result, fit_nwp_weight(result[:, both], log_odds[:, both], member_log_odds[NWP_ALONE][:, both])
 

@@ -1,4 +1,4 @@
-"""Sources of rows of predictors: where radar and NWP know the rain, and the NWP rain rate."""
+"""Sources of rows of predictors: where radar and NWP know the rain, how much of it, and the NWP rain rate."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ import numpy as np
 from hybridcast.core.types import Array, Mask
 from hybridcast.predictors.registry import index_of
 
-_RATE, _NWP_RATE = index_of("rate"), index_of("nwp_rate")
+_RATE, _NWP_RATE, _KNOWN = index_of("rate"), index_of("nwp_rate"), index_of("known_64")
 
 
 def has_radar(predictors: Array) -> Mask:
     """Return for which rows ``(row, predictor)`` the radar knows the air."""
     known: Mask = np.isfinite(predictors[:, _RATE])
     return known
+
+
+def known_fraction(predictors: Array) -> Array:
+    """Return the fraction of known cells within 64 km of the origin of the air, for rows ``(row, predictor)``."""
+    return np.nan_to_num(predictors[:, _KNOWN])
 
 
 def has_nwp(predictors: Array) -> Mask:

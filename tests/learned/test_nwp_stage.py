@@ -11,7 +11,7 @@ from hybridcast.learned.boosting import BoostingSettings
 from hybridcast.learned.logistic import probability
 from hybridcast.learned.member import MemberInputs, evaluate_members
 from hybridcast.learned.members import NWP_MEMBERS
-from hybridcast.learned.nwp_stage import NwpStage
+from hybridcast.learned.nwp_stage import NEAR_COVERAGE, NwpStage
 from hybridcast.learned.predictor_rows import has_nwp, has_radar, nwp_rain_rate
 from hybridcast.learned.training.cross_validation import forecast_samples, train_members
 from hybridcast.learned.training.event_samples import EventSamples
@@ -93,6 +93,20 @@ def test_it_is_good_on_what_was_left_out(stage):
     outside = np.mean((chance[~known] - happened[~known]) ** 2)
     assert inside < 0.05
     assert outside < 0.05 if truth == "nwp" else outside < 0.27  # nobody knows: climate gives .25
+
+
+def test_far_from_any_coverage_nwp_alone_counts(stage):
+    _, made, _, members = stage
+    rows = drawn(seed=4).predictors
+    rows = rows[~has_radar(rows)][:400]
+    known = ALL_PREDICTORS.index("known_64")
+    rows[:200, known], rows[200:, known] = 0.0, 2 * NEAR_COVERAGE
+    rows[:100, known] = np.nan
+    radar, found = evaluated(members, rows, 30.0)
+    result, _ = made.reblend(radar, found, rows, 30.0)
+    np.testing.assert_allclose(result[:, :200], found["nwp"][:, :200], atol=1e-5)
+    near = made.without_radar.log_odds({name: found[name] for name in made.without_radar.members}, 30.0)
+    np.testing.assert_allclose(result[:, 200:], near[:, 200:], atol=1e-5)
 
 
 def test_rows_without_nwp_are_left_as_they_were(stage):
