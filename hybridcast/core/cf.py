@@ -23,6 +23,7 @@ from hybridcast.core.crs import (
     unroll_longitude,
 )
 from hybridcast.core.file_kinds import POLAR
+from hybridcast.core.lazy_values import make_lazy
 from hybridcast.core.locations import ZarrLocation
 from hybridcast.core.netcdf import is_netcdf, list_groups, open_netcdf
 from hybridcast.core.remote import explain, is_network_error
@@ -73,7 +74,7 @@ def open_cf(path: Path) -> xr.Dataset:
     ReadError
         If the file is damaged, its times cannot be known, or several groups have variables on a grid.
     """
-    data = _open_group(path, None)
+    data = open_undecoded(path, None)
     if isinstance(path, ZarrLocation) and not data.variables and not _list_groups(path):
         raise ReadError(
             path,
@@ -83,14 +84,19 @@ def open_cf(path: Path) -> xr.Dataset:
     return decode(data if _has_grid(data) else _open_inner(path, data), path)
 
 
-def _open_group(path: Path, group: str | None) -> xr.Dataset:
+def open_undecoded(path: Path, group: str | None) -> xr.Dataset:
+    """Open one group of NetCDF or Zarr, None for the root, lazily, with values and attributes as they are stored."""
+    return make_lazy(_open_stored(path, group), path)
+
+
+def _open_stored(path: Path, group: str | None) -> xr.Dataset:
     if not path.is_dir():
-        return open_netcdf(path, chunks={}, decode_cf=False, group=group)
+        return open_netcdf(path, decode_cf=False, group=group)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # unconsolidated metadata are accepted
             store = path.open_store() if isinstance(path, ZarrLocation) else {"store": path}
-            return cast(xr.Dataset, xr.open_zarr(**store, chunks={}, decode_cf=False, group=group))
+            return cast(xr.Dataset, xr.open_zarr(**store, chunks=None, decode_cf=False, group=group))
     except ReadError:
         raise
     except Exception as error:  # zarr raises KeyError, ValueError, and errors of its own
@@ -105,7 +111,7 @@ def _has_grid(data: xr.Dataset) -> bool:
 
 def _open_inner(path: Path, root: xr.Dataset) -> xr.Dataset:
     """Return the one group with variables on a grid; the root if there is none."""
-    opened = {name: _open_group(path, name) for name in _list_groups(path)}
+    opened = {name: open_undecoded(path, name) for name in _list_groups(path)}
     gridded = [name for name, data in opened.items() if _has_grid(data)]
     if not gridded:
         return root
@@ -168,10 +174,19 @@ def place(data: xr.Dataset, variable: xr.DataArray, path: Path) -> Placed:
     variable = rename_horizontal(_add_axes(data, variable, path), path)
     crs = read_crs(data, variable, path)
     y, x = (read_axis(variable[axis], crs, path) for axis in ("y", "x"))
-    if crs is not None and crs.is_geographic and (np.diff(x) > 0).any() and (np.diff(x) < 0).any():
-        order = np.argsort(x)  # 0 to 10 and 350 to 359 degrees in one row
-        variable, x = variable.isel(x=order), x[order]
+    if crs is not None and crs.is_geographic:
+        x = _wrap_globe(x)
+        if (np.diff(x) > 0).any() and (np.diff(x) < 0).any():  # such as 0 to 10 and 350 to 359 degrees in one row
+            order = np.argsort(x)
+            variable, x = variable.isel(x=order), x[order]
     return Placed(variable, None if crs is None else to_metres(crs), y, x)
+
+
+def _wrap_globe(longitude: Doubles) -> Doubles:
+    """Return the longitudes of a grid around the globe within -180 and 180; others unchanged."""
+    if longitude.size < 2 or np.ptp(longitude) + abs(longitude[1] - longitude[0]) < 359.9:
+        return longitude
+    return np.asarray((longitude + 180.0) % 360.0 - 180.0)
 
 
 def rename_horizontal(variable: xr.DataArray, path: Path) -> xr.DataArray:

@@ -49,6 +49,9 @@ def decode(data: xr.Dataset, path: Path) -> xr.Dataset:
 def _prepare(variable: xr.Variable, name: str, path: Path) -> xr.Variable:
     """Return a variable whose attributes xarray decodes as they are meant."""
     variable = _numeric_fill_values(variable)
+    if "unit" in variable.attrs and "units" not in variable.attrs:  # as wradlib writes
+        variable = variable.copy(deep=False)
+        variable.attrs = {**variable.attrs, "units": variable.attrs["unit"]}
     units = str(variable.attrs.get("units", ""))
     if _ABSOLUTE.match(units):
         return xr.Variable(variable.dims, _from_absolute(np.asarray(variable.values, np.float64)))

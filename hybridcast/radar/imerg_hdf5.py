@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from hybridcast.core.cf import open_undecoded
 from hybridcast.core.cf_times import decode
 from hybridcast.core.crs import unroll_longitude
-from hybridcast.core.netcdf import inspect_netcdf, open_netcdf, require_variables
+from hybridcast.core.netcdf import inspect_netcdf, require_variables
 from hybridcast.core.readers import read_head
 from hybridcast.core.types import Doubles
 from hybridcast.errors import ReadError
@@ -68,7 +69,7 @@ def read(path: Path) -> xr.DataArray:
 
 
 def _open(path: Path, group: str | None) -> xr.Dataset:
-    data = open_netcdf(path, chunks={}, decode_cf=False, group=group)
+    data = open_undecoded(path, group)
     if "time" in data.variables:
         data["time"].attrs["calendar"] = "standard"
     return decode(data, path)

@@ -16,9 +16,10 @@ import numpy as np
 import pyproj
 import xarray as xr
 
+from hybridcast.core.cf import open_undecoded
 from hybridcast.core.cf_times import decode
 from hybridcast.core.crs import to_metres
-from hybridcast.core.netcdf import common_attributes, inspect_netcdf, open_netcdf
+from hybridcast.core.netcdf import common_attributes, inspect_netcdf
 from hybridcast.core.times import as_datetime64
 from hybridcast.core.types import Doubles
 from hybridcast.errors import ForecastFileError, ReadError
@@ -40,7 +41,7 @@ def recognises(path: Path, head: bytes) -> bool:
 
 def read(path: Path) -> xr.DataArray:
     """Read one frame; pixels that were not processed, and space, are NaN."""
-    data = decode(open_netcdf(path, chunks={}, decode_cf=False), path)
+    data = decode(open_undecoded(path, None), path)
     _refuse_extrapolation(data, path)
     rate = data[next(name for name in _RATES if name in data)]
     rows, columns = rate.dims[-2:]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import warnings
 
+import h5py
 import numpy as np
 import pyproj
 import pytest
@@ -299,3 +300,31 @@ def test_an_amount_without_its_interval_is_refused_and_the_remedy_works(tmp_path
         data["rr"].attrs["accumulation_interval_minutes"] = 5
         data.to_netcdf(tmp_path / "b.nc")
     np.testing.assert_allclose(open_radar(tmp_path / "b.nc"), VALUES * 12, rtol=1e-6)
+
+
+@pytest.mark.parametrize("version", ["NETCDF4", "zarr"])
+@pytest.mark.filterwarnings("ignore")
+def test_damaged_values_are_named_when_they_are_loaded(tmp_path, version):
+    data = dataset(values=np.random.default_rng(1).random((3, 30, 40), np.float32)[:, :3, :4])
+    if version == "zarr":
+        data.to_zarr(tmp_path / "bad.zarr", zarr_format=3)
+        for chunk in (tmp_path / "bad.zarr" / "rr" / "c").rglob("0"):
+            if chunk.is_file():
+                chunk.write_bytes(b"damaged!")
+        path = tmp_path / "bad.zarr"
+    else:
+        path = saved(data, tmp_path / "bad.nc", encoding={"rr": {"zlib": True, "complevel": 9, "fletcher32": True}})
+        with h5py.File(path) as file:
+            chunk = file["rr"].id.get_chunk_info(0)
+        content = bytearray(path.read_bytes())
+        content[chunk.byte_offset + 20 : chunk.byte_offset + 28] = b"damaged!"
+        path.write_bytes(content)
+    field = open_radar(path)
+    with pytest.raises(ReadError, match=r"bad\.(nc|zarr): its values are damaged"):
+        field.load()
+
+
+def test_units_under_the_name_that_wradlib_gives_them(tmp_path):
+    data = dataset()
+    data["rr"].attrs["unit"] = data["rr"].attrs.pop("units")
+    np.testing.assert_array_equal(open_radar(saved(data, tmp_path / "a.nc")), VALUES)

@@ -115,6 +115,7 @@ def test_our_own_forecast_is_no_observation(tmp_path):
         open_radar(tmp_path / "forecast.zarr")
 
 
+@pytest.mark.pysteps
 def test_file_of_the_exporter_of_pysteps(tmp_path):
     exporters = pytest.importorskip("pysteps.io.exporters")
     metadata = {"unit": "mm/h", "x1": 4e6, "x2": 4.004e6, "y1": 3e6, "y2": 3.003e6, "yorigin": "upper"}

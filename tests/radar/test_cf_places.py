@@ -136,6 +136,8 @@ def test_group_of_a_zarr_store(tmp_path):
         ([175, -180, -175, -170], -170, 3),
         ([190, 191, 192, 193], -169, 1),
         ([10, 5, 0, -5], -5, 3),
+        ([0, 90, 180, 270], -90, 3),  # around the globe
+        ([45, 135, 225, 315], 45, 0),
     ],
 )
 def test_longitudes_over_greenwich_and_the_dateline(tmp_path, longitude, place, value):
