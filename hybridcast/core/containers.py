@@ -178,7 +178,8 @@ def list_entries(path: Path, copies: CopyFolder, depth: int = 1) -> list[Entry]:
 
 def _is_zip(path: Path) -> bool:
     with path.open("rb") as file:
-        return file.read(4) in _ZIP_MAGICS or path.suffix.lower() == ".zip"
+        head = file.read(tarfile.BLOCKSIZE)
+    return head.startswith(_ZIP_MAGICS) or (path.suffix.lower() == ".zip" and not is_tar(head))
 
 
 def _list_nested(entry: Entry, outer: Path, copies: CopyFolder, depth: int) -> list[Entry]:

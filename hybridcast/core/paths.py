@@ -170,6 +170,8 @@ def _escape_brackets(pattern: str) -> str:
 def _advise(text: str) -> str:
     if _WINDOWS.match(text) and os.name != "nt":
         return "This is a path of Windows; give the one that the folder has on this computer, such as /mnt/c/..."
+    if re.match(r"[a-z][a-z0-9+]+:/?[^/]", text):
+        return "An address begins with a protocol and two slashes, such as https://"
     if len(text) > 255 and "*" not in text:
         return "Check the path; content is not accepted in its place"
     return "Check the path or the glob"

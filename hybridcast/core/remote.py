@@ -111,6 +111,8 @@ def open_remote(url: str) -> RemoteFile:
         If a package for the protocol is not installed.
     InputError
         If there is no such protocol.
+    ReadError
+        If the server cannot be reached.
     """
     import fsspec
 
@@ -129,6 +131,8 @@ def open_remote(url: str) -> RemoteFile:
             "it begins with a protocol of fsspec, such as https:// or s3://",
             "Correct it, or download the file and give its path",
         ) from error
+    except OSError as error:  # some file systems connect at once
+        raise ReadError(hide_secrets(url), explain(error)) from error
     return RemoteFile(filesystem, path, url)
 
 

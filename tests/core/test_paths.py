@@ -66,6 +66,8 @@ def make_zip(files):
 
 
 PACKS = {
+    "tar.zip": make_tar,
+    "zip.tar": make_zip,
     "a.tar": make_tar,
     "a.tar.gz": lambda files: make_tar(files, "w:gz"),
     "a.tgz": lambda files: make_tar(files, "w:gz"),
@@ -378,6 +380,7 @@ def test_what_is_no_file_is_told(tmp_path):
         ("a\0b", "a path names a file"),
         ("C:\\data\\radar.h5", "This is a path of Windows"),
         ("\\\\server\\radar.h5", "This is a path of Windows"),
+        ("https:/host/radar.h5", "An address begins with a protocol and two slashes"),
         ("x" * 5000, "cannot be opened|content is not accepted"),
         ([], "no paths given"),
         (7, "int given as a path"),
@@ -554,6 +557,8 @@ def test_hosts_that_are_not_there(site):
         ReadError, match=r"^http://127\.0\.0\.1:1/a\.txt: cannot be read from there.*Connect call failed"
     ):
         open_radar("http://me:secret@127.0.0.1:1/a.txt")
+    with pytest.raises(ReadError, match=r"ftp://nowhere\.invalid/a\.txt: the host is not found"):
+        open_radar("ftp://nowhere.invalid/a.txt")
 
 
 def test_a_slow_server_is_given_up(site, monkeypatch):
