@@ -33,10 +33,15 @@ _SERVICES = (
     (re.compile(r"^[A-Z]{3}(\d{9})\d?[A-Z]{0,2}(?:_\d{5})?\.\d{3}(?!\d)", re.IGNORECASE), "%y%j%H%M"),
 )
 
-#: What follows a local time. UTC, GMT and Z are no such marks.
+#: What follows a local time. UTC, GMT and Z are no such marks, nor is an offset of zero.
 _LOCAL = re.compile(
-    r"[-_. ]?(?:\+\d\d|(?:CES?T|MES?Z|BST|IST|[JKH]ST|SGT|HKT|A[CEW][SD]T|AE[SD]T|NZ[SD]T|[ECMP][SD]T|LOCAL)(?![A-Z]))",
+    r"(?:[:_-]?\d\d)?[+-](?!0+(?::?0+)?(?!\d))\d\d:?\d\d(?!\d)|\+(?!0+(?!\d))\d"
+    r"|[-_. ]?(?:BST|IST|SGT|HST|A[CW][SD]T|NZ[SD]T|[ECMP][SD]T|LOCAL)(?![A-Z])",
     re.IGNORECASE,
+)
+#: What tells a local time anywhere in a name.
+_ZONE = re.compile(
+    r"(?<![A-Z])(?:(?:CES?T|MES?Z|AE[SD]T|[JK]ST|HKT|LOCAL[-_]?TIME)(?![A-Z])|(?:UTC|GMT)[+-]0*[1-9])", re.IGNORECASE
 )
 
 
@@ -72,7 +77,8 @@ def _find_full(name: str) -> Iterator[np.datetime64 | None]:
         for match in pattern.finditer(name):
             time = read(match)
             if time is not None or pattern is _YEAR_LAST:
-                yield None if time is None or _LOCAL.match(name, match.end()) else np.datetime64(time, "ns")
+                is_local = _ZONE.search(name) or _LOCAL.match(name, match.end())
+                yield None if time is None or is_local else np.datetime64(time, "ns")
 
 
 def _find_hours(name: str) -> Iterator[np.datetime64]:
