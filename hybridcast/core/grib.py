@@ -20,8 +20,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyproj
 
+from hybridcast.core.compression import is_compressed
 from hybridcast.core.crs import centre_longitude
-from hybridcast.core.readers import COMPRESSED_MAGICS, read_bytes
+from hybridcast.core.readers import read_bytes
 from hybridcast.core.types import Array, Doubles
 from hybridcast.errors import ReadError
 
@@ -100,12 +101,11 @@ def _require_template(message: Any, path: Path) -> Any:
 def _content(path: Path) -> Iterator[bytes | mmap.mmap]:
     """Open the content of a file: mapped into memory, or uncompressed."""
     try:
-        with path.open("rb") as file:
-            if file.read(3).startswith(COMPRESSED_MAGICS):
-                yield read_bytes(path)
-                return
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-                yield mapped
+        if is_compressed(path):
+            yield read_bytes(path)
+            return
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            yield mapped
     except ReadError:
         raise
     except OSError as error:
