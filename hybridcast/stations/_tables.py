@@ -63,12 +63,17 @@ def split_header(line: str) -> Header:
 
 
 def read_columns(path: Path, header: Header, wanted: Mapping[str, str]) -> Any:
-    """Return the rows of a table as texts, with the columns that `wanted` maps our names to."""
+    """Return the rows of a table as texts, with the columns that `wanted` maps our names to.
+
+    Headers that come again, as in tables joined to one, are skipped.
+    """
     missing = [name for name in wanted.values() if name not in header.names]
     if missing:
         raise ReadError(path, f"has no column {', '.join(missing)}; it has {', '.join(header.names)}")
     text = read_text(path).split("\n", header.lines)[-1]
     rows = read_texts(text, header.names, list(wanted.values()), header.separator, path)
+    again = (rows == pd.Series({name: name for name in rows})).all(axis=1)
+    rows = rows[~again].reset_index(drop=True)
     if rows.empty:
         raise ReadError(path, "holds no row")
     return pd.DataFrame({ours: rows[name] for ours, name in wanted.items()})

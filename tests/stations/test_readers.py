@@ -177,6 +177,18 @@ def test_what_is_saved_is_read_again(tmp_path, suffix, gauges):
     assert get_interval(back) == get_interval(gauges)
 
 
+@pytest.mark.parametrize("suffix", [".parquet", ".nc"])
+def test_networks_out_of_step_are_saved_and_read_again(tmp_path, suffix):
+    times = np.datetime64("2024-06-01T12:00", "ns") + np.arange(4) * 5 * MINUTE
+    rates = [[1.0, np.nan, 3.0, np.nan], [np.nan, 2.0, np.nan, 4.0]]
+    made = hybridcast.stations.station_reports(
+        rates, station=["A", "B"], time=times, interval=10 * MINUTE, coords={"latitude": [47, 48], "longitude": [7, 8]}
+    )
+    back = open_stations(save_stations(made, tmp_path / f"s{suffix}"))
+    np.testing.assert_array_equal(back.precipitation_rate.values, np.float32(rates))
+    assert get_interval(back) == 10 * MINUTE
+
+
 def test_the_netcdf_keeps_cf(tmp_path):
     runner = pytest.importorskip("compliance_checker.runner")
     made = open_stations(meteonet(tmp_path / "m.csv", ["20160101 00:00", "20160101 00:06"]))

@@ -471,6 +471,7 @@ def test_names_in_the_encodings_of_spreadsheets(encoding, tmp_path):
             text.replace("time", "Timestamp (UTC)").replace("latitude", "lat [°]").replace("longitude", "lon_deg")
         ),
         lambda text: text.replace("\n", ",\n"),
+        lambda text: text + text,
     ],
     ids=[
         "comments",
@@ -484,6 +485,7 @@ def test_names_in_the_encodings_of_spreadsheets(encoding, tmp_path):
         "title",
         "units-in-names",
         "separators-at-ends",
+        "joined",
     ],
 )
 def test_layouts_of_tables(change, tmp_path):
