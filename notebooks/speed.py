@@ -26,7 +26,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
+import pyproj
 import xarray as xr
 
 from hybridcast import fetch, forecast, open_radar
@@ -403,7 +405,56 @@ def first_call(radar: xr.DataArray, size: Size) -> list[Row]:
     return [*table, {"what": "second call, 256 x 256", "how": "advection", "ms": round(second_advection * 1e3, 1)}]
 
 
-COMPARISONS = {f.__name__: f for f in (motion, advection, forecasts, growth, first_call)}
+def reading(radar: xr.DataArray, size: Size) -> list[Row]:
+    """Measure the reading of a composite of OPERA's kind, and the whole command from files to the forecast."""
+    side = size.sides[-1]
+    with tempfile.TemporaryDirectory() as name:
+        composite, frames = Path(name) / "composite.h5", Path(name) / "radar.nc"
+        write_odim(tiled(radar, side).values[-1], composite)
+        radar.to_netcdf(frames)
+        command = [sys.executable, "-m", "hybridcast", "forecast", str(frames), "-o", f"{name}/forecast.nc"]
+        jobs: Jobs = {
+            f"a frame of {side} x {side}, ODIM HDF5": lambda: open_radar(composite),
+            "the same, h5py alone": lambda: h5py.File(composite)["dataset1/data1/data"][...],
+            "hybridcast forecast, whole command": lambda: subprocess.run(command, check=True, capture_output=True),
+        }
+        return [
+            {"what": "reading", "how": how, "ms": round(seconds * 1e3, 1)}
+            for how, (seconds, _) in measure_in_turn(jobs, size).items()
+        ]
+
+
+def write_odim(rate: np.ndarray, path: Path) -> None:
+    """Write rates as OPERA does: float64, gzip, in chunks of 380 x 440 cells at most."""
+    projection, metres = "+proj=laea +lat_0=55 +lon_0=10 +units=m +ellps=WGS84", 1000.0
+    rows, columns = rate.shape
+    places = pyproj.Proj(projection)([0, columns * metres], [-rows * metres, 0], inverse=True)
+    groups = {
+        "what": {"object": "COMP", "date": "20200101", "time": "120000", "source": "ORG:247"},
+        "where": {"projdef": projection, "xsize": columns, "ysize": rows, "xscale": metres, "yscale": metres}
+        | {
+            f"{corner}_{axis}": places[k][n]
+            for n, corner in enumerate(("LL", "UR"))
+            for k, axis in enumerate(("lon", "lat"))
+        },
+        "dataset1/data1/what": {
+            "quantity": "RATE",
+            "gain": 1.0,
+            "offset": 0.0,
+            "nodata": -9999000.0,
+            "undetect": -8888000.0,
+        },
+    }
+    codes = np.where(np.isnan(rate), -9999000.0, np.where(rate == 0, -8888000.0, rate)).astype(np.float64)
+    with h5py.File(path, "w") as file:
+        for group, attributes in groups.items():
+            for name, value in attributes.items():
+                file.require_group(group).attrs[name] = np.bytes_(value) if isinstance(value, str) else value
+        chunks = min(rows, 380), min(columns, 440)
+        file.create_dataset("dataset1/data1/data", data=codes, chunks=chunks, compression="gzip")
+
+
+COMPARISONS = {f.__name__: f for f in (motion, advection, forecasts, growth, first_call, reading)}
 
 
 # --- the whole ------------------------------------------------------------------------------------------------
@@ -450,7 +501,7 @@ def markdown(result: dict[str, Any]) -> str:
     ]
     lines += ["| | method | ms | ns per cell |", "|---|---|---|---|"]
     lines += [f"| {r['what']} | {r['how']} | {r['ms']:.1f} | {r['ns per cell']} |" for r in result["growth"]]
-    lines += [f"| {r['what']} | {r['how']} | {r['ms']:.1f} | |" for r in result["first_call"]]
+    lines += [f"| {r['what']} | {r['how']} | {r['ms']:.1f} | |" for r in (*result["first_call"], *result["reading"])]
     info = result["about"]
     shares = [
         f"{r['what'].partition(' of ')[0]} {r['share of copy rate']:.1%}" for r in rows if r.get("share of copy rate")

@@ -34,7 +34,7 @@ def radar(speed):
     return synthetic.rain(SMALL, frames=speed.FRAMES)
 
 
-@pytest.mark.parametrize("name", ["motion", "advection", "forecasts", "growth", "first_call"])
+@pytest.mark.parametrize("name", ["motion", "advection", "forecasts", "growth", "first_call", "reading"])
 def test_every_comparison_runs(speed, small, radar, name):
     if name != "growth":
         pytest.importorskip("pysteps")
@@ -80,7 +80,7 @@ def test_the_table_is_made_of_all_that_is_measured(speed):
     about = {"copy GB/s": 10.0, "date": "2030-01-01", "machine": "x", "threads": 2, "load": 0.1}
     about |= {"size": {"repeats": 3}, "versions": {"numba": "1"}}
     result = {"about": about, "motion": [shared], "advection": [row], "forecasts": [forecast]}
-    text = speed.markdown(result | {"growth": [grown], "first_call": [first]})
+    text = speed.markdown(result | {"growth": [grown], "first_call": [first], "reading": [first]})
     assert "| motion, 3 frames of 4 x 5 | dense flow | 1.0 | 1.0 | 3 |" in text
     assert "motion, 3 frames 25.0%" in text
     assert "| first call, cold | motion | 9000.0 | |" in text
