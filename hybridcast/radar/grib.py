@@ -260,11 +260,22 @@ def _read_rate(found: _Found, path: Path) -> Array:
     conversion = unit_conversion(units, _UNITS[kind])
     if conversion is None:
         raise ReadError(path, f"{message['shortName']} in {units!r}, which cannot be converted to {_UNITS[kind]}")
-    values = values * np.float32(conversion[0])
+    _refuse_codes(values, path)
+    values = np.maximum(values, np.float32(0)) * np.float32(conversion[0])
     if kind == AMOUNT and found.interval is not None:
         values = rate_from_accumulation(values, found.interval)
-    values[(values < 0) & (values > -_ROUNDING)] = 0
     return np.asarray(check_rates(values, path), np.float32)
+
+
+def _refuse_codes(values: Array, path: Path) -> None:
+    """Raise `ReadError` if values are negative, beyond rounding errors: codes of missing values without a bit map."""
+    lowest = np.fmin.reduce(values, axis=None)
+    if lowest < -_ROUNDING:
+        raise ReadError(
+            path,
+            f"holds negative values without a bit map, down to {lowest:g}: codes of missing cells? Write it with "
+            f"these missing, e.g. 'cdo setmissval,{lowest:g}'",
+        )
 
 
 def _find_units(message: Any, kind: str) -> str:

@@ -363,6 +363,20 @@ def test_what_is_not_one_field_of_rain_is_refused_by_name(tmp_path, messages, re
         open_radar(made(tmp_path, *messages))
 
 
+@pytest.mark.parametrize(("code", "reason"), [(-9999.0, "cdo setmissval,-9999"), (9999.0, "more than ever fell")])
+def test_codes_without_a_bit_map_are_no_rain(tmp_path, code, reason):
+    cells = CELLS.copy()
+    cells[0, 0] = code
+    path = write(tmp_path / "coded.grib", encode(cells, **EUROPE, **amount(-1, 1), **ANALYSIS))
+    with pytest.raises(ReadError, match=rf"coded\.grib.*{reason}"):
+        open_radar(path)
+
+
+def test_rounding_errors_below_zero_are_dry(tmp_path):
+    field = open_radar(write(tmp_path / "a", encode(CELLS - 1e-3, **EUROPE, **amount(-1, 1), **ANALYSIS)))
+    assert field.values[0, 0, 0] == 0
+
+
 def test_an_interval_that_ends_before_it_begins_is_refused(tmp_path):
     """The 15-minute sums of a rapid refresh: "10815--2147472656 min acc" (rrfs-workflow issue 304)."""
     keys = {**amount(60, 1), **ANALYSIS}

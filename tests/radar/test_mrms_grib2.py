@@ -7,7 +7,7 @@ import pytest
 
 from helpers.grib import degrees, encode, write
 from hybridcast.core.field import crs_of
-from hybridcast.errors import ForecastFileError, ReadError
+from hybridcast.errors import ForecastFileError, InputError, ReadError
 from hybridcast.radar import mrms_grib2, open_radar
 
 FILES = "mrms/20190610/*.grib2"
@@ -146,6 +146,17 @@ def test_other_products_are_refused_with_those_that_are_read(tmp_path, number):
 def test_the_forecast_of_reflectivity_is_no_observation(tmp_path):
     with pytest.raises(ForecastFileError, match=r"\+60 min"):
         open_radar(product(tmp_path, (13, 0), np.ones((3, 4))))
+
+
+def test_sums_that_overlap_and_sequences_of_two_products_are_refused(tmp_path):
+    """RadarOnly_QPE_01H comes every 2 minutes; it is no rain rate of these."""
+    for minute in (0, 2):
+        product(tmp_path, (6, 2), np.ones((3, 4)), f"qpe_{minute}.grib2", dataTime=600 + minute)
+    product(tmp_path, (6, 1), np.ones((3, 4)), "rate_4.grib2", dataTime=604)
+    with pytest.raises(InputError, match="sums over 60 min overlap"):
+        open_radar(tmp_path / "qpe_*")
+    with pytest.raises(InputError, match="sums over 60 min.*rain rates"):
+        open_radar([tmp_path / "qpe_0.grib2", tmp_path / "rate_4.grib2"])
 
 
 def test_two_products_in_one_file_are_not_mixed(tmp_path):
