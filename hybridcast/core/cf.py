@@ -17,6 +17,7 @@ from hybridcast.core.cf_times import decode
 from hybridcast.core.crs import (
     crs_from_attributes,
     crs_from_mapping,
+    is_around_globe,
     metres_per_unit,
     satellite_height,
     to_metres,
@@ -184,9 +185,7 @@ def place(data: xr.Dataset, variable: xr.DataArray, path: Path) -> Placed:
 
 def _wrap_globe(longitude: Doubles) -> Doubles:
     """Return the longitudes of a grid around the globe within -180 and 180; others unchanged."""
-    if longitude.size < 2 or np.ptp(longitude) + abs(longitude[1] - longitude[0]) < 359.9:
-        return longitude
-    return np.asarray((longitude + 180.0) % 360.0 - 180.0)
+    return np.asarray((longitude + 180.0) % 360.0 - 180.0) if is_around_globe(longitude) else longitude
 
 
 def rename_horizontal(variable: xr.DataArray, path: Path) -> xr.DataArray:

@@ -110,11 +110,17 @@ def centre_longitude(longitude: Doubles) -> Doubles:
 
 
 def unroll_longitude(longitude: Doubles) -> Doubles:
-    """Remove jumps of 360 degrees from an axis of longitude, and centre it.
+    """Remove jumps of 360 degrees from an axis of longitude, and centre it unless it runs around the globe.
 
     Examples
     --------
     >>> unroll_longitude(np.array([350.0, 0.0, 10.0])), unroll_longitude(np.array([190.0, 191.0]))
     (array([-10.,   0.,  10.]), array([-170., -169.]))
     """
-    return centre_longitude(np.asarray(np.unwrap(longitude, period=360.0)))
+    unrolled = np.asarray(np.unwrap(longitude, period=360.0))
+    return unrolled if is_around_globe(unrolled) else centre_longitude(unrolled)
+
+
+def is_around_globe(longitude: Doubles) -> bool:
+    """Return whether an axis of longitude covers all 360 degrees."""
+    return longitude.size > 1 and bool(np.ptp(longitude) + abs(longitude[1] - longitude[0]) > 359.9)

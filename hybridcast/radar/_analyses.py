@@ -24,10 +24,14 @@ _LEADS = re.compile(
     re.IGNORECASE,
 )
 _REFERENCES = re.compile(
-    r"^(forecast_)?(reference_?time|ref_?time|init(ial(ization)?)?_?time|issue_?time|analysis_?time|run_?time|"
+    r"^init$|^(forecast_)?(reference_?time|ref_?time|init(ial(ization)?)?_?time|issue_?time|analysis_?time|run_?time|"
     r"model_run_time|forecast_?(start|reference)(_?(date|time))?)$",
     re.IGNORECASE,
 )
+#: Names of attributes of lead time; a "step" may also be the time between frames.
+_LEAD_ATTRIBUTES = re.compile(r"^(forecast_)?lead_?time$|^forecast_(period|hour)$|^fcst_?(hour|lead)$", re.IGNORECASE)
+#: Words in titles and descriptions of forecasts; not in names of offices.
+_WORDS = re.compile(r"\b(fore|now)cast\b(?!\s+(office|cent|service|institut|system|department))", re.IGNORECASE)
 _ZERO = np.timedelta64(0, "ns")
 
 
@@ -51,9 +55,10 @@ def select_analyses(data: xr.Dataset, path: Path) -> xr.Dataset:
     ForecastFileError
         If all frames have a lead time above 0, or one that cannot be known.
     """
-    _refuse_unstated(data, path)
+    _refuse_stated_leads(data, path)
     leads = _find_leads(data, path)
     if leads is None:
+        _refuse_words(data, path)
         return data
     kept = leads.lengths <= _ZERO
     if not kept.any() or (leads.lengths.ndim > 1 and not kept.all()):
@@ -65,15 +70,24 @@ def select_analyses(data: xr.Dataset, path: Path) -> xr.Dataset:
     return _stamp(data, leads, kept)
 
 
-def _refuse_unstated(data: xr.Dataset, path: Path) -> None:
+def _refuse_stated_leads(data: xr.Dataset, path: Path) -> None:
+    """Raise `ForecastFileError` if an attribute such as ``forecast_hour`` is above zero."""
+    for attrs in (data.attrs, *(of.attrs for of in data.data_vars.values())):
+        for name, value in attrs.items():
+            number = re.match(r"\+?\d+(\.\d+)?", str(value))
+            if _LEAD_ATTRIBUTES.match(str(name)) and number is not None and float(number[0]) > 0:
+                raise ForecastFileError(path, f"attribute {name} = {value}")
+
+
+def _refuse_words(data: xr.Dataset, path: Path) -> None:
     """Raise `ForecastFileError` for a forecast that says so only in words, such as that of pysteps' exporter."""
     for name, of in data.variables.items():
-        words = str(of.attrs.get("long_name", "")).lower()
-        if of.dtype.kind == "M" and re.search(r"\bforecast (valid )?time\b", words):
+        words = str(of.attrs.get("long_name", ""))
+        if (of.dtype.kind == "M" or of.ndim >= 2) and _WORDS.search(words):
             start = re.search(r"since\s+(.*)", str(of.encoding.get("units", "")))
-            raise ForecastFileError(path, f"{name!r} is the {words}" + (f", from {start[1]}" if start else ""))
-    if re.search(r"\bpysteps\b.*\bnowcast\b", str(data.attrs.get("title", "")).lower()):
-        raise ForecastFileError(path, f"its title is {data.attrs['title']!r}")
+            raise ForecastFileError(path, f"{name!r} is the {words!r}" + (f", from {start[1]}" if start else ""))
+    if _WORDS.search(str(data.attrs.get("title", ""))):
+        raise ForecastFileError(path, f"its title is {data.attrs['title']!r}, and it states no lead time of 0")
 
 
 def _find_leads(data: xr.Dataset, path: Path) -> _Leads | None:

@@ -21,7 +21,7 @@ _DRY_DBZ = -32.0
 #: Values and limits are unpacked in different precisions; they are equal within this fraction.
 _ROUNDING = 1e-6
 #: Default fill value of floats in NetCDF, which needs no declaration (NetCDF Users Guide, appendix B).
-_DEFAULT_FILL = 9.9e36
+_DEFAULT_FILL = 9.969209968386869e36
 _MISSING = re.compile(r"miss|no_?data|out_?(side|_of)|no_?cover|invalid|block|unknown|fill|bad|unavail|not_?obs", re.I)
 #: Attributes that hold the value of cells where nothing was detected (WMO FM 301, ODIM).
 _UNDETECTED = {"_Undetect", "undetect"}
@@ -153,7 +153,7 @@ def _refuse_undeclared(values: NDArray[Any], code: float | None, name: Any, path
         raise ReadError(
             path, f"{name!r} holds its highest number, {code:g}: a code for missing values? Declare it as _FillValue"
         )
-    filled = np.abs(values) > _DEFAULT_FILL
+    filled = np.isclose(values, _DEFAULT_FILL, rtol=_ROUNDING, atol=0)
     return np.where(filled, values.dtype.type(np.nan), values) if filled.any() else values
 
 

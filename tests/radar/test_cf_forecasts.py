@@ -38,6 +38,7 @@ def refused(data, path, message):
         ("forecast_reference_time", ((), TIMES[0] - STEP, START), r"\+5 to \+15 min"),
         ("reference_time", ("time", TIMES - STEP), r"\+5 min"),
         ("init_time", ((), TIMES[0] - STEP), r"\+5 to \+15 min"),
+        ("init", ((), TIMES[0] - STEP), r"\+5 to \+15 min"),
     ],
 )
 def test_lead_times_by_any_name(tmp_path, name, lead, message):
@@ -125,7 +126,7 @@ def test_file_of_the_exporter_of_pysteps(tmp_path):
     )
     exporters.export_forecast_dataset(VALUES, exporter)
     exporters.close_forecast_files(exporter)
-    with pytest.raises(ForecastFileError, match=r"forecast time.*from 2020-01-01 00:00:00"):
+    with pytest.raises(ForecastFileError, match=r"'forecast time', from 2020-01-01 00:00:00"):
         open_radar(tmp_path / "nowcast.nc")
     with xr.open_dataset(tmp_path / "nowcast.nc") as data:  # its time lost on the way
         refused(data.isel(time=0).drop_vars("time"), tmp_path / "rr_202001010005.nc", "pysteps-generated nowcast")
@@ -137,6 +138,29 @@ def test_forecasts_are_left_out_of_a_sequence(tmp_path):
         saved(dataset().isel(time=[k]).assign_coords(forecast_period=lead), tmp_path / f"{k}.nc")
     field = open_radar(str(tmp_path / "*.nc"))
     np.testing.assert_array_equal(field, VALUES[:2])
+
+
+@pytest.mark.parametrize(
+    ("attrs", "message"),
+    [({"forecast_hour": 3}, "forecast_hour = 3"), ({"title": "Deterministic nowcast"}, "its title is 'Deterministic")],
+)
+def test_attributes_and_titles_of_forecasts(tmp_path, attrs, message):
+    refused(dataset().assign_attrs(attrs), tmp_path / "a.nc", message)
+    analysis = {name: 0 if name == "forecast_hour" else value for name, value in attrs.items()}
+    data = dataset().assign_attrs(analysis).assign_coords(forecast_period=((), 0, LEADS))
+    np.testing.assert_array_equal(open_radar(saved(data, tmp_path / "b.nc")), VALUES)
+
+
+def test_a_described_forecast_without_its_times(tmp_path):
+    data = dataset(long_name="forecast precipitation rate")
+    refused(data, tmp_path / "a.nc", "is the 'forecast precipitation rate'")
+
+
+def test_an_office_of_forecasts_is_none(tmp_path):
+    data = dataset(long_name="radar rainfall").assign_attrs(
+        title="Radar composite of the Forecast Office, Nowcasting SAF"
+    )
+    np.testing.assert_array_equal(open_radar(saved(data, tmp_path / "a.nc")), VALUES)
 
 
 # --- cases of public reports ----------------------------------------------------------------------------------

@@ -119,7 +119,7 @@ def test_default_fill_value_of_netcdf_needs_no_declaration(tmp_path):
     np.testing.assert_array_equal(read(path)[0, 0], [0, 5, np.nan, np.nan])
 
 
-@pytest.mark.parametrize("code", [-99.9, -32768 * 0.1, 9999.0])
+@pytest.mark.parametrize("code", [-99.9, -32768 * 0.1, 9999.0, np.inf])
 def test_undeclared_codes_are_refused(tmp_path, code):
     with pytest.raises(ReadError, match="code"):
         read(stored(tmp_path / "a.nc", np.array([0, 5, 7, code], "f4")))
@@ -168,12 +168,12 @@ def test_missing_values_of_amounts_in_metres(tmp_path):
     # NVIDIA/earth2studio #1031: undetected cells of OPERA as -99 mm, which become -0.099 m
     attrs = {"units": "m", "standard_name": "rainfall_amount", "accumulation_interval_minutes": 60}
     path = stored(tmp_path / "a.nc", np.array([0, 0.001, -0.099, 0.002], "f4"), **attrs)
-    with pytest.raises(ReadError, match="holds -99 mm/h: a code"):
+    with pytest.raises(ReadError, match="holds -99 mm/h, a code"):
         read(path)
 
 
 def test_values_of_a_lost_fill_value_are_refused(tmp_path):
     # dhis2/open-climate-service #103: -999.99 in a Zarr array whose fill value is NaN
     data = dataset(values=np.where(VALUES > 30, np.float32(-999.99), VALUES))
-    with pytest.raises(ReadError, match=r"holds -999\.99 mm/h: a code"):
+    with pytest.raises(ReadError, match=r"holds -999\.99 mm/h, a code"):
         read(saved(data, tmp_path / "a.nc"))
