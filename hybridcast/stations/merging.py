@@ -132,9 +132,9 @@ def merge_reports(parts: Sequence[xr.Dataset], step: np.timedelta64 | None = Non
     parts
         Station reports.
     step
-        The interval of the result; by default the shortest multiple of all intervals. If some are up to an hour,
-        longer ones do not count: these parts are left out with an `InputWarning`, and ``attrs["stations_left_out"]``
-        states it.
+        The interval of the result; by default the shortest multiple of all intervals up to an hour, or else the longest
+        of them. Parts with longer intervals, or such that do not divide it, are left out with an `InputWarning`, and
+        ``attrs["stations_left_out"]`` states it.
 
     Raises
     ------
@@ -142,8 +142,7 @@ def merge_reports(parts: Sequence[xr.Dataset], step: np.timedelta64 | None = Non
         If the intervals do not divide the step; or if some parts have degrees and others x and y.
     """
     if step is None:
-        parts = _leave_out_long(parts)
-        step = _common_step([get_interval(part) for part in parts])
+        parts, step = _choose_step(parts)
     resampled = [resample_reports(part, step) for part in parts]
     if not any(all(set(pair) <= set(part.coords) for part in parts) for pair in POSITIONS):
         raise InputError(
@@ -161,17 +160,20 @@ def merge_reports(parts: Sequence[xr.Dataset], step: np.timedelta64 | None = Non
     return check_stations(merged.assign_attrs({**_merge_attributes(parts), INTERVAL: _minutes(step)}))
 
 
-def _leave_out_long(parts: Sequence[xr.Dataset]) -> Sequence[xr.Dataset]:
-    """Return the parts without those over more than an hour, if others have shorter intervals."""
-    kept = [part for part in parts if get_interval(part) <= HOUR]
-    long = [part for part in parts if get_interval(part) > HOUR]
-    if not kept or not long:
-        return parts
-    count = sum(part.sizes["station"] for part in long)
-    text = f"{count} stations with sums over more than an hour, beside others of up to an hour"
-    warnings.warn(InputWarning(f"left out: {text}; give step= to have all over a longer interval"), stacklevel=3)
-    first = kept[0].assign_attrs({LEFT_OUT: "; ".join(filter(None, [kept[0].attrs.get(LEFT_OUT, ""), text]))})
-    return [first, *kept[1:]]
+def _choose_step(parts: Sequence[xr.Dataset]) -> tuple[Sequence[xr.Dataset], np.timedelta64]:
+    """Return the parts that can be brought onto one interval, and that interval."""
+    short = [part for part in parts if get_interval(part) <= HOUR] or parts
+    step = _common_step([get_interval(part) for part in short])
+    kept = [part for part in short if step % get_interval(part) == np.timedelta64(0)]
+    others = [part for part in parts if not any(part is one for one in kept)]
+    if not others:
+        return parts, step
+    count = sum(part.sizes["station"] for part in others)
+    minutes = ", ".join(f"{_minutes(interval):g}" for interval in sorted({get_interval(part) for part in others}))
+    text = f"{count} stations with intervals of {minutes} min, beside others that meet at {_minutes(step):g} min"
+    warnings.warn(InputWarning(f"left out: {text}; give step= to have all over one interval"), stacklevel=3)
+    left_out = "; ".join(filter(None, [kept[0].attrs.get(LEFT_OUT, ""), text]))
+    return [kept[0].assign_attrs({LEFT_OUT: left_out}), *kept[1:]], step
 
 
 def _common_step(intervals: Sequence[np.timedelta64]) -> np.timedelta64:

@@ -19,16 +19,20 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from hybridcast.core.readers import read_head
+from hybridcast.core.types import Doubles
 from hybridcast.errors import ReadError
 from hybridcast.stations._tables import decode, read_text, read_texts
 from hybridcast.stations.rain_columns import describe_rain
-from hybridcast.stations.table_numbers import parse_numbers
+from hybridcast.stations.table_numbers import find_nines, parse_numbers
 
 #: Coordinates of a place.
 COORDINATES = frozenset({"latitude", "longitude", "altitude"})
+#: Bounds of coordinates beyond which a row of nines is a code of a missing one.
+_BOUNDS = {"latitude": 90.0, "longitude": 360.0, "altitude": 9000.0}
 #: Names of the files beside a table in which its places are looked for.
 BESIDE = ("*_meta_stations.csv", "*Beschreibung_Stationen.txt", "Metadaten_Geographie_*.txt")
 _SPELLINGS = {
@@ -80,7 +84,7 @@ def read_places(path: Path) -> Any:
     else:
         rows = read_texts(rest, names, list(columns.values()), separator, path)
         rows = rows.rename(columns={name: ours for ours, name in columns.items()})
-    places = {name: parse_numbers(rows[name], path, name) for name in columns if name != "station"}
+    places = {name: parse_coordinate(rows[name], path, name) for name in columns if name != "station"}
     return pd.DataFrame(places, index=rows["station"].map(station_key)).groupby(level=0).last()
 
 
@@ -89,6 +93,19 @@ def _read_blanks(text: str) -> Any:
     pattern = r"^\s*(\d+)(?:\s+\d{8}){0,2}\s+(-?\d+(?:\.\d+)?)\s+(-?\d+\.\d+)\s+(-?\d+\.\d+)\s"
     rows = re.findall(pattern, text, re.MULTILINE)
     return pd.DataFrame(rows, columns=["station", "altitude", "latitude", "longitude"], dtype=str)
+
+
+def parse_coordinate(texts: Any, path: Path, name: str) -> Doubles:
+    """Parse latitude, longitude or altitude; NaN for codes of missing values, such as -999.
+
+    Examples
+    --------
+    >>> parse_coordinate(pd.Series(["46,99", "-999", "99.9"]), Path("gauges.csv"), "longitude").tolist()
+    [46.99, nan, 99.9]
+    """
+    values = parse_numbers(texts, path, name)
+    size = np.abs(values)
+    return np.where((size > _BOUNDS[name]) & find_nines(size, 99.0), np.nan, values)
 
 
 def station_key(name: str) -> str:

@@ -41,7 +41,7 @@ from hybridcast.errors import InputWarning, ReadError
 from hybridcast.stations._tables import PARQUET_MAGIC, Header, find_header, read_columns, reports_from_rows
 from hybridcast.stations.accumulations import Series, find_accumulations
 from hybridcast.stations.merging import merge_reports
-from hybridcast.stations.places import COORDINATES, find_places, join_places
+from hybridcast.stations.places import COORDINATES, find_places, join_places, parse_coordinate
 from hybridcast.stations.rain_columns import RainColumn, describe_rain, find_rain
 from hybridcast.stations.reporting_intervals import (
     Reporting,
@@ -186,11 +186,12 @@ def _add_places(rows: Any, path: Path, stated: Statements) -> tuple[Any, dict[st
     """Return the rows with the coordinates of their stations, without stations that have none or move."""
     if "latitude" in rows and "longitude" in rows:
         for name in COORDINATES & set(rows.columns):
-            rows[name] = parse_numbers(rows[name], path, name)
+            rows[name] = parse_coordinate(rows[name], path, name)
     else:
         rows = join_places(rows, find_places(path, stated.places), path)
     groups = rows.groupby("station", sort=False)[["latitude", "longitude"]]
-    without = groups.count().min(axis=1) == 0
+    nowhere = (groups.min() == 0).all(axis=1) & (groups.max() == 0).all(axis=1)  # 0, 0 is in the ocean
+    without = (groups.count().min(axis=1) == 0) | nowhere
     moving = (groups.max() - groups.min()).max(axis=1) > MOVED
     left_out = dict.fromkeys(without.index[without], "no latitude and longitude")
     left_out |= dict.fromkeys(moving.index[moving], "it moves")

@@ -20,9 +20,31 @@ from hybridcast.core.types import Doubles
 from hybridcast.errors import ReadError
 
 MISSING = frozenset(
-    {"", "-", "--", "---", ".", "*", "x", "m", "mq", "na", "nan", "n/a", "#n/a", "null", "none", "missing", "<na>"}
+    {
+        "",
+        "-",
+        "--",
+        "---",
+        ".",
+        "*",
+        "***",
+        "?",
+        "/",
+        "//",
+        "///",
+        "x",
+        "m",
+        "mq",
+        "nd",
+        "n.d.",
+        "na",
+        "n.a.",
+        "nan",
+        "n/a",
+    }
+    | {"#n/a", "null", "none", "missing", "<na>"}
 )
-TRACES = frozenset({"t", "tr", "trace"})
+TRACES = frozenset({"t", "tr", "tr.", "trace"})
 
 
 def parse_numbers(texts: Any, path: Path, column: str) -> Doubles:

@@ -2,7 +2,7 @@
 
 Known are years first (``2024-06-01 12:10``, ISO 8601 and with slashes or dots), years last (``01.06.2024 12:10``, also
 with AM or PM), names of months (``1-Jun-2024 12:10``), digits alone (``202406011210``) and seconds or milliseconds
-since 1970. 24:00 is the midnight that ends a day. Times are UTC unless they state an offset.
+since 1970, up to now. 24:00 is the midnight that ends a day. Times are UTC unless they state an offset.
 
 With years last, dots mean the day first (ISO 8601 has no dots, and where dates have dots the day comes first). Dates
 with slashes or hyphens have no rule: the order is taken from a day above 12, or because under one order only the times
@@ -27,8 +27,8 @@ from hybridcast.errors import InputWarning, ReadError
 
 #: The longest time between successive rows for which an order of day and month counts as steady.
 STEADY = np.timedelta64(2, "D")
-#: Numbers are read as seconds or milliseconds since 1970 within these years.
-EPOCH_YEARS = 1995, 2100
+#: Numbers are read as seconds or milliseconds since 1970 from this time on, and to tomorrow; nothing later is observed.
+EPOCH_BEGIN = np.datetime64("1995-01-01", "ns")
 
 _CLOCK = r"(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:[.,]\d+)?)?"
 _END = r"\s*(?P<half>[AaPp])?(?(half)\.?[Mm]\.?)\s*(?:Z|UTC|GMT|(?P<offset>[+-]\d{2}(?::?\d{2})?))?"
@@ -174,7 +174,8 @@ def _read_all_ways(texts: Any) -> list[_Reading]:
 def _read_notation(notation: str, parts: Any) -> list[_Reading]:
     if notation != "year last":
         month = parts["name"].str.lower().map(_MONTHS) if notation == "month by name" else parts["month"]
-        return [_Reading(notation, "%Y-%m-%d %H:%M", _compose(parts, month, parts["day"]))]
+        time_format = "%Y%m%d%H" if notation == "digits" else "%Y-%m-%d %H:%M"
+        return [_Reading(notation, time_format, _compose(parts, month, parts["day"]))]
     mark = str(parts["mark"].dropna().iloc[0])
     day_first, month_first = (
         _Reading(name, time_format.replace("/", mark), _compose(parts, parts[month], parts[day]))
@@ -223,8 +224,8 @@ def _read_numbers(texts: Any) -> list[_Reading]:
     numbers = pd.to_numeric(texts).to_numpy(np.float64)
     scale = 1000.0 if (numbers > 1e11).all() else 1.0
     times = _from_epoch(numbers, scale)
-    first, last = (np.datetime64(f"{year}", "ns") for year in EPOCH_YEARS)
-    times[(times < first) | (times > last)] = np.datetime64("NaT")
+    tomorrow = np.datetime64("now", "ns") + np.timedelta64(1, "D")
+    times[(times < EPOCH_BEGIN) | (times > tomorrow)] = np.datetime64("NaT")
     return [_Reading("seconds since 1970", "unix", times)]
 
 

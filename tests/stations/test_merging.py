@@ -84,11 +84,17 @@ def test_a_report_across_two_intervals_counts_in_both_by_its_share():
 
 def test_sums_of_hours_do_not_lengthen_the_minutes_of_others():
     daily, short = reports([[1.0, 2.0]], 1440), reports([[3.0, 4.0]], 10, names=("B",))
-    with pytest.warns(InputWarning, match="1 stations with sums over more than an hour"):
+    with pytest.warns(InputWarning, match="1 stations with intervals of 1440 min, beside others that meet at 10 min"):
         made = merge_reports([daily, short])
     assert made.station.values.tolist() == ["B"]
     assert made.attrs["interval_minutes"] == 10
-    assert "more than an hour" in made.attrs["stations_left_out"]
+    assert "intervals of 1440 min" in made.attrs["stations_left_out"]
+
+
+def test_seven_minutes_do_not_stop_the_others():
+    with pytest.warns(InputWarning, match="1 stations with intervals of 7 min"):
+        made = merge_reports([reports([[1.0, 2.0]], 60), reports([[3.0, 4.0]], 7, names=("B",))])
+    assert made.station.values.tolist() == ["A"]
 
 
 def test_five_and_six_minutes_meet_at_half_an_hour():

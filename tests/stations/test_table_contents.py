@@ -37,7 +37,7 @@ def open_quietly(path, **stated):
 
 def times_of(tmp_path, texts, **stated):
     reports = open_quietly(write(tmp_path / "t.csv", [("A", text, 0.5) for text in texts]), **stated)
-    np.testing.assert_allclose(reports.precipitation_rate.values, 3.0)
+    np.testing.assert_allclose(reports.precipitation_rate.values, 0.5 * 60 / reports.attrs["interval_minutes"])
     return [str(time)[:16] for time in reports.time.values]
 
 
@@ -53,6 +53,7 @@ def times_of(tmp_path, texts, **stated):
         (["2024-06-01 23:50", "2024-06-01 24:00", "2024-06-02 00:10"], "2024-06-01T23:50"),
         (["202406011210", "202406011220", "202406011230"], "2024-06-01T12:10"),
         (["20240601 12:10", "20240601 12:20", "20240601 12:30"], "2024-06-01T12:10"),
+        (["2024060112", "2024060113", "2024060114"], "2024-06-01T12:00"),
         (["20240601121000", "20240601122000", "20240601123000"], "2024-06-01T12:10"),
         (["1717243800", "1717244400", "1717245000"], "2024-06-01T12:10"),
         (["1717243800000", "1717244400000", "1717245000000"], "2024-06-01T12:10"),
@@ -107,6 +108,7 @@ def test_hours_without_zeros_as_spreadsheets_write_them(tmp_path):
         (["31.01.2024 12:10", "01.31.2024 12:20"], "cannot be read"),
         (["2024-06-01 24:10", "2024-06-02 00:20"], "'2024-06-01 24:10' cannot be read"),
         (["45444.507", "45444.514"], "cannot be read"),
+        (["2406011210", "2406011220"], "cannot be read"),  # no seconds since 1970, which would be in 2046
     ],
 )
 def test_times_that_are_not_known_are_refused_with_a_remedy(texts, says, tmp_path):
@@ -204,7 +206,7 @@ def test_hourly_rows_among_those_of_ten_minutes(tmp_path):
 def test_daily_sums_do_not_take_the_minutes_of_others(tmp_path):
     days = pd.date_range("2024-05-30 06:00", periods=3, freq="D")
     rows = [("A", t, 1.0) for t in TEN] + [("D", t, 24.0) for t in days]
-    with pytest.warns(InputWarning, match="sums over more than an hour"):
+    with pytest.warns(InputWarning, match="1 stations with intervals of 1440 min"):
         reports = open_stations(write(tmp_path / "d.csv", rows))
     assert reports.station.values.tolist() == ["A"]
     assert reports.attrs["interval_minutes"] == 10
@@ -526,8 +528,9 @@ def test_a_correction_of_a_missing_value_is_used(tmp_path):
 
 def test_moving_stations_and_stations_without_places_are_left_out(tmp_path):
     rows = [("A", t, 0.5) for t in TEN] + [("ship", t, 0.5, 50 + k / 10, 3) for k, t in enumerate(TEN)]
-    rows += [("nowhere", t, 0.5, "", "") for t in TEN]
-    with pytest.warns(InputWarning, match="nowhere: no latitude and longitude; ship: it moves"):
+    rows += [("blank", t, 0.5, "", "") for t in TEN] + [("code", t, 0.5, -999, -9999) for t in TEN]
+    rows += [("null", t, 0.5, 0, 0) for t in TEN]
+    with pytest.warns(InputWarning, match="blank, code, null: no latitude and longitude; ship: it moves"):
         reports = open_stations(write(tmp_path / "n.csv", rows))
     assert reports.station.values.tolist() == ["A"]
     with pytest.raises(ReadError, match="no place of its stations"):
