@@ -9,7 +9,7 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 from unicodedata import normalize
 
@@ -114,6 +114,8 @@ def _expand(item: Any, copies: CopyFolder) -> list[Path]:
     if not isinstance(item, str | bytes | os.PathLike):
         raise _no_path(item)
     text = os.fsdecode(item)
+    if isinstance(item, PurePath):  # which makes one slash of the two in an address
+        text = re.sub(r"^([a-z][a-z0-9+]+):/(?!/)", r"\1://", text)
     if not text or "\0" in text:
         raise InputError(f"the path {text!r}", "a path names a file", "Give the name of the file")
     return _expand_url(text, copies) if is_url(text) else _expand_local(text, copies)
@@ -170,6 +172,8 @@ def _escape_brackets(pattern: str) -> str:
 def _advise(text: str) -> str:
     if _WINDOWS.match(text) and os.name != "nt":
         return "This is a path of Windows; give the one that the folder has on this computer, such as /mnt/c/..."
+    if text.startswith("/vsi"):
+        return "This is a path of GDAL; give the path or the URL that it contains"
     if re.match(r"[a-z][a-z0-9+]+:/?[^/]", text):
         return "An address begins with a protocol and two slashes, such as https://"
     if len(text) > 255 and "*" not in text:

@@ -45,6 +45,7 @@ _PACKAGES = {
     "az": "adlfs",
     "abfs": "adlfs",
 }
+_OPENDAP = ". It is an address of OPeNDAP: give that of the file, with /fileServer/ in place of /dodsC/"
 Result = TypeVar("Result")
 
 
@@ -232,7 +233,8 @@ def download(remote: RemoteFile, name: str, copies: CopyFolder) -> Path:
         with_retries(lambda: filesystem.get_file(remote.path, str(part)))
     except Exception as error:  # fsspec's file systems raise errors of many libraries
         part.unlink(missing_ok=True)
-        raise ReadError(remote.address, explain(error)) from error
+        hint = _OPENDAP if "/dodsC/" in remote.url else ""
+        raise ReadError(remote.address, explain(error) + hint) from error
     if not part.is_file():
         raise ReadError(remote.address, "a folder, and no Zarr store. Give the files in it, such as '.../*'")
     part.replace(target)

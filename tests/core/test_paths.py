@@ -380,6 +380,7 @@ def test_what_is_no_file_is_told(tmp_path):
         ("a\0b", "a path names a file"),
         ("C:\\data\\radar.h5", "This is a path of Windows"),
         ("\\\\server\\radar.h5", "This is a path of Windows"),
+        ("/vsicurl/https://host/radar.h5", "a path of GDAL; give the path or the URL that it contains"),
         ("https:/host/radar.h5", "An address begins with a protocol and two slashes"),
         ("x" * 5000, "cannot be opened|content is not accepted"),
         ([], "no paths given"),
@@ -440,6 +441,9 @@ def test_files_of_a_web_server_by_address_and_by_glob(site):
     assert rates.rates(open_radar([f"{site.url}/r/{rates.name(k)}" for k in (0, 5)])) == [0, 5]
     assert rates.rates(open_radar(f"{site.url}/r/*.txt")) == list(MINUTES)
     assert rates.rates(open_radar(f"{site.url}/r/*_121[05].txt")) == [10, 15]
+    assert rates.rates(open_radar(Path(f"{site.url}/r/{rates.name(5)}"))) == [5]  # pathlib takes a slash away
+    with pytest.raises(ReadError, match=r"dodsC/a\.nc: .* an address of OPeNDAP: give that of the file"):
+        open_radar(f"{site.url}/thredds/dodsC/a.nc")
 
 
 def test_a_name_in_the_query_of_an_address_gives_the_time(site):

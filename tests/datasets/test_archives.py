@@ -12,6 +12,7 @@ import pytest
 
 from helpers import archives_synthetic as made
 from helpers import synthetic
+from helpers.serving import serve
 from hybridcast.datasets.archives import archive_meteonet, archive_radar
 from hybridcast.datasets.archives import frames as frames_module
 from hybridcast.datasets.archives import records as records_module
@@ -302,6 +303,27 @@ def test_files_of_many_days_are_parted_and_regions_are_added(tmp_path):
     assert [event.name for event in events] == [f"{r}-long-2020-06-0{d}" for r in "ab" for d in (1, 2, 3)]
     parts = [open_radar(event.radar) for event in events[:3]]
     assert np.array_equal(np.concatenate([part.values for part in parts]), field.values)
+
+
+def test_an_archive_is_made_of_a_container_and_of_a_server(tmp_path):
+    files = {}
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as packed:
+        for k, frame in enumerate(synthetic.moving_block(3)):
+            name = f"rain_20240601_12{5 * k:02d}.nc"
+            frame.expand_dims("time").to_netcdf(tmp_path / name)
+            packed.write(tmp_path / name, name)
+            files[name] = (tmp_path / name).read_bytes()
+    with serve(files) as site:
+        for radar in (tmp_path / "all.zip", f"{site.url}/*.nc"):
+            lines: list[str] = []
+            out = tmp_path / f"out{len(str(radar))}"
+            for _ in range(2):
+                events = archive_radar(radar, out, report=lines.append)
+            assert len(lines) == 2
+            assert lines[1].endswith("1 days (was there)")
+            region = json.loads((events.parent / "manifest.json").read_text())["regions"]["region"]
+            assert region["radar_days"][0]["frames"] == 3
+        assert sum(request.endswith(".nc") for request in site.requests) == 3  # and not again the second time
 
 
 def test_runs_that_go_into_the_next_day_are_there_for_it(tmp_path):
