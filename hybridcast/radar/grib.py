@@ -84,7 +84,7 @@ _OBSERVING = {("kwbc", process) for process in (109, 152, 153, 182, 184)}
 _MILLIMETRES_PER_HOUR = {("efkl", 107)}
 #: Longer steps come from damaged or overflown headers.
 _LONGEST = np.timedelta64(5 * 365, "D")
-#: Packing makes rounding errors below zero.
+#: Packing makes rounding errors below zero (mm, or mm/h).
 _ROUNDING = 0.01
 
 
@@ -260,17 +260,18 @@ def _read_rate(found: _Found, path: Path) -> Array:
     conversion = unit_conversion(units, _UNITS[kind])
     if conversion is None:
         raise ReadError(path, f"{message['shortName']} in {units!r}, which cannot be converted to {_UNITS[kind]}")
-    _refuse_codes(values, path)
-    values = np.maximum(values, np.float32(0)) * np.float32(conversion[0])
+    scale = np.float32(conversion[0])
+    _refuse_codes(values, scale, path)
+    values = np.maximum(values, np.float32(0)) * scale
     if kind == AMOUNT and found.interval is not None:
         values = rate_from_accumulation(values, found.interval)
     return np.asarray(check_rates(values, path), np.float32)
 
 
-def _refuse_codes(values: Array, path: Path) -> None:
+def _refuse_codes(values: Array, scale: np.float32, path: Path) -> None:
     """Raise `ReadError` if values are negative, beyond rounding errors: codes of missing values without a bit map."""
     lowest = np.fmin.reduce(values, axis=None)
-    if lowest < -_ROUNDING:
+    if lowest * scale < -_ROUNDING:
         raise ReadError(
             path,
             f"holds negative values without a bit map, down to {lowest:g}: codes of missing cells? Write it with "

@@ -18,8 +18,8 @@ substituted. DWD's relation of reflectivity and rain rate is Z = 256 R^1.42.
 
 Forecasts state their lead time (VV) in minutes; that of an analysis is 0 or not stated.
 
-The grid is not in the file but follows from its size: cells of 1 km around the reference point 9 E 51 N in a polar
-stereographic projection, true at 60 N, on a sphere of 6370.04 km up to format version (VS) 4, and on WGS84 from 5 on.
+The grid is not in the file but follows from its size: cells of 1 km (or 250 m) around the reference point 9 E 51 N in a
+polar stereographic projection, true at 60 N, on a sphere of 6370.04 km up to format version (VS) 4, and on WGS84 from 5.
 """
 
 from __future__ import annotations
@@ -48,8 +48,15 @@ AMOUNTS = {"RY", "YW", "RV", "RQ", "RW", "RH", "RB", "RL", "RU", "SF", "SH", "SQ
 REFLECTIVITIES = {"RX", "WX", "EX", "HX", "WN", "FX"}
 Z_R = 256.0, 1.42
 _FIRST_CODE, _CLUTTER = 249, 0x8000  # of a byte, and the flag of two bytes
-#: Numbers of cells from the reference point to the western and the southern edge, by numbers of rows and columns.
-GRIDS = {(900, 900): (450, 450), (1100, 900): (370, 550), (1200, 1100): (470, 600), (1500, 1400): (600, 800)}
+#: Kilometres from the reference point to the western and the southern edge, and the size of the cells (m), by numbers
+#: of rows and columns: national, extended national, DE1200, Central Europe, DE4800 (DE1200 in cells of 250 m).
+GRIDS = {
+    (900, 900): (450, 450, 1000.0),
+    (1100, 900): (370, 550, 1000.0),
+    (1200, 1100): (470, 600, 1000.0),
+    (1500, 1400): (600, 800, 1000.0),
+    (4800, 4400): (470, 600, 250.0),
+}
 REFERENCE = 9.0, 51.0
 _PROJECTION = "+proj=stere +lat_0=90 +lat_ts=60 +lon_0=10 +x_0=0 +y_0=0 +units=m +no_defs"
 SPHERE, ELLIPSOID = f"{_PROJECTION} +R=6370040", f"{_PROJECTION} +ellps=WGS84"
@@ -199,8 +206,8 @@ def _build_grid(header: _Header) -> tuple[Doubles, Doubles, pyproj.CRS]:
     """Return x and y of the cell centres (rows run from south to north) and the CRS."""
     crs = pyproj.CRS(ELLIPSOID if header.version >= 5 else SPHERE)
     x_reference, y_reference = pyproj.Proj(crs)(*REFERENCE)
-    west, south = GRIDS[header.shape]
+    west, south, cell = GRIDS[header.shape]
     rows, columns = header.shape
-    x = x_reference + (np.arange(columns) - west + 0.5) * 1000.0
-    y = y_reference + (np.arange(rows) - south + 0.5) * 1000.0
+    x = x_reference - west * 1000.0 + (np.arange(columns) + 0.5) * cell
+    y = y_reference - south * 1000.0 + (np.arange(rows) + 0.5) * cell
     return x, y, crs

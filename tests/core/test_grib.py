@@ -38,14 +38,17 @@ def test_values_are_rows_from_the_first_point(tmp_path):
 
 
 def test_rows_that_run_to_and_fro_are_put_in_one_direction(tmp_path):
+    """As in NDFD and NBM, on projections too (cfgrib issues 240, 276, 295 and 358)."""
     there_and_back = CELLS.copy()
     there_and_back[1] = CELLS[1, ::-1]
-    values, _ = made(tmp_path, there_and_back, alternativeRowScanning=1, **EUROPE)
-    np.testing.assert_allclose(values, CELLS, atol=1e-3)
+    for grid in (EUROPE, POLAR):
+        values, _ = made(tmp_path, there_and_back, alternativeRowScanning=1, **grid)
+        np.testing.assert_allclose(values, CELLS, atol=1e-3)
 
 
 @pytest.mark.parametrize("edition", [1, 2])
 def test_values_by_columns_become_rows(tmp_path, edition):
+    """The third bit of the scanning mode (pygrib pull request 213, cfgrib issue 236)."""
     by_columns = CELLS.T.reshape(3, 4)
     values, grid = made(tmp_path, by_columns, edition=edition, jPointsAreConsecutive=1, **EUROPE)
     np.testing.assert_allclose(values, CELLS, atol=1e-3)

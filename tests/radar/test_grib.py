@@ -133,6 +133,15 @@ def test_stage_iv_in_edition_1(tmp_path):
         open_radar(write(tmp_path / "gfs", encode(CELLS, edition=1, **forecast, **keys)))
 
 
+def test_rtma_is_observed_though_it_begins_at_the_reference_time(tmp_path):
+    """``pcprtma2.2025071702.grb2`` is "0-1 hour acc fcst" of 01 UTC to wgrib2 (wgrib2 issue 411): the hour to 02."""
+    keys = {"centre": 7, "generatingProcessIdentifier": 109, "typeOfGeneratingProcess": 2}
+    field = open_radar(made(tmp_path, {**amount(0, 1), **keys}))
+    assert field.time.values == np.datetime64("2024-01-01T07:00")
+    with pytest.raises(ForecastFileError, match=r"\+60 min"):
+        open_radar(made(tmp_path, {**amount(0, 1), **keys, "generatingProcessIdentifier": 96}))
+
+
 @pytest.mark.parametrize(("start", "hours", "end"), [(-6, 6, "06:00"), (0, 6, "12:00"), (0, 24, "06:00")])
 def test_sums_of_analyses_before_or_after_the_reference_time(tmp_path, start, hours, end):
     """RDPA states sums that end or that begin at the reference time."""

@@ -155,7 +155,7 @@ def test_sums_that_overlap_and_sequences_of_two_products_are_refused(tmp_path):
     product(tmp_path, (6, 1), np.ones((3, 4)), "rate_4.grib2", dataTime=604)
     with pytest.raises(InputError, match="sums over 60 min overlap"):
         open_radar(tmp_path / "qpe_*")
-    with pytest.raises(InputError, match="sums over 60 min.*rain rates"):
+    with pytest.raises(InputError, match=r"sums over 60 min.*rain rates"):
         open_radar([tmp_path / "qpe_0.grib2", tmp_path / "rate_4.grib2"])
 
 

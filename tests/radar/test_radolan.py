@@ -37,6 +37,7 @@ def composite(
     rest = f"VS{version:2d}SW   2.21.0PR E{exponent}INT{interval}GP{rows:4d}x{columns:4d}{more}MS  9<boo,ros>\x03"
     start = f"{product}011500100000120BY"
     size = len(start) + 7 + len(rest) + 2 * values.size
+    size += len(str(size)) > 7  # of DE4800
     return f"{start}{size:7d}{rest}".encode() + values.astype("<u2").tobytes()
 
 
@@ -257,6 +258,15 @@ def test_of_the_members_of_rv_the_first_is_the_analysis(real, tmp_path):
 
     assert agreement() > 0.4
     assert agreement() > max(agreement(1.0), agreement(-1.0)) + 0.2
+
+
+def test_de4800_is_de1200_in_cells_of_250_m(tmp_path):
+    for name, shape in (("fine", (4800, 4400)), ("coarse", (1200, 1100))):
+        (tmp_path / name).write_bytes(composite(np.zeros(shape), "RV", version=5))
+    fine, coarse = (open_radar(tmp_path / name) for name in ("fine", "coarse"))
+    for axis in "xy":
+        assert np.diff(fine[axis]).mean() == pytest.approx(250)
+        assert fine[axis].values.reshape(-1, 4).mean(axis=1) == pytest.approx(coarse[axis].values)
 
 
 @pytest.mark.parametrize(
