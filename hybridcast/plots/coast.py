@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pyproj
 
+from hybridcast.core.axes import nearest_turn
 from hybridcast.core.types import Doubles
 
 log = logging.getLogger(__name__)
@@ -57,7 +58,9 @@ def find_outlines(crs: pyproj.CRS | None, extent: tuple[float, float, float, flo
     lines: Lines = []
     for category, name in SHAPES:
         for shape in _load_shapes(resolution, category, name):
-            lines += _clip(np.column_stack(transformer.transform(*shape.T)), box)
+            x, y = transformer.transform(*shape.T)
+            x = nearest_turn(x, np.array([west, east])) if crs.is_geographic else x
+            lines += _clip(np.column_stack([x, y]), box)
     return lines
 
 

@@ -48,6 +48,15 @@ def test_a_line_is_where_its_longitude_says(island):
     assert back == pytest.approx(np.full(x.size, 24.5), abs=1e-9)
 
 
+def test_a_line_beyond_the_date_line_is_on_a_map_that_goes_on_there(monkeypatch):
+    """Fiji's 179.95 W on a map from 179.4 to 180.6 E, and on one from 180.6 to 179.4 W."""
+    meridian = np.column_stack([np.full(5, -179.95), np.linspace(-18.2, -17.8, 5)])
+    monkeypatch.setattr(coast, "_load_shapes", lambda *_: [meridian])
+    for west, expected in ((179.4, 180.05), (-180.6, -179.95)):
+        line = coast.find_outlines(pyproj.CRS("EPSG:4326"), (west, west + 1.2, -18.5, -17.5))[0]
+        np.testing.assert_allclose(line[:, 0], expected)
+
+
 def test_a_map_has_it_in_kilometres(island):
     field = field_of(np.zeros((100, 100)), y0=6_600_500.0, x0=300_500.0)
     with_coast, without = (plot_precipitation(field, coast=wanted).axes[0] for wanted in (True, False))
