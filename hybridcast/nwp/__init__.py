@@ -27,9 +27,9 @@ from hybridcast.core.readers import (
 from hybridcast.errors import ReadError
 from hybridcast.nwp.assembly import assemble
 from hybridcast.nwp.availability import select_available_runs
-from hybridcast.nwp.pieces import NwpFormat, Piece, Stated
+from hybridcast.nwp.pieces import FileGrid, NwpFormat, Piece, Stated
 from hybridcast.nwp.regrid import regrid_to_radar
-from hybridcast.nwp.schema import check_nwp, nwp_fields
+from hybridcast.nwp.schema import check_grid, check_nwp, nwp_fields
 from hybridcast.nwp.steering import steering_wind
 
 __all__ = [
@@ -125,7 +125,11 @@ def _read(path: Path, format: str | NwpFormat | None, stated: Stated) -> tuple[s
         raise ReadError(path, "an index of a GRIB file, which holds no fields. Give the GRIB file itself")
     reader = choose_reader(path, format, formats(), "NWP", _ADVICE, cli_advice=_CLI_ADVICE)
     with read_errors(path, reader.NAME):
-        return reader.NAME, list(reader.read(path, stated))
+        pieces = list(reader.read(path, stated))
+        for grid in {id(piece.grid): piece.grid for piece in pieces}.values():
+            if isinstance(grid, FileGrid):
+                check_grid(*grid)
+        return reader.NAME, pieces
 
 
 def _without_indices(files: list[Path]) -> list[Path]:

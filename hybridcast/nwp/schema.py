@@ -171,6 +171,14 @@ def add_crs(data: xr.Dataset, crs: pyproj.CRS | str | None) -> xr.Dataset:
     return data.assign_coords({name: placed.coords[name] for name in placed.coords})
 
 
+def check_grid(y: ArrayLike, x: ArrayLike, crs: pyproj.CRS | str | None) -> None:
+    """Check the axes of a grid, as `check_nwp` does; `InputError` if they are uneven or of impossible spacing."""
+    axes = xr.Dataset(coords={"y": np.asarray(y, np.float64), "x": np.asarray(x, np.float64)})
+    placed = add_crs(axes, crs)
+    for axis in ("y", "x"):
+        check_axis(placed, axis, coarsest=COARSEST)
+
+
 def add_metadata(data: xr.Dataset, vertical_levels: dict[str, str]) -> xr.Dataset:
     """Set the attributes of variables and times that CF and the schema require, in place; return the dataset."""
     mapping = {"grid_mapping": GRID_MAPPING} if GRID_MAPPING in data.coords else {}

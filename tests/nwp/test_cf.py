@@ -175,3 +175,50 @@ def test_damaged_files_and_unknown_ones(tmp_path):
         open_nwp(tmp_path / "none.nc")
     with pytest.raises(InputError, match="Choose one of grib"):
         open_nwp(path, "netcdf")
+
+
+@pytest.mark.parametrize(
+    ("dim", "labels", "units", "level"),
+    [
+        ("height", [10.0, 100.0, 500.0], "m", "500 m above ground"),
+        ("isobaricInhPa", [1000.0, 700.0, 500.0], "hPa", "700 hPa"),  # as cfgrib names it
+        ("plev", [100000.0, 70000.0, 50000.0], "Pa", "700 hPa"),
+    ],
+)
+def test_vertical_dimensions_are_known_by_their_units(tmp_path, dim, labels, units, level):
+    """Every height has a value of its own; one is taken, and the others are named."""
+    values = np.broadcast_to(np.array([5.0, 7.0, 9.0])[None, :, None, None], (3, 3, 2, 3))
+    axes = {
+        "time": ("time", RUN + LEADS, {"standard_name": "time"}),
+        dim: (dim, labels, {"units": units}),
+        "lat": ("lat", [50.0, 50.1], {"units": "degrees_north"}),
+        "lon": ("lon", [4.0, 4.1, 4.2], {"units": "degrees_east"}),
+        "forecast_reference_time": ((), RUN, {"standard_name": "forecast_reference_time"}),
+    }
+    wind = {
+        name: (("time", dim, "lat", "lon"), values, {"standard_name": name, "units": "m s-1"})
+        for name in ("eastward_wind", "northward_wind")
+    }
+    xr.Dataset(wind, axes).to_netcdf(tmp_path / "v.nc", engine="h5netcdf")
+    nwp = open_nwp(tmp_path / "v.nc")
+    assert nwp.x_wind.attrs["vertical_level"] == level
+    assert (nwp.x_wind.values == (9 if dim == "height" else 7)).all()
+    assert nwp.attrs["left_out"].count("is taken") == 2
+
+
+def test_longitudes_over_greenwich_and_the_date_line_run_on(tmp_path):
+    for start, expected in ((359.9, -0.1), (179.9, 179.9)):
+        longitude = (start + 0.1 * np.arange(3)) % 360
+        longitude = np.where(longitude > 180, longitude - 360, longitude) if start < 180 else longitude
+        lon = ("lon", longitude, {"standard_name": "longitude", "units": "degrees_east"})
+        path = written(tmp_path / f"{start}.nc", {"wind_speed_of_gust": (growing(), {"units": "m s-1"})}, lon=lon)
+        x = open_nwp(path).x.values
+        assert np.diff(x) == pytest.approx([0.1, 0.1])
+        assert (x[0] - expected + 180) % 360 - 180 == pytest.approx(0, abs=1e-6)
+
+
+def test_impossible_spacings_name_the_file(tmp_path):
+    lat = ("lat", [50.0, 10.0], {"standard_name": "latitude", "units": "degrees_north"})
+    path = written(tmp_path / "s.nc", {"wind_speed_of_gust": (growing(), {"units": "m s-1"})}, lat=lat)
+    with pytest.raises(ReadError, match=r"s\.nc: the spacing of 'y' is 40"):
+        open_nwp(path)
