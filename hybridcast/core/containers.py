@@ -34,12 +34,14 @@ MAX_RATIO = 200
 _NAMES = re.compile(r"\.(tar|tgz|tbz2?|txz|tzst|zip|tar\.(gz|bz2|xz|zst))$", re.IGNORECASE)
 _ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
 _DOCUMENTS = {".npz", ".xlsx", ".docx", ".kmz"}  # also when they are damaged
+_KMZ_SUFFIXES = {".kml", ".png", ".jpg", ".jpeg", ".gif", ".dae", ".xml", ".xsl", ""}
 _NO_DATA_FOLDERS = {"__macosx"}
 _NO_DATA_STEMS = re.compile(
     r"(readme|license|licence|copying|copyright|changes|changelog|authors|contents|index|manifest|"
     r"md5sums?|sha\d*sums?|checksums?|thumbs|desktop)([._-].*)?$",
     re.IGNORECASE,
 )
+_TEXT_SUFFIXES = {"", ".txt", ".ini", ".db"}
 _NO_DATA_SUFFIXES = {".md5", ".sha1", ".sha256", ".sha512", ".asc", ".sig", ".md", ".rst", ".pdf", ".html", ".htm"}
 ZARR_NAMES = {"zarr.json", ".zgroup", ".zmetadata"}
 """Files that the folder of a Zarr store has."""
@@ -118,7 +120,8 @@ def describe_zip(path: Path) -> str | None:
         return "an Excel workbook" if any(name.startswith("xl/") for name in names) else "a document of Office"
     if "mimetype" in names and "content.xml" in names:
         return "an OpenDocument"
-    if any(name.lower().endswith(".kml") for name in names):
+    suffixes = {PurePosixPath(name.lower()).suffix for name in names}
+    if ".kml" in suffixes and suffixes <= _KMZ_SUFFIXES:
         return "a KMZ, pictures for Google Earth"
     return None
 
@@ -141,7 +144,9 @@ def is_data_name(name: str) -> bool:
     path = PurePosixPath(name.replace("\\", "/"))
     hidden = any(part.startswith(".") and part not in (".", "..") for part in path.parts)
     folder = {part.lower() for part in path.parts} & _NO_DATA_FOLDERS
-    return not (hidden or folder or path.suffix.lower() in _NO_DATA_SUFFIXES or _NO_DATA_STEMS.match(path.name))
+    suffix = path.suffix.lower()
+    named = suffix in _TEXT_SUFFIXES and _NO_DATA_STEMS.match(path.name) is not None
+    return not (hidden or folder or named or suffix in _NO_DATA_SUFFIXES)
 
 
 # --- entries --------------------------------------------------------------------------------------------------

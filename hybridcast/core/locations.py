@@ -191,9 +191,21 @@ class ZarrLocation(Location):
         """Return the store itself: it is not copied."""
         return self
 
+    def exists(self, **_: Any) -> bool:
+        """Return True, without asking the server."""
+        return True
+
     def is_dir(self, **_: Any) -> bool:
         """Return True: a store is a folder of chunks."""
         return True
+
+    def is_file(self, **_: Any) -> bool:
+        """Return False."""
+        return False
+
+    def is_symlink(self) -> bool:
+        """Return False."""
+        return False
 
     def iterdir(self) -> Any:
         """Yield the store itself: what is in it is not listed, which would be slow, but it is not empty."""

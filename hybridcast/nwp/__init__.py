@@ -75,7 +75,8 @@ def open_nwp(
     Parameters
     ----------
     paths
-        A file, a glob, or several of them. Index files beside GRIB (``.idx``, ``.inv``) are skipped.
+        A file, a glob, a tar or zip, a URL, or several of them. Index files beside GRIB (``.idx``, ``.inv``) are
+        skipped.
     format
         Name of a format ("grib", "cf", "meteonet-wind") or an object like `NwpFormat`; by default detected from the
         content of each file.

@@ -74,7 +74,8 @@ def open_radar(
     Parameters
     ----------
     paths
-        A file, a Zarr folder, a glob such as ``"*.pgm.gz"``, or several of them, in any order.
+        A file, a Zarr folder, a glob such as ``"*.pgm.gz"``, a tar or zip, a URL, or several of them, in any order
+        (`hybridcast.core.paths.expand_paths`).
     format
         Name of a format (``hybridcast info`` lists them) or an object like `RadarFormat`; by default detected from
         the content of each file.

@@ -118,8 +118,9 @@ def open_stations(
     Parameters
     ----------
     paths
-        A file, a glob, or several of them, in any order; for example files of several months or networks. Files with
-        the places of the stations, which some formats need, are given among them (`hybridcast.stations.places`).
+        A file, a glob, a tar or zip, a URL, or several of them, in any order; for example files of several months or
+        networks. Files with the places of the stations, which some formats need, are given among them
+        (`hybridcast.stations.places`).
     format
         Name of a format, or an object like `StationFormat`; by default detected from the content of each file.
     step

@@ -25,7 +25,7 @@ import xarray as xr
 
 from helpers import rates
 from helpers.serving import break_off, list_bucket, refuse, serve
-from hybridcast.core import containers, remote
+from hybridcast.core import compression, containers, remote
 from hybridcast.core.paths import expand_paths, open_paths
 from hybridcast.errors import DependencyError, ForecastFileError, InputError, InputWarning, ReadError
 from hybridcast.radar import formats, open_radar
@@ -98,9 +98,11 @@ def test_folders_are_searched_and_what_is_no_data_is_not_looked_at(tmp_path, nam
         "SHA256SUMS": b"0",
         "2024/rain_20240601_1205.txt.md5": b"0",
         "2024/licence.pdf": b"%PDF",
+        "index.txt": b"rain",
     }
     path = tmp_path / name
-    inside = {f"2024/06/{name}": content for name, content in rates.files(*MINUTES).items()}
+    inside = {f"2024/06/{name}": content for name, content in rates.files(*MINUTES[:-1]).items()}
+    inside["2024/index_202406011215.dat"] = b"rate 15;"  # data, whatever its first word
     path.write_bytes(PACKS[name]({**others, **inside}))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -267,6 +269,15 @@ def test_a_container_that_unfolds_to_an_absurd_size_is_refused(tmp_path, monkeyp
     path = tmp_path / name
     path.write_bytes(PACKS[name]({rates.name(0): bytes(1_000_000)}))
     with pytest.raises(ReadError, match=rf"{name}.*unfolds to .* GiB.*only damaged or malicious files do. Unpack it"):
+        open_radar(path)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lzma.compress])
+def test_a_single_file_that_unfolds_to_an_absurd_size_is_refused(tmp_path, monkeypatch, pack):
+    monkeypatch.setattr(compression, "MAX_UNCOMPRESSED", 100_000)
+    path = tmp_path / rates.name(0)
+    path.write_bytes(pack(b"rate 1;" + bytes(200_000)))
+    with pytest.raises(ReadError, match=r"unfolds to more than .* GiB, as only damaged or malicious files do"):
         open_radar(path)
 
 
