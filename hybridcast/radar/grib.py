@@ -4,7 +4,8 @@ Examples are NCEP's Stage IV and RTMA (sums over an hour or more, HRAP grid), th
 analyses (levels, run-length packed), and radar analyses of FMI. WMO Manual on Codes (WMO-No. 306), FM 92 GRIB: code
 tables 4.2 (parameters), 4.3 (type of generating process), 4.10 (statistical process); edition 1: tables 2 and 5. NCEP,
 Office Note 388, table A (generating processes). JMA, technical information 162: parameters 200 (hourly rain of the
-analysis, mm) and 201 (radar echo intensity, mm/h) of centre 34; level 0 is missing, level 1 is dry.
+analysis, mm) and 201 (radar echo intensity, mm/h) of centre 34; level 0 is missing, level 1 is dry. Local parameters of
+DWD by ecCodes.
 
 What a file must state:
 
@@ -49,13 +50,18 @@ _PARAMETERS = {
     (0, 1, 49): AMOUNT,
     (0, 15, 1): REFLECTIVITY,
     (0, 15, 5): AMOUNT,
+    (0, 15, 17): RATE,
     (0, 16, 4): REFLECTIVITY,
     (0, 16, 5): REFLECTIVITY,
     (0, 16, 195): REFLECTIVITY,
     (0, 16, 196): REFLECTIVITY,
 }
 #: Quantities and their units by centre, discipline, category and number in local tables.
-_LOCAL = {("rjtd", 0, 1, 200): (AMOUNT, "mm"), ("rjtd", 0, 1, 201): (RATE, "mm h-1")}
+_LOCAL = {
+    ("rjtd", 0, 1, 200): (AMOUNT, "mm"),
+    ("rjtd", 0, 1, 201): (RATE, "mm h-1"),
+    ("edzw", 0, 15, 195): (RATE, "kg m-2 h-1"),  # RAD_PRECIP, the radar of the assimilation of DWD
+}
 #: By number in the international tables 1 to 127 of edition 1, which have the units of edition 2.
 _INTERNATIONAL_TABLES, _NUMBERS = 127, {59: RATE, 61: AMOUNT}
 #: And by short name of ecCodes in the tables of centres.

@@ -19,7 +19,7 @@ substituted. DWD's relation of reflectivity and rain rate is Z = 256 R^1.42.
 Forecasts state their lead time (VV) in minutes; that of an analysis is 0 or not stated.
 
 The grid is not in the file but follows from its size: cells of 1 km (or 250 m) around the reference point 9 E 51 N in a
-polar stereographic projection, true at 60 N, on a sphere of 6370.04 km up to format version (VS) 4, and on WGS84 from 5.
+polar stereographic projection, true at 60 N, on a sphere of 6370.04 km to format version (VS) 4, and on WGS84 from 5.
 """
 
 from __future__ import annotations

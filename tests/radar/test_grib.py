@@ -199,6 +199,19 @@ def test_a_mean_rate_states_its_interval(tmp_path):
     np.testing.assert_allclose(field.values[0], CELLS, atol=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("keys", "unit"),
+    [
+        ({"parameterNumber": 17}, 3600),  # precipitation rate from radar, WMO
+        ({"parameterNumber": 195, "centre": 78}, 1),  # RAD_PRECIP of DWD is in kg m-2 h-1
+    ],
+)
+def test_radar_rates_of_assimilation(tmp_path, keys, unit):
+    observed = {"discipline": 0, "parameterCategory": 15, "typeOfGeneratingProcess": 8, **keys}
+    field = open_radar(write(tmp_path / "radar.grib", encode(CELLS / unit, **EUROPE, **observed)))
+    np.testing.assert_allclose(field.values[0], CELLS, atol=1e-3)
+
+
 def test_reflectivity_becomes_rain_by_a_relation_that_is_noted(tmp_path):
     path = write(
         tmp_path / "refc.grib",
