@@ -17,6 +17,9 @@ from hybridcast.core.types import HOUR, MINUTE, Array
 from hybridcast.errors import InputError, InputWarning
 from hybridcast.stations.schema import DIMS, INTERVAL, LEFT_OUT, POSITIONS, VARIABLES, check_stations, get_interval
 
+#: Stations with the longest interval set that of all from this fraction of the stations on.
+MIN_SHARE = 0.05
+
 
 def resample_reports(
     stations: xr.Dataset,
@@ -133,8 +136,9 @@ def merge_reports(parts: Sequence[xr.Dataset], step: np.timedelta64 | None = Non
         Station reports.
     step
         The interval of the result; by default the shortest multiple of all intervals up to an hour, or else the longest
-        of them. Parts with longer intervals, or such that do not divide it, are left out with an `InputWarning`, and
-        ``attrs["stations_left_out"]`` states it.
+        of them. Parts with longer intervals, with such that do not divide it, or with the longest one where less than
+        a twentieth of the stations have it, are left out with an `InputWarning`, and ``attrs["stations_left_out"]``
+        states it.
 
     Raises
     ------
@@ -163,6 +167,7 @@ def merge_reports(parts: Sequence[xr.Dataset], step: np.timedelta64 | None = Non
 def _choose_step(parts: Sequence[xr.Dataset]) -> tuple[Sequence[xr.Dataset], np.timedelta64]:
     """Return the parts that can be brought onto one interval, and that interval."""
     short = [part for part in parts if get_interval(part) <= HOUR] or parts
+    short = _drop_few_long(short)
     step = _common_step([get_interval(part) for part in short])
     kept = [part for part in short if step % get_interval(part) == np.timedelta64(0)]
     others = [part for part in parts if not any(part is one for one in kept)]
@@ -174,6 +179,17 @@ def _choose_step(parts: Sequence[xr.Dataset]) -> tuple[Sequence[xr.Dataset], np.
     warnings.warn(InputWarning(f"left out: {text}; give step= to have all over one interval"), stacklevel=3)
     left_out = "; ".join(filter(None, [kept[0].attrs.get(LEFT_OUT, ""), text]))
     return [kept[0].assign_attrs({LEFT_OUT: left_out}), *kept[1:]], step
+
+
+def _drop_few_long(parts: Sequence[xr.Dataset]) -> Sequence[xr.Dataset]:
+    """Return the parts without the longest intervals if few stations have these, so that all others keep theirs."""
+    longest = max(get_interval(part) for part in parts)
+    count = {
+        long: sum(p.sizes["station"] for p in parts if (get_interval(p) == longest) == long) for long in (True, False)
+    }
+    if count[True] >= MIN_SHARE * (count[True] + count[False]):
+        return parts
+    return _drop_few_long([part for part in parts if get_interval(part) < longest])
 
 
 def _common_step(intervals: Sequence[np.timedelta64]) -> np.timedelta64:

@@ -14,6 +14,7 @@ Names are compared without regard to case and to leading zeros of numbers.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -122,10 +123,14 @@ def station_key(name: str) -> str:
 
 def find_places(path: Path, given: Iterable[Path]) -> Any:
     """Return the places in the given files, and, if there are none, in the files beside a table; or an empty table."""
-    files = list(given) or [
-        file for pattern in BESIDE for file in sorted(path.parent.glob(pattern)) if is_file_of_places(file)
-    ]
-    tables = [read_places(file) for file in files]
+    files = list(given) or [file for pattern in BESIDE for file in sorted(path.parent.glob(pattern))]
+    return _read_all(tuple((file, file.stat().st_mtime_ns) for file in files))
+
+
+@functools.lru_cache(maxsize=4)  # the same places serve many tables
+def _read_all(files: tuple[tuple[Path, int], ...]) -> Any:
+    """Return the places of files, each with the time of its last change; of a station in several, the first counts."""
+    tables = [read_places(file) for file, _ in files if is_file_of_places(file)]
     if not tables:
         return pd.DataFrame({"latitude": [], "longitude": []}, dtype=float)
     places = pd.concat(tables)

@@ -97,6 +97,15 @@ def test_seven_minutes_do_not_stop_the_others():
     assert made.station.values.tolist() == ["A"]
 
 
+def test_one_hourly_gauge_does_not_blur_a_network():
+    network = reports(np.ones((30, 12)), 10, names=tuple(f"N{n}" for n in range(30)))
+    with pytest.warns(InputWarning, match="1 stations with intervals of 60 min, beside others that meet at 10 min"):
+        made = merge_reports([network, reports([[6.0, 6.0]], 60, names=("H",))])
+    assert made.attrs["interval_minutes"] == 10
+    assert "H" not in made.station.values
+    assert "H" in merge_reports([network, reports([[6.0, 6.0]], 60, names=("H",))], 60 * MINUTE).station.values
+
+
 def test_five_and_six_minutes_meet_at_half_an_hour():
     made = merge_reports([reports(np.full((1, 12), 3.0), 5), reports(np.full((1, 10), 6.0), 6, names=("B",))])
     assert made.attrs["interval_minutes"] == 30
