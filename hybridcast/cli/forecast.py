@@ -27,6 +27,7 @@ from hybridcast.cli.options import (
     parse_length,
     parse_numbers,
     parse_time,
+    say,
     say_written,
     step,
 )
@@ -186,9 +187,12 @@ def _open_recent(
     from hybridcast.forecasting import INPUT_HISTORY
     from hybridcast.radar import open_radar
 
-    if issue is None:
-        return open_radar(files, format_, history=INPUT_HISTORY, strict=strict, **steps)
-    return open_radar(files, format_, times=(issue - INPUT_HISTORY, issue), strict=strict, **steps)
+    wanted: dict[str, Any] = {"history": INPUT_HISTORY} if issue is None else {"times": (issue - INPUT_HISTORY, issue)}
+    radar = open_radar(files, format_, strict=strict, **wanted, **steps)
+    if "files_outside_period" in radar.attrs:
+        first, last = (str(time)[:16].replace("T", " ") for time in radar["time"].values[[0, -1]])
+        say(f"radar: frames from {first} to {last} UTC; {radar.attrs['files_outside_period']} other files not used")
+    return radar
 
 
 def _open_nwp(

@@ -101,7 +101,8 @@ def open_radar(
         Precipitation field, see `hybridcast.core.field`: mm h-1, dims ``(time, y, x)``, CRS, NaN outside coverage.
         Files that hold forecasts are left out, and listed in ``attrs["forecasts_left_out"]``. Times that differ from
         regular steps by seconds are rounded to them, and a frame that two files hold equally is used once, each with an
-        `InputWarning`.
+        `InputWarning`. ``attrs["files_outside_period"]`` is the number of files without a frame in the period that
+        `times` and `history` select.
 
     Raises
     ------
@@ -125,10 +126,10 @@ def open_radar(
     with open_paths(paths) as files:
         found = read_frames(files, request)
     attrs = note_forecasts(found.forecasts) | warn_unreadable(found.unreadable, "left out, its frame is missing")
-    frames = {path: frame for path, frame in found.frames.items() if frame.sizes["time"]}
-    found.frames.clear()  # so that frames can be released as they are copied
-    field = assemble(frames, step, found.stamps, found.lost)
+    field = assemble(found.frames, step, found.stamps, found.lost)
     field.attrs.update(attrs)
+    if found.outside:
+        field.attrs["files_outside_period"] = found.outside
     return check_precipitation(_select_period(field, request.period))
 
 

@@ -107,6 +107,8 @@ class FramesOfFiles(NamedTuple):
     """Those files, with their times if they are known."""
     forecasts: list[ForecastFileError]
     """Errors of the files that hold forecasts."""
+    outside: int
+    """Number of files that have no wanted frame."""
 
 
 class _Scan(NamedTuple):
@@ -140,12 +142,16 @@ def read_frames(files: Sequence[Path], request: Request) -> FramesOfFiles:
     if not needed:
         raise _no_frames_error(stamps, period)
     _warn_of_future(stamps, needed)
+    _warn_of_other_formats({path: scan.reader.NAME for path, scan in scans.items()}, needed)
     frames, damaged = _read_observations(
         needed, lambda path: _read_wanted(path, scans[path], period, request), forecasts, request
     )
+    frames = {path: of_file for path, of_file in frames.items() if of_file.sizes["time"]}
+    if not frames:
+        raise _no_frames_error(stamps, period)
     lost: dict[Path, Times | None] = {error.path: None for error in unreadable}
     lost |= {error.path: stamps[error.path] for error in damaged}
-    return FramesOfFiles(frames, stamps, [*unreadable, *damaged], lost, forecasts)
+    return FramesOfFiles(frames, stamps, [*unreadable, *damaged], lost, forecasts, len(scans) - len(needed))
 
 
 def _skip_downloads(files: Sequence[Path], request: Request) -> Sequence[Path]:
@@ -306,6 +312,18 @@ def _warn_of_future(stamps: Mapping[Path, Times], files: Iterable[Path]) -> None
         warnings.warn(
             f"{path}: its time, {iso_time(stamps[path].max())}, is {ahead / HOUR:.1f} hours ahead of this machine's "
             "clock: is it UTC?",
+            InputWarning,
+            stacklevel=4,
+        )
+
+
+def _warn_of_other_formats(formats: Mapping[Path, str], used: Sequence[Path]) -> None:
+    """Warn of files of other formats than those used: another radar may have been given by mistake."""
+    others = [path for path, name in formats.items() if name not in {formats[path] for path in used}]
+    if others:
+        warnings.warn(
+            f"not used, as their times are others: {len(others)} files of another format, such as {others[0]} "
+            f"({formats[others[0]]})",
             InputWarning,
             stacklevel=4,
         )

@@ -343,6 +343,23 @@ def test_only_the_frames_of_the_history_are_decoded(tmp_path):
     xr.testing.assert_equal(field, opened(hourly(tmp_path)).sel(time=slice(f"{DAY}13:00", None)))
 
 
+def test_files_that_are_not_used_are_counted_and_those_of_another_format_named(tmp_path, monkeypatch):
+    assert opened(hourly(tmp_path), TimedTextRadar(), history="2h").attrs["files_outside_period"] == 6
+    assert "files_outside_period" not in opened(hourly(tmp_path), TimedTextRadar()).attrs
+
+    class Other(TimedTextRadar):
+        NAME = "other"
+
+        def recognises(self, path, head):
+            return path.name.startswith("other")
+
+    write(tmp_path, other=f"time={DAY}09:00")
+    known = {"other": Other(), "text": TimedTextRadar()}
+    monkeypatch.setattr("hybridcast.radar.formats", lambda: known)
+    with pytest.warns(InputWarning, match=r"1 files of another format, such as .*other\.txt \(other\)"):
+        open_radar(str(tmp_path / "*.txt"), history="2h")
+
+
 def test_names_do_not_decide_what_is_decoded(tmp_path):
     """A name may state local time or that of processing; the header is read."""
     write(tmp_path, radar_202001010100=f"time={DAY}13:00", radar_202001011400=f"time={DAY}12:50")
