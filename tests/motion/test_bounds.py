@@ -44,7 +44,7 @@ GROWTH = {
 }
 
 
-@pytest.mark.parametrize(("method", "most"), [(DenseFlow(), 1.4), (DIS(), 1.5)], ids=["dense", "DIS"])
+@pytest.mark.parametrize(("method", "most"), [(DenseFlow(), 1.4), (DIS(), 1.6)], ids=["dense", "DIS"])
 @pytest.mark.parametrize("others", [False, True], ids=["alone", "with others"])
 @pytest.mark.parametrize("case", GROWTH)
 def test_a_cell_that_grows_or_dies_keeps_its_rain(case, others, method, most):
