@@ -149,12 +149,14 @@ def _refuse_undeclared(values: NDArray[Any], code: float | None, name: Any, path
     """Return values with the default fill value of NetCDF as NaN; `ReadError` if they hold an undeclared code."""
     if values.dtype.kind != "f":
         values = values.astype(np.float64)
-    if code is not None and np.isclose(values, code, rtol=1e-6, atol=0).any():
+    high = np.fmax.reduce(values, axis=None, initial=np.nan)
+    if code is not None and np.isclose(high, code, rtol=_ROUNDING, atol=0):
         raise ReadError(
             path, f"{name!r} holds its highest number, {code:g}: a code for missing values? Declare it as _FillValue"
         )
-    filled = np.isclose(values, _DEFAULT_FILL, rtol=_ROUNDING, atol=0)
-    return np.where(filled, values.dtype.type(np.nan), values) if filled.any() else values
+    if not high > 0.9 * _DEFAULT_FILL:
+        return values
+    return np.where(np.isclose(values, _DEFAULT_FILL, rtol=_ROUNDING, atol=0), values.dtype.type(np.nan), values)
 
 
 def check_reflectivity(dbz: NDArray[Any], path: Path) -> NDArray[Any]:

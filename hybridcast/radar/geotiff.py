@@ -42,7 +42,7 @@ from hybridcast.core.types import MINUTE, Array, Mask
 from hybridcast.errors import ForecastFileError, ReadError
 from hybridcast.radar._gdal_tags import Tags
 from hybridcast.radar._missing import LOWEST_DBZ
-from hybridcast.radar._rates import ROUNDING, check_rates
+from hybridcast.radar._rates import ROUNDING, Convert, check_rates
 from hybridcast.radar._units import RainUnits, read_rain_units
 
 NAME = "geotiff"
@@ -174,8 +174,30 @@ def _read_frame(file: Any, band: int, given: np.timedelta64 | None, path: Path) 
     tags, time = _read_tags(file, band, path)
     units = _read_units(file, band, tags, path)
     interval = _read_interval(tags, [units.interval, given], path) if units.kind == "amount" else None
-    rate = _convert(_read_values(file, band, tags, units, path), units, interval, path)
-    return _Frame(check_rates(rate, path), time, interval)
+    _refuse_zero_as_missing(file, band, tags, units, path)
+
+    def convert(raw: NDArray[Any]) -> NDArray[np.float32]:
+        return _convert(_unpack(file, band, raw, tags, units, path), units, interval, path)
+
+    packed = file.read(band, masked=True)
+    raw, masked = np.asarray(packed.data), np.ma.getmaskarray(packed)
+    _refuse_undeclared_code(file, band, raw, masked, tags, path)
+    return _Frame(check_rates(_convert_present(raw, masked, convert), path), time, interval)
+
+
+def _convert_present(raw: NDArray[Any], masked: Mask, convert: Convert) -> Array:
+    """Return the rates of the values that are not masked, NaN elsewhere; short integers through a table."""
+    if raw.dtype.kind not in "iu" or raw.dtype.itemsize > 2:
+        unmasked = raw.astype(np.promote_types(raw.dtype, np.float32))
+        unmasked[masked] = np.nan
+        return np.asarray(convert(unmasked), np.float32)
+    codes = raw.view(f"u{raw.dtype.itemsize}")
+    present = np.flatnonzero(np.bincount(codes[~masked])).astype(codes.dtype)
+    table = np.full(256**raw.dtype.itemsize, np.nan, np.float32)
+    table[present] = convert(present.view(raw.dtype))
+    rates = table[codes]
+    rates[masked] = np.nan
+    return rates
 
 
 def _common_interval(frames: list[_Frame], path: Path) -> dict[str, float]:
@@ -196,17 +218,16 @@ def _refuse_forecast(tags: Tags, path: Path) -> None:
 # --- values ---------------------------------------------------------------------------------------------------
 
 
-def _read_values(file: Any, band: int, tags: Tags, units: RainUnits, path: Path) -> NDArray[np.float64]:
+def _unpack(
+    file: Any, band: int, raw: NDArray[Any], tags: Tags, units: RainUnits, path: Path
+) -> NDArray[np.floating[Any]]:
     """Return physical values, NaN where missing, and the value of no rain where nothing was detected."""
-    packed = file.read(band, masked=True)
-    raw = np.asarray(packed.data)
-    missing = np.ma.getmaskarray(packed) | _equals(raw, tags.number("nodata", "_fillvalue", "missing_value"))
-    _refuse_undeclared_code(file, band, raw, missing, tags, path)
-    _refuse_zero_as_missing(file, band, tags, units, path)
+    missing = _equals(raw, tags.number("nodata", "_fillvalue", "missing_value"))
     gain, offset = _read_packing(file, band, tags, path)
-    dry = _find_dry(file, band, raw, tags) & ~missing
-    values = np.where(missing, np.nan, raw * gain + offset)
-    return np.where(dry, -np.inf if units.kind == "reflectivity" else 0.0, values)
+    values = np.asarray(raw * np.float32(gain) + np.float32(offset))
+    values[_find_dry(file, band, raw, tags)] = -np.inf if units.kind == "reflectivity" else 0.0
+    values[missing] = np.nan
+    return values
 
 
 def _equals(raw: NDArray[Any], code: float | None) -> Mask:
@@ -239,11 +260,11 @@ def _read_packing(file: Any, band: int, tags: Tags, path: Path) -> tuple[float, 
     return of_tags
 
 
-def _refuse_undeclared_code(file: Any, band: int, raw: NDArray[Any], missing: Mask, tags: Tags, path: Path) -> None:
+def _refuse_undeclared_code(file: Any, band: int, raw: NDArray[Any], masked: Mask, tags: Tags, path: Path) -> None:
     """Raise `ReadError` if the highest integer occurs where no code for missing values is declared: a usual code."""
     if (
         raw.dtype.kind not in "iu"
-        or missing.any()
+        or masked.any()
         or file.nodatavals[band - 1] is not None
         or tags.number("nodata") is not None
     ):
@@ -268,7 +289,7 @@ def _refuse_zero_as_missing(file: Any, band: int, tags: Tags, units: RainUnits, 
 
 
 def _convert(
-    values: NDArray[np.float64], units: RainUnits, interval: np.timedelta64 | None, path: Path
+    values: NDArray[np.floating[Any]], units: RainUnits, interval: np.timedelta64 | None, path: Path
 ) -> NDArray[np.float32]:
     if units.kind == "reflectivity":
         _refuse_low(values, LOWEST_DBZ, "dBZ", path)
@@ -278,7 +299,7 @@ def _convert(
     return scaled if interval is None else rate_from_accumulation(scaled, interval)
 
 
-def _refuse_low(values: NDArray[np.float64], lowest: float, unit: str, path: Path) -> None:
+def _refuse_low(values: NDArray[np.floating[Any]], lowest: float, unit: str, path: Path) -> None:
     known = values[np.isfinite(values)]
     low = known.min() if known.size else lowest
     if low < lowest:
