@@ -8,6 +8,7 @@ import numpy as np
 import pyproj
 import xarray as xr
 
+from hybridcast.core.axes import nearest_turn
 from hybridcast.core.field import crs_of, metres_per_cell
 from hybridcast.core.forecast_schema import PROBABILITY
 from hybridcast.core.types import MINUTE, Doubles, Mask
@@ -122,6 +123,8 @@ def _project(grid: xr.Dataset | xr.DataArray, longitude: float, latitude: float)
     if crs is None:
         raise InputError("the grid has no CRS", "degrees need a grid whose place is known", "Give the place as x and y")
     x, y = pyproj.Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform(longitude, latitude)
+    if crs.is_geographic:  # the grid may go on beyond the date line
+        x = nearest_turn(np.asarray(x), grid["x"].values)
     return float(x), float(y)
 
 

@@ -11,6 +11,7 @@ from hybridcast.core.axes import nearest_turn, unroll
 from hybridcast.core.field import check_precipitation, check_same_grid
 from hybridcast.errors import InputError
 from hybridcast.nowcasters import Advection
+from hybridcast.plots.meteogram import find_point
 from hybridcast.stations import collocate, station_reports
 
 START = np.datetime64("2024-06-01T12:00", "ns")
@@ -47,6 +48,8 @@ def test_a_gauge_beyond_the_date_line_is_in_its_cell():
         coords={"longitude": [-179.95, 170.0], "latitude": [-17.9, -17.9]},
     )
     np.testing.assert_allclose(collocate(gauges, field), [[1, 2], [np.nan, np.nan]], atol=1e-3)
+    place = find_point(field, x=None, y=None, longitude=-179.95, latitude=-17.9)
+    assert (place.row, place.column) == (1, 2)
     np.testing.assert_allclose(nearest_turn(np.array([-179.95, 530.0]), field.x.values), [180.05, 170.0])
 
 
