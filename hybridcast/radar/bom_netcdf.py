@@ -8,6 +8,7 @@ of echoes are -2 (-0.1 mm) and are treated as missing too.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -40,7 +41,7 @@ def read(path: Path) -> xr.DataArray:
         end, start = data["valid_time"].values, data["start_time"].values
         crs = crs_from_cf(data["proj"].attrs)
         x, y = (read_axis(data[axis], crs, path) for axis in ("x", "y"))
-        attrs = common_attributes(data)
+        attrs: dict[str, Any] = {**common_attributes(data)}
         station = str(data.attrs.get("station_name", ""))
     if end.shape or start.shape:
         raise ReadError(path, f"valid_time has the shape {end.shape}; a file of Rainfields holds one accumulation")
