@@ -250,9 +250,16 @@ def _sections(message: bytes) -> Iterator[bytes]:
 
 
 def reference_time(message: Any) -> np.datetime64:
-    """Return the reference time of a message (UTC): of an analysis or observation, or the start of a run."""
-    stamp = f"{int(message['dataDate']):08d}{int(message['dataTime']):04d}{int(message.get('second', 0)):02d}"
-    return np.datetime64(datetime.strptime(stamp, "%Y%m%d%H%M%S"), "ns")
+    """Return the reference time of a message (UTC): of an analysis or observation, or the start of a run.
+
+    24:00 is the start of the next day. `ValueError` if there is no such date or time.
+    """
+    date = datetime.strptime(f"{int(message['dataDate']):08d}", "%Y%m%d")
+    hour, minute = divmod(int(message["dataTime"]), 100)
+    second = int(message.get("second", 0))
+    if not (hour < 24 and minute < 60 and second < 60) and (hour, minute, second) != (24, 0, 0):
+        raise ValueError(f"a time of {hour:02d}:{minute:02d}:{second:02d}")
+    return np.datetime64(date, "ns") + np.timedelta64(hour * 3600 + minute * 60 + second, "s")
 
 
 def step_range(message: Any) -> tuple[np.timedelta64, np.timedelta64]:

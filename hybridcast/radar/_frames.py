@@ -59,7 +59,7 @@ def build_field(path: Path, frames: list[Frame]) -> xr.DataArray:
     Raises
     ------
     ReadError
-            If they are of several quantities, grids or intervals, or if two have the same time.
+            If they are of several quantities, grids or intervals, or if two of one time differ.
     """
     frames = sorted(frames, key=lambda frame: frame.time)
     first = frames[0]
@@ -83,10 +83,13 @@ def build_field(path: Path, frames: list[Frame]) -> xr.DataArray:
 
 
 def _refuse_doubled(path: Path, frames: list[Frame]) -> None:
-    """Raise `ReadError` if two messages have the same time and interval, such as reflectivity at several heights."""
+    """Raise `ReadError` if two messages of one time and interval differ, such as reflectivity at several heights."""
     for one, other in pairwise(frames):
-        if one.time == other.time and one.interval == other.interval:
-            raise ReadError(path, f"two messages of {one.attrs['source']} at {iso_time(one.time)}; give one level")
+        equal = np.array_equal(one.rate, other.rate, equal_nan=True)
+        if one.time == other.time and one.interval == other.interval and not equal:
+            raise ReadError(
+                path, f"two different messages of {one.attrs['source']} at {iso_time(one.time)}; give one level"
+            )
 
 
 def _describe_interval(interval: np.timedelta64 | None) -> str:

@@ -269,6 +269,13 @@ def test_times_are_in_seconds_from_the_reference(tmp_path):
     assert grib.step_range(message) == (np.timedelta64(10, "m"),) * 2
 
 
+def test_hour_24_is_the_start_of_the_next_day():
+    for hour, time in ((2400, "2024-01-02T00:00"), (2330, "2024-01-01T23:30")):
+        assert grib.reference_time({"dataDate": 20240101, "dataTime": hour}) == np.datetime64(time)
+    with pytest.raises(ValueError, match="24:30"):
+        grib.reference_time({"dataDate": 20240101, "dataTime": 2430})
+
+
 @pytest.mark.parametrize(
     "harm",
     [

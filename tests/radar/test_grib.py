@@ -375,7 +375,6 @@ def test_members_percentiles_and_probabilities_are_refused(tmp_path, template):
             [{**amount(-1, 1), **ANALYSIS}, {**amount(-6, 6), **ANALYSIS, "dataTime": 700}],
             "over 360 min and over 60 min",
         ),
-        ([{**amount(-1, 1), **ANALYSIS}] * 2, r"two messages of amount .* at 2024-01-01T06:00:00Z"),
         ([{**rate(), **ANALYSIS}], r"holds 39\d+ mm/h, more than ever fell: its units"),
     ],
 )
@@ -383,6 +382,14 @@ def test_what_is_not_one_field_of_rain_is_refused_by_name(tmp_path, messages, re
     """Files of river forecast centres mix sums over one and six hours (thredds, grib1/noaa_rfc/readme.txt)."""
     with pytest.raises(ReadError, match=rf"made\.grib.*{reason}"):
         open_radar(made(tmp_path, *messages))
+
+
+def test_two_messages_of_one_time_are_one_if_they_are_equal(tmp_path):
+    one, other = (encode(cells, **EUROPE, **amount(-1, 1), **ANALYSIS) for cells in (CELLS, CELLS + 1))
+    with pytest.warns(InputWarning, match="equal frames of one time are used once"):
+        assert open_radar(write(tmp_path / "twice.grib", one, one)).sizes["time"] == 1
+    with pytest.raises(ReadError, match=r"two different messages of amount .* at 2024-01-01T06:00:00Z"):
+        open_radar(write(tmp_path / "levels.grib", one, other))
 
 
 @pytest.mark.parametrize(("code", "reason"), [(-9999.0, "cdo setmissval,-9999"), (9999.0, "more than ever fell")])
