@@ -193,13 +193,11 @@ def _unit_of_level(name: str, units: str) -> str | None:
 
 
 def _find(plane: xr.DataArray, kind: str, at: dict[Hashable, int]) -> tuple[Hashable, float] | None:
-    """Return the name and the value of the coordinate of a kind; the number along a dimension without a coordinate."""
+    """Return the name and the value of the coordinate of a kind; of a dimension without numbers, the position."""
     for name in plane.coords:
         if plane[name].ndim == 0 and plane[name].dtype.kind in "iuf" and _kind(plane, name) == kind:
             return name, float(plane[name])
-    return next(
-        ((dim, float(k)) for dim, k in at.items() if dim not in plane.coords and _kind(plane, dim) == kind), None
-    )
+    return next(((dim, float(k)) for dim, k in at.items() if _kind(plane, dim) == kind), None)
 
 
 def _read_member(plane: xr.DataArray, at: dict[Hashable, int]) -> int | None:

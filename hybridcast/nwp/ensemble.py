@@ -72,11 +72,12 @@ def _choose_runs(pieces: Sequence[Piece]) -> tuple[list[Piece], list[str]]:
         raise _statistics_only(pieces)
     numbers = {piece.member for piece in kept}
     if len(numbers) > 1 and None in numbers:
+        one = min(number for number in numbers if number is not None)
         raise InputError(
             f"the files hold {_describe(kept)}",
             "fields are of the members of one ensemble, or of runs without members",
-            "Open each by itself, or choose a member: member=0",
-            cli_remedy="Give the files of one of them, or choose a member: --nwp-member 0",
+            f"Open each by itself, or choose a member: member={one}",
+            cli_remedy=f"Give the files of one of them, or choose a member: --nwp-member {one}",
         )
     left = {f"{piece.name} ({piece.statistic})": None for piece in pieces if piece.statistic}
     return kept, list(left)

@@ -150,9 +150,9 @@ def test_a_statistic_beside_members_is_left_out_by_name(tmp_path):
 def test_members_are_not_mixed_with_a_run_without_members(tmp_path):
     grib2(tmp_path / "a.grib2", 1.0, 8, **TOTAL, **FIRST_HOUR)
     member(tmp_path / "b.grib2", 2.0, 1)
-    with pytest.raises(InputError, match=r"members 1 and a run without members.*member=0") as error:
+    with pytest.raises(InputError, match=r"members 1 and a run without members.*member=1") as error:
         open_nwp(tmp_path / "?.grib2")
-    assert "--nwp-member 0" in error.value.for_command_line
+    assert "--nwp-member 1" in error.value.for_command_line
     assert float(open_nwp(tmp_path / "?.grib2", member=1).precipitation_rate.max()) == 2.0
 
 
@@ -205,6 +205,7 @@ def netcdf(path, dim, labels, attrs):
     [
         ("realization", [0, 1, 2], {"standard_name": "realization"}),
         ("number", [0, 1, 2], {"long_name": "ensemble member numerical id"}),  # as cfgrib names it
+        ("member", ["m01", "m02", "m03"], {"standard_name": "realization"}),
         ("ensemble_member", None, {}),  # a dimension without a coordinate, as MET Norway's MEPS has
     ],
 )
