@@ -330,6 +330,13 @@ def test_an_alpha_band_is_the_mask(tmp_path):
     np.testing.assert_array_equal(open_radar(path)[0], np.where(VALUES < 0, np.nan, VALUES))
 
 
+def test_an_internal_mask(tmp_path):
+    path = write(tmp_path / "a.tif", [np.abs(VALUES)], nodata=None)
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as file:
+        file.write_mask(np.where(VALUES < 0, 0, 255).astype("uint8"))
+    np.testing.assert_array_equal(open_radar(path)[0], np.where(VALUES < 0, np.nan, VALUES))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
