@@ -17,6 +17,7 @@ from hybridcast.core.cf_times import decode
 from hybridcast.core.crs import (
     crs_from_attributes,
     crs_from_mapping,
+    find_crs_text,
     is_around_globe,
     metres_per_unit,
     satellite_height,
@@ -417,8 +418,10 @@ def read_crs(data: xr.Dataset, variable: xr.DataArray, path: Path) -> pyproj.CRS
     if all(unit.startswith("degree") for unit in units):
         return _crs_of_degrees(data, variable, path)
     crs = _find_crs(data, variable)
-    if crs is None and name:
-        warnings.warn(f"{path}: its grid mapping {name!r} is not there; read as a local grid", InputWarning, 2)
+    text = find_crs_text(variable.attrs) or find_crs_text(data.attrs)
+    if crs is None and (name or text):
+        lost = f"its grid mapping {name!r} is not there" if name else f"its CRS, {text!r}, cannot be read"
+        warnings.warn(f"{path}: {lost}; read as a local grid", InputWarning, 2)
     return crs
 
 

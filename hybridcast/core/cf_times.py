@@ -16,7 +16,13 @@ from hybridcast.core.types import Doubles
 from hybridcast.core.units import unit_conversion
 from hybridcast.errors import InputWarning, ReadError
 
-_SINCE = re.compile(r"^\s*(\w+)\s+since\s+(-?\d+)", re.IGNORECASE)
+_SINCE = re.compile(r"^\s*(\w+)\s+since\s+(\S+)", re.IGNORECASE)
+#: Date, clock and zone from which times count: the year first, and a zone as a number, as names have several meanings.
+_EPOCH = re.compile(
+    r"^\s*\w+\s+since\s+(\d{1,4}(-\d{1,2}){0,2}|\d{8})([ T]+\d{1,2}(:?\d{1,2}(:?\d{1,2}(\.\d*)?)?)?)?"
+    r"\s*(Z|UTC|GMT|UT|[-+]?\d{1,2}(:?\d{2})?)?\s*$",
+    re.IGNORECASE,
+)
 _ABSOLUTE = re.compile(r"^\s*day as %Y%m%d\.%f\s*$", re.IGNORECASE)  # CDO's absolute time axis
 _ISO = re.compile(r"^\d{4}-\d{2}-\d{2}([T _].*)?$|^\d{8}T\d+")
 #: Coarsest resolution, s, at which times stored as floats are read.
@@ -58,8 +64,14 @@ def _prepare(variable: xr.Variable, name: str, path: Path) -> xr.Variable:
     since = _SINCE.match(units)
     if since is None or variable.ndim > 2:  # times of cells are not needed
         return variable
+    if not _EPOCH.match(units):
+        raise ReadError(
+            path,
+            f"the times {name!r} count from a date or zone that can be read in several ways, {units!r}. Set their "
+            "units to, e.g., 'minutes since 2020-02-01 00:00 +01:00'",
+        )
     _refuse_coarse(variable, name, since[1], path)
-    return _civil_calendar(variable, int(since[2]), path)
+    return _civil_calendar(variable, int(since[2][:4].split("-")[0]), path)
 
 
 def _numeric_fill_values(variable: xr.Variable) -> xr.Variable:

@@ -34,6 +34,21 @@ _CRS_ATTRIBUTES = (
 #: A PROJ string, a WKT, an authority with its code, or the code alone; not a name such as "Mercator".
 _CRS_TEXT = re.compile(r"^\s*(\+\w+|\w+\s*\[|(epsg|esri|ogc|urn:ogc[\w:.]*)\s*:|\d{4,6}\s*$)", re.IGNORECASE)
 
+_ORIGIN = ("longitude_of_projection_origin", "latitude_of_projection_origin")
+_CONE = ("standard_parallel", "longitude_of_central_meridian", "latitude_of_projection_origin")
+#: Parameters without which a grid mapping has no known place (CF, appendix F); those that are zero by default are not.
+_REQUIRED = {
+    "albers_conical_equal_area": _CONE,
+    "azimuthal_equidistant": _ORIGIN,
+    "geostationary": ("perspective_point_height", "longitude_of_projection_origin"),
+    "lambert_azimuthal_equal_area": _ORIGIN,
+    "lambert_conformal_conic": _CONE,
+    "orthographic": _ORIGIN,
+    "rotated_latitude_longitude": ("grid_north_pole_latitude", "grid_north_pole_longitude"),
+    "stereographic": _ORIGIN,
+    "transverse_mercator": ("longitude_of_central_meridian",),
+}
+
 
 def crs_from_cf(attrs: Mapping[str, Any]) -> pyproj.CRS:
     """Read the CRS from the attributes of a CF grid mapping variable."""
@@ -52,7 +67,13 @@ def _to_hashable(value: Any) -> Any:
 
 
 def crs_from_mapping(attrs: Mapping[str, Any]) -> pyproj.CRS | None:
-    """Return the CRS of a grid mapping variable: by CF, else by a text or code that one of its attributes holds."""
+    """Return the CRS of a grid mapping variable: by CF, else by a text or code that one of its attributes holds.
+
+    None if neither can be read, or parameters are missing without which the place is not known.
+    """
+    stated = {"crs_wkt", "spatial_ref"} & set(attrs)
+    if not stated and not set(_REQUIRED.get(str(attrs.get("grid_mapping_name")), ())) <= set(attrs):
+        return crs_from_attributes(attrs)
     try:
         return crs_from_cf(attrs)
     except (pyproj.exceptions.CRSError, KeyError, TypeError, ValueError):
@@ -64,6 +85,12 @@ def crs_from_attributes(attrs: Mapping[str, Any]) -> pyproj.CRS | None:
     lower = {name.lower(): value for name, value in attrs.items()}
     texts = (str(_to_hashable(lower[name])) for name in _CRS_ATTRIBUTES if name in lower)
     return next((crs for text in texts if (crs := _parse_crs(text)) is not None), None)
+
+
+def find_crs_text(attrs: Mapping[str, Any]) -> str | None:
+    """Return the text of an attribute that is meant as a CRS, whether it can be read or not; None if there is none."""
+    lower = {name.lower(): str(_to_hashable(value)) for name, value in attrs.items()}
+    return next((lower[name] for name in _CRS_ATTRIBUTES if _CRS_TEXT.match(lower.get(name, ""))), None)
 
 
 def _parse_crs(text: str) -> pyproj.CRS | None:

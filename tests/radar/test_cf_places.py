@@ -10,7 +10,7 @@ import xarray as xr
 from helpers.cf_files import LAEA, TIMES, VALUES, dataset, saved
 from helpers.geostationary import goes_place
 from hybridcast.core.field import crs_of
-from hybridcast.errors import ReadError
+from hybridcast.errors import InputWarning, ReadError
 from hybridcast.radar import cf
 
 PLACE = pyproj.Transformer.from_crs(LAEA, 4326, always_xy=True).transform(4_002_000, 2_999_000)  # of the value 6
@@ -81,6 +81,22 @@ def test_grid_mapping_that_cannot_be_read_is_refused(tmp_path):
     data["laea"] = ((), 0, {"grid_mapping_name": "flat_earth"})
     with pytest.raises(ReadError, match="grid mapping 'laea' cannot be read"):
         cf.read(saved(data, tmp_path / "a.nc"))
+
+
+def test_grid_mapping_without_its_parameters_is_refused(tmp_path):
+    data = dataset()
+    data["laea"] = (
+        (),
+        0,
+        {"grid_mapping_name": "lambert_azimuthal_equal_area", "longitude_of_projection_origin": 10.0},
+    )
+    with pytest.raises(ReadError, match="grid mapping 'laea' cannot be read"):
+        cf.read(saved(data, tmp_path / "a.nc"))
+
+
+def test_crs_that_cannot_be_read_is_reported(tmp_path):
+    with pytest.warns(InputWarning, match=r"its CRS, '\+proj=flat', cannot be read"):
+        assert crs_of(cf.read(saved(unmapped(proj4="+proj=flat"), tmp_path / "a.nc"))) is None
 
 
 def test_transform_of_gdal_instead_of_axes(tmp_path):

@@ -94,10 +94,33 @@ def test_a_dimension_of_time_without_a_coordinate_is_refused(tmp_path):
 
 def test_units_that_cannot_be_decoded_name_the_file(tmp_path):
     with pytest.raises(ReadError, match=r"a\.nc: its attributes cannot be decoded"):
-        cf.read(saved(timed([1, 2, 3], "fortnights since the flood"), tmp_path / "a.nc"))
+        cf.read(saved(timed([1, 2, 3], "months since 2020-01-01"), tmp_path / "a.nc"))
 
 
 def test_times_of_cells_are_left_alone(tmp_path):
     data = dataset()
     data["seen"] = xr.full_like(data["rr"], 1577837100.0).drop_attrs().assign_attrs(units="seconds since 1970-01-01")
     np.testing.assert_array_equal(cf.read(saved(data, tmp_path / "a.nc")), VALUES)
+
+
+@pytest.mark.parametrize(
+    "epoch",
+    [
+        "2020-01-01 00:00 CET",  # xarray leaves the zone out without a word
+        "2020-01-01 00:00 EST",
+        "2020-01-01 00:00 local",
+        "01/02/2020",  # February in Europe
+        "01-02-2020 00:00",
+    ],
+)
+def test_dates_and_zones_with_several_meanings_are_refused(tmp_path, epoch):
+    with pytest.raises(ReadError, match=f"read in several ways, 'minutes since {epoch}'"):
+        cf.read(saved(timed([5, 10, 15], f"minutes since {epoch}", "i4"), tmp_path / "a.nc"))
+
+
+@pytest.mark.parametrize(
+    "epoch", ["2020-1-1", "2020-01-01T00:00:00Z", "20200101", "2020-01-01 01:00:00.0 +1:00", "2020-1-1 0:00:00 0:00"]
+)
+def test_dates_in_several_spellings(tmp_path, epoch):
+    field = cf.read(saved(timed([5, 10, 15], f"minutes since {epoch}", "i4"), tmp_path / "a.nc"))
+    assert field.time.values.tolist() == TIMES.tolist()
