@@ -134,8 +134,8 @@ def read_frames(files: Sequence[Path], request: Request) -> FramesOfFiles:
         If no frame is in the period.
     """
     forecasts: list[ForecastFileError] = []
-    files = _skip_downloads(files, request)
-    scans, unreadable = _read_observations(files, lambda path: _scan(path, request), forecasts, request)
+    near = _skip_downloads(files, request)
+    scans, unreadable = _read_observations(near, lambda path: _scan(path, request), forecasts, request)
     stamps = {path: scan.stamps for path, scan in scans.items()}
     period = _choose_period(stamps, request)
     needed = [path for path in scans if period is None or _are_within(stamps[path], period).any()]
@@ -151,7 +151,8 @@ def read_frames(files: Sequence[Path], request: Request) -> FramesOfFiles:
         raise _no_frames_error(stamps, period)
     lost: dict[Path, Times | None] = {error.path: None for error in unreadable}
     lost |= {error.path: stamps[error.path] for error in damaged}
-    return FramesOfFiles(frames, stamps, [*unreadable, *damaged], lost, forecasts, len(scans) - len(needed))
+    outside = len(files) - len(near) + len(scans) - len(needed)
+    return FramesOfFiles(frames, stamps, [*unreadable, *damaged], lost, forecasts, outside)
 
 
 def _skip_downloads(files: Sequence[Path], request: Request) -> Sequence[Path]:
@@ -160,7 +161,9 @@ def _skip_downloads(files: Sequence[Path], request: Request) -> Sequence[Path]:
     Times in names may be local, so a day beside a stated period counts as near; and a file may reach to the time of the
     next one.
     """
-    named = {path: parse_time_in_name(path.name) for path in files if isinstance(path, RemoteLocation)}
+    named: dict[Path, np.datetime64 | None] = {
+        path: parse_time_in_name(path.name) for path in files if isinstance(path, RemoteLocation)
+    }
     times = np.unique(np.array([time for time in named.values() if time is not None], dtype="datetime64[ns]"))
     if times.size < 2 or not request.selects:
         return files
