@@ -370,6 +370,8 @@ def _read_geographic_grid(message: Any, shape: tuple[int, int], path: Path) -> G
     )
     if not max(abs(top), abs(bottom)) <= 90.001:
         raise ReadError(path, f"latitudes from {top:g} to {bottom:g} degrees: the grid is damaged")
+    if shape[0] > 1 and (bottom > top) != bool(message["jScansPositively"]):
+        raise ReadError(path, f"rows from {top:g} to {bottom:g} degrees north, but the scanning mode says the opposite")
     latitude = np.linspace(top, bottom, shape[0])
     longitude = left + np.linspace(0.0, _span(left, right, bool(message["iScansNegatively"])), shape[1])
     _check_increments(message, latitude, longitude, path)

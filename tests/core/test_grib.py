@@ -83,6 +83,11 @@ def test_increments_that_contradict_the_corners_are_refused(tmp_path):
         made(tmp_path, **degrees(52.0, 5.0, 51.0, 6.5, step=1.0))
 
 
+def test_a_scanning_mode_that_contradicts_the_corners_is_refused(tmp_path):
+    with pytest.raises(ReadError, match="rows from 51 to 52 degrees north, but the scanning mode says the opposite"):
+        made(tmp_path, **degrees(51.0, 5.0, 52.0, 6.5))
+
+
 # --- missing values -------------------------------------------------------------------------------------------
 
 
