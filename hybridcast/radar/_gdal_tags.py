@@ -96,5 +96,6 @@ def _lookup(tags: Mapping[str, Tag], name: str) -> Tag | None:
     """Return the tag of a name, else the only value of the tags of converted files whose names end with it."""
     if name in tags or name not in _CONVERTED:
         return tags.get(name)
-    ends = {tag for other, tag in tags.items() if re.search(rf"(what_|#){re.escape(name)}$", other)}
+    pattern = re.compile(rf"^(?!(?:time|x|y|lat|lon|latitude|longitude)#).*(what_|#){re.escape(name)}$")
+    ends = {tag for other, tag in tags.items() if pattern.match(other)}
     return ends.pop() if len(ends) == 1 else None

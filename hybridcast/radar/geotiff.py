@@ -9,8 +9,8 @@ GeoTIFF has no standard for units and times, so they are searched where writers 
 - interval of an amount: a tag ``accumulation_interval_minutes``, or one such as FMI's ``Accumulation time`` with its
   unit; 60 minutes for the ACRR of OPERA.
 - time (UTC; the end of the interval of an amount): a tag ``time`` or ``valid_time`` of the band, or, with one band, of
-  the file; GDAL's ``GRIB_VALID_TIME``; ODIM's end time; else the name of the file; else FMI's ``Observation time``, or
-  ``TIFFTAG_DATETIME``, which often is the time of writing.
+  the file; those of GDAL's converters from GRIB, NetCDF and ODIM HDF5; else the name of the file; else FMI's
+  ``Observation time``; else ``TIFFTAG_DATETIME``, with a warning, as it often is the time of writing.
 - packed numbers: scale and offset of the band, or tags ``gain`` and ``offset``, as FMI and converters from ODIM HDF5
   write them; missing is what GDAL masks and the tag ``nodata``; dry is the tag ``undetect``, and in files with OPERA's
   no-data value its code for undetected echo.
@@ -21,6 +21,7 @@ FMI: https://en.ilmatieteenlaitos.fi/radar-data-on-aws-s3. OPERA: ODIM 2.4, and 
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -32,6 +33,7 @@ import pyproj
 import xarray as xr
 from numpy.typing import NDArray
 
+from hybridcast.core.cf_times import decode
 from hybridcast.core.compression import uncompressed_file
 from hybridcast.core.crs import metres_per_unit, to_metres, unroll_longitude
 from hybridcast.core.field import precipitation, rate_from_accumulation, rate_from_dbz
@@ -39,7 +41,7 @@ from hybridcast.core.intervals import read_interval_attributes
 from hybridcast.core.times import as_datetime64
 from hybridcast.core.times_in_names import parse_time_in_name
 from hybridcast.core.types import MINUTE, Array, Mask
-from hybridcast.errors import ForecastFileError, ReadError
+from hybridcast.errors import ForecastFileError, InputWarning, ReadError
 from hybridcast.radar._gdal_tags import Tags
 from hybridcast.radar._missing import LOWEST_DBZ
 from hybridcast.radar._rates import ROUNDING, Convert, check_rates
@@ -195,7 +197,7 @@ def _convert_present(raw: NDArray[Any], masked: Mask, convert: Convert) -> Array
     present = np.flatnonzero(np.bincount(codes[~masked])).astype(codes.dtype)
     table = np.full(256**raw.dtype.itemsize, np.nan, np.float32)
     table[present] = convert(present.view(raw.dtype))
-    rates = table[codes]
+    rates = np.asarray(table[codes])
     rates[masked] = np.nan
     return rates
 
@@ -367,10 +369,21 @@ def _read_interval(tags: Tags, known: list[np.timedelta64 | None], path: Path) -
 
 def _find_time(tags: Tags) -> str | None:
     stated = tags.find("time", "valid_time")
-    valid = tags.number("grib_valid_time")
     if stated is not None:
         return stated.value
+    valid = tags.number("grib_valid_time")
     return _odim_time(tags, "end") if valid is None else str(np.datetime64(int(valid), "s"))
+
+
+def _find_netcdf_time(tags: Tags, path: Path) -> np.datetime64 | None:
+    """Return the time that GDAL writes into the bands of a NetCDF file that it converts."""
+    number, units = tags.number("netcdf_dim_time"), tags.find("time#units")
+    if number is None or units is None:
+        return None
+    calendar = tags.find("time#calendar")
+    attrs = {"units": units.value, "calendar": "standard" if calendar is None else calendar.value}
+    time = decode(xr.Dataset({"time": ((), number, attrs)}), path)["time"]
+    return np.datetime64(time.values.item(), "ns") if time.dtype.kind == "M" else None
 
 
 def _odim_time(tags: Tags, which: str) -> str | None:
@@ -382,6 +395,9 @@ def _read_time(file: Any, band: int, tags: Tags, path: Path) -> np.datetime64:
     stated = _find_time(tags)
     if stated is not None:
         return _parse_time(stated, path)
+    converted = _find_netcdf_time(tags, path)
+    if converted is not None:
+        return converted
     if len(_list_bands(file)) > 1:
         raise ReadError(
             path,
@@ -402,12 +418,20 @@ def _time_in_name(path: Path) -> np.datetime64 | None:
 
 
 def _time_of_writing(tags: Tags, path: Path) -> np.datetime64:
-    written = tags.find("observation time", "tifftag_datetime")
+    observed, written = tags.find("observation time"), tags.find("tifftag_datetime")
+    if observed is not None:
+        return _parse_time(observed.value, path)
     if written is None:
         example = "time=" + repr("2020-01-01T00:05")
         raise ReadError(
             path, f"no time in its tags nor its name. Name it like rain_202001010005.tif, or {_advise(path, example)}"
         )
+    warnings.warn(
+        f"{path}: its time is that of TIFFTAG_DATETIME, {written.value}, which often is the time of writing. Add a tag "
+        "time if it is not the time of the frame",
+        InputWarning,
+        stacklevel=2,
+    )
     return _parse_time(written.value, path)
 
 

@@ -7,7 +7,7 @@ import rasterio
 from rasterio.transform import Affine, from_origin
 
 from hybridcast.core.field import crs_of
-from hybridcast.errors import ForecastFileError, ReadError
+from hybridcast.errors import ForecastFileError, InputWarning, ReadError
 from hybridcast.radar import open_radar
 
 VALUES = np.array([[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, -1]], dtype=np.float32)
@@ -121,7 +121,8 @@ def test_bands_with_times(tmp_path):
 def test_time_from_the_name_goes_before_the_time_of_writing(tmp_path):
     tags = {"TIFFTAG_DATETIME": "2024:05:06 07:08:09"}
     assert open_radar(write(tmp_path / "rain_202001010005.tif", tags=tags)).time[0] == np.datetime64("2020-01-01T00:05")
-    assert open_radar(write(tmp_path / "rain.tif", tags=tags)).time[0] == np.datetime64("2024-05-06T07:08:09")
+    with pytest.warns(InputWarning, match="often is the time of writing"):
+        assert open_radar(write(tmp_path / "rain.tif", tags=tags)).time[0] == np.datetime64("2024-05-06T07:08:09")
 
 
 def test_a_sequence_of_files(tmp_path):
@@ -285,6 +286,16 @@ def test_grib_converted_by_gdal(tmp_path, lead, read):
     field = open_radar(path)
     np.testing.assert_allclose(field[0, 1], VALUES[1], rtol=1e-5)
     assert field.time.values[0] == np.datetime64("2024-06-01T12:00")
+
+
+def test_netcdf_converted_by_gdal(tmp_path):
+    tags = {"time#units": "minutes since 2024-06-01 12:00:00", "rr#units": "mm h-1", "rr#scale_factor": "0.1"}
+    bands = {number: {"NETCDF_DIM_time": str(5 * number)} for number in (1, 2)}
+    raw = np.abs(VALUES) * 10
+    path = write(tmp_path / "a.tif", [raw, raw], None, bands, tags=tags, dtype="int16", scale=0.1, offset=0)
+    field = open_radar(path)
+    assert field.time.values[1] == np.datetime64("2024-06-01T12:10")
+    np.testing.assert_allclose(field[1], np.abs(VALUES), rtol=1e-6)
 
 
 def test_names_of_the_exporter_of_pysteps_are_forecasts(tmp_path):
