@@ -230,8 +230,9 @@ def _excess(flow: Array, limit: Array, rain: _Rain, blocks: _Blocks) -> Array:
 
 def _change_of_storms(jacobian: Array, rain: _Rain, blocks: _Blocks) -> Array:
     """Return by how much the area of the storm around each block changes, as a logarithm; 0 without rain."""
-    change: Array = blocks.smooth(rain.weight * jacobian, STORM) / np.maximum(rain.storm, np.float32(_LEAST))
-    return np.where(rain.storm > _LEAST, _log_change(change), 0)
+    grown = blocks.smooth(rain.weight * jacobian, STORM)
+    change = np.asarray(grown / np.maximum(rain.storm, _LEAST), np.float32)
+    return np.where(rain.storm > _LEAST, _log_change(change), np.float32(0))
 
 
 def _log_change(ratio: Array) -> Array:

@@ -52,6 +52,8 @@ _LEAST_AREA, _AREA_STEP = 500.0, 10.0
 _RANGE = 150.0
 #: Fraction of the rain that appears and vanishes between frames of different scenes.
 _SCENE_FRACTION = 0.3
+#: Least fraction of the area of an outage that goes on in a frame.
+_SHARE_OF_OUTAGE = 0.2
 #: Fraction of an area in which a frame may have echo and still counts as dry there.
 _DRY_FRACTION = 0.05
 #: Fraction of the coverage above which rain of one value is a pattern.
@@ -349,6 +351,8 @@ def _continue_outage(scenes: _Scenes, adjacent: int, frame: int, which: str) -> 
     labels, count = ndimage.label(scenes.outage[adjacent])
     for number in range(1, count + 1):
         area = labels == number
+        if area.sum() < _SHARE_OF_OUTAGE * scenes.outage[adjacent].sum():
+            continue  # such as the rim of a storm, which the next frame has in another place
         if scenes.echo[frame][area].mean() <= _DRY_FRACTION:
             _reject_dry(scenes, frame, area & ~scenes.echo[frame], f"dry as the {which} frame (outage?)")
 
