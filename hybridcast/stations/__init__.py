@@ -16,6 +16,7 @@ A format is a module (or any object) with the attributes of `StationFormat`. Tho
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -193,7 +194,7 @@ def _refuse_documents(path: Path) -> None:
     head = read_head(path, 2048)
     if head.startswith(b"\xd0\xcf\x11\xe0") or (head.startswith(b"PK\x03\x04") and b"[Content_Types].xml" in head):
         raise ReadError(path, "a spreadsheet. Save the sheet with one row for each station and time as CSV")
-    if head.lstrip()[:1] in (b"{", b"["):
+    if re.match(rb"\s*(\{|\[\s*[\[{\]])", head):
         raise ReadError(path, f"JSON, whose layout nothing states. Write its reports as a table{_TABLE}")
     if head.lstrip()[:9].lower().startswith((b"<html", b"<!doctype")):
         raise ReadError(path, "a web page, no file of reports: was the download refused? Get the file itself")

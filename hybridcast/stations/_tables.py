@@ -72,8 +72,11 @@ def read_columns(path: Path, header: Header, wanted: Mapping[str, str]) -> Any:
         raise ReadError(path, f"has no column {', '.join(missing)}; it has {', '.join(header.names)}")
     text = read_text(path).split("\n", header.lines)[-1]
     rows = read_texts(text, header.names, list(wanted.values()), header.separator, path)
-    again = (rows == pd.Series({name: name for name in rows})).all(axis=1)
-    rows = rows[~again].reset_index(drop=True)
+    first = rows.columns[0]
+    again = rows[first] == first
+    if again.any():
+        again &= (rows == pd.Series({name: name for name in rows})).all(axis=1)
+        rows = rows[~again].reset_index(drop=True)
     if rows.empty:
         raise ReadError(path, "holds no row")
     return pd.DataFrame({ours: rows[name] for ours, name in wanted.items()})
