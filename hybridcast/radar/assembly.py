@@ -59,8 +59,7 @@ def assemble(
     """
     file_of = _name_files({path: frame["time"].values for path, frame in frames.items()})
     check_one_product(frames)
-    field = _concatenate(_drop_doubles(frames))
-    _refuse_near_doubles(field["time"].values, file_of)
+    field = _drop_near_doubles(_concatenate(_drop_doubles(frames)), file_of)
     _refuse_overlapping_sums(field, file_of)
     field = regular_times(_add_lost_frames(field, stamps, lost), step, file_of=file_of)
     _note_gaps_between_sums(field)
@@ -146,7 +145,7 @@ def _drop_doubles(frames: Frames) -> Frames:
 def _refuse_different(first: Path, a: xr.DataArray, path: Path, b: xr.DataArray) -> None:
     if np.array_equal(a.values, b.values, equal_nan=True):
         return
-    time = iso_time(a["time"].values[()])
+    time = iso_time(a["time"].values.reshape(1)[0])
     if first == path:
         found, remedy = f"{path} holds two different frames of {time}", "Correct the times in the file"
     else:
@@ -165,20 +164,26 @@ def _warn_of_doubles(doubles: list[tuple[Path, Path, np.datetime64]]) -> None:
         )
 
 
-def _refuse_near_doubles(times: Times, file_of: FileOf) -> None:
-    """Raise `InputError` if two frames are seconds apart, such as the same frame processed twice."""
+def _drop_near_doubles(field: xr.DataArray, file_of: FileOf) -> xr.DataArray:
+    """Leave out frames that come seconds after an equal one, such as one sent again; `InputError` if they differ."""
+    times = field["time"].values
+    near = _find_near_doubles(times)
+    for index in near:
+        a, b = times[index - 1], times[index]
+        found = f"{_name_two(a, b, file_of)} are {(b - a) / np.timedelta64(1, 's'):g} s apart, at {iso_time(a)}"
+        if not np.array_equal(field[index - 1].values, field[index].values, equal_nan=True):
+            raise InputError(f"{found}, and differ", "each time comes once", "Leave out one of the two files")
+        warnings.warn(f"{found}, and equal: they are used once", InputWarning, stacklevel=5)
+    return field.isel(time=np.setdiff1d(np.arange(times.size), near)) if near.size else field
+
+
+def _find_near_doubles(times: Times) -> NDArray[np.intp]:
+    """Return the indices of the frames that are seconds after another one."""
     steps = np.diff(times)
     usual = steps[steps > MAX_JITTER]
     if usual.size == 0:
-        return
-    near = np.flatnonzero(steps < min(MAX_JITTER, np.median(usual) / 10))
-    if near.size:
-        a, b = times[near[0]], times[near[0] + 1]
-        raise InputError(
-            f"{_name_two(a, b, file_of)} are {(b - a) / np.timedelta64(1, 's'):g} s apart, at {iso_time(a)}",
-            "each time comes once",
-            "Leave out one of the two files",
-        )
+        return np.array([], dtype=np.intp)
+    return np.flatnonzero(steps < min(MAX_JITTER, np.median(usual) / 10)) + 1
 
 
 # --- sums -----------------------------------------------------------------------------------------------------

@@ -129,6 +129,13 @@ def test_two_frames_are_never_rounded_to_one(tmp_path):
     assert "Leave out one of the two files" in error.value.for_command_line
 
 
+def test_a_frame_that_is_sent_again_seconds_later_counts_once(tmp_path):
+    times = zip("abcd", ("12:00", "12:05", "12:05:04", "12:10"), strict=True)
+    paths = write(tmp_path, **{name: f"time={DAY}{time}" for name, time in times})
+    with pytest.warns(InputWarning, match=r"b\.txt and c\.txt are 4 s apart, at .*, and equal: they are used once"):
+        assert clocks(opened(paths)) == ["12:00", "12:05", "12:10"]
+
+
 def test_a_lost_frame_between_jittered_ones_is_dated_by_its_name(tmp_path):
     for minute, second in ((0, 3), (5, 1), (15, 2)):
         write(tmp_path, **{f"r_2020010112{minute:02d}": f"time={DAY}12:{minute:02d}:{second:02d}"})
