@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
@@ -48,6 +48,8 @@ from hybridcast.errors import InputError, ReadError
 
 log = logging.getLogger(__name__)
 
+Keep = Callable[[Sequence[str]], Sequence[bool]]
+"""Function that returns which files are wanted, from their names."""
 _WINDOWS = re.compile(r"^[A-Za-z]:[\\/]|^\\\\")
 
 
@@ -73,22 +75,35 @@ def expand_paths(paths: PathLike | Iterable[PathLike]) -> list[Path]:
     DependencyError
         If a package for the protocol of a URL is not installed.
     """
-    return _expand_all(paths, CopyFolder())
+    return _expand_all(paths, CopyFolder(), _keep_all)
 
 
 @contextmanager
-def open_paths(paths: PathLike | Iterable[PathLike]) -> Iterator[list[Path]]:
-    """Yield the files of `expand_paths`, and remove all copies at the end."""
+def open_paths(paths: PathLike | Iterable[PathLike], keep: Keep | None = None) -> Iterator[list[Path]]:
+    """Yield the files of `expand_paths`, and remove all copies at the end.
+
+    Parameters
+    ----------
+    paths
+        As for `expand_paths`.
+    keep
+        Returns which of the files that a glob of a server matches are wanted, from their names; by default all are.
+        Others are not downloaded.
+    """
     copies = CopyFolder()
     try:
-        yield _expand_all(paths, copies)
+        yield _expand_all(paths, copies, keep or _keep_all)
     finally:
         copies.remove()
 
 
-def _expand_all(paths: PathLike | Iterable[PathLike], copies: CopyFolder) -> list[Path]:
+def _keep_all(names: Sequence[str]) -> list[bool]:
+    return [True] * len(names)
+
+
+def _expand_all(paths: PathLike | Iterable[PathLike], copies: CopyFolder, keep: Keep) -> list[Path]:
     given = [paths] if isinstance(paths, str | bytes | os.PathLike) else _as_list(paths)
-    files = [file for item in given for file in _expand(item, copies)]
+    files = [file for item in {str(item): item for item in given}.values() for file in _expand(item, copies, keep)]
     if not files:
         raise InputError("no paths given", "at least one file is needed", "Give a file, a glob or a list of files")
     return list(dict.fromkeys(files))
@@ -108,7 +123,7 @@ def _no_path(item: Any) -> InputError:
     )
 
 
-def _expand(item: Any, copies: CopyFolder) -> list[Path]:
+def _expand(item: Any, copies: CopyFolder, keep: Keep) -> list[Path]:
     if isinstance(item, Location):
         return [item]
     if not isinstance(item, str | bytes | os.PathLike):
@@ -118,7 +133,7 @@ def _expand(item: Any, copies: CopyFolder) -> list[Path]:
         text = re.sub(r"^([a-z][a-z0-9+]+):/(?!/)", r"\1://", text)
     if not text or "\0" in text:
         raise InputError(f"the path {text!r}", "a path names a file", "Give the name of the file")
-    return _expand_url(text, copies) if is_url(text) else _expand_local(text, copies)
+    return _expand_url(text, copies, keep) if is_url(text) else _expand_local(text, copies)
 
 
 # --- on the disk ----------------------------------------------------------------------------------------------
@@ -283,7 +298,7 @@ def _zipped_zarr(path: Path, address: str, folder: str) -> ZarrLocation:
 # --- URLs -----------------------------------------------------------------------------------------------------
 
 
-def _expand_url(url: str, copies: CopyFolder) -> list[Path]:
+def _expand_url(url: str, copies: CopyFolder, keep: Keep) -> list[Path]:
     scheme = re.split("::|://", url, maxsplit=1)[0].lower()
     if scheme in ("file", "local"):
         return _expand_local(_path_of(url), copies)
@@ -293,9 +308,17 @@ def _expand_url(url: str, copies: CopyFolder) -> list[Path]:
     container, mark, pattern = url.partition(SEPARATOR)
     if mark and "://" in container and scheme not in WRAPPERS:
         return _expand_container(container, pattern, copies)
+    return [file for one in _find(url, keep) for file in _open_found(one, copies)]
+
+
+def _find(url: str, keep: Keep = _keep_all) -> list[RemoteFile]:
+    """Return what a URL, or a glob of a server, stands for."""
     remote = open_remote(url)
-    found = find_files(remote) if has_magic(url) else [remote]
-    return [file for one in found for file in _open_found(one, copies)]
+    if not has_magic(url):
+        return [remote]
+    found = find_files(remote)
+    wanted = keep([get_name(one.url, _has_time) for one in found])
+    return [one for one, is_wanted in zip(found, wanted, strict=True) if is_wanted]
 
 
 def _path_of(url: str) -> str:
@@ -322,9 +345,7 @@ def _expand_container(url: str, pattern: str, copies: CopyFolder) -> list[Path]:
     """Return the members of a container, on the disk or behind a URL, whose names match a glob."""
     if not is_url(url):
         return [file for path in _match(url) for file in _list_members(path, str(path), pattern, copies)]
-    remote = open_remote(url)
-    found = find_files(remote) if has_magic(url) else [remote]
-    return [file for one in found for file in _download_container(one, pattern, copies)]
+    return [file for one in _find(url) for file in _download_container(one, pattern, copies)]
 
 
 def _download_container(remote: RemoteFile, pattern: str, copies: CopyFolder) -> list[Path]:

@@ -10,7 +10,7 @@ A format is a module (or any object) with the attributes of `RadarFormat`. Those
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 import numpy as np
@@ -22,7 +22,7 @@ from hybridcast.core.paths import open_paths
 from hybridcast.core.readers import PathLike, load_readers, warn_unreadable
 from hybridcast.core.times import as_datetime64
 from hybridcast.radar.assembly import assemble
-from hybridcast.radar.selection import Period, RadarFormat, ReadsTimes, Request, note_forecasts, read_frames
+from hybridcast.radar.selection import Period, RadarFormat, ReadsTimes, Request, are_near, note_forecasts, read_frames
 
 __all__ = ["RadarFormat", "ReadsTimes", "formats", "open_radar"]
 
@@ -123,13 +123,20 @@ def open_radar(
         strict=strict,
         interval=None if interval is None else parse_duration(interval, "interval"),
     )
-    with open_paths(paths) as files:
+    far: list[str] = []
+
+    def keep(names: Sequence[str]) -> list[bool]:
+        near = are_near(names, request)
+        far.extend(name for name, is_near in zip(names, near, strict=True) if not is_near)
+        return near
+
+    with open_paths(paths, keep) as files:
         found = read_frames(files, request)
     attrs = note_forecasts(found.forecasts) | warn_unreadable(found.unreadable, "left out, its frame is missing")
     field = assemble(found.frames, step, found.stamps, found.lost)
     field.attrs.update(attrs)
-    if found.outside:
-        field.attrs["files_outside_period"] = found.outside
+    if found.outside or far:
+        field.attrs["files_outside_period"] = found.outside + len(far)
     return check_precipitation(_select_period(field, request.period))
 
 

@@ -155,25 +155,31 @@ def read_frames(files: Sequence[Path], request: Request) -> FramesOfFiles:
     return FramesOfFiles(frames, stamps, [*unreadable, *damaged], lost, forecasts, outside)
 
 
-def _skip_downloads(files: Sequence[Path], request: Request) -> Sequence[Path]:
-    """Return the files without those behind URLs whose names are far from the wanted period, which are not downloaded.
+def are_near(names: Sequence[str], request: Request) -> list[bool]:
+    """Return which files behind URLs are near the wanted period by the times in their names; others stay there.
 
     Times in names may be local, so a day beside a stated period counts as near; and a file may reach to the time of the
-    next one.
+    next one. If none is near, the first and the last are kept, to tell what there is.
     """
-    named: dict[Path, np.datetime64 | None] = {
-        path: parse_time_in_name(path.name) for path in files if isinstance(path, RemoteLocation)
-    }
-    times = np.unique(np.array([time for time in named.values() if time is not None], dtype="datetime64[ns]"))
+    named = [parse_time_in_name(name) for name in names]
+    times = np.unique(np.array([time for time in named if time is not None], dtype="datetime64[ns]"))
     if times.size < 2 or not request.selects:
-        return files
+        return [True] * len(names)
     reach = max(HOUR, np.median(np.diff(times)))
     if request.period is not None:
         first, last = request.period[0] - DAY - reach, request.period[1] + DAY
     else:
         first, last = times[-1] - (request.history or DAY) - reach, times[-1]
-    near = [path for path in files if (time := named.get(path)) is None or first <= time <= last]
-    return near or [path for path, time in named.items() if time in (times[0], times[-1])]  # to tell what there is
+    near = [time is None or bool(first <= time <= last) for time in named]
+    return near if any(near) else [time in (times[0], times[-1]) for time in named]
+
+
+def _skip_downloads(files: Sequence[Path], request: Request) -> Sequence[Path]:
+    """Return the files without those behind URLs that are not near."""
+    remote = [path for path in files if isinstance(path, RemoteLocation)]
+    near = are_near([path.name for path in remote], request)
+    far = {path for path, is_near in zip(remote, near, strict=True) if not is_near}
+    return [path for path in files if path not in far]
 
 
 def _read_observations(

@@ -598,6 +598,16 @@ def test_only_files_whose_names_are_near_the_wanted_time_are_downloaded(site):
         open_radar(f"{site.url}/r/*.txt", times=("2024-06-03", "2024-06-04"))
 
 
+def test_containers_whose_names_are_far_from_the_wanted_time_are_not_downloaded(site):
+    for minute in range(0, 600, 5):
+        packed = make_tar({rates.name(minute): rates.content(minute % 60)})
+        site.files[f"/tars/{rates.name(minute)[:-4]}.tar"] = packed
+    field = open_radar(f"{site.url}/tars/*.tar", history="5min")
+    assert rates.rates(field) == [50, 55]
+    assert field.attrs["files_outside_period"] == 118
+    assert sum(request.endswith(".tar") for request in site.requests) == (5 + 60) / 5 + 1
+
+
 def test_downloads_run_side_by_side(site):
     """The server answers only when several files have been asked for."""
     barrier = threading.Barrier(len(MINUTES))
