@@ -83,6 +83,10 @@ _KINDS = (
         lambda head: b"UF" in (head[:2], head[4:6]) and b"\0" in head[:16], f"a Universal Format (UF) volume {POLAR}"
     ),
     _Kind(_starts(b"SSWB", b"VOLD", b"SWIB"), f"a DORADE sweep {POLAR}"),
+    _Kind(  # its values have an LZW coding of its own; the one library that decodes it crashes on damaged files
+        _matches(rb"(?=.*\ndata_bits=)(?=.*\nformat=)(\w+=[^\n]*\n){3}"),
+        "a METRANET product of MeteoSwiss, which is not read. Give the composite as ODIM HDF5 (open data) or GIF",
+    ),
     _Kind(_starts(b"\xd0\xcf\x11\xe0"), "a document of Office, such as an Excel workbook. Save the sheet as CSV"),
     _Kind(_starts(b"7z\xbc\xaf\x27\x1c"), f"a 7z {_UNPACK}"),
     _Kind(_starts(b"Rar!"), f"a RAR {_UNPACK}"),

@@ -32,7 +32,6 @@ Time = datetime | str | np.datetime64
 BUILT_IN = (
     "fmi_pgm",
     "mch_gif",
-    "metranet",
     "knmi_hdf5",
     "odim_hdf5",
     "radolan",

@@ -70,6 +70,11 @@ KINDS = {
     "KTLX20000601_120000": (b"ARCHIVE2.001" + bytes(500), "a NEXRAD Level II volume"),
     "KOUN_SDUS54_N0QTLX": (b"SDUS54 KOUN 011200\r\r\nN0QTLX\r\r\n" + bytes(500), "a NEXRAD Level III product"),
     "sweep.RAW": (iris_header(), r"a product or volume of IRIS \(Sigmet\)"),
+    "RZC241531205VL.801": (  # the first lines of a product, as pymetranet 0.5 writes them
+        b"pid=RZC\nproduct=RAIN\ntime=241531205VL\nformat=RECT\ndata_unit=mm/h\nrow=640\ncolumn=710\ndata_bits=8\n"
+        b"table_num=1\nend_header\n" + bytes(99),
+        "a METRANET product of MeteoSwiss.*ODIM HDF5",
+    ),
     "volume.uf": (struct.pack(">i", 9000) + b"UF" + struct.pack(">hh", 4500, 45) + bytes(50), "a Universal Format"),
     "volume.vol": (b'<volume version="5.34.16" datetime="2024-06-01T12:00:00">', "a Rainbow volume of a single radar"),
     "swp.dorade": (b"SSWB" + bytes(500), "a DORADE sweep"),
