@@ -9,6 +9,7 @@ missing.
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ import xarray as xr
 
 from hybridcast.core.cf import open_cf, place
 from hybridcast.core.netcdf import inspect_netcdf, require_variables
-from hybridcast.errors import ReadError
+from hybridcast.errors import InputWarning, ReadError
 from hybridcast.radar._satellites import satellite_field
 
 NAME = "goes-rrqpe"
@@ -31,13 +32,10 @@ def recognises(path: Path, head: bytes) -> bool:
 def read(path: Path) -> xr.DataArray:
     """Read one full disk; pixels of invalid quality, and space, are NaN."""
     data = open_cf(path)
-    require_variables(data, path, "RRQPE", "DQF", "x", "y", "t")
+    require_variables(data, path, "RRQPE", "x", "y", "t")
     placed = place(data, data["RRQPE"], path)
-    good = ~_find_invalid(data["DQF"], path).rename(dict(zip(data["DQF"].dims, ("y", "x"), strict=True)))
-    rate = placed.variable.where(good.variable)
-    rate.encoding = placed.variable.encoding  # `where` drops it
     return satellite_field(
-        rate,
+        _mask_invalid(placed.variable, data, path),
         path,
         time=_round(data["t"]),
         y=placed.y,
@@ -50,6 +48,16 @@ def read(path: Path) -> xr.DataArray:
             "time_coverage_end": str(data.attrs.get("time_coverage_end", "")),
         },
     )
+
+
+def _mask_invalid(rate: xr.DataArray, data: xr.Dataset, path: Path) -> xr.DataArray:
+    if "DQF" not in data.variables:
+        warnings.warn(f"{path}: has no quality flags (DQF); its rates are used as they are", InputWarning, stacklevel=2)
+        return rate
+    good = ~_find_invalid(data["DQF"], path).rename(dict(zip(data["DQF"].dims, ("y", "x"), strict=True)))
+    masked = rate.where(good.variable)
+    masked.encoding = rate.encoding  # `where` drops it
+    return masked
 
 
 def _find_invalid(quality: xr.DataArray, path: Path) -> xr.DataArray:

@@ -9,6 +9,7 @@ Julian, but is that of today. Monthly and daily files are refused.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -33,13 +34,18 @@ _HALF_HOUR = np.timedelta64(30, "m")
 
 def recognises(path: Path, head: bytes) -> bool:
     """Return whether the header of a file names an IMERG algorithm."""
-    return "IMERG" in inspect_netcdf(path, head)[0].get("FileHeader", "")
+    return "IMERG" in _read_header(inspect_netcdf(path, head)[0])
+
+
+def _read_header(attrs: Mapping[str, str]) -> str:
+    """Return the header of PPS; OPeNDAP puts the name of the root before its attributes."""
+    return attrs.get("FileHeader", attrs.get("HDF5_GLOBAL.FileHeader", ""))
 
 
 def read(path: Path) -> xr.DataArray:
     """Read one half hour; its time is the END of the half hour."""
     attrs, names = inspect_netcdf(path, read_head(path))
-    header = dict(re.findall(r"(\w+)=([^;]*);", attrs.get("FileHeader", "")))
+    header = dict(re.findall(r"(\w+)=([^;]*);", _read_header(attrs)))
     if header.get("TimeInterval") != "HALF_HOUR":
         raise ReadError(
             path,

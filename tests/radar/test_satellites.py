@@ -11,7 +11,7 @@ import pytest
 from helpers.geostationary import goes_place, meteosat_place
 from hybridcast import Persistence, forecast
 from hybridcast.core.field import crs_of, metres_per_cell
-from hybridcast.errors import ForecastFileError, ReadError
+from hybridcast.errors import ForecastFileError, InputWarning, ReadError
 from hybridcast.radar import open_radar
 
 
@@ -248,6 +248,14 @@ def test_a_sequence_of_goes_and_its_forecast(tmp_path):
     assert np.mean(np.abs(dx)) == pytest.approx(step, rel=0.03)
     made = forecast(field, lead_time="20min", nowcaster=Persistence())
     assert made.sizes["lead_time"] == 2
+
+
+def test_goes_without_its_flags(tmp_path):
+    path = goes(tmp_path / "a.nc")
+    with netCDF4.Dataset(path, "a") as file:
+        file.renameVariable("DQF", "other")
+    with pytest.warns(InputWarning, match="has no quality flags"):
+        assert np.isnan(open_radar(path).values[0]).sum() == 1
 
 
 def test_goes_without_the_meanings_of_its_flags_is_refused(tmp_path):
