@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,10 @@ def _parse_crs(text: str) -> pyproj.CRS:
 
 
 @functools.lru_cache(maxsize=64)
-def _projection(crs: pyproj.CRS) -> pyproj.Proj:
+def _projection(crs: pyproj.CRS) -> Callable[[Doubles, Doubles], tuple[Doubles, Doubles]]:
+    """Return the function from longitude and latitude to x and y."""
+    if crs.is_geographic and crs.is_derived:  # a rotated pole, for which Proj returns radians
+        return pyproj.Transformer.from_crs(crs.source_crs, crs, always_xy=True).transform
     return pyproj.Proj(crs)
 
 

@@ -77,6 +77,7 @@ def read(path: Path) -> xr.DataArray:
         if are_rows_reversed(layers[0], rates[0], x, y, crs):
             y = y[::-1]
             attrs["rows"] = "from south to north, as the coverage shows; the corners in the file say the opposite"
+            warnings.warn(f"{path}: its rows run {attrs['rows']}", InputWarning, stacklevel=2)
     order = np.argsort(times)
     rate = rates[0][None] if len(rates) == 1 else np.stack([rates[index] for index in order])
     return precipitation(limit_rates(rate, attrs), time=times[order], y=y, x=x, crs=crs, attrs=attrs)

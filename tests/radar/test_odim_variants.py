@@ -126,6 +126,26 @@ def test_degrees_across_the_date_line_or_greenwich(tmp_path, west, east, scale, 
     np.testing.assert_allclose(field.y.values[[0, -1]], [-18.01, -18.09])
 
 
+@pytest.mark.parametrize("as_wkt", [False, True])
+def test_a_rotated_pole(tmp_path, as_wkt):
+    """Distances on the sphere from the rotated equator and meridian give the place independently of PROJ's rotation."""
+    rotated = "+proj=ob_tran +o_proj=longlat +o_lat_p=39.25 +o_lon_p=0 +lon_0=18 +R=6371000"
+    crs = pyproj.CRS(rotated)
+    to_earth = pyproj.Transformer.from_crs(crs, crs.source_crs, always_xy=True)
+    where = {"projdef": crs.to_wkt() if as_wkt else rotated, "xsize": COLUMNS, "ysize": ROWS}
+    for corner, x, y in (("LL", -4.6, 4.5), ("UR", -4.48, 4.6)):
+        where[f"{corner}_lon"], where[f"{corner}_lat"] = to_earth.transform(x, y)
+    field = open_radar(write(tmp_path / "a.h5", where=where | {"xscale": 0.02, "yscale": 0.02}))
+    np.testing.assert_allclose(field.x, -4.59 + 0.02 * np.arange(COLUMNS), atol=1e-6)
+    np.testing.assert_allclose(field.y, 4.59 - 0.02 * np.arange(ROWS), atol=1e-6)
+    longitude, latitude = (np.deg2rad(part) for part in to_earth.transform(field.x.values[0], field.y.values[0]))
+    pole = np.deg2rad([18.0, 90.0 - 39.25])  # the rotated origin lies south of the rotated pole, on longitude 18
+    cosine = np.sin(latitude) * np.sin(pole[1]) + np.cos(latitude) * np.cos(pole[1]) * np.cos(longitude - pole[0])
+    assert np.rad2deg(np.arccos(cosine)) == pytest.approx(
+        np.rad2deg(np.arccos(np.cos(np.deg2rad(4.59)) * np.cos(np.deg2rad(4.59)))), abs=1e-4
+    )
+
+
 def test_corners_that_say_that_the_first_row_is_in_the_south_are_followed(tmp_path):
     """Swapped, as GDAL does with a positive step in y: the "upper" corners in the south."""
     upright = corners(LAEA, 1.9e6, -2.1e6, COLUMNS, ROWS, 2000.0)
@@ -160,7 +180,8 @@ def test_an_epsg_code_as_a_number(tmp_path):
 
 def test_danish_sums_of_radar_and_gauges_are_not_upside_down(real):
     """Sindal (57.5 N) sees to 59.6 N at 10 E and nothing south of 53.0 N; the single radar is in the north."""
-    field = open_radar(real("nwp_real/dk_2024/radar/202401022100.kavrRAD.03.h5"))
+    with pytest.warns(InputWarning, match=r"kavrRAD\.03\.h5: its rows run from south to north"):
+        field = open_radar(real("nwp_real/dk_2024/radar/202401022100.kavrRAD.03.h5"))
     assert field.attrs["rows"].startswith("from south to north")
     assert field.attrs["accumulation_interval_minutes"] == 180
     to_map = pyproj.Proj(crs_of(field))
@@ -179,7 +200,9 @@ def test_a_danish_composite_the_right_way_up_stays(real, tmp_path):
         data[...] = data[...][::-1]
     upright = open_radar(path)
     assert "rows" not in upright.attrs
-    np.testing.assert_array_equal(upright.sortby("y").values, open_radar(source).sortby("y").values)
+    with pytest.warns(InputWarning, match="rows"):
+        reversed_ = open_radar(source)
+    np.testing.assert_array_equal(upright.sortby("y").values, reversed_.sortby("y").values)
 
 
 # --- times ------------------------------------------------------------------------------------------------------
