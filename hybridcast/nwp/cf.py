@@ -20,6 +20,7 @@ import numpy as np
 import xarray as xr
 
 from hybridcast.core.cf import RATES, is_cf, open_cf, place
+from hybridcast.core.cf_times import to_duration
 from hybridcast.core.files import digest
 from hybridcast.core.types import Array, Doubles
 from hybridcast.core.units import unit_conversion
@@ -347,14 +348,11 @@ def _read_time(coordinate: xr.DataArray) -> np.datetime64:
 
 
 def _read_duration(coordinate: xr.DataArray, path: Path) -> np.timedelta64:
-    if np.issubdtype(coordinate.dtype, np.timedelta64):
-        return cast(np.timedelta64, coordinate.values.astype("m8[ns]")[()])
     units = str(coordinate.attrs.get("units", ""))
-    conversion = unit_conversion(units, "s")
-    if conversion is None:
+    duration = to_duration(coordinate.values, units)
+    if duration is None:
         raise ReadError(path, f"{coordinate.name!r} is in {units!r}, which is no unit of time. Correct its units")
-    seconds = round(float(coordinate) * conversion[0])
-    return cast(np.timedelta64, np.timedelta64(seconds, "s").astype("m8[ns]"))
+    return cast(np.timedelta64, duration[()])
 
 
 def _read_start(

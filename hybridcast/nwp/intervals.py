@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from hybridcast.core.cf_times import to_duration
 from hybridcast.core.intervals import read_cell_methods, read_interval_attributes
 from hybridcast.core.units import unit_conversion
 
@@ -105,6 +106,7 @@ def bounds_start(
         both = data[bounds].isel({dim: k for dim, k in at.items() if dim in data[bounds].dims}).values.ravel()
         if np.issubdtype(both.dtype, np.datetime64):
             return np.timedelta64(both[0].astype("M8[ns]") - run)
-        if np.issubdtype(both.dtype, np.timedelta64):
-            return np.timedelta64(both[0].astype("m8[ns]"))
+        length = to_duration(both[0], str(data[name].attrs.get("units", "")))
+        if length is not None:
+            return np.timedelta64(length[()])
     return None

@@ -192,3 +192,16 @@ def test_the_start_of_the_run_is_stated(tmp_path):
     nwp = open_nwp(tmp_path / "o.nc", run="2024-06-01T00")
     assert nwp.reference_time.values == [RUN]
     assert rates(nwp) == pytest.approx(HOURLY)
+
+
+def test_bounds_of_lead_times_in_hours(tmp_path):
+    """Lead times as numbers with units, and their bounds, as the Met Office writes them."""
+    path = written(tmp_path / "b.nc", HOURLY)
+    with xr.open_dataset(path, engine="h5netcdf") as opened:
+        data = opened.load()
+    hours = np.arange(1, 6)
+    lead = ("time", hours, {"standard_name": "forecast_period", "units": "hours", "bounds": "forecast_period_bnds"})
+    data = data.assign_coords(forecast_period=lead)
+    data["forecast_period_bnds"] = (("time", "bnds"), np.stack([hours - 1, hours], axis=1))
+    data.to_netcdf(tmp_path / "c.nc", engine="h5netcdf")
+    assert rates(open_nwp(tmp_path / "c.nc")) == pytest.approx(HOURLY)
