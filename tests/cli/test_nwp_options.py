@@ -37,7 +37,7 @@ def nwp_file(path, values, dims, coords):
 
 def test_run_and_interval_are_options(run, rain, tmp_path):
     path = nwp_file(tmp_path / "nwp.nc", 1.0, ("time", "y", "x"), {})
-    given = ["forecast", rain, "-o", tmp_path / "f.nc", "--lead-time", "30min", "--nwp", path, "--nwp-delay", "1h"]
+    given = ["forecast", rain, "-o", tmp_path / "f.nc", "--lead-time", "10min", "--nwp", path, "--nwp-delay", "1h"]
     code, _, err = run(*given)
     assert code != 0
     assert "--nwp-run" in err
@@ -58,7 +58,7 @@ def test_one_of_an_ensemble_is_an_option(run, rain, tmp_path):
         "forecast_reference_time": ((), RUN, {"standard_name": "forecast_reference_time"}),
     }
     path = nwp_file(tmp_path / "nwp.nc", 1.0, ("time", "percentile", "y", "x"), coords)
-    given = ["forecast", rain, "-o", tmp_path / "f.nc", "--lead-time", "30min", "--nwp", path, "--nwp-delay", "1h"]
+    given = ["forecast", rain, "-o", tmp_path / "f.nc", "--lead-time", "10min", "--nwp", path, "--nwp-delay", "1h"]
     code, _, err = run(*given, "--nwp-accumulation", "1h")
     assert code != 0
     assert "Choose one: --nwp-member p10" in err
@@ -73,7 +73,7 @@ def test_members_are_runs(run, rain, tmp_path):
         "forecast_reference_time": ((), RUN, {"standard_name": "forecast_reference_time"}),
     }
     path = nwp_file(tmp_path / "nwp.nc", 1.0, ("time", "realization", "y", "x"), coords)
-    given = ["forecast", rain, "-o", tmp_path / "f.nc", "--lead-time", "30min", "--nwp", path, "--nwp-delay", "1h"]
+    given = ["forecast", rain, "-o", tmp_path / "f.nc", "--lead-time", "10min", "--nwp", path, "--nwp-delay", "1h"]
     code, out, _ = run(*given, "--nwp-accumulation", "1h")
     assert code == 0
     for member in range(3):

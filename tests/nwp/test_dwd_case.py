@@ -1,33 +1,27 @@
 """A forecast from real files: radar analyses of 13:00 and 13:05 UTC, and the ICON-D2 run of 12 UTC on its triangles.
 
-Both are read as DWD publishes them: archives of analyses and forecasts, of which only the analyses are radar, and GRIB
-with the places of the cells in files of their own.
+Both are read as DWD publishes them: archives of analyses and forecasts, of which only the analyses (lead time 000) are
+opened, and GRIB with the places of the cells in files of their own.
 """
 
 from __future__ import annotations
-
-import warnings
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from hybridcast import forecast, open_nwp, open_radar
-from hybridcast.errors import InputWarning
 from hybridcast.nwp import regrid_to_radar
 
 pytestmark = [pytest.mark.real_data, pytest.mark.slow]
 
 FOLDER = "nwp_real/dwd_20221214"
-MINUTE = np.timedelta64(1, "m")
 
 
 @pytest.fixture(scope="module")
 def case(real):
     """Return the radar (every third cell), ICON on its grid at the lead times, and the forecast."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", InputWarning)  # the members with a lead time are left out
-        radar = open_radar(real(f"{FOLDER}/DE1200_RV22121413*.tar.bz2"))
+    radar = open_radar([f"{path}::*_000" for path in real(f"{FOLDER}/DE1200_RV22121413*.tar.bz2")])
     few = radar.isel(y=slice(1, None, 3), x=slice(1, None, 3))
     nwp = open_nwp([*real(f"{FOLDER}/icon*_tot_prec.grib2.bz2"), *real(f"{FOLDER}/icon*_cl??.grib2")])
     made = forecast(few, nwp=nwp, nwp_delay="1h", lead_time="1h", step="30min")
