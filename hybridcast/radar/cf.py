@@ -61,7 +61,7 @@ def read_amounts(path: Path, interval: np.timedelta64) -> xr.DataArray:
 def _read(path: Path, interval: np.timedelta64 | None) -> xr.DataArray:
     data = select_analyses(open_cf(path), path)
     placed = place(data, _find_precipitation(data, path), path)
-    variable, left_out = _select_frames(_rename_time(placed.variable), path)
+    variable, left_out = _select_frames(_rename_time(_attach_time(data, placed.variable)), path)
     units = _read_units(variable, path)
     rate, time, attrs = _read_rate(data, _require_time(mask_missing(variable, path), path), units, interval, path)
     field = precipitation(
@@ -133,6 +133,15 @@ def _list_variables(variables: Iterable[xr.DataArray]) -> str:
 
 
 # --- frames ---------------------------------------------------------------------------------------------------
+
+
+def _attach_time(data: xr.Dataset, variable: xr.DataArray) -> xr.DataArray:
+    """Return the variable with the only time of the file, where no attribute says that it is its coordinate."""
+    if find_coordinates(variable, "T", "time") or "time" in variable.dims:
+        return variable
+    times = {name: of for name, of in data.variables.items() if of.dtype.kind == "M" and of.size == 1}
+    named = [of for name, of in times.items() if name == "time" or of.attrs.get("standard_name") == "time"]
+    return variable.assign_coords(time=((), named[0].values.reshape(()))) if len(named) == 1 else variable
 
 
 def _rename_time(variable: xr.DataArray) -> xr.DataArray:

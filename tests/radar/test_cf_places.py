@@ -311,3 +311,13 @@ def test_members_percentiles_and_heights_are_refused_and_the_remedy_works(tmp_pa
         field = cf.read(tmp_path / one)
         np.testing.assert_array_equal(field, VALUES * 3)
         assert field.attrs[name] == f"90.0 {attrs.get('units', '')}".strip()
+
+
+@pytest.mark.filterwarnings("ignore:You will likely lose important projection information")
+def test_axes_and_flags_as_met_norway_writes_them(tmp_path):
+    data = dataset("mm/h", "lwe_precipitation_rate").rename(x="Xc", y="Yc", laea="projection_laea")
+    data["rr"].attrs["grid_mapping"] = "projection_laea"
+    data["projection_laea"].attrs["proj4"] = pyproj.CRS(LAEA).to_proj4()
+    data["block_percent"] = (data["rr"].dims, VALUES, {"units": "%"})
+    data["is_nodata"] = (data["rr"].dims, np.zeros(VALUES.shape, "i1"), {"flag_values": np.array([0, 1], "i1")})
+    assert value_at(cf.read(saved(data, tmp_path / "a.nc")), *PLACE) == 6

@@ -124,3 +124,10 @@ def test_dates_and_zones_with_several_meanings_are_refused(tmp_path, epoch):
 def test_dates_in_several_spellings(tmp_path, epoch):
     field = cf.read(saved(timed([5, 10, 15], f"minutes since {epoch}", "i4"), tmp_path / "a.nc"))
     assert field.time.values.tolist() == TIMES.tolist()
+
+
+def test_the_only_time_of_a_file_that_no_attribute_names(tmp_path):
+    one = dataset().isel(time=1).reset_coords("time")
+    field = cf.read(saved(one, tmp_path / "a.nc"))
+    assert field.time.values.tolist() == TIMES[1:2].tolist()
+    np.testing.assert_array_equal(field[0], VALUES[1])
