@@ -249,7 +249,7 @@ def _is_observed(found: _Found) -> bool:
     if (str(message["centre"]), int(message["generatingProcessIdentifier"])) in _OBSERVING:
         return True
     if int(message["edition"]) == 1:
-        return bool(found.end <= zero)
+        return bool(found.end <= zero) and message.get("dataType") != "fc"
     process = int(message["typeOfGeneratingProcess"])
     if process in _ANALYSES:
         return bool(found.start <= zero)

@@ -347,6 +347,21 @@ def test_forecasts_are_refused_with_their_lead_times(tmp_path, keys, leads):
         open_radar(made(tmp_path, keys))
 
 
+def test_types_of_mars_in_edition_1(tmp_path):
+    """Step 0 of a forecast (fc), a member (pf) and an analysis (an) of a centre that states the type."""
+    keys = {"edition": 1, "centre": 98, "setLocalDefinition": 1, "localDefinitionNumber": 1, **EUROPE}
+    keys |= {"table2Version": 2, "indicatorOfParameter": 59, "timeRangeIndicator": 0, "P1": 0}
+    paths = {
+        kind: write(tmp_path / kind, encode(CELLS / 3600, **keys, dataType=kind, numberOfForecastsInEnsemble=members))
+        for kind, members in (("an", 0), ("fc", 0), ("pf", 50))
+    }
+    assert float(open_radar(paths["an"]).max()) == pytest.approx(11, rel=1e-3)
+    with pytest.raises(ForecastFileError, match=r"\+0 min"):
+        open_radar(paths["fc"])
+    with pytest.raises(ReadError, match="of an ensemble"):
+        open_radar(paths["pf"])
+
+
 def test_a_nowcast_at_its_start_is_an_analysis_and_the_rest_is_left_out(tmp_path):
     steps = [{**rate(k), "typeOfGeneratingProcess": 14, "stepUnits": "m", "parameterNumber": 7} for k in (0, 1)]
     cells = [encode(CELLS / 3600, **{**EUROPE, **keys}) for keys in steps]
