@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from xarray.backends import BackendEntrypoint
 
+from hybridcast.core.proj import load_pyproj
 from hybridcast.errors import InputError
 
 NAME = "precipitation_rate"
@@ -52,7 +53,8 @@ class HybridcastBackend(BackendEntrypoint):
         InputError
             If it is no path.
         """
-        from hybridcast import open_radar  # here, because xarray imports this module when it lists its engines
+        load_pyproj()  # xarray has loaded cfgrib, and with it ecCodes, when it listed its engines
+        from hybridcast.radar import open_radar  # here, so that listing them stays light
 
         if not isinstance(filename_or_obj, str | os.PathLike):
             raise InputError(

@@ -18,9 +18,11 @@ from helpers.paths import ROOT
 from helpers.serving import serve
 from hybridcast.core.field import crs_of
 from hybridcast.errors import InputWarning
+from hybridcast.radar import open_radar
 
 PAGE = (ROOT / "notebooks/public_archives.md").read_text(encoding="utf-8")
 MLCAST, SWISS, GERMAN = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+(COMMAND,) = re.findall(r"hybridcast forecast '(.*?)' -o forecast.nc", PAGE)
 FIVE = np.timedelta64(5, "m")
 
 
@@ -139,6 +141,11 @@ def test_two_hours_of_analyses_of_dwd():
         with pytest.warns(InputWarning, match="forecasts are no observations"):
             radar = run(GERMAN, {"https://opendata.dwd.de": site.url})
         assert not any("LATEST" in request for request in site.requests)
+        site.requests.clear()
+        with pytest.warns(InputWarning, match="forecasts are no observations"):
+            recent = open_radar(COMMAND.replace("https://opendata.dwd.de", site.url), history="15min")
+        assert recent.time.values[-1] == first + 27 * FIVE
+        assert sum(request.endswith(".tar") for request in site.requests) == (15 + 60) / 5 + 1
     assert radar.sizes["time"] == 24
     assert radar.time.values[0] == np.datetime64("2026-11-28T10:00")
     assert np.unique(radar).tolist() == [12.0]  # 1 mm in 5 minutes; a forecast would be 108 mm/h
