@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 
 from hybridcast_kernels.parallel import threads
 
+#: Number of values of the largest data set that is read, 1 GB as float32; the largest composites have 25 million.
+MAX_CELLS = 2**28
+_MAX_CHUNKS = 20_000  # of more and smaller ones HDF5 takes better care
 _DEFLATE, _SHUFFLE = 1, 2  # HDF5's numbers of the filters
 Convert = Callable[[NDArray[Any]], NDArray[Any]]
 
@@ -51,10 +54,13 @@ def read_dataset(dataset: Any, convert: Convert, dtype: Any = np.float32) -> NDA
     Raises
     ------
     OSError
-        If a chunk is damaged.
+        If a chunk is damaged, or the data set is impossibly large.
     """
+    if dataset.size > MAX_CELLS:
+        raise OSError(f"{dataset.shape} values, more than {MAX_CELLS}: its shape is damaged")
     layout = _find_layout(dataset)
-    infos = [] if layout is None else [dataset.id.get_chunk_info(k) for k in range(dataset.id.get_num_chunks())]
+    count = 0 if layout is None else dataset.id.get_num_chunks()
+    infos = [dataset.id.get_chunk_info(k) for k in range(count)] if count <= _MAX_CHUNKS else []
     if layout is None or not infos or any(info.filter_mask for info in infos):
         return np.asarray(convert(dataset[...]), dtype=dtype)
     result = np.empty(dataset.shape, dtype=dtype)

@@ -70,6 +70,18 @@ def test_a_chunk_that_inflates_to_more_than_announced_is_an_error(tmp_path):
             read_dataset(file["a"], lambda values: values)
 
 
+def test_an_impossible_shape_takes_no_memory(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("a", (1_000_000, 1_000_000), "u1", chunks=(1000, 1000), compression="gzip")
+        with pytest.raises(OSError, match="its shape is damaged"):
+            read_dataset(file["a"], lambda values: values)
+
+
+def test_very_small_chunks_are_left_to_hdf5(tmp_path):
+    with h5py.File(saved(tmp_path, np.tile(NUMBERS, (2, 2)), chunks=(1, 1), compression="gzip")) as file:
+        np.testing.assert_array_equal(read_dataset(file["a"], lambda values: values), file["a"][...])
+
+
 def test_netcdf_written_in_threads_is_read_by_other_libraries(tmp_path):
     values = np.where(NUMBERS > 200, np.nan, NUMBERS / 7).astype(np.float32)
     data = xr.Dataset({"rate": (("y", "x"), values, {"units": "mm h-1"}), "step": ((), 5.0)}, coords={"x": range(90)})
