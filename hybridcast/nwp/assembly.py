@@ -83,7 +83,7 @@ def assemble(
     if not kept:
         raise InputError(f"left out: {'; '.join(left_out)}", "one field at least can be used", "Give other files")
     grid = _require_one_grid(kept)
-    rates, notes = _convert_amounts(_rotate_winds(kept, grid), stated)
+    rates, notes = _convert_amounts(_rotate_winds(_leave_out_equal(kept), grid), stated)
     if left_out := left_out + notes:
         attrs = attrs | {"left_out": "; ".join(left_out)}
     if not rates:
@@ -145,7 +145,7 @@ def _stack(pieces: list[Piece], axes: _Axes) -> Array:
     return values
 
 
-def leave_out_equal(pieces: Sequence[Piece]) -> list[Piece]:
+def _leave_out_equal(pieces: Sequence[Piece]) -> list[Piece]:
     """Return the pieces without those that repeat another one; `ReadError` if two of one step differ."""
     found: dict[tuple[object, ...], Piece] = {}
     for piece in pieces:
@@ -268,7 +268,7 @@ def _convert_amounts(pieces: Sequence[Piece], stated: Stated) -> tuple[list[Piec
 
     Instantaneous rates of a run that has mean rates are left out, as a rate of the schema is a mean.
     """
-    pieces = [_to_amount(piece) for piece in leave_out_equal(pieces)]
+    pieces = [_to_amount(piece) for piece in pieces]
     amounts: dict[_Source, list[Piece]] = defaultdict(list)
     for piece in pieces:
         if piece.name in AMOUNTS:

@@ -145,7 +145,7 @@ def _read_pieces(data: xr.Dataset, variable: xr.DataArray, name: str, path: Path
         run, end = _read_run_and_lead(plane, times, path, stated)
         values = convert_units(name, _read_values(plane.transpose(*horizontal)), units, path)
         start = _read_start(data, name, times, at, (run, end), interval)
-        member, statistic = _read_member(plane, at), _read_statistic(plane, at)
+        member, statistic = _read_member(plane, at), _read_statistic(plane, name, at)
         yield Piece(name, _read_level(plane, name, path), run, start, end, values, grid, member, statistic, path)
 
 
@@ -206,7 +206,7 @@ def _read_member(plane: xr.DataArray, at: dict[Hashable, int]) -> int | None:
     return None if found is None or not np.isfinite(found[1]) else int(found[1])
 
 
-def _read_statistic(plane: xr.DataArray, at: dict[Hashable, int]) -> str:
+def _read_statistic(plane: xr.DataArray, name: str, at: dict[Hashable, int]) -> str:
     """Return the statistic of the ensemble or of the step, from a percentile or from ``cell_methods``."""
     found = _find(plane, "percentile", at)
     if found is not None:
@@ -218,7 +218,7 @@ def _read_statistic(plane: xr.DataArray, at: dict[Hashable, int]) -> str:
     if match := re.search(r"\brealization:\s*(\w+)", methods):
         return f"{match[1]} of the ensemble"
     match = re.search(rf"\b(?:time|lead_time|forecast_period|step):\s*({_METHODS})\b", methods)
-    return f"{match[1]} of the step" if match and plane.name != "wind_speed_of_gust" else ""
+    return f"{match[1]} of the step" if match and name != "wind_speed_of_gust" else ""
 
 
 # --- places -----------------------------------------------------------------------------------------------------

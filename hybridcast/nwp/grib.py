@@ -103,14 +103,16 @@ _RATES = {
 }
 #: Amounts by number in the same table, kg m-2.
 _AMOUNTS = {8: AMOUNT, 49: AMOUNT, 9: STRATIFORM, 10: CONVECTIVE}
-#: Precipitation by short name of ecCodes in edition 1, whose units ecCodes knows.
-_SHORT_1 = {
+#: Precipitation by short name of ecCodes, for edition 1 and the local numbers of centres; ecCodes knows the units.
+_SHORT = {
     "tp": AMOUNT,
     "apcp": AMOUNT,
+    "tirf": RAIN,
     "TOT_PREC": AMOUNT,
     "RR-KGM2": AMOUNT,
     "prate": RATE,
     "tprate": RATE,
+    "avg_tprate": RATE,
     "rain": RAIN,
     "snow": SNOW,
     "grpl": GRAUPEL,
@@ -169,7 +171,8 @@ def read(path: Path, stated: Stated = NOTHING_STATED) -> list[Piece]:
         if parameter is None:
             others[_describe(message)] = None
         else:
-            found.append((parameter.order, _build_piece(message, parameter, path, grids)))
+            piece = _build_piece(message, parameter, path, grids)
+            found.append((_rank(parameter, piece), piece))
     if not found:
         raise ReadError(
             path,
@@ -177,6 +180,12 @@ def read(path: Path, stated: Stated = NOTHING_STATED) -> list[Piece]:
             "humidity, CAPE and gusts; give files with one of these, or arrays to hybridcast.nwp.nwp_fields",
         )
     return _select_preferred(found)
+
+
+def _rank(parameter: _Parameter, piece: Piece) -> int:
+    """Return a sort key: parameters in their order, and of gusts those of a time before maxima of a step."""
+    is_extreme = piece.name not in (*AMOUNTS, RATE) and bool(piece.start < piece.end)
+    return 2 * parameter.order + is_extreme
 
 
 def _select_preferred(found: list[tuple[int, Piece]]) -> list[Piece]:
@@ -193,7 +202,9 @@ def _select_preferred(found: list[tuple[int, Piece]]) -> list[Piece]:
 
 def _identify(message: Any) -> _Parameter | None:
     """Return the variable that a message holds; None if it is none of the schema."""
-    precipitation = _identify_1(message) if int(message["edition"]) == 1 else _identify_2(message)
+    precipitation = (_identify_1(message) if int(message["edition"]) == 1 else _identify_2(message)) or _by_name(
+        message
+    )
     if precipitation is not None:
         return precipitation
     short = str(message["shortName"])
@@ -230,16 +241,20 @@ def _identify_2(message: Any) -> _Parameter | None:
 
 def _identify_1(message: Any) -> _Parameter | None:
     """Return the precipitation in a message of edition 1."""
-    short = str(message["shortName"])
-    if short in _SHORT_1:
-        units = str(message["units"]).replace("**", "").replace(" of water equivalent", "")
-        return _Parameter(_SHORT_1[short], units)
     table, number = int(message["table2Version"]), int(message["indicatorOfParameter:int"])
+    short = str(message["shortName"])
     if short == "unknown" and table <= 3 and number in _TABLE_2:
         return _Parameter(*_TABLE_2[number])
     if short == "unknown" and table == 253 and number in _TABLE_253:
         return _Parameter(_TABLE_253[number], "kg m-2")
     return None
+
+
+def _by_name(message: Any) -> _Parameter | None:
+    """Return the precipitation in a message by its short name."""
+    name = _SHORT.get(str(message["shortName"]))
+    units = str(message["units"]).replace("**", "").replace(" of water equivalent", "")
+    return None if name is None else _Parameter(name, units)
 
 
 def _describe(message: Any) -> str:

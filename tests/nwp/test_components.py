@@ -204,6 +204,22 @@ def test_total_precipitation_by_its_number_in_edition_2(tmp_path, centre):
     assert rates(open_nwp(path)) == pytest.approx([2.0])
 
 
+def test_gusts_of_a_time_come_before_maxima_of_a_step(tmp_path):
+    gust = {"discipline": 0, "parameterCategory": 2, "parameterNumber": 22, "typeOfFirstFixedSurface": 1}
+    now = encode(np.full((8, 10), 10.0), **PLACE, productDefinitionTemplateNumber=0, **gust, stepRange="1")
+    most = {"productDefinitionTemplateNumber": 8, **gust, "typeOfStatisticalProcessing": 2, "stepRange": "0-1"}
+    later = encode(np.full((8, 10), 20.0), **PLACE, **most)
+    assert float(open_nwp(write(tmp_path / "g.grib2", now, later)).wind_speed_of_gust.max()) == pytest.approx(10.0)
+    assert float(open_nwp(write(tmp_path / "m.grib2", later)).wind_speed_of_gust.max()) == pytest.approx(20.0)
+
+
+def test_total_precipitation_of_ecmwf_in_metres_has_a_local_number(tmp_path):
+    """ECMWF's open data: number 193 of category 1, in metres."""
+    given = {"productDefinitionTemplateNumber": 8, "centre": 98, "paramId": 228, "stepRange": "0-3"}
+    message = encode(np.full((8, 10), 0.006), **PLACE, dataDate=20240601, dataTime=0, **given)
+    assert rates(open_nwp(write(tmp_path / "e.grib2", message))) == pytest.approx([2.0], rel=1e-3)
+
+
 # --- files ------------------------------------------------------------------------------------------------------
 
 

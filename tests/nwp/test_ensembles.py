@@ -166,6 +166,17 @@ def test_two_fields_of_one_name_and_step_are_refused_unless_they_are_equal(tmp_p
     assert float(open_nwp([tmp_path / "a.grib2", tmp_path / "c.grib2"]).precipitation_rate.max()) == 1.0
 
 
+def test_two_winds_of_one_step_are_refused(tmp_path):
+    """Members whose numbers were lost would otherwise replace each other."""
+    for part, number in (("u", 2), ("v", 3)):
+        keys = {"discipline": 0, "parameterCategory": 2, "parameterNumber": number, "typeOfFirstFixedSurface": 100}
+        for value in (5.0, 9.0):
+            level = {"scaledValueOfFirstFixedSurface": 70000, "scaleFactorOfFirstFixedSurface": 0}
+            grib2(tmp_path / "w.grib2", value, 0, **keys, **level, shortName=part, stepRange="1")
+    with pytest.raises(ReadError, match=r"w\.grib2: two fields of .*wind at \+1 h have other values"):
+        open_nwp(tmp_path / "w.grib2")
+
+
 @pytest.mark.parametrize(("statistic", "word"), [(2, "maximum"), (3, "minimum"), (4, "difference")])
 def test_an_extreme_of_the_step_is_no_amount(tmp_path, statistic, word):
     rate = {**TOTAL, "parameterNumber": 52, "typeOfStatisticalProcessing": statistic, "stepRange": "0-1"}
