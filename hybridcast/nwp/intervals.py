@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import xarray as xr
@@ -108,5 +108,5 @@ def bounds_start(
             return np.timedelta64(both[0].astype("M8[ns]") - run)
         length = to_duration(both[0], str(data[name].attrs.get("units", "")))
         if length is not None:
-            return np.timedelta64(length[()])
+            return cast(np.timedelta64, length[()])
     return None
