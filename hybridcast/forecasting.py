@@ -169,8 +169,15 @@ def _report_radar(recent: xr.DataArray, rejections: Sequence[Rejection]) -> list
     reports += [SourceReport("radar", f"radar frame {rejection}", False) for rejection in rejections]
     for attribute, label in (("unreadable_files", "unreadable"), ("forecasts_left_out", "forecasts, no observations")):
         if attribute in recent.attrs:
-            reports.append(SourceReport("radar", f"{label}: {recent.attrs[attribute]}", False))
+            reports.append(SourceReport("radar", f"{label}: {_shorten(str(recent.attrs[attribute]))}", False))
     return reports
+
+
+def _shorten(listed: str, most: int = 5) -> str:
+    """Return the first items of a list as text, and the number of the others."""
+    items = listed.split("; ")
+    more = f" and {len(items) - most} more" if len(items) > most else ""
+    return "; ".join(items[:most]) + more
 
 
 def _load_nowcaster(given: Nowcaster | str | Path, thresholds: Sequence[float] | None) -> Nowcaster:
