@@ -149,6 +149,7 @@ def test_two_hours_of_analyses_of_dwd():
     assert radar.sizes["time"] == 24
     assert radar.time.values[0] == np.datetime64("2026-11-28T10:00")
     assert np.unique(radar).tolist() == [12.0]  # 1 mm in 5 minutes; a forecast would be 108 mm/h
-    assert radar.attrs["forecasts_left_out"].count("(+5 min)") == 24
+    assert radar.attrs["forecasts_left_out"].count(": 3 files, composite_rv_20261128_1") == 24
+    assert radar.attrs["forecasts_left_out"].count("(+5 min) to") == 24
     x, y = pyproj.Transformer.from_crs(4326, crs_of(radar), always_xy=True).transform(10.0, 47.0)
     assert (radar.x.min() - 500, radar.y.max() + 500) == pytest.approx((x, y), abs=1)

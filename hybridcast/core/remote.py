@@ -210,8 +210,19 @@ def is_zarr(remote: RemoteFile) -> bool:
 def open_zarr_store(remote: RemoteFile) -> dict[str, Any]:
     """Return the arguments of `xarray.open_zarr` for a store behind a URL."""
     wrapper, _, inner = remote.url.partition(SEPARATOR)
+    if wrapper == "reference":
+        return {"store": _open_references(inner)}
     direct = open_remote(inner) if wrapper in CACHES else remote  # chunks are read as they are needed
     return {"store": direct.filesystem.get_mapper(direct.path.rstrip("/"))}
+
+
+def _open_references(url: str) -> Any:
+    """Return a store whose chunks are parts of other files, listed in a JSON file of kerchunk's layout."""
+    import fsspec
+    from zarr.storage import FsspecStore
+
+    options = {"asynchronous": True, "remote_options": {"asynchronous": True}}
+    return FsspecStore(fsspec.filesystem("reference", fo=url, **options), path="", read_only=True)
 
 
 # --- downloads ------------------------------------------------------------------------------------------------

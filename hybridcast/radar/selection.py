@@ -17,7 +17,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.core.field import MAX_JITTER, check_frames, iso_time
-from hybridcast.core.locations import RemoteLocation
+from hybridcast.core.locations import SEPARATOR, Location, RemoteLocation
 from hybridcast.core.readers import Format, choose_reader, read_errors, read_file, read_files
 from hybridcast.core.times_in_names import parse_time_in_name
 from hybridcast.core.types import HOUR, Mask
@@ -342,7 +342,23 @@ def note_forecasts(forecasts: Sequence[ForecastFileError]) -> dict[str, str]:
     """Warn once about the files that hold forecasts, and return the attribute that lists them."""
     if not forecasts:
         return {}
-    listed = [f"{error.path} ({error.leads})" for error in forecasts]
+    listed = _list_by_container(forecasts)
     more = f" and {len(listed) - 3} more" if len(listed) > 3 else ""
     warnings.warn(f"left out, forecasts are no observations: {', '.join(listed[:3])}{more}", InputWarning, stacklevel=3)
     return {"forecasts_left_out": "; ".join(listed)}
+
+
+def _list_by_container(forecasts: Sequence[ForecastFileError]) -> list[str]:
+    """Return a text for each file, but one for all files of a container, which may hold dozens."""
+    groups: dict[str, list[ForecastFileError]] = {}
+    for error in forecasts:
+        is_member = isinstance(error.path, Location) and SEPARATOR in str(error.path)
+        groups.setdefault(str(error.path).rpartition(SEPARATOR)[0] if is_member else "", []).append(error)
+    return [text for container, errors in groups.items() for text in _describe_forecasts(container, errors)]
+
+
+def _describe_forecasts(container: str, errors: Sequence[ForecastFileError]) -> list[str]:
+    if not container or len(errors) == 1:
+        return [f"{error.path} ({error.leads})" for error in errors]
+    first, last = (f"{error.path.name} ({error.leads})" for error in (errors[0], errors[-1]))
+    return [f"{container}: {len(errors)} files, {first} to {last}"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import tarfile
 import zipfile
 
@@ -90,6 +91,18 @@ def test_stores_in_memory_and_in_buckets(store, field, monkeypatch):
         site.answers["/bucket"] = list_bucket("bucket")
         monkeypatch.setitem(conf, "s3", {"anon": True, "endpoint_url": site.url})
         np.testing.assert_allclose(open_radar("s3://bucket/rain.zarr"), field, rtol=1e-6)
+
+
+def test_references_to_chunks_in_other_files(store, field):
+    if "zarr.json" in store:
+        pytest.skip("kerchunk's references are of Zarr 2")
+    with serve(below("chunks", store)) as site:
+        references = {
+            name: content.decode() if name.rpartition("/")[2].startswith(".z") else [f"{site.url}/chunks/{name}"]
+            for name, content in store.items()
+        }
+        site.files["/rain.json"] = json.dumps({"version": 1, "refs": references}).encode()
+        np.testing.assert_allclose(open_radar(f"reference::{site.url}/rain.json"), field, rtol=1e-6)
 
 
 @pytest.mark.parametrize("folder", ["", "rain.zarr/"])
