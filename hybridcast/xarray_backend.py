@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from xarray.backends import BackendEntrypoint
 
+from hybridcast.core.durations import Duration
 from hybridcast.core.proj import load_pyproj
 from hybridcast.errors import InputError
 
@@ -34,6 +35,7 @@ class HybridcastBackend(BackendEntrypoint):
         format: str | None = None,
         strict: bool = False,
         step: np.timedelta64 | None = None,
+        interval: Duration | None = None,
     ) -> xr.Dataset:
         """Open a file as a dataset.
 
@@ -43,7 +45,7 @@ class HybridcastBackend(BackendEntrypoint):
             A path, a glob or a URL, as for `hybridcast.open_radar`.
         drop_variables
             Names of variables and coordinates to leave out.
-        format, strict, step
+        format, strict, step, interval
             As for `hybridcast.open_radar`.
 
         Raises
@@ -62,7 +64,8 @@ class HybridcastBackend(BackendEntrypoint):
                 "it opens one path, glob or URL",
                 "Give the name of a file; several go to xarray.open_mfdataset or hybridcast.open_radar",
             )
-        data = open_radar(os.fspath(filename_or_obj), format, strict=strict, step=step).to_dataset(name=NAME)
+        field = open_radar(os.fspath(filename_or_obj), format, strict=strict, step=step, interval=interval)
+        data = field.to_dataset(name=NAME)
         dropped = [drop_variables] if isinstance(drop_variables, str) else list(drop_variables or ())
         return data.drop_vars(dropped, errors="ignore")
 

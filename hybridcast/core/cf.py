@@ -444,12 +444,20 @@ def _crs_of_degrees(data: xr.Dataset, variable: xr.DataArray, path: Path) -> pyp
 
 def _mapping_name(data: xr.Dataset, variable: xr.DataArray) -> str:
     """Return the name of the grid mapping: the one for x and y, if the attribute lists several (CF 5.6)."""
-    stated = str(variable.attrs.get("grid_mapping", variable.encoding.get("grid_mapping", "")))
-    name = stated.split(":")[0].strip()
-    if name:
-        return name
+    stated = str(variable.attrs.get("grid_mapping", variable.encoding.get("grid_mapping", ""))).strip()
+    if ":" in stated:
+        return _choose_mapping(stated, {str(dim) for dim in data[variable.name].dims})
+    if stated:
+        return stated
     found = [str(key) for key, of in data.variables.items() if _MAPPING_ATTRIBUTES & set(of.attrs) and of.size <= 1]
     return found[0] if len(found) == 1 else ""
+
+
+def _choose_mapping(stated: str, dims: set[str]) -> str:
+    """Return the grid mapping of `dims` in a list such as "wgs84: lat lon laea: x y"; the first if none is of them."""
+    listed = re.findall(r"([\w.-]+)\s*:\s*((?:[\w.-]+(?![\w.-]*\s*:)\s*)*)", stated)
+    own = [name for name, coordinates in listed if dims & set(coordinates.split())]
+    return str(own[0] if own else listed[0][0])
 
 
 def _find_mapping(data: xr.Dataset, variable: xr.DataArray) -> Mapping[str, Any]:

@@ -57,7 +57,15 @@ def _map(variable: xr.DataArray, function: Callable[..., NDArray[Any]], *args: A
 def _refuse_zero_fill(variable: xr.DataArray, path: Path) -> None:
     offset = variable.encoding.get("add_offset", 0)
     codes = [code for name in ("_FillValue", "missing_value") for code in np.ravel(variable.encoding.get(name, []))]
-    if offset == 0 and any(code == 0 for code in codes) and str(variable.attrs.get("units", "")).lower() != "dbz":
+    zero = any(code == 0 for code in codes)
+    if zero and _is_reflectivity(variable):
+        warnings.warn(
+            f"{path}: {variable.name!r} declares its lowest code, 0, as missing: cells where nothing was detected are "
+            "missing too, if they have this code",
+            InputWarning,
+            stacklevel=2,
+        )
+    elif zero and offset == 0:
         name, opener, writer = repr(str(variable.name)), "open_dataset", "to_netcdf"
         if path.is_dir():
             opener, writer = "open_zarr", "to_zarr"
@@ -67,6 +75,10 @@ def _refuse_zero_fill(variable: xr.DataArray, path: Path) -> None:
             f"and missing cannot be told apart. If 0 is dry: data = xarray.{opener}(path, mask_and_scale=False); "
             f"del data[{name}].attrs['_FillValue']; data.{writer}(new_path)",
         )
+
+
+def _is_reflectivity(variable: xr.DataArray) -> bool:
+    return str(variable.attrs.get("units", "")).strip().lower() == "dbz"
 
 
 def _apply_flags(variable: xr.DataArray, path: Path) -> xr.DataArray:
@@ -81,7 +93,7 @@ def _apply_flags(variable: xr.DataArray, path: Path) -> xr.DataArray:
             raise ReadError(
                 path, f"its flag {flag} means {meaning!r}, neither missing nor dry. Set these values to NaN"
             )
-        dry = _DRY_DBZ if str(variable.attrs.get("units", "")).lower() == "dbz" else 0.0
+        dry = _DRY_DBZ if _is_reflectivity(variable) else 0.0
         value = np.nan if _MISSING.search(meaning) else dry
         code = _unpack(flag, variable)
         other = ~(np.abs(variable - code) <= _ROUNDING * max(1.0, abs(code)))  # also where it is NaN

@@ -87,7 +87,8 @@ def test_zero_declared_missing_is_refused_and_the_remedy_works(tmp_path, name):
 def test_zero_of_reflectivity_as_declared(tmp_path):
     attrs = {"units": "dBZ", "standard_name": "equivalent_reflectivity_factor", "_FillValue": np.uint8(0)}
     path = stored(tmp_path / "a.nc", np.array([0, 1, 110, 120], "u1"), scale_factor=0.5, add_offset=-32.0, **attrs)
-    values = read(path)[0, 0]
+    with pytest.warns(InputWarning, match="cells where nothing was detected are missing too"):
+        values = read(path)[0, 0]
     assert np.isnan(values[0])
     np.testing.assert_allclose(values[1:], [0, (10**2.3 / 200) ** 0.625, (10**2.8 / 200) ** 0.625], rtol=1e-5)
 

@@ -66,6 +66,14 @@ def test_crs_as_text_or_code(tmp_path, attrs, where):
     assert value_at(cf.read(saved(data, tmp_path / "a.nc")), *PLACE) == 6
 
 
+@pytest.mark.parametrize("stated", ["laea: x y", "wgs84: lat lon laea: x y", "laea: x y wgs84: lat lon", "laea: y x"])
+def test_grid_mappings_in_the_extended_form(tmp_path, stated):
+    data = dataset()
+    data["wgs84"] = ((), 0, pyproj.CRS(4326).to_cf())
+    data["rr"].attrs["grid_mapping"] = stated
+    assert value_at(cf.read(saved(data, tmp_path / "a.nc")), *PLACE) == 6
+
+
 def test_grid_mapping_that_no_variable_names(tmp_path):
     data = dataset()
     del data["rr"].attrs["grid_mapping"]
