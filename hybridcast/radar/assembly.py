@@ -114,9 +114,24 @@ def _describe_source(attrs: Mapping[Any, Any]) -> str:
 
 
 def find_interval(attrs: Mapping[Any, Any]) -> np.timedelta64 | None:
-    """Return the interval over which amounts were summed; None if the frames are no amounts."""
+    """Return the interval over which amounts were summed; None if the frames are no amounts.
+
+    Raises
+    ------
+    InputError
+        If the attribute is no number of minutes above zero.
+    """
     minutes = attrs.get("accumulation_interval_minutes")
-    return None if minutes is None else np.timedelta64(round(float(minutes) * 60e9), "ns")
+    if minutes is None:
+        return None
+    try:
+        interval = np.timedelta64(round(float(minutes) * 60e9), "ns")
+    except (TypeError, ValueError, OverflowError):
+        interval = np.timedelta64("NaT")
+    if not interval > np.timedelta64(0):
+        rule = "it is the number of minutes over which rain was summed"
+        raise InputError(f"accumulation_interval_minutes is {minutes!r}", rule, "Correct the attribute")
+    return interval
 
 
 # --- each time once -------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from hybridcast.core.readers import Format, choose_reader, read_errors, read_fil
 from hybridcast.core.times_in_names import parse_time_in_name
 from hybridcast.core.types import HOUR, Mask
 from hybridcast.errors import ForecastFileError, InputError, InputWarning, NoFramesError, ReadError
+from hybridcast.radar.assembly import find_interval
 
 Times = NDArray[np.datetime64]
 Period = tuple[np.datetime64, np.datetime64]
@@ -239,6 +240,7 @@ def _decode(path: Path, reader: RadarFormat, interval: np.timedelta64 | None) ->
     else:
         field = reader.read(path)
     check_frames(field)
+    find_interval(field.attrs)  # raises an error if it is none
     _check_stamps(path, field["time"].values)
     return field.assign_attrs(format=reader.NAME)
 

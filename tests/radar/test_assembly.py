@@ -258,6 +258,12 @@ def test_sums_one_interval_apart_are_rates_even_with_gaps_and_jitter(tmp_path):
     assert present(field) == [True, True, False, True]
 
 
+@pytest.mark.parametrize("minutes", ["0", "-5", "nan"])
+def test_an_interval_that_is_none_makes_a_file_unreadable(tmp_path, minutes):
+    with pytest.raises(ReadError, match=r"a\.txt: accumulation_interval_minutes is"):
+        opened(write(tmp_path, a=f"time={DAY}12:00 sum={minutes}"))
+
+
 def test_sums_shorter_than_the_step_are_noted(tmp_path):
     with pytest.warns(InputWarning, match="sums over 5 min every 15 min"):
         assert opened(at(tmp_path, "12:00", "12:15", "12:30", text="sum=5")).sizes["time"] == 3
