@@ -30,6 +30,8 @@ from hybridcast.settings import MotionSettings
 from hybridcast_kernels.devices import Device, kernels_for
 from hybridcast_kernels.flow_cpu import FlowOptions
 
+#: Number of latest frames that `estimate_motion` hands to a method; no method needs more.
+LATEST_FRAMES = 36
 #: Attribute ``motion_bounded`` of motion that its physical bounds did not change.
 UNBOUNDED = "nothing"
 
@@ -98,7 +100,8 @@ def estimate_motion(recent: xr.DataArray, *, method: MotionMethod | None = None,
             "it is a motion method, an object",
             "Pass, for example, hybridcast.motion.DIS(); names are for the command line",
         )
-    return with_device(chosen, device).estimate(screen_frames(check_precipitation(recent).compute()).field)
+    latest = check_precipitation(recent).isel(time=slice(-LATEST_FRAMES, None)).compute()
+    return with_device(chosen, device).estimate(screen_frames(latest).field)
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,8 @@ _RAIN = 0.5
 _HALF = 0.5
 #: Smallest area (km2) of rain, in one place, that cannot appear or vanish within 10 min; it grows with the step.
 _LEAST_AREA, _AREA_STEP = 500.0, 10.0
+#: Smallest area (km2) of any echo that cannot appear or vanish within 10 min if the other frame has no echo at all.
+_LEAST_DRIZZLE = 5000.0
 #: Range of a radar, km.
 _RANGE = 150.0
 #: Fraction of the rain that appears and vanishes between frames of different scenes.
@@ -117,6 +119,8 @@ class _Scenes:
     """Whether half of the cells of a block are known, ``(frame, y, x)``."""
     echo: Mask
     """Whether any cell of a block has echo."""
+    wet: Mask
+    """Whether half of the known cells of a block have echo."""
     rain: Mask
     """Whether half of the known cells of a block have rain."""
     area: float
@@ -145,6 +149,7 @@ class _Scenes:
         return cls(
             known=known >= complete,
             echo=echo > 0,
+            wet=(echo >= _HALF * known) & (known >= complete),
             rain=(rain >= _HALF * known) & (known >= complete),
             area=(size * side / 1e3) ** 2,
             size=size,
@@ -173,11 +178,19 @@ class _Scenes:
         What is outside the coverage or the grid may hold echo.
         """
         frames = abs(rainy - dry)
-        rain = self.rain[rainy] & ~self.lost[rainy]
+        is_empty = not self.echo[dry].any()
+        rain = (self.wet if is_empty else self.rain)[rainy] & ~self.lost[rainy]
         if not (rain & ~self.echo[dry]).any():
             return np.zeros_like(rain)
         maybe = self.echo[dry] | ~self.known[dry] | self.lost[dry]
-        return self._keep_large(rain & ~self._dilate(maybe, self.reach(frames), outside=1), frames)
+        beyond = rain & ~self._dilate(maybe, self.reach(frames), outside=1)
+        if is_empty and self.area * beyond.sum() >= _LEAST_DRIZZLE * self._longer(frames):
+            return beyond
+        return self._keep_large(beyond & self.rain[rainy], frames)
+
+    def _longer(self, frames: int) -> float:
+        """Return the factor by which areas that appear or vanish are larger over some time steps than over 10 min."""
+        return max(1.0, self.minutes * frames / _AREA_STEP)
 
     def comparable_rain(self, rainy: int, dry: int) -> Mask:
         """Return the blocks with rain in one frame that are not within reach of what another frame has not seen."""
@@ -186,7 +199,7 @@ class _Scenes:
 
     def _keep_large(self, blocks: Mask, frames: int) -> Mask:
         """Return the blocks that are part of a large area; gaps of four blocks belong to it."""
-        least = _LEAST_AREA * max(1.0, self.minutes * frames / _AREA_STEP)
+        least = _LEAST_AREA * self._longer(frames)
         if self.area * blocks.sum() < least:
             return np.zeros_like(blocks)
         labels, count = ndimage.label(self._dilate(blocks, 2), np.ones((3, 3)))

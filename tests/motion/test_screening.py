@@ -106,6 +106,14 @@ def test_a_storm_that_forms_or_dies_is_weather(peaks):
     assert screen_frames(cells(4, peaks)).rejections == ()
 
 
+def test_a_frame_without_any_echo_beside_wide_drizzle_is_missing(rain):
+    drizzle = (rain.clip(max=1.0) * 0.4).assign_attrs(rain.attrs)
+    assert float((drizzle >= 0.5).sum()) == 0
+    assert whole_frames(screen_frames(dry(drizzle, [5])).field) == [5]
+    begins = drizzle.where((rain.time > rain.time[4]) | ((rain.x > 90e3) & (rain.x < 100e3)), 0)  # first echo somewhere
+    assert screen_frames(begins).rejections == ()
+
+
 def test_rain_that_enters_at_the_edge_is_weather(rain):
     front = np.arange(SIZE)[None, None, :] < 20 * np.arange(1, 7)[:, None, None]  # 67 m/s would be 20 km in 5 min
     assert screen_frames(rain.where(front, 0)).rejections == ()
