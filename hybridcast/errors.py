@@ -121,3 +121,8 @@ class InputWarning(UserWarning):
     def __init__(self, message: str, cli_message: str | None = None) -> None:
         self.for_command_line = cli_message or message
         super().__init__(message)
+
+    def rename(self, old: Path, new: Path) -> None:
+        """State the path by which the user knows the file, instead of that of a copy."""
+        self.for_command_line = self.for_command_line.replace(str(old), str(new))
+        self.args = (str(self).replace(str(old), str(new)),)

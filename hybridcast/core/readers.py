@@ -214,16 +214,32 @@ def read_files(
 
 
 def read_file(path: Path, read: Callable[[Path], Content]) -> Content:
-    """Read one file: itself, or a copy of it on the disk if it is a `Location`, which a `ReadError` names then."""
+    """Read one file: itself, or a copy of it if it is a `Location`, which then is named in errors and warnings."""
     if not isinstance(path, Location):
         return read(path)
     local: Path = path
     try:
         local = path.local()
-        return read(local)
+        with _renamed_warnings(local, path):
+            return read(local)
     except ReadError as error:
         error.rename(local, path)
         raise
+
+
+@contextmanager
+def _renamed_warnings(old: Path, new: Path) -> Iterator[None]:
+    """Hold back the warnings about a copy, and issue them with the path by which the user knows the file."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", InputWarning)
+        try:
+            yield
+        finally:
+            held = list(caught)
+    for one in held:
+        if isinstance(one.message, InputWarning):
+            one.message.rename(old, new)
+        warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
 
 
 def _is_unknown_member(error: ReadError) -> bool:

@@ -27,6 +27,7 @@ import xarray as xr
 from helpers import rates
 from helpers.serving import break_off, list_bucket, refuse, serve
 from hybridcast.core import compression, containers, remote
+from hybridcast.core.field import precipitation
 from hybridcast.core.paths import expand_paths, open_paths
 from hybridcast.errors import DependencyError, ForecastFileError, InputError, InputWarning, ReadError
 from hybridcast.radar import formats, open_radar
@@ -162,6 +163,29 @@ def test_damaged_members_are_named_and_their_frames_are_missing(tmp_path, name):
     assert field.attrs["unreadable_files"] == f"{path}::{rates.name(10)}: it is cut"
     with pytest.raises(ReadError, match=r"1210\.txt: it is cut"):
         open_radar(path, strict=True)
+
+
+def test_notes_about_a_member_name_it_and_not_its_copy(tmp_path):
+    path = tmp_path / "a.zip"
+    path.write_bytes(make_zip({rates.name(0): b"rate 1;"}))
+    with pytest.warns(InputWarning) as caught:
+        open_radar(path, Loud())
+    assert [str(one.message) for one in caught] == [f"{path}::{rates.name(0)}: of little rain"]
+    assert caught[0].message.for_command_line == f"{path}::{rates.name(0)}: of little rain"
+
+
+class Loud:
+    """The format of these tests, with a note about each file."""
+
+    NAME = "loud"
+    DESCRIPTION = "a number in a text file"
+
+    def recognises(self, path, head):
+        return True
+
+    def read(self, path):
+        warnings.warn(f"{path}: of little rain", InputWarning, stacklevel=2)
+        return precipitation(np.ones((1, 2, 3)), time=[rates.START], y=[0, 1000], x=[0, 1000, 2000], crs="EPSG:3035")
 
 
 def test_members_of_other_kinds_are_left_out_with_one_note(tmp_path):
