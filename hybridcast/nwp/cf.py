@@ -1,9 +1,9 @@
 """NWP fields in any NetCDF file or Zarr folder that follows the CF conventions.
 
 A variable is identified by its ``standard_name``, or by its name if that is one of the schema or one that cfgrib gives.
-The run is the coordinate ``forecast_reference_time``; the lead time is ``forecast_period``, or the valid time minus the
-run. For the interval of an amount see `hybridcast.nwp.intervals`. Eastward and northward winds are rotated to the axes
-of the grid.
+The run is the coordinate ``forecast_reference_time``, or a global attribute; the lead time is ``forecast_period``, or
+the valid time minus the run. For the interval of an amount see `hybridcast.nwp.intervals`. Eastward and northward winds
+are rotated to the axes of the grid.
 
 Ensemble members (``realization``), percentiles and vertical levels may be dimensions or scalar coordinates; any other
 dimension is refused. Fields may be on the axes of a projection, or on cells with a longitude and latitude each.
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -22,9 +23,10 @@ import xarray as xr
 from hybridcast.core.cf import RATES, is_cf, open_cf, place
 from hybridcast.core.cf_times import to_duration
 from hybridcast.core.files import digest
+from hybridcast.core.times import as_datetime64
 from hybridcast.core.types import Array, Doubles
 from hybridcast.core.units import unit_conversion
-from hybridcast.errors import ReadError
+from hybridcast.errors import InputError, ReadError
 from hybridcast.nwp.ensemble import MEAN, PERCENTILE
 from hybridcast.nwp.intervals import SINCE_START, bounds_start, stated_interval
 from hybridcast.nwp.pieces import NOTHING_STATED, UNKNOWN_START, FileGrid, Piece, ScatteredCells, Stated
@@ -81,6 +83,11 @@ _CFGRIB = {"tp": AMOUNT, "cp": CONVECTIVE, "lsp": STRATIFORM, "prate": RATE, "tp
 _CFGRIB |= {"u10": EARTH_WIND[0], "v10": EARTH_WIND[1], "cape": CAPE}
 _MEMBERS = re.compile(r"realization|member|ensemble(_?member)?|ens|number|perturbation", re.IGNORECASE)
 _PERCENTILES = re.compile(r"percentiles?|quantiles?", re.IGNORECASE)
+#: Global attributes that hold the start of the run, in ISO 8601; the last one is WRF's.
+_RUN_ATTRIBUTES = (
+    *("forecast_reference_time", "reference_time", "initialization_time", "init_time", "model_run_time", "run_time"),
+    *("analysis_time", "SIMULATION_START_DATE"),
+)
 #: Methods over time other than sums and means, by CF appendix E.
 _METHODS = r"maximum|minimum|median|mode|range|standard_deviation|variance|mid_range"
 #: Value of cells that were never written (netCDF, NC_FILL_FLOAT), often not declared.
@@ -106,6 +113,7 @@ class _Times(NamedTuple):
 def read(path: Path, stated: Stated = NOTHING_STATED) -> list[Piece]:
     """Read all variables of the schema."""
     with open_cf(path) as data:
+        stated = _add_run_of_attributes(stated, data)
         pieces: list[Piece] = []
         for variable in data.data_vars.values():
             name = _identify(variable)
@@ -133,7 +141,7 @@ def _identify(variable: xr.DataArray) -> str | None:
 
 
 def _read_pieces(data: xr.Dataset, variable: xr.DataArray, name: str, path: Path, stated: Stated) -> Iterator[Piece]:
-    variable, grid = _place(data, variable, path)
+    variable, grid = _place(data, variable.compute(), path)  # at once: planes may share a chunk of the file
     horizontal = ("y", "x") if isinstance(grid, FileGrid) else ("cell",)
     times, units = _find_times(variable, path, stated), str(variable.attrs.get("units", ""))
     others = [dim for dim in variable.dims if dim not in horizontal]
@@ -322,6 +330,17 @@ def _find_times(variable: xr.DataArray, path: Path, stated: Stated) -> _Times:
     if times.lead is None and times.valid is None:
         raise ReadError(path, f"{variable.name!r} has neither forecast_period nor time. Add one of these coordinates")
     return times
+
+
+def _add_run_of_attributes(stated: Stated, data: xr.Dataset) -> Stated:
+    """Return what is stated, with the start of the run from a global attribute, if the user states none."""
+    texts = [str(data.attrs[name]).replace("_", "T") for name in _RUN_ATTRIBUTES if name in data.attrs]
+    for text in texts if stated.run is None else ():
+        try:
+            return replace(stated, run=as_datetime64(text.removesuffix(" UTC").strip()))
+        except InputError:
+            continue
+    return stated
 
 
 def _time_step(variable: xr.DataArray, times: _Times) -> np.timedelta64 | None:

@@ -205,3 +205,21 @@ def test_bounds_of_lead_times_in_hours(tmp_path):
     data["forecast_period_bnds"] = (("time", "bnds"), np.stack([hours - 1, hours], axis=1))
     data.to_netcdf(tmp_path / "c.nc", engine="h5netcdf")
     assert rates(open_nwp(tmp_path / "c.nc")) == pytest.approx(HOURLY)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("forecast_reference_time", "2024-06-01T00:00:00Z"),
+        ("init_time", "2024-06-01 00:00 UTC"),
+        ("SIMULATION_START_DATE", "2024-06-01_00:00:00"),
+    ],
+)
+def test_the_start_of_the_run_in_a_global_attribute(tmp_path, name, text):
+    path = written(tmp_path / "n.nc", HOURLY, {"cell_methods": "time: sum (interval: 1 hour)"})
+    with xr.open_dataset(path, engine="h5netcdf") as opened:
+        data = opened.load().drop_vars("forecast_reference_time").assign_attrs({name: text})
+    data.to_netcdf(tmp_path / "o.nc", engine="h5netcdf")
+    nwp = open_nwp(tmp_path / "o.nc")
+    assert nwp.reference_time.values == [RUN]
+    assert rates(nwp) == pytest.approx(HOURLY)
