@@ -20,7 +20,7 @@ from hybridcast_kernels.parallel import threads
 
 #: Number of values of the largest data set that is read, 1 GB as float32; the largest composites have 25 million.
 MAX_CELLS = 2**28
-_MAX_CHUNKS = 20_000  # of more and smaller ones HDF5 takes better care
+_MAX_CHUNKS = 5000  # of more and smaller ones HDF5 takes better care
 _DEFLATE, _SHUFFLE = 1, 2  # HDF5's numbers of the filters
 Convert = Callable[[NDArray[Any]], NDArray[Any]]
 
@@ -59,8 +59,7 @@ def read_dataset(dataset: Any, convert: Convert, dtype: Any = np.float32) -> NDA
     if dataset.size > MAX_CELLS:
         raise OSError(f"{dataset.shape} values, more than {MAX_CELLS}: its shape is damaged")
     layout = _find_layout(dataset)
-    count = 0 if layout is None else dataset.id.get_num_chunks()
-    infos = [dataset.id.get_chunk_info(k) for k in range(count)] if count <= _MAX_CHUNKS else []
+    infos = [] if layout is None else _list_chunks(dataset)
     if layout is None or not infos or any(info.filter_mask for info in infos):
         return np.asarray(convert(dataset[...]), dtype=dtype)
     result = np.empty(dataset.shape, dtype=dtype)
@@ -76,6 +75,14 @@ def read_dataset(dataset: Any, convert: Convert, dtype: Any = np.float32) -> NDA
     for _ in _map_in_order(decode, chunks):
         pass
     return result
+
+
+def _list_chunks(dataset: Any) -> list[Any]:
+    """Return place and filters of all chunks; an empty list if there are too many, or HDF5 is too old to list them."""
+    infos: list[Any] = []
+    if hasattr(dataset.id, "chunk_iter") and dataset.id.get_num_chunks() <= _MAX_CHUNKS:
+        dataset.id.chunk_iter(infos.append)  # by index, each is searched from the first on
+    return infos
 
 
 def write_dataset(dataset: Any, values: NDArray[Any]) -> None:
