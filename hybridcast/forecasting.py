@@ -23,7 +23,7 @@ from hybridcast.core.source_report import SourceReport, render_reports
 from hybridcast.core.times import as_datetime64
 from hybridcast.core.types import LeadTimes
 from hybridcast.errors import InputError
-from hybridcast.motion.screening import REJECTED, Rejection, screen_frames
+from hybridcast.motion.screening import REJECTED, REJECTED_FRACTION, Rejection, screen_frames
 from hybridcast.nowcasters.base import DescribesSettings, Nowcaster, TakesSources
 from hybridcast.nwp.availability import DELAY
 from hybridcast.predictors.sources import Sources, select_sources
@@ -271,7 +271,7 @@ def _describe_forecast(recent: xr.DataArray, nowcaster: Nowcaster) -> dict[str, 
         "hybridcast_version": __version__,
         "settings": json.dumps(settings, default=str),
         "frames_used": ", ".join(iso_time(time) for time in times[present]) or "none",
-        **{name: recent.attrs[name] for name in (REJECTED,) if name in recent.attrs},
+        **{name: recent.attrs[name] for name in (REJECTED, REJECTED_FRACTION) if name in recent.attrs},
     }
 
 

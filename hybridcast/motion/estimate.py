@@ -24,8 +24,8 @@ from hybridcast.core.grid import mean_kilometres
 from hybridcast.core.types import MINUTE, Array
 from hybridcast.errors import InputError
 from hybridcast.motion.bounds import MAX_SPEED, Bounded, bound_flow
-from hybridcast.motion.screening import count_rejected, screen_frames
-from hybridcast.motion.status import estimated_status, no_motion_status, rejected_note
+from hybridcast.motion.screening import note_on_rejected, screen_frames
+from hybridcast.motion.status import estimated_status, no_motion_status
 from hybridcast.settings import MotionSettings
 from hybridcast_kernels.devices import Device, kernels_for
 from hybridcast_kernels.flow_cpu import FlowOptions
@@ -203,7 +203,7 @@ def describe_bounds(bounded: Bounded) -> str:
 
 def zero_motion(recent: xr.DataArray, method: str, reason: str) -> xr.Dataset:
     """Return zero motion on the grid of `recent`; its status states the reason, and how many frames were rejected."""
-    reason += rejected_note(count_rejected(recent))
+    reason += note_on_rejected(recent)
     zero = np.zeros((2, recent.sizes["y"], recent.sizes["x"]), dtype=np.float32)
     return motion_dataset(zero, recent, np.timedelta64(1, "m"), method=method, status=no_motion_status(reason))
 
@@ -248,7 +248,7 @@ def estimated_motion(
     bounded = bound_flow(flow, float(step / MINUTE), recent.values[frames[-1]], metres, cell)
     if bounded.too_fast == 1:
         return zero_motion(recent, method, f"faster than {MAX_SPEED:g} m/s everywhere")
-    rejected = count_rejected(recent)
+    rejected = note_on_rejected(recent)
     return motion_dataset(
         bounded.flow,
         recent,

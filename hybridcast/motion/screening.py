@@ -40,6 +40,8 @@ from hybridcast_kernels.resample_cpu import block_counts
 
 #: Attribute of a screened field: what was rejected, as text.
 REJECTED = "frames_rejected"
+#: Attribute of a screened field: largest fraction of the coverage that was rejected in a frame.
+REJECTED_FRACTION = "largest_fraction_rejected"
 
 #: Size of the blocks that frames are compared on, m.
 _BLOCK = 8000.0
@@ -107,8 +109,11 @@ def screen_frames(recent: xr.DataArray) -> Screened:
     rejections = tuple(scenes.rejections(recent))
     if not rejections:
         return Screened(recent, ())
-    text = "; ".join(map(str, rejections))
-    return Screened(scenes.apply(recent).assign_attrs({**recent.attrs, REJECTED: text}), rejections)
+    attrs = {
+        REJECTED: "; ".join(map(str, rejections)),
+        REJECTED_FRACTION: round(max(rejection.fraction for rejection in rejections), 3),
+    }
+    return Screened(scenes.apply(recent).assign_attrs(recent.attrs | attrs), rejections)
 
 
 @dataclass
@@ -227,7 +232,7 @@ class _Scenes:
         grown = blocks.astype(np.uint8)
         for axis in (0, 1):
             grown = ndimage.maximum_filter1d(grown, 2 * radius + 1, axis=axis, mode="constant", cval=outside)
-        return grown.astype(bool)
+        return np.asarray(grown, bool)
 
     def rejections(self, recent: xr.DataArray) -> Iterator[Rejection]:
         """Reject frames as a whole whose remaining blocks have no echo, and describe all that is rejected."""
@@ -379,3 +384,14 @@ def rejected_in(field: xr.DataArray, time: np.datetime64) -> list[str]:
 def count_rejected(field: xr.DataArray) -> int:
     """Return the number of frames of a screened field of which all or a part was rejected."""
     return len([text for text in str(field.attrs.get(REJECTED, "")).split("; ") if text])
+
+
+def note_on_rejected(field: xr.DataArray) -> str:
+    """Return the part of a status that tells what of a screened field was rejected; empty if nothing was."""
+    count = count_rejected(field)
+    if count == 0:
+        return ""
+    frames = "1 frame" if count == 1 else f"{count} frames"
+    whole = field.attrs[REJECTED_FRACTION] == 1
+    share = "in whole" if whole else f"up to {field.attrs[REJECTED_FRACTION]:.0%} of the coverage"
+    return f"; {frames} rejected ({share}, see {REJECTED})"

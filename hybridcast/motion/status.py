@@ -14,7 +14,7 @@ WIND_FAR_FROM_ECHO = "estimated, wind far from echo"
 NOTABLE = 0.25
 
 
-def estimated_status(too_fast: float, too_divergent: float, rejected: int) -> str:
+def estimated_status(too_fast: float, too_divergent: float, rejected: str) -> str:
     """Return the status of motion from radar frames, with what was changed or rejected.
 
     Parameters
@@ -24,22 +24,14 @@ def estimated_status(too_fast: float, too_divergent: float, rejected: int) -> st
     too_divergent
         Fraction of the rain where growth or decay was taken out of the motion.
     rejected
-        Number of frames of which all or a part was rejected.
+        Note on rejected frames, from `hybridcast.motion.screening.note_on_rejected`.
     """
-    notes = [ESTIMATED + rejected_note(rejected)]
+    notes = [ESTIMATED + rejected]
     if too_fast >= NOTABLE:
         notes.append(f"too fast over {too_fast:.0%} of the grid, replaced by the surroundings")
     if too_divergent >= NOTABLE:
         notes.append(f"growth or decay taken out over {too_divergent:.0%} of the rain")
     return "; ".join(notes)
-
-
-def rejected_note(rejected: int) -> str:
-    """Return the part of a status on rejected frames; empty if there are none."""
-    if not rejected:
-        return ""
-    frames = "1 frame" if rejected == 1 else f"{rejected} frames"
-    return f"; {frames} rejected in whole or in part, see frames_rejected"
 
 
 def with_wind_far_from_echo(status: str) -> str:

@@ -185,7 +185,8 @@ def test_an_outage_does_not_change_the_motion(rain, method, frames, where):
     inner = motion.isel(y=slice(30, -30), x=slice(30, -30))
     assert (float(inner.u.mean()), float(inner.v.mean())) == pytest.approx((10, 10 / 3), abs=1.0)
     assert motion.attrs["status"].startswith("estimated; ")
-    assert "rejected in whole or in part, see frames_rejected" in motion.attrs["status"]
+    share = "in whole" if where is True else "of the coverage"
+    assert f"{share}, see frames_rejected" in motion.attrs["status"]
 
 
 def test_a_forecast_after_an_outage_is_not_dry_and_says_why(rain):
