@@ -81,7 +81,8 @@ def assemble(
         pieces, lambda p: choose_members(p, member), _leave_out_before_start, resample_cells, _choose_levels
     )
     if not kept:
-        raise InputError(f"left out: {'; '.join(left_out)}", "one field at least can be used", "Give other files")
+        found = "; ".join(left_out) or "nothing but the places of cells"
+        raise InputError(f"the files hold {found}", "one field at least can be used", "Give files with fields as well")
     grid = _require_one_grid(kept)
     rates, notes = _convert_amounts(_rotate_winds(_leave_out_equal(kept), grid), stated)
     if left_out := left_out + notes:

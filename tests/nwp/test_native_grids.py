@@ -122,6 +122,11 @@ def test_without_their_places_the_files_to_fetch_are_named(icon):
         open_nwp([icon / "rain.grib2", icon / "clat.grib2"])
 
 
+def test_places_alone_are_no_fields(icon):
+    with pytest.raises(InputError, match="nothing but the places of cells"):
+        open_nwp(icon / "cl??.grib2")
+
+
 def test_places_of_another_grid_do_not_count(icon):
     longitude, latitude, _ = scattered()
     other = "f" * 32
