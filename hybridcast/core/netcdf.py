@@ -113,6 +113,13 @@ def open_netcdf(path: Path, **options: Any) -> xr.Dataset:
         raise ReadError(path, f"damaged, or no NetCDF file ({type(error).__name__}: {error})") from error
 
 
+class _OpenFile(io.FileIO):
+    """A file that is open as long as lazy data refer to it."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
 def _open_source(path: Path, head: bytes) -> Any:
     """Return what xarray opens: the path; the content of a compressed file; and an open file for a temporary copy.
 
@@ -121,7 +128,7 @@ def _open_source(path: Path, head: bytes) -> Any:
     if is_compressed(path):
         return io.BytesIO(read_bytes(path))
     if is_copy(path):
-        return path.open("rb") if head.startswith(HDF5_MAGIC) else io.BytesIO(read_bytes(path))
+        return _OpenFile(path) if head.startswith(HDF5_MAGIC) else io.BytesIO(read_bytes(path))
     return path
 
 
