@@ -82,7 +82,7 @@ def main() -> None:
     except OSError as error:
         _fail(error, f"{error}; a file could not be read or written. Check the disk and its permissions", debug)
     except MemoryError as error:
-        _fail(error, "not enough memory for this grid. Forecast a part of it, or use a larger machine", debug)
+        _fail(error, "not enough memory. Choose fewer lead times (--lead-time, --step), or a larger machine", debug)
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:

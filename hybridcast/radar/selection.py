@@ -276,7 +276,7 @@ def _choose_period(stamps: Mapping[Path, Times], request: Request) -> Period | N
     """Return the first and the last time that are wanted."""
     if request.history is None:
         return request.period
-    every = np.sort(np.concatenate(list(stamps.values())))
+    every = np.unique(np.concatenate(list(stamps.values())))
     inside = every if request.period is None else every[_are_within(every, request.period)]
     if not inside.size:
         raise _no_frames_error(stamps, request.period)
