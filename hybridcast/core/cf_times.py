@@ -54,7 +54,7 @@ def decode(data: xr.Dataset, path: Path) -> xr.Dataset:
 
 def _prepare(variable: xr.Variable, name: str, path: Path) -> xr.Variable:
     """Return a variable whose attributes xarray decodes as they are meant."""
-    variable = _numeric_fill_values(variable)
+    variable = _check_packing(_numeric_fill_values(variable), name, path)
     if "unit" in variable.attrs and "units" not in variable.attrs:  # as wradlib writes
         variable = variable.copy(deep=False)
         variable.attrs = {**variable.attrs, "units": variable.attrs["unit"]}
@@ -87,6 +87,24 @@ def _numeric_fill_values(variable: xr.Variable) -> xr.Variable:
     kept = {name: value for name, value in variable.attrs.items() if name not in texts}
     made = variable.copy(deep=False)
     made.attrs = {**kept, **numbers}
+    return made
+
+
+def _check_packing(variable: xr.Variable, name: str, path: Path) -> xr.Variable:
+    """Return the variable with floats as scale factor and offset; `ReadError` if they are no numbers to unpack with.
+
+    With an integer as scale factor xarray cannot set missing values to NaN.
+    """
+    stated = {key: variable.attrs[key] for key in ("scale_factor", "add_offset") if key in variable.attrs}
+    floats = all(isinstance(value, np.floating) and np.isfinite(value) for value in stated.values())
+    if floats and stated.get("scale_factor") != 0:
+        return variable
+    texts = {key: str(np.ravel(value)[0]) if np.size(value) == 1 else "" for key, value in stated.items()}
+    numbers = {key: np.float64(text) for key, text in texts.items() if _is_number(text) and np.isfinite(float(text))}
+    if len(numbers) < len(stated) or numbers.get("scale_factor") == 0:
+        raise ReadError(path, f"{name!r} cannot be unpacked with {stated}. Correct these attributes")
+    made = variable.copy(deep=False)
+    made.attrs = {**variable.attrs, **numbers}
     return made
 
 

@@ -133,6 +133,23 @@ def test_packed_and_lazy_as_before(tmp_path):
     np.testing.assert_allclose(field, VALUES, atol=1e-5)
 
 
+@pytest.mark.parametrize(("scale", "factor"), [(np.int64(2), 2), ("0.1", 0.1), (np.float32(0.1), 0.1)])
+def test_scale_factors_of_any_type(tmp_path, scale, factor):
+    path = stored(tmp_path / "a.nc", np.array([0, 50, 7, -1], "i2"), _FillValue=np.int16(-1))
+    with h5py.File(path, "r+") as file:
+        file["rr"].attrs["scale_factor"] = scale
+    np.testing.assert_allclose(read(path)[0, 0], [0, 50 * factor, 7 * factor, np.nan], rtol=1e-6)
+
+
+@pytest.mark.parametrize("scale", ["abc", 0.0, np.nan, np.array([1.0, 2.0])])
+def test_scale_factors_that_are_no_numbers_are_refused(tmp_path, scale):
+    path = stored(tmp_path / "a.nc", np.array([0, 50, 7, -1], "i2"), _FillValue=np.int16(-1))
+    with h5py.File(path, "r+") as file:
+        file["rr"].attrs["scale_factor"] = scale
+    with pytest.raises(ReadError, match=r"a\.nc: 'rr' cannot be unpacked with"):
+        read(path)
+
+
 # --- cases of public reports ----------------------------------------------------------------------------------
 
 
