@@ -122,8 +122,8 @@ def forecast(
     """Forecast precipitation from radar files, and optionally from stations and NWP.
 
     The forecast has the rain rate and, with a trained model, exceedance probabilities. Stations adjust the radar, and
-    NWP adds the rain that comes from outside radar coverage. Of an archive of radar, only the two hours before the issue
-    time are read; what is left out or repaired is noted.
+    NWP adds the rain that comes from outside radar coverage. Of an archive of radar, only the two hours before the
+    issue time are read; what is left out or repaired is noted.
 
     Examples:
 
