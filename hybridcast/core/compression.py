@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import lzma
 import tempfile
@@ -69,8 +70,15 @@ def open_uncompressed(path: Path) -> Iterator[IO[bytes]]:
         raise ReadError(path, _explain(error, path)) from error
 
 
+def describe_full_disk() -> str:
+    """Return what is to be done if a temporary copy does not fit on the disk."""
+    return f"no space is left in {tempfile.gettempdir()} for a copy. Free some, or set TMPDIR to a larger folder"
+
+
 def _explain(error: OSError, path: Path) -> str:
     reason = error.strerror or str(error)
+    if error.errno == errno.ENOSPC:
+        return describe_full_disk()
     if isinstance(error, PermissionError):
         return f"{reason}: it may not be read by you. Change its permissions, e.g. with 'chmod u+r'"
     if isinstance(error, IsADirectoryError):

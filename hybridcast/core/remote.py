@@ -7,6 +7,7 @@ stored in a forecast. Buckets of S3 are read anonymously where neither that conf
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -16,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
+from hybridcast.core.compression import describe_full_disk
 from hybridcast.core.containers import ZARR_NAMES
 from hybridcast.core.locations import SEPARATOR, CopyFolder
 from hybridcast.errors import DependencyError, InputError, ReadError
@@ -282,7 +284,8 @@ def _may_pass(error: Exception) -> bool:
     if status is not None:
         return status in (408, 425, 429) or status >= 500
     lasting = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
-    if isinstance(error, lasting) or _kinds(error) & _LASTING:
+    full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+    if full or isinstance(error, lasting) or _kinds(error) & _LASTING:
         return False
     return isinstance(error, OSError | TimeoutError) or "ClientError" in _kinds(error)
 
@@ -310,6 +313,8 @@ _STATUS_KINDS = {401: "PermissionError", 403: "PermissionError", 404: "FileNotFo
 
 def explain(error: Exception) -> str:
     """Return what an error of the network means, and what helps."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return describe_full_disk()
     status = _status(error)
     if status is not None and status not in _STATUS_KINDS:
         return (

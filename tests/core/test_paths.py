@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gc
 import gzip
 import io
 import lzma
 import os
 import re
+import shutil
 import stat
 import sys
 import tarfile
@@ -17,6 +19,7 @@ import threading
 import warnings
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import fsspec
 import numpy as np
@@ -599,6 +602,33 @@ def test_hosts_that_are_not_there(site):
         open_radar("http://me:secret@127.0.0.1:1/a.txt")
     with pytest.raises(ReadError, match=r"ftp://nowhere\.invalid/a\.txt: the host is not found"):
         open_radar("ftp://nowhere.invalid/a.txt")
+
+
+def test_a_full_disk_is_told_with_the_way_out(site, tmp_path, monkeypatch):
+    """As a server's /tmp of a few megabytes in memory."""
+    full = "no space is left in .*temporary for a copy. Free some, or set TMPDIR to a larger folder"
+
+    def fail(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = tmp_path / "a.tar.gz"
+    path.write_bytes(make_tar(rates.files(0), "w:gz"))
+    monkeypatch.setattr(containers, "copy_until", fail)
+    with pytest.raises(ReadError, match=rf"a\.tar\.gz: {full}"):
+        open_radar(path)
+    monkeypatch.setattr(remote, "_be_patient", lambda filesystem: SimpleNamespace(get_file=fail))
+    with pytest.raises(ReadError, match=rf"1200\.txt: {full}"):
+        open_radar(f"{site.url}/r/{rates.name(0)}")
+
+
+def test_members_that_do_not_fit_are_refused_before_they_are_written(tmp_path, monkeypatch):
+    path = tmp_path / "a.zip"
+    path.write_bytes(make_zip(rates.files(0)))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=3))
+    with pytest.raises(
+        ReadError, match=r"1200\.txt: a copy of 0 MiB does not fit into .*set TMPDIR to a larger folder"
+    ):
+        open_radar(path)
 
 
 def test_a_slow_server_is_given_up(site, monkeypatch):
