@@ -106,6 +106,7 @@ def open_netcdf(path: Path, **options: Any) -> xr.Dataset:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", xr.SerializationWarning)  # unusual fill values
+            warnings.filterwarnings("ignore", message=".*phony_dims")  # HDF5 that is no NetCDF
             return xr.open_dataset(_open_source(path, head), engine=cast(Any, _choose_engine(head)), **options)
     except ReadError:
         raise
