@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import bz2
 import errno
 import gc
@@ -492,6 +493,38 @@ def test_a_name_in_the_query_of_an_address_gives_the_time(site):
     site.files["/download"] = b"rate"
     with pytest.raises(ReadError, match=rf"^{site.url}/download: it is cut$"):
         open_radar(url)  # the key is not shown
+
+
+def test_user_and_password_of_an_address_are_used_and_never_shown(site):
+    """Such addresses are in public programs, with keys of their owners."""
+
+    def ask(handler):
+        if handler.headers.get("Authorization") == "Basic " + base64.b64encode(b"me:secret").decode():
+            handler.serve_file()
+        else:
+            refuse(401)(handler)
+
+    path = f"/r/{rates.name(5)}"
+    site.answers[path] = ask
+    mine = site.url.replace("http://", "http://me:secret@")
+    assert rates.rates(open_radar(mine + path)) == [5]
+    site.files[path] = b"rate"
+    with pytest.raises(ReadError, match=rf"^{site.url}{path}: it is cut$"):
+        open_radar(mine + path)
+    with pytest.raises(ReadError, match=rf"^{site.url}{path}: the server refuses it") as caught:
+        open_radar(site.url.replace("http://", "http://me:wrong@") + path)
+    assert "wrong" not in str(caught.value)
+
+
+def test_an_address_that_moved_is_followed(site):
+    def move(handler):
+        handler.send_response(302)
+        handler.send_header("Location", f"{site.url}/r/{rates.name(5)}")
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    site.answers[f"/old/{rates.name(0)}"] = move
+    assert rates.rates(open_radar(f"{site.url}/old/{rates.name(0)}")) == [5]
 
 
 def test_containers_behind_addresses(site):
