@@ -32,6 +32,8 @@ _REFERENCES = re.compile(
 _LEAD_ATTRIBUTES = re.compile(r"^(forecast_)?lead_?time$|^forecast_(period|hour)$|^fcst_?(hour|lead)$", re.IGNORECASE)
 #: Words in titles and descriptions of forecasts; not in names of offices.
 _WORDS = re.compile(r"\b(fore|now)cast\b(?!\s+(office|cent|service|institut|system|department))", re.IGNORECASE)
+#: Variables of two dimensions with as many values are of cells, not of runs and lead times.
+_OF_CELLS = 100_000
 _ZERO = np.timedelta64(0, "ns")
 
 
@@ -156,7 +158,8 @@ def _find(
     data: xr.Dataset, standard_name: str, names: re.Pattern[str], without: Iterable[Hashable] = ()
 ) -> xr.DataArray | None:
     """Return the variable with a ``standard_name``, else the first whose name matches; not one of all cells."""
-    small = [name for name, of in data.variables.items() if of.ndim <= 2 and of.size < 100_000 and name not in without]
+    small = [name for name, of in data.variables.items() if of.ndim <= 1 or (of.ndim == 2 and of.size < _OF_CELLS)]
+    small = [name for name in small if name not in without]
     standard = [name for name in small if data[name].attrs.get("standard_name") == standard_name]
     named = [name for name in small if names.match(str(name)) and "standard_name" not in data[name].attrs]
     return next((data[name] for name in (*standard, *named)), None)

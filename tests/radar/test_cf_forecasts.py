@@ -46,6 +46,16 @@ def test_lead_times_by_any_name(tmp_path, name, lead, message):
     refused(dataset().assign({name: lead}), tmp_path / "b.nc", message)  # a data variable, as some write it
 
 
+def test_long_series(tmp_path):
+    count = 150_000
+    times = TIMES[0] + np.arange(count) * STEP
+    data = xr.Dataset(
+        {"rr": (("time", "y", "x"), np.zeros((count, 1, 1), "i1"), {"units": "mm h-1"})},
+        coords={"time": times, "y": [50.0], "x": [7.0]},
+    ).rename(y="lat", x="lon")
+    refused(data.assign_coords(leadtime=("time", np.full(count, 5), LEADS)), tmp_path / "a.nc", r"\+5 min")
+
+
 def test_reference_time_as_an_attribute_of_the_file(tmp_path):
     data = dataset().assign_attrs(forecast_reference_time="2020-01-01T00:00:00Z")
     refused(data, tmp_path / "a.nc", r"\+5 to \+15 min")
