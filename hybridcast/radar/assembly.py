@@ -25,8 +25,8 @@ Times = NDArray[np.datetime64]
 Frames = dict[Path, xr.DataArray]
 FileOf = Callable[[np.datetime64], str]
 
-#: Formats for files of any origin, in which ``source`` is free text.
-_GENERAL_FORMATS = {"cf", "geotiff"}
+#: Formats in which ``source`` is free text, that may state times.
+_GENERAL_FORMATS = {"bom-netcdf", "cf", "geotiff", "nwcsaf-netcdf", "opensense-netcdf"}
 #: Differences between an interval and a time step up to this are those of rounded times.
 _TOLERANCE = np.timedelta64(90, "s")
 
