@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 import xarray as xr
 
-from hybridcast.core._hdf5_heaps import has_endless_heap
+from hybridcast.core._hdf5_heaps import has_damaged_heap
 from hybridcast.core.compression import is_compressed
 from hybridcast.core.hdf5_chunks import write_dataset
 from hybridcast.core.locations import is_copy
@@ -36,8 +36,8 @@ def open_hdf5(path: Path) -> Iterator[Any]:
 
     with path.open("rb") as raw:
         plain = raw.read(len(HDF5_MAGIC)) == HDF5_MAGIC
-    if plain and has_endless_heap(path):
-        raise ReadError(path, "the HDF5 file is damaged (a global heap has an object without size)")
+    if plain and has_damaged_heap(path):
+        raise ReadError(path, "the HDF5 file is damaged (a global heap has an object of impossible size)")
     try:
         file = h5py.File(path if plain else io.BytesIO(read_bytes(path)), "r")
     except OSError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import h5py
 import pytest
 
-from hybridcast.core._hdf5_heaps import has_endless_heap, is_endless
+from hybridcast.core._hdf5_heaps import has_damaged_heap, is_damaged
 from hybridcast.core.netcdf import open_hdf5
 from hybridcast.errors import ReadError
 
@@ -19,7 +19,7 @@ def with_heap(tmp_path):
 
 
 def test_intact_heap_is_read(with_heap):
-    assert not has_endless_heap(with_heap)
+    assert not has_damaged_heap(with_heap)
     with open_hdf5(with_heap) as file:
         assert file["texts"][1] == b"snow"
 
@@ -36,4 +36,14 @@ def test_zeros_in_a_heap_are_refused_instead_of_read_for_ever(with_heap):
 
 def test_collection_that_ends_without_free_space_has_an_end():
     one = (1).to_bytes(2, "little") + bytes(6) + (8).to_bytes(8, "little") + b"12345678"
-    assert not is_endless(b"GCOL\x01\x00\x00\x00" + (40).to_bytes(8, "little") + one)
+    assert not is_damaged(b"GCOL\x01\x00\x00\x00" + (40).to_bytes(8, "little") + one)
+
+
+@pytest.mark.parametrize("at", [8, 24])
+def test_sizes_beyond_the_file_are_refused_before_memory_is_taken(with_heap, at):
+    data = bytearray(with_heap.read_bytes())
+    heap = data.index(b"GCOL")
+    data[heap + at : heap + at + 8] = (2**33).to_bytes(8, "little")
+    with_heap.write_bytes(data)
+    with pytest.raises(ReadError, match="global heap"), open_hdf5(with_heap):
+        pass
