@@ -195,6 +195,38 @@ def _parse_text(text: Any) -> np.datetime64 | None:
     return np.datetime64(time, "ns")
 
 
+def parse_time_text(value: Any) -> np.datetime64 | None:
+    """Return a time (UTC) that an attribute states; None for any other value.
+
+    It is in ISO 8601, also with other separators or followed by UTC, or made of 10, 12 or 14 digits.
+
+    Examples
+    --------
+    >>> parse_time_text("2020-01-01_06:00:00"), parse_time_text(202001010600), parse_time_text("version 6")
+    (np.datetime64('2020-01-01T06:00:00.000000000'), np.datetime64('2020-01-01T06:00:00.000000000'), None)
+    """
+    text = decode_attribute(value)
+    digits = re.fullmatch(r"((?:19|20)\d{2})(\d{2})(\d{2})[T_ ]?(\d{2})(\d{2})?(\d{2})?Z?", text)
+    if digits is not None:
+        year, month, day, hour, minute, second = digits.groups("00")
+        return _parse_text(f"{year}-{month}-{day}T{hour}:{minute}:{second}")
+    date = re.match(r"(\d{4})([-./])(\d{2})\2(\d{2})(?:[T_ ]+(.*))?$", text)
+    if date is None:
+        return None
+    clock = re.sub(r"\s*(UTC|GMT)$", "Z", date[5] or "00:00")
+    return _parse_text(f"{date[1]}-{date[3]}-{date[4]}T{clock}")
+
+
+def decode_attribute(value: Any) -> str:
+    """Return an attribute as text without blanks around it; whole numbers without a decimal point."""
+    item = value.item() if isinstance(value, np.ndarray | np.generic) and np.size(value) == 1 else value
+    if isinstance(item, bytes):
+        item = item.decode("latin-1")
+    if isinstance(item, float) and item.is_integer():
+        item = int(item)
+    return str(item).strip("\0 ")
+
+
 def to_duration(values: Any, units: str) -> NDArray[np.timedelta64] | None:
     """Return durations, from ``timedelta64`` or from numbers in `units`; None if these are no units of time."""
     values = np.asarray(values)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Hashable, Iterable
-from datetime import datetime
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,26 +12,51 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.core.cf_times import show_durations, to_duration
-from hybridcast.core.times import as_datetime64
-from hybridcast.errors import ForecastFileError, InputError, InputWarning
+from hybridcast.core.cf_times import parse_time_text, show_durations, to_duration
+from hybridcast.errors import ForecastFileError, InputWarning
+from hybridcast.radar._forecast_words import refuse_words
 
-#: Names of coordinates of lead time where no ``standard_name`` says so: cfgrib, pysteps, WeatherBench, NCL, ...
+_UNIT = r"(_?(?P<unit>s|sec|seconds|min|mins|minutes|h|hr|hrs|hours?|days))?"
+#: Names of coordinates of lead time where no ``standard_name`` says so: cfgrib, pysteps, WeatherBench, NCL, Herbie, ...
 _LEADS = re.compile(
-    r"^(forecast_?)?(lead_?time|leadtimes?)$|^(forecast_(period|hour|time0?)|fcst_?(hour|time|lead)|lead|step|fhour|"
-    r"prediction_timedelta)$",
+    rf"^((forecast|fcst|fc|nowcast|prediction)_?)?(lead_?times?|leads?|horizon){_UNIT}$"
+    r"|^(forecast|fcst|nowcast)_?(period|time0?|step|range)(_?(s|sec|seconds|min|mins|minutes|h|hr|hrs|hours?))?$"
+    r"|^((forecast|fcst)_?(?P<hours>hours?|minutes?)|step|f?hour|fxx|prediction_timedelta)$",
+    re.IGNORECASE,
+)
+#: Descriptions of lead times, whatever their name.
+_LEAD_DESCRIPTION = re.compile(
+    r"\blead[- ]?times?\b|\bforecast[- ](hour|period|step|lead|horizon|range)\b|"
+    r"since (the )?(start|issue|initial|reference)",
     re.IGNORECASE,
 )
 _REFERENCES = re.compile(
-    r"^init$|^(forecast_)?(reference_?time|ref_?time|init(ial(ization)?)?_?time|issue_?time|analysis_?time|run_?time|"
-    r"model_run_time|forecast_?(start|reference)(_?(date|time))?)$",
+    r"^init$|^((forecast|nowcast|fcst|model)_?)?(reference_?(date_?)?time|ref_?time|init(ial(i[sz]ation)?)?_?time|"
+    r"issued?_?(time|at)|analysis_?time|run(_?time)?|cycle(_?time)?)$"
+    r"|^(forecast|nowcast|simulation)_?(start|reference|origin|base|issued?)(_?(date|time))*$|^(base_?time|reference_date)$",
     re.IGNORECASE,
 )
+_REFERENCE_DESCRIPTION = re.compile(
+    r"\b(forecast|nowcast|model)\b.*\b(reference|start|issue|run|initial\w*|base)\b|"
+    r"\b(time of (issue|initiali[sz]ation)|issue time|initiali[sz]ation time)\b",
+    re.IGNORECASE,
+)
+#: Attributes that can only be meant as the start of a forecast, so that one which cannot be read is refused.
+_SURE_REFERENCE = re.compile(r"^(forecast|nowcast|fcst|model|init|issue)", re.IGNORECASE)
 #: Names of attributes of lead time; a "step" may also be the time between frames.
-_LEAD_ATTRIBUTES = re.compile(r"^(forecast_)?lead_?time$|^forecast_(period|hour)$|^fcst_?(hour|lead)$", re.IGNORECASE)
-#: Words in titles and descriptions of forecasts; not in names of offices.
-_WORDS = re.compile(r"\b(fore|now)cast\b(?!\s+(office|cent|service|institut|system|department))", re.IGNORECASE)
-#: Variables of two dimensions with as many values are of cells, not of runs and lead times.
+_LEAD_ATTRIBUTES = re.compile(
+    rf"^((forecast|fcst|nowcast)_?)?lead(_?times?)?{_UNIT}$"
+    rf"|^(forecast|fcst|nowcast)_?(period|hours?|minutes?|lead|horizon|step){_UNIT.replace('<unit>', '<other>')}$",
+    re.IGNORECASE,
+)
+#: Lead times in attributes: a number, also in an ISO 8601 duration that is not zero.
+_POSITIVE = re.compile(r"^\s*(\+?\d*\.?\d*[1-9]|P(?=[^1-9]*[1-9]))", re.IGNORECASE)
+#: Lead time in the names of the Met Office: 20200101T0015Z-PT0000H15M-rainfall_rate.nc.
+_LEAD_IN_NAME = re.compile(r"^\d{8}T\d{4}Z-(PT(?:\d+H)?(?:\d+M)?)(?![A-Z\d])")
+_VALID = re.compile(r"^(valid_?time|verification_?time|time)$", re.IGNORECASE)
+#: Type of reference times in NetCDF of wgrib2: analyses of several times, whose first is stated.
+_SERIES_OF_ANALYSES = 2
+#: Variables of two dimensions and this size are places of cells, not times.
 _OF_CELLS = 100_000
 _ZERO = np.timedelta64(0, "ns")
 
@@ -57,10 +81,11 @@ def select_analyses(data: xr.Dataset, path: Path) -> xr.Dataset:
     ForecastFileError
         If all frames have a lead time above 0, or one that cannot be known.
     """
-    _refuse_stated_leads(data, path)
+    is_analysis = _refuse_stated_leads(data, path)
     leads = _find_leads(data, path)
     if leads is None:
-        _refuse_words(data, path)
+        if not is_analysis:
+            refuse_words(data, path)
         return data
     kept = leads.lengths <= _ZERO
     if not kept.any() or (leads.lengths.ndim > 1 and not kept.all()):
@@ -72,37 +97,39 @@ def select_analyses(data: xr.Dataset, path: Path) -> xr.Dataset:
     return _stamp(data, leads, kept)
 
 
-def _refuse_stated_leads(data: xr.Dataset, path: Path) -> None:
-    """Raise `ForecastFileError` if an attribute such as ``forecast_hour`` is above zero."""
+def _refuse_stated_leads(data: xr.Dataset, path: Path) -> bool:
+    """Return whether an attribute such as ``forecast_hour`` is zero; `ForecastFileError` if one is above zero."""
+    is_zero = False
     for attrs in (data.attrs, *(of.attrs for of in data.data_vars.values())):
         for name, value in attrs.items():
-            number = re.match(r"\+?\d+(\.\d+)?", str(value))
-            if _LEAD_ATTRIBUTES.match(str(name)) and number is not None and float(number[0]) > 0:
-                raise ForecastFileError(path, f"attribute {name} = {value}")
-
-
-def _refuse_words(data: xr.Dataset, path: Path) -> None:
-    """Raise `ForecastFileError` for a forecast that says so only in words, such as that of pysteps' exporter."""
-    for name, of in data.variables.items():
-        words = str(of.attrs.get("long_name", ""))
-        if (of.dtype.kind == "M" or of.ndim >= 2) and _WORDS.search(words):
-            start = re.search(r"since\s+(.*)", str(of.encoding.get("units", "")))
-            raise ForecastFileError(path, f"{name!r} is the {words!r}" + (f", from {start[1]}" if start else ""))
-    if _WORDS.search(str(data.attrs.get("title", ""))):
-        raise ForecastFileError(path, f"its title is {data.attrs['title']!r}, and it states no lead time of 0")
+            if _LEAD_ATTRIBUTES.match(str(name)) and re.search(r"\d", str(value)):
+                is_zero = True
+                if _POSITIVE.match(str(value)):
+                    raise ForecastFileError(path, f"attribute {name} = {value}")
+    in_name = _LEAD_IN_NAME.match(path.name)
+    if in_name is not None and re.search("[1-9]", in_name[1]):
+        raise ForecastFileError(path, f"its name states a lead time, {in_name[1]}")
+    return is_zero or in_name is not None
 
 
 def _find_leads(data: xr.Dataset, path: Path) -> _Leads | None:
-    reference = _find_reference(data)
-    lead = _find(data, "forecast_period", _LEADS, without=[] if reference is None else [reference.name])
+    reference = _find_reference(data, path)
+    without = [] if reference is None else [reference.name]
+    lead = _find(data, "forecast_period", _LEADS, _LEAD_DESCRIPTION, without=without)
     valid = _find_valid(data, [c.name for c in (lead, reference) if c is not None])
     if lead is not None and lead.dtype.kind == "M":  # a valid time called "forecast_time"
         lead, valid = None, lead
     if lead is not None:
-        lengths = to_duration(lead.values, str(lead.attrs.get("units", "")))
+        lengths = to_duration(lead.values, str(lead.attrs.get("units", "") or _unit_in_name(str(lead.name))))
         valid = _valid_times(reference, lead, lengths, valid)
         return _Leads(lead.dims, _require_lengths(lengths, lead, path), valid, known=lengths is not None)
     return None if reference is None or valid is None else _subtract(valid, reference)
+
+
+def _unit_in_name(name: str) -> str:
+    """Return the unit of time in a name such as ``lead_time_minutes``; empty without one."""
+    match = _LEADS.match(name)
+    return "" if match is None else (match["unit"] or match["hours"] or "").lower()
 
 
 def _subtract(valid: xr.DataArray, reference: xr.DataArray) -> _Leads:
@@ -155,33 +182,67 @@ def _stamp(data: xr.Dataset, leads: _Leads, kept: NDArray[np.bool_]) -> xr.Datas
 
 
 def _find(
-    data: xr.Dataset, standard_name: str, names: re.Pattern[str], without: Iterable[Hashable] = ()
+    data: xr.Dataset,
+    standard_name: str,
+    names: re.Pattern[str],
+    described: re.Pattern[str] | None = None,
+    without: Iterable[Hashable] = (),
 ) -> xr.DataArray | None:
-    """Return the variable with a ``standard_name``, else the first whose name matches; not one of all cells."""
+    """Return the variable with a ``standard_name``, else the first whose name or description matches; not of cells."""
     small = [name for name, of in data.variables.items() if of.ndim <= 1 or (of.ndim == 2 and of.size < _OF_CELLS)]
     small = [name for name in small if name not in without]
     standard = [name for name in small if data[name].attrs.get("standard_name") == standard_name]
-    named = [name for name in small if names.match(str(name)) and "standard_name" not in data[name].attrs]
-    return next((data[name] for name in (*standard, *named)), None)
+    others = [name for name in small if "standard_name" not in data[name].attrs]
+    named = [name for name in others if names.match(str(name))]
+    told = [name for name in others if described and described.search(str(data[name].attrs.get("long_name", "")))]
+    told = [name for name in told if data[name].ndim <= 1 and not _VALID.match(str(name))]
+    return next((data[name] for name in (*standard, *named, *told)), None)
 
 
-def _find_reference(data: xr.Dataset) -> xr.DataArray | None:
-    """Return the reference time: a variable, or an attribute of the file."""
-    found = _find(data, "forecast_reference_time", _REFERENCES)
-    if found is not None and found.dtype.kind == "M":
-        return found
-    texts = (str(value) for name, value in data.attrs.items() if _REFERENCES.match(str(name)))
-    times = [time for text in texts if (time := _parse(text)) is not None]
+def _find_reference(data: xr.Dataset, path: Path) -> xr.DataArray | None:
+    """Return the reference time: a variable, or an attribute of the file or of its times."""
+    found = _find(data, "forecast_reference_time", _REFERENCES, _REFERENCE_DESCRIPTION)
+    if found is not None and not _is_offset_base(data, found):
+        made = _to_times(found)
+        if made is not None:
+            return made
+    times = [time for attrs in _list_attributes(data) for time in _read_references(attrs, path)]
     return xr.DataArray(times[0], name="reference_time") if times else None
 
 
-def _parse(text: str) -> np.datetime64 | None:
-    try:
-        return as_datetime64(datetime.fromisoformat(text.strip().replace("Z", "+00:00")))
-    except (ValueError, InputError):
+def _is_offset_base(data: xr.Dataset, found: xr.DataArray) -> bool:
+    """Return whether a base time is what times count from, as in files of ARM, not the start of a forecast."""
+    return found.name == "base_time" and ("time_offset" in data.variables or "poch" in str(found.attrs))
+
+
+def _to_times(variable: xr.DataArray) -> xr.DataArray | None:
+    """Return reference times, also those written as numbers such as 202001010000; None if they are no times."""
+    if variable.dtype.kind == "M":
+        return variable
+    times = [parse_time_text(value) for value in np.ravel(variable.values)] if variable.ndim < 2 else []
+    known = [time for time in times if time is not None]
+    if not known or len(known) < len(times):
         return None
+    return variable.copy(data=np.array(known, "M8[ns]").reshape(variable.shape))
+
+
+def _list_attributes(data: xr.Dataset) -> list[Mapping[Any, Any]]:
+    """Return the attributes that may state a reference time: of the file, and of its times, as wgrib2 writes them."""
+    of_times = [of.attrs for of in data.variables.values() if of.dtype.kind == "M" and of.ndim <= 1]
+    return [data.attrs, *(attrs for attrs in of_times if attrs.get("reference_time_type") != _SERIES_OF_ANALYSES)]
+
+
+def _read_references(attrs: Mapping[Any, Any], path: Path) -> Iterator[np.datetime64]:
+    for name, value in attrs.items():
+        if not _REFERENCES.match(str(name)):
+            continue
+        time = parse_time_text(value)
+        if time is not None:
+            yield time
+        elif _SURE_REFERENCE.match(str(name)) and re.search(r"\d", str(value)):
+            raise ForecastFileError(path, f"attribute {name} = {value}, a time of issue that cannot be read")
 
 
 def _find_valid(data: xr.Dataset, without: Iterable[Hashable]) -> xr.DataArray | None:
-    found = _find(data, "time", re.compile(r"^(valid_?time|verification_?time|time)$", re.IGNORECASE), without)
+    found = _find(data, "time", _VALID, without=without)
     return found if found is not None and found.dtype.kind == "M" else None

@@ -37,6 +37,15 @@ _OTHER = re.compile(
     r"stratiform|large_?scale|random|weight|distance",
     re.IGNORECASE,
 )
+#: Descriptions and methods of fields that are no rain, though their units and even their standard name are.
+_STATISTIC = re.compile(
+    r"anomal|\bstandard.?(deviation|error)|\bvariance\b|\buncertainty\b|\bprobability\b|\bspread\b", re.IGNORECASE
+)
+_METHODS = re.compile(
+    r"\btime\s*:\s*(maximum|minimum|median|mid_range|mode)\b|:\s*(standard_deviation|variance|range)\b", re.IGNORECASE
+)
+#: Transformations as pysteps names them.
+_UNTRANSFORMED = {"", "none", "no", "false", "linear", "identity"}
 #: Units that neither height nor wind has.
 _RAIN_UNITS = re.compile(r"^[\d./e\s]*(mm|dbz)", re.IGNORECASE)
 #: Words in the names of variables of water per area that are rain.
@@ -60,7 +69,7 @@ def read_amounts(path: Path, interval: np.timedelta64) -> xr.DataArray:
 
 def _read(path: Path, interval: np.timedelta64 | None) -> xr.DataArray:
     data = select_analyses(open_cf(path), path)
-    placed = place(data, _find_precipitation(data, path), path)
+    placed = place(data, _require_rain(_find_precipitation(data, path), path), path)
     variable, left_out = _select_frames(_rename_time(_attach_time(data, placed.variable)), path)
     units = _read_units(variable, path)
     rate, time, attrs = _read_rate(data, _require_time(mask_missing(variable, path), path), units, interval, path)
@@ -100,6 +109,23 @@ def _find_precipitation(data: xr.Dataset, path: Path) -> xr.DataArray:
             "data.to_netcdf(new_path)",
         )
     return _require_one(data, found, path)
+
+
+def _require_rain(variable: xr.DataArray, path: Path) -> xr.DataArray:
+    """Return the variable; `ReadError` if it says that it is a statistic of rain, or rain transformed."""
+    described, methods = (str(variable.attrs.get(name, "")) for name in ("long_name", "cell_methods"))
+    transform = str(variable.attrs.get("transform", "")).strip()
+    found = {
+        f"described as {described!r}": _STATISTIC.search(described),
+        f"of the cell_methods {methods!r}": _METHODS.search(methods),
+        f"transformed (attribute transform = {transform!r})": transform.lower() not in _UNTRANSFORMED,
+    }
+    for words, is_found in found.items():
+        if is_found:
+            raise ReadError(
+                path, f"{variable.name!r} is {words}, which is no rain. Give the variable of rain, or correct this"
+            )
+    return variable
 
 
 def _may_be_rain(variable: xr.DataArray) -> bool:

@@ -11,7 +11,7 @@ import xarray as xr
 from helpers.cf_files import LAEA, TIMES, VALUES, dataset, saved
 from hybridcast import Persistence, forecast, save_forecast
 from hybridcast.core.field import precipitation
-from hybridcast.errors import ForecastFileError, InputWarning
+from hybridcast.errors import ForecastFileError, InputWarning, ReadError
 from hybridcast.radar import open_radar
 
 STEP = np.timedelta64(5, "m")
@@ -190,3 +190,114 @@ def test_a_lead_time_that_is_the_interval_of_a_sum_is_no_observation(tmp_path):
     data = dataset("mm", "rainfall_amount", accumulation_period="1 h").isel(time=[0])
     data = data.assign_coords(forecast_reference_time=((), TIMES[0] - np.timedelta64(1, "h"), START))
     refused(data, tmp_path / "a.nc", r"\+60 min")
+
+
+# --- forecasts that say so in other places --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "attrs", "message"),
+    [
+        ("forecast_lead", [5, 10, 15], {"units": "minutes"}, r"\+5 to \+15 min"),
+        ("lead_time_minutes", [5, 10, 15], {}, r"\+5 to \+15 min"),
+        ("lead_minutes", [5, 10, 15], {}, r"\+5 to \+15 min"),
+        ("forecast_hours", [1, 2, 3], {}, r"\+60 to \+180 min"),
+        ("horizon", [5, 10, 15], {"units": "minutes"}, r"\+5 to \+15 min"),
+        ("tau", [1, 2, 3], {"units": "h", "long_name": "forecast lead time"}, r"\+60 to \+180 min"),
+        ("offset", [300, 600, 900], {"units": "s", "long_name": "time since start of forecast"}, r"\+5 to \+15 min"),
+    ],
+)
+def test_lead_times_with_their_unit_in_the_name_or_by_description(tmp_path, name, values, attrs, message):
+    refused(dataset().assign({name: ("time", values, attrs)}), tmp_path / "a.nc", message)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("nowcast_start", "2020-01-01T00:00:00Z"),
+        ("base_time", "2020-01-01T00:00Z"),  # Rainfields of the Bureau of Meteorology
+        ("SIMULATION_START_DATE", "2020-01-01_00:00:00"),  # WRF
+        ("issue_time", "2020-01-01 00:00 UTC"),
+        ("reference_time", "202001010000"),
+        ("forecast_reference_time", np.int64(202001010000)),
+    ],
+)
+def test_reference_times_in_other_spellings(tmp_path, name, value):
+    refused(dataset().assign_attrs({name: value}), tmp_path / "a.nc", r"\+5 to \+15 min")
+    refused(dataset().assign({name: ((), value)}), tmp_path / "b.nc", r"\+5 to \+15 min")
+
+
+def test_a_start_of_a_forecast_that_cannot_be_read_is_refused(tmp_path):
+    data = dataset().assign_attrs(forecast_start="01/02/2020 at noon")
+    refused(data, tmp_path / "a.nc", "forecast_start = 01/02/2020 at noon, a time of issue that cannot be read")
+
+
+def test_netcdf_made_by_wgrib2(tmp_path):
+    # its variable of time has the reference time, and a type that is 2 for analyses of several times
+    data = dataset()
+    data["time"].attrs |= {"reference_time": 1577836800.0, "reference_date": "2020.01.01 00:00:00 UTC"}
+    data["time"].attrs["reference_time_type"] = 3
+    refused(data, tmp_path / "a.nc", r"\+5 to \+15 min")
+    data["time"].attrs["reference_time_type"] = 2
+    np.testing.assert_array_equal(open_radar(saved(data, tmp_path / "b.nc")), VALUES)
+
+
+def test_the_base_time_of_arm_is_no_start_of_a_forecast(tmp_path):
+    data = dataset().assign(base_time=((), np.int64(1577836800), {"long_name": "Base time in Epoch"}))
+    np.testing.assert_array_equal(open_radar(saved(data, tmp_path / "a.nc")), VALUES)
+
+
+def test_names_of_the_met_office_state_the_lead_time(tmp_path):
+    data = dataset().isel(time=1)
+    refused(data, tmp_path / "20200101T0010Z-PT0000H15M-rainfall_rate.nc", "its name states a lead time, PT0000H15M")
+    for name in ("20200101T0010Z-PT0000H00M-rainfall_rate.nc", "20200101T0010Z-PT0000H00M-rain-PT01H.nc"):
+        np.testing.assert_array_equal(open_radar(saved(data, tmp_path / name))[0], VALUES[1])
+
+
+@pytest.mark.parametrize("name", ["precip_forecast", "rainrate_nowcast", "fcst_rain"])
+def test_variables_called_forecasts(tmp_path, name):
+    refused(dataset().rename(rr=name), tmp_path / "a.nc", f"by the name of '{name}'")
+
+
+def test_times_called_those_of_a_nowcast(tmp_path):
+    refused(dataset().rename(time="nowcast_time"), tmp_path / "a.nc", "by the name of 'nowcast_time'")
+
+
+@pytest.mark.parametrize(
+    "attrs",
+    [{"product": "nowcast"}, {"product_type": "Forecast"}, {"source": "pysteps STEPS nowcast"}, {"data_type": "fc"}],
+)
+def test_products_called_forecasts(tmp_path, attrs):
+    refused(dataset().assign_attrs(attrs), tmp_path / "a.nc", f"its {next(iter(attrs))} is")
+    refused(dataset(**attrs), tmp_path / "b.nc", f"its {next(iter(attrs))} is")
+
+
+def test_a_field_of_grib_without_its_step(tmp_path):
+    refused(dataset(GRIB_dataType="fc", GRIB_stepRange="0-1"), tmp_path / "a.nc", "its GRIB_dataType is 'fc'")
+
+
+def test_free_text_about_forecasts_is_noted(tmp_path):
+    data = dataset().assign_attrs(summary="Rain of the radars, as used in nowcasting")
+    with pytest.warns(InputWarning, match="its summary is 'Rain of the radars, as used in nowcasting'"):
+        field = open_radar(saved(data, tmp_path / "a.nc"))
+    np.testing.assert_array_equal(field, VALUES)
+
+
+def test_frames_later_than_the_making_of_the_file_are_noted(tmp_path):
+    data = dataset().assign_attrs(date_created="2020-01-01T00:00:30Z")
+    with pytest.warns(InputWarning, match="its frames are later than 2020-01-01T00:00:30, when it was made"):
+        open_radar(saved(data, tmp_path / "a.nc"))
+
+
+@pytest.mark.parametrize(
+    ("attrs", "message"),
+    [
+        ({"cell_methods": "realization: standard_deviation"}, "of the cell_methods"),
+        ({"cell_methods": "time: maximum"}, "of the cell_methods"),
+        ({"long_name": "anomaly of rain rate"}, "described as 'anomaly of rain rate'"),
+        ({"transform": "dB"}, "transformed"),  # pysteps
+    ],
+)
+def test_statistics_and_transformations_of_rain_are_refused(tmp_path, attrs, message):
+    with pytest.raises(ReadError, match=message):
+        open_radar(saved(dataset(**attrs), tmp_path / "a.nc"))
