@@ -1,9 +1,9 @@
 """Damaged global heaps of HDF5 files, in which the HDF5 library loops without end or takes all memory.
 
-HDF5 File Format Specification, version 3, section III.E (global heap): a collection starts with ``GCOL`` and has objects
-with a header of 16 bytes each, the last of them of index 0, the free space. The library goes to the next object by the
-size of the one before, so that a free space of size 0, as a block of zeros leaves it, is read again and again. And it
-asks for as much memory as a collection or an object says that it is long.
+HDF5 File Format Specification, version 3, section III.E (global heap): a collection starts with ``GCOL`` and has
+objects with a header of 16 bytes each, the last of them of index 0, the free space. The library goes to the next object
+by the size of the one before, so that a free space of size 0, as a block of zeros leaves it, is read again and again.
+And it asks for as much memory as a collection or an object says that it is long.
 """
 
 from __future__ import annotations

@@ -6,8 +6,9 @@ coverage is that of NWP, and inside it the weights of radar and NWP are those le
 
 Trees that use all sources were trained where radar is near. Far from any coverage, where the radar could not verify
 anything in training, NWP alone counts, and the weight of the trees grows with the coverage nearby. With the west of
-three real events masked, and pseudo-NWP, CSI 0.5 beyond 64 km from the coverage is .15 and .19 at 30 and 60 min (.04 and
-.09 with the learned weights everywhere, which were too dry by a factor of 5 to 16); nearer, and inside, it is the same.
+three real events masked, and pseudo-NWP, CSI 0.5 beyond 64 km from the coverage is .15 and .19 at 30 and 60 min (.04
+and .09 with the learned weights everywhere, which were too dry by a factor of 5 to 16); nearer, and inside, it is the
+same.
 """
 
 from __future__ import annotations

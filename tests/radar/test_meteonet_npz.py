@@ -123,7 +123,7 @@ def test_shapes_must_fit(tmp_path):
 
 
 def test_other_codes_and_types_are_refused(tmp_path):
-    with pytest.raises(ReadError, match="holds -0.6 mm.h, a code"):
+    with pytest.raises(ReadError, match=r"holds -0.6 mm.h, a code"):
         open_radar(make(tmp_path, data=np.full((3, 3, 4), -5, np.int16)))
     with pytest.raises(ReadError, match="not whole hundredths"):
         open_radar(make(tmp_path, data=np.ones((3, 3, 4))))
