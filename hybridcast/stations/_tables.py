@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import csv
 import io
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,8 @@ from hybridcast.stations.table_numbers import parse_numbers
 
 #: The first bytes of a Parquet file.
 PARQUET_MAGIC = b"PAR1"
+#: Characters between columns.
+SEPARATORS = (",", ";", "\t", "|")
 #: Number of lines in which the header of a table is looked for.
 _LINES_ABOVE = 40
 
@@ -56,10 +59,22 @@ def find_header(head: bytes, is_header: Callable[[Sequence[str]], bool]) -> Head
 
 
 def split_header(line: str) -> Header:
-    """Return the names in the line of a header, whose separator is the most frequent one."""
-    separator = max((",", ";", "\t"), key=line.count)
-    names = [field.strip().strip('"').strip() for field in line.split(separator)]
+    """Return the names in the line of a header, whose separator is the one that makes the most names of it.
+
+    Examples
+    --------
+    >>> split_header('station,time,"Rain, mm"').names
+    ['station', 'time', 'Rain, mm']
+    """
+    separator = max(SEPARATORS, key=lambda mark: len(split_fields(line, mark)))
+    names = split_fields(line, separator)
     return Header([name or f"column {number}" for number, name in enumerate(names, 1)], separator)
+
+
+def split_fields(line: str, separator: str) -> list[str]:
+    """Return the fields of a line, in which quoted ones may hold separators."""
+    fields = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
+    return [field.strip().strip('"').strip() for field in fields]
 
 
 def read_columns(path: Path, header: Header, wanted: Mapping[str, str]) -> Any:
@@ -133,14 +148,15 @@ def decode(content: bytes) -> str:
 
 def read_texts(text: str, names: Sequence[str], wanted: Sequence[str], separator: str, path: Path) -> Any:
     """Return the rows of a table without its header as texts, the columns `wanted` of `names`; without empty rows."""
-    given = {name: str(number) for number, name in enumerate(names)}
+    _refuse_doubled_names(names, wanted, path)
+    given = {name: str(names.index(name)) for name in wanted}
     beyond = str(len(names))
-    header = separator.join([*given.values(), beyond])
+    header = separator.join(map(str, range(len(names) + 1)))
     try:
         rows = pd.read_csv(
             io.StringIO(f"{header}\n{text}"),
             sep=separator,
-            usecols=[*(given[name] for name in dict.fromkeys(wanted)), beyond],
+            usecols=[*given.values(), beyond],
             index_col=False,
             dtype=str,
             keep_default_na=False,
@@ -158,6 +174,15 @@ def read_texts(text: str, names: Sequence[str], wanted: Sequence[str], separator
         )
     rows = rows.rename(columns={number: name for name, number in given.items()})
     return rows[(rows != "").any(axis=1)].reset_index(drop=True)
+
+
+def _refuse_doubled_names(names: Sequence[str], wanted: Sequence[str], path: Path) -> None:
+    """Raise `ReadError` if a column that is needed comes twice, so that nothing says which one is meant."""
+    doubled = next((name for name in wanted if names.count(name) > 1), None)
+    if doubled is not None:
+        raise ReadError(
+            path, f"has {names.count(doubled)} columns {doubled!r}. Rename or remove those that are not meant"
+        )
 
 
 def reports_from_rows(

@@ -9,8 +9,8 @@ are known to change nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +33,8 @@ _PER_HOUR = re.compile(
 )
 _MILLIMETRES = re.compile(r"(?<![a-z])(mm)(?![a-z])")
 _PER_AREA = re.compile(r"(?<![a-z])(kg|l)[\s/]*m(?:\s?\^?-?2|²)")
-_INCHES = re.compile(r"(?<![a-z])(inches|inch|in)(?![a-z])")
+#: "in" is a unit at the end or in brackets, and otherwise a word, as in "rain in the last hour".
+_INCHES = re.compile(r"(?<![a-z])(inches(?![a-z])|inch(?![a-z])|in(?=\s*(?:$|[()\[\],]|[\s_]+tot\b)))")
 _INTERVAL = re.compile(r"(?<![a-z0-9])(\d+)[\s_]*(minutes?|mins?|m|hours?|hrs?|h|days?|d)(?![a-z])")
 _MINUTES = {"m": 1, "h": 60, "d": 1440}
 _HOURLY = {"hourly": 60, "daily": 1440}
@@ -102,17 +103,51 @@ def _take_interval(name: str) -> tuple[str, np.timedelta64 | None]:
     return name, None
 
 
-def find_rain(names: Sequence[str], path: Path, stated: str | None = None) -> RainColumn:
+def describe_column(name: str, units: str = "") -> RainColumn | str | None:
+    """Return what a name and the units in the row below it say, as `describe_rain`.
+
+    Examples
+    --------
+    >>> describe_column("Rain", "mm").factor, describe_column("rain_mm", "inches")
+    (1.0, "its name has other units than the row below, 'inches'")
+    """
+    alone = describe_rain(name)
+    _, is_rate, factor = _take_units(units.lower())
+    if alone is None or not units:
+        return alone
+    if _take_units(name.lower())[2] is None and name.lower() not in _NAMED:
+        found = describe_rain(f"{name} [{units}]")
+        return replace(found, name=name) if isinstance(found, RainColumn) else found
+    if isinstance(alone, RainColumn) and (is_rate, factor) != (alone.is_rate, alone.factor):
+        return f"its name has other units than the row below, {units!r}"
+    return alone
+
+
+def find_rain(
+    names: Sequence[str], path: Path, stated: str | None = None, units: Mapping[str, str] | None = None
+) -> RainColumn:
     """Return the column of rain of a table, or the one that the user stated.
+
+    Parameters
+    ----------
+    names
+        Names of the columns.
+    path
+        The file, for messages.
+    stated
+        The column that the user stated.
+    units
+        Units by name, where a row below the header has them.
 
     Raises
     ------
     ReadError
         If there is not exactly one of known kind; the message has the reason for each of the others.
     """
+    units = units or {}
     if stated is not None:
-        return _take_stated(names, path, stated)
-    described = {name: describe_rain(name) for name in names}
+        return _take_stated(names, path, stated, units.get(stated, ""))
+    described = {name: describe_column(name, units.get(name, "")) for name in names}
     found = [column for column in described.values() if isinstance(column, RainColumn)]
     if len(found) == 1:
         return found[0]
@@ -130,8 +165,12 @@ def _choice_error(path: Path, known: str) -> ReadError:
     )
 
 
-def _take_stated(names: Sequence[str], path: Path, stated: str) -> RainColumn:
+def _take_stated(names: Sequence[str], path: Path, stated: str, units: str) -> RainColumn:
+    """Return the column that the user stated, in the units that its name or the row below it has, otherwise in mm."""
     if stated not in names:
         raise ReadError(path, f"has no column {stated!r} for the rain; it has {', '.join(names)}")
-    described = describe_rain(stated)
-    return described if isinstance(described, RainColumn) else RainColumn(stated, False, 1.0)
+    described = describe_column(stated, units)
+    if isinstance(described, RainColumn):
+        return described
+    _, is_rate, factor = _take_units(f"{stated} [{units}]".lower())
+    return RainColumn(stated, is_rate, factor or 1.0)

@@ -23,10 +23,9 @@ comments above the header, and units in the row below it, are skipped.
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,30 +51,15 @@ from hybridcast.stations.reporting_intervals import (
 )
 from hybridcast.stations.schema import LEFT_OUT
 from hybridcast.stations.statements import Statements
+from hybridcast.stations.table_columns import is_known, match_columns, other_times, refuse_other_meaning
+from hybridcast.stations.table_dates import find_dates, join_dates
 from hybridcast.stations.table_numbers import find_nines, parse_numbers
 from hybridcast.stations.table_times import parse_times
+from hybridcast.stations.table_units import refuse_statements, take_unit_rows
 
 NAME = "station-table"
 DESCRIPTION = "a table of stations, CSV or Parquet: station, time, latitude, longitude, precipitation_amount or _rate"
 
-SPELLINGS: Mapping[str, tuple[str, ...]] = {
-    "station": (
-        "station",
-        "station_id",
-        "stationid",
-        "station_code",
-        "id",
-        "site",
-        "site_id",
-        "gauge",
-        "gauge_id",
-        "name",
-    ),
-    "time": ("time", "datetime", "date_time", "timestamp", "end_time", "time_end", "obs_time", "valid_time", "date"),
-    "latitude": ("latitude", "lat"),
-    "longitude": ("longitude", "lon"),
-    "altitude": ("altitude", "height", "elevation"),
-}
 _NEEDED = ("station", "time")
 #: Amounts of nines only are codes from this value on, rates (mm h-1) from that one on.
 NINES = {False: 99.0, True: 999.0}
@@ -83,9 +67,6 @@ NINES = {False: 99.0, True: 999.0}
 NAMED = 3
 #: A station moves if its coordinates differ by more than this, degrees.
 MOVED = 0.02
-#: Units and zone after the name of a column.
-_UNITS_OF_NAMES = re.compile(r"[\s_]*(\(.*\)|\[.*\]|utc|gmt|deg|degrees|°|m|wgs84)$")
-_CLOCK_ONLY = r"\d{1,2}:\d{2}(:\d{2})?"
 
 
 def recognises(path: Path, head: bytes) -> bool:
@@ -102,13 +83,11 @@ def read(path: Path) -> xr.Dataset:
 
 def read_stated(path: Path, stated: Statements) -> xr.Dataset:
     """Read all stations of one file, of which the user states something."""
-    header = _read_header(path, read_head(path))
-    columns = match_columns(header.names)
-    missing = [name for name in _NEEDED if name not in columns]
-    if missing:
-        known = f"has no column {', '.join(missing)}; it has {', '.join(header.names)}"
-        raise ReadError(path, f"{known}. Rename what is meant; times are ends of intervals in UTC")
-    rain = find_rain(header.names, path, stated.rain)
+    head = read_head(path)
+    header = _read_header(path, head)
+    header, units = take_unit_rows(header, head, match_columns(header.names).get("time"))
+    columns = _choose_columns(header, units, path)
+    rain = find_rain(header.names, path, stated.rain, units)
     rows = _read_rows(path, header, columns, rain)
     rows["time"] = _convert_times(rows, path, stated.time_format)
     rows, left_out = _add_places(rows, path, stated)
@@ -127,24 +106,29 @@ def _read_header(path: Path, head: bytes) -> Header:
     return find_header(head, lambda names: set(_NEEDED) <= set(match_columns(names)))
 
 
-def match_columns(names: Iterable[str]) -> dict[str, str]:
-    """Map the names of `SPELLINGS` to the columns of a table."""
-    by_lower: dict[str, str] = {}
-    for name in names:
-        by_lower.setdefault(_UNITS_OF_NAMES.sub("", name.lower().strip()), name)
-    found = {ours: [by_lower[s] for s in spellings if s in by_lower] for ours, spellings in SPELLINGS.items()}
-    return {ours: columns[0] for ours, columns in found.items() if columns}
+def _choose_columns(header: Header, units: Mapping[str, str], path: Path) -> dict[str, str]:
+    """Return the columns of station, time and place, and those of which a date or the time may consist besides."""
+    columns = match_columns(header.names)
+    if "time" not in columns:
+        refuse_other_meaning(header.names, path)
+    missing = [name for name in _NEEDED if name not in columns]
+    if missing:
+        known = f"has no column {', '.join(missing)}; it has {', '.join(header.names)}"
+        raise ReadError(path, f"{known}. Rename what is meant; times are ends of intervals in UTC")
+    refuse_statements(path, columns, header, units)
+    altitude = columns.get("altitude")
+    if altitude is not None and not is_known("altitude", units.get(altitude, "")):
+        del columns["altitude"]  # in other units
+    return columns | find_dates(header.names, columns["time"])
 
 
 def _read_rows(path: Path, header: Header, columns: Mapping[str, str], rain: RainColumn) -> Any:
     """Return the rows, with our names of the columns, as texts or in the types of Parquet."""
-    wanted = dict(columns) | {"rain": rain.name}
-    dates = [name for name in header.names if name.lower() == "date" and name != columns["time"]]
-    if dates:
-        wanted["date"] = dates[0]
+    others = other_times(header.names, columns["time"])
+    wanted = {**columns, "rain": rain.name, **{f"time {n}": name for n, name in enumerate(others)}}
     rows = read_columns(path, header, wanted) if header.separator else _read_parquet(path, wanted)
     rows["station"] = rows["station"].astype(str).str.strip()
-    return rows.iloc[1:].reset_index(drop=True) if _has_units_below(rows) else rows
+    return join_dates(rows, {f"time {n}": name for n, name in enumerate(others)}, columns["time"], path)
 
 
 def _read_parquet(path: Path, wanted: Mapping[str, str]) -> Any:
@@ -154,23 +138,12 @@ def _read_parquet(path: Path, wanted: Mapping[str, str]) -> Any:
     return pd.DataFrame({ours: rows[name] for ours, name in wanted.items()})
 
 
-def _has_units_below(rows: Any) -> bool:
-    """Return whether the first row has the units of the columns: words where all other rows have times."""
-    if len(rows) < 2 or not pd.api.types.is_string_dtype(rows["time"]):
-        return False
-    digits = rows["time"].astype(str).str.contains(r"\d")
-    return bool(not digits.iloc[0] and digits.iloc[1])
-
-
 def _convert_times(rows: Any, path: Path, time_format: str | None) -> Any:
     times = rows["time"]
     if pd.api.types.is_datetime64_any_dtype(times):
         converted = pd.to_datetime(times, utc=True).dt.tz_localize(None).astype("datetime64[ns]")
     else:
-        texts = times.astype(str).str.strip()
-        if "date" in rows and texts.str.fullmatch(_CLOCK_ONLY).all():
-            texts = rows["date"].astype(str).str.strip() + " " + texts
-        converted = parse_times(texts, path, time_format)
+        converted = parse_times(times.astype(str).str.strip(), path, time_format)
     for station, own in converted.groupby(rows["station"], sort=False):
         repeated = goes_back_an_hour(own.to_numpy())
         if repeated is not None:

@@ -1,0 +1,77 @@
+"""What tables state above and below their header: the units and the zone of times.
+
+Rows below the header, as loggers and spreadsheets write them, may have the units of the columns. Lines above it may say
+that times are local, or beginnings of intervals; such a table is refused, as nothing would show the shift.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from hybridcast.core.readers import read_head
+from hybridcast.errors import ReadError
+from hybridcast.stations._tables import Header, decode, split_fields
+from hybridcast.stations.table_columns import is_known
+
+#: Rows below the header that may have units.
+_MOST_ROWS = 3
+_NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?")
+_KINDS = re.compile(r"\b(datetime|date|time|text|string|timestamp)\b")
+#: Statements about times in the lines above a header.
+_OTHER_TIMES = re.compile(
+    r"\b(local (standard |summer )?time|(lst|cet|cest|mez|mesz|bst|met|eet|eest|est|edt|cst|cdt|mst|mdt|pst|pdt|jst|ist|"
+    r"aest|aedt|sast|nzst|nzdt)\b|(utc|gmt)\s?[+-]\s?0?[1-9]|europe/\w+|america/\w+|asia/\w+|australia/\w+|"
+    r"(start|beginning|begin) of (the |each )?(interval|period|hour)|(interval|hour|period)[- ](start|beginning))"
+)
+
+
+def take_unit_rows(header: Header, head: bytes, time: str | None) -> tuple[Header, dict[str, str]]:
+    """Return the header with the rows of units below it, and these units by the names of their columns.
+
+    A row of units has no numbers, and no digit where the rows below have times.
+    """
+    if time is None or not header.separator:
+        return header, {}
+    column = header.names.index(time)
+    below = [split_fields(line, header.separator) for line in decode(head).split("\n")[header.lines :]]
+    rows: list[Sequence[str]] = []
+    for fields in below[: _MOST_ROWS + 1]:
+        if len(fields) > column and re.search(r"\d", fields[column]):
+            return header._replace(lines=header.lines + len(rows)), _join_units(header.names, rows)
+        if len(fields) < 2 or any(_NUMBER.fullmatch(field) for field in fields):
+            break
+        rows.append(fields)
+    return header, {}
+
+
+def _join_units(names: Sequence[str], rows: Sequence[Sequence[str]]) -> dict[str, str]:
+    """Return the units of each column; kinds of processing, as of loggers ("Tot"), follow them."""
+    units = {name: " ".join(row[n] for row in rows if n < len(row) and row[n]) for n, name in enumerate(names)}
+    return {name: text for name, text in units.items() if text.strip("-– ()[]")}
+
+
+def refuse_statements(path: Path, columns: Mapping[str, str], header: Header, units: Mapping[str, str]) -> None:
+    """Raise `ReadError` if the rows below the header, or the lines above it, state times of another meaning."""
+    below = _KINDS.sub("", units.get(columns["time"], "").lower())
+    if not is_known("time", below):
+        raise _refusal(path, f"the row below the header states {units[columns['time']]!r} of its times")
+    if not header.separator:
+        return
+    above = "\n".join(decode(read_head(path)).split("\n")[: _count_above(header)]).lower()
+    found = _OTHER_TIMES.search(above)
+    if found and "utc" not in re.sub(r"utc\s?[+-]\s?0?[1-9]", "", above):
+        raise _refusal(path, f"the lines above the header state {found.group(0)!r}")
+
+
+def _count_above(header: Header) -> int:
+    return header.lines - 1
+
+
+def _refusal(path: Path, known: str) -> ReadError:
+    return ReadError(
+        path,
+        f"{known}, but times are ends of intervals in UTC. Convert them, or write their offset to UTC, such as +02:00, "
+        "and remove the statement",
+    )
