@@ -40,6 +40,12 @@ def parse_duration(value: Duration, name: str, *, least: str = "") -> np.timedel
     found, remedy = f"{name} = {value!r}", "Write, for example, '2h' or '90min'"
     if isinstance(value, int | float) or (isinstance(value, str) and not value.strip()[-1:].isalpha()):
         raise InputError(found, "it is a duration with a unit", remedy)
+    if (
+        isinstance(value, np.timedelta64)
+        and not np.isnat(value)
+        and np.datetime_data(value)[0] in {"generic", "Y", "M"}
+    ):
+        raise InputError(found, "it is a duration with a unit of certain length", remedy)
     try:
         duration = pd.Timedelta(value)
     except ValueError as error:

@@ -696,6 +696,12 @@ def check_same_grid(a: xr.DataArray | xr.Dataset, b: xr.DataArray | xr.Dataset, 
 # --- conversions ----------------------------------------------------------------------------------------------
 
 
+#: Numbers from here on, of either sign, are codes and no reflectivity, dBZ.
+_NO_REFLECTIVITY = 200.0
+#: Units of numpy's timedelta64 of no certain length.
+_NO_LENGTH = frozenset({"generic", "Y", "M"})
+
+
 def rate_from_dbz(dbz: T, a: float = 200.0, b: float = 1.6) -> T:
     """Convert reflectivity (dBZ) to rain rate (mm h-1) by Z = a R^b; rates below 0.01 mm/h become zero.
 
@@ -706,14 +712,16 @@ def rate_from_dbz(dbz: T, a: float = 200.0, b: float = 1.6) -> T:
     Raises
     ------
     InputError
-        If `dbz` are no numbers, or state that they are a rate or an amount.
+        If `dbz` are no numbers, state that they are a rate, an amount or the linear reflectivity, or hold codes such as
+        -9999, of which nothing says whether they are dry or missing. Minus infinity is dry.
 
     Examples
     --------
     >>> float(rate_from_dbz(23.0103).round(3))
     1.0
     """
-    dbz = _require_quantity(dbz, "reflectivity in dBZ", _is_rain)
+    dbz = _require_quantity(dbz, "reflectivity in dBZ", _is_no_logarithm)
+    _refuse_codes(dbz)
     # one exponential is forty times as fast as two powers; the factors are Python numbers, which keep float32
     rate = np.exp(dbz * (math.log(10.0) / (10.0 * b)) - math.log(a) / b)
     rate = rate.where(~(rate < 0.01), 0.0) if isinstance(rate, xr.DataArray) else _dry_below(rate)
@@ -758,7 +766,7 @@ def rate_from_accumulation(amount: T, interval: np.timedelta64) -> T:
 def _require_interval(interval: Any) -> np.timedelta64:
     if isinstance(interval, np.timedelta64 | timedelta):
         interval = np.timedelta64(interval)
-        if interval > np.timedelta64(0):  # NaT is not
+        if np.datetime_data(interval)[0] not in _NO_LENGTH and interval > np.timedelta64(0):  # NaT is not
             return cast(np.timedelta64, interval)
     raise InputError(
         f"the interval is {interval!r}",
@@ -802,8 +810,23 @@ def _require_quantity(values: Any, meant: str, is_other: Callable[[str], bool]) 
     return values
 
 
-def _is_rain(units: str) -> bool:
-    return unit_conversion(units, "mm") is not None or rate_factor(units) is not None
+def _is_no_logarithm(units: str) -> bool:
+    rain = unit_conversion(units, "mm") is not None or rate_factor(units) is not None
+    return rain or unit_conversion(units, "mm6 m-3") is not None
+
+
+def _refuse_codes(dbz: Any) -> None:
+    """Raise `InputError` for numbers, in memory, that are no reflectivity: dry and missing have codes in many files."""
+    values = dbz.data if isinstance(dbz, xr.DataArray) else dbz
+    if hasattr(values, "dask"):
+        return
+    codes = np.isfinite(values) & (np.abs(values) >= _NO_REFLECTIVITY)
+    if codes.any():
+        raise InputError(
+            f"a reflectivity of {np.asarray(values)[codes].flat[0]:g} dBZ",
+            f"reflectivities lie within {_NO_REFLECTIVITY:g} dBZ",
+            "Set the code of missing values to NaN, and that of dry ones to -inf",
+        )
 
 
 def _is_no_amount_in_mm(units: str) -> bool:

@@ -13,6 +13,8 @@ from datetime import UTC, date, datetime
 from typing import Any, cast
 
 import numpy as np
+import pandas as pd
+import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from hybridcast.errors import InputError
@@ -40,8 +42,11 @@ def as_datetime64(time: Any) -> np.datetime64:
     >>> as_datetime64("2024-06-01T13:00+02:00")
     np.datetime64('2024-06-01T11:00:00.000000000')
     """
-    if isinstance(time, np.ndarray) and time.ndim == 0:
+    if isinstance(time, np.ndarray | xr.DataArray) and time.ndim == 0:
+        time = time.values if isinstance(time, xr.DataArray) else time
         time = time[()]
+    if time is pd.NaT or (isinstance(time, np.datetime64) and np.isnat(time)):
+        raise _refusal("NaT")
     if isinstance(time, np.datetime64):
         return cast(np.datetime64, _to_nanoseconds(time))
     if isinstance(time, bytes | str):
@@ -60,6 +65,8 @@ def as_times(times: ArrayLike | Iterable[Any]) -> NDArray[np.datetime64]:
     if isinstance(times, np.ma.MaskedArray) and np.ma.is_masked(times):
         raise InputError("a time is masked", "every frame has a time", "Give the time of each frame")
     given = np.atleast_1d(np.asarray(times))
+    if given.ndim > 1:
+        raise InputError(f"times have the shape {given.shape}", "times have one dimension", "Give a list of times")
     if given.dtype.kind == "M":
         return np.asarray(_to_nanoseconds(given))
     if given.dtype.kind not in "OUS":

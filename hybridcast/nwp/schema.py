@@ -25,7 +25,10 @@ import pyproj
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from hybridcast.core.durations import parse_duration
 from hybridcast.core.field import GRID_MAPPING, HIGHEST_RATE, check_axis, with_crs
+from hybridcast.core.times import as_times
+from hybridcast.core.units import unit_conversion
 from hybridcast.errors import InputError
 
 DIMS = ("reference_time", "lead_time", "y", "x")
@@ -108,11 +111,11 @@ def nwp_fields(
     ----------
     variables
         Arrays of shape ``(reference_time, lead_time, y, x)`` by their names in `VARIABLES`, in the units given there;
-        masked values become NaN.
+        masked values become NaN. DataArrays that state other units are converted.
     reference_time
-        Starts of the runs, ``datetime64``, UTC.
+        Starts of the runs, ``datetime64``, `datetime` or text in ISO 8601, in UTC unless they have a zone.
     lead_time
-        Lead times, ``timedelta64``.
+        Lead times, ``timedelta64``, `timedelta` or text such as ``"6h"``.
     y, x
         Cell centres: metres of the projection, or degrees if `crs` is geographic.
     crs
@@ -145,13 +148,17 @@ def nwp_fields(
     >>> dict(nwp.sizes), nwp.x_wind.attrs["vertical_level"]
     ({'reference_time': 2, 'lead_time': 3, 'y': 4, 'x': 5}, '700 hPa')
     """
+    unknown = sorted(set(variables) - set(VARIABLES))
+    if unknown:
+        raise InputError(f"variables {', '.join(unknown)}", f"known are {', '.join(VARIABLES)}", "Rename them")
     coords = {
-        "reference_time": np.asarray(reference_time, "datetime64[ns]"),
-        "lead_time": np.asarray(lead_time, "timedelta64[ns]"),
+        "reference_time": as_times(reference_time),
+        "lead_time": _as_lead_times(lead_time),
         "y": np.asarray(y, np.float64),
         "x": np.asarray(x, np.float64),
     }
     shape = tuple(axis.size for axis in coords.values())
+    variables = {name: _in_units(values, name) for name, values in variables.items()}
     wrong = {name: np.shape(values) for name, values in variables.items() if np.shape(values) != shape}
     if wrong:
         raise InputError(f"shapes are {wrong}", f"all are {shape}, {DIMS}", "Transpose them, fill lead times with NaN")
@@ -160,6 +167,36 @@ def nwp_fields(
     if member is not None:
         data = data.assign_coords({MEMBER: ("reference_time", np.asarray(member))})
     return check_nwp(add_metadata(add_crs(data, crs), vertical_levels or {}))
+
+
+def _as_lead_times(lead_time: Any) -> NDArray[np.timedelta64]:
+    """Return lead times of text, `timedelta`, pandas or numpy; zero is the analysis."""
+    given = np.atleast_1d(np.asarray(lead_time))
+    if given.dtype.kind not in "mOU" or given.dtype == np.dtype("m8"):
+        raise InputError(
+            f"lead times of type {given.dtype}",
+            "lead times are timedelta64",
+            "Give, for example, np.arange(3) * np.timedelta64(1, 'h')",
+        )
+    if given.dtype.kind == "m":
+        return given.astype("timedelta64[ns]")
+    zero = {"0h", "0min", "0s"}
+    leads = [
+        np.timedelta64(0, "ns") if not lead or lead in zero else parse_duration(lead, "lead_time") for lead in given
+    ]
+    return np.array(leads, "timedelta64[ns]")
+
+
+def _in_units(values: Any, name: str) -> Any:
+    """Return the values of a DataArray in the units of the schema, with the dims in order; others as they are."""
+    if not isinstance(values, xr.DataArray):
+        return values
+    units, ours = str(values.attrs.get("units", "")), VARIABLES[name].units
+    conversion = unit_conversion(units, ours) if units else (1.0, 0.0)
+    if conversion is None:
+        raise InputError(f"{name} is in {units!r}", f"its units are {ours!r}", "Convert it, and correct its units")
+    values = values.transpose(*DIMS) if set(values.dims) == set(DIMS) else values
+    return values.values * conversion[0] + conversion[1]
 
 
 def add_crs(data: xr.Dataset, crs: pyproj.CRS | str | None) -> xr.Dataset:

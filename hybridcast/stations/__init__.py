@@ -45,6 +45,7 @@ from hybridcast.stations.parquet import save_stations
 from hybridcast.stations.places import is_file_of_places
 from hybridcast.stations.schema import check_stations, get_interval, select_available_reports, station_reports
 from hybridcast.stations.statements import Statements
+from hybridcast.stations.table import describe_unknown
 
 __all__ = [
     "StatedFormat",
@@ -183,7 +184,8 @@ def _read_file(path: Path, format: str | StationFormat | None, stated: Statement
 
 def _read(path: Path, format: str | StationFormat | None, stated: Statements) -> xr.Dataset:
     _refuse_documents(path)
-    reader = choose_reader(path, format, formats(), "station", _ADVICE, cli_advice=_CLI_ADVICE)
+    known = describe_unknown(read_head(path))
+    reader = choose_reader(path, format, formats(), "station", known + _ADVICE, cli_advice=known + _CLI_ADVICE)
     with read_errors(path, reader.NAME):
         reports = reader.read_stated(path, stated) if isinstance(reader, StatedFormat) else reader.read(path)
         return check_stations(reports).assign_attrs(format=reader.NAME)

@@ -54,8 +54,22 @@ def find_header(head: bytes, is_header: Callable[[Sequence[str]], bool]) -> Head
         header = split_header(line.lstrip("# "))
         if is_header(header.names):
             return header._replace(lines=number + 1)
-    first = next((n for n, line in enumerate(lines) if line.strip() and not line.lstrip().startswith("#")), 0)
+    first = _find_first_row(lines)
     return split_header(lines[first])._replace(lines=first + 1)
+
+
+def _find_first_row(lines: Sequence[str]) -> int:
+    """Return the first full line that has as many fields as most; titles and blocks above a table have others."""
+    filled = [n for n, line in enumerate(lines) if line.strip() and not line.lstrip().startswith("#")]
+    fields = {n: split_fields(lines[n], find_separator(lines[n])) for n in filled[: 3 * _LINES_ABOVE]}
+    counts = [len(found) for found in fields.values()]
+    usual = max(set(counts), key=lambda count: (count > 1, counts.count(count)), default=0)
+    return next((n for n, found in fields.items() if len(found) == usual and sum(map(bool, found)) > usual / 2), 0)
+
+
+def find_separator(line: str) -> str:
+    """Return the separator that makes the most fields of a line."""
+    return max(SEPARATORS, key=lambda mark: len(split_fields(line, mark)))
 
 
 def split_header(line: str) -> Header:
@@ -66,7 +80,7 @@ def split_header(line: str) -> Header:
     >>> split_header('station,time,"Rain, mm"').names
     ['station', 'time', 'Rain, mm']
     """
-    separator = max(SEPARATORS, key=lambda mark: len(split_fields(line, mark)))
+    separator = find_separator(line)
     names = split_fields(line, separator)
     return Header([name or f"column {number}" for number, name in enumerate(names, 1)], separator)
 

@@ -3,7 +3,8 @@
 An amount in an interval rises and falls. Values of a station count as an accumulation if none is below the one before,
 but for a fall at the same time of each day, if they would be heavy rain as amounts, and besides one of these holds:
 
-- they begin far above anything that they rise by (rain had been added up before the table began);
+- they begin far above anything that they rise by (rain had been added up before the table began); if they rise once or
+  twice only, over twice as many steps, and if never, over `MANY_RISES` (it has been dry since);
 - they begin near 0 and rise by nearly the same in each row;
 - they rise `MANY_RISES` times;
 - they fall at midnight, or on two days.
@@ -82,13 +83,23 @@ def _is_accumulation(series: Series) -> bool:
         return False
     steps = np.diff(values)
     rises, falls = steps[steps > _ROUNDING], np.flatnonzero(steps < -_ROUNDING) + 1
-    if rises.size < MIN_RISES or not _fall_daily(values[falls], ends[falls], rises.max()):
+    if not _are_enough(rises.size, steps.size):
+        return False
+    if not rises.size:
+        return not falls.size
+    if not _fall_daily(values[falls], ends[falls], rises.max()):
         return False
     begins_high = values[0] >= FAR_ABOVE * rises.max()
     rises_evenly = values[0] <= rises.max() and rises.size == steps.size and rises.std() < EVEN * rises.mean()
     at_midnight = ((ends[falls] - np.datetime64(0, "ns")) % _DAY < _AT_MIDNIGHT).any()
     resets = (falls.size > 1 or at_midnight) and rises.size >= MIN_STEPS
-    return bool(begins_high or rises_evenly or rises.size >= MANY_RISES or resets)
+    few = rises.size < MIN_RISES
+    return bool(begins_high or (not few and (rises_evenly or rises.size >= MANY_RISES or resets)))
+
+
+def _are_enough(rises: int, steps: int) -> bool:
+    """Return whether there are enough rises for a judgement, or steps without a fall."""
+    return rises >= MIN_RISES or steps >= (2 * MIN_RISES if rises else MANY_RISES)
 
 
 def _fall_daily(after: Doubles, times: NDArray[np.datetime64], highest_rise: float) -> bool:

@@ -34,6 +34,12 @@ from hybridcast.stations.table_numbers import find_nines, parse_numbers
 COORDINATES = frozenset({"latitude", "longitude", "altitude"})
 #: Bounds of coordinates beyond which a row of nines is a code of a missing one.
 _BOUNDS = {"latitude": 90.0, "longitude": 360.0, "altitude": 9000.0}
+#: Degrees with the letter of a hemisphere, and with or without minutes and seconds.
+_HEMISPHERE = re.compile(
+    r"^(?P<degrees>\d{1,3}(?:[.,]\d+)?)\s*°?\s*(?:(?P<minutes>\d{1,2}(?:[.,]\d+)?)\s*['′’]\s*)?"
+    r"(?:(?P<seconds>\d{1,2}(?:[.,]\d+)?)\s*(?:[\"″”]|'')\s*)?(?P<letter>[NSEW])$"
+)
+_DEGREES = "Write degrees with decimals, negative in the south and west"
 #: Names of the files beside a table in which its places are looked for.
 BESIDE = ("*_meta_stations.csv", "*Beschreibung_Stationen.txt", "Metadaten_Geographie_*.txt")
 _SPELLINGS = {
@@ -99,14 +105,37 @@ def _read_blanks(text: str) -> Any:
 def parse_coordinate(texts: Any, path: Path, name: str) -> Doubles:
     """Parse latitude, longitude or altitude; NaN for codes of missing values, such as -999.
 
+    Degrees may have the letter of their hemisphere, and with it minutes and seconds. An altitude such as ``1,234``, of
+    which nothing says whether the comma is that of thousands, is not known.
+
     Examples
     --------
     >>> parse_coordinate(pd.Series(["46,99", "-999", "99.9"]), Path("gauges.csv"), "longitude").tolist()
     [46.99, nan, 99.9]
+    >>> parse_coordinate(pd.Series(["7.5 W", "7°30'0\"W"]), Path("gauges.csv"), "longitude").tolist()
+    [-7.5, -7.5]
     """
-    values = parse_numbers(texts, path, name)
+    values = parse_numbers(_plain_degrees(texts, name), path, name, _DEGREES)
     size = np.abs(values)
     return np.where((size > _BOUNDS[name]) & find_nines(size, 99.0), np.nan, values)
+
+
+def _plain_degrees(texts: Any, name: str) -> Any:
+    """Return texts of coordinates as plain numbers, where they have letters or are of two meanings."""
+    if pd.api.types.is_numeric_dtype(texts):
+        return texts
+    given = texts.fillna("").astype(str).str.strip()
+    if name == "altitude":
+        return given.mask(given.str.fullmatch(r"\d{1,2},\d{3}"), "")
+    parts = given.str.extract(_HEMISPHERE)
+    lettered = parts["letter"].notna()
+    if not lettered.any():
+        return given
+    degrees, minutes, seconds = (
+        pd.to_numeric(parts[part].str.replace(",", ".")).fillna(0) for part in ("degrees", "minutes", "seconds")
+    )
+    sign = np.where(parts["letter"].isin(["S", "W"]), -1.0, 1.0)
+    return given.mask(lettered, (sign * (degrees + minutes / 60 + seconds / 3600)).astype(str))
 
 
 def station_key(name: str) -> str:

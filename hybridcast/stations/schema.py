@@ -24,13 +24,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from hybridcast.core.arrays import as_floats
+from hybridcast.core.durations import Duration, parse_duration
 from hybridcast.core.field import HIGHEST_RATE, RATE, UNITS
 from hybridcast.core.times import as_datetime64, as_times
 from hybridcast.core.types import HOUR, MINUTE, Array, Doubles
+from hybridcast.core.units import unit_conversion
 from hybridcast.errors import InputError
 
 DIMS = ("station", "time")
@@ -63,6 +66,7 @@ VARIABLES: Mapping[str, tuple[dict[str, str], tuple[float, float]]] = {
     "wind_speed": ({"standard_name": "wind_speed", "units": "m s-1"}, (0.0, 150.0)),
     "wind_from_direction": ({"standard_name": "wind_from_direction", "units": "degree"}, (0.0, 360.0)),
 }
+_NUMBERS = frozenset({"latitude", "longitude", "x", "y", "altitude"})
 _COORDINATES = {
     "station": {"long_name": "station", "cf_role": "timeseries_id"},
     "time": {"standard_name": "time", "axis": "T", "long_name": "end of the interval"},
@@ -83,7 +87,7 @@ def station_reports(
     *,
     station: ArrayLike,
     time: ArrayLike,
-    interval: np.timedelta64,
+    interval: Duration,
     coords: Mapping[str, ArrayLike],
     other_variables: Mapping[str, ArrayLike] | None = None,
     attrs: Mapping[str, Any] | None = None,
@@ -94,14 +98,15 @@ def station_reports(
     ----------
     rates
         Rain rate, mm h-1, mean over `interval`, shape ``(station, time)``; NaN, None or masked where there is no
-        report. Arrays of numpy (also masked), tables of pandas (also of nullable types) and lists are accepted.
+        report. Arrays of numpy (also masked), tables of pandas (also of nullable types) and lists are accepted; a
+        DataArray with these dims, and a table with the times as its index, are put in this order.
     station
         Names, shape ``(station,)``.
     time
         ENDS of the intervals, ``datetime64``, `datetime` or texts in ISO 8601, UTC unless they state a zone, shape
         ``(time,)``.
     interval
-        Length of the interval that each value is the mean over.
+        Length of the interval that each value is the mean over, such as ``"10min"`` or ``np.timedelta64(10, "m")``.
     coords
         Coordinates along ``station``: ``latitude`` and ``longitude`` (degrees) or ``x`` and ``y`` (m); optionally
         ``altitude`` (m), ``sensor``, and others of any name, such as the ends of a link's path.
@@ -130,6 +135,11 @@ def station_reports(
     >>> reports.precipitation_rate.values.tolist(), reports.sensor.values.tolist(), reports.attrs["interval_minutes"]
     ([[0.0, 6.0]], ['gauge'], 5.0)
     """
+    interval = parse_duration(interval, "interval")
+    names, times = _as_names(station), as_times(time)
+    given = {
+        name: _in_order(values, name, names, times) for name, values in {RATE: rates, **(other_variables or {})}.items()
+    }
     impossible: dict[str, int] = {}
     bounds = {name: limits for name, (_, limits) in VARIABLES.items()} | {RATE: (0.0, record_rate(interval))}
     data = {
@@ -138,18 +148,18 @@ def station_reports(
             _mask_impossible(name, values, bounds.get(name, (-np.inf, np.inf)), impossible),
             VARIABLES[name][0] if name in VARIABLES else {},
         )
-        for name, values in {RATE: rates, **(other_variables or {})}.items()
+        for name, values in given.items()
     }
-    names = np.asarray(station).astype(str).astype(object)
     along = {"sensor": np.full(names.size, "gauge", object), **coords}
     if "longitude" in along:
         along["longitude"] = _centre_longitude(along["longitude"])
     described = {
-        name: ("station", _as_coordinate(values), _COORDINATES.get(name, {})) for name, values in along.items()
+        name: ("station", _as_coordinate(name, values, names.size), _COORDINATES.get(name, {}))
+        for name, values in along.items()
     }
     reports = xr.Dataset(
         data,
-        coords={"station": names, "time": as_times(time), **described},
+        coords={"station": names, "time": times, **described},
         attrs={
             "Conventions": "CF-1.10",
             "featureType": "timeSeries",
@@ -166,9 +176,53 @@ def station_reports(
     return check_stations(reports)
 
 
-def _as_coordinate(values: ArrayLike) -> NDArray[Any]:
-    """Return a coordinate of the stations; numbers that are masked become NaN."""
-    return np.asarray(as_floats(values, np.float64) if isinstance(values, np.ma.MaskedArray) else values)
+def _as_names(station: ArrayLike) -> NDArray[Any]:
+    """Return the names of stations as texts."""
+    names = np.atleast_1d(np.ma.getdata(station).astype(object))
+    if names.ndim > 1 or pd.isna(names).any() or np.ma.getmaskarray(np.ma.asarray(station)).any():
+        raise InputError(f"stations are {names.tolist()}", "each station has a name", "Give a list of names")
+    return names.astype(str).astype(object)
+
+
+def _in_order(values: Any, name: str, names: NDArray[Any], times: NDArray[np.datetime64]) -> Any:
+    """Return values of shape ``(station, time)``; `InputError` if they state other units, or are of another shape."""
+    if isinstance(values, xr.DataArray):
+        _check_units(values, name)
+        values = values.transpose(*DIMS).values if set(values.dims) == set(DIMS) else values.values
+    if isinstance(values, pd.DataFrame) and isinstance(values.index, pd.DatetimeIndex):
+        values = values.T
+    shape, expected = np.shape(values), (names.size, times.size)
+    if shape != expected:
+        transposed = "Transpose them" if shape == expected[::-1] else "Give a row for each station"
+        raise InputError(
+            f"{name} has the shape {shape}, with {names.size} stations and {times.size} times",
+            f"values have the shape (station, time), {expected}",
+            transposed,
+        )
+    return values
+
+
+def _check_units(values: xr.DataArray, name: str) -> None:
+    units, ours = str(values.attrs.get("units", "")), VARIABLES[name][0]["units"] if name in VARIABLES else ""
+    if units and ours and unit_conversion(units, ours) != (1.0, 0.0):
+        raise InputError(
+            f"{name} is in {units!r}",
+            f"it is in {ours!r}",
+            "Convert it (sums of rain with hybridcast.rate_from_accumulation), and correct its units",
+        )
+
+
+def _as_coordinate(name: str, values: ArrayLike, count: int) -> NDArray[Any]:
+    """Return a coordinate of the stations; numbers that are masked or None become NaN."""
+    numbers = name in _NUMBERS or isinstance(values, np.ma.MaskedArray)
+    found = np.asarray(as_floats(values, np.float64) if numbers else values)
+    if found.shape != (count,):
+        raise InputError(
+            f"{name} has the shape {found.shape}, with {count} stations",
+            "a coordinate has a value for each",
+            "Give all",
+        )
+    return found
 
 
 def record_rate(interval: np.timedelta64) -> float:
@@ -304,6 +358,7 @@ def _check_positions(stations: xr.Dataset) -> None:
                 f"{name} {stations[name].values[first]:g} of {stations['station'].values[first]} beyond {limit:g}",
                 "positions are in degrees",
                 f"Correct {name} (are latitude and longitude exchanged, or metres?), or give x and y",
+                cli_remedy=f"Correct {name} (are latitude and longitude exchanged, or metres?)",
             )
 
 

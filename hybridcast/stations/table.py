@@ -3,8 +3,9 @@
 Columns, in any order and case; others are ignored:
 
 - ``station`` (or ``station_id``, ``id``, ``site``, ``gauge``, ``name``);
-- ``time`` (or ``datetime``, ``timestamp``, ``end_time``, ``date``; or ``date`` and ``time``): UTC unless it states an
-  offset, the END of the interval, in one of the notations of `hybridcast.stations.table_times`;
+- ``time`` (or ``datetime``, ``timestamp``, ``end_time``, ``date``; or ``date`` and ``time``; or ``year``, ``month``,
+  ``day`` and ``time``): UTC unless it states an offset, the END of the interval, in one of the notations of
+  `hybridcast.stations.table_times`;
 - ``latitude`` and ``longitude`` (or ``lat``, ``lon``): degrees; ``altitude`` (or ``height``, ``elevation``): m; or a
   second file with the places (`hybridcast.stations.places`);
 - the rain: ``precipitation_amount``, mm in the interval, or ``precipitation_rate``, mm h-1; or one column whose name
@@ -17,8 +18,10 @@ are stations whose values are an accumulation (`hybridcast.stations.accumulation
 ``attrs["stations_left_out"]``. Stations of different intervals are brought onto one by
 `hybridcast.stations.merging.merge_reports`.
 
-Columns of a CSV file are separated by commas, semicolons or tabs; numbers have decimal points or commas. Titles and
-comments above the header, and units in the row below it, are skipped.
+All spellings, and what names state besides, are in `hybridcast.stations.table_columns`.
+
+Columns of a CSV file are separated by commas, semicolons, tabs or bars; numbers have decimal points or commas. Titles
+and comments above the header are skipped, units in the rows below it are used (`hybridcast.stations.table_units`).
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ import pandas as pd
 import xarray as xr
 
 from hybridcast.core.field import RATE, rate_from_accumulation
+from hybridcast.core.file_kinds import is_text
 from hybridcast.core.readers import read_head
 from hybridcast.core.types import HOUR, MINUTE
 from hybridcast.errors import InputWarning, ReadError
@@ -51,7 +55,13 @@ from hybridcast.stations.reporting_intervals import (
 )
 from hybridcast.stations.schema import LEFT_OUT
 from hybridcast.stations.statements import Statements
-from hybridcast.stations.table_columns import is_known, match_columns, other_times, refuse_other_meaning
+from hybridcast.stations.table_columns import (
+    has_station_and_time,
+    is_known,
+    match_columns,
+    other_times,
+    refuse_other_meaning,
+)
 from hybridcast.stations.table_dates import find_dates, join_dates
 from hybridcast.stations.table_numbers import find_nines, parse_numbers
 from hybridcast.stations.table_times import parse_times
@@ -65,6 +75,8 @@ _NEEDED = ("station", "time")
 NINES = {False: 99.0, True: 999.0}
 #: Stations named in a message.
 NAMED = 3
+#: Columns named in a message.
+COLUMNS_NAMED = 10
 #: A station moves if its coordinates differ by more than this, degrees.
 MOVED = 0.02
 
@@ -103,7 +115,27 @@ def _read_header(path: Path, head: bytes) -> Header:
         import pyarrow.parquet
 
         return Header([str(name) for name in pyarrow.parquet.read_schema(path).names])
-    return find_header(head, lambda names: set(_NEEDED) <= set(match_columns(names)))
+    return find_header(head, has_station_and_time)
+
+
+def describe_unknown(head: bytes) -> str:
+    """Return what a table lacks that no format recognises, for messages; empty if it is no table."""
+    names = find_header(head, has_station_and_time).names
+    if not is_text(head) or len(names) < 2:
+        return ""
+    lacking = [name for name in ("station", "time", "latitude", "longitude") if name not in match_columns(names)]
+    layout = ""
+    if "station" in lacking and "time" not in lacking:
+        layout = (
+            ". Add a column station with its name if the file is of one station; if each column is a station, write a "
+            "row for each station and time, as pandas.melt does"
+        )
+    return f"; as a table it has the columns {_list_columns(names)}, but no {', '.join(lacking) or 'rain'}{layout}"
+
+
+def _list_columns(names: Sequence[str]) -> str:
+    more = f" and {len(names) - COLUMNS_NAMED} more" if len(names) > COLUMNS_NAMED else ""
+    return ", ".join(names[:COLUMNS_NAMED]) + more
 
 
 def _choose_columns(header: Header, units: Mapping[str, str], path: Path) -> dict[str, str]:
@@ -158,7 +190,7 @@ def _convert_times(rows: Any, path: Path, time_format: str | None) -> Any:
 def _add_places(rows: Any, path: Path, stated: Statements) -> tuple[Any, dict[str, str]]:
     """Return the rows with the coordinates of their stations, without stations that have none or move."""
     if "latitude" in rows and "longitude" in rows:
-        for name in COORDINATES & set(rows.columns):
+        for name in sorted(COORDINATES & set(rows.columns), reverse=True):
             rows[name] = parse_coordinate(rows[name], path, name)
     else:
         rows = join_places(rows, find_places(path, stated.places), path)

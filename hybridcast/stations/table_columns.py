@@ -28,8 +28,6 @@ SPELLINGS: Mapping[str, tuple[str, ...]] = {
     "longitude": ("longitude", "lon", "long", "lng"),
     "altitude": ("altitude", "height", "elevation"),
 }
-#: Columns of a date in parts.
-DATE_PARTS = ("year", "month", "day")
 _ENDS = frozenset({"end_time", "time_end", "endtime"})
 _UTC = frozenset({"utc", "gmt", "z"})
 #: Words that may be stated with a name.
@@ -80,7 +78,7 @@ def words_of(text: str) -> frozenset[str]:
 
 
 def match_columns(names: Iterable[str]) -> dict[str, str]:
-    """Map the names of `SPELLINGS` to the columns of a table; those that state another meaning or units are no match."""
+    """Map the names of `SPELLINGS` to the columns of a table, without those that state another meaning or units."""
     columns = [split_name(name) for name in names]
     found: dict[str, str] = {}
     for ours in SPELLINGS:
@@ -88,6 +86,12 @@ def match_columns(names: Iterable[str]) -> dict[str, str]:
         if usable:
             found[ours] = usable[0].name
     return found
+
+
+def has_station_and_time(names: Iterable[str]) -> bool:
+    """Return whether names are the header of a table of stations, whatever they state of its times."""
+    bases = {split_name(name).base for name in names}
+    return all(bases & set(SPELLINGS[ours]) for ours in ("station", "time"))
 
 
 def _rank(ours: str, columns: list[Column]) -> list[Column]:
@@ -100,7 +104,7 @@ def _rank(ours: str, columns: list[Column]) -> list[Column]:
 def _is_stated_time(column: Column) -> bool:
     """Return whether a column says that it is the end of an interval, or in UTC."""
     says = column.stated & (_UTC | {"end", "ending"})
-    return column.base in _ENDS or bool(says) and column.base != "date"
+    return column.base in _ENDS or (bool(says) and column.base != "date")
 
 
 def other_times(names: Iterable[str], time: str) -> list[str]:

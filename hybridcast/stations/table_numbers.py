@@ -47,7 +47,11 @@ MISSING = frozenset(
 TRACES = frozenset({"t", "tr", "tr.", "trace"})
 
 
-def parse_numbers(texts: Any, path: Path, column: str) -> Doubles:
+#: What to do about a text that is no number.
+REMEDY = "Leave missing values empty, and write numbers without units and separators of thousands"
+
+
+def parse_numbers(texts: Any, path: Path, column: str, remedy: str = REMEDY) -> Doubles:
     """Parse the numbers of a column; raise `ReadError` for a text that is neither a number nor a known code.
 
     Examples
@@ -66,8 +70,8 @@ def parse_numbers(texts: Any, path: Path, column: str) -> Doubles:
     if odd.any():
         raise ReadError(
             path,
-            f"{given[odd].iloc[0]!r} in column {column} is no number ({int(odd.to_numpy()[codes].sum())} rows). Leave "
-            f"missing values empty, and write numbers without separators of thousands",
+            f"{given[odd].iloc[0]!r} in column {column} is no number ({int(odd.to_numpy()[codes].sum())} rows). "
+            f"{remedy}",
         )
     return np.asarray(numbers.to_numpy(np.float64)[codes])
 

@@ -50,6 +50,16 @@ _REFUSED = (
     ),
     (re.compile(r"\d{1,2}:\d{2}(:\d{2})?"), "has no date", "Add the date"),
     (
+        re.compile(r"[34]\d{4}([.,]\d+)?"),
+        "cannot be read: it is a number of days, as spreadsheets count them",
+        "Format the cells as text such as 2024-06-01 12:10, in UTC, before the export",
+    ),
+    (
+        re.compile(r"\d[.,]\d+[eE]\+?\d+"),
+        "cannot be read: it has lost digits, as in a spreadsheet",
+        "Format the cells as text such as 2024-06-01 12:10, in UTC, before the export",
+    ),
+    (
         re.compile(r".*\d\s*(?![AaPp]\.?[Mm])[A-Za-z]{2,5}(/[A-Za-z_]+)?"),
         "has a time zone by name, which is not unique",
         "Convert times to UTC, or write offsets such as +02:00",

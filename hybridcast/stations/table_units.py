@@ -21,8 +21,8 @@ _NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?")
 _KINDS = re.compile(r"\b(datetime|date|time|text|string|timestamp)\b")
 #: Statements about times in the lines above a header.
 _OTHER_TIMES = re.compile(
-    r"\b(local (standard |summer )?time|(lst|cet|cest|mez|mesz|bst|met|eet|eest|est|edt|cst|cdt|mst|mdt|pst|pdt|jst|ist|"
-    r"aest|aedt|sast|nzst|nzdt)\b|(utc|gmt)\s?[+-]\s?0?[1-9]|europe/\w+|america/\w+|asia/\w+|australia/\w+|"
+    r"\b(local (standard |summer )?time|(lst|cet|cest|mez|mesz|bst|met|eet|eest|est|edt|cst|cdt|mst|mdt|pst|pdt|jst|"
+    r"ist|aest|aedt|sast|nzst|nzdt)\b|(utc|gmt)\s?[+-]\s?0?[1-9]|europe/\w+|america/\w+|asia/\w+|australia/\w+|"
     r"(start|beginning|begin) of (the |each )?(interval|period|hour)|(interval|hour|period)[- ](start|beginning))"
 )
 
@@ -59,14 +59,10 @@ def refuse_statements(path: Path, columns: Mapping[str, str], header: Header, un
         raise _refusal(path, f"the row below the header states {units[columns['time']]!r} of its times")
     if not header.separator:
         return
-    above = "\n".join(decode(read_head(path)).split("\n")[: _count_above(header)]).lower()
+    above = "\n".join(decode(read_head(path)).split("\n")[: header.lines - 1]).lower()
     found = _OTHER_TIMES.search(above)
     if found and "utc" not in re.sub(r"utc\s?[+-]\s?0?[1-9]", "", above):
         raise _refusal(path, f"the lines above the header state {found.group(0)!r}")
-
-
-def _count_above(header: Header) -> int:
-    return header.lines - 1
 
 
 def _refusal(path: Path, known: str) -> ReadError:

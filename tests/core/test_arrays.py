@@ -176,3 +176,25 @@ def test_attributes_of_decoded_values_are_harmless():
     assert check_precipitation(field) is not None
     with pytest.raises(InputError, match="mask_and_scale"):
         check_precipitation(field.where(field.x < 1500, -9999.0))
+
+
+# --- codes, units and durations that numpy would let pass -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", [-9999.0, -999.0, -8888000.0, 300.0])
+def test_codes_among_reflectivities_are_neither_dry_nor_missing(code):
+    for values in (np.array([30.0, code]), [30.0, code], xr.DataArray([30.0, code]), code):
+        with pytest.raises(InputError, match=r"missing values to NaN, and that of dry ones to -inf"):
+            rate_from_dbz(values)
+    np.testing.assert_allclose(rate_from_dbz([30.0, -np.inf, -99.0, np.nan]), [2.734364, 0, 0, np.nan], rtol=1e-6)
+
+
+def test_linear_reflectivity_is_no_decibel():
+    with pytest.raises(InputError, match="'mm6 m-3'"):
+        rate_from_dbz(xr.DataArray([1000.0], attrs={"units": "mm6 m-3"}))
+
+
+@pytest.mark.parametrize("interval", [np.timedelta64(5), np.timedelta64(1, "M"), np.timedelta64(1, "Y")])
+def test_intervals_of_no_certain_length_are_refused(interval):
+    with pytest.raises(InputError, match="positive time"):
+        rate_from_accumulation(0.5, interval)

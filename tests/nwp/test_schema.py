@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import numpy as np
+import pandas as pd
 import pytest
+import xarray as xr
 
 from hybridcast.core.field import crs_of
 from hybridcast.errors import InputError
@@ -86,3 +90,47 @@ def test_it_comes_back_from_a_file(tmp_path):
     assert (again.reference_time == nwp.reference_time).all()
     assert (again.lead_time == nwp.lead_time).all()
     assert crs_of(again) == crs_of(nwp)
+
+
+# --- arrays as users hand them in ------------------------------------------------------------------------------
+
+
+def rain(values, **given):
+    grid = {"y": [0.0, 1e3, 2e3], "x": [0.0, 1e3, 2e3, 3e3], "crs": None}
+    made = {"reference_time": ["2024-06-01"], "lead_time": ["1h", "2h"], **grid}
+    return nwp_fields({RATE: values}, **(made | given))
+
+
+def test_times_and_lead_times_as_users_write_them():
+    aware = pd.Timestamp("2024-06-01T02:00", tz="Europe/Berlin")
+    made = rain(np.ones((1, 2, 3, 4)), reference_time=[aware], lead_time=[timedelta(0), timedelta(hours=1)])
+    assert made.reference_time.values.tolist() == [np.datetime64("2024-06-01", "ns").astype(int)]
+    assert made.lead_time.values.tolist() == [0, 3600 * 10**9]
+    assert rain(np.ones((1, 2, 3, 4)), lead_time=["0h", "90min"]).lead_time.values.tolist() == [0, 5400 * 10**9]
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ({"lead_time": [1, 2]}, "lead times of type int64"),
+        ({"lead_time": np.arange(2).astype("m8")}, "lead times of type timedelta64"),
+        ({"reference_time": [2024060100]}, "not in ISO 8601"),
+    ],
+)
+def test_numbers_are_no_times(given, found):
+    """numpy would take them for nanoseconds."""
+    with pytest.raises(InputError, match=found):
+        rain(np.ones((1, 2, 3, 4)), **given)
+
+
+def test_labelled_fields_are_converted_and_put_in_order():
+    values = np.arange(24.0).reshape(1, 2, 3, 4)
+    flux = xr.DataArray(values / 3600, dims=DIMS, attrs={"units": "kg m-2 s-1"}).transpose("x", "y", ...)
+    np.testing.assert_allclose(rain(flux)[RATE], values, rtol=1e-5)
+    with pytest.raises(InputError, match=r"precipitation_rate is in 'mm'"):
+        rain(xr.DataArray(values, dims=DIMS, attrs={"units": "mm"}))
+
+
+def test_names_that_are_not_known_are_refused():
+    with pytest.raises(InputError, match=r"variables u; known are precipitation_rate, x_wind"):
+        nwp_fields({"u": np.ones((1, 1, 3, 3))}, reference_time=[], lead_time=["1h"], y=[0], x=[0], crs=None)

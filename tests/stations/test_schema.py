@@ -5,6 +5,7 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 
 from hybridcast.errors import InputError
 from hybridcast.stations import check_stations, get_interval, select_available_reports, station_reports
@@ -156,3 +157,52 @@ def test_available_reports_leave_out_what_has_not_ended_or_not_arrived():
 
 def test_amounts_are_rate_times_interval():
     np.testing.assert_allclose(compute_amounts(reports()).values, [[0.0, 0.5, np.nan]])
+
+
+# --- arrays as users hand them in ------------------------------------------------------------------------------
+
+
+def two_stations(rates, **given):
+    made = {
+        "station": ["A", "B"],
+        "time": ["2024-06-01T12:00", "2024-06-01T12:10"],
+        "interval": "10min",
+        "coords": {"latitude": [50.0, 51.0], "longitude": [8.0, 9.0]},
+    }
+    return station_reports(rates, **(made | given))
+
+
+def test_labelled_values_are_put_in_order():
+    """A table with times down and stations across, as pandas' pivot makes it; square ones would pass unseen."""
+    times = pd.to_datetime(["2024-06-01T12:00", "2024-06-01T12:10"])
+    expected = [[1, 3], [2, 4]]
+    across = pd.DataFrame([[1.0, 2.0], [3.0, 4.0]], index=times, columns=["A", "B"])
+    labelled = xr.DataArray([[1.0, 2.0], [3.0, 4.0]], dims=("time", "station"), attrs={"units": "mm/h"})
+    for rates in (across, labelled):
+        np.testing.assert_array_equal(two_stations(rates).precipitation_rate, expected)
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ({"rates": [[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]]}, r"shape \(2, 3\), with 2 stations and 2 times"),
+        ({"rates": [1.0, 2.0]}, r"shape \(2,\)"),
+        ({"rates": [[1.0], [2.0]], "station": ["A"], "coords": {"x": [0], "y": [0]}}, r"\(2, 1\).*Transpose them"),
+        ({"rates": xr.DataArray(np.ones((2, 2)), attrs={"units": "mm"})}, "in 'mm'.*rate_from_accumulation"),
+        ({"coords": {"latitude": 50.0, "longitude": 8.0}}, r"latitude has the shape \(\), with 2 stations"),
+        ({"coords": {"latitude": [50.0], "longitude": [8.0]}}, r"latitude has the shape \(1,\)"),
+        ({"station": ["A", None]}, "each station has a name"),
+        ({"station": np.ma.masked_array(["A", "B"], mask=[False, True])}, "each station has a name"),
+        ({"interval": 10}, "interval = 10; it is a duration with a unit"),
+        ({"interval": np.timedelta64(10)}, "unit of certain length"),
+        ({"time": [["2024-06-01T12:00", "2024-06-01T12:10"]]}, "one dimension"),
+    ],
+)
+def test_what_does_not_fit_the_stations_is_refused(given, found):
+    with pytest.raises(InputError, match=found):
+        two_stations(**({"rates": np.ones((2, 2))} | given))
+
+
+def test_places_that_are_none_are_unknown():
+    reports = two_stations(np.ones((2, 2)), coords={"latitude": [50.0, None], "longitude": [8.0, None]})
+    np.testing.assert_array_equal(reports.latitude, [50, np.nan])
