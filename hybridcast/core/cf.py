@@ -13,6 +13,7 @@ import numpy as np
 import pyproj
 import xarray as xr
 
+from hybridcast.core._cf_places import check_places, offsets_in_metres, warn_without_figure
 from hybridcast.core.cf_times import decode
 from hybridcast.core.crs import (
     crs_from_attributes,
@@ -173,9 +174,14 @@ def place(data: xr.Dataset, variable: xr.DataArray, path: Path) -> Placed:
     ReadError
         If it has no horizontal axes, or they are in rotated degrees without a grid mapping, or in unknown units.
     """
-    variable = rename_horizontal(_add_axes(data, variable, path), path)
+    with_axes = _add_axes(data, variable, path)
+    places = _find_places(data, variable) if with_axes is variable else None
+    variable = rename_horizontal(with_axes, path)
     crs = read_crs(data, variable, path)
     y, x = (read_axis(variable[axis], crs, path) for axis in ("y", "x"))
+    if places is not None and crs is not None:
+        old = dict(zip(variable.dims, with_axes.dims, strict=True))
+        check_places(places, (old["y"], old["x"]), y, x, to_metres(crs), path)
     if crs is not None and crs.is_geographic:
         x = _wrap_globe(x)
         if (np.diff(x) > 0).any() and (np.diff(x) < 0).any():  # such as 0 to 10 and 350 to 359 degrees in one row
@@ -410,9 +416,11 @@ def read_crs(data: xr.Dataset, variable: xr.DataArray, path: Path) -> pyproj.CRS
     """
     name = _mapping_name(data, variable)
     if name in data.variables:
-        crs = crs_from_mapping(data[name].attrs)
+        mapping = offsets_in_metres(data[name].attrs, str(variable["x"].attrs.get("units", "")))
+        crs = crs_from_mapping(mapping)
         if crs is None:
             raise ReadError(path, f"its grid mapping {name!r} cannot be read ({dict(data[name].attrs)}). Correct it")
+        warn_without_figure(mapping, crs)
         return crs
     units = [str(variable[axis].attrs.get("units", "")).lower() for axis in "yx"]
     if all(unit.startswith("degree") for unit in units):

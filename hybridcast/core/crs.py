@@ -50,6 +50,10 @@ _REQUIRED = {
 }
 
 
+#: Parameters one of which states the scale of a map whose latitude of origin is a pole.
+_TRUE_SCALE = {"standard_parallel", "scale_factor_at_projection_origin"}
+
+
 def crs_from_cf(attrs: Mapping[str, Any]) -> pyproj.CRS:
     """Read the CRS from the attributes of a CF grid mapping variable."""
     return _crs_from_cf(tuple((name, _to_hashable(value)) for name, value in attrs.items()))
@@ -72,7 +76,9 @@ def crs_from_mapping(attrs: Mapping[str, Any]) -> pyproj.CRS | None:
     None if neither can be read, or parameters are missing without which the place is not known.
     """
     stated = {"crs_wkt", "spatial_ref"} & set(attrs)
-    if not stated and not set(_REQUIRED.get(str(attrs.get("grid_mapping_name")), ())) <= set(attrs):
+    name = str(attrs.get("grid_mapping_name"))
+    unscaled = name == "polar_stereographic" and not _TRUE_SCALE & set(attrs)
+    if not stated and (unscaled or not set(_REQUIRED.get(name, ())) <= set(attrs)):
         return crs_from_attributes(attrs)
     try:
         return crs_from_cf(attrs)

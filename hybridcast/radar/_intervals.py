@@ -23,7 +23,19 @@ _HOW = (
     "['accumulation_interval_minutes'] = 5 of data = xarray.open_dataset(path), then data.to_netcdf(new_path)"
 )
 _CLI_HOW = "State it: --radar-interval, such as 5min, or an attribute accumulation_interval_minutes of the variable"
+#: Descriptions of amounts that are not those of one interval.
+_RUNNING = re.compile(r"\bsince\b|\b(storm|event|running|season\w*)[- ](total|sum|accumul)", re.IGNORECASE)
+#: Descriptions of times that are the starts of intervals.
+_STARTS = re.compile(
+    r"\b(start|begin(ning)?) of (the |each )?(\w+ )?(interval|period|accumulation|integration|measurement)|"
+    r"\b(interval|period|accumulation)\w* (start|begin)",
+    re.IGNORECASE,
+)
+_AVERAGED = re.compile(r"\btime\s*:\s*(mean|sum)\b")
 _IN_NAME = re.compile(r"(?<![a-z\d])(\d+)_?(min|minutes?|h|hr|hours?)(?![a-z\d])")
+
+
+Times = NDArray[np.datetime64]
 
 
 class Interval(NamedTuple):
@@ -59,18 +71,61 @@ def read_interval(
     ReadError
         If the interval is not stated, or in two ways that differ.
     """
-    time = variable["time"]
-    bounds = time.attrs.get("bounds", time.encoding.get("bounds"))
-    ends = time.values
     stated = {where: length for where, length in known.items() if length is not None}
-    if bounds in data.variables:
-        starts, ends = np.moveaxis(np.atleast_2d(data[bounds].values), -1, 0)
-        stated["the bounds of time"] = require_one_length(ends - starts, path)
+    bounds = _read_bounds(data, variable)
+    if bounds is not None:
+        stated["the bounds of time"] = require_one_length(bounds[1] - bounds[0], path)
+    else:
+        _refuse_running(variable, path)
     for attrs in (variable.attrs, data.attrs):
         stated |= {f"the attribute {name!r}": length for name, length in read_interval_attributes(attrs)}
     if stated:
         stated |= _read_name(str(variable.name))
-    return Interval(_require_agreement(stated, path) or _read_less_certain(data, variable, path), ends)
+    length = _require_agreement(stated, path) or _read_less_certain(data, variable, path)
+    return Interval(length, _shift_starts(variable["time"], length) if bounds is None else bounds[1])
+
+
+def read_averaging(data: xr.Dataset, variable: xr.DataArray) -> Interval | None:
+    """Return the interval over which rates are means or sums, by ``cell_methods``; None if they are not, or of unknown.
+
+    It is that of the bounds of time, or, of sums, that which ``cell_methods`` state.
+    """
+    methods = str(variable.attrs.get("cell_methods", ""))
+    if not _AVERAGED.search(methods):
+        return None
+    bounds = _read_bounds(data, variable)
+    if bounds is not None:
+        lengths = np.unique(bounds[1] - bounds[0])
+        return Interval(lengths[0], bounds[1]) if lengths.size == 1 and lengths[0] > np.timedelta64(0) else None
+    length = read_cell_methods(methods)
+    return None if length is None else Interval(length, _shift_starts(variable["time"], length))
+
+
+def _read_bounds(data: xr.Dataset, variable: xr.DataArray) -> tuple[Times, Times] | None:
+    """Return the starts and ends of the intervals; None without bounds of time."""
+    time = variable["time"]
+    name = time.attrs.get("bounds", time.encoding.get("bounds"))
+    if name not in data.variables:
+        return None
+    starts, ends = np.moveaxis(np.atleast_2d(data[name].values), -1, 0)
+    return starts, ends
+
+
+def _shift_starts(time: xr.DataArray, length: np.timedelta64) -> Times:
+    """Return the ends of intervals: the times, unless they are described as the starts."""
+    described = f"{time.attrs.get('long_name', '')} {time.attrs.get('comment', '')}"
+    return np.asarray(time.values + length if _STARTS.search(described) else time.values)
+
+
+def _refuse_running(variable: xr.DataArray, path: Path) -> None:
+    """Raise `ReadError` for amounts since a fixed time, of which each holds the one before."""
+    described = str(variable.attrs.get("long_name", ""))
+    if _RUNNING.search(described):
+        raise ReadError(
+            path,
+            f"{variable.name!r} is described as {described!r}: each amount holds those before it. Give the amounts of "
+            "each interval, their differences, with the description corrected",
+        )
 
 
 def _read_name(name: str) -> dict[str, np.timedelta64]:

@@ -25,6 +25,12 @@ _DEFAULT_FILL = 9.969209968386869e36
 _MISSING = re.compile(r"miss|no_?data|out_?(side|_of)|no_?cover|invalid|block|unknown|fill|bad|unavail|not_?obs", re.I)
 #: Attributes that hold the value of cells where nothing was detected (WMO FM 301, ODIM).
 _UNDETECTED = {"_Undetect", "undetect"}
+#: Names of variables that tell where radars see; not those of land or sea.
+_MASK_NAME = re.compile(
+    r"^((radar|data|valid|obs\w*)_?)?(coverage|mask)$|^(radar|coverage|data|validity)_?(mask|flag)$", re.I
+)
+#: No flag, where a mask itself is missing; no bit of it is set in flags of up to 32 bits.
+_NO_FLAG = 2**40
 _DRY = re.compile(r"undetect|no_?(rain|echo|precip)|dry|below", re.I)
 
 
@@ -49,6 +55,49 @@ def _map(variable: xr.DataArray, function: Callable[..., NDArray[Any]], *args: A
         return variable.copy(data=function(variable.values, *args))
     empty = np.empty((0,) * variable.ndim, variable.dtype)
     return variable.copy(data=variable.data.map_blocks(function, *args, dtype=variable.dtype, meta=empty))
+
+
+# --- flags in other variables ---------------------------------------------------------------------------------
+
+
+def mask_by_flags(data: xr.Dataset, variable: xr.DataArray, path: Path) -> xr.DataArray:
+    """Set values to NaN where an ancillary variable or one called coverage or mask has a flag that means missing.
+
+    A mask without flags (CF 3.5) is named in an `InputWarning`, as it is not known which of its values mean what.
+    """
+    ancillary = str(variable.attrs.get("ancillary_variables", "")).split()
+    named = [str(name) for name in data.data_vars if _MASK_NAME.search(str(name))]
+    for name in dict.fromkeys((*ancillary, *named)):
+        mask = data.get(name)
+        if mask is None or name == variable.name or mask.ndim < 2 or not set(mask.dims) <= set(variable.dims):
+            continue
+        missing = _find_missing_flags(mask)
+        if missing is not None:
+            packing, dims = variable.encoding, variable.dims
+            variable = variable.where(~missing).transpose(*dims)
+            variable.encoding = packing
+        elif name in named:
+            warnings.warn(
+                f"{path}: its mask {name!r} is not used, as it has no flag_values and flag_meanings",
+                InputWarning,
+                stacklevel=2,
+            )
+    return variable
+
+
+def _find_missing_flags(mask: xr.DataArray) -> xr.DataArray | None:
+    """Return where the flags of a variable mean missing; None if it has no flags."""
+    meanings = str(mask.attrs.get("flag_meanings", "")).split()
+    codes, bits = (np.ravel(mask.attrs.get(name, [])).astype(np.int64) for name in ("flag_values", "flag_masks"))
+    if not meanings or max(codes.size, bits.size) != len(meanings):
+        return None
+    missing = xr.zeros_like(mask, dtype=bool)
+    numbers = mask.fillna(_NO_FLAG).astype(np.int64)
+    for index, meaning in enumerate(meanings):
+        if _MISSING.search(meaning):
+            on = numbers & bits[index] if bits.size else numbers
+            missing = missing | (on == (codes[index] if codes.size else bits[index]))
+    return missing
 
 
 # --- declared codes -------------------------------------------------------------------------------------------

@@ -19,6 +19,8 @@ Convert = Callable[[NDArray[Any]], NDArray[Any]]
 
 #: Decoded values above minus this are rounding errors of packed values, not a code for missing values.
 ROUNDING = 1e-4
+#: Rates that are codes for missing values, as no field reaches exactly one of these by chance.
+_NINES = (999.0, 999.9, 999.99)
 
 
 def decode_codes(raw: NDArray[Any], convert: Convert) -> Array:
@@ -107,5 +109,10 @@ def check_rates(values: NDArray[Any], path: Path) -> NDArray[Any]:
     if high > HIGHEST_RATE:
         raise ReadError(
             path, f"holds {high:g} mm/h, more than ever fell: its units, or a missing-value code, are wrong"
+        )
+    code = next((code for code in _NINES if abs(high - code) < 1e-4 * code / 10), None)
+    if code is not None:
+        raise ReadError(
+            path, f"holds {high:g} mm/h, a code for missing values? Declare it as missing (_FillValue, or nodata)"
         )
     return np.maximum(values, values.dtype.type(0)) if low < 0 else values

@@ -22,9 +22,10 @@ from hybridcast.core.times_in_names import parse_time_in_name
 from hybridcast.core.types import MINUTE
 from hybridcast.errors import ReadError
 from hybridcast.radar._analyses import select_analyses
-from hybridcast.radar._intervals import read_interval
-from hybridcast.radar._missing import check_reflectivities, mask_missing
+from hybridcast.radar._intervals import Interval, read_averaging, read_interval
+from hybridcast.radar._missing import check_reflectivities, mask_by_flags, mask_missing
 from hybridcast.radar._rates import check_field
+from hybridcast.radar._statements import refuse_local_times, refuse_other_than_rain
 from hybridcast.radar._units import RainUnits, read_rain_units
 
 NAME = "cf"
@@ -37,15 +38,6 @@ _OTHER = re.compile(
     r"stratiform|large_?scale|random|weight|distance",
     re.IGNORECASE,
 )
-#: Descriptions and methods of fields that are no rain, though their units and even their standard name are.
-_STATISTIC = re.compile(
-    r"anomal|\bstandard.?(deviation|error)|\bvariance\b|\buncertainty\b|\bprobability\b|\bspread\b", re.IGNORECASE
-)
-_METHODS = re.compile(
-    r"\btime\s*:\s*(maximum|minimum|median|mid_range|mode)\b|:\s*(standard_deviation|variance|range)\b", re.IGNORECASE
-)
-#: Transformations as pysteps names them.
-_UNTRANSFORMED = {"", "none", "no", "false", "linear", "identity"}
 #: Units that neither height nor wind has.
 _RAIN_UNITS = re.compile(r"^[\d./e\s]*(mm|dbz)", re.IGNORECASE)
 #: Words in the names of variables of water per area that are rain.
@@ -69,8 +61,11 @@ def read_amounts(path: Path, interval: np.timedelta64) -> xr.DataArray:
 
 def _read(path: Path, interval: np.timedelta64 | None) -> xr.DataArray:
     data = select_analyses(open_cf(path), path)
-    placed = place(data, _require_rain(_find_precipitation(data, path), path), path)
+    found = _find_precipitation(data, path)
+    refuse_other_than_rain(found, path)
+    placed = place(data, mask_by_flags(data, found, path), path)
     variable, left_out = _select_frames(_rename_time(_attach_time(data, placed.variable)), path)
+    refuse_local_times(data, variable, path)
     units = _read_units(variable, path)
     rate, time, attrs = _read_rate(data, _require_time(mask_missing(variable, path), path), units, interval, path)
     field = precipitation(
@@ -109,23 +104,6 @@ def _find_precipitation(data: xr.Dataset, path: Path) -> xr.DataArray:
             "data.to_netcdf(new_path)",
         )
     return _require_one(data, found, path)
-
-
-def _require_rain(variable: xr.DataArray, path: Path) -> xr.DataArray:
-    """Return the variable; `ReadError` if it says that it is a statistic of rain, or rain transformed."""
-    described, methods = (str(variable.attrs.get(name, "")) for name in ("long_name", "cell_methods"))
-    transform = str(variable.attrs.get("transform", "")).strip()
-    found = {
-        f"described as {described!r}": _STATISTIC.search(described),
-        f"of the cell_methods {methods!r}": _METHODS.search(methods),
-        f"transformed (attribute transform = {transform!r})": transform.lower() not in _UNTRANSFORMED,
-    }
-    for words, is_found in found.items():
-        if is_found:
-            raise ReadError(
-                path, f"{variable.name!r} is {words}, which is no rain. Give the variable of rain, or correct this"
-            )
-    return variable
 
 
 def _may_be_rain(variable: xr.DataArray) -> bool:
@@ -256,8 +234,12 @@ def _read_rate(
         return rate_from_dbz(check_reflectivities(variable, path)), time, {}
     values = variable.astype(np.float32) * np.float32(units.factor)
     if units.kind == "rate":
-        return values, time, {}
+        averaging = read_averaging(data, variable)
+        return (values, time, {}) if averaging is None else (values, averaging.ends, _describe_interval(averaging))
     interval = read_interval(data, variable, {"its units": units.interval, "the interval given": given}, path)
     values.attrs["units"] = "mm"
-    minutes = float(interval.length / MINUTE)
-    return rate_from_accumulation(values, interval.length), interval.ends, {"accumulation_interval_minutes": minutes}
+    return rate_from_accumulation(values, interval.length), interval.ends, _describe_interval(interval)
+
+
+def _describe_interval(interval: Interval) -> dict[str, Any]:
+    return {"accumulation_interval_minutes": float(interval.length / MINUTE)}

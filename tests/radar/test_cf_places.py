@@ -329,3 +329,69 @@ def test_axes_and_flags_as_met_norway_writes_them(tmp_path):
     data["block_percent"] = (data["rr"].dims, VALUES, {"units": "%"})
     data["is_nodata"] = (data["rr"].dims, np.zeros(VALUES.shape, "i1"), {"flag_values": np.array([0, 1], "i1")})
     assert value_at(cf.read(saved(data, tmp_path / "a.nc")), *PLACE) == 6
+
+
+# --- places stated twice, or in units that depend -----------------------------------------------------------------
+
+
+def laea_in_kilometres(offsets):
+    data = dataset(km=True)
+    attrs = {"grid_mapping_name": "lambert_azimuthal_equal_area", "semi_major_axis": 6378137.0}
+    attrs |= {"inverse_flattening": 298.257222101, "latitude_of_projection_origin": 52.0}
+    attrs |= {"longitude_of_projection_origin": 10.0, "false_easting": offsets[0], "false_northing": offsets[1]}
+    data["laea"] = ((), 0, attrs)
+    return data
+
+
+@pytest.mark.parametrize("offsets", [(4321.0, 3210.0), (4321000.0, 3210000.0)])
+def test_false_eastings_are_in_the_units_of_the_axes_or_in_metres(tmp_path, offsets):
+    # CF, appendix F: in the units of the axes; pyproj.CRS.from_cf takes them as metres, as many files have them
+    assert value_at(cf.read(saved(laea_in_kilometres(offsets), tmp_path / "a.nc")), *PLACE) == 6
+
+
+def with_places(flip):
+    x, y = 4e6 + 1000.0 * np.arange(24), 3e6 - 1000.0 * np.arange(20)
+    data = xr.Dataset(
+        {"rr": (("time", "y", "x"), np.ones((1, 20, 24)), dataset()["rr"].attrs), "laea": dataset()["laea"]},
+        coords={"time": dataset()["time"][:1], "y": ("y", y, dataset()["y"].attrs)},
+    ).assign_coords(x=("x", x, dataset()["x"].attrs))
+    lon, lat = pyproj.Transformer.from_crs(LAEA, 4326, always_xy=True).transform(
+        *np.meshgrid(x, y[:: -1 if flip else 1])
+    )
+    return data.assign_coords(
+        lon=(("y", "x"), lon, {"units": "degrees_east"}), lat=(("y", "x"), lat, {"units": "degrees_north"})
+    )
+
+
+def test_axes_that_contradict_the_places_of_all_cells_are_refused(tmp_path, recwarn):
+    cf.read(saved(with_places(flip=False), tmp_path / "a.nc"))
+    assert not recwarn
+    with pytest.raises(ReadError, match=r"differ by up to 19\.0 cells: one is wrong"):
+        cf.read(saved(with_places(flip=True), tmp_path / "b.nc"))
+
+
+def test_axes_that_differ_a_little_from_the_places_of_all_cells_are_noted(tmp_path):
+    data = with_places(flip=False)
+    data = data.assign_coords(lat=data["lat"] + 0.018)  # 2 km
+    data["lat"].attrs["units"] = "degrees_north"
+    with pytest.warns(InputWarning, match=r"differ by up to 2\.0 cells; the axes are used"):
+        cf.read(saved(data, tmp_path / "a.nc"))
+
+
+def test_a_polar_map_without_its_true_latitude_is_refused(tmp_path):
+    data = dataset()
+    attrs = {"grid_mapping_name": "polar_stereographic", "straight_vertical_longitude_from_pole": 10.0}
+    attrs |= {"latitude_of_projection_origin": 90.0, "earth_radius": 6370040.0}
+    data["laea"] = ((), 0, attrs)
+    with pytest.raises(ReadError, match="its grid mapping 'laea' cannot be read"):
+        cf.read(saved(data, tmp_path / "a.nc"))
+    data["laea"].attrs["standard_parallel"] = 60.0
+    cf.read(saved(data, tmp_path / "b.nc"))
+
+
+def test_a_map_without_a_figure_of_the_earth_is_noted(tmp_path):
+    data = dataset()
+    attrs = {"grid_mapping_name": "lambert_azimuthal_equal_area", "latitude_of_projection_origin": 52.0}
+    data["laea"] = ((), 0, {**attrs, "longitude_of_projection_origin": 10.0})
+    with pytest.warns(InputWarning, match="states no figure of the earth: WGS 84 is taken"):
+        cf.read(saved(data, tmp_path / "a.nc"))

@@ -1,0 +1,92 @@
+"""Statements of a CF variable that contradict reading its values as rain in UTC: each is refused, none is guessed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from hybridcast.errors import ReadError
+
+#: Descriptions and methods of fields that are no rain, though their units and even their standard name are.
+_STATISTIC = re.compile(
+    r"anomal|\bstandard.?(deviation|error)|\bvariance\b|\buncertainty\b|\bprobability\b|\bspread\b", re.IGNORECASE
+)
+_METHODS = re.compile(
+    r"\btime\s*:\s*(maximum|minimum|median|mid_range|mode)\b|:\s*(standard_deviation|variance|range)\b", re.IGNORECASE
+)
+#: Transformations as pysteps names them.
+_UNTRANSFORMED = {"", "none", "no", "false", "linear", "identity"}
+#: Attributes with a factor that no convention applies, as in HDF4 and files of single institutes.
+_FACTORS = re.compile(
+    r"^(multiplier|factor|slope|gain|(scale|scaling|conversion|multiplication)_?factor|scal(e|ing))$", re.IGNORECASE
+)
+#: A factor in words: "rain rate (x100)", "in 1/100 mm", "hundredths of mm", "mm/h * 10".
+_FACTOR_IN_WORDS = re.compile(
+    r"(?<![a-z0-9])(?<!\d\s)[x*×]\s?10+\b|(?<!\d)1/10+\b|\b(tenths?|hundredths?|thousandths?)\b",
+    re.IGNORECASE,
+)
+_SCALED_UNITS = re.compile(r"^[\d.]|^10\^")
+_LOCAL = re.compile(r"\blocal\s+(standard\s+|solar\s+|summer\s+)?time\b|\b(C?EST|C?EDT|PST|CET|CEST|JST|AEST)\b")
+_ZONE = re.compile(r"^time_?zone$|^tz$", re.IGNORECASE)
+_UTC = re.compile(r"^\s*((utc|gmt|z|zulu|ut|etc/utc)\s*)?([-+]?0+(:?00)?)?\s*$", re.IGNORECASE)
+
+
+def refuse_other_than_rain(variable: xr.DataArray, path: Path) -> None:
+    """Raise `ReadError` if a variable says that it is a statistic of rain, or rain transformed or multiplied."""
+    described, methods = (str(variable.attrs.get(name, "")) for name in ("long_name", "cell_methods"))
+    transform = str(variable.attrs.get("transform", "")).strip()
+    found = {
+        f"described as {described!r}": _STATISTIC.search(described),
+        f"of the cell_methods {methods!r}": _METHODS.search(methods),
+        f"transformed (attribute transform = {transform!r})": transform.lower() not in _UNTRANSFORMED,
+    }
+    for words, is_found in found.items():
+        if is_found:
+            raise ReadError(
+                path, f"{variable.name!r} is {words}, which is no rain. Give the variable of rain, or correct this"
+            )
+    _refuse_factors(variable, path)
+
+
+def _refuse_factors(variable: xr.DataArray, path: Path) -> None:
+    units, described = str(variable.attrs.get("units", "")), str(variable.attrs.get("long_name", ""))
+    stated = [f"the attribute {name} = {value}" for name, value in variable.attrs.items() if _is_factor(name, value)]
+    in_words = _FACTOR_IN_WORDS.search(described)
+    if in_words and not _SCALED_UNITS.match(units) and "scale_factor" not in variable.encoding:
+        stated.append(f"the description {described!r}")
+    if stated:
+        raise ReadError(
+            path,
+            f"{variable.name!r} in {units!r} has {stated[0]}, a factor that may have been applied or not. Remove it if "
+            "its values are in these units; else write it as scale_factor, e.g. data = xarray.open_dataset(path, "
+            f"mask_and_scale=False); data[{str(variable.name)!r}].attrs['scale_factor'] = 0.01; "
+            "data.to_netcdf(new_path)",
+        )
+
+
+def _is_factor(name: object, value: object) -> bool:
+    if not _FACTORS.match(str(name)):
+        return False
+    try:
+        return float(np.ravel(np.asarray(value))[0]) != 1.0
+    except (TypeError, ValueError, IndexError):
+        return False
+
+
+def refuse_local_times(data: xr.Dataset, variable: xr.DataArray, path: Path) -> None:
+    """Raise `ReadError` if the times of a variable, or the file, say that they are in a time zone other than UTC."""
+    times = variable.coords.get("time")
+    described = "" if times is None else f"{times.attrs.get('long_name', '')} {times.attrs.get('comment', '')}"
+    zones = {} if times is None else dict(times.attrs)
+    zones = {name: value for name, value in {**data.attrs, **zones}.items() if _ZONE.match(str(name))}
+    stated = [f"{name} = {value}" for name, value in zones.items() if not _UTC.match(str(value))]
+    if _LOCAL.search(described):
+        stated.append(f"they are described as {described.strip()!r}")
+    if stated:
+        raise ReadError(
+            path,
+            f"its times may be local ({stated[0]}); times are in UTC. Convert them, or correct this if they are in UTC",
+        )

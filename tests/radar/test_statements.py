@@ -1,0 +1,140 @@
+"""Statements of CF variables that contradict reading their values as rain in UTC."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from helpers.cf_files import TIMES, VALUES, dataset, saved
+from hybridcast.errors import InputError, InputWarning, ReadError
+from hybridcast.radar import cf, open_radar
+
+STEP = np.timedelta64(5, "m")
+
+
+@pytest.mark.parametrize(
+    "attrs",
+    [
+        {"multiplier": 0.01},
+        {"gain": "0.1"},
+        {"slope": 0.1},
+        {"long_name": "rain rate (x100)"},
+        {"long_name": "rain in 1/100 mm/h"},
+        {"long_name": "hundredths of mm/h"},
+    ],
+)
+def test_factors_that_no_convention_applies_are_refused_and_the_remedy_works(tmp_path, attrs):
+    data = dataset(values=(VALUES * 10).astype("i2"), **attrs)
+    with pytest.raises(ReadError, match="a factor that may have been applied or not"):
+        cf.read(saved(data, tmp_path / "a.nc"))
+    data = xr.open_dataset(tmp_path / "a.nc", mask_and_scale=False)
+    data["rr"].attrs.pop(next(iter({"multiplier", "gain", "slope"} & set(attrs)), ""), None)
+    data["rr"].attrs["scale_factor"] = 0.1
+    np.testing.assert_allclose(cf.read(saved(data, tmp_path / "b.nc")), VALUES, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "attrs", [{"gain": 1.0}, {"long_name": "rain rate of the 10x10 km grid"}, {"long_name": "rate over 10 x 10 cells"}]
+)
+def test_other_attributes_and_numbers_are_no_factors(tmp_path, attrs):
+    np.testing.assert_array_equal(cf.read(saved(dataset(**attrs), tmp_path / "a.nc")), VALUES)
+
+
+@pytest.mark.parametrize(
+    ("of_time", "of_file"),
+    [
+        ({"long_name": "local time"}, {}),
+        ({"long_name": "local standard time"}, {}),
+        ({"time_zone": "Europe/Berlin"}, {}),
+        ({}, {"timezone": "UTC+2"}),
+    ],
+)
+def test_local_times_are_refused(tmp_path, of_time, of_file):
+    data = dataset().assign_attrs(of_file)
+    data["time"].attrs |= of_time
+    with pytest.raises(ReadError, match="its times may be local"):
+        cf.read(saved(data, tmp_path / "a.nc"))
+
+
+@pytest.mark.parametrize("zone", ["UTC", "GMT", "Z", "+00:00", "UTC+0"])
+def test_times_in_utc_may_say_so(tmp_path, zone):
+    data = dataset().assign_attrs(time_zone=zone)
+    np.testing.assert_array_equal(cf.read(saved(data, tmp_path / "a.nc")), VALUES)
+
+
+def test_amounts_stamped_with_the_start_of_their_interval_get_its_end(tmp_path):
+    data = dataset("mm", "rainfall_amount", accumulation_interval_minutes=5)
+    data["time"].attrs["long_name"] = "start of accumulation interval"
+    np.testing.assert_array_equal(cf.read(saved(data, tmp_path / "a.nc")).time, TIMES + STEP)
+
+
+@pytest.mark.parametrize("words", ["rain since 00 UTC", "storm total rain"])
+def test_running_amounts_are_refused_though_an_interval_is_stated(tmp_path, words):
+    data = dataset("mm", "rainfall_amount", accumulation_interval_minutes=5, long_name=words)
+    with pytest.raises(ReadError, match=f"described as '{words}': each amount holds those before it"):
+        cf.read(saved(data, tmp_path / "a.nc"))
+
+
+def test_hourly_sums_in_units_of_a_rate_are_no_rates(tmp_path):
+    data = dataset(cell_methods="time: sum (interval: 1 hour)")
+    with pytest.raises(InputError, match="sums over 60 min overlap"):
+        open_radar(saved(data, tmp_path / "a.nc"))
+
+
+def test_mean_rates_get_the_end_of_their_bounds(tmp_path):
+    data = dataset(cell_methods="time: mean", bounds=np.stack([TIMES, TIMES + STEP], 1))
+    field = open_radar(saved(data, tmp_path / "a.nc"))
+    np.testing.assert_array_equal(field.time, TIMES + STEP)
+    assert field.attrs["accumulation_interval_minutes"] == 5.0
+    data = dataset(cell_methods="time: mean", bounds=np.stack([TIMES - 12 * STEP, TIMES], 1))
+    with pytest.raises(InputError, match="sums over 60 min overlap"):
+        open_radar(saved(data, tmp_path / "b.nc"))
+    data = dataset(cell_methods="time: mean", bounds=np.stack([TIMES, TIMES], 1))  # without a length
+    np.testing.assert_array_equal(open_radar(saved(data, tmp_path / "c.nc")).time, TIMES)
+
+
+# --- where radars see, in other variables -----------------------------------------------------------------------
+
+
+MASK = np.array([[1, 1, 1, 0]] * 3, np.int8)
+FLAGS = {"flag_values": np.array([0, 1], np.int8), "flag_meanings": "outside inside"}
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "ancillary"),
+    [
+        ("coverage", FLAGS, False),
+        ("status", FLAGS, True),
+        ("status", {"flag_masks": np.array([1, 2], np.int8), "flag_meanings": "good no_data"}, True),
+    ],
+)
+def test_flags_of_a_mask_that_mean_missing_make_missing(tmp_path, name, flags, ancillary):
+    values = np.where(MASK, 1, 2) if "flag_masks" in flags else MASK
+    data = dataset(**({"ancillary_variables": name} if ancillary else {}))
+    data[name] = (("y", "x"), values.astype(np.int8), flags)
+    np.testing.assert_array_equal(cf.read(saved(data, tmp_path / "a.nc")), np.where(MASK, VALUES, np.nan))
+
+
+def test_a_mask_of_each_frame(tmp_path):
+    data = dataset()
+    data["data_mask"] = (("time", "y", "x"), np.stack([MASK, MASK * 0, MASK * 0 + 1]), FLAGS)
+    expected = VALUES.copy()
+    expected[0, :, 3], expected[1] = np.nan, np.nan
+    np.testing.assert_array_equal(cf.read(saved(data, tmp_path / "a.nc")), expected)
+
+
+def test_a_mask_without_flags_is_noted_and_others_are_not(tmp_path, recwarn):
+    data = dataset().assign(coverage=(("y", "x"), MASK), land_mask=(("y", "x"), MASK))
+    np.testing.assert_array_equal(cf.read(saved(data, tmp_path / "a.nc")), VALUES)
+    notes = [str(note.message) for note in recwarn if note.category is InputWarning]
+    assert len(notes) == 1
+    assert "its mask 'coverage' is not used" in notes[0]
+
+
+@pytest.mark.parametrize("code", [999.0, 999.9])
+def test_nines_are_no_rain(tmp_path, code):
+    values = VALUES.copy()
+    values[0, 0, 0] = code
+    with pytest.raises(ReadError, match=f"holds {code:g} mm/h, a code for missing values"):
+        np.asarray(cf.read(saved(dataset(values=values), tmp_path / "a.nc")))
