@@ -17,7 +17,7 @@ from hybridcast.core.device import with_device
 from hybridcast.core.durations import Duration, parse_duration
 from hybridcast.core.field import RATE, check_precipitation, iso_time, time_step
 from hybridcast.core.files import atomic_write
-from hybridcast.core.forecast_schema import add_unknown_fraction, move_labels_aside, restore_labels
+from hybridcast.core.forecast_schema import PROBABILITY, add_unknown_fraction, move_labels_aside, restore_labels
 from hybridcast.core.netcdf import write_netcdf
 from hybridcast.core.source_report import SourceReport, render_reports
 from hybridcast.core.times import as_datetime64
@@ -32,6 +32,8 @@ from hybridcast_kernels.devices import Device
 
 #: Length of the radar history that a forecast uses; no method needs more, and it bounds what is loaded of an archive.
 INPUT_HISTORY = np.timedelta64(2, "h")
+#: Decimal digits that probabilities keep in a file.
+PROBABILITY_DIGITS = 4
 #: Shortest default interval between lead times; a radar of 2 min would otherwise result in sixty lead times in 2 h.
 MIN_STEP = np.timedelta64(5, "m")
 
@@ -285,7 +287,9 @@ def _describe_settings(nowcaster: Nowcaster) -> dict[str, Any]:
 def save_forecast(result: xr.Dataset, path: str | Path) -> Path:
     """Write a forecast to a CF NetCDF file, atomically; an existing file is replaced.
 
-    Times are written as seconds since 1970-01-01, lead times in minutes, rates as compressed float32.
+    Times are written as seconds since 1970-01-01, lead times in minutes, rates as compressed float32. Probabilities are
+    rounded to the nearest multiple of 2^-14, their attribute ``least_significant_digit`` says so (a convention of
+    netCDF4-python): it makes the file half as large.
 
     Raises
     ------
@@ -301,8 +305,18 @@ def save_forecast(result: xr.Dataset, path: str | Path) -> Path:
     encoding |= {"lead_time": {"units": "minutes", "dtype": "float64", "_FillValue": None}}
     encoding |= {axis: {"_FillValue": None} for axis in ("y", "x", "threshold") if axis in result.coords}
     with atomic_write(path) as part:
-        write_netcdf(move_labels_aside(result), part, encoding)
+        write_netcdf(move_labels_aside(_round_probabilities(result)), part, encoding)
     return Path(path).expanduser()
+
+
+def _round_probabilities(result: xr.Dataset) -> xr.Dataset:
+    """Return the forecast with probabilities rounded to `PROBABILITY_DIGITS` digits, by a power of two."""
+    if PROBABILITY not in result:
+        return result
+    scale = np.float32(2 ** np.ceil(np.log2(10**PROBABILITY_DIGITS)))
+    exact = result[PROBABILITY]
+    rounded = exact.copy(data=np.rint(exact.values * scale) / scale)
+    return result.assign({PROBABILITY: rounded.assign_attrs(least_significant_digit=PROBABILITY_DIGITS)})
 
 
 def load_forecast(path: str | Path) -> xr.Dataset:

@@ -112,7 +112,7 @@ def parse_coordinate(texts: Any, path: Path, name: str) -> Doubles:
     --------
     >>> parse_coordinate(pd.Series(["46,99", "-999", "99.9"]), Path("gauges.csv"), "longitude").tolist()
     [46.99, nan, 99.9]
-    >>> parse_coordinate(pd.Series(["7.5 W", "7°30'0\"W"]), Path("gauges.csv"), "longitude").tolist()
+    >>> parse_coordinate(pd.Series(["7.5 W", "7°30'W"]), Path("gauges.csv"), "longitude").tolist()
     [-7.5, -7.5]
     """
     values = parse_numbers(_plain_degrees(texts, name), path, name, _DEGREES)
