@@ -173,8 +173,7 @@ def _select_station_reports(stations: xr.Dataset | None, recent: xr.DataArray) -
     reports, quality = quality_control(known, recent, offset=offset)
     reported = np.isfinite(reports[RATE].values).any(axis=0)
     if not reported.any():
-        left_out = _report_left_out(stations)
-        reason = left_out[0].reason if left_out and not quality.values else f"{quality}; no report is left"
+        reason = f"{quality}; no report is left" if quality.values else _describe_absence(stations, recent)
         return _Selection.left_out("stations", reason), NO_OFFSET
     age = (issue - reports["time"].values[reported][-1]) / MINUTE
     if age > max(STALE / MINUTE, 2 * get_interval(reports) / MINUTE):
@@ -183,6 +182,19 @@ def _select_station_reports(stations: xr.Dataset | None, recent: xr.DataArray) -
     clock = f", rain {offset / MINUTE:g} min later than by the radar's clock" if offset else ""
     report = SourceReport("stations", f"{count} stations", age=f"{age:g} min old{clock}")
     return _Selection(reports, (report, *_report_left_out(stations))), offset
+
+
+def _describe_absence(stations: xr.Dataset, recent: xr.DataArray) -> str:
+    """Return why there is no report to use: what was left out of the files, and of which times the reports are."""
+    left_out = str(stations.attrs.get(LEFT_OUT, ""))
+    reported = stations["time"].values[np.isfinite(stations[RATE].values).any(axis=0)]
+    if not reported.size:
+        return left_out or "no report is left, as none has a value"
+    first, last, begin, issue = (
+        str(time)[:16].replace("T", " ") for time in (*reported[[0, -1]], *recent["time"].values[[0, -1]])
+    )
+    absent = f"no report from {begin} to {issue} UTC on the radar's grid; all are from {first} to {last} UTC"
+    return "; ".join(filter(None, [absent, left_out]))
 
 
 def _remark_exchanged(stations: xr.Dataset, recent: xr.DataArray) -> str:

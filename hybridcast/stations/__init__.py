@@ -74,6 +74,8 @@ BUILT_IN = (
     "meteoswiss_csv",
     "dwd_cdc",
     "meteofrance_csv",
+    "knmi_text",
+    "smhi_csv",
     "iem_csv",
     "parquet",
     "table",
@@ -202,9 +204,9 @@ def _refuse_documents(path: Path) -> None:
         raise ReadError(path, "a web page, no file of reports: was the download refused? Get the file itself")
 
 
-_TABLE = (
-    ": CSV with the columns station, time, latitude, longitude and precipitation_amount (mm in the interval), or give "
-    "arrays to hybridcast.stations.station_reports"
+_TABLE = ": CSV with the columns station, time, latitude, longitude and precipitation_amount (mm in the interval)"
+_ADVICE = (
+    f"; name one with format=. Write gauges of your own as a table{_TABLE}, or give arrays to "
+    "hybridcast.stations.station_reports"
 )
-_ADVICE = f"; name one with format=. Write gauges of your own as a table{_TABLE}"
 _CLI_ADVICE = f". Write gauges of your own as a table{_TABLE}"

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hybridcast.errors import InputWarning, ReadError
+from hybridcast.errors import InputError, InputWarning, ReadError
 
 #: The longest time between successive rows for which an order of day and month counts as steady.
 STEADY = np.timedelta64(2, "D")
@@ -167,7 +167,11 @@ def _unreadable(text: str, count: int, path: Path, time_format: str | None) -> R
 def _parse_stated(texts: Any, time_format: str) -> NDArray[np.datetime64]:
     if time_format == "unix":
         return _from_epoch(pd.to_numeric(texts, errors="coerce").to_numpy(np.float64), 1.0)
-    times = pd.to_datetime(texts, format=time_format, errors="coerce", utc=True)
+    try:
+        times = pd.to_datetime(texts, format=time_format, errors="coerce", utc=True)
+    except ValueError as error:
+        rule = "it is a format as for datetime.strptime"
+        raise InputError(f"time_format {time_format!r} ({error})", rule, "Write, e.g., '%d.%m.%Y %H:%M'") from error
     return np.asarray(times.dt.tz_localize(None).to_numpy("datetime64[ns]"))
 
 

@@ -30,3 +30,34 @@ def test_what_a_table_does_not_say_is_an_option(run, rain, tmp_path):
     code, out, _ = run(*given, *stated)
     assert code == 0
     assert "sources: radar; 1 station" in out
+
+
+GOOD = "station,time,lat,lon,rain_mm\n" + "".join(f"A,2024-06-01 12:{m}0,13.32,-28.9,0\n" for m in range(3))
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "says"),
+    [
+        (GOOD.replace("time", "Time (CET)"), [], "states another time than the end of the interval in UTC"),
+        ("time,A,B\n2024-06-01 12:10,0,0\n", [], "columns time, A, B, but no station"),
+        (GOOD, ["--stations-time-format", "%Q"], "time_format '%Q'"),
+        (GOOD.replace("-28.9", "1402934").replace("13.32", "5204410"), [], "beyond 90"),
+    ],
+)
+def test_tables_that_are_refused(run, rain, tmp_path, text, options, says):
+    table = tmp_path / "gauges.csv"
+    table.write_text(text)
+    code, _, err = run("forecast", rain, "-o", tmp_path / "f.nc", "--stations", table, *options)
+    assert code != 0
+    assert says in " ".join(err.split())
+    assert "station_reports" not in err
+
+
+def test_gauges_of_another_time_are_left_out_with_the_times(run, rain, tmp_path):
+    """A clock that is off by hours, or the file of another day, leaves no report to use."""
+    table = tmp_path / "gauges.csv"
+    table.write_text(GOOD.replace("2024-06-01 12", "2024-06-01 10"))
+    code, out, _ = run("forecast", rain, "-o", tmp_path / "f.nc", "--stations", table)
+    assert code == 0
+    assert "no report from 2024-06-01 12:00" in " ".join(out.split())
+    assert "all are from 2024-06-01 10:00 to 2024-06-01 10:20 UTC" in " ".join(out.split())

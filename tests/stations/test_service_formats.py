@@ -284,3 +284,116 @@ def test_damaged_files_are_refused_by_name(swiss, change):
     )
     with pytest.raises(ReadError, match=r"ogd-smn_ber_t_now\.csv"):
         open_stations(swiss[0])
+
+
+# --- KNMI -----------------------------------------------------------------------------------------------------
+
+KNMI = """# SOURCE DATA: ROYAL NETHERLANDS METEOROLOGICAL INSTITUTE (KNMI)
+# Comment: These time series are inhomogeneous because of station relocations
+#
+# STN      LON(east)   LAT(north)  ALT(m)      NAME
+# 260      5.180       52.100      1.90        De Bilt
+# 310      3.596       51.442      8.00        Vlissingen
+#
+# HH       : time (HH uur/hour, UT. 12 UT=13 MET, 14 MEZT. Hourly division 05 runs from 04.00 UT to 5.00 UT
+# DR       : Precipitation duration (in 0.1 hour) during the hourly division
+# RH       : Hourly precipitation amount (in 0.1 mm) (-1 for <0.05 mm)
+#
+# STN,YYYYMMDD,   HH,   DR,   RH
+#
+"""
+KNMI_ROWS = "".join(
+    f"  {station},{day},{hour:5d},    2,{rain:>5}\n"
+    for station in (260, 310)
+    for day, hour, rain in ((20240601, 23, "-1"), (20240601, 24, "12"), (20240602, 1, ""))
+)
+
+
+def test_knmi_hours_in_tenths_of_a_millimetre(tmp_path):
+    path = tmp_path / "result.txt"
+    path.write_text(KNMI + KNMI_ROWS)
+    made = open_stations(path)
+    assert made.attrs["format"] == "knmi-text"
+    assert made.attrs["interval_minutes"] == 60
+    assert [str(time)[:16] for time in made.time.values] == [
+        "2024-06-01T23:00",
+        "2024-06-02T00:00",
+        "2024-06-02T01:00",
+    ]
+    np.testing.assert_allclose(made.precipitation_rate.values, [[0, 1.2, np.nan]] * 2, rtol=1e-6)
+    assert "impossible_values" not in made.attrs
+    vlissingen = made.sel(station="310")
+    assert [float(vlissingen[name]) for name in ("latitude", "longitude", "altitude")] == [51.442, 3.596, 8.0]
+
+
+def test_knmi_places_in_another_file_and_days(tmp_path):
+    path, places = tmp_path / "uurgeg_260_2021-2030.txt", tmp_path / "stations.csv"
+    path.write_text(
+        "\n".join(line for line in KNMI.split("\n") if ".442" not in line and ".100" not in line) + KNMI_ROWS
+    )
+    with pytest.raises(ReadError, match="no file with the places of 260, 310"):
+        open_stations(path)
+    places.write_text("station,lat,lon\n260,52.1,5.18\n310,51.442,3.596\n")
+    assert open_stations([path, places]).longitude.values.tolist() == [5.18, 3.596]
+    path.write_text(KNMI.replace("   HH,", "") + "  260,20240601,    2,   12\n")
+    with pytest.raises(ReadError, match=r"no column HH.*Take the hourly values"):
+        open_stations(path)
+    path.write_text(KNMI)
+    with pytest.raises(ReadError, match="holds no row"):
+        open_stations(path)
+
+
+# --- SMHI -----------------------------------------------------------------------------------------------------
+
+SMHI = (
+    "\ufeffStationsnamn;Stationsnummer;Stationsnät;Mäthöjd (meter över marken)\r\n"
+    "Göteborg A;71420;SMHIs stationsnät;2.0\r\n\r\n"
+    "Parameternamn;Beskrivning;Enhet\r\nNederbördsmängd;summa 1 timme, 1 gång/tim;millimeter\r\n\r\n"
+    "Tidsperiod (fr.o.m);Tidsperiod (t.o.m);Höjd (meter över havet);Latitud (decimalgrader);"
+    "Longitud (decimalgrader)\r\n"
+    "1961-01-01 00:00:00;2016-10-04 06:00:00;5.0;57.6000;11.9000\r\n"
+    "2016-10-04 06:00:00;2024-06-01 06:00:00;3.0;57.7157;11.9925\r\n\r\n"
+    "Datum;Tid (UTC);Nederbördsmängd;Kvalitet;;Tidsutsnitt:\r\n"
+    "2024-06-01;00:00:00;0.0;G;;Kvalitetskontrollerade historiska data (utom de senaste 3 mån)\r\n"
+    "2024-06-01;01:00:00;1.4;G;;Tidsperiod (fr.o.m.) = 2024-06-01 00:00:00 (UTC)\r\n"
+    "2024-06-01;02:00:00;;Y;;\r\n"
+)
+
+
+def test_smhi_hours_at_their_last_place(tmp_path):
+    path = tmp_path / "smhi-opendata_7_71420_20240601.csv"
+    path.write_bytes(SMHI.encode())
+    made = open_stations(path)
+    assert made.attrs["format"] == "smhi-csv"
+    assert made.station.values.tolist() == ["Göteborg A"]
+    assert [str(time)[11:16] for time in made.time.values] == ["00:00", "01:00", "02:00"]
+    np.testing.assert_allclose(made.precipitation_rate.values, [[0, 1.4, np.nan]], rtol=1e-6)
+    assert [float(made[name][0]) for name in ("latitude", "longitude", "altitude")] == [57.7157, 11.9925, 3.0]
+    path.write_bytes(
+        SMHI.replace("summa 1 timme, 1 gång/tim", "summa 15 min, 4 gånger/tim")
+        .replace("01:00:00;", "00:15:00;")
+        .encode()
+    )
+    made = open_stations(path)
+    assert made.attrs["interval_minutes"] == 15
+    np.testing.assert_allclose(made.precipitation_rate.values, [[0, 5.6, np.nan]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("Datum;Tid (UTC);", "Från Datum Tid (UTC);Till Datum Tid (UTC);", "not of days"),
+        (
+            "Nederbördsmängd;summa 1 timme, 1 gång/tim",
+            "Lufttemperatur;momentanvärde, 1 gång/tim",
+            "holds Lufttemperatur",
+        ),
+        ("Latitud (decimalgrader)", "Latitud", "metadata lack Latitud"),
+        ("1.4;G", "lots;G", "'lots' in column Nederbördsmängd"),
+    ],
+)
+def test_smhi_files_of_another_kind_are_refused(old, new, says, tmp_path):
+    path = tmp_path / "smhi.csv"
+    path.write_bytes(SMHI.replace(old, new).encode())
+    with pytest.raises(ReadError, match=says):
+        open_stations(path)
