@@ -22,7 +22,16 @@ from hybridcast.core.paths import open_paths
 from hybridcast.core.readers import PathLike, load_readers, warn_unreadable
 from hybridcast.core.times import as_datetime64
 from hybridcast.radar.assembly import assemble
-from hybridcast.radar.selection import Period, RadarFormat, ReadsTimes, Request, are_near, note_forecasts, read_frames
+from hybridcast.radar.selection import (
+    Period,
+    RadarFormat,
+    ReadsTimes,
+    Request,
+    are_near,
+    note_forecasts,
+    note_names,
+    read_frames,
+)
 
 __all__ = ["RadarFormat", "ReadsTimes", "formats", "open_radar"]
 
@@ -131,6 +140,7 @@ def open_radar(
 
     with open_paths(paths, keep) as files:
         found = read_frames(files, request)
+    note_names({path: str(frame.attrs.get("format")) for path, frame in found.frames.items()})
     attrs = note_forecasts(found.forecasts) | warn_unreadable(found.unreadable, "left out, its frame is missing")
     field = assemble(found.frames, step, found.stamps, found.lost)
     field.attrs.update(attrs)

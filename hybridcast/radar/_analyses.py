@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from hybridcast.core.cf_times import parse_time_text, show_durations, to_duration
 from hybridcast.errors import ForecastFileError, InputWarning
+from hybridcast.radar._forecast_attributes import REFERENCES, UNIT, read_references, refuse_stated_leads
 from hybridcast.radar._forecast_words import refuse_words
 
-_UNIT = r"(_?(?P<unit>s|sec|seconds|min|mins|minutes|h|hr|hrs|hours?|days))?"
 #: Names of coordinates of lead time where no ``standard_name`` says so: cfgrib, pysteps, WeatherBench, NCL, Herbie, ...
 _LEADS = re.compile(
-    rf"^((forecast|fcst|fc|nowcast|prediction)_?)?(lead_?times?|leads?|horizon){_UNIT}$"
+    rf"^((forecast|fcst|fc|nowcast|prediction)_?)?(lead_?times?|leads?|horizon){UNIT}$"
     r"|^(forecast|fcst|nowcast)_?(period|time0?|step|range)(_?(s|sec|seconds|min|mins|minutes|h|hr|hrs|hours?))?$"
     r"|^((forecast|fcst)_?(?P<hours>hours?|minutes?)|step|f?hour|fxx|prediction_timedelta)$",
     re.IGNORECASE,
@@ -30,29 +30,11 @@ _LEAD_DESCRIPTION = re.compile(
     r"since (the )?(start|issue|initial|reference)",
     re.IGNORECASE,
 )
-_REFERENCES = re.compile(
-    r"^init$|^((forecast|nowcast|fcst|model)_?)?(reference_?(date_?)?time|ref_?time|init(ial(i[sz]ation)?)?_?time|"
-    r"issued?_?(time|at)|analysis_?time|run(_?time)?|cycle(_?time)?)$"
-    r"|^(forecast|nowcast|simulation)_?(start|reference|origin|base|issued?)(_?(date|time))*$|^(base_?time|reference_date)$",
-    re.IGNORECASE,
-)
 _REFERENCE_DESCRIPTION = re.compile(
     r"\b(forecast|nowcast|model)\b.*\b(reference|start|issue|run|initial\w*|base)\b|"
     r"\b(time of (issue|initiali[sz]ation)|issue time|initiali[sz]ation time)\b",
     re.IGNORECASE,
 )
-#: Attributes that can only be meant as the start of a forecast, so that one which cannot be read is refused.
-_SURE_REFERENCE = re.compile(r"^(forecast|nowcast|fcst|model|init|issue)", re.IGNORECASE)
-#: Names of attributes of lead time; a "step" may also be the time between frames.
-_LEAD_ATTRIBUTES = re.compile(
-    rf"^((forecast|fcst|nowcast)_?)?lead(_?times?)?{_UNIT}$"
-    rf"|^(forecast|fcst|nowcast)_?(period|hours?|minutes?|lead|horizon|step){_UNIT.replace('<unit>', '<other>')}$",
-    re.IGNORECASE,
-)
-#: Lead times in attributes: a number, also in an ISO 8601 duration that is not zero.
-_POSITIVE = re.compile(r"^\s*(\+?\d*\.?\d*[1-9]|P(?=[^1-9]*[1-9]))", re.IGNORECASE)
-#: Lead time in the names of the Met Office: 20200101T0015Z-PT0000H15M-rainfall_rate.nc.
-_LEAD_IN_NAME = re.compile(r"^\d{8}T\d{4}Z-(PT(?:\d+H)?(?:\d+M)?)(?![A-Z\d])")
 _VALID = re.compile(r"^(valid_?time|verification_?time|time)$", re.IGNORECASE)
 #: Type of reference times in NetCDF of wgrib2: analyses of several times, whose first is stated.
 _SERIES_OF_ANALYSES = 2
@@ -81,7 +63,8 @@ def select_analyses(data: xr.Dataset, path: Path) -> xr.Dataset:
     ForecastFileError
         If all frames have a lead time above 0, or one that cannot be known.
     """
-    is_analysis = _refuse_stated_leads(data, path)
+    attributes = (data.attrs, *(of.attrs for of in data.data_vars.values()))
+    is_analysis = refuse_stated_leads(attributes, path)
     leads = _find_leads(data, path)
     if leads is None:
         if not is_analysis:
@@ -95,21 +78,6 @@ def select_analyses(data: xr.Dataset, path: Path) -> xr.Dataset:
         warnings.warn(f"{path}: the forecasts in it ({left_out}) were left out", InputWarning, stacklevel=2)
         data = data.isel({leads.dims[0]: np.flatnonzero(kept)})
     return _stamp(data, leads, kept)
-
-
-def _refuse_stated_leads(data: xr.Dataset, path: Path) -> bool:
-    """Return whether an attribute such as ``forecast_hour`` is zero; `ForecastFileError` if one is above zero."""
-    is_zero = False
-    for attrs in (data.attrs, *(of.attrs for of in data.data_vars.values())):
-        for name, value in attrs.items():
-            if _LEAD_ATTRIBUTES.match(str(name)) and re.search(r"\d", str(value)):
-                is_zero = True
-                if _POSITIVE.match(str(value)):
-                    raise ForecastFileError(path, f"attribute {name} = {value}")
-    in_name = _LEAD_IN_NAME.match(path.name)
-    if in_name is not None and re.search("[1-9]", in_name[1]):
-        raise ForecastFileError(path, f"its name states a lead time, {in_name[1]}")
-    return is_zero or in_name is not None
 
 
 def _find_leads(data: xr.Dataset, path: Path) -> _Leads | None:
@@ -201,12 +169,12 @@ def _find(
 
 def _find_reference(data: xr.Dataset, path: Path) -> xr.DataArray | None:
     """Return the reference time: a variable, or an attribute of the file or of its times."""
-    found = _find(data, "forecast_reference_time", _REFERENCES, _REFERENCE_DESCRIPTION)
+    found = _find(data, "forecast_reference_time", REFERENCES, _REFERENCE_DESCRIPTION)
     if found is not None and not _is_offset_base(data, found):
         made = _to_times(found)
         if made is not None:
             return made
-    times = [time for attrs in _list_attributes(data) for time in _read_references(attrs, path)]
+    times = [time for attrs in _list_attributes(data) for time in read_references(attrs, path)]
     return xr.DataArray(times[0], name="reference_time") if times else None
 
 
@@ -230,17 +198,6 @@ def _list_attributes(data: xr.Dataset) -> list[Mapping[Any, Any]]:
     """Return the attributes that may state a reference time: of the file, and of its times, as wgrib2 writes them."""
     of_times = [of.attrs for of in data.variables.values() if of.dtype.kind == "M" and of.ndim <= 1]
     return [data.attrs, *(attrs for attrs in of_times if attrs.get("reference_time_type") != _SERIES_OF_ANALYSES)]
-
-
-def _read_references(attrs: Mapping[Any, Any], path: Path) -> Iterator[np.datetime64]:
-    for name, value in attrs.items():
-        if not _REFERENCES.match(str(name)):
-            continue
-        time = parse_time_text(value)
-        if time is not None:
-            yield time
-        elif _SURE_REFERENCE.match(str(name)) and re.search(r"\d", str(value)):
-            raise ForecastFileError(path, f"attribute {name} = {value}, a time of issue that cannot be read")
 
 
 def _find_valid(data: xr.Dataset, without: Iterable[Hashable]) -> xr.DataArray | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +17,12 @@ import xarray as xr
 
 from hybridcast.core.cf_times import parse_time_text
 from hybridcast.errors import ForecastFileError, InputWarning
+from hybridcast.radar._forecast_attributes import OFFICE, WORDS, refuse_products
 
-#: Words in titles and descriptions of forecasts; not in names of offices.
-_OFFICE = r"\b(?!\s+(office|cent|service|institut|system|department|saf))"
-_WORDS = re.compile(rf"\b(fore|now)cast{_OFFICE}", re.IGNORECASE)
-#: The same in names, such as "precip_forecast", "nowcast_time" or "fcst_rain".
+#: Words in names, such as "precip_forecast", "nowcast_time" or "fcst_rain".
 _IN_NAME = re.compile(r"(^|[^a-z])(forecast|nowcast|fcst|predict(ed|ion))([^a-z]|$)", re.IGNORECASE)
-#: Attributes of a file or variable that say what it is.
-_PRODUCT = re.compile(
-    r"^(title|source|(product|data|field)(_?(type|name|kind|category))?|type(_?of_?data)?|processing_?type)$", re.I
-)
 _FREE_TEXT = ("title", "summary", "description", "comment", "long_name")
-_FREE_WORDS = re.compile(rf"\b(fore|now)cast(s|ed|ing)?{_OFFICE.replace('|system', '')}", re.IGNORECASE)
-#: Types of GRIB fields (``mars`` key dataType) that are forecasts, as cfgrib writes them.
-_GRIB_FORECASTS = {"fc", "cf", "pf", "em", "es", "ep", "fcmean", "fcmax", "fcmin"}
+_FREE_WORDS = re.compile(rf"\b(fore|now)cast(s|ed|ing)?{OFFICE.replace('|system', '')}", re.IGNORECASE)
 
 
 def refuse_words(data: xr.Dataset, path: Path) -> None:
@@ -42,26 +34,18 @@ def refuse_words(data: xr.Dataset, path: Path) -> None:
     for name, of in described:
         _refuse_description(name, of, path)
     for attrs in (data.attrs, *(of.attrs for _, of in described)):
-        for key, value in _list_products(attrs):
-            raise ForecastFileError(path, f"its {key} is {value!r}, and it states no lead time of 0")
+        refuse_products(attrs, path)
     _warn_of_free_text(data.attrs, path)
     _warn_of_making(data, path)
 
 
 def _refuse_description(name: Hashable, of: xr.Variable, path: Path) -> None:
     words = str(of.attrs.get("long_name", ""))
-    if _WORDS.search(words):
+    if WORDS.search(words):
         start = re.search(r"since\s+(.*)", str(of.encoding.get("units", "")))
         raise ForecastFileError(path, f"{name!r} is the {words!r}" + (f", from {start[1]}" if start else ""))
     if _IN_NAME.search(str(name)):
         raise ForecastFileError(path, f"by the name of {name!r}, and it states no lead time of 0")
-
-
-def _list_products(attrs: Mapping[Any, Any]) -> Iterator[tuple[Any, Any]]:
-    for key, value in attrs.items():
-        product = _PRODUCT.match(str(key)) and (_WORDS.search(str(value)) or str(value).lower() in ("fc", "fcst"))
-        if product or (key == "GRIB_dataType" and value in _GRIB_FORECASTS):
-            yield key, value
 
 
 def _warn_of_free_text(attrs: Mapping[Any, Any], path: Path) -> None:

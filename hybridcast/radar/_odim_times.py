@@ -21,6 +21,7 @@ from hybridcast.core.netcdf import decode_text
 from hybridcast.core.times import as_datetime64
 from hybridcast.core.types import MINUTE
 from hybridcast.errors import ReadError
+from hybridcast.radar._forecast_attributes import find_lead_in_name, is_lead_name, is_positive
 from hybridcast.radar._odim_layers import Layer
 
 #: A scan begins this much after the nominal time at most: 3 s at DWD, up to a minute elsewhere.
@@ -30,7 +31,11 @@ _LATE_END = np.timedelta64(10, "m")
 #: Names of forecasts: the lead time in minutes at the end, as ``composite_rv_20250923_1200_005-hd5``.
 _LEAD_IN_NAME = re.compile(r"_(\d{3})(?:-hd5|\.h5|\.hdf5?|$)")
 _FORECAST_PRODUCT = re.compile(r"forecast|nowcast|extrapolat|prognos|^(?:RV|WN|RQ|RS)(?![A-Za-z0-9])", re.IGNORECASE)
-_LEAD_TIMES = ("leadtime", "lead_time", "forecast_time", "forecast_period", "prediction_time")
+#: Names of lead times that elsewhere may be times; these are longer.
+_LEAD_TIMES, _LONGEST_LEAD = ("forecast_time", "prediction_time"), 8
+_FORECAST_WORD = re.compile(r"forecast|nowcast|extrapolat|prognos", re.IGNORECASE)
+#: Attributes that tell what made the data.
+_MAKERS = (("how", "task"), ("how", "software"), ("how", "system"), ("what", "prodname"), ("what", "product"))
 
 
 class Span(NamedTuple):
@@ -135,12 +140,19 @@ def _names_a_forecast(layer: Layer) -> bool:
 
 
 def _states_lead_time(layer: Layer) -> bool:
-    for group in ("what", "how"):
-        for key in _LEAD_TIMES:
-            text = layer.text(group, key)
-            if re.fullmatch(r"\d+(\.\d*)?", text) and float(text) > 0:
-                return True
-    return False
+    groups = [parent[group].attrs for parent in layer.chain for group in ("what", "how") if group in parent]
+    leads = [decode_text(attrs[name]) for attrs in groups for name in attrs if is_lead_name(name)]
+    leads += [text for name in _LEAD_TIMES for attrs in groups if (text := decode_text(attrs.get(name, "")))]
+    in_name = find_lead_in_name(layer.path.name)
+    return any(is_positive(lead) for lead in leads if len(lead) < _LONGEST_LEAD) or (
+        in_name is not None and is_positive(in_name.lstrip("+fF"))
+    )
+
+
+def find_forecaster(layer: Layer) -> str:
+    """Return what in a file speaks of forecasts, such as ``how/task``, as text; empty if nothing does."""
+    stated = {f"{group}/{key}": layer.text(group, key) for group, key in _MAKERS}
+    return ", ".join(f"{name} is {text!r}" for name, text in stated.items() if _FORECAST_WORD.search(text))
 
 
 def _lead_minutes(span: Span) -> float | None:

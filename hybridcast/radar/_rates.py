@@ -19,6 +19,8 @@ Convert = Callable[[NDArray[Any]], NDArray[Any]]
 
 #: Decoded values above minus this are rounding errors of packed values, not a code for missing values.
 ROUNDING = 1e-4
+#: Relation by which reflectivity becomes rain where a file states none (Marshall and Palmer).
+Z_R_RELATION = "Z = 200 R^1.6"
 #: Rates that are codes for missing values, as no field reaches exactly one of these by chance.
 _NINES = (999.0, 999.9, 999.99)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -24,7 +26,7 @@ _FACTORS = re.compile(
     r"^(multiplier|factor|slope|gain|(scale|scaling|conversion|multiplication)_?factor|scal(e|ing))$", re.IGNORECASE
 )
 #: A factor in words: "rain rate (x100)", "in 1/100 mm", "hundredths of mm", "mm/h * 10".
-_FACTOR_IN_WORDS = re.compile(
+FACTOR_IN_WORDS = re.compile(
     r"(?<![a-z0-9])(?<!\d\s)[x*×]\s?10+\b|(?<!\d)1/10+\b|\b(tenths?|hundredths?|thousandths?)\b",
     re.IGNORECASE,
 )
@@ -54,7 +56,7 @@ def refuse_other_than_rain(variable: xr.DataArray, path: Path) -> None:
 def _refuse_factors(variable: xr.DataArray, path: Path) -> None:
     units, described = str(variable.attrs.get("units", "")), str(variable.attrs.get("long_name", ""))
     stated = [f"the attribute {name} = {value}" for name, value in variable.attrs.items() if _is_factor(name, value)]
-    in_words = _FACTOR_IN_WORDS.search(described)
+    in_words = FACTOR_IN_WORDS.search(described)
     if in_words and not _SCALED_UNITS.match(units) and "scale_factor" not in variable.encoding:
         stated.append(f"the description {described!r}")
     if stated:
@@ -79,14 +81,20 @@ def _is_factor(name: object, value: object) -> bool:
 def refuse_local_times(data: xr.Dataset, variable: xr.DataArray, path: Path) -> None:
     """Raise `ReadError` if the times of a variable, or the file, say that they are in a time zone other than UTC."""
     times = variable.coords.get("time")
-    described = "" if times is None else f"{times.attrs.get('long_name', '')} {times.attrs.get('comment', '')}"
-    zones = {} if times is None else dict(times.attrs)
-    zones = {name: value for name, value in {**data.attrs, **zones}.items() if _ZONE.match(str(name))}
-    stated = [f"{name} = {value}" for name, value in zones.items() if not _UTC.match(str(value))]
+    of_time = {} if times is None else times.attrs
+    refuse_zones({**data.attrs, **of_time}, path)
+    described = f"{of_time.get('long_name', '')} {of_time.get('comment', '')}".strip()
     if _LOCAL.search(described):
-        stated.append(f"they are described as {described.strip()!r}")
-    if stated:
-        raise ReadError(
-            path,
-            f"its times may be local ({stated[0]}); times are in UTC. Convert them, or correct this if they are in UTC",
-        )
+        raise _local_error(f"they are described as {described!r}", path)
+
+
+def refuse_zones(attrs: Mapping[Any, Any], path: Path) -> None:
+    """Raise `ReadError` if an attribute such as ``time_zone`` is another than UTC."""
+    for name, value in attrs.items():
+        if _ZONE.match(str(name)) and not _UTC.match(str(value)):
+            raise _local_error(f"{name} = {value}", path)
+
+
+def _local_error(found: str, path: Path) -> ReadError:
+    remedy = "Convert them, or correct this if they are in UTC"
+    return ReadError(path, f"its times may be local ({found}); times are in UTC. {remedy}")

@@ -27,6 +27,11 @@ FileOf = Callable[[np.datetime64], str]
 
 #: Formats in which ``source`` is free text, that may state times.
 _GENERAL_FORMATS = {"bom-netcdf", "cf", "geotiff", "nwcsaf-netcdf", "opensense-netcdf"}
+#: Numbers, months, days and zones, as titles of each frame have them.
+_NUMBERS = re.compile(
+    r"[\d:/.TZ-]*\d[\d:/.TZ-]*|\b(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|mon|tue|wed|thu|fri|sat|sun)[a-z]*\b",
+    re.IGNORECASE,
+)
 #: Differences between an interval and a time step up to this are those of rounded times.
 _TOLERANCE = np.timedelta64(90, "s")
 
@@ -87,11 +92,12 @@ def check_one_product(frames: Frames) -> None:
     paths = sorted(frames, key=lambda path: frames[path]["time"].values[0])
     for path in paths[1:]:
         _check_alike(paths[0], frames[paths[0]], path, frames[path])
+    _note_titles({path: frames[path].attrs for path in paths})
 
 
 def _check_alike(first: Path, a: xr.DataArray, path: Path, b: xr.DataArray) -> None:
     check_same_grid(a, b, f"the frames of {first.name} and {path.name}")
-    for describe in (_describe_quantity, _describe_source):
+    for describe in (_describe_quantity, _describe_variable, _describe_source):
         found = describe(a.attrs), describe(b.attrs)
         if found[0] != found[1]:
             raise InputError(
@@ -106,6 +112,26 @@ def _describe_quantity(attrs: Mapping[Any, Any]) -> str:
     if interval is not None:
         return f"sums over {interval / MINUTE:g} min"
     return "rates from reflectivity" if "z_r_relation" in attrs else "rain rates"
+
+
+def _describe_variable(attrs: Mapping[Any, Any]) -> str:
+    """Return the variable that was read, of formats for files of any origin."""
+    return f"the variable {attrs['variable']!r}" if "variable" in attrs else ""
+
+
+def _note_titles(described: Mapping[Path, Mapping[Any, Any]]) -> None:
+    """Warn if files of any origin differ in their titles or sources, which are free text, but for numbers."""
+    for name in ("title", "source", "institution"):
+        titles = {_NUMBERS.sub("", str(attrs[name])): path for path, attrs in described.items() if name in attrs}
+        if len(titles) > 1 and any(attrs.get("format") in _GENERAL_FORMATS for attrs in described.values()):
+            first, second = list(titles.items())[:2]
+            warnings.warn(
+                f"{first[1].name} and {second[1].name} differ in their {name}, {first[0][:80]!r} and "
+                f"{second[0][:80]!r}: are they of one product?",
+                InputWarning,
+                stacklevel=5,
+            )
+            return
 
 
 def _describe_source(attrs: Mapping[Any, Any]) -> str:

@@ -24,7 +24,7 @@ from hybridcast.errors import ReadError
 from hybridcast.radar._analyses import select_analyses
 from hybridcast.radar._intervals import Interval, read_averaging, read_interval
 from hybridcast.radar._missing import check_reflectivities, mask_by_flags, mask_missing
-from hybridcast.radar._rates import check_field
+from hybridcast.radar._rates import Z_R_RELATION, check_field
 from hybridcast.radar._statements import refuse_local_times, refuse_other_than_rain
 from hybridcast.radar._units import RainUnits, read_rain_units
 
@@ -74,7 +74,13 @@ def _read(path: Path, interval: np.timedelta64 | None) -> xr.DataArray:
         y=placed.y,
         x=placed.x,
         crs=placed.crs,
-        attrs={**common_attributes(data), **_select_attributes(variable), **left_out, **attrs},
+        attrs={
+            **common_attributes(data),
+            **_select_attributes(variable),
+            "variable": str(variable.name),
+            **left_out,
+            **attrs,
+        },
     )
     return check_field(field, path)
 
@@ -231,7 +237,7 @@ def _read_rate(
     """Return the rate in mm h-1, its times, and further attributes."""
     time = variable["time"].values
     if units.kind == "reflectivity":
-        return rate_from_dbz(check_reflectivities(variable, path)), time, {}
+        return rate_from_dbz(check_reflectivities(variable, path)), time, {"z_r_relation": Z_R_RELATION}
     values = variable.astype(np.float32) * np.float32(units.factor)
     if units.kind == "rate":
         averaging = read_averaging(data, variable)

@@ -42,9 +42,11 @@ from hybridcast.core.times import as_datetime64
 from hybridcast.core.times_in_names import parse_time_in_name
 from hybridcast.core.types import MINUTE, Array, Mask
 from hybridcast.errors import ForecastFileError, InputWarning, ReadError
+from hybridcast.radar._forecast_attributes import WORDS, read_references, refuse_products, refuse_stated_leads
 from hybridcast.radar._gdal_tags import Tags
 from hybridcast.radar._missing import LOWEST_DBZ
-from hybridcast.radar._rates import ROUNDING, Convert, check_rates
+from hybridcast.radar._rates import ROUNDING, Z_R_RELATION, Convert, check_rates
+from hybridcast.radar._statements import FACTOR_IN_WORDS, refuse_zones
 from hybridcast.radar._units import RainUnits, read_rain_units
 
 NAME = "geotiff"
@@ -98,8 +100,11 @@ def _open(path: Path) -> Iterator[Any]:
 def _read_tags(file: Any, band: int, path: Path) -> tuple[Tags, np.datetime64]:
     """Return the tags of a band and its time; `ForecastFileError` if they are those of a forecast."""
     tags = Tags(file, band)
-    _refuse_forecast(tags, path)
-    return tags, _read_time(file, band, tags, path)
+    _refuse_forecast(file, band, tags, path)
+    time = _read_time(file, band, tags, path)
+    _refuse_later(tags, time, path)
+    refuse_zones(tags.attributes(), path)
+    return tags, time
 
 
 def _read(file: Any, given: np.timedelta64 | None, path: Path) -> xr.DataArray:
@@ -114,7 +119,7 @@ def _read(file: Any, given: np.timedelta64 | None, path: Path) -> xr.DataArray:
         y=(transform.f + transform.e * (np.arange(file.height) + 0.5)) * scale,
         x=unroll_longitude(x) if crs is not None and crs.is_geographic else x,
         crs=crs,
-        attrs={**_read_attributes(file), **_common_interval(frames, path)},
+        attrs={**_read_attributes(file), **_common_interval(frames, path), **_common_relation(frames, path)},
     )
 
 
@@ -170,6 +175,7 @@ class _Frame(NamedTuple):
     rate: Array
     time: np.datetime64
     interval: np.timedelta64 | None
+    kind: str
 
 
 def _read_frame(file: Any, band: int, given: np.timedelta64 | None, path: Path) -> _Frame:
@@ -177,6 +183,7 @@ def _read_frame(file: Any, band: int, given: np.timedelta64 | None, path: Path) 
     units = _read_units(file, band, tags, path)
     interval = _read_interval(tags, [units.interval, given], path) if units.kind == "amount" else None
     _refuse_zero_as_missing(file, band, tags, units, path)
+    _refuse_factor(file, band, tags, path)
 
     def convert(raw: NDArray[Any]) -> NDArray[np.float32]:
         return _convert(_unpack(file, band, raw, tags, units, path), units, interval, path)
@@ -184,7 +191,7 @@ def _read_frame(file: Any, band: int, given: np.timedelta64 | None, path: Path) 
     packed = file.read(band, masked=True)
     raw, masked = np.asarray(packed.data), np.ma.getmaskarray(packed)
     _refuse_undeclared_code(file, band, raw, masked, tags, path)
-    return _Frame(check_rates(_convert_present(raw, masked, convert), path), time, interval)
+    return _Frame(check_rates(_convert_present(raw, masked, convert), path), time, interval, units.kind)
 
 
 def _convert_present(raw: NDArray[Any], masked: Mask, convert: Convert) -> Array:
@@ -209,12 +216,55 @@ def _common_interval(frames: list[_Frame], path: Path) -> dict[str, float]:
     return {"accumulation_interval_minutes": float(intervals.pop() / MINUTE)} if intervals else {}
 
 
-def _refuse_forecast(tags: Tags, path: Path) -> None:
+def _common_relation(frames: list[_Frame], path: Path) -> dict[str, str]:
+    """Return the relation of reflectivity to rain, if the bands are reflectivities."""
+    kinds = {frame.kind for frame in frames}
+    if len(kinds) > 1:
+        raise ReadError(path, f"its bands are of different quantities ({', '.join(sorted(kinds))}). Give one alone")
+    return {"z_r_relation": Z_R_RELATION} if kinds == {"reflectivity"} else {}
+
+
+def _refuse_forecast(file: Any, band: int, tags: Tags, path: Path) -> None:
+    """Raise `ForecastFileError` if tags, the description of the band, or the name of the file state a lead time."""
     for name, unit in _LEADS.items():
         found = tags.find(name)
         if found is not None and found.value.split()[0].strip("+").lstrip("0.") not in ("", "s", "min"):
             shown = found.value if found.value[-1:].isalpha() else f"{found.value} {unit}"
             raise ForecastFileError(path, f"tag {name.upper()} = {shown}")
+    attrs = _strip_prefixes(tags)
+    if refuse_stated_leads([attrs], path) or "grib_forecast_seconds" in attrs:
+        return
+    refuse_products(attrs, path)
+    described = file.descriptions[band - 1] or ""
+    if WORDS.search(described):
+        raise ForecastFileError(path, f"band {band} is described as {described!r}")
+
+
+def _strip_prefixes(tags: Tags) -> dict[str, str]:
+    """Return tags under the names of the original, without those that GDAL's converters add before them."""
+    return {re.sub(r"^(netcdf_dim_|nc_global#|.*#)", "", str(name)): value for name, value in tags.attributes().items()}
+
+
+def _refuse_later(tags: Tags, time: np.datetime64, path: Path) -> None:
+    """Raise `ForecastFileError` if the time of issue that tags state is before the time of the frame."""
+    issued = list(read_references(_strip_prefixes(tags), path))
+    start = tags.find("grib_ref_time")
+    if start is not None and (seconds := re.match(r"\d+", start.value)) is not None:
+        issued.append(np.datetime64(int(seconds[0]), "s"))
+    if any(time > issue for issue in issued):
+        raise ForecastFileError(path, f"+{(time - issued[0]) / MINUTE:g} min")
+
+
+def _refuse_factor(file: Any, band: int, tags: Tags, path: Path) -> None:
+    """Raise `ReadError` if the description of the band states a factor in words, and no scale is stated."""
+    described = file.descriptions[band - 1] or ""
+    scaled = file.scales[band - 1] != 1 or tags.number("gain", "scale_factor") is not None
+    if FACTOR_IN_WORDS.search(described) and not scaled:
+        raise ReadError(
+            path,
+            f"band {band} is described as {described!r}, a factor that may have been applied or not. Write it as the "
+            f"scale of the band, rasterio.open(path, 'r+').scales = (0.01,), or correct the description",
+        )
 
 
 # --- values ---------------------------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ from hybridcast.core.units import unit_conversion
 from hybridcast.errors import ReadError
 from hybridcast.radar import mrms_grib2
 from hybridcast.radar._frames import Frame, build_field, leave_out_forecasts
+from hybridcast.radar._missing import check_reflectivity
 from hybridcast.radar._rates import check_rates
 
 NAME = "grib"
@@ -261,7 +262,7 @@ def _read_rate(found: _Found, path: Path) -> Array:
     message, kind = found.message, found.kind
     values = grib.read_values(message, path)
     if kind == REFLECTIVITY:
-        return np.asarray(rate_from_dbz(values, *Z_R), np.float32)
+        return np.asarray(rate_from_dbz(check_reflectivity(values, path), *Z_R), np.float32)
     units = _find_units(message, kind)
     conversion = unit_conversion(units, _UNITS[kind])
     if conversion is None:

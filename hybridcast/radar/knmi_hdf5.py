@@ -39,6 +39,7 @@ Z_R = 200.0, 1.6
 _GROUPS = "overview", "geographic", "image1"
 #: Quantities that are rain: ACCUMULATED_PRECIPITATION_[MM] until 2019, PRECIP_[MM] since, REFLECTIVITY_[DBZ].
 _RAIN = re.compile(r"(?:ACCUMULATED_)?PRECIP(?:ITATION)?_?\[MM\]|REFLECTIVITY_?\[DBZ\]")
+_FORECAST_PRODUCT = re.compile(r"_FM(_|$)|FORECAST|NOWCAST", re.IGNORECASE)
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _CORNER_TOLERANCE = 2000.0  # m; the file's corners are rounded to 0.001 degrees
 _LENGTHS = {"a", "b", "R", "x_0", "y_0"}  # of a PROJ string
@@ -116,6 +117,7 @@ def _select_image(path: Path, file: Any) -> _Shown:
     overview = file["overview"].attrs
     start, end = (_parse_time(path, decode_text(overview[f"product_datetime_{which}"])) for which in ("start", "end"))
     if len(images) == 1:
+        _refuse_forecast(path, images[0], end)
         return _Shown(images[0], start, end, "")
     valid = _read_valid_times(path, images)
     leads = [float((time - start) / MINUTE) for time in valid]
@@ -124,6 +126,17 @@ def _select_image(path: Path, file: Any) -> _Shown:
     forecasts = describe_leads(leads[1:])
     warnings.warn(f"{path}: forecasts ({forecasts}) left out, the analysis is read", InputWarning, stacklevel=2)
     return _Shown(images[0], valid[0] - np.diff(valid).min(), valid[0], forecasts)  # amounts are those of a step
+
+
+def _refuse_forecast(path: Path, image: Any, end: np.datetime64) -> None:
+    """Raise `ForecastFileError` if the only image is valid later than the product, or of a product of forecasts."""
+    stamp = decode_text(image.attrs.get("image_datetime_valid", b""))
+    lead = (_parse_time(path, stamp) - end) / MINUTE if stamp else None
+    if lead is not None and lead > 0:
+        raise ForecastFileError(path, describe_leads([float(lead)]))
+    product = decode_text(image.attrs.get("image_product_name", b""))
+    if lead is None and _FORECAST_PRODUCT.search(product):
+        raise ForecastFileError(path, f"its product is {product}, and its image states no time")
 
 
 def _list_rain(path: Path, file: Any) -> list[Any]:

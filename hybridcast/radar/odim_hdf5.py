@@ -32,7 +32,7 @@ from hybridcast.radar._odim_grid import read_grid
 from hybridcast.radar._odim_layers import Layer, list_layers
 from hybridcast.radar._odim_rates import QUANTITIES, UNCORRECTED, read_rate
 from hybridcast.radar._odim_rows import are_rows_reversed
-from hybridcast.radar._odim_times import frame_times, split_forecasts
+from hybridcast.radar._odim_times import find_forecaster, frame_times, split_forecasts
 from hybridcast.radar._rates import limit_rates
 
 NAME = "odim-hdf5"
@@ -98,6 +98,8 @@ def _select_observations(path: Path, file: Any) -> list[Layer]:
         raise ForecastFileError(path, leads)
     if leads:
         warnings.warn(f"{path}: forecasts ({leads}) left out, the analysis is read", InputWarning, stacklevel=2)
+    elif words := find_forecaster(layers[0]):
+        warnings.warn(f"{path}: {words}, but its times are those of an observation: read as one", InputWarning, 2)
     return _select_frames(layers)
 
 

@@ -5,6 +5,7 @@ The time in the name of a file is not trusted for this: it may be that of proces
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,11 @@ _LONGEST_OUTAGE = np.timedelta64(1, "D")
 DAY = np.timedelta64(1, "D")
 #: Times before this are those of a clock that was not set.
 _FIRST_TIME = np.datetime64("1971-01-01", "ns")
+
+#: Words in the names of files of any origin that may be forecasts.
+_FORECAST_NAME = re.compile(r"(?<![a-z])(forecasts?|nowcasts?|fcst|prediction)(?![a-z])", re.IGNORECASE)
+#: Formats that hold files of any origin.
+GENERAL_FORMATS = frozenset({"cf", "geotiff"})
 
 #: What to do with a file of unknown format.
 ADVICE = (
@@ -337,6 +343,19 @@ def _warn_of_other_formats(formats: Mapping[Path, str], used: Sequence[Path]) ->
             f"({formats[others[0]]})",
             InputWarning,
             stacklevel=4,
+        )
+
+
+def note_names(formats: Mapping[Path, str]) -> None:
+    """Warn, once, of files of any origin that are called forecasts, though nothing in them says that they are."""
+    named = [path for path, name in formats.items() if name in GENERAL_FORMATS and _FORECAST_NAME.search(path.name)]
+    if named:
+        more = f" and {len(named) - 1} more" if len(named) > 1 else ""
+        warnings.warn(
+            f"{named[0]}{more}: called a forecast, but nothing in it states a lead time above zero: read as an "
+            "observation. Leave it out if it is none",
+            InputWarning,
+            stacklevel=3,
         )
 
 

@@ -7,7 +7,7 @@ import rasterio
 from rasterio.transform import Affine, from_origin
 
 from hybridcast.core.field import crs_of
-from hybridcast.errors import ForecastFileError, InputWarning, ReadError
+from hybridcast.errors import ForecastFileError, InputError, InputWarning, ReadError
 from hybridcast.radar import open_radar
 
 VALUES = np.array([[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, -1]], dtype=np.float32)
@@ -391,3 +391,47 @@ def test_times_without_decoding(tmp_path):
     bad = tmp_path / "rain_202001010000.tif"
     bad.write_bytes(bad.read_bytes()[:-20])  # its values are damaged, but its times are not
     assert open_radar(str(tmp_path / "*.tif"), history="5min").sizes["time"] == 2
+
+
+@pytest.mark.parametrize(
+    ("tags", "message"),
+    [
+        ({"forecast_hour": "1"}, "attribute forecast_hour = 1"),
+        ({"forecast_reference_time": "2020-01-01T00:00"}, r"\+5 min"),
+        ({"GRIB_REF_TIME": "1577836800 sec UTC"}, r"\+5 min"),
+        ({"NETCDF_DIM_lead_time": "15"}, "attribute lead_time = 15"),
+        ({"rr#forecast_period": "900"}, "attribute forecast_period = 900"),
+        ({"product": "nowcast"}, "its product is 'nowcast'"),
+    ],
+)
+def test_forecasts_by_tags_under_other_names(tmp_path, tags, message):
+    with pytest.raises(ForecastFileError, match=message):
+        open_radar(write(tmp_path / "a.tif", tags={"time": "2020-01-01T00:05", **tags}))
+
+
+@pytest.mark.parametrize("name", ["nowcast_202001010000_f030.tif", "rain_202001010000+030min.tif"])
+def test_forecasts_by_name(tmp_path, name):
+    with pytest.raises(ForecastFileError, match="its name states a lead time"):
+        open_radar(write(tmp_path / name, tags={}))
+
+
+def test_bands_by_description(tmp_path):
+    path = write(tmp_path / "a.tif")
+    for words, error in (("rain forecast [mm/h]", ForecastFileError), ("rain rate x100", ReadError)):
+        with rasterio.open(path, "r+") as file:
+            file.set_band_description(1, words)
+        with pytest.raises(error, match=words.partition(" [")[0]):
+            open_radar(path)
+
+
+def test_local_times_are_refused(tmp_path):
+    with pytest.raises(ReadError, match="timezone = Europe/Oslo"):
+        open_radar(write(tmp_path / "a.tif", tags={"time": "2020-01-01T00:05", "timezone": "Europe/Oslo"}))
+
+
+def test_reflectivity_states_its_relation_and_is_not_mixed(tmp_path):
+    tags = ({"time": "2020-01-01T00:05"}, {"time": "2020-01-01T00:10"})
+    dbz = write(tmp_path / "a.tif", units="dBZ", tags=tags[0])
+    assert open_radar(dbz).attrs["z_r_relation"] == "Z = 200 R^1.6"
+    with pytest.raises(InputError, match=r"a\.tif holds rates from reflectivity, b\.tif rain rates"):
+        open_radar([dbz, write(tmp_path / "b.tif", tags=tags[1])])

@@ -416,6 +416,14 @@ def test_codes_without_a_bit_map_are_no_rain(tmp_path, code, reason):
         open_radar(path)
 
 
+@pytest.mark.parametrize("code", [-999.0, -99.0])
+def test_codes_among_reflectivities_are_not_dry(tmp_path, code):
+    cells = np.array([[code, 23.0], [30.0, 39.0]])
+    path = write(tmp_path / "refc.grib", encode(cells, **degrees(52, 5, 51.5, 5.5), **reflectivity(), **ANALYSIS))
+    with pytest.raises(ReadError, match=rf"refc\.grib: holds {code:g} dBZ, a code"):
+        open_radar(path)
+
+
 def test_rounding_errors_below_zero_are_dry(tmp_path):
     field = open_radar(write(tmp_path / "a", encode(CELLS - 1e-3, **EUROPE, **amount(-1, 1), **ANALYSIS)))
     assert field.values[0, 0, 0] == 0

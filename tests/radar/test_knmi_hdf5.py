@@ -209,6 +209,22 @@ def test_forecasts_without_an_analysis_are_no_observations(real, tmp_path):
     assert "+5 to +10 min" in field.attrs["forecasts_left_out"]
 
 
+@pytest.mark.parametrize(
+    ("attrs", "message"),
+    [
+        ({"image_datetime_valid": "26-AUG-2010;03:50:00.000"}, r"\+30 min"),
+        ({"image_product_name": "RAD_NL25_PCP_FM"}, "its product is RAD_NL25_PCP_FM"),
+    ],
+)
+def test_one_image_of_a_forecast_is_no_observation(real, tmp_path, attrs, message):
+    path = copy(real, tmp_path)
+    with h5py.File(path, "r+") as file:
+        file["image1"].attrs.pop("image_datetime_valid", None)
+        file["image1"].attrs.update({name: np.bytes_(value) for name, value in attrs.items()})
+    with pytest.raises(ForecastFileError, match=message):
+        open_radar(path)
+
+
 def test_an_analysis_that_marks_no_coverage_is_no_observation(real, tmp_path):
     """The forecasts of pySTEPS at KNMI have 0 where nothing was observed, which must not become dry."""
     path = renew(copy(real, tmp_path), valid=("03:20", "03:25"))

@@ -127,3 +127,24 @@ def test_without_a_start_it_is_not_known_whether_it_is_a_forecast(tmp_path):
     with pytest.raises(ReadError, match=r"a\.h5.*starttime is missing.*may be a forecast"):
         open_radar(path)
     assert open_radar(write_odim(tmp_path / "b.h5", [(RAIN, RATE)])).sizes["time"] == 1  # of the nominal time alone
+
+
+@pytest.mark.parametrize("how", [{"forecast_lead_time": 30}, {"leadtime": "30 min"}, {"forecast_period": "PT30M"}])
+def test_lead_times_under_other_names_beside_the_valid_time(tmp_path, how):
+    path = write_odim(tmp_path / "a.h5", [(RAIN, RATE | span("120000"))], how=how)
+    with pytest.raises(ForecastFileError):
+        open_radar(path)
+
+
+def test_a_lead_time_with_a_plus_in_the_name(tmp_path):
+    write(tmp_path, RATE, ("120000",), name="20240601120000_pysteps_+000.h5")
+    path = write(tmp_path, RATE, ("120000",), name="20240601120000_pysteps_+030.h5")
+    with pytest.raises(ForecastFileError):
+        open_radar(path)
+    assert open_radar(tmp_path / "20240601120000_pysteps_+000.h5").sizes["time"] == 1
+
+
+def test_a_task_that_speaks_of_nowcasts_is_noted(tmp_path):
+    path = write_odim(tmp_path / "a.h5", [(RAIN, RATE | span("120000"))], how={"task": "be.rmi.pysteps.nowcast"})
+    with pytest.warns(InputWarning, match=r"how/task is 'be\.rmi\.pysteps\.nowcast', but its times"):
+        open_radar(path)
