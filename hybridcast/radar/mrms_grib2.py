@@ -130,6 +130,5 @@ def _find_product(message: Any, path: Path) -> _Product:
 
 
 def _rate_of_reflectivity(dbz: Array) -> Array:
-    rate = np.asarray(rate_from_dbz(dbz, *Z_R), np.float32)  # 0 where the signal is below the detectable
-    rate[(dbz < _NO_ECHO) | np.isnan(dbz)] = np.nan
-    return rate
+    seen = np.where(dbz < _NO_ECHO, dbz.dtype.type(np.nan), dbz)
+    return np.asarray(rate_from_dbz(seen, *Z_R), np.float32)  # 0 where the signal is below the detectable
