@@ -38,7 +38,7 @@ from hybridcast.core.readers import (
     read_head,
     warn_unreadable,
 )
-from hybridcast.errors import ReadError
+from hybridcast.errors import ReadError, UnknownFormatError
 from hybridcast.stations.collocation import collocate, sample_radar
 from hybridcast.stations.merging import merge_reports, resample_reports
 from hybridcast.stations.parquet import save_stations
@@ -186,11 +186,19 @@ def _read_file(path: Path, format: str | StationFormat | None, stated: Statement
 
 def _read(path: Path, format: str | StationFormat | None, stated: Statements) -> xr.Dataset:
     _refuse_documents(path)
-    known = describe_unknown(read_head(path))
-    reader = choose_reader(path, format, formats(), "station", known + _ADVICE, cli_advice=known + _CLI_ADVICE)
+    reader = _choose_reader(path, format)
     with read_errors(path, reader.NAME):
         reports = reader.read_stated(path, stated) if isinstance(reader, StatedFormat) else reader.read(path)
         return check_stations(reports).assign_attrs(format=reader.NAME)
+
+
+def _choose_reader(path: Path, format: str | StationFormat | None) -> StationFormat:
+    """Return the format of a file; the error for an unknown one says what it has and lacks as a table."""
+    try:
+        return choose_reader(path, format, formats(), "station", _ADVICE, cli_advice=_CLI_ADVICE)
+    except UnknownFormatError as error:
+        known = describe_unknown(read_head(path))
+        raise UnknownFormatError(path, error.reason + known, cli_reason=error.cli_reason + known) from None
 
 
 def _refuse_documents(path: Path) -> None:

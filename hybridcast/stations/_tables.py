@@ -87,7 +87,10 @@ def split_header(line: str) -> Header:
 
 def split_fields(line: str, separator: str) -> list[str]:
     """Return the fields of a line, in which quoted ones may hold separators."""
-    fields = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
+    try:
+        fields = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
+    except csv.Error:  # of damaged lines, such as those with a field too long for it
+        fields = line.split(separator)
     return [field.strip().strip('"').strip() for field in fields]
 
 

@@ -9,6 +9,9 @@ but for a fall at the same time of each day, if they would be heavy rain as amou
 - they rise `MANY_RISES` times;
 - they fall at midnight, or on two days.
 
+Values that fall at the same minute of each of `MIN_HOURS` hours, and never between, are accumulations in the hour, also
+of light rain.
+
 Values of a network of `NETWORK` stations at least count as accumulations, also of light rain, if those of no station
 fall and all rise.
 """
@@ -26,6 +29,8 @@ from hybridcast.stations.schema import record_rate
 
 #: Least number of steps between rows, and of rises among them, for a judgement.
 MIN_STEPS, MIN_RISES = 5, 3
+#: Least number of falls, once an hour, of an accumulation in the hour.
+MIN_HOURS = 2
 #: Values begin far above their rises from this factor on.
 FAR_ABOVE = 3.0
 #: Number of rises without a fall that no shower has.
@@ -68,7 +73,7 @@ def find_accumulations(stations: Mapping[str, Series]) -> set[str]:
     rises = [int((np.diff(series.values) > _ROUNDING).sum()) for series in known.values()]
     if len(known) >= NETWORK and all(rising) and min(rises) >= MIN_STEPS:
         return set(known)
-    return {name for name, series in known.items() if _is_accumulation(series)}
+    return {name for name, series in known.items() if _is_accumulation(series) or _falls_hourly(series)}
 
 
 def _drop_unknown(series: Series) -> Series:
@@ -86,7 +91,7 @@ def _is_accumulation(series: Series) -> bool:
     if not _are_enough(rises.size, steps.size):
         return False
     if not rises.size:
-        return not falls.size
+        return not falls.size and bool(values.max() <= record_rate(interval) * (interval / HOUR))
     if not _fall_daily(values[falls], ends[falls], rises.max()):
         return False
     begins_high = values[0] >= FAR_ABOVE * rises.max()
@@ -100,6 +105,17 @@ def _is_accumulation(series: Series) -> bool:
 def _are_enough(rises: int, steps: int) -> bool:
     """Return whether there are enough rises for a judgement, or steps without a fall."""
     return rises >= MIN_RISES or steps >= (2 * MIN_RISES if rises else MANY_RISES)
+
+
+def _falls_hourly(series: Series) -> bool:
+    """Return whether values rise through each hour, and fall only as it begins: an accumulation in the hour."""
+    values, ends, interval = series
+    steps = np.diff(values)
+    rises, falls = steps[steps > _ROUNDING], np.flatnonzero(steps < -_ROUNDING) + 1
+    if falls.size < MIN_HOURS or rises.size < MIN_RISES * falls.size or 2 * interval > HOUR:
+        return False
+    minutes = np.unique((ends[falls] - np.datetime64(0, "ns")) % HOUR)
+    return bool(minutes.size == 1 and (values[falls] <= rises.max() + _ROUNDING).all())
 
 
 def _fall_daily(after: Doubles, times: NDArray[np.datetime64], highest_rise: float) -> bool:

@@ -2,8 +2,8 @@
 
 Comments describe the columns, and in selections they have the places of the stations (``STN``, ``LON(east)``,
 ``LAT(north)``, ``ALT(m)``, ``NAME``); the last of them are the names, ``STN,YYYYMMDD,HH,...``. According to them,
-``HH`` is the hour from 1 to 24 UT, where hour 05 runs from 4:00 to 5:00, so it is the END of the interval, and ``RH`` is the
-rain in 0.1 mm, -1 for less than 0.05 mm, which is taken as 0. Days (without ``HH``) are refused.
+``HH`` is the hour from 1 to 24 UT, where hour 05 runs from 4:00 to 5:00, so it is the END of the interval, and ``RH``
+is the rain in 0.1 mm, -1 for less than 0.05 mm, which is taken as 0. Days (without ``HH``) are refused.
 
 Where the comments have no places, they are in a file given among the paths (`hybridcast.stations.places`).
 """

@@ -149,8 +149,8 @@ def find_rain(
         return _take_stated(names, path, stated, units.get(stated, ""))
     described = {name: describe_column(name, units.get(name, "")) for name in names}
     found = [column for column in described.values() if isinstance(column, RainColumn)]
-    if len(found) == 1:
-        return found[0]
+    if len(found) == 1 or (found and len({column.interval for column in found} - {None}) == len(found)):
+        return min(found, key=lambda column: column.interval or np.timedelta64(0))  # the same rain in several intervals
     reasons = [f"{name}: {reason}" for name, reason in described.items() if isinstance(reason, str)]
     listed = ", ".join(column.name for column in found) or "; ".join(reasons) or ", ".join(names)
     raise _choice_error(path, f"has {len(found)} columns of rain with units and of known kind ({listed}), not 1")

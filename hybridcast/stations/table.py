@@ -75,6 +75,7 @@ _NEEDED = ("station", "time")
 NINES = {False: 99.0, True: 999.0}
 #: Stations named in a message.
 NAMED = 3
+_NEVER_CHANGES = "its value never changes, so it is an accumulation in a dry time, or the gauge is stuck"
 #: Columns named in a message.
 COLUMNS_NAMED = 10
 #: A station moves if its coordinates differ by more than this, degrees.
@@ -120,9 +121,10 @@ def _read_header(path: Path, head: bytes) -> Header:
 
 def describe_unknown(head: bytes) -> str:
     """Return what a table lacks that no format recognises, for messages; empty if it is no table."""
-    names = find_header(head, has_station_and_time).names
-    if not is_text(head) or len(names) < 2:
-        return ""
+    names = find_header(head, has_station_and_time).names if is_text(head) else []
+    if len(names) < 2:
+        blanks = len(" ".join(names).split()) > 2
+        return ". As a table it has no commas, semicolons or tabs between columns" if blanks else ""
     lacking = [name for name in ("station", "time", "latitude", "longitude") if name not in match_columns(names)]
     layout = ""
     if "station" in lacking and "time" not in lacking:
@@ -130,7 +132,7 @@ def describe_unknown(head: bytes) -> str:
             ". Add a column station with its name if the file is of one station; if each column is a station, write a "
             "row for each station and time, as pandas.melt does"
         )
-    return f"; as a table it has the columns {_list_columns(names)}, but no {', '.join(lacking) or 'rain'}{layout}"
+    return f". As a table it has the columns {_list_columns(names)}, but no {', '.join(lacking) or 'rain'}{layout}"
 
 
 def _list_columns(names: Sequence[str]) -> str:
@@ -159,8 +161,26 @@ def _read_rows(path: Path, header: Header, columns: Mapping[str, str], rain: Rai
     others = other_times(header.names, columns["time"])
     wanted = {**columns, "rain": rain.name, **{f"time {n}": name for n, name in enumerate(others)}}
     rows = read_columns(path, header, wanted) if header.separator else _read_parquet(path, wanted)
-    rows["station"] = rows["station"].astype(str).str.strip()
+    rows = _drop_notes(rows, path)
     return join_dates(rows, {f"time {n}": name for n, name in enumerate(others)}, columns["time"], path)
+
+
+def _drop_notes(rows: Any, path: Path) -> Any:
+    """Return the rows of reports: those with neither time nor rain are notes below a table, or empty."""
+    texts = rows[["station", "time", "rain"]].fillna("").astype(str).apply(lambda column: column.str.strip())
+    empty = texts == ""
+    notes = (empty["time"] & empty["rain"]) | texts["station"].str.startswith("#")
+    rows = rows.assign(station=texts["station"])[~notes].reset_index(drop=True)
+    if rows.empty:
+        raise ReadError(path, "holds no row")
+    for name in _NEEDED:
+        lacking = empty.loc[~notes, name].to_numpy()
+        if lacking.any():
+            first = ", ".join(filter(None, texts[~notes][lacking].iloc[0]))
+            raise ReadError(
+                path, f"{int(lacking.sum())} rows have no {name}, the first with {first}. Fill it in, or remove the row"
+            )
+    return rows
 
 
 def _read_parquet(path: Path, wanted: Mapping[str, str]) -> Any:
@@ -271,8 +291,10 @@ def _drop_accumulations(stations: Mapping[str, _Station], left_out: dict[str, st
         for name, (rows, interval) in stations.items()
     }
     for name in sorted(find_accumulations(series)):
+        known = series[name].values[np.isfinite(series[name].values)]
+        stuck = known.size and known.min() == known.max()
         stations[name].rows[RATE] = np.nan
-        left_out[name] = "its values only rise, so they are an accumulation"
+        left_out[name] = _NEVER_CHANGES if stuck else "its values only rise, so they are an accumulation"
 
 
 def _read_reporting(own: Any, rain: RainColumn, stated: Statements, path: Path) -> Reporting:

@@ -98,18 +98,19 @@ def _rank(ours: str, columns: list[Column]) -> list[Column]:
     """Return the columns that have one of our spellings, the one that is meant first."""
     order = SPELLINGS[ours]
     named = sorted((column for column in columns if column.base in order), key=lambda column: order.index(column.base))
-    return sorted(named, key=lambda column: not _is_stated_time(column)) if ours == "time" else named
+    return sorted(named, key=lambda column: not is_stated_time(column.name)) if ours == "time" else named
 
 
-def _is_stated_time(column: Column) -> bool:
+def is_stated_time(name: str) -> bool:
     """Return whether a column says that it is the end of an interval, or in UTC."""
+    column = split_name(name)
     says = column.stated & (_UTC | {"end", "ending"})
     return column.base in _ENDS or (bool(says) and column.base != "date")
 
 
 def other_times(names: Iterable[str], time: str) -> list[str]:
     """Return the other columns that may be the time too, if the one that was taken does not say that it is."""
-    if _is_stated_time(split_name(time)):
+    if is_stated_time(time):
         return []
     usable = [column for column in map(split_name, names) if column.stated <= _ALLOWED["time"]]
     return [c.name for c in _rank("time", usable) if c.name != time and c.base != "date"]

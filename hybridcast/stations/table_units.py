@@ -13,17 +13,21 @@ from pathlib import Path
 from hybridcast.core.readers import read_head
 from hybridcast.errors import ReadError
 from hybridcast.stations._tables import Header, decode, split_fields
-from hybridcast.stations.table_columns import is_known
+from hybridcast.stations.table_columns import is_known, is_stated_time
 
 #: Rows below the header that may have units.
 _MOST_ROWS = 3
 _NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?")
 _KINDS = re.compile(r"\b(datetime|date|time|text|string|timestamp)\b")
-#: Statements about times in the lines above a header.
+#: Statements about times in the lines above a header. Names of zones are words too, and count beside a word of time.
+_ZONES = "lst|cet|cest|mez|mesz|bst|eet|eest|wet|est|edt|cst|cdt|mst|mdt|pst|pdt|jst|aest|aedt|nzst|nzdt|sast"
+_TIMES = "time|times|timezone|zone|tz|timestamps?|stamps|zeit|zeiten|zeitzone"
 _OTHER_TIMES = re.compile(
-    r"\b(local (standard |summer )?time|(lst|cet|cest|mez|mesz|bst|met|eet|eest|est|edt|cst|cdt|mst|mdt|pst|pdt|jst|"
-    r"ist|aest|aedt|sast|nzst|nzdt)\b|(utc|gmt)\s?[+-]\s?0?[1-9]|europe/\w+|america/\w+|asia/\w+|australia/\w+|"
-    r"(start|beginning|begin) of (the |each )?(interval|period|hour)|(interval|hour|period)[- ](start|beginning))"
+    r"\blocal (?:standard |summer |daylight )?time|\bortszeit|(?:utc|gmt)\s?[+-]\s?0?[1-9]"
+    r"|\b(?:europe|america|asia|africa|australia|pacific)/\w+"
+    r"|\b(?:start|beginning|begin) of (?:the |each )?(?:interval|period|hour)"
+    r"|\b(?:interval|hour|period)[- ](?:start|begin)"
+    rf"|\b(?:{_TIMES})\b[^\n]*?\b(?:{_ZONES})\b|\b(?:{_ZONES})\b[^\n]*?\b(?:{_TIMES})\b"
 )
 
 
@@ -57,7 +61,7 @@ def refuse_statements(path: Path, columns: Mapping[str, str], header: Header, un
     below = _KINDS.sub("", units.get(columns["time"], "").lower())
     if not is_known("time", below):
         raise _refusal(path, f"the row below the header states {units[columns['time']]!r} of its times")
-    if not header.separator:
+    if not header.separator or is_stated_time(columns["time"]):
         return
     above = "\n".join(decode(read_head(path)).split("\n")[: header.lines - 1]).lower()
     found = _OTHER_TIMES.search(above)

@@ -154,6 +154,21 @@ def test_lines_above_that_state_another_time_are_a_refusal(line, table):
     assert_right(table(f"Export of gauges\n# Time zone: UTC\n{text}"))
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("Met Office gauges", "Das ist eine Tabelle, Ende der Zeit", "# station est. 1950"),
+        *("# times are in UTC (CET-1)", "hour ending; UTC", "# Time: end of the interval", "# Central Europe"),
+    ],
+)
+def test_lines_above_that_state_nothing_else_are_titles(line, table):
+    assert_right(table(f"{line}\nsecond line\nstation,time,lat,lon,rain_mm\n" + rows()))
+
+
+def test_a_column_in_utc_outweighs_the_lines_above(table):
+    assert_right(table("Data in local time\nstation,time_utc,lat,lon,rain_mm\n" + rows()))
+
+
 # --- units and names ------------------------------------------------------------------------------------------
 
 
@@ -243,6 +258,32 @@ def test_tables_that_are_not_known_are_refused_with_their_columns(text, says, ta
     assert "CSV with the columns station, time" in refused.value.for_command_line
 
 
+def test_the_same_rain_in_several_intervals_is_that_of_the_shortest(table):
+    header = "station,time,lat,lon,rain_24h_mm,rain_10min_mm,rain_1h_mm\n"
+    assert_right(table(header + rows("A,{time},46.99,7.46,24,{amount},5")))
+    with pytest.raises(ReadError, match=r"2 columns .*rain_mm, rain_1h_mm.*not 1"):
+        table("station,time,lat,lon,rain_mm,rain_1h_mm\n" + rows("A,{time},46.99,7.46,{amount},5"))
+
+
+@pytest.mark.parametrize("note", ["# end of file\n", "\nGenerated on 1 June by X\n", ",,,,\n", "-- 6 rows --,,,,\n"])
+def test_notes_below_a_table_are_skipped(note, table):
+    assert_right(table("station,time,lat,lon,rain_mm\n" + rows() + note))
+
+
+def test_rows_without_a_time_or_a_station_are_refused(table):
+    """A row of totals, and merged cells of a spreadsheet, which are empty but for the first."""
+    text = "station,time,lat,lon,rain_mm\n" + rows()
+    with pytest.raises(ReadError, match=r"1 rows have no time, the first with Total, 2\.2\. Fill it in, or remove"):
+        table(text + "Total,,,,2.2\n")
+    with pytest.raises(ReadError, match=r"5 rows have no station, the first with 2024-06-01T12:20, 0\.2"):
+        table(text.replace("A,", ",").replace(",2024", "A,2024", 1))
+
+
+def test_a_table_with_blanks_between_the_columns_says_what_it_lacks(table):
+    with pytest.raises(ReadError, match="no commas, semicolons or tabs between columns"):
+        table(("station,time,lat,lon,rain_mm\n" + rows()).replace(",", "  "))
+
+
 # --- places ---------------------------------------------------------------------------------------------------
 
 
@@ -298,7 +339,8 @@ def test_totals_in_drizzle_and_dry_hours(totals, table):
     times = pd.date_range("2024-06-01 12:00", periods=len(totals), freq="10min")
     reports = table("station,time,lat,lon,rain_mm\n" + rows(times=times, amounts=totals))
     assert np.isnan(reports.precipitation_rate.values).all()
-    assert "accumulation" in reports.attrs["stations_left_out"]
+    says = "never changes" if len(set(totals)) == 1 else "only rise"
+    assert says in reports.attrs["stations_left_out"]
 
 
 @pytest.mark.parametrize(
@@ -308,3 +350,19 @@ def test_steady_drizzle_and_a_short_downpour_are_amounts(amounts, table):
     times = pd.date_range("2024-06-01 12:00", periods=len(amounts), freq="10min")
     reports = table("station,time,lat,lon,rain_mm\n" + rows(times=times, amounts=amounts))
     np.testing.assert_allclose(reports.precipitation_rate.values, [np.array(amounts) * 6], rtol=1e-6)
+
+
+def test_totals_of_the_hour_are_no_amounts(table):
+    # Ecowitt's export has "Hourly Rain(mm)", which begins at zero with each hour; here under another name
+    times = pd.date_range("2024-06-01 12:10", periods=24, freq="10min")
+    totals = [round(0.4 * (time.minute // 10 or 6), 1) for time in times]
+    reports = table("station,time,lat,lon,rain_mm\n" + rows(times=times, amounts=totals))
+    assert np.isnan(reports.precipitation_rate.values).all()
+
+
+def test_codes_beyond_all_records_are_missing_and_no_totals(table):
+    for code in (32767, 6999):
+        times = pd.date_range("2024-06-01 12:00", periods=14, freq="10min")
+        reports = table("station,time,lat,lon,rain_mm\n" + rows(times=times, amounts=[code] * 14))
+        assert reports.attrs["impossible_values"] == "precipitation_rate: 14"
+        assert "stations_left_out" not in reports.attrs
