@@ -8,6 +8,8 @@ Without bounds, time stamps are taken as ends of intervals.
 
 from __future__ import annotations
 
+import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +22,17 @@ from hybridcast.core.intervals import read_cell_methods, read_interval_attribute
 from hybridcast.core.netcdf import common_attributes, inspect_netcdf, is_netcdf, open_netcdf
 from hybridcast.core.types import MINUTE
 from hybridcast.core.units import unit_conversion
-from hybridcast.errors import ReadError
+from hybridcast.errors import InputWarning, ReadError
+from hybridcast.stations.accumulations import Series, find_accumulations
 from hybridcast.stations.reporting_intervals import read_interval
-from hybridcast.stations.schema import INTERVAL, POSITIONS, VARIABLES, station_reports
+from hybridcast.stations.schema import INTERVAL, LEFT_OUT, POSITIONS, VARIABLES, station_reports
+from hybridcast.stations.table_units import find_other_time
 
 NAME = "cf-stations"
 DESCRIPTION = "any NetCDF of stations that follows CF (featureType timeSeries)"
 
+#: Descriptions of amounts that are added up since some time.
+_ADDED_UP = re.compile(r"since (the )?(midnight|start|beginning|installation|\d)|cumulative|counter|running total")
 _BOUNDS = "Add the bounds of time (CF 7.1)"
 
 
@@ -46,17 +52,29 @@ def read(path: Path) -> xr.Dataset:
     with open_netcdf(path, decode_timedelta=False) as data:
         data = _rename_dims(data, path)
         rain = _find_rain(data, path)
+        _refuse_other_times(data, path)
         interval, ends = _read_interval(data, rain, path)
         amount = rain.attrs.get("standard_name") in AMOUNTS or rate_factor(str(rain.attrs.get("units"))) is None
+        rain = _in_millimetres(rain, path) if amount else rain
         rate = rate_from_accumulation(rain, interval) if amount else as_rate(rain)
+        values = rate.transpose("station", "time").values
+        rising = _find_accumulations(rain, ends, interval) if amount and not _states_interval(data) else []
+        if rising:
+            values = values.copy()
+            values[rising] = np.nan
+        names = data["station"].values
         return station_reports(
-            rate.transpose("station", "time").values,
-            station=data["station"].values,
+            values,
+            station=names,
             time=ends,
             interval=interval,
             coords=_read_coordinates(data, path),
             other_variables=_read_other_variables(data),
-            attrs={**common_attributes(data), **_quality_attributes(data)},
+            attrs={
+                **common_attributes(data),
+                **_quality_attributes(data),
+                **_describe_accumulations(names[rising], path),
+            },
         )
 
 
@@ -95,6 +113,50 @@ def _find_rain(data: xr.Dataset, path: Path) -> xr.DataArray:
     if not found[0].attrs.get("units"):
         raise ReadError(path, f"{found[0].name!r} has no units")
     return found[0]
+
+
+def _in_millimetres(rain: xr.DataArray, path: Path) -> xr.DataArray:
+    """Return the amounts in mm; `ReadError` if they are said to be added up since some time."""
+    described = " ".join(str(rain.attrs.get(name, "")) for name in ("long_name", "comment", "cell_methods"))
+    found = _ADDED_UP.search(described.lower())
+    if found:
+        raise ReadError(path, f"{rain.name!r} is described as {described.strip()!r}, so no amount in an interval")
+    conversion = unit_conversion(str(rain.attrs["units"]), "mm")
+    if conversion is None or conversion == (1.0, 0.0):
+        return rain
+    return (rain * conversion[0]).assign_attrs({**rain.attrs, "units": "mm"})
+
+
+def _states_interval(data: xr.Dataset) -> bool:
+    return "bounds" in data["time"].attrs or INTERVAL in data.attrs
+
+
+def _find_accumulations(rain: xr.DataArray, ends: Any, interval: np.timedelta64) -> list[int]:
+    """Return the rows of the stations whose values are an accumulation."""
+    values = rain.transpose("station", "time").values.astype(np.float64)
+    found = find_accumulations({str(row): Series(own, ends, interval) for row, own in enumerate(values)})
+    return sorted(map(int, found))
+
+
+def _describe_accumulations(stations: Any, path: Path) -> dict[str, str]:
+    """Return the attribute that names stations whose values are an accumulation, after a warning."""
+    if not stations.size:
+        return {}
+    more = f" and {stations.size - 3} more" if stations.size > 3 else ""
+    text = f"{', '.join(map(str, stations[:3]))}{more}: its values only rise, so they are an accumulation"
+    warnings.warn(InputWarning(f"{path}: left out {text}. {_BOUNDS} if not"), stacklevel=2)
+    return {LEFT_OUT: text}
+
+
+def _refuse_other_times(data: xr.Dataset, path: Path) -> None:
+    described = " ".join(str(data["time"].attrs.get(name, "")) for name in ("long_name", "comment", "description"))
+    found = find_other_time(f"time {described}")
+    if found and "bounds" not in data["time"].attrs:
+        raise ReadError(
+            path,
+            f"its times are described as {described.strip()!r}, but are ends of intervals in UTC. Convert "
+            f"them and the description, or {_BOUNDS[0].lower()}{_BOUNDS[1:]}",
+        )
 
 
 def _read_interval(data: xr.Dataset, rain: xr.DataArray, path: Path) -> tuple[np.timedelta64, Any]:

@@ -25,8 +25,8 @@ from hybridcast.errors import ReadError
 from hybridcast.stations._tables import find_header, read_columns, reports_from_rows
 from hybridcast.stations.places import find_places, join_places
 from hybridcast.stations.statements import Statements
-from hybridcast.stations.table_numbers import parse_numbers
-from hybridcast.stations.table_times import parse_times
+from hybridcast.stations.table_numbers import parse_amounts
+from hybridcast.stations.table_times import parse_own_times
 
 NAME = "dwd-cdc"
 DESCRIPTION = "rain of DWD's stations from the Climate Data Center, produkt_*.txt with a file of stations"
@@ -60,11 +60,11 @@ def read_stated(path: Path, stated: Statements) -> xr.Dataset:
     if rain is None:
         raise ReadError(path, f"has no rain of an hour or less ({', '.join(_RAIN)}); it has {', '.join(header.names)}")
     rows = read_columns(path, header, {"station": _KEYS[0], "time": _KEYS[1], "rain": rain})
-    rows["time"] = parse_times(rows["time"], path, "%Y%m%d%H" if rain == "R1" else "%Y%m%d%H%M")
+    rows["time"] = parse_own_times(rows["time"], path, "%Y%m%d%H" if rain == "R1" else "%Y%m%d%H%M")
     rows["time"] = rows["time"].where(rows["time"] >= _UTC_SINCE, rows["time"] - HOUR)
     rows = join_places(rows, find_places(path, stated.places), path)
     interval = np.timedelta64(_RAIN[rain], "m")
-    amounts = parse_numbers(rows["rain"], path, rain)
+    amounts = parse_amounts(rows["rain"], path, rain)
     rows[RATE] = rate_from_accumulation(np.where(amounts == _MISSING, np.nan, amounts), interval)
     return reports_from_rows(
         rows,

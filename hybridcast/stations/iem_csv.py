@@ -49,7 +49,7 @@ def recognises(path: Path, head: bytes) -> bool:
 
 
 def _is_header(names: Sequence[str]) -> bool:
-    return "station" in names and bool(set(_TIMES) & set(names)) and bool(set(_RAIN) & set(names))
+    return "station" in names and any(name.startswith("valid") for name in names) and bool(set(_RAIN) & set(names))
 
 
 def read(path: Path) -> xr.Dataset:
@@ -60,7 +60,10 @@ def read(path: Path) -> xr.Dataset:
 def read_stated(path: Path, stated: Statements) -> xr.Dataset:
     """Read all stations of one file, whose places are in it, given, or beside it."""
     header = find_header(read_head(path), _is_header)
-    time = next(name for name in _TIMES if name in header.names)
+    time = next((name for name in _TIMES if name in header.names), None)
+    if time is None:
+        found = next(name for name in header.names if name.startswith("valid"))
+        raise ReadError(path, f"has times as {found!r}. Download it with the time zone UTC")
     rain = next(name for name in _RAIN if name in header.names)
     places = {ours: name for ours, name in _PLACES.items() if name in header.names}
     rows = read_columns(path, header, {"station": "station", "time": time, "rain": rain, **places})

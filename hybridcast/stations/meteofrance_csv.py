@@ -21,8 +21,8 @@ from hybridcast.core.readers import read_head
 from hybridcast.core.types import Doubles
 from hybridcast.errors import ReadError
 from hybridcast.stations._tables import convert_columns, find_header, read_columns, reports_from_rows
-from hybridcast.stations.table_numbers import parse_numbers
-from hybridcast.stations.table_times import parse_times
+from hybridcast.stations.table_numbers import parse_amounts, parse_numbers
+from hybridcast.stations.table_times import parse_own_times
 
 NAME = "meteofrance-csv"
 DESCRIPTION = "Météo-France stations of meteo.data.gouv.fr, hourly or of 6 minutes, CSV"
@@ -58,7 +58,7 @@ def read(path: Path) -> xr.Dataset:
     time_format, rain, minutes = _KINDS[time]
     kept = {name: name for name in (rain, f"Q{rain}", *_OTHERS) if name in header.names}
     rows = read_columns(path, header, {"station": "NUM_POSTE", "time": time, **_PLACES, **kept})
-    rows["time"] = parse_times(rows["time"], path, time_format)
+    rows["time"] = parse_own_times(rows["time"], path, time_format)
     interval = np.timedelta64(minutes, "m")
     rows[RATE] = rate_from_accumulation(_read_amounts(rows, rain, path), interval)
     others = convert_columns(rows, _OTHERS, path)
@@ -78,6 +78,6 @@ def _read_amounts(rows: Any, rain: str, path: Path) -> Doubles:
     """Return the rain, NaN where its code of quality is doubtful."""
     if rain not in rows:
         raise ReadError(path, f"has no column {rain}, so no rain")
-    amounts = parse_numbers(rows[rain], path, rain)
+    amounts = parse_amounts(rows[rain], path, rain)
     quality = f"Q{rain}"
     return np.where(rows[quality] == _DOUBTFUL, np.nan, amounts) if quality in rows else amounts

@@ -29,8 +29,8 @@ from hybridcast.errors import InputWarning, ReadError
 from hybridcast.stations._tables import convert_columns, find_header, read_columns, reports_from_rows
 from hybridcast.stations.places import find_places, join_places
 from hybridcast.stations.statements import Statements
-from hybridcast.stations.table_numbers import parse_numbers
-from hybridcast.stations.table_times import parse_times
+from hybridcast.stations.table_numbers import parse_amounts
+from hybridcast.stations.table_times import parse_own_times
 
 NAME = "meteoswiss-csv"
 DESCRIPTION = "MeteoSwiss open data of automatic stations, CSV with its file of stations"
@@ -76,11 +76,11 @@ def read_stated(path: Path, stated: Statements) -> xr.Dataset:
         )
     others = [name for name in _OTHERS if name in header.names]
     rows = read_columns(path, header, {"station": station, "time": time, **{n: n for n in (rain, *others)}})
-    rows["time"] = parse_times(rows["time"], path, "%d.%m.%Y %H:%M" if station == _KEYS[0][0] else "%Y%m%d%H%M")
+    rows["time"] = parse_own_times(rows["time"], path, "%d.%m.%Y %H:%M" if station == _KEYS[0][0] else "%Y%m%d%H%M")
     interval = np.timedelta64(_RAIN[rain], "m")
     rows = _leave_out_old_hours(rows, path) if interval > np.timedelta64(10, "m") else rows
     rows = join_places(rows, find_places(path, stated.places), path)
-    rows[RATE] = rate_from_accumulation(parse_numbers(rows[rain], path, rain), interval)
+    rows[RATE] = rate_from_accumulation(parse_amounts(rows[rain], path, rain), interval)
     variables = convert_columns(rows, _OTHERS, path)
     return reports_from_rows(
         rows,

@@ -58,7 +58,7 @@ def is_file_of_places(path: Path) -> bool:
     except ReadError:
         return False
     columns = _match(names)
-    has_reports = any(name.lower() in _TIMES or describe_rain(name) is not None for name in names)
+    has_reports = any(name.lower().split("(")[0].strip() in _TIMES or describe_rain(name) is not None for name in names)
     return {"station", "latitude", "longitude"} <= set(columns) and not has_reports
 
 

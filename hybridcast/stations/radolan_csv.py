@@ -16,6 +16,7 @@ import xarray as xr
 
 from hybridcast.core.field import RATE, rate_from_accumulation
 from hybridcast.stations._tables import first_line, read_csv, reports_from_rows
+from hybridcast.stations.table_numbers import parse_amounts
 from hybridcast.stations.table_times import parse_times
 
 NAME = "radolan-gauges-csv"
@@ -34,7 +35,7 @@ def read(path: Path) -> xr.Dataset:
     """Read all gauges of one file."""
     rows = read_csv(path, COLUMNS, {"station_id": "str", "time": "str"}).rename(columns={"station_id": "station"})
     rows["time"] = parse_times(rows["time"], path)
-    rows[RATE] = rate_from_accumulation(rows["rainfall_amount"].to_numpy(np.float32), INTERVAL)
+    rows[RATE] = rate_from_accumulation(parse_amounts(rows["rainfall_amount"], path, "rainfall_amount"), INTERVAL)
     return reports_from_rows(
         rows,
         path,

@@ -19,8 +19,8 @@ from hybridcast.core.field import RATE, rate_from_accumulation
 from hybridcast.core.types import MINUTE
 from hybridcast.errors import ReadError
 from hybridcast.stations._tables import decode, read_text, read_texts, reports_from_rows, split_fields
-from hybridcast.stations.table_numbers import parse_numbers
-from hybridcast.stations.table_times import parse_times
+from hybridcast.stations.table_numbers import parse_amounts
+from hybridcast.stations.table_times import parse_own_times
 
 NAME = "smhi-csv"
 DESCRIPTION = "SMHI's open data of stations, sums of an hour or 15 minutes, CSV with blocks of metadata"
@@ -54,8 +54,8 @@ def read(path: Path) -> xr.Dataset:
     rows = read_texts(text[header.end() :].lstrip("\n"), names, (*names[:2], _RAIN), ";", path)
     if rows.empty:
         raise ReadError(path, "holds no row")
-    rows["time"] = parse_times(rows[names[0]] + " " + rows[names[1]], path, "%Y-%m-%d %H:%M:%S")
-    rows[RATE] = rate_from_accumulation(parse_numbers(rows[_RAIN], path, _RAIN), interval)
+    rows["time"] = parse_own_times(rows[names[0]] + " " + rows[names[1]], path, "%Y-%m-%d %H:%M:%S")
+    rows[RATE] = rate_from_accumulation(parse_amounts(rows[_RAIN], path, _RAIN), interval)
     rows["station"] = blocks["Stationsnamn"]
     for ours, name in _COORDINATES.items():
         rows[ours] = float(blocks[name])

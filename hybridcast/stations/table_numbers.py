@@ -78,6 +78,18 @@ def parse_numbers(texts: Any, path: Path, column: str, remedy: str = REMEDY) -> 
     return np.asarray(numbers.to_numpy(np.float64)[codes])
 
 
+def parse_amounts(texts: Any, path: Path, column: str) -> Doubles:
+    """Parse amounts of a service's file, in mm; infinite for rows of nines, so that they are counted as impossible.
+
+    Examples
+    --------
+    >>> parse_amounts(pd.Series(["1.5", "", "99.9"]), Path("gauges.csv"), "RR1").tolist()
+    [1.5, nan, inf]
+    """
+    values = parse_numbers(texts, path, column)
+    return np.where(find_nines(values, 99.0), np.inf, values)
+
+
 def find_nines(values: Doubles, lowest: float) -> NDArray[np.bool_]:
     """Return which values, from `lowest` on, consist of nines only.
 

@@ -89,6 +89,15 @@ class _Reading:
         return self.times.size > 1 and bool((np.diff(np.sort(self.times)) <= STEADY).all())
 
 
+def parse_own_times(texts: Any, path: Path, time_format: str) -> Any:
+    """Parse the times of a file of a service, which have one format; raise `ReadError` if one has another."""
+    try:
+        return parse_times(texts, path, time_format)
+    except ReadError as error:
+        reason = error.reason.split(". Write ISO 8601")[0]
+        raise ReadError(path, f"{reason} of these files. Get the file anew: it was edited, or is damaged") from error
+
+
 def parse_times(texts: Any, path: Path, time_format: str | None = None) -> Any:
     """Parse the times of a file; raise `ReadError` if one cannot be read, or day and month may be exchanged.
 

@@ -56,6 +56,20 @@ def _join_units(names: Sequence[str], rows: Sequence[Sequence[str]]) -> dict[str
     return {name: text for name, text in units.items() if text.strip("-– ()[]")}
 
 
+def find_other_time(text: str) -> str | None:
+    """Return the words of a text that say that times are no ends of intervals in UTC; None if it says UTC, or nothing.
+
+    Examples
+    --------
+    >>> find_other_time("Time zone: CET"), find_other_time("times in UTC"), find_other_time("start of interval")
+    ('time zone: cet', None, 'start of interval')
+    """
+    lower = text.lower()
+    found = _OTHER_TIMES.search(lower)
+    says_utc = "utc" in re.sub(r"utc\s?[+-]\s?0?[1-9]", "", lower)
+    return found.group(0) if found and not says_utc else None
+
+
 def refuse_statements(path: Path, columns: Mapping[str, str], header: Header, units: Mapping[str, str]) -> None:
     """Raise `ReadError` if the rows below the header, or the lines above it, state times of another meaning."""
     below = _KINDS.sub("", units.get(columns["time"], "").lower())
@@ -63,10 +77,9 @@ def refuse_statements(path: Path, columns: Mapping[str, str], header: Header, un
         raise _refusal(path, f"the row below the header states {units[columns['time']]!r} of its times")
     if not header.separator or is_stated_time(columns["time"]):
         return
-    above = "\n".join(decode(read_head(path)).split("\n")[: header.lines - 1]).lower()
-    found = _OTHER_TIMES.search(above)
-    if found and "utc" not in re.sub(r"utc\s?[+-]\s?0?[1-9]", "", above):
-        raise _refusal(path, f"the lines above the header state {found.group(0)!r}")
+    found = find_other_time("\n".join(decode(read_head(path)).split("\n")[: header.lines - 1]))
+    if found:
+        raise _refusal(path, f"the lines above the header state {found!r}")
 
 
 def _refusal(path: Path, known: str) -> ReadError:

@@ -8,6 +8,7 @@ import zipfile
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from hybridcast.errors import InputWarning, ReadError
 from hybridcast.stations import open_stations
@@ -397,3 +398,87 @@ def test_smhi_files_of_another_kind_are_refused(old, new, says, tmp_path):
     path.write_bytes(SMHI.replace(old, new).encode())
     with pytest.raises(ReadError, match=says):
         open_stations(path)
+
+
+# --- what all have in common ----------------------------------------------------------------------------------
+
+
+def test_rows_of_nines_are_no_rain_in_any_service(swiss, tmp_path):
+    """Codes of missing values that a service does not declare; 99.9 mm in an hour is beyond all but records."""
+    meteofrance = tmp_path / "H_01.csv"
+    rows = "".join(f"01014002;46.3;5.7;534;202406010{h};{v};\n" for h, v in enumerate((0.4, 99.9, 999.9, 1)))
+    meteofrance.write_text("NUM_POSTE;LAT;LON;ALTI;AAAAMMJJHH;RR1;QRR1\n" + rows)
+    radolan = tmp_path / "radolan.csv"
+    rows = "".join(f"2024-06-01 0{h}:50:00,44,{v},X,8.2,52.9,1,1\n" for h, v in enumerate((0.4, 99.9, 999.9, 1)))
+    radolan.write_text("time,station_id,rainfall_amount,station_name,longitude,latitude,x,y\n" + rows)
+    for path in (meteofrance, radolan):
+        made = open_stations(path)
+        np.testing.assert_allclose(made.precipitation_rate.values, [[0.4, np.nan, np.nan, 1]], rtol=1e-6)
+        assert made.attrs["impossible_values"] == "precipitation_rate: 2"
+
+
+def test_times_of_another_format_say_that_the_file_was_edited(swiss):
+    swiss[0].write_text(swiss[0].read_text().replace("01.02.2024", "2024-02-01"))
+    with pytest.raises(ReadError, match=r"does not fit the format '%d\.%m\.%Y %H:%M' .*Get the file anew") as refused:
+        open_stations(swiss[0])
+    assert "time_format=" not in str(refused.value)
+
+
+def test_iem_times_in_another_zone_are_refused(tmp_path):
+    path = tmp_path / "asos.csv"
+    path.write_text("station,valid(America/Chicago),lon,lat,p01i\nAAA,2024-06-01 12:53,-90,40,0.1\n")
+    with pytest.raises(ReadError, match=r"'valid\(America/Chicago\)'\. Download it with the time zone UTC"):
+        open_stations(path)
+
+
+# --- CF NetCDF ------------------------------------------------------------------------------------------------
+
+
+def cf_stations(path, amounts, units="mm", time_attrs=None, **attrs):
+    """Write amounts of ten minutes of stations, shape (station, time), as CF NetCDF."""
+    amounts = np.array(amounts, float)
+    times = np.datetime64("2024-06-01T12:00", "ns") + np.arange(amounts.shape[1]) * np.timedelta64(10, "m")
+    rain = (("station", "time"), amounts, {"units": units, "standard_name": "thickness_of_rainfall_amount", **attrs})
+    degrees = np.arange(len(amounts)) + 46.0
+    xr.Dataset(
+        {"pr": rain},
+        coords={
+            "time": ("time", times, time_attrs or {}),
+            "latitude": ("station", degrees, {"standard_name": "latitude"}),
+            "longitude": ("station", degrees, {"standard_name": "longitude"}),
+            "id": ("station", np.array(list("ABC")[: len(amounts)], object), {"cf_role": "timeseries_id"}),
+        },
+        attrs={"featureType": "timeSeries"},
+    ).to_netcdf(path)
+    return path
+
+
+def test_cf_amounts_in_other_units(tmp_path):
+    for units, factor in (("inch", 25.4), ("m", 1000.0), ("kg m-2", 1.0)):
+        made = open_stations(cf_stations(tmp_path / "s.nc", [[0, 0.004, 0.002]], units))
+        np.testing.assert_allclose(made.precipitation_rate.values, [[0, 0.024 * factor, 0.012 * factor]], rtol=1e-6)
+
+
+def test_cf_accumulations_are_left_out_by_station(tmp_path):
+    path = cf_stations(tmp_path / "s.nc", [30 + np.arange(8.0), [0, 0.2, 0, 0, 1, 0.4, 0, 0]])
+    with pytest.warns(InputWarning, match="left out A: its values only rise"):
+        made = open_stations(path)
+    assert np.isnan(made.precipitation_rate.values[0]).all()
+    np.testing.assert_allclose(made.precipitation_rate.values[1], np.array([0, 0.2, 0, 0, 1, 0.4, 0, 0]) * 6, rtol=1e-6)
+    assert made.attrs["stations_left_out"].startswith("A: ")
+
+
+@pytest.mark.parametrize(
+    ("attrs", "says"),
+    [
+        ({"long_name": "rain since midnight"}, "described as 'rain since midnight', so no amount in an interval"),
+        ({"cell_methods": "time: sum (comment: counter of tips)"}, "counter of tips"),
+        ({"time_attrs": {"long_name": "local time"}}, "times are described as 'local time'.*Convert"),
+        ({"time_attrs": {"comment": "start of the interval"}}, "start of the interval"),
+    ],
+)
+def test_cf_descriptions_of_another_meaning_are_refused(attrs, says, tmp_path):
+    with pytest.raises(ReadError, match=says):
+        open_stations(cf_stations(tmp_path / "s.nc", [[0, 0.2, 0]], **attrs))
+    described = {"time_attrs": {"long_name": "end of the interval, UTC"}, "long_name": "rain since the last report"}
+    assert open_stations(cf_stations(tmp_path / "s.nc", [[0, 0.2, 0]], **described)).sizes["time"] == 3
