@@ -203,9 +203,21 @@ def rename_horizontal(variable: xr.DataArray, path: Path) -> xr.DataArray:
     names: dict[Hashable, str] = {}
     for axis, coordinate, ours in _AXES:
         name = _find_dimension(variable, axis, coordinate, path)
+        _require_own_name(variable[name], coordinate, path)
         names[name] = ours
         variable = _state_degrees(variable, name, coordinate)
     return variable.rename({old: new for old, new in names.items() if old != new})
+
+
+def _require_own_name(axis: xr.DataArray, coordinate: str, path: Path) -> None:
+    """Raise `ReadError` if an axis of longitudes by its units is called latitude, or the other way round."""
+    other = "latitude" if coordinate == "longitude" else "longitude"
+    if str(axis.name).lower() in (other, other[:3]):
+        raise ReadError(
+            path,
+            f"{axis.name!r} is a {coordinate} by its attributes ({axis.attrs.get('units', 'no units')}), and a {other} "
+            "by its name. Correct one of them",
+        )
 
 
 def _state_degrees(variable: xr.DataArray, name: Hashable, coordinate: str) -> xr.DataArray:

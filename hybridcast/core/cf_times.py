@@ -48,7 +48,12 @@ def decode(data: xr.Dataset, path: Path) -> xr.Dataset:
         try:
             decoded = xr.decode_cf(data)
         except Exception as error:  # xarray raises ValueError, OverflowError and others of its own
-            raise ReadError(path, f"its attributes cannot be decoded ({error})") from error
+            reason = str(error).partition(". Try opening")[0]
+            raise ReadError(
+                path,
+                f"its attributes cannot be decoded ({reason}). Correct them; units of time are like 'minutes since "
+                "2020-01-01'",
+            ) from error
     return decoded.assign({name: made for name in decoded.variables if (made := _finish(decoded[name])) is not None})
 
 

@@ -31,6 +31,8 @@ _STARTS = re.compile(
     r"\b(interval|period|accumulation)\w* (start|begin)",
     re.IGNORECASE,
 )
+_SUMMED = re.compile(r"accum|\bsums?\b|\btotals?\b", re.IGNORECASE)
+_SPELLED = re.compile(r"(?<![\d.])(\d+)[- ]?(min(?:utes?)?|h(?:ours?|r)?)\b", re.IGNORECASE)
 _AVERAGED = re.compile(r"\btime\s*:\s*(mean|sum)\b")
 _IN_NAME = re.compile(r"(?<![a-z\d])(\d+)_?(min|minutes?|h|hr|hours?)(?![a-z\d])")
 
@@ -88,9 +90,12 @@ def read_interval(
 def read_averaging(data: xr.Dataset, variable: xr.DataArray) -> Interval | None:
     """Return the interval over which rates are means or sums, by ``cell_methods``; None if they are not, or of unknown.
 
-    It is that of the bounds of time, or, of sums, that which ``cell_methods`` state.
+    It is that of the bounds of time, or, of sums, that which ``cell_methods`` or the description state.
     """
-    methods = str(variable.attrs.get("cell_methods", ""))
+    methods, words = (str(variable.attrs.get(name, "")) for name in ("cell_methods", "long_name"))
+    summed = _read_summing_words(words)
+    if summed is not None:
+        return Interval(summed, _shift_starts(variable["time"], summed))
     if not _AVERAGED.search(methods):
         return None
     bounds = _read_bounds(data, variable)
@@ -99,6 +104,19 @@ def read_averaging(data: xr.Dataset, variable: xr.DataArray) -> Interval | None:
         return Interval(lengths[0], bounds[1]) if lengths.size == 1 and lengths[0] > np.timedelta64(0) else None
     length = read_cell_methods(methods)
     return None if length is None else Interval(length, _shift_starts(variable["time"], length))
+
+
+def _read_summing_words(text: str) -> np.timedelta64 | None:
+    """Return the interval of "daily rain", "1-hour accumulation" or "accumulated over 30 min"; None of other texts."""
+    if re.search(r"\bdaily\b", text, re.IGNORECASE):
+        return np.timedelta64(1, "D")
+    if not _SUMMED.search(text):
+        return None
+    if re.search(r"\bhourly\b", text, re.IGNORECASE):
+        return np.timedelta64(1, "h")
+    found = {(int(number), unit[0].lower()) for number, unit in _SPELLED.findall(text)}
+    number, unit = found.pop() if len(found) == 1 else (0, "h")
+    return np.timedelta64(number, "m" if unit == "m" else "h") if number > 0 else None
 
 
 def _read_bounds(data: xr.Dataset, variable: xr.DataArray) -> tuple[Times, Times] | None:

@@ -107,7 +107,7 @@ def _refuse_zero_fill(variable: xr.DataArray, path: Path) -> None:
     offset = variable.encoding.get("add_offset", 0)
     codes = [code for name in ("_FillValue", "missing_value") for code in np.ravel(variable.encoding.get(name, []))]
     zero = any(code == 0 for code in codes)
-    if zero and _is_reflectivity(variable):
+    if zero and is_reflectivity(variable):
         warnings.warn(
             f"{path}: {variable.name!r} declares its lowest code, 0, as missing: cells where nothing was detected are "
             "missing too, if they have this code",
@@ -126,7 +126,8 @@ def _refuse_zero_fill(variable: xr.DataArray, path: Path) -> None:
         )
 
 
-def _is_reflectivity(variable: xr.DataArray) -> bool:
+def is_reflectivity(variable: xr.DataArray) -> bool:
+    """Return whether a variable is in dBZ."""
     return str(variable.attrs.get("units", "")).strip().lower() == "dbz"
 
 
@@ -142,7 +143,7 @@ def _apply_flags(variable: xr.DataArray, path: Path) -> xr.DataArray:
             raise ReadError(
                 path, f"its flag {flag} means {meaning!r}, neither missing nor dry. Set these values to NaN"
             )
-        dry = _DRY_DBZ if _is_reflectivity(variable) else 0.0
+        dry = _DRY_DBZ if is_reflectivity(variable) else 0.0
         value = np.nan if _MISSING.search(meaning) else dry
         code = _unpack(flag, variable)
         other = ~(np.abs(variable - code) <= _ROUNDING * max(1.0, abs(code)))  # also where it is NaN

@@ -11,11 +11,22 @@ import numpy as np
 import xarray as xr
 
 from hybridcast.errors import ReadError
+from hybridcast.radar._missing import is_reflectivity
 
 #: Descriptions and methods of fields that are no rain, though their units and even their standard name are.
 _STATISTIC = re.compile(
-    r"anomal|\bstandard.?(deviation|error)|\bvariance\b|\buncertainty\b|\bprobability\b|\bspread\b", re.IGNORECASE
+    r"anomal|climatolog|percentile|quantile|\bstandard.?(deviation|error)|\bvariance\b|\buncertainty\b|\bprobability\b|"
+    r"\bspread\b|\bbias\b(?!.?(correct|adjust|free))|\broot.mean|\breturn (level|period)",
+    re.IGNORECASE,
 )
+_EXTREME = re.compile(r"\b(maximum|minimum)\b(?!.(range|distance|likelihood|elevation|height))", re.IGNORECASE)
+#: The same in the names of variables, whose words are separated by underscores.
+_STATISTIC_NAME = re.compile(
+    r"(^|_)(p\d\d(?=_|$)|q\d\d(?=_|$)|pct\w*|percentile\w*|quantile\w*|spread|std\w*|variance|bias(?!_?(corr|adj))|rmse|mae|anom\w*|clim\w*|"
+    r"threshold\w*|prob\w*|return_\w+)(_|\d|$)",
+    re.IGNORECASE,
+)
+_EXTREME_NAME = re.compile(r"(^|_)(max|maximum|minimum)(_|$)", re.IGNORECASE)
 _METHODS = re.compile(
     r"\btime\s*:\s*(maximum|minimum|median|mid_range|mode)\b|:\s*(standard_deviation|variance|range)\b", re.IGNORECASE
 )
@@ -40,15 +51,20 @@ def refuse_other_than_rain(variable: xr.DataArray, path: Path) -> None:
     """Raise `ReadError` if a variable says that it is a statistic of rain, or rain transformed or multiplied."""
     described, methods = (str(variable.attrs.get(name, "")) for name in ("long_name", "cell_methods"))
     transform = str(variable.attrs.get("transform", "")).strip()
+    extreme = not is_reflectivity(variable)  # of which the maximum of a column is a product
+    name = str(variable.name)
     found = {
-        f"described as {described!r}": _STATISTIC.search(described),
+        f"described as {described!r}": _STATISTIC.search(described) or (extreme and _EXTREME.search(described)),
+        "by its name a statistic": _STATISTIC_NAME.search(name) or (extreme and _EXTREME_NAME.search(name)),
         f"of the cell_methods {methods!r}": _METHODS.search(methods),
         f"transformed (attribute transform = {transform!r})": transform.lower() not in _UNTRANSFORMED,
     }
     for words, is_found in found.items():
         if is_found:
             raise ReadError(
-                path, f"{variable.name!r} is {words}, which is no rain. Give the variable of rain, or correct this"
+                path,
+                f"{variable.name!r} is {words}, which is no rain of one time. Give the variable of rain, or "
+                "correct this",
             )
     _refuse_factors(variable, path)
 
@@ -60,12 +76,16 @@ def _refuse_factors(variable: xr.DataArray, path: Path) -> None:
     if in_words and not _SCALED_UNITS.match(units) and "scale_factor" not in variable.encoding:
         stated.append(f"the description {described!r}")
     if stated:
+        name = str(variable.name)
+        found = (
+            f"{name!r} in {units!r} has {stated[0]}, a factor that may have been applied or not. Remove it if its "
+            "values are in these units; else write it as scale_factor, e.g. "
+        )
         raise ReadError(
             path,
-            f"{variable.name!r} in {units!r} has {stated[0]}, a factor that may have been applied or not. Remove it if "
-            "its values are in these units; else write it as scale_factor, e.g. data = xarray.open_dataset(path, "
-            f"mask_and_scale=False); data[{str(variable.name)!r}].attrs['scale_factor'] = 0.01; "
-            "data.to_netcdf(new_path)",
+            f"{found}data = xarray.open_dataset(path, mask_and_scale=False); data[{name!r}].attrs['scale_factor'] = "
+            "0.01; data.to_netcdf(new_path)",
+            cli_reason=f"{found}ncatted -a scale_factor,{name},c,f,0.01 {path} NEW.nc",
         )
 
 

@@ -8,6 +8,7 @@ an amount by the bounds of time or an attribute. Of a forecast only the analysis
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,12 @@ import numpy as np
 import xarray as xr
 
 from hybridcast.core.cf import AMOUNTS, RATES, find_coordinates, is_cf, open_cf, place
-from hybridcast.core.field import precipitation, rate_from_accumulation, rate_from_dbz
+from hybridcast.core.cf_times import parse_time_text
+from hybridcast.core.field import iso_time, precipitation, rate_from_accumulation, rate_from_dbz
 from hybridcast.core.netcdf import common_attributes
 from hybridcast.core.times_in_names import parse_time_in_name
 from hybridcast.core.types import MINUTE
-from hybridcast.errors import ReadError
+from hybridcast.errors import InputWarning, ReadError
 from hybridcast.radar._analyses import select_analyses
 from hybridcast.radar._intervals import Interval, read_averaging, read_interval
 from hybridcast.radar._missing import check_reflectivities, mask_by_flags, mask_missing
@@ -38,6 +40,10 @@ _OTHER = re.compile(
     r"stratiform|large_?scale|random|weight|distance",
     re.IGNORECASE,
 )
+#: Coordinates of one of several fields of the same time.
+_ONE_OF_SEVERAL = re.compile(r"percentile|quantile|realization|member|ensemble|\bens|threshold", re.IGNORECASE)
+#: Times that a file covers are those of its frames within this.
+_FRAME = np.timedelta64(1, "h")
 #: Units that neither height nor wind has.
 _RAIN_UNITS = re.compile(r"^[\d./e\s]*(mm|dbz)", re.IGNORECASE)
 #: Words in the names of variables of water per area that are rain.
@@ -67,7 +73,7 @@ def _read(path: Path, interval: np.timedelta64 | None) -> xr.DataArray:
     variable, left_out = _select_frames(_rename_time(_attach_time(data, placed.variable)), path)
     refuse_local_times(data, variable, path)
     units = _read_units(variable, path)
-    rate, time, attrs = _read_rate(data, _require_time(mask_missing(variable, path), path), units, interval, path)
+    rate, time, attrs = _read_rate(data, _require_time(data, mask_missing(variable, path), path), units, interval, path)
     field = precipitation(
         rate.transpose("time", "y", "x").data,
         time=time,
@@ -178,7 +184,18 @@ def _select_frames(variable: xr.DataArray, path: Path) -> tuple[xr.DataArray, di
     single = variable.squeeze(extra)
     kept = {str(name): of for name, of in single.coords.items() if of.ndim == 0 and of.dtype.kind in "iufUO"}
     attrs = {name: f"{of.values} {of.attrs.get('units', '')}".strip() for name, of in kept.items() if _is_label(of)}
+    _note_one_of_several(variable, attrs, path)
     return single.drop_vars(list(kept)), attrs
+
+
+def _note_one_of_several(variable: xr.DataArray, labels: dict[str, str], path: Path) -> None:
+    found = [f"{name} = {label}" for name, label in labels.items() if _ONE_OF_SEVERAL.search(name)]
+    if found:
+        warnings.warn(
+            f"{path}: {variable.name!r} is that of {', '.join(found)}, read as the observation",
+            InputWarning,
+            stacklevel=2,
+        )
 
 
 def _is_label(coordinate: xr.DataArray) -> bool:
@@ -192,7 +209,7 @@ def _show_labels(variable: xr.DataArray, dim: Hashable) -> str:
     return f" ({', '.join(str(label) for label in labels[:4])}{', ...' if labels.size > 4 else ''})"
 
 
-def _require_time(variable: xr.DataArray, path: Path) -> xr.DataArray:
+def _require_time(data: xr.Dataset, variable: xr.DataArray, path: Path) -> xr.DataArray:
     if "time" not in variable.dims:
         time = parse_time_in_name(path.name)
         if time is None:
@@ -200,13 +217,38 @@ def _require_time(variable: xr.DataArray, path: Path) -> xr.DataArray:
         variable = variable.expand_dims(time=[time])
     time = variable.coords.get("time")
     if time is None or not np.issubdtype(time.dtype, np.datetime64):
-        found = "no coordinate" if time is None else f"{time.values[0]!s}, {time.attrs.get('units', 'without units')}"
         raise ReadError(
             path,
-            f"its time cannot be decoded ({found}). Give it units such as 'minutes since 2020-01-01' and a calendar of "
-            "today, 'standard'",
+            f"its time cannot be decoded ({_show_time(time)}). Give it units such as 'minutes since 2020-01-01' and a "
+            "calendar of today, 'standard'",
         )
+    _note_coverage(data, time, path)
     return variable
+
+
+def _show_time(time: xr.DataArray | None) -> str:
+    """Return the first time, and its units or its calendar, for an error message."""
+    if time is None:
+        return "no coordinate"
+    first = np.ravel(time.values)[0]
+    calendar = getattr(first, "calendar", None)
+    return f"{first!s}, " + (f"calendar {calendar}" if calendar else str(time.attrs.get("units", "without units")))
+
+
+def _note_coverage(data: xr.Dataset, time: xr.DataArray, path: Path) -> None:
+    """Warn if no frame is in the time that the file covers by ACDD (``time_coverage_start`` and ``_end``)."""
+    texts = [str(data.attrs.get(f"time_coverage_{which}", "")) for which in ("start", "end")]
+    start, end = (parse_time_text(text) for text in texts)
+    if start is None or end is None or not time.size:
+        return
+    late = _FRAME if ":" in texts[1] else np.timedelta64(1, "D")
+    if (time.values > end + late).all() or (time.values < start - _FRAME).all():
+        warnings.warn(
+            f"{path}: its time, {iso_time(np.ravel(time.values)[0])}, is outside what it covers by its attributes, "
+            f"{texts[0]} to {texts[1]}: one is wrong, or local",
+            InputWarning,
+            stacklevel=2,
+        )
 
 
 # --- values ---------------------------------------------------------------------------------------------------

@@ -138,3 +138,101 @@ def test_nines_are_no_rain(tmp_path, code):
     values[0, 0, 0] = code
     with pytest.raises(ReadError, match=f"holds {code:g} mm/h, a code for missing values"):
         np.asarray(cf.read(saved(dataset(values=values), tmp_path / "a.nc")))
+
+
+# --- fields of rain that are no rain of one time ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "rain_p90",
+        "precip_q75",
+        "rr_max",
+        "rain_spread",
+        "rain_climatology",
+        "rain_bias",
+        "rain_rmse",
+        "precip_percentile_95",
+    ],
+)
+def test_statistics_by_the_name_of_the_variable_are_refused(tmp_path, name):
+    with pytest.raises(ReadError, match=f"'{name}' is by its name a statistic"):
+        cf.read(saved(dataset(standard_name="").rename(rr=name), tmp_path / "a.nc"))
+
+
+@pytest.mark.parametrize(
+    "words", ["95th percentile of rain rate", "maximum rain rate of the past hour", "climatological mean rain rate"]
+)
+def test_statistics_by_description_are_refused(tmp_path, words):
+    with pytest.raises(ReadError, match=f"described as '{words}'"):
+        cf.read(saved(dataset(long_name=words), tmp_path / "a.nc"))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("rain_10_min", "rain rate"),
+        ("var61", "Total precipitation rate"),  # as CDO names parameters of GRIB
+        ("rain_bias_corrected", "bias-corrected rain rate"),
+        ("rr", "rain rate up to the maximum range"),
+        ("p01m", "rain rate"),
+    ],
+)
+def test_other_names_and_descriptions_are_read(tmp_path, name, words):
+    data = dataset(long_name=words).rename(rr=name)
+    np.testing.assert_array_equal(cf.read(saved(data, tmp_path / "a.nc")), VALUES)
+
+
+def test_the_maximum_of_a_column_of_reflectivity_is_a_product(tmp_path):
+    data = dataset("dBZ", "equivalent_reflectivity_factor", long_name="column maximum reflectivity")
+    cf.read(saved(data.rename(rr="dbz_max"), tmp_path / "a.nc"))
+
+
+def test_a_member_or_percentile_alone_is_read_and_noted(tmp_path):
+    data = dataset().assign_coords(percentile=((), 90.0, {"units": "%"}))
+    with pytest.warns(InputWarning, match="'rr' is that of percentile = 90"):
+        np.testing.assert_array_equal(cf.read(saved(data, tmp_path / "a.nc")), VALUES)
+
+
+@pytest.mark.parametrize(
+    ("words", "minutes"), [("daily rainfall", 1440), ("1-hour accumulation", 60), ("hourly rain totals", 60)]
+)
+def test_sums_in_words_are_no_rates(tmp_path, words, minutes):
+    with pytest.raises(InputError, match=f"sums over {minutes} min overlap"):
+        open_radar(saved(dataset(long_name=words), tmp_path / "a.nc"))
+    field = open_radar(saved(dataset(long_name=words).isel(time=[0]), tmp_path / "b.nc"))
+    assert field.attrs["accumulation_interval_minutes"] == minutes
+
+
+def test_rates_in_words_are_rates(tmp_path):
+    field = open_radar(saved(dataset(long_name="total rain rate of the last scan, 5 min"), tmp_path / "a.nc"))
+    assert field.attrs["accumulation_interval_minutes"] == 5
+    field = open_radar(saved(dataset(long_name="hourly rain rate"), tmp_path / "b.nc"))
+    assert "accumulation_interval_minutes" not in field.attrs
+
+
+def test_times_outside_what_the_file_covers_are_noted(tmp_path, recwarn):
+    covers = {"time_coverage_start": "2020-01-01T05:00:00Z", "time_coverage_end": "2020-01-01T05:20:00Z"}
+    with pytest.warns(InputWarning, match="is outside what it covers by its attributes"):
+        cf.read(saved(dataset().assign_attrs(covers), tmp_path / "a.nc"))
+    recwarn.clear()
+    covers = {"time_coverage_start": "2020-01-01", "time_coverage_end": "2020-01-01"}
+    cf.read(saved(dataset().assign_attrs(covers), tmp_path / "b.nc"))
+    assert not [note for note in recwarn if note.category is InputWarning]
+
+
+def test_calendars_of_models_are_named(tmp_path):
+    data = dataset().drop_vars("time")
+    attrs = {"units": "minutes since 2020-01-01", "calendar": "360_day", "standard_name": "time"}
+    with pytest.raises(ReadError, match="2020-01-01 00:05:00, calendar 360_day"):
+        cf.read(saved(data.assign_coords(time=("time", [5, 10, 15], attrs)), tmp_path / "a.nc"))
+
+
+def test_latitudes_by_name_that_are_longitudes_by_units_are_refused(tmp_path):
+    data = dataset().drop_vars(["x", "y", "laea"]).rename(x="lon", y="lat")
+    del data["rr"].attrs["grid_mapping"]
+    data = data.assign_coords(lat=("lat", [50.2, 50.1, 50.0], {"units": "degrees_east"}))
+    data = data.assign_coords(lon=("lon", [9.7, 9.8, 9.9, 10.0], {"units": "degrees_north"}))
+    with pytest.raises(ReadError, match=r"a longitude by its attributes .degrees_east., and a latitude by its name"):
+        cf.read(saved(data, tmp_path / "a.nc"))
