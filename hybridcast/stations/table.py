@@ -167,7 +167,8 @@ def _read_rows(path: Path, header: Header, columns: Mapping[str, str], rain: Rai
 
 def _drop_notes(rows: Any, path: Path) -> Any:
     """Return the rows of reports: those with neither time nor rain are notes below a table, or empty."""
-    texts = rows[["station", "time", "rain"]].fillna("").astype(str).apply(lambda column: column.str.strip())
+    known = rows[["station", "time", "rain"]]
+    texts = known.astype(object).where(known.notna(), "").astype(str).apply(lambda column: column.str.strip())
     empty = texts == ""
     notes = (empty["time"] & empty["rain"]) | texts["station"].str.startswith("#")
     rows = rows.assign(station=texts["station"])[~notes].reset_index(drop=True)
@@ -184,7 +185,10 @@ def _drop_notes(rows: Any, path: Path) -> Any:
 
 
 def _read_parquet(path: Path, wanted: Mapping[str, str]) -> Any:
-    rows = pd.read_parquet(path, columns=list(dict.fromkeys(wanted.values())))
+    import pyarrow.parquet
+
+    columns = list(dict.fromkeys(wanted.values()))
+    rows = pyarrow.parquet.read_table(path, columns=columns).to_pandas(ignore_metadata=True)  # an index is a column too
     if rows.empty:
         raise ReadError(path, "holds no row")
     return pd.DataFrame({ours: rows[name] for ours, name in wanted.items()})

@@ -61,7 +61,7 @@ def parse_numbers(texts: Any, path: Path, column: str, remedy: str = REMEDY) -> 
     >>> parse_numbers(pd.Series(["1,5", "-", "T", "2"]), Path("gauges.csv"), "rain_mm").tolist()
     [1.5, nan, 0.0, 2.0]
     """
-    if pd.api.types.is_numeric_dtype(texts):
+    if pd.api.types.is_numeric_dtype(texts) and not pd.api.types.is_bool_dtype(texts):
         return np.asarray(pd.to_numeric(texts).to_numpy(np.float64, na_value=np.nan))
     codes, unique = pd.factorize(texts.fillna("").astype(str).str.strip())
     given = pd.Series(unique, dtype=str)

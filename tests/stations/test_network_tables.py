@@ -366,3 +366,51 @@ def test_codes_beyond_all_records_are_missing_and_no_totals(table):
         reports = table("station,time,lat,lon,rain_mm\n" + rows(times=times, amounts=[code] * 14))
         assert reports.attrs["impossible_values"] == "precipitation_rate: 14"
         assert "stations_left_out" not in reports.attrs
+
+
+# --- Parquet --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def frame():
+    return pd.DataFrame({"station": "A", "time": TEN, "latitude": 46.99, "longitude": 7.46, "rain_mm": AMOUNTS})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda frame: frame.set_index(["station", "time"]),
+        lambda frame: frame.astype({"station": "category", "rain_mm": "Float64"}),
+        lambda frame: frame.assign(time=frame.time.dt.tz_localize("UTC").dt.tz_convert("Europe/Berlin")),
+        lambda frame: frame.assign(time=frame.time.dt.time, date=frame.time.dt.date),
+        lambda frame: frame.astype({"time": str, "rain_mm": str}),
+    ],
+    ids=["index", "types", "zone", "date", "texts"],
+)
+def test_types_of_parquet(change, frame, tmp_path):
+    change(frame).to_parquet(tmp_path / "t.parquet")
+    assert_right(open_stations(tmp_path / "t.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "says"),
+    [
+        ("time", pd.NaT, "1 rows have no time, the first with A, 0.6"),
+        ("station", None, "1 rows have no station, the first with 2024-06-01 12:40"),
+        ("rain_mm", True, "'True' in column rain_mm is no number"),
+        ("rain_mm", "0.2 mm", "'0.2 mm' in column rain_mm is no number"),
+    ],
+)
+def test_rows_of_parquet_that_lack_something(column, value, says, frame, tmp_path):
+    made = frame.copy()
+    made[column] = value if column == "rain_mm" else made[column].where(made.index != 3, value)
+    made.to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(ReadError, match=says):
+        open_stations(tmp_path / "t.parquet")
+
+
+def test_a_missing_amount_in_parquet_stays_missing(frame, tmp_path):
+    frame["rain_mm"] = pd.array([0.2, None, 1.0, 0.6, 0, 0.4], "Float64")
+    frame.to_parquet(tmp_path / "t.parquet")
+    made = open_stations(tmp_path / "t.parquet")
+    np.testing.assert_allclose(made.precipitation_rate.values, [[1.2, np.nan, 6, 3.6, 0, 2.4]], rtol=1e-6)
