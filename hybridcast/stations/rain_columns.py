@@ -32,6 +32,7 @@ _PER_HOUR = re.compile(
     r"(?<![a-z])(mm|inches|inch|in)[\s_/]*(?:per[\s_]*)?(?:hours?|hrs?|h)(?:[\s_]*\^?[\s_]*-1)?(?![a-z0-9])"
 )
 _MILLIMETRES = re.compile(r"(?<![a-z])(mm)(?![a-z])")
+_IN_FULL = re.compile(r"(?<![a-z])milli(?:metre|meter)s?(?![a-z])")
 _PER_AREA = re.compile(r"(?<![a-z])(kg|l)[\s/]*m(?:\s?\^?-?2|²)")
 #: "in" is a unit at the end or in brackets, and otherwise a word, as in "rain in the last hour".
 _INCHES = re.compile(r"(?<![a-z])(inches(?![a-z])|inch(?![a-z])|in(?=\s*(?:$|[()\[\],]|[\s_]+tot\b)))")
@@ -85,6 +86,7 @@ def describe_rain(name: str) -> RainColumn | str | None:
 
 def _take_units(name: str) -> tuple[str, bool, float | None]:
     """Return the name without its units, whether they are of a rate, and their factor."""
+    name = _IN_FULL.sub("mm", name)
     for pattern, is_rate in ((_PER_HOUR, True), (_MILLIMETRES, False), (_PER_AREA, False), (_INCHES, False)):
         found = pattern.search(name)
         if found:

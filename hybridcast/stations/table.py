@@ -56,13 +56,14 @@ from hybridcast.stations.reporting_intervals import (
 from hybridcast.stations.schema import LEFT_OUT
 from hybridcast.stations.statements import Statements
 from hybridcast.stations.table_columns import (
+    find_zone,
     has_station_and_time,
     is_known,
     match_columns,
     other_times,
     refuse_other_meaning,
 )
-from hybridcast.stations.table_dates import find_dates, join_dates
+from hybridcast.stations.table_dates import find_dates, join_dates, refuse_other_zones
 from hybridcast.stations.table_numbers import find_nines, parse_numbers
 from hybridcast.stations.table_times import parse_times
 from hybridcast.stations.table_units import refuse_statements, take_unit_rows
@@ -153,7 +154,8 @@ def _choose_columns(header: Header, units: Mapping[str, str], path: Path) -> dic
     altitude = columns.get("altitude")
     if altitude is not None and not is_known("altitude", units.get(altitude, "")):
         del columns["altitude"]  # in other units
-    return columns | find_dates(header.names, columns["time"])
+    zone = find_zone(header.names)
+    return columns | find_dates(header.names, columns["time"]) | ({"zone": zone} if zone else {})
 
 
 def _read_rows(path: Path, header: Header, columns: Mapping[str, str], rain: RainColumn) -> Any:
@@ -162,6 +164,7 @@ def _read_rows(path: Path, header: Header, columns: Mapping[str, str], rain: Rai
     wanted = {**columns, "rain": rain.name, **{f"time {n}": name for n, name in enumerate(others)}}
     rows = read_columns(path, header, wanted) if header.separator else _read_parquet(path, wanted)
     rows = _drop_notes(rows, path)
+    refuse_other_zones(rows, columns, path)
     return join_dates(rows, {f"time {n}": name for n, name in enumerate(others)}, columns["time"], path)
 
 

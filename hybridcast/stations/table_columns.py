@@ -22,13 +22,15 @@ SPELLINGS: Mapping[str, tuple[str, ...]] = {
     ),
     "time": (
         *("end_time", "time_end", "endtime", "time", "datetime", "date_time", "timestamp", "obs_time", "obstime"),
-        *("valid_time", "date"),
+        *("valid_time", "utc_time", "obstimeutc", "date"),
     ),
     "latitude": ("latitude", "lat"),
     "longitude": ("longitude", "lon", "long", "lng"),
     "altitude": ("altitude", "height", "elevation"),
 }
-_ENDS = frozenset({"end_time", "time_end", "endtime"})
+_ENDS = frozenset({"end_time", "time_end", "endtime", "utc_time", "obstimeutc"})
+#: Columns of the zone of times.
+_ZONES = frozenset({"timezone", "time_zone", "tz", "utc_offset", "utcoffset", "gmt_offset", "tz_offset"})
 _UTC = frozenset({"utc", "gmt", "z"})
 #: Words that may be stated with a name.
 _NOTATION = frozenset({"iso", "8601", "iso8601", "unix", "epoch", "y", "m", "d", "h", "s", "ms", "ts", "hms", "ymd"})
@@ -114,6 +116,11 @@ def other_times(names: Iterable[str], time: str) -> list[str]:
         return []
     usable = [column for column in map(split_name, names) if column.stated <= _ALLOWED["time"]]
     return [c.name for c in _rank("time", usable) if c.name != time and c.base != "date"]
+
+
+def find_zone(names: Iterable[str]) -> str | None:
+    """Return the column that has the zone of the times of each row, if there is one."""
+    return next((name for name in names if split_name(name).base in _ZONES), None)
 
 
 def refuse_other_meaning(names: Iterable[str], path: Path) -> None:

@@ -14,6 +14,7 @@ from hybridcast.stations.table_columns import split_name
 _PARTS = ("year", "month", "day")
 _COLONS = r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?:\s*[AaPp]\.?[Mm]\.?)?(?:\s*(?:Z|UTC|GMT|[+-]\d{2}:?\d{2}))?"
 _DIGITS = r"(?:[01]\d|2[0-4])[0-5]\d"
+_UTC = r"(?i:|(?:etc/)?(?:utc|gmt|z|zulu)?\s*[+-]?(?:0+(?:[:.]0+)?)?)"
 #: What spreadsheets put after a date that is formatted as a time.
 _MIDNIGHT = r"[T ]0{1,2}:00(?::00)?(?:\.0+)?$"
 
@@ -62,3 +63,24 @@ def _read_dates(rows: Any) -> Any:
         return None
     year, month, day = (rows[part].astype(str).str.strip() for part in _PARTS)
     return year + "-" + month.str.zfill(2) + "-" + day.str.zfill(2)
+
+
+def refuse_other_zones(rows: Any, columns: Mapping[str, str], path: Path) -> None:
+    """Raise `ReadError` if a column of zones states another one than UTC."""
+    if "zone" not in rows or _have_offsets(rows["time"]):
+        return
+    zones = rows["zone"].fillna("").astype(str).str.strip()
+    other = zones[~zones.str.fullmatch(_UTC)]
+    if not other.empty:
+        raise ReadError(
+            path,
+            f"column {columns['zone']!r} states {other.iloc[0]!r} ({len(other)} rows), but times are in UTC. Convert "
+            "them, or write their offset to UTC after the time, such as +02:00, and remove the column",
+        )
+
+
+def _have_offsets(times: Any) -> bool:
+    """Return whether all times state their own offset to UTC."""
+    if isinstance(times.dtype, pd.DatetimeTZDtype):
+        return True
+    return bool(times.astype(str).str.contains(r":\d{2}\s*(?:Z|[+-]\d{2}:?\d{2})$").all())

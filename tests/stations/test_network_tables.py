@@ -414,3 +414,28 @@ def test_a_missing_amount_in_parquet_stays_missing(frame, tmp_path):
     frame.to_parquet(tmp_path / "t.parquet")
     made = open_stations(tmp_path / "t.parquet")
     np.testing.assert_allclose(made.precipitation_rate.values, [[1.2, np.nan, 6, 3.6, 0, 2.4]], rtol=1e-6)
+
+
+# --- what a column states of another --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("zone", ["CET", "Europe/Berlin", "+02:00", "2", "-0500", "UTC+2", "7200"])
+def test_a_column_of_another_zone_is_refused(zone, table):
+    for name in ("timezone", "utc_offset", "Time Zone", "tz"):
+        with pytest.raises(ReadError, match=r"states '.*' \(6 rows\), but times are in UTC.*remove the column"):
+            table(f"station,time,{name},lat,lon,rain_mm\n" + rows(f"A,{{time}},{zone},46.99,7.46,{{amount}}"))
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Z", "+00:00", "0", "GMT", "", "Etc/UTC", "UTC+0", "0.0"])
+def test_a_column_of_utc_is_read(zone, table):
+    assert_right(table("station,time,timezone,lat,lon,rain_mm\n" + rows(f"A,{{time}},{zone},46.99,7.46,{{amount}}")))
+
+
+def test_units_in_full_and_times_of_a_service(table):
+    text = "station,obsTimeUtc,obsTimeLocal,lat,lon,Rainfall amount (millimetres)\n"
+    assert_right(table(text + rows("A,{time},{local},46.99,7.46,{amount}")))
+
+
+def test_times_with_an_offset_need_no_column_of_the_zone(table):
+    text = "station,time,timezone,lat,lon,rain_mm\n" + rows("A,{local}+02:00,Europe/Berlin,46.99,7.46,{amount}")
+    assert_right(table(text))
