@@ -27,7 +27,7 @@ _LEADS = re.compile(
 #: Descriptions of lead times, whatever their name.
 _LEAD_DESCRIPTION = re.compile(
     r"\blead[- ]?times?\b|\bforecast[- ](hour|period|step|lead|horizon|range)\b|"
-    r"since (the )?(start|issue|initial|reference)",
+    r"\bsince (the )?((start|beginning) of (the )?)?(forecast|nowcast|model|simulation|run|issue|initiali[sz]ation)",
     re.IGNORECASE,
 )
 _REFERENCE_DESCRIPTION = re.compile(

@@ -32,10 +32,12 @@ _LEAD_ATTRIBUTES = re.compile(
 #: Lead times in attributes: a number, also in an ISO 8601 duration that is not zero.
 _POSITIVE = re.compile(r"^\s*(\+?\d*\.?\d*[1-9]|P(?=[^1-9]*[1-9]))", re.IGNORECASE)
 #: Lead times in names: 20200101T0015Z-PT0000H15M-rainfall_rate.nc (Met Office), rain_202001010000+015min.nc, and
-#: nowcast_202001010000_f030.tif, rain_202001010000_pysteps_+030.h5; +0100 is a time zone.
+#: nowcast_202001010000_f030.tif, rain_202001010000_pysteps_+030.h5,
+#: T_PANV23_C_OKPR_20240601120000.ft10.hdf (CHMI); +0100 is a time zone.
 _LEADS_IN_NAMES = (
     re.compile(r"^\d{8}T\d{4}Z-(PT(?:\d+H)?(?:\d+M)?)(?![A-Z\d])"),
     re.compile(r"\d{10,14}Z?[-_]?(\+\d{2,3}(?:min|m|hr?)?|\+\d{4}(?:min|m|hr?)|f(?:c|\+)?\d{2,3})(?![\dA-Za-z])"),
+    re.compile(r"\d{12,14}\.(ft\d{2,3})(?![\dA-Za-z])"),
     re.compile(r"[-_](\+\d{2,3}(?:min|m|hr?)?)(?![\dA-Za-z])"),
 )
 #: What follows words in titles that are no names of offices.
@@ -58,14 +60,14 @@ def refuse_stated_leads(attributes: Iterable[Mapping[Any, Any]], path: Path) -> 
     ForecastFileError
         If one is above zero.
     """
-    stated = [(f"attribute {name} = {value}", value) for attrs in attributes for name, value in list_leads(attrs)]
-    in_name = find_lead_in_name(path.name)
-    if in_name is not None:
-        stated.append((f"its name states a lead time, {in_name}", in_name.lstrip("+fF")))
-    for words, value in stated:
+    stated = [(name, value) for attrs in attributes for name, value in list_leads(attrs)]
+    for name, value in stated:
         if is_positive(value):
-            raise ForecastFileError(path, words)
-    return bool(stated)
+            raise ForecastFileError(path, f"attribute {name} = {value}")
+    in_name = find_lead_in_name(path.name)
+    if is_positive_in_name(path.name):
+        raise ForecastFileError(path, f"its name states a lead time, {in_name}")
+    return bool(stated) or in_name is not None
 
 
 def list_leads(attrs: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
@@ -96,6 +98,11 @@ def find_lead_in_name(name: str) -> str | None:
     """
     found = (pattern.search(name) for pattern in _LEADS_IN_NAMES)
     return next((match[1] for match in found if match is not None), None)
+
+
+def is_positive_in_name(name: str) -> bool:
+    """Return whether the name of a file states a lead time above zero."""
+    return re.search("[1-9]", find_lead_in_name(name) or "") is not None
 
 
 def read_references(attrs: Mapping[Any, Any], path: Path) -> Iterator[np.datetime64]:

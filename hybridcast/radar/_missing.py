@@ -25,6 +25,12 @@ _DEFAULT_FILL = 9.969209968386869e36
 _MISSING = re.compile(r"miss|no_?data|out_?(side|_of)|no_?cover|invalid|block|unknown|fill|bad|unavail|not_?obs", re.I)
 #: Attributes that hold the value of cells where nothing was detected (WMO FM 301, ODIM).
 _UNDETECTED = {"_Undetect", "undetect"}
+#: Flags of other variables by which values are missing; not those of values that are filled, or of partial blockage.
+_UNSEEN = re.compile(
+    r"no_?data|missing(_\w+)?|out_?side(_\w+)?|out_of_\w+|no_?cover\w*|not_?(observed|covered|measured|seen)|unobserved|"
+    r"invalid(_\w+)?|unavailable|no_?radar\w*|fill(_?value)?",
+    re.I,
+)
 #: Names of variables that tell where radars see; not those of land or sea.
 _MASK_NAME = re.compile(
     r"^((radar|data|valid|obs\w*)_?)?(coverage|mask)$|^(radar|coverage|data|validity)_?(mask|flag)$", re.I
@@ -94,7 +100,7 @@ def _find_missing_flags(mask: xr.DataArray) -> xr.DataArray | None:
     missing = xr.zeros_like(mask, dtype=bool)
     numbers = mask.fillna(_NO_FLAG).astype(np.int64)
     for index, meaning in enumerate(meanings):
-        if _MISSING.search(meaning):
+        if _UNSEEN.fullmatch(meaning):
             on = numbers & bits[index] if bits.size else numbers
             missing = missing | (on == (codes[index] if codes.size else bits[index]))
     return missing

@@ -21,7 +21,7 @@ from hybridcast.core.netcdf import decode_text
 from hybridcast.core.times import as_datetime64
 from hybridcast.core.types import MINUTE
 from hybridcast.errors import ReadError
-from hybridcast.radar._forecast_attributes import find_lead_in_name, is_lead_name, is_positive
+from hybridcast.radar._forecast_attributes import is_lead_name, is_positive, is_positive_in_name
 from hybridcast.radar._odim_layers import Layer
 
 #: A scan begins this much after the nominal time at most: 3 s at DWD, up to a minute elsewhere.
@@ -143,10 +143,8 @@ def _states_lead_time(layer: Layer) -> bool:
     groups = [parent[group].attrs for parent in layer.chain for group in ("what", "how") if group in parent]
     leads = [decode_text(attrs[name]) for attrs in groups for name in attrs if is_lead_name(name)]
     leads += [text for name in _LEAD_TIMES for attrs in groups if (text := decode_text(attrs.get(name, "")))]
-    in_name = find_lead_in_name(layer.path.name)
-    return any(is_positive(lead) for lead in leads if len(lead) < _LONGEST_LEAD) or (
-        in_name is not None and is_positive(in_name.lstrip("+fF"))
-    )
+    above = any(is_positive(lead) for lead in leads if len(lead) < _LONGEST_LEAD)
+    return above or is_positive_in_name(layer.path.name)
 
 
 def find_forecaster(layer: Layer) -> str:

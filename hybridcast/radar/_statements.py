@@ -15,7 +15,7 @@ from hybridcast.radar._missing import is_reflectivity
 
 #: Descriptions and methods of fields that are no rain, though their units and even their standard name are.
 _STATISTIC = re.compile(
-    r"anomal|climatolog|percentile|quantile|\bstandard.?(deviation|error)|\bvariance\b|\buncertainty\b|\bprobability\b|"
+    r"anomal|climatological|percentile|quantile|\bstandard.?(deviation|error)|\bvariance\b|\buncertainty\b|\bprobability\b|"
     r"\bspread\b|\bbias\b(?!.?(correct|adjust|free))|\broot.mean|\breturn (level|period)",
     re.IGNORECASE,
 )
@@ -42,7 +42,7 @@ FACTOR_IN_WORDS = re.compile(
     re.IGNORECASE,
 )
 _SCALED_UNITS = re.compile(r"^[\d.]|^10\^")
-_LOCAL = re.compile(r"\blocal\s+(standard\s+|solar\s+|summer\s+)?time\b|\b(C?EST|C?EDT|PST|CET|CEST|JST|AEST)\b")
+_LOCAL = re.compile(r"(?i:\blocal\s+(standard\s+|solar\s+|summer\s+)?time\b)|\b(C?EST|C?EDT|PST|CET|CEST|JST|AEST)\b")
 _ZONE = re.compile(r"^time_?zone$|^tz$", re.IGNORECASE)
 _UTC = re.compile(r"^\s*((utc|gmt|z|zulu|ut|etc/utc)\s*)?([-+]?0+(:?00)?)?\s*$", re.IGNORECASE)
 

@@ -127,12 +127,28 @@ def _select_frames(layers: list[Layer]) -> list[Layer]:
     for layer in layers:
         first = frames.setdefault((layer.text("what", "enddate"), layer.text("what", "endtime")), layer)
         if first is not layer:
+            _require_apart(first, layer)
             warnings.warn(
                 f"{layer.path}: {layer.quantity} of {layer.name} left out, {first.name} is read",
                 InputWarning,
                 stacklevel=2,
             )
     return list(frames.values())
+
+
+#: Attributes by which several data of one time are told apart.
+_APART = (("what", "product"), ("what", "prodpar"), ("what", "prodname"), ("where", "elangle"), ("where", "height"))
+
+
+def _require_apart(first: Layer, layer: Layer) -> None:
+    """Raise `ReadError` if different data of one time are not told apart, as members of an ensemble are not."""
+    alike = all(first.text(*place) == layer.text(*place) for place in _APART)
+    if alike and not np.array_equal(first.values[...], layer.values[...]):
+        raise ReadError(
+            layer.path,
+            f"{first.name} and {layer.name} are different {layer.quantity} of one time, and nothing tells them apart: "
+            "members of an ensemble? Give one of them in a file of its own",
+        )
 
 
 def _describe_quantity(layer: Layer, attrs: dict[str, Any]) -> None:

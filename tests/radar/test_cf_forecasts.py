@@ -247,6 +247,11 @@ def test_the_base_time_of_arm_is_no_start_of_a_forecast(tmp_path):
     np.testing.assert_array_equal(open_radar(saved(data, tmp_path / "a.nc")), VALUES)
 
 
+def test_times_since_the_start_of_a_scan_are_no_lead_times(tmp_path):
+    data = dataset().assign(elapsed=("time", [5.0, 5.0, 6.0], {"units": "s", "long_name": "time since start of scan"}))
+    np.testing.assert_array_equal(open_radar(saved(data, tmp_path / "a.nc")), VALUES)
+
+
 def test_names_of_the_met_office_state_the_lead_time(tmp_path):
     data = dataset().isel(time=1)
     refused(data, tmp_path / "20200101T0010Z-PT0000H15M-rainfall_rate.nc", "its name states a lead time, PT0000H15M")

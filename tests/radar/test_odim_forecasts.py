@@ -136,12 +136,12 @@ def test_lead_times_under_other_names_beside_the_valid_time(tmp_path, how):
         open_radar(path)
 
 
-def test_a_lead_time_with_a_plus_in_the_name(tmp_path):
-    write(tmp_path, RATE, ("120000",), name="20240601120000_pysteps_+000.h5")
-    path = write(tmp_path, RATE, ("120000",), name="20240601120000_pysteps_+030.h5")
+@pytest.mark.parametrize("name", ["20240601120000_pysteps_+{}.h5", "T_PANV23_C_OKPR_20240601120000.ft{}.hdf"])
+def test_lead_times_in_names_beside_the_valid_time(tmp_path, name):
+    assert open_radar(write(tmp_path, RATE, ("120000",), name=name.format("000"))).sizes["time"] == 1
+    path = write(tmp_path, RATE, ("120000",), name=name.format("030"))
     with pytest.raises(ForecastFileError):
         open_radar(path)
-    assert open_radar(tmp_path / "20240601120000_pysteps_+000.h5").sizes["time"] == 1
 
 
 def test_a_task_that_speaks_of_nowcasts_is_noted(tmp_path):

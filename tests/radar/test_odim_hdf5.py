@@ -184,10 +184,19 @@ def test_several_datasets_are_frames_by_time(tmp_path):
 
 def test_a_second_height_is_left_out_aloud(tmp_path):
     raw, what = rates()
-    path = write(tmp_path / "a.h5", [(raw, what), (raw + 1, what)])
+    path = write(tmp_path / "a.h5", [(raw, what | {"prodpar": 1000.0}), (raw + 1, what | {"prodpar": 2000.0})])
     with pytest.warns(InputWarning, match="dataset2/data1 left out"):
         field = open_radar(path)
     assert field.values[0, 1, 1] == 2.5
+
+
+def test_members_that_nothing_tells_apart_are_refused(tmp_path):
+    raw, what = rates()
+    path = write(tmp_path / "a.h5", [(raw, what), (raw + 1, what)])
+    with pytest.raises(ReadError, match="dataset1/data1 and dataset2/data1 are different RATE of one time"):
+        open_radar(path)
+    with pytest.warns(InputWarning, match="dataset2/data1 left out"):  # the same twice
+        assert open_radar(write(tmp_path / "b.h5", [(raw, what), (raw, what)])).values[0, 1, 1] == 2.5
 
 
 @pytest.mark.parametrize("corners", ["edges", "centres"])

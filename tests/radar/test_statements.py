@@ -44,7 +44,7 @@ def test_other_attributes_and_numbers_are_no_factors(tmp_path, attrs):
 @pytest.mark.parametrize(
     ("of_time", "of_file"),
     [
-        ({"long_name": "local time"}, {}),
+        ({"long_name": "Local time"}, {}),
         ({"long_name": "local standard time"}, {}),
         ({"time_zone": "Europe/Berlin"}, {}),
         ({}, {"timezone": "UTC+2"}),
@@ -116,6 +116,12 @@ def test_flags_of_a_mask_that_mean_missing_make_missing(tmp_path, name, flags, a
     np.testing.assert_array_equal(cf.read(saved(data, tmp_path / "a.nc")), np.where(MASK, VALUES, np.nan))
 
 
+def test_flags_of_filled_or_partly_blocked_values_leave_them(tmp_path):
+    flags = {"flag_values": np.array([0, 1], np.int8), "flag_meanings": "gap_filled partial_beam_blockage"}
+    data = dataset(ancillary_variables="status").assign(status=(("y", "x"), MASK, flags))
+    np.testing.assert_array_equal(cf.read(saved(data, tmp_path / "a.nc")), VALUES)
+
+
 def test_a_mask_of_each_frame(tmp_path):
     data = dataset()
     data["data_mask"] = (("time", "y", "x"), np.stack([MASK, MASK * 0, MASK * 0 + 1]), FLAGS)
@@ -177,6 +183,7 @@ def test_statistics_by_description_are_refused(tmp_path, words):
         ("rain_bias_corrected", "bias-corrected rain rate"),
         ("rr", "rain rate up to the maximum range"),
         ("p01m", "rain rate"),
+        ("RW", "rain rate of the radar climatology"),
     ],
 )
 def test_other_names_and_descriptions_are_read(tmp_path, name, words):
