@@ -12,8 +12,9 @@ Columns, in any order and case; others are ignored:
   says so with its units, such as ``rain_mm``, ``precip_10min_mm`` or ``precip_mm_h``
   (`hybridcast.stations.rain_columns`).
 
-The interval of an amount is stated by the user or by the name of the column, or it is the regular step of the rows of
-the station itself (`hybridcast.stations.reporting_intervals`). Stations of which it is not known are left out, and so
+The interval of an amount is stated by the user, by the name of the column, or by other columns of the rows
+(`hybridcast.stations.table_rows`), or it is the regular step of the rows of the station itself
+(`hybridcast.stations.reporting_intervals`). Stations of which it is not known are left out, and so
 are stations whose values are an accumulation (`hybridcast.stations.accumulations`), with the reason in
 ``attrs["stations_left_out"]``. Stations of different intervals are brought onto one by
 `hybridcast.stations.merging.merge_reports`.
@@ -65,6 +66,7 @@ from hybridcast.stations.table_columns import (
 )
 from hybridcast.stations.table_dates import find_dates, join_dates, refuse_other_zones
 from hybridcast.stations.table_numbers import find_nines, parse_numbers
+from hybridcast.stations.table_rows import find_row_statements, one_length, read_lengths, refuse_kinds
 from hybridcast.stations.table_times import parse_times
 from hybridcast.stations.table_units import refuse_statements, take_unit_rows
 
@@ -104,6 +106,9 @@ def read_stated(path: Path, stated: Statements) -> xr.Dataset:
     rain = find_rain(header.names, path, stated.rain, units)
     rows = _read_rows(path, header, columns, rain)
     rows["time"] = _convert_times(rows, path, stated.time_format)
+    lengths = read_lengths(rows, columns, path, stated.time_format)
+    if lengths is not None:
+        rows["length"] = lengths
     rows, left_out = _add_places(rows, path, stated)
     rows[RATE] = _convert_rain(rows["rain"], rain, path)
     return _build_reports(rows, rain, path, stated, left_out)
@@ -155,7 +160,8 @@ def _choose_columns(header: Header, units: Mapping[str, str], path: Path) -> dic
     if altitude is not None and not is_known("altitude", units.get(altitude, "")):
         del columns["altitude"]  # in other units
     zone = find_zone(header.names)
-    return columns | find_dates(header.names, columns["time"]) | ({"zone": zone} if zone else {})
+    more = find_dates(header.names, columns["time"]) | find_row_statements(header.names, columns["time"])
+    return columns | more | ({"zone": zone} if zone else {})
 
 
 def _read_rows(path: Path, header: Header, columns: Mapping[str, str], rain: RainColumn) -> Any:
@@ -165,6 +171,7 @@ def _read_rows(path: Path, header: Header, columns: Mapping[str, str], rain: Rai
     rows = read_columns(path, header, wanted) if header.separator else _read_parquet(path, wanted)
     rows = _drop_notes(rows, path)
     refuse_other_zones(rows, columns, path)
+    refuse_kinds(rows, columns, path)
     return join_dates(rows, {f"time {n}": name for n, name in enumerate(others)}, columns["time"], path)
 
 
@@ -309,6 +316,10 @@ def _read_reporting(own: Any, rain: RainColumn, stated: Statements, path: Path) 
     once = ~own["time"].duplicated()
     times, values = own["time"].to_numpy()[once], own[RATE].to_numpy()[once]
     interval = stated.interval if stated.interval is not None else rain.interval
+    if interval is None and "length" in own and not rain.is_rate:
+        interval = one_length(own["length"])
+        if interval is None:
+            return Reporting(None, times, "rows that state intervals of different lengths")
     if interval is None:
         return read_interval(times, values)
     interval = interval.astype("timedelta64[ns]")

@@ -21,16 +21,27 @@ SPELLINGS: Mapping[str, tuple[str, ...]] = {
         *("id", "site", "site_id", "site_name", "gauge", "gauge_id", "name"),
     ),
     "time": (
-        *("end_time", "time_end", "endtime", "time", "datetime", "date_time", "timestamp", "obs_time", "obstime"),
+        *(
+            "end_time",
+            "time_end",
+            "endtime",
+            "end",
+            "time",
+            "datetime",
+            "date_time",
+            "timestamp",
+            "obs_time",
+            "obstime",
+        ),
         *("valid_time", "utc_time", "obstimeutc", "date"),
     ),
     "latitude": ("latitude", "lat"),
     "longitude": ("longitude", "lon", "long", "lng"),
     "altitude": ("altitude", "height", "elevation"),
 }
-_ENDS = frozenset({"end_time", "time_end", "endtime", "utc_time", "obstimeutc"})
+_ENDS = frozenset({"end_time", "time_end", "endtime", "end", "utc_time", "obstimeutc"})
 #: Columns of the zone of times.
-_ZONES = frozenset({"timezone", "time_zone", "tz", "utc_offset", "utcoffset", "gmt_offset", "tz_offset"})
+_ZONES = frozenset({"timezone", "time_zone", "tz", "tz_cd", "utc_offset", "utcoffset", "gmt_offset", "tz_offset"})
 _UTC = frozenset({"utc", "gmt", "z"})
 #: Words that may be stated with a name.
 _NOTATION = frozenset({"iso", "8601", "iso8601", "unix", "epoch", "y", "m", "d", "h", "s", "ms", "ts", "hms", "ymd"})

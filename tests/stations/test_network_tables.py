@@ -439,3 +439,50 @@ def test_units_in_full_and_times_of_a_service(table):
 def test_times_with_an_offset_need_no_column_of_the_zone(table):
     text = "station,time,timezone,lat,lon,rain_mm\n" + rows("A,{local}+02:00,Europe/Berlin,46.99,7.46,{amount}")
     assert_right(table(text))
+
+
+@pytest.mark.parametrize(
+    ("header", "template"),
+    [
+        ("station,start_time,end_time,lat,lon,rain_mm", "A,{start},{time},46.99,7.46,{amount}"),
+        ("station,end,start,lat,lon,rain_mm", "A,{time},{start},46.99,7.46,{amount}"),
+        ("station,time,lat,lon,rain_mm,interval_minutes", "A,{time},46.99,7.46,{amount},5"),
+        ("station,time,lat,lon,rain_mm,duration (s)", "A,{time},46.99,7.46,{amount},300"),
+        ("station,time,lat,lon,rain_mm,interval", "A,{time},46.99,7.46,{amount},PT5M"),
+        ("station,time,lat,lon,rain_mm,period", "A,{time},46.99,7.46,{amount},5min"),
+    ],
+)
+def test_the_length_of_the_interval_of_each_row(header, template, table):
+    """Amounts of five minutes every ten minutes, of which the step of the rows would make half the rate."""
+    lines = [
+        rows(template, [time], [amount], start=f"{time - pd.Timedelta('5min'):%Y-%m-%dT%H:%M}")
+        for time, amount in zip(TEN, AMOUNTS, strict=True)
+    ]
+    reports = table(header + "\n" + "".join(lines))
+    assert reports.attrs["interval_minutes"] == 5
+    np.testing.assert_allclose(reports.precipitation_rate.values, [np.array(AMOUNTS) * 12], rtol=1e-6)
+
+
+def test_rows_of_different_lengths_are_left_out_and_numbers_without_units_say_nothing(table):
+    lines = [
+        rows(f"A,{{time}},46.99,7.46,{{amount}},{h}", [t], [1]) for t, h in zip(TEN, (6, 1, 1, 6, 1, 1), strict=True)
+    ]
+    with pytest.raises(ReadError, match="rows that state intervals of different lengths"):
+        table("station,time,lat,lon,rain_mm,period_h\n" + "".join(lines))
+    assert_right(table("station,time,lat,lon,rain_mm,interval\n" + rows("A,{time},46.99,7.46,{amount},7")))
+
+
+def test_beginnings_that_are_no_beginnings_are_refused(table):
+    with pytest.raises(ReadError, match="'start' is not before the end of the interval"):
+        table("station,start,end,lat,lon,rain_mm\n" + rows("A,{local},{time},46.99,7.46,{amount}"))
+
+
+def test_rows_of_several_kinds_of_values_are_refused(table):
+    # wetterdienst's long layout: a row for each parameter
+    head = "station,parameter,date,value,lat,lon\n"
+    body = rows("A,precipitation_height,{time},{amount},46.99,7.46")
+    assert_right(table(head + body, rain="value"))
+    with pytest.raises(
+        ReadError, match=r"'parameter' has 2 kinds of values \(precipitation_duration, precip.*Keep the rows"
+    ):
+        table(head + body + rows("A,precipitation_duration,{time},10,46.99,7.46"), rain="value")
