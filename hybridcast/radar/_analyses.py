@@ -91,6 +91,8 @@ def _find_leads(data: xr.Dataset, path: Path) -> _Leads | None:
         lengths = to_duration(lead.values, str(lead.attrs.get("units", "") or _unit_in_name(str(lead.name))))
         valid = _valid_times(reference, lead, lengths, valid)
         return _Leads(lead.dims, _require_lengths(lengths, lead, path), valid, known=lengths is not None)
+    if reference is not None and valid is None and reference.name in data.variables:
+        raise ForecastFileError(path, f"its only time, {reference.name!r}, is that of issue")
     return None if reference is None or valid is None else _subtract(valid, reference)
 
 

@@ -42,11 +42,16 @@ _LEADS_IN_NAMES = (
 )
 #: What follows words in titles that are no names of offices.
 OFFICE = r"\b(?!\s+(office|cent|service|institut|system|department|saf))"
-#: Words in titles and descriptions of forecasts.
-WORDS = re.compile(rf"\b(fore|now)cast{OFFICE}", re.IGNORECASE)
+#: Words in titles and descriptions of forecasts, in languages of weather services.
+WORDS = re.compile(
+    rf"\b(fore|now)casts?{OFFICE}|vorhersage(?!zentral|dienst)|\bpr[ée]visions?\b|\bprevisi[oó]n(es)?\b|\bprevisioni?e?\b|"
+    r"\bpron[oó]sticos?\b|\bprognos|voorspelling|\bennuste",
+    re.IGNORECASE,
+)
 #: Attributes of a file or variable that say what it is.
 _PRODUCT = re.compile(
-    r"^(title|source|(product|data|field)(_?(type|name|kind|category))?|type(_?of_?data)?|processing_?type)$", re.I
+    r"^(title|source|(product|data|field)(_?(type|name|kind|category))?|type(_?of_?data)?|processing_?type|tifftag_imagedescription)$",
+    re.I,
 )
 #: Types of GRIB fields (``mars`` key dataType) that are forecasts, as cfgrib writes them.
 _GRIB_FORECASTS = {"fc", "cf", "pf", "em", "es", "ep", "fcmean", "fcmax", "fcmin"}

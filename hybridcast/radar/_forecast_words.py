@@ -21,8 +21,11 @@ from hybridcast.radar._forecast_attributes import OFFICE, WORDS, refuse_products
 
 #: Words in names, such as "precip_forecast", "nowcast_time" or "fcst_rain".
 _IN_NAME = re.compile(r"(^|[^a-z])(forecast|nowcast|fcst|predict(ed|ion))([^a-z]|$)", re.IGNORECASE)
-_FREE_TEXT = ("title", "summary", "description", "comment", "long_name")
-_FREE_WORDS = re.compile(rf"\b(fore|now)cast(s|ed|ing)?{OFFICE.replace('|system', '')}", re.IGNORECASE)
+_FREE_TEXT = ("title", "source", "summary", "description", "comment", "long_name")
+_FREE_WORDS = re.compile(
+    rf"\b(fore|now)cast(s|ed|ing)?{OFFICE.replace('|system', '')}|\bNWP\b|\bnumerical weather|\bmodel (output|run)",
+    re.IGNORECASE,
+)
 
 
 def refuse_words(data: xr.Dataset, path: Path) -> None:

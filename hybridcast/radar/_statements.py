@@ -30,6 +30,8 @@ _EXTREME_NAME = re.compile(r"(^|_)(max|maximum|minimum)(_|$)", re.IGNORECASE)
 _METHODS = re.compile(
     r"\btime\s*:\s*(maximum|minimum|median|mid_range|mode)\b|:\s*(standard_deviation|variance|range)\b", re.IGNORECASE
 )
+#: Layers that come with rain.
+_BESIDE = re.compile(r"\bquality\b|\bmask\b|\berror\b|\bflags?\b", re.IGNORECASE)
 #: Transformations as pysteps names them.
 _UNTRANSFORMED = {"", "none", "no", "false", "linear", "identity"}
 #: Attributes with a factor that no convention applies, as in HDF4 and files of single institutes.
@@ -67,6 +69,16 @@ def refuse_other_than_rain(variable: xr.DataArray, path: Path) -> None:
                 "correct this",
             )
     _refuse_factors(variable, path)
+
+
+def refuse_described_band(described: str, band: int, path: Path) -> None:
+    """Raise `ReadError` if a band of a raster is described as a statistic of rain, or as something beside it."""
+    if _STATISTIC.search(described) or _BESIDE.search(described):
+        raise ReadError(
+            path,
+            f"band {band} is described as {described!r}, which is no rain of one time. Give the file with the rain, or "
+            "correct the description",
+        )
 
 
 def _refuse_factors(variable: xr.DataArray, path: Path) -> None:

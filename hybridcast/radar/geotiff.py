@@ -46,7 +46,7 @@ from hybridcast.radar._forecast_attributes import WORDS, read_references, refuse
 from hybridcast.radar._gdal_tags import Tags
 from hybridcast.radar._missing import LOWEST_DBZ
 from hybridcast.radar._rates import ROUNDING, Z_R_RELATION, Convert, check_rates
-from hybridcast.radar._statements import FACTOR_IN_WORDS, refuse_zones
+from hybridcast.radar._statements import FACTOR_IN_WORDS, refuse_described_band, refuse_zones
 from hybridcast.radar._units import RainUnits, read_rain_units
 
 NAME = "geotiff"
@@ -183,7 +183,7 @@ def _read_frame(file: Any, band: int, given: np.timedelta64 | None, path: Path) 
     units = _read_units(file, band, tags, path)
     interval = _read_interval(tags, [units.interval, given], path) if units.kind == "amount" else None
     _refuse_zero_as_missing(file, band, tags, units, path)
-    _refuse_factor(file, band, tags, path)
+    _refuse_description(file, band, tags, path)
 
     def convert(raw: NDArray[Any]) -> NDArray[np.float32]:
         return _convert(_unpack(file, band, raw, tags, units, path), units, interval, path)
@@ -255,9 +255,10 @@ def _refuse_later(tags: Tags, time: np.datetime64, path: Path) -> None:
         raise ForecastFileError(path, f"+{(time - issued[0]) / MINUTE:g} min")
 
 
-def _refuse_factor(file: Any, band: int, tags: Tags, path: Path) -> None:
-    """Raise `ReadError` if the description of the band states a factor in words, and no scale is stated."""
+def _refuse_description(file: Any, band: int, tags: Tags, path: Path) -> None:
+    """Raise `ReadError` if the band is described as a statistic, or with a factor in words that no scale states."""
     described = file.descriptions[band - 1] or ""
+    refuse_described_band(described, band, path)
     scaled = file.scales[band - 1] != 1 or tags.number("gain", "scale_factor") is not None
     if FACTOR_IN_WORDS.search(described) and not scaled:
         raise ReadError(

@@ -277,6 +277,26 @@ def test_products_called_forecasts(tmp_path, attrs):
     refused(dataset(**attrs), tmp_path / "b.nc", f"its {next(iter(attrs))} is")
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["Precipitation forecasts", "Niederschlagsvorhersage", "prévision de pluie", "previsione di pioggia", "Prognose"],
+)
+def test_forecasts_in_other_languages(tmp_path, words):
+    refused(dataset().assign_attrs(title=words), tmp_path / "a.nc", f"its title is '{words}'")
+    refused(dataset(long_name=words), tmp_path / "b.nc", f"is the '{words}'")
+
+
+def test_a_time_that_is_that_of_issue_only(tmp_path):
+    data = dataset()
+    data["time"].attrs = {**START}
+    refused(data, tmp_path / "a.nc", "its only time, 'time', is that of issue")
+
+
+def test_output_of_models_is_noted(tmp_path):
+    with pytest.warns(InputWarning, match="its source is 'HARMONIE model output'"):
+        open_radar(saved(dataset().assign_attrs(source="HARMONIE model output"), tmp_path / "a.nc"))
+
+
 def test_a_field_of_grib_without_its_step(tmp_path):
     refused(dataset(GRIB_dataType="fc", GRIB_stepRange="0-1"), tmp_path / "a.nc", "its GRIB_dataType is 'fc'")
 

@@ -402,6 +402,7 @@ def test_times_without_decoding(tmp_path):
         ({"NETCDF_DIM_lead_time": "15"}, "attribute lead_time = 15"),
         ({"rr#forecast_period": "900"}, "attribute forecast_period = 900"),
         ({"product": "nowcast"}, "its product is 'nowcast'"),
+        ({"TIFFTAG_IMAGEDESCRIPTION": "rain nowcast +30 min"}, "is 'rain nowcast"),
     ],
 )
 def test_forecasts_by_tags_under_other_names(tmp_path, tags, message):
@@ -417,7 +418,12 @@ def test_forecasts_by_name(tmp_path, name):
 
 def test_bands_by_description(tmp_path):
     path = write(tmp_path / "a.tif")
-    for words, error in (("rain forecast [mm/h]", ForecastFileError), ("rain rate x100", ReadError)):
+    for words, error in (
+        ("rain forecast [mm/h]", ForecastFileError),
+        ("rain rate x100", ReadError),
+        ("90th percentile [mm/h]", ReadError),
+        ("quality [mm/h]", ReadError),
+    ):
         with rasterio.open(path, "r+") as file:
             file.set_band_description(1, words)
         with pytest.raises(error, match=words.partition(" [")[0]):
