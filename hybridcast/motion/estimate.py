@@ -23,7 +23,7 @@ from hybridcast.core.field import (
 from hybridcast.core.grid import mean_kilometres
 from hybridcast.core.types import MINUTE, Array
 from hybridcast.errors import InputError
-from hybridcast.motion.bounds import MAX_SPEED, Bounded, bound_flow
+from hybridcast.motion.bounds import LIMITS, LIMITS_OF_SMOOTH_FLOW, MAX_SPEED, Bounded, Limits, bound_flow
 from hybridcast.motion.screening import note_on_rejected, screen_frames
 from hybridcast.motion.status import estimated_status, no_motion_status
 from hybridcast.settings import MotionSettings
@@ -135,7 +135,8 @@ class DenseFlow:
             return zero_motion(recent, self.name, "no echo in two frames" if present.size else "no echo")
         if flow is None:
             return zero_motion(recent, self.name, "the echo has no structure to track")
-        return estimated_motion(flow, recent, require_time_step(recent), self.name, present)
+        step = require_time_step(recent)
+        return estimated_motion(flow, recent, step, self.name, present, limits=LIMITS_OF_SMOOTH_FLOW)
 
 
 def flow_options(settings: MotionSettings) -> FlowOptions:
@@ -223,7 +224,13 @@ def require_time_step(recent: xr.DataArray) -> np.timedelta64:
 
 
 def estimated_motion(
-    flow: Array, recent: xr.DataArray, step: np.timedelta64, method: str, frames: NDArray[np.int64]
+    flow: Array,
+    recent: xr.DataArray,
+    step: np.timedelta64,
+    method: str,
+    frames: NDArray[np.int64],
+    *,
+    limits: Limits = LIMITS,
 ) -> xr.Dataset:
     """Return a flow that was estimated from some frames of `recent` as motion within physical bounds.
 
@@ -242,10 +249,12 @@ def estimated_motion(
         Name of the method.
     frames
         Indices of the frames along time; the last is the latest with echo.
+    limits
+        Limits of the change of area along the motion.
     """
     metres = metres_per_cell(recent)
     cell = mean_kilometres(metres)
-    bounded = bound_flow(flow, float(step / MINUTE), recent.values[frames[-1]], metres, cell)
+    bounded = bound_flow(flow, float(step / MINUTE), recent.values[frames[-1]], metres, cell, limits)
     if bounded.too_fast == 1:
         return zero_motion(recent, method, f"faster than {MAX_SPEED:g} m/s everywhere")
     rejected = note_on_rejected(recent)

@@ -125,7 +125,7 @@ def test_what_flows_apart_everywhere_is_brought_to_rest(sign):
     found = bounded((sign * 0.05 * x, sign * 0.05 * y), np.ones((SIZE, SIZE)))
     assert found.too_divergent > 0.9
     apart = np.gradient(found.flow[0], axis=1) + np.gradient(found.flow[1], axis=0)
-    assert abs(apart.mean()) < 0.03  # was 0.1 per 5 min
+    assert abs(apart.mean()) < (0.03 if sign > 0 else 0.05)  # was 0.1 per 5 min; decay has the wider limits
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 50), (50, 1), (2, 3), (5, 200), (33, 47)])
