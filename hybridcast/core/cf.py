@@ -21,6 +21,7 @@ from hybridcast.core.crs import (
     find_crs_text,
     is_around_globe,
     metres_per_unit,
+    missing_parameters,
     satellite_height,
     to_metres,
     unroll_longitude,
@@ -431,7 +432,7 @@ def read_crs(data: xr.Dataset, variable: xr.DataArray, path: Path) -> pyproj.CRS
         mapping = offsets_in_metres(data[name].attrs, str(variable["x"].attrs.get("units", "")))
         crs = crs_from_mapping(mapping)
         if crs is None:
-            raise ReadError(path, f"its grid mapping {name!r} cannot be read ({dict(data[name].attrs)}). Correct it")
+            raise _mapping_error(name, data[name].attrs, path)
         warn_without_figure(mapping, crs)
         return crs
     units = [str(variable[axis].attrs.get("units", "")).lower() for axis in "yx"]
@@ -443,6 +444,14 @@ def read_crs(data: xr.Dataset, variable: xr.DataArray, path: Path) -> pyproj.CRS
         lost = f"its grid mapping {name!r} is not there" if name else f"its CRS, {text!r}, cannot be read"
         warnings.warn(f"{path}: {lost}; read as a local grid", InputWarning, 2)
     return crs
+
+
+def _mapping_error(name: str, attrs: Mapping[str, Any], path: Path) -> ReadError:
+    """Return the error for a grid mapping that cannot be read."""
+    stated = ", ".join(f"{key} = {value}" for key, value in attrs.items())
+    missing = missing_parameters(attrs)
+    why = f": it lacks {' and '.join(missing)}. Add what is missing" if missing else ". Correct it"
+    return ReadError(path, f"its grid mapping {name!r} cannot be read ({stated}){why}")
 
 
 def _crs_of_degrees(data: xr.Dataset, variable: xr.DataArray, path: Path) -> pyproj.CRS:

@@ -75,15 +75,21 @@ def crs_from_mapping(attrs: Mapping[str, Any]) -> pyproj.CRS | None:
 
     None if neither can be read, or parameters are missing without which the place is not known.
     """
-    stated = {"crs_wkt", "spatial_ref"} & set(attrs)
-    name = str(attrs.get("grid_mapping_name"))
-    unscaled = name == "polar_stereographic" and not _TRUE_SCALE & set(attrs)
-    if not stated and (unscaled or not set(_REQUIRED.get(name, ())) <= set(attrs)):
+    if missing_parameters(attrs):
         return crs_from_attributes(attrs)
     try:
         return crs_from_cf(attrs)
     except (pyproj.exceptions.CRSError, KeyError, TypeError, ValueError):
         return crs_from_attributes(attrs)
+
+
+def missing_parameters(attrs: Mapping[str, Any]) -> list[str]:
+    """Return the parameters that a grid mapping lacks, without which the place is not known; none beside a WKT."""
+    if {"crs_wkt", "spatial_ref"} & set(attrs):
+        return []
+    name = str(attrs.get("grid_mapping_name"))
+    unscaled = name == "polar_stereographic" and not _TRUE_SCALE & set(attrs)
+    return [key for key in _REQUIRED.get(name, ()) if key not in attrs] + ["standard_parallel"] * unscaled
 
 
 def crs_from_attributes(attrs: Mapping[str, Any]) -> pyproj.CRS | None:

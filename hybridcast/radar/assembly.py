@@ -27,6 +27,8 @@ FileOf = Callable[[np.datetime64], str]
 
 #: Formats in which ``source`` is free text, that may state times.
 _GENERAL_FORMATS = {"bom-netcdf", "cf", "geotiff", "nwcsaf-netcdf", "opensense-netcdf"}
+#: Dates and times within a text.
+_TIMES = re.compile(r"\d{6,}|\d{1,4}([-/.:])\d{1,2}(\1\d{1,4})?(?:[T ]\d{1,2}:\d{2}(:\d{2})?)?Z?")
 #: Numbers, months, days and zones, as titles of each frame have them.
 _NUMBERS = re.compile(
     r"[\d:/.TZ-]*\d[\d:/.TZ-]*|\b(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|mon|tue|wed|thu|fri|sat|sun)[a-z]*\b",
@@ -135,8 +137,11 @@ def _note_titles(described: Mapping[Path, Mapping[Any, Any]]) -> None:
 
 
 def _describe_source(attrs: Mapping[Any, Any]) -> str:
-    """Return the product, without numbers such as times of processing; empty where it is free text."""
-    return "" if attrs.get("format") in _GENERAL_FORMATS else re.sub(r"\d+", "", str(attrs.get("source", "")))
+    """Return the product, without dates and times such as those of processing; empty where it is free text.
+
+    Short numbers stay: in ODIM they are those of radars and services (``WMO:06234``).
+    """
+    return "" if attrs.get("format") in _GENERAL_FORMATS else _TIMES.sub("", str(attrs.get("source", "")))
 
 
 def find_interval(attrs: Mapping[Any, Any]) -> np.timedelta64 | None:

@@ -407,3 +407,17 @@ def test_running_sums_have_their_interval_and_are_no_rates(tmp_path):
         assert open_radar(path).attrs["accumulation_interval_minutes"] == 60
     with pytest.raises(InputError, match="overlap"):
         open_radar(tmp_path / "CPC*.h5")
+
+
+def test_two_radars_that_differ_by_their_number_are_not_mixed(tmp_path):
+    what = {"quantity": "RATE", "gain": 1.0, "offset": 0.0, "nodata": -1.0, "undetect": -2.0}
+    paths = [
+        write_odim(
+            tmp_path / f"{number}.h5",
+            [(np.full((4, 6), 2.0), what | span(time))],
+            what={"time": time, "source": f"WMO:{number},CMT:radar"},
+        )
+        for number, time in (("06234", "120000"), ("06260", "120500"))
+    ]
+    with pytest.raises(InputError, match=r"WMO:06234,CMT:radar, 06260\.h5 ODIM WMO:06260"):
+        open_radar(paths)
