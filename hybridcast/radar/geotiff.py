@@ -160,15 +160,20 @@ def _advise(path: Path, *tags: str) -> str:
 
 def _list_bands(file: Any) -> list[int]:
     """Return the bands that hold values: all but alpha, which is the mask of the others."""
-    return [band for band in file.indexes if file.colorinterp[band - 1].name != "alpha"]
+    kinds = file.colorinterp  # asks the library about each band, and a damaged file may announce thousands
+    return [band for band, kind in zip(file.indexes, kinds, strict=True) if kind.name != "alpha"]
 
 
 def _refuse_picture(file: Any, path: Path) -> None:
     colours = {interpretation.name for interpretation in file.colorinterp}
-    timed = any(_find_time(Tags(file, band)) for band in file.indexes) and file.count > 1
-    scaled = Tags(file, 1).number("gain", "scale_factor") is not None
-    if ("palette" in colours and not scaled) or ({"red", "green", "blue"} <= colours and not timed):
+    coloured = "palette" in colours and Tags(file, 1).number("gain", "scale_factor") is None
+    if coloured or ({"red", "green", "blue"} <= colours and not _has_times(file)):
         raise ReadError(path, "a picture: its bands are colours, not values. Give the file with the values")
+
+
+def _has_times(file: Any) -> bool:
+    """Return whether there are several bands, and one of the first ten has a time."""
+    return file.count > 1 and any(_find_time(Tags(file, band)) for band in file.indexes[:10])
 
 
 class _Frame(NamedTuple):
