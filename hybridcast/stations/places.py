@@ -39,6 +39,7 @@ _HEMISPHERE = re.compile(
     r"^(?P<degrees>\d{1,3}(?:[.,]\d+)?)\s*°?\s*(?:(?P<minutes>\d{1,2}(?:[.,]\d+)?)\s*['′’]\s*)?"
     r"(?:(?P<seconds>\d{1,2}(?:[.,]\d+)?)\s*(?:[\"″”]|'')\s*)?(?P<letter>[NSEW])$"
 )
+_LETTERS = {"latitude": "NS", "longitude": "EW"}
 _DEGREES = "Write degrees with decimals, negative in the south and west"
 #: Names of the files beside a table in which its places are looked for.
 BESIDE = ("*_meta_stations.csv", "*Beschreibung_Stationen.txt", "Metadaten_Geographie_*.txt")
@@ -124,11 +125,19 @@ def _plain_degrees(texts: Any, name: str) -> Any:
     """Return texts of coordinates as plain numbers, where they have letters or are of two meanings."""
     if pd.api.types.is_numeric_dtype(texts):
         return texts
-    given = texts.fillna("").astype(str).str.strip()
-    if name == "altitude":
-        return given.mask(given.str.fullmatch(r"\d{1,2},\d{3}"), "")
+    codes, unique = pd.factorize(texts.fillna("").astype(str).str.strip())
+    given = pd.Series(unique, dtype=str)
+    plain = _plain_altitudes(given) if name == "altitude" else _plain_hemispheres(given, _LETTERS[name])
+    return pd.Series(plain.to_numpy()[codes], index=texts.index)
+
+
+def _plain_altitudes(given: Any) -> Any:
+    return given.mask(given.str.fullmatch(r"\d{1,2},\d{3}"), "")
+
+
+def _plain_hemispheres(given: Any, letters: str) -> Any:
     parts = given.str.extract(_HEMISPHERE)
-    lettered = parts["letter"].notna()
+    lettered = parts["letter"].isin(list(letters))
     if not lettered.any():
         return given
     degrees, minutes, seconds = (

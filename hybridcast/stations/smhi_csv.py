@@ -13,12 +13,14 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from hybridcast.core.field import RATE, rate_from_accumulation
 from hybridcast.core.types import MINUTE
 from hybridcast.errors import ReadError
 from hybridcast.stations._tables import decode, read_text, read_texts, reports_from_rows, split_fields
+from hybridcast.stations.places import parse_coordinate
 from hybridcast.stations.table_numbers import parse_amounts
 from hybridcast.stations.table_times import parse_own_times
 
@@ -58,7 +60,7 @@ def read(path: Path) -> xr.Dataset:
     rows[RATE] = rate_from_accumulation(parse_amounts(rows[_RAIN], path, _RAIN), interval)
     rows["station"] = blocks["Stationsnamn"]
     for ours, name in _COORDINATES.items():
-        rows[ours] = float(blocks[name])
+        rows[ours] = float(parse_coordinate(pd.Series([blocks[name]]), path, ours)[0])
     return reports_from_rows(
         rows[["station", "time", RATE, *_COORDINATES]],
         path,
@@ -80,7 +82,11 @@ def _read_blocks(text: str) -> dict[str, str]:
 
 
 def _read_interval(blocks: dict[str, str], path: Path) -> np.timedelta64:
-    missing = [name for name in ("Stationsnamn", "Beskrivning", "Enhet", *_COORDINATES.values()) if name not in blocks]
+    missing = [
+        name
+        for name in ("Stationsnamn", "Parameternamn", "Beskrivning", "Enhet", *_COORDINATES.values())
+        if name not in blocks
+    ]
     if missing:
         raise ReadError(path, f"its metadata lack {', '.join(missing)}: is the file cut?")
     found = _INTERVAL.search(blocks["Beskrivning"])

@@ -27,7 +27,8 @@ def find_row_statements(names: Sequence[str], time: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for column in map(split_name, names):
         length = _LENGTH.match(column.base)
-        units = {_UNITS[word] for word in {*column.stated, length.group("units") if length else None} & _UNITS.keys()}
+        words = column.stated | ({length.group("units") or ""} if length else set())
+        units = {_UNITS[word] for word in words & _UNITS.keys()}
         if column.base in _STARTS and is_stated_time(time):
             found.setdefault("start", column.name)
         elif length and (units or not column.stated):

@@ -486,3 +486,8 @@ def test_rows_of_several_kinds_of_values_are_refused(table):
         ReadError, match=r"'parameter' has 2 kinds of values \(precipitation_duration, precip.*Keep the rows"
     ):
         table(head + body + rows("A,precipitation_duration,{time},10,46.99,7.46"), rain="value")
+
+
+def test_a_longitude_in_the_column_of_latitudes_is_refused(table):
+    with pytest.raises(ReadError, match=r"'(46.99N|7.46E)' in column l\w+ is no number"):
+        table("station,time,lat,lon,rain_mm\n" + rows("A,{time},7.46E,46.99N,{amount}"))

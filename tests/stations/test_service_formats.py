@@ -390,6 +390,8 @@ def test_smhi_hours_at_their_last_place(tmp_path):
             "holds Lufttemperatur",
         ),
         ("Latitud (decimalgrader)", "Latitud", "metadata lack Latitud"),
+        ("57.7157", "57.7157N3", "'57.7157N3' in column latitude is no number"),
+        ("Parameternamn;", "Parameter;", "metadata lack Parameternamn"),
         ("1.4;G", "lots;G", "'lots' in column Nederbördsmängd"),
     ],
 )
