@@ -31,8 +31,11 @@ _STARTS = re.compile(
     r"\b(interval|period|accumulation)\w* (start|begin)",
     re.IGNORECASE,
 )
-_SUMMED = re.compile(r"accum|\bsums?\b|\btotals?\b", re.IGNORECASE)
-_SPELLED = re.compile(r"(?<![\d.])(\d+)[- ]?(min(?:utes?)?|h(?:ours?|r)?)\b", re.IGNORECASE)
+#: Nouns of sums; of amounts, rain itself is one.
+_SUMS, _AMOUNTS = r"accum\w*|sums?|totals?", r"accum\w*|sums?|totals?|amounts?|rain\w*|precip\w*"
+_LENGTH = r"(?P<length>hourly|(?<![\d.])[1-9]\d*[- ]?(?:min(?:utes?)?|h(?:ours?|r)?))\b"
+_DAILY = re.compile(r"\b(?P<length>daily)\b", re.IGNORECASE)
+_NAMED_LENGTHS = {"hourly": np.timedelta64(1, "h"), "daily": np.timedelta64(24, "h")}
 _AVERAGED = re.compile(r"\btime\s*:\s*(mean|sum)\b")
 _IN_NAME = re.compile(r"(?<![a-z\d])(\d+)_?(min|minutes?|h|hr|hours?)(?![a-z\d])")
 
@@ -81,6 +84,9 @@ def read_interval(
         _refuse_running(variable, path)
     for attrs in (variable.attrs, data.attrs):
         stated |= {f"the attribute {name!r}": length for name, length in read_interval_attributes(attrs)}
+    described = _read_summing_words(str(variable.attrs.get("long_name", "")), _AMOUNTS)
+    if described is not None:
+        stated["its description"] = described
     if stated:
         stated |= _read_name(str(variable.name))
     length = _require_agreement(stated, path) or _read_less_certain(data, variable, path)
@@ -106,17 +112,19 @@ def read_averaging(data: xr.Dataset, variable: xr.DataArray) -> Interval | None:
     return None if length is None else Interval(length, _shift_starts(variable["time"], length))
 
 
-def _read_summing_words(text: str) -> np.timedelta64 | None:
-    """Return the interval of "daily rain", "1-hour accumulation" or "accumulated over 30 min"; None of other texts."""
-    if re.search(r"\bdaily\b", text, re.IGNORECASE):
-        return np.timedelta64(1, "D")
-    if not _SUMMED.search(text):
-        return None
-    if re.search(r"\bhourly\b", text, re.IGNORECASE):
-        return np.timedelta64(1, "h")
-    found = {(int(number), unit[0].lower()) for number, unit in _SPELLED.findall(text)}
-    number, unit = found.pop() if len(found) == 1 else (0, "h")
-    return np.timedelta64(number, "m" if unit == "m" else "h") if number > 0 else None
+def _read_summing_words(text: str, nouns: str = _SUMS) -> np.timedelta64 | None:
+    """Return the interval of "daily rain", "1-hour accumulation" or "sum over 30 min"; None of other or several."""
+    before = re.compile(rf"\b{_LENGTH}\s(?:\w+\s)?(?:{nouns})\b", re.IGNORECASE)
+    after = re.compile(
+        rf"\b(?:{nouns})(?:\s\w+)?\s(?:in|over|of|per|during)\s(?:the\s)?(?:(?:last|past)\s)?{_LENGTH}", re.IGNORECASE
+    )
+    found = {match["length"].lower() for pattern in (before, after, _DAILY) for match in pattern.finditer(text)}
+    lengths = {_NAMED_LENGTHS.get(words) or _read_spelled(words) for words in found}
+    return lengths.pop() if len(lengths) == 1 else None
+
+
+def _read_spelled(words: str) -> np.timedelta64:
+    return np.timedelta64(int(re.sub(r"\D", "", words)), "m" if "m" in words else "h")
 
 
 def _read_bounds(data: xr.Dataset, variable: xr.DataArray) -> tuple[Times, Times] | None:

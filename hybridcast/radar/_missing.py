@@ -24,6 +24,8 @@ _ROUNDING = 1e-6
 _DEFAULT_FILL = 9.969209968386869e36
 _MISSING = re.compile(r"miss|no_?data|out_?(side|_of)|no_?cover|invalid|block|unknown|fill|bad|unavail|not_?obs", re.I)
 #: Attributes that hold the value of cells where nothing was detected (WMO FM 301, ODIM).
+#: Attributes that declare a code missing, besides _FillValue and missing_value, which xarray decodes.
+_OTHER_NAMES = re.compile(r"^_?(no_?data(_?value)?|fill_?value|missing(_?data)?|undef(ined)?|out_of_image)$", re.I)
 _UNDETECTED = {"_Undetect", "undetect"}
 #: Flags of other variables by which values are missing; not those of values that are filled, or of partial blockage.
 _UNSEEN = re.compile(
@@ -50,7 +52,7 @@ def mask_missing(variable: xr.DataArray, path: Path) -> xr.DataArray:
         if they hold a code that is not declared.
     """
     _refuse_zero_fill(variable, path)
-    variable = _apply_flags(variable, path)
+    variable = _apply_flags(_apply_other_names(variable, path), path)
     checked = _map(variable, _refuse_undeclared, _undeclared_code(variable), variable.name, path)
     return _apply_valid_range(checked, path)
 
@@ -132,6 +134,32 @@ def _refuse_zero_fill(variable: xr.DataArray, path: Path) -> None:
         )
 
 
+def _apply_other_names(variable: xr.DataArray, path: Path) -> xr.DataArray:
+    """Set codes to NaN that attributes other than those of CF declare missing, such as ``nodata``."""
+    packing = variable.encoding
+    for name, value in variable.attrs.items():
+        code = _as_number(value) if _OTHER_NAMES.match(str(name)) else None
+        if code is None or np.isnan(code):
+            continue
+        if code == 0 and not is_reflectivity(variable):
+            raise ReadError(
+                path, f"{variable.name!r} declares 0 as missing ({name}). If 0 is dry, remove this attribute"
+            )
+        value_of_code = _unpack(int(code), variable) if code.is_integer() else code  # whole ones are of packed values
+        other = ~(np.abs(variable - value_of_code) <= _ROUNDING * max(1.0, abs(value_of_code)))
+        variable = variable.where(other)
+        variable.encoding = packing  # `where` drops it
+    return variable
+
+
+def _as_number(value: Any) -> float | None:
+    """Return an attribute as a number, also one written as text; None if it is none."""
+    try:
+        return float(np.ravel(value)[0])
+    except (TypeError, ValueError, IndexError):
+        return None
+
+
 def is_reflectivity(variable: xr.DataArray) -> bool:
     """Return whether a variable is in dBZ."""
     return str(variable.attrs.get("units", "")).strip().lower() == "dbz"
@@ -165,10 +193,20 @@ def _apply_valid_range(variable: xr.DataArray, path: Path) -> xr.DataArray:
     appendix A).
     """
     low, high = variable.attrs.get("valid_range", (variable.attrs.get("valid_min"), variable.attrs.get("valid_max")))
-    low, high = (None if limit is None else _unpack(limit, variable) for limit in (low, high))
+    low, high = (None if limit is None else _unpack(_require_number(limit, path), variable) for limit in (low, high))
     if low is None and high is None:
         return variable
     return _map(variable, _mask_outside, low, high, path)
+
+
+def _require_number(limit: Any, path: Path) -> Any:
+    """Return a limit; one that is a text as a number, or `ReadError` if it is none."""
+    if np.asarray(limit).dtype.kind not in "OSU":
+        return limit
+    number = _as_number(limit)
+    if number is None:
+        raise ReadError(path, f"its valid range has the limit {limit!r}, no number. Correct it")
+    return number
 
 
 def _mask_outside(values: NDArray[Any], low: Any, high: Any, path: Path) -> NDArray[Any]:

@@ -115,6 +115,8 @@ def refuse_local_times(data: xr.Dataset, variable: xr.DataArray, path: Path) -> 
     times = variable.coords.get("time")
     of_time = {} if times is None else times.attrs
     refuse_zones({**data.attrs, **of_time}, path)
+    if "climatology" in of_time:  # CF 7.4
+        raise ReadError(path, "its times are those of a climatology, of no one time. Give the rain of single times")
     described = f"{of_time.get('long_name', '')} {of_time.get('comment', '')}".strip()
     if _LOCAL.search(described):
         raise _local_error(f"they are described as {described!r}", path)

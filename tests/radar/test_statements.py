@@ -213,10 +213,49 @@ def test_sums_in_words_are_no_rates(tmp_path, words, minutes):
 
 
 def test_rates_in_words_are_rates(tmp_path):
-    field = open_radar(saved(dataset(long_name="total rain rate of the last scan, 5 min"), tmp_path / "a.nc"))
+    for words in ("total rain rate of the last scan, 5 min", "hourly rain rate"):
+        field = open_radar(saved(dataset(long_name=words), tmp_path / f"{len(words)}.nc"))
+        assert "accumulation_interval_minutes" not in field.attrs
+
+
+@pytest.mark.parametrize("words", ["rain in 5 min", "5-minute precipitation sum", "rain amount of the last 5 minutes"])
+def test_the_interval_of_an_amount_in_words(tmp_path, words):
+    field = open_radar(saved(dataset("mm", "rainfall_amount", long_name=words), tmp_path / "a.nc"))
     assert field.attrs["accumulation_interval_minutes"] == 5
-    field = open_radar(saved(dataset(long_name="hourly rain rate"), tmp_path / "b.nc"))
-    assert "accumulation_interval_minutes" not in field.attrs
+    np.testing.assert_allclose(field, VALUES * 12)
+
+
+def test_an_interval_that_contradicts_the_description_is_refused(tmp_path):
+    path = saved(dataset("mm", "rainfall_amount", long_name="hourly precipitation amount"), tmp_path / "a.nc")
+    with pytest.raises(ReadError, match=r"5 min \(the interval given\), 60 min \(its description\)"):
+        open_radar(path, interval="5min")
+
+
+def test_times_of_a_climatology_are_refused(tmp_path):
+    data = dataset()
+    data["time"].attrs["climatology"] = "climatology_bounds"
+    data["climatology_bounds"] = (("time", "nv"), np.stack([TIMES - STEP, TIMES], 1))
+    with pytest.raises(ReadError, match="those of a climatology"):
+        cf.read(saved(data, tmp_path / "a.nc"))
+
+
+@pytest.mark.parametrize("name", ["nodata", "no_data_value", "FillValue", "missing"])
+def test_codes_under_other_names_are_missing(tmp_path, name):
+    values = VALUES.copy()
+    values[0, 0, 0] = 200
+    expected = np.where(values == 200, np.nan, values)
+    np.testing.assert_array_equal(cf.read(saved(dataset(values=values, **{name: 200.0}), tmp_path / "a.nc")), expected)
+    data = dataset(values=values.astype("i2"), scale_factor=0.5, **{name: np.int16(200)})
+    np.testing.assert_array_equal(cf.read(saved(data, tmp_path / "b.nc")), expected / 2)
+    with pytest.raises(ReadError, match=rf"declares 0 as missing \({name}\)"):
+        cf.read(saved(dataset(**{name: 0}), tmp_path / "c.nc"))
+
+
+def test_limits_that_are_texts(tmp_path):
+    with pytest.warns(InputWarning, match="outside its valid range, -inf to 30"):
+        np.asarray(cf.read(saved(dataset(valid_max="30"), tmp_path / "a.nc")))
+    with pytest.raises(ReadError, match="has the limit 'high', no number"):
+        cf.read(saved(dataset(valid_max="high"), tmp_path / "b.nc"))
 
 
 def test_times_outside_what_the_file_covers_are_noted(tmp_path, recwarn):
