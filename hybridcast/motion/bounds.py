@@ -24,8 +24,8 @@ from scipy import ndimage
 
 from hybridcast.core.types import Array, Cell, Doubles, Mask
 from hybridcast_kernels.flow_cpu import radius_of
-from hybridcast_kernels.resample_cpu import block_means, enlarge
-from hybridcast_kernels.trajectories import departure_points
+from hybridcast_kernels.resample_cpu import block_means, block_summary, enlarge
+from hybridcast_kernels.trajectories import areas, departure_points
 
 #: Fastest motion of precipitation, m s-1: jet streams are faster, but no rain that radar has followed.
 MAX_SPEED = 60.0
@@ -101,11 +101,15 @@ class _Blocks(NamedTuple):
         size = max(1, min(round(_BLOCK / max(cell)), -(-max(shape) // _FEWEST_BLOCKS), min(shape)))
         return cls(size, (size * cell[0], size * cell[1]), (shape[0] // size, shape[1] // size))
 
+    @property
+    def every(self) -> int:
+        """Step between the cells of which means are taken: sixteen cells of a block are enough."""
+        return self.cells // 4 if self.cells % 4 == 0 else 1
+
     def means(self, planes: Array) -> Array:
         """Return the means over whole blocks, ``(plane, y, x)``."""
         rows, columns = (self.cells * count for count in self.shape)
-        every = self.cells // 4 if self.cells % 4 == 0 else 1  # sixteen cells of a block are enough
-        some = np.ascontiguousarray(planes[:, :rows:every, :columns:every])
+        some = np.ascontiguousarray(planes[:, : rows : self.every, : columns : self.every])
         return block_means(some, *self.shape, least=1e-6)
 
     def smooth(self, planes: Array, sigma: float) -> Array:
@@ -149,20 +153,23 @@ def bound_flow(
         Limits of the change of area.
     """
     blocks = _Blocks.over(rate.shape, cell)
-    slow, too_fast = _bound_speed(flow, MAX_SPEED * 60 * minutes, metres, blocks)
-    bounded, too_divergent = _bound_area(slow, minutes, rate, blocks, limits)
+    flow, rate = (np.ascontiguousarray(values, np.float32) for values in (flow, rate))
+    means, largest = block_summary(flow, rate, blocks.cells, blocks.every)
+    limit = np.float32(MAX_SPEED * 60 * minutes)
+    too_fast = 0.0
+    if np.hypot(*(peak * np.abs(step).max() for peak, step in zip(largest, metres[::-1], strict=True))) > limit:
+        flow, too_fast = _bound_speed(flow, limit, metres, blocks)
+        means[:2] = blocks.means(flow)
+    bounded, too_divergent = _bound_area(flow, means, minutes, blocks, limits)
     return Bounded(bounded, too_fast, too_divergent)
 
 
 # --- speed ----------------------------------------------------------------------------------------------------
 
 
-def _bound_speed(flow: Array, limit: float, metres: tuple[Array, Array], blocks: _Blocks) -> tuple[Array, float]:
+def _bound_speed(flow: Array, limit: np.float32, metres: tuple[Array, Array], blocks: _Blocks) -> tuple[Array, float]:
     """Return the flow with vectors longer than `limit` (m) replaced by their surroundings, and the fraction of them."""
     dy, dx = metres
-    largest = [max(part.max(), -part.min()) * np.abs(step).max() for part, step in zip(flow, (dx, dy), strict=True)]
-    if np.hypot(*largest) <= limit:  # far cheaper than each length
-        return flow, 0.0
     slow = np.hypot(flow[0] * dx, flow[1] * dy) <= limit
     if slow.all():
         return flow, 0.0
@@ -195,13 +202,16 @@ class _Rain(NamedTuple):
     """Weight of the storm around a block."""
 
 
-def _bound_area(flow: Array, minutes: float, rate: Array, blocks: _Blocks, limits: Limits) -> tuple[Array, float]:
-    """Return the flow without the divergence of growth and decay, and the fraction of the rain where it changed."""
-    rain = _rain_of(rate, blocks)
+def _bound_area(flow: Array, means: Array, minutes: float, blocks: _Blocks, limits: Limits) -> tuple[Array, float]:
+    """Return the flow without the divergence of growth and decay, and the fraction of the rain where it changed.
+
+    `means` are those of the flow and of the rain rate in the blocks, ``(3, y, x)``.
+    """
+    rain = _rain_of(means[2], blocks)
     if min(blocks.shape) < 2 or not rain.amount.any():
         return flow, 0.0
     unit = np.float32(blocks.cells * minutes)  # cells per step in blocks per minute
-    start = blocks.means(flow) / unit
+    start = means[:2] / unit
     bounded, share = start, np.ones(blocks.shape, np.float32)
     for step in range(_PASSES):
         excess = _excess(bounded, limits, share, rain, blocks)
@@ -216,11 +226,13 @@ def _bound_area(flow: Array, minutes: float, rate: Array, blocks: _Blocks, limit
         return flow, 0.0
     changed = (np.abs(bounded - start) > _CHANGED).any(axis=0)
     fraction = float(rain.weight[changed].sum() / rain.weight.sum())
-    return flow + blocks.to_cells((bounded - start) * unit, flow.shape), fraction
+    result = blocks.to_cells((bounded - start) * unit, flow.shape)
+    result += flow
+    return result, fraction
 
 
 def _rain_of(rate: Array, blocks: _Blocks) -> _Rain:
-    amount = np.minimum(np.nan_to_num(blocks.means(rate[None])[0]), np.float32(_MOST))
+    amount = np.minimum(rate, np.float32(_MOST))
     weight = np.log1p(10 * amount)
     return _Rain(amount, weight, blocks.smooth(weight, STORM))
 
@@ -245,7 +257,7 @@ def _excess(flow: Array, limits: Limits, share: Array, rain: _Rain, blocks: _Blo
     `share` is the fraction of the limits of a storm that holds for each block.
     """
     points = _destinations(flow)
-    jacobians = [_jacobian(at) for at in points]
+    jacobians = [areas(at, _LARGEST_JACOBIAN) for at in points]  # of each block when it arrives, divided by that now
     storms = [_change_of_storms(jacobian, rain, blocks) for jacobian in jacobians[:-1]]
     totals = [_log_change((rain.amount * jacobian).sum() / rain.amount.sum()) for jacobian in jacobians]
     of_storms, of_all = (np.array([limit[k] for limit in limits]) for k in (0, 1))  # (growth or decay, lead)
@@ -279,10 +291,3 @@ def _destinations(flow: Array) -> Array:
     rows, columns = flow.shape[1:]
     blocks = np.indices((rows, columns), dtype=np.int32).reshape(2, -1).T
     return departure_points(-flow, _LEADS, np.ascontiguousarray(blocks), _STEP).reshape(-1, rows, columns, 2)
-
-
-def _jacobian(points: Array) -> Array:
-    """Return the area that each block has when it arrives at `points`, ``(y, x, 2)``, divided by its area now."""
-    by_row, by_column = (np.gradient(points, axis=axis) for axis in (0, 1))
-    area = by_row[..., 0] * by_column[..., 1] - by_row[..., 1] * by_column[..., 0]
-    return np.asarray(np.clip(area, 0, _LARGEST_JACOBIAN), np.float32)

@@ -185,7 +185,7 @@ class _Scenes:
         frames = abs(rainy - dry)
         is_empty = not self.echo[dry].any()
         rain = (self.wet if is_empty else self.rain)[rainy] & ~self.lost[rainy]
-        if not (rain & ~self.echo[dry]).any():
+        if self.area * (rain & ~self.echo[dry]).sum() < _LEAST_AREA * self._longer(frames):
             return np.zeros_like(rain)
         maybe = self.echo[dry] | ~self.known[dry] | self.lost[dry]
         beyond = rain & ~self._dilate(maybe, self.reach(frames), outside=1)
@@ -229,10 +229,8 @@ class _Scenes:
 
     @staticmethod
     def _dilate(blocks: Mask, radius: int, outside: int = 0) -> Mask:
-        grown = blocks.astype(np.uint8)
-        for axis in (0, 1):
-            grown = ndimage.maximum_filter1d(grown, 2 * radius + 1, axis=axis, mode="constant", cval=outside)
-        return np.asarray(grown, bool)
+        grown = np.pad(blocks, radius, constant_values=bool(outside))
+        return _any_of_rows(_any_of_rows(grown, 2 * radius + 1).T, 2 * radius + 1).T
 
     def rejections(self, recent: xr.DataArray) -> Iterator[Rejection]:
         """Reject frames as a whole whose remaining blocks have no echo, and describe all that is rejected."""
@@ -262,6 +260,16 @@ class _Scenes:
             cells = self.lost[frame].repeat(self.size, axis=0).repeat(self.size, axis=1)[:rows, :columns]
             values[frame][cells] = np.nan
         return recent.copy(data=values)
+
+
+def _any_of_rows(mask: Mask, count: int) -> Mask:
+    """Return for each row whether it or any of the next ``count - 1`` rows is set, without the last of these rows."""
+    done = 1
+    while done < count:
+        step = min(done, count - done)
+        mask = mask[:-step] | mask[step:]
+        done += step
+    return mask
 
 
 # --- rules ----------------------------------------------------------------------------------------------------

@@ -116,21 +116,27 @@ def block_means(planes: Array, rows: int, columns: int, least: float) -> Array:
 
 @plain
 def count_rows(planes, size, low, high, out, first, last):
-    """Count the cells of the blocks of rows first..last; rows of blocks are counted through all planes."""
-    rows, columns = out.shape[1], out.shape[2]
+    """Count the cells of the blocks of rows first..last; rows of blocks are counted through all planes.
+
+    Counts are gathered by column first: these loops have no branch and no sum, so that they are vectorised.
+    """
+    rows, columns, width = out.shape[1], out.shape[2], planes.shape[2]
+    counts = np.empty((3, width), np.int32)
     for line in range(first, last):
         plane, i = line // rows, line % rows
+        counts[:] = 0
+        for y in range(i * size, min((i + 1) * size, planes.shape[1])):
+            for x in range(width):
+                value = planes[plane, y, x]
+                counts[0, x] += np.int32(value == value)  # a comparison with NaN is false
+                counts[1, x] += np.int32(value >= low)
+                counts[2, x] += np.int32(value >= high)
         for j in range(columns):
-            known, lower, higher = np.int32(0), np.int32(0), np.int32(0)
-            for y in range(i * size, min((i + 1) * size, planes.shape[1])):
-                for x in range(j * size, min((j + 1) * size, planes.shape[2])):
-                    value = planes[plane, y, x]
-                    known += np.int32(value == value)  # a comparison with NaN is false
-                    lower += np.int32(value >= low)
-                    higher += np.int32(value >= high)
-            out[plane, i, j, 0] = known
-            out[plane, i, j, 1] = lower
-            out[plane, i, j, 2] = higher
+            for kind in range(3):
+                total = np.int32(0)
+                for x in range(j * size, min((j + 1) * size, width)):
+                    total += counts[kind, x]
+                out[plane, i, j, kind] = total
 
 
 def block_counts(planes: Array, size: int, low: float, high: float) -> NDArray[np.int32]:
@@ -155,3 +161,59 @@ def block_counts(planes: Array, size: int, low: float, high: float) -> NDArray[n
     levels = np.float32(low), np.float32(high)
     over_bands(lambda a, b: count_rows(planes, size, *levels, out, a, b), count * out.shape[1], columns * size)
     return out
+
+
+@plain
+def summary_rows(flow, rate, size, every, means, peaks, first, last):
+    """Summarise the blocks of rows first..last: see `block_summary`."""
+    rows, columns = means.shape[1], means.shape[2]
+    height, width = rate.shape
+    highest = np.empty((2, width), np.float32)  # by column, so that the loop is vectorised
+    for i in range(first, last):
+        highest[:] = 0
+        for y in range(i * size, height if i == rows - 1 else (i + 1) * size):
+            for part in range(2):
+                for x in range(width):
+                    value = abs(flow[part, y, x])
+                    highest[part, x] = value if value > highest[part, x] else highest[part, x]
+        peaks[0, i], peaks[1, i] = highest[0].max(), highest[1].max()
+        for j in range(columns):
+            u, v, rain = np.float32(0), np.float32(0), np.float32(0)
+            cells, known = np.int32(0), np.int32(0)
+            for y in range(i * size, (i + 1) * size, every):
+                for x in range(j * size, (j + 1) * size, every):
+                    u += flow[0, y, x]
+                    v += flow[1, y, x]
+                    value = rate[y, x]
+                    seen = value == value
+                    rain += value if seen else np.float32(0)
+                    cells += np.int32(1)
+                    known += np.int32(seen)
+            means[0, i, j], means[1, i, j] = u / np.float32(cells), v / np.float32(cells)
+            means[2, i, j] = rain / np.float32(max(known, 1))
+
+
+def block_summary(flow: Array, rate: Array, size: int, every: int) -> tuple[Array, Array]:
+    """Return means over whole blocks and the largest components of a flow, in one pass.
+
+    Parameters
+    ----------
+    flow
+        Float32, shape ``(2, y, x)``, finite.
+    rate
+        Float32, shape ``(y, x)``, NaN where missing.
+    size
+        Side of a block, cells; no block is incomplete, what remains at the far edges belongs to none.
+    every
+        Step between the cells along each axis of which the means are taken.
+
+    Returns
+    -------
+    tuple of ndarray
+        Means of the two components and of the rate over the known cells (zero if there is none), shape
+        ``(3, block y, block x)``, and the largest absolute value of each component over all cells, shape ``(2,)``.
+    """
+    rows, columns = (n // size for n in rate.shape)
+    means, peaks = np.empty((3, rows, columns), np.float32), np.zeros((2, rows), np.float32)
+    over_bands(lambda a, b: summary_rows(flow, rate, size, every, means, peaks, a, b), rows, 2 * rate.shape[1] * size)
+    return means, peaks.max(axis=1)

@@ -106,3 +106,39 @@ def sample(planes: Array, points: Array) -> Array:
     out = np.empty((points.shape[0], planes.shape[2]), np.float32)
     over_bands(lambda a, b: sample_points(planes, points, out, a, b), points.shape[0], 4 * planes.shape[2])
     return out
+
+
+@plain
+def area_rows(points, most, out, first, last):
+    """Compute the areas of rows first..last: see `areas`."""
+    rows, columns = out.shape
+    for i in range(first, last):
+        up, down = max(i - 1, 0), min(i + 1, rows - 1)
+        for j in range(columns):
+            left, right = max(j - 1, 0), min(j + 1, columns - 1)
+            y_by_row = points[down, j, 0] - points[up, j, 0]
+            x_by_row = points[down, j, 1] - points[up, j, 1]
+            y_by_column = points[i, right, 0] - points[i, left, 0]
+            x_by_column = points[i, right, 1] - points[i, left, 1]
+            area = (y_by_row * x_by_column - x_by_row * y_by_column) / np.float32((down - up) * (right - left))
+            out[i, j] = pt.clamp(area, pt.ZERO, most)
+
+
+def areas(points: Array, most: float) -> Array:
+    """Return the Jacobian of a map of cells to points, by central differences (one-sided at the edges).
+
+    Parameters
+    ----------
+    points
+        Row and column of the point that each cell comes to, shape ``(y, x, 2)``, two cells at least along each axis.
+    most
+        Largest value of the result; the smallest is zero, where the map folds.
+
+    Returns
+    -------
+    ndarray
+        Shape ``(y, x)``.
+    """
+    out = np.empty(points.shape[:2], np.float32)
+    over_bands(lambda a, b: area_rows(points, np.float32(most), out, a, b), out.shape[0], 4 * out.shape[1])
+    return out

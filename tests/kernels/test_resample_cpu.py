@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hybridcast_kernels.resample_cpu import block_counts, block_means, enlarge
+from hybridcast_kernels.resample_cpu import block_counts, block_means, block_summary, enlarge
 
 
 def interpolated(plane, factor, offset, shape):
@@ -78,3 +78,24 @@ def test_counts_are_those_of_numpy(shape, size):
         block = planes[plane, i * size : (i + 1) * size, j * size : (j + 1) * size]
         expected = [np.isfinite(block).sum(), (block >= np.float32(0.1)).sum(), (block >= np.float32(0.5)).sum()]
         assert found[plane, i, j].tolist() == expected
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(
+    ("shape", "size", "every"), [((12, 16), 4, 1), ((19, 25), 8, 2), ((3, 9), 1, 1), ((5, 7), 3, 1)]
+)
+def test_the_summary_of_blocks_has_means_and_largest_components(set_threads, threads, shape, size, every):
+    set_threads(threads)
+    rng = np.random.default_rng(1)
+    flow, rate = rng.normal(size=(2, *shape)).astype(np.float32), rng.random(shape).astype(np.float32)
+    rate[rng.random(shape) < 0.3] = np.nan
+    rate[:size, :size] = np.nan
+    flow[1, -1, -1] = -9  # beyond the last whole block
+    means, largest = block_summary(flow, rate, size, every)
+    assert means.shape == (3, shape[0] // size, shape[1] // size)
+    np.testing.assert_array_equal(largest, np.abs(flow).max(axis=(1, 2)))
+    for i, j in np.ndindex(means.shape[1:]):
+        block = np.s_[i * size : (i + 1) * size : every, j * size : (j + 1) * size : every]
+        known = rate[block][np.isfinite(rate[block])]
+        expected = [flow[0][block].mean(), flow[1][block].mean(), known.mean() if known.size else 0]
+        np.testing.assert_allclose(means[:, i, j], expected, atol=1e-5)

@@ -8,7 +8,7 @@ from scipy.ndimage import map_coordinates
 
 from helpers import reference, synthetic
 from hybridcast_kernels.advection_cpu import LINEAR, advect
-from hybridcast_kernels.trajectories import departure_points, sample
+from hybridcast_kernels.trajectories import areas, departure_points, sample
 
 SHAPE = (24, 31)
 MOTIONS = {
@@ -86,3 +86,15 @@ def test_whole_cells_are_exact_and_nan_spreads_over_its_neighbours_only():
     places = np.array([[2, 2], [2, 1.5], [1.5, 1.5], [1, 0.5], [3.5, 3.5]], np.float32)
     np.testing.assert_array_equal(np.isnan(sample(planes, places)[:, 0]), [True, True, True, False, False])
     np.testing.assert_allclose(sample(planes, places)[:, 1], 1, rtol=1e-6)
+
+
+def test_areas_are_the_jacobian_of_the_map():
+    y, x = np.indices(SHAPE).astype(np.float32)
+    linear = np.stack([1.5 * y + 0.2 * x, 0.8 * x - 0.1 * y], axis=-1)
+    np.testing.assert_allclose(areas(linear, 50.0), 1.5 * 0.8 + 0.1 * 0.2, rtol=1e-4)
+    assert (areas(linear * 9, 50.0) == 50).all()
+    assert (areas(linear[::-1], 50.0) == 0).all()  # it folds
+    rough = (np.stack([y, x], axis=-1) + np.random.default_rng(0).normal(0, 0.1, (*SHAPE, 2))).astype(np.float32)
+    by_row, by_column = (np.gradient(rough, axis=axis) for axis in (0, 1))
+    expected = by_row[..., 0] * by_column[..., 1] - by_row[..., 1] * by_column[..., 0]
+    np.testing.assert_allclose(areas(rough, 50.0), expected, atol=1e-4)
