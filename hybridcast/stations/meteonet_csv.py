@@ -18,6 +18,7 @@ import xarray as xr
 
 from hybridcast.core.field import RATE, rate_from_accumulation
 from hybridcast.stations._tables import first_line, read_csv, reports_from_rows
+from hybridcast.stations.table_numbers import parse_amounts
 from hybridcast.stations.table_times import parse_times
 
 NAME = "meteonet-csv"
@@ -47,7 +48,7 @@ def read(path: Path) -> xr.Dataset:
     """Read all stations of one file."""
     rows = read_csv(path, COLUMNS, {"number_sta": "str", "date": "str"}).rename(columns=_NAMES)
     rows["time"] = parse_times(rows["date"], path)
-    rows[RATE] = rate_from_accumulation(rows["precip"].to_numpy(np.float32), INTERVAL)
+    rows[RATE] = rate_from_accumulation(parse_amounts(rows["precip"], path, "precip"), INTERVAL)
     rows["relative_humidity"] = rows["hu"] / 100
     others = (
         "air_temperature",

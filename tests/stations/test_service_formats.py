@@ -484,3 +484,14 @@ def test_cf_descriptions_of_another_meaning_are_refused(attrs, says, tmp_path):
         open_stations(cf_stations(tmp_path / "s.nc", [[0, 0.2, 0]], **attrs))
     described = {"time_attrs": {"long_name": "end of the interval, UTC"}, "long_name": "rain since the last report"}
     assert open_stations(cf_stations(tmp_path / "s.nc", [[0, 0.2, 0]], **described)).sizes["time"] == 3
+
+
+def test_meteonet_names_the_rain_that_is_no_number(tmp_path):
+    path = tmp_path / "NW2016.csv"
+    head = "number_sta,lat,lon,height_sta,date,dd,ff,precip,hu,td,t,psl\n"
+    rows = "".join(f"1,46.2,5.6,534,2016-01-01 00:0{m},210,3,{v},90,276,277,\n" for m, v in ((0, 0.2), (6, "lots")))
+    path.write_text(head + rows)
+    with pytest.raises(ReadError, match="'lots' in column precip is no number"):
+        open_stations(path)
+    path.write_text(head + rows.replace("lots", "tr"))
+    np.testing.assert_allclose(open_stations(path).precipitation_rate.values, [[2.0, 0.0]], rtol=1e-6)
