@@ -10,9 +10,10 @@ The flow of the air changes the area of a storm too, but by little. Hence two bo
    of `Limits`. Where they do not, the motion is blended with its mean over a neighbourhood, in which growth
    cancels out. Air that flows together has the wider bounds: rain that decays tends to go on with it.
 
-Motion within the bounds is returned as it is. On ordinary frames (63 cases of eleven events) advection is as good with
-the bounds as without: CSI at 1 mm/h +.0008 +- .0012 at 30 min and +.0015 +- .0014 at 60 min, mean absolute error
--.0000 +- .0010 and -.0047 +- .0040 mm/h.
+Motion within the bounds is returned as it is. On ordinary frames (96 cases of ten events, dense flow) advection is as
+good with the bounds as without: CSI at 1 mm/h +.0008 +- .0020 at 30 min and +.0003 +- .0027 at 60 min, mean absolute
+error -2 per cent. So it is on 91 cases of an Alpine radar on cells of 3.75 km: -.0006 +- .0010 and -.0001 +- .0003,
++.3 per cent.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ LIMITS_OF_SMOOTH_FLOW = Limits(Factors((1.8, 2.2), (1.35, 1.35, 1.6)), Factors((
 #: Fraction of the limits of a storm, as logarithms, that it is brought to where it exceeds them.
 SETTLED = 0.5
 
-#: Lead times (min) at which areas are compared; the last is that of all rain.
+#: Lead times (min) at which areas are compared, those of storms at the first two.
 _LEADS = np.array([30.0, 60.0, 120.0], np.float32)
 #: Longest step of the trajectories, min.
 _STEP = 30.0
@@ -272,7 +273,8 @@ def _excess(flow: Array, limits: Limits, share: Array, rain: _Rain, blocks: _Blo
 def _beyond(changes: list[Array], limits: Doubles) -> Array:
     """Return the largest of changes at the lead times, each divided by its limit of growth or of decay."""
     growth, decay = np.log(limits)
-    return np.max([np.maximum(c / g, -c / d) for c, g, d in zip(changes, growth, decay, strict=True)], axis=0)
+    each = [np.maximum(c / g, -c / d) for c, g, d in zip(changes, growth, decay, strict=True)]
+    return np.asarray(np.max(each, axis=0))
 
 
 def _change_of_storms(jacobian: Array, rain: _Rain, blocks: _Blocks) -> Array:

@@ -190,7 +190,7 @@ def summary_rows(flow, rate, size, every, means, peaks, first, last):
                     cells += np.int32(1)
                     known += np.int32(seen)
             means[0, i, j], means[1, i, j] = u / np.float32(cells), v / np.float32(cells)
-            means[2, i, j] = rain / np.float32(max(known, 1))
+            means[2, i, j] = rain / np.float32(known if known > 0 else 1)
 
 
 def block_summary(flow: Array, rate: Array, size: int, every: int) -> tuple[Array, Array]:

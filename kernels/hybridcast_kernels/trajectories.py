@@ -139,6 +139,7 @@ def areas(points: Array, most: float) -> Array:
     ndarray
         Shape ``(y, x)``.
     """
-    out = np.empty(points.shape[:2], np.float32)
-    over_bands(lambda a, b: area_rows(points, np.float32(most), out, a, b), out.shape[0], 4 * out.shape[1])
+    rows, columns = points.shape[:2]
+    out = np.empty((rows, columns), np.float32)
+    over_bands(lambda a, b: area_rows(points, np.float32(most), out, a, b), rows, 4 * columns)
     return out
