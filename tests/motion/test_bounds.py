@@ -128,6 +128,15 @@ def test_what_flows_apart_everywhere_is_brought_to_rest(sign):
     assert abs(apart.mean()) < (0.03 if sign > 0 else 0.05)  # was 0.1 per 5 min; decay has the wider limits
 
 
+def test_air_that_flows_together_has_the_wider_limits():
+    """Areas change by the factor 1.4 in an hour: rain that decays goes on with it, rain that grows does not."""
+    y, x = np.mgrid[:SIZE, :SIZE] - SIZE / 2
+    rate = np.exp(-(x**2 + y**2) / (2 * 40**2))
+    apart = np.log(1.42) / 24 * np.array([x, y])
+    assert bounded(-apart, rate).too_divergent == 0
+    assert bounded(apart, rate).too_divergent > 0.5
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (1, 50), (50, 1), (2, 3), (5, 200), (33, 47)])
 def test_small_grids_are_bounded_too(shape):
     flow = np.random.default_rng(0).normal(0, 30, (2, *shape)).astype(np.float32)
