@@ -73,14 +73,19 @@ def _choose_runs(pieces: Sequence[Piece]) -> tuple[list[Piece], list[str]]:
     numbers = {piece.member for piece in kept}
     if len(numbers) > 1 and None in numbers:
         one = min(number for number in numbers if number is not None)
+        alone = next(piece for piece in kept if piece.member is None)
         raise InputError(
-            f"the files hold {_describe(kept)}",
+            f"the files hold {_describe(kept)}{_in_file(alone)}",
             "fields are of the members of one ensemble, or of runs without members",
             f"Open each by itself, or choose a member: member={one}",
             cli_remedy=f"Give the files of one of them, or choose a member: --nwp-member {one}",
         )
     left = {f"{piece.name} ({piece.statistic})": None for piece in pieces if piece.statistic}
     return kept, list(left)
+
+
+def _in_file(piece: Piece) -> str:
+    return "" if piece.path is None else f" ({piece.name} in {piece.path})"
 
 
 def _statistics_only(pieces: Sequence[Piece]) -> ReadError | InputError:

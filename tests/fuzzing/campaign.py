@@ -10,6 +10,10 @@ from fuzzing.reading import Outcome, Reader
 from helpers.mutations import mutate
 
 
+#: Number of files after which the process is replaced, so that its memory is that of few readings.
+FRESH = 50
+
+
 @dataclass
 class Result:
     """What became of the damaged copies of one file."""
@@ -34,9 +38,11 @@ def run(name: str, kind: str, source: Path, folder: Path, seeds: range) -> Resul
     result, reader = Result(name), Reader(kind)
     target = folder / source.name
     try:
-        for seed in seeds:
+        for number, seed in enumerate(seeds, 1):
             damage = mutate(source, target, seed)
             result.add(seed, damage, reader.read(target))
+            if number % FRESH == 0:
+                reader = reader.renewed()
     finally:
         reader.close()
         target.unlink(missing_ok=True)

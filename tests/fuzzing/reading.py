@@ -94,6 +94,11 @@ class Reader:
             self._start()
         return outcome
 
+    def renewed(self) -> Reader:
+        """Return a reader in a fresh process."""
+        self.close()
+        return Reader(self._kind)
+
     def close(self) -> int | None:
         """End the process, and return its exit code."""
         self._process.join(0.5)
