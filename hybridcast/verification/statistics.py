@@ -13,7 +13,7 @@ doi:10.1175/2007MWR2123.1). There is one window around each valid point. The eve
 all cells of the window: cells beyond the edge of the grid or of the mask are events of neither field. A window of which
 only a part is valid therefore counts with the square of that part. On a field without gaps this is the rule of pysteps;
 `window_fraction` is the valid part of the windows. A window reaches ``floor(scale / 2 / spacing)`` cells from its
-centre to each side.
+centre to each side, where 5 % of these (half a cell at most) may lack to a whole number.
 
 **Spectra** are those of the rates on the mask, zero elsewhere in forecast and observation alike, in octaves of the
 wavelength.
@@ -230,7 +230,12 @@ def window_half_widths(grid: xr.Dataset | xr.DataArray, scales: Sequence[float])
 
 
 def _half_width(scale: float, spacing: float) -> int:
-    return int(np.floor(scale / 2 / spacing + 1e-6))  # a hair more: 20 km are ten cells of 2 km whatever their rounding
+    """Return how many cells fit into half a window, within 5 % and half a cell: 20 km are ten cells of 2 or 2.04 km.
+
+    The nominal sizes of the cells of a projection differ from the true ones by some per cent.
+    """
+    cells = scale / 2 / spacing
+    return int(np.floor(cells + min(0.05 * cells, 0.49)))
 
 
 def exceedance_fraction(members: Array, thresholds: Doubles) -> Array:
