@@ -176,7 +176,7 @@ def write_netcdf(data: xr.Dataset, path: Path, encoding: dict[str, dict[str, Any
 
     compressed = [name for name, how in encoding.items() if how.get("zlib") and data[name].ndim]
     with h5netcdf.File(path, "w") as file:
-        lazy = data.assign({name: data[name].chunk() for name in compressed})  # declared, but not written
+        lazy = data.assign({name: data[name].chunk(token=name) for name in compressed})  # declared, but not written
         lazy.dump_to_store(cast(Any, xr.backends.H5NetCDFStore(file)), encoding=encoding)
     with h5py.File(path, "r+") as file:
         for name in compressed:
