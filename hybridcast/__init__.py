@@ -20,7 +20,7 @@ _CONTENTS = {
     "save_stations": "hybridcast.stations",  # station reports -> file
     "precipitation": "hybridcast.core.field",  # arrays -> precipitation field
     "check_precipitation": "hybridcast.core.field",  # check of the contract of a precipitation field
-    "regular_times": "hybridcast.core.field",  # gaps in time -> frames of NaN
+    "regular_times": "hybridcast.core.time_steps",  # gaps in time -> frames of NaN
     "as_rate": "hybridcast.core.field",  # rain rate in any unit -> mm h-1
     "rate_from_dbz": "hybridcast.core.field",  # reflectivity -> mm h-1
     "dbz_from_rate": "hybridcast.core.field",  # mm h-1 -> reflectivity
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from hybridcast.core.field import precipitation as precipitation
     from hybridcast.core.field import rate_from_accumulation as rate_from_accumulation
     from hybridcast.core.field import rate_from_dbz as rate_from_dbz
-    from hybridcast.core.field import regular_times as regular_times
+    from hybridcast.core.time_steps import regular_times as regular_times
     from hybridcast.datasets.registry import fetch as fetch
     from hybridcast.forecasting import forecast as forecast
     from hybridcast.forecasting import load_forecast as load_forecast

@@ -15,11 +15,12 @@ import xarray as xr
 from hybridcast._version import __version__
 from hybridcast.core.device import with_device
 from hybridcast.core.durations import Duration, parse_duration
-from hybridcast.core.field import RATE, check_precipitation, iso_time, time_step
+from hybridcast.core.field import RATE, check_precipitation
 from hybridcast.core.files import atomic_write
 from hybridcast.core.forecast_schema import PROBABILITY, add_unknown_fraction, move_labels_aside, restore_labels
 from hybridcast.core.netcdf import write_netcdf
 from hybridcast.core.source_report import SourceReport, render_reports
+from hybridcast.core.time_steps import iso_time, time_step
 from hybridcast.core.times import as_datetime64
 from hybridcast.core.types import LeadTimes
 from hybridcast.errors import InputError

@@ -12,7 +12,8 @@ import xarray as xr
 
 from helpers import synthetic
 from hybridcast import forecasting
-from hybridcast.core.field import iso_time, precipitation
+from hybridcast.core.field import precipitation
+from hybridcast.core.time_steps import iso_time
 from hybridcast.errors import InputError
 from hybridcast.forecasting import build_lead_times, save_forecast
 from hybridcast.nowcasters.base import Advection, DescribesSettings, Nowcaster, Persistence, TakesSources

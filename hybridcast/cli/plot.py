@@ -145,7 +145,7 @@ def _draw_radar(files: list[str], output: Path, kind: str, time: str | None, *, 
 
 def _read_recent(files: list[str], time: str | None) -> xr.DataArray:
     """Return the last four frames up to `time`."""
-    from hybridcast.core.field import iso_time
+    from hybridcast.core.time_steps import iso_time
     from hybridcast.forecasting import INPUT_HISTORY
     from hybridcast.radar import open_radar
 

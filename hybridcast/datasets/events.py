@@ -17,8 +17,8 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.core.field import regular_times, time_step
 from hybridcast.core.grid import coarsen
+from hybridcast.core.time_steps import regular_times, time_step
 from hybridcast.core.times_in_names import parse_time_in_name
 from hybridcast.datasets.registry import fetch, load_registry, packaged_path
 from hybridcast.errors import InputError, ReadError

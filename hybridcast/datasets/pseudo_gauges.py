@@ -16,8 +16,9 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from hybridcast.core.field import crs_of, time_step
+from hybridcast.core.field import crs_of
 from hybridcast.core.grid import cell_size
+from hybridcast.core.time_steps import time_step
 from hybridcast.core.types import Array, Doubles
 from hybridcast.errors import InputError
 from hybridcast.stations.collocation import NO_OFFSET, sample_radar_at

@@ -29,7 +29,6 @@ from numpy.typing import NDArray
 from hybridcast.advection import LONGEST_STEP
 from hybridcast.core.device import resolve_device
 from hybridcast.core.durations import check_lead_times
-from hybridcast.core.field import iso_time
 from hybridcast.core.forecast_schema import (
     add_advected,
     add_member_weights,
@@ -39,6 +38,7 @@ from hybridcast.core.forecast_schema import (
     forecast_dataset,
 )
 from hybridcast.core.grid import cell_size, coarsen
+from hybridcast.core.time_steps import iso_time
 from hybridcast.core.types import MINUTE, Array, LeadTimes
 from hybridcast.errors import InputError
 from hybridcast.fusion.deterministic_field import FusedFields, NodeProbabilities, fields_from_radar, fields_with_nwp

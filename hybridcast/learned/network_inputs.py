@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from hybridcast.advection import LONGEST_STEP
-from hybridcast.core.field import time_step
 from hybridcast.core.grid import block_size, cell_kilometres, decibels
+from hybridcast.core.time_steps import time_step
 from hybridcast.core.types import MINUTE, Array
 from hybridcast.motion.estimate import cells_per_step, check_motion, find_usable_frames
 from hybridcast.nowcasters.scale_filter import filter_scales

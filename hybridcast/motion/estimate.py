@@ -12,15 +12,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.core.device import resolve_device, with_device
-from hybridcast.core.field import (
-    GRID_MAPPING,
-    check_precipitation,
-    check_same_grid,
-    iso_time,
-    metres_per_cell,
-    time_step,
-)
+from hybridcast.core.field import GRID_MAPPING, check_precipitation, check_same_grid, metres_per_cell
 from hybridcast.core.grid import mean_kilometres
+from hybridcast.core.time_steps import iso_time, time_step
 from hybridcast.core.types import MINUTE, Array
 from hybridcast.errors import InputError
 from hybridcast.motion.bounds import LIMITS, LIMITS_OF_SMOOTH_FLOW, MAX_SPEED, Bounded, Limits, bound_flow

@@ -32,8 +32,8 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from hybridcast.core.field import iso_time
 from hybridcast.core.grid import LOWEST_RATE, cell_size
+from hybridcast.core.time_steps import iso_time
 from hybridcast.core.types import MINUTE, Array, Mask
 from hybridcast.motion.bounds import MAX_SPEED
 from hybridcast_kernels.resample_cpu import block_counts

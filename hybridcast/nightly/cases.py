@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from hybridcast.core.field import RATE, iso_time
+from hybridcast.core.field import RATE
 from hybridcast.core.files import atomic_write
 from hybridcast.core.forecast_schema import ENSEMBLE, PROBABILITY
+from hybridcast.core.time_steps import iso_time
 from hybridcast.forecasting import INPUT_HISTORY, forecast
 from hybridcast.nightly.config import RegionSettings, make_nowcasters
 from hybridcast.nowcasters.base import Nowcaster

@@ -15,8 +15,8 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.core.field import iso_time, time_step
 from hybridcast.core.grid import coarsen
+from hybridcast.core.time_steps import iso_time, time_step
 from hybridcast.core.times_in_names import parse_time_in_name
 from hybridcast.core.types import HOUR, MINUTE, Mask
 from hybridcast.datasets.registry import fetch

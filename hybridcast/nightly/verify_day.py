@@ -21,8 +21,9 @@ import filelock
 import numpy as np
 import xarray as xr
 
-from hybridcast.core.field import RATE, time_step
+from hybridcast.core.field import RATE
 from hybridcast.core.parallel import WorkerPool
+from hybridcast.core.time_steps import time_step
 from hybridcast.core.types import Mask
 from hybridcast.forecasting import INPUT_HISTORY
 from hybridcast.nightly.cases import (

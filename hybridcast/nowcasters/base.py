@@ -10,8 +10,8 @@ import xarray as xr
 
 from hybridcast.advection import advect
 from hybridcast.core.durations import check_lead_times
-from hybridcast.core.field import iso_time
 from hybridcast.core.forecast_schema import add_motion, forecast_dataset
+from hybridcast.core.time_steps import iso_time
 from hybridcast.core.types import MINUTE, Array, LeadTimes
 from hybridcast.motion.estimate import DenseFlow, MotionMethod, find_usable_frames
 from hybridcast.motion.screening import rejected_in

@@ -38,9 +38,10 @@ from numpy.typing import NDArray
 
 from hybridcast.advection import LONGEST_STEP
 from hybridcast.core.durations import check_lead_times
-from hybridcast.core.field import GRID_MAPPING, RATE, iso_time, time_step
+from hybridcast.core.field import GRID_MAPPING, RATE
 from hybridcast.core.forecast_schema import DIMS, add_motion, forecast_dataset
 from hybridcast.core.grid import cell_kilometres
+from hybridcast.core.time_steps import iso_time, time_step
 from hybridcast.core.types import MINUTE, Array, Doubles, LeadTimes
 from hybridcast.motion.estimate import DenseFlow, MotionMethod, cells_per_step, check_motion
 from hybridcast.nowcasters.base import latest_frame, radar_status

@@ -32,8 +32,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from hybridcast.advection import advect
 from hybridcast.core.durations import check_lead_times
-from hybridcast.core.field import RATE, check_same_grid, iso_time
+from hybridcast.core.field import RATE, check_same_grid
 from hybridcast.core.forecast_schema import MOTION, add_source_weights, forecast_dataset
+from hybridcast.core.time_steps import iso_time
 from hybridcast.core.types import MINUTE, Array, Doubles, LeadTimes
 from hybridcast.errors import InputError
 from hybridcast.motion.estimate import DenseFlow, MotionMethod, find_usable_frames

@@ -8,8 +8,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.core.field import iso_time
 from hybridcast.core.source_report import SourceReport, render_reports
+from hybridcast.core.time_steps import iso_time
 from hybridcast.core.times import as_datetime64
 from hybridcast.core.types import HOUR
 from hybridcast.errors import InputError

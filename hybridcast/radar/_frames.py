@@ -11,7 +11,8 @@ import numpy as np
 import pyproj
 import xarray as xr
 
-from hybridcast.core.field import iso_time, precipitation
+from hybridcast.core.field import precipitation
+from hybridcast.core.time_steps import iso_time
 from hybridcast.core.types import MINUTE, Array, Doubles
 from hybridcast.errors import ForecastFileError, InputWarning, ReadError
 from hybridcast.radar._rates import limit_rates

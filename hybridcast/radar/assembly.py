@@ -16,7 +16,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.core.field import MAX_JITTER, MIN_FRAME_FRACTION, check_same_grid, iso_time, regular_times, usual_step
+from hybridcast.core.field import check_same_grid
+from hybridcast.core.time_steps import MAX_JITTER, MIN_FRAME_FRACTION, iso_time, regular_times, usual_step
 from hybridcast.core.times_in_names import parse_time_in_name
 from hybridcast.core.types import MINUTE
 from hybridcast.errors import InputError, InputWarning

@@ -18,8 +18,9 @@ import xarray as xr
 
 from hybridcast.core.cf import AMOUNTS, RATES, find_coordinates, is_cf, open_cf, place
 from hybridcast.core.cf_times import parse_time_text
-from hybridcast.core.field import iso_time, precipitation, rate_from_accumulation, rate_from_dbz
+from hybridcast.core.field import precipitation, rate_from_accumulation, rate_from_dbz
 from hybridcast.core.netcdf import common_attributes
+from hybridcast.core.time_steps import iso_time
 from hybridcast.core.times_in_names import parse_time_in_name
 from hybridcast.core.types import MINUTE
 from hybridcast.errors import InputWarning, ReadError

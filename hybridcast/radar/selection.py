@@ -17,9 +17,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.core.field import MAX_JITTER, check_frames, iso_time
+from hybridcast.core.field import check_frames
 from hybridcast.core.locations import SEPARATOR, Location, RemoteLocation
 from hybridcast.core.readers import Format, choose_reader, read_errors, read_file, read_files
+from hybridcast.core.time_steps import MAX_JITTER, iso_time
 from hybridcast.core.times_in_names import parse_time_in_name
 from hybridcast.core.types import HOUR, Mask
 from hybridcast.errors import ForecastFileError, InputError, InputWarning, NoFramesError, ReadError

@@ -21,7 +21,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.core.field import HIGHEST_RATE, RATE, time_step
+from hybridcast.core.field import HIGHEST_RATE, RATE
+from hybridcast.core.time_steps import time_step
 from hybridcast.core.types import HOUR, Array
 from hybridcast.stations.collocation import NO_OFFSET, collocate, positions_in_kilometres, sample_radar
 from hybridcast.stations.interpolation import average_neighbours, cell_indices, find_nearest

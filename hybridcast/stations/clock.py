@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from hybridcast.core.field import RATE, time_step
+from hybridcast.core.field import RATE
+from hybridcast.core.time_steps import time_step
 from hybridcast.core.types import MINUTE, Array
 from hybridcast.stations.collocation import sample_radar
 from hybridcast.stations.merging import resample_reports

@@ -11,9 +11,10 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.core.axes import nearest_turn
-from hybridcast.core.field import EARTH_RADIUS, crs_of, time_step
+from hybridcast.core.field import EARTH_RADIUS, crs_of
 from hybridcast.core.grid import cell_kilometres
 from hybridcast.core.interpolation import fractional_index, interpolate
+from hybridcast.core.time_steps import time_step
 from hybridcast.core.types import Array, Doubles
 from hybridcast.errors import InputError
 from hybridcast.stations.schema import DIMS, get_interval

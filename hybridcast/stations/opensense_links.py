@@ -20,8 +20,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.core.field import usual_step
 from hybridcast.core.netcdf import common_attributes, inspect_netcdf, open_netcdf, require_variables
+from hybridcast.core.time_steps import usual_step
 from hybridcast.core.types import Array, Doubles
 from hybridcast.errors import ReadError
 from hybridcast.stations.links import LinkSettings, rates_from_signal_levels

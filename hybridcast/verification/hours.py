@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from hybridcast.core.field import RATE, time_step
+from hybridcast.core.field import RATE
 from hybridcast.core.forecast_schema import ENSEMBLE
+from hybridcast.core.time_steps import time_step
 from hybridcast.core.types import HOUR, MINUTE
 from hybridcast.errors import InputError
 

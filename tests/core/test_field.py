@@ -23,10 +23,9 @@ from hybridcast.core.field import (
     rate_factor,
     rate_from_accumulation,
     rate_from_dbz,
-    regular_times,
-    time_step,
     with_crs,
 )
+from hybridcast.core.time_steps import regular_times, time_step
 from hybridcast.core.times import as_datetime64
 from hybridcast.errors import InputError
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from fuzzing.reading import Outcome, Reader
 from helpers.mutations import mutate
 
-
 #: Number of files after which the process is replaced, so that its memory is that of few readings.
 FRESH = 50
 

@@ -9,7 +9,8 @@ import pytest
 import xarray as xr
 
 from helpers.text_radar import TextRadar, TimedTextRadar
-from hybridcast.core.field import precipitation, regular_times, usual_step
+from hybridcast.core.field import precipitation
+from hybridcast.core.time_steps import regular_times, usual_step
 from hybridcast.errors import ForecastFileError, InputError, InputWarning, NoFramesError, ReadError
 from hybridcast.forecasting import forecast
 from hybridcast.nowcasters.base import Persistence

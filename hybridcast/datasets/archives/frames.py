@@ -15,7 +15,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.core.field import GRID_MAPPING, RATE, check_same_grid, iso_time, regular_times
+from hybridcast.core.field import GRID_MAPPING, RATE, check_same_grid
+from hybridcast.core.time_steps import iso_time, regular_times
 from hybridcast.errors import InputError, ReadError
 
 #: Maximum number of frames of a chunk, an hour at 5 min, and maximum size of a chunk, bytes.

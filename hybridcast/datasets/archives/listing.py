@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from hybridcast.core.field import MIN_FRAME_FRACTION
 from hybridcast.core.files import atomic_write, safe_filename
+from hybridcast.core.time_steps import MIN_FRAME_FRACTION
 from hybridcast.datasets.archives.records import Record
 from hybridcast.datasets.events import MIN_WET_FRACTION
 

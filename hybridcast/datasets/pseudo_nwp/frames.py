@@ -8,8 +8,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.core.field import time_step
 from hybridcast.core.grid import coarsen
+from hybridcast.core.time_steps import time_step
 from hybridcast.core.types import HOUR, Array
 
 Times = NDArray[np.datetime64]

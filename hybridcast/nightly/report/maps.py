@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from PIL import Image
 
-from hybridcast.core.field import iso_time
+from hybridcast.core.time_steps import iso_time
 from hybridcast.nightly.records import WorstCase
 from hybridcast.nightly.report.formatting import format_score
 from hybridcast.nightly.series import to_minutes

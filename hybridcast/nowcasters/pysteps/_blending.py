@@ -21,8 +21,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.core.durations import check_lead_times
-from hybridcast.core.field import RATE, check_same_grid, iso_time, time_step
+from hybridcast.core.field import RATE, check_same_grid
 from hybridcast.core.forecast_schema import MOTION
+from hybridcast.core.time_steps import iso_time, time_step
 from hybridcast.core.types import MINUTE, Array, Doubles, LeadTimes, Mask
 from hybridcast.errors import InputError
 from hybridcast.motion.estimate import MotionMethod, cells_per_step

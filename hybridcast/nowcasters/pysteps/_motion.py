@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.core.field import time_step
+from hybridcast.core.time_steps import time_step
 from hybridcast.core.types import Doubles
 from hybridcast.errors import InputError
 from hybridcast.motion.estimate import estimated_motion, motion_dataset

@@ -11,9 +11,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.core.durations import check_lead_times
-from hybridcast.core.field import iso_time, time_step
 from hybridcast.core.forecast_schema import MOTION, add_ensemble, forecast_dataset
 from hybridcast.core.grid import cell_kilometres
+from hybridcast.core.time_steps import iso_time, time_step
 from hybridcast.core.types import MINUTE, Array, Doubles, LeadTimes
 from hybridcast.motion.estimate import MotionMethod, cells_per_step
 from hybridcast.nowcasters.base import latest_frame, radar_status

@@ -20,8 +20,9 @@ import xarray as xr
 
 from ablation.formatting import format_change, format_values
 from ablation.held_out import LEADS, SOURCES, THRESHOLDS, GaugeArchive, HeldOutSettings, forecast_held_out
-from hybridcast.core.field import RATE, iso_time, regular_times
+from hybridcast.core.field import RATE
 from hybridcast.core.forecast_schema import PROBABILITY
+from hybridcast.core.time_steps import iso_time, regular_times
 from hybridcast.core.types import MINUTE
 from hybridcast.datasets import Event, fetch, issue_times
 from hybridcast.errors import InputError

@@ -14,8 +14,8 @@ import numpy as np
 import xarray as xr
 
 from early_fusion.tokens import Tokens, build_token_sources, build_tokens, concatenate_tokens, select_rows
-from hybridcast.core.field import time_step
 from hybridcast.core.files import atomic_write
+from hybridcast.core.time_steps import time_step
 from hybridcast.core.types import MINUTE, Mask
 from hybridcast.datasets import (
     Event,
