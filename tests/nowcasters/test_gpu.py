@@ -26,8 +26,8 @@ def a_gpu(monkeypatch):
 
 
 def growing():
-    """Rain that grows to six times as much in 15 min."""
-    return synthetic.rain((96, 96), synthetic.translation(2, 1), growth=1.8, wet=0.1)
+    """Rain that grows to thirty times as much in 15 min."""
+    return synthetic.rain((160, 160), synthetic.translation(2, 1), growth=3.2, wet=0.1)
 
 
 @pytest.mark.parametrize("rain", [growing(), synthetic.rain((96, 96))], ids=["growing", "steady"])
