@@ -38,6 +38,7 @@ def run(name: str, kind: str, source: Path, folder: Path, seeds: range) -> Resul
     target = folder / source.name
     try:
         for number, seed in enumerate(seeds, 1):
+            target.unlink(missing_ok=True)  # a new file: HDF5 may still have the former one open
             damage = mutate(source, target, seed)
             result.add(seed, damage, reader.read(target))
             if number % FRESH == 0:
