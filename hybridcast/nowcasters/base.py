@@ -14,7 +14,7 @@ from hybridcast.core.forecast_schema import add_motion, forecast_dataset
 from hybridcast.core.time_steps import iso_time
 from hybridcast.core.types import MINUTE, Array, LeadTimes
 from hybridcast.motion.estimate import DenseFlow, MotionMethod, find_usable_frames
-from hybridcast.motion.screening import rejected_in
+from hybridcast.motion.screening import count_rejected, rejected_in
 from hybridcast.nowcasters.gpu import estimate_and_advect
 from hybridcast.settings import AdvectionSettings
 from hybridcast_kernels.devices import Device
@@ -129,7 +129,7 @@ def latest_frame(recent: xr.DataArray) -> tuple[xr.DataArray, np.timedelta64]:
 
 
 def radar_status(recent: xr.DataArray, age: np.timedelta64) -> str:
-    """Return the attribute ``status``: whether the radar is up to date, late, rejected in part, or missing.
+    """Return the attribute ``status``: whether the radar is up to date, late, rejected in part or earlier, or missing.
 
     `age` is the age of the latest frame, as returned by `latest_frame`.
     """
@@ -138,4 +138,7 @@ def radar_status(recent: xr.DataArray, age: np.timedelta64) -> str:
     if not np.isfinite(recent.values[-1]).any():
         return "no radar data in any frame: all unknown"
     rejected = rejected_in(recent, recent["time"].values[-1])
-    return f"a part of the latest frame is rejected: {rejected[0]}" if rejected else "ok"
+    if rejected:
+        return f"a part of the latest frame is rejected: {rejected[0]}"
+    earlier = count_rejected(recent)
+    return f"earlier frames rejected: {earlier}, see frames_rejected" if earlier else "ok"

@@ -198,6 +198,12 @@ def test_a_forecast_after_an_outage_is_not_dry_and_says_why(rain):
     assert result.attrs["frames_used"].count("Z") == 4
 
 
+@pytest.mark.parametrize(("frames", "count"), [([0, 1, 2, 3], 4), ([3], 1)])
+def test_the_status_of_a_forecast_tells_of_earlier_outages(rain, frames, count):
+    result = forecast(dry(rain, frames), lead_time="30min", nowcaster=Advection())
+    assert result.attrs["status"] == f"earlier frames rejected: {count}, see frames_rejected"
+
+
 def test_where_a_part_of_the_latest_frame_is_rejected_the_forecast_is_unknown(rain):
     result = forecast(dry(rain, [5], WEST), lead_time="30min", nowcaster=Advection())
     assert result.attrs["status"].startswith("a part of the latest frame is rejected: 2020-06-01T12:25:00Z, ")
