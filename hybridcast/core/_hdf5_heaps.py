@@ -8,6 +8,7 @@ And it asks for as much memory as a collection or an object says that it is long
 
 from __future__ import annotations
 
+import functools
 import mmap
 import re
 import struct
@@ -22,9 +23,12 @@ _LARGEST = 256 * 2**20
 
 def has_damaged_heap(path: Path) -> bool:
     """Return whether the library would loop without end, or ask for any amount of memory, in a heap of a file."""
-    size = path.stat().st_size
-    if not 0 < size <= _LARGEST:
-        return False
+    status = path.stat()
+    return 0 < status.st_size <= _LARGEST and _search(path, status.st_size, status.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=256)  # a file is opened several times, by each format that may recognise it
+def _search(path: Path, size: int, mtime: int) -> bool:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         return any(end > size or is_damaged(bytes(data[start:end])) for start, end in _find_collections(data))
 

@@ -23,9 +23,9 @@ _ROUNDING = 1e-6
 #: Default fill value of floats in NetCDF, which needs no declaration (NetCDF Users Guide, appendix B).
 _DEFAULT_FILL = 9.969209968386869e36
 _MISSING = re.compile(r"miss|no_?data|out_?(side|_of)|no_?cover|invalid|block|unknown|fill|bad|unavail|not_?obs", re.I)
-#: Attributes that hold the value of cells where nothing was detected (WMO FM 301, ODIM).
 #: Attributes that declare a code missing, besides _FillValue and missing_value, which xarray decodes.
 _OTHER_NAMES = re.compile(r"^_?(no_?data(_?value)?|fill_?value|missing(_?data)?|undef(ined)?|out_of_image)$", re.I)
+#: Attributes that hold the value of cells where nothing was detected (WMO FM 301, ODIM).
 _UNDETECTED = {"_Undetect", "undetect"}
 #: Flags of other variables by which values are missing; not those of values that are filled, or of partial blockage.
 _UNSEEN = re.compile(
