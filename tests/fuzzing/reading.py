@@ -22,7 +22,7 @@ class Outcome:
     """What became of one file."""
 
     kind: str
-    """"read", "refused", or a defect: "exception", "invalid", "crash", "hang" or "memory"."""
+    """"read", "refused", or a defect: "unnamed", "exception", "crash", "hang" or "memory"."""
     message: str = ""
     seconds: float = 0.0
 
@@ -33,7 +33,7 @@ class Outcome:
 
 
 def read_radar(path: Path) -> None:
-    """Read all of a radar file; raise `ValueError` if the field does not keep its contract."""
+    """Read all of a radar file; raise `InputError` if the field does not keep its contract."""
     from hybridcast.core.field import check_precipitation
     from hybridcast.radar import open_radar
 
@@ -41,7 +41,7 @@ def read_radar(path: Path) -> None:
 
 
 def read_stations(path: Path) -> None:
-    """Read all of a station file; raise `ValueError` if its rates are impossible."""
+    """Read all of a station file; raise `AssertionError` if a rate is negative."""
     from hybridcast.stations import open_stations
 
     reports = open_stations(path, strict=True).load()
@@ -50,7 +50,7 @@ def read_stations(path: Path) -> None:
 
 
 def read_nwp(path: Path) -> None:
-    """Read all of an NWP file; raise `ValueError` if its rates are impossible."""
+    """Read all of an NWP file; raise `AssertionError` if a rate is negative."""
     from hybridcast.nwp import open_nwp
 
     fields = open_nwp(path, strict=True).load()
