@@ -9,7 +9,7 @@ import numpy as np
 import pyproj
 import pytest
 
-from helpers.grib import degrees, encode, write
+from helpers.grib import POLAR, degrees, encode, write
 from hybridcast.core import grib
 from hybridcast.errors import ReadError
 
@@ -116,16 +116,6 @@ def test_the_code_of_wgrib2_is_missing(tmp_path):
 
 
 # --- projections ----------------------------------------------------------------------------------------------
-
-POLAR = {
-    "gridType": "polar_stereographic",
-    "latitudeOfFirstGridPointInDegrees": 23.117,
-    "longitudeOfFirstGridPointInDegrees": 240.977,
-    "orientationOfTheGridInDegrees": 255.0,
-    "DxInMetres": 4763,
-    "DyInMetres": 4763,
-    "jScansPositively": 1,
-}
 
 
 @pytest.mark.parametrize("edition", [1, 2])

@@ -7,6 +7,17 @@ from typing import Any
 
 import numpy as np
 
+#: Grid of the Hydrologic Rainfall Analysis Project, on which NCEP's Stage IV is.
+POLAR = {
+    "gridType": "polar_stereographic",
+    "latitudeOfFirstGridPointInDegrees": 23.117,
+    "longitudeOfFirstGridPointInDegrees": 240.977,
+    "orientationOfTheGridInDegrees": 255.0,
+    "DxInMetres": 4763,
+    "DyInMetres": 4763,
+    "jScansPositively": 1,
+}
+
 
 def encode(values: Any, edition: int = 2, **keys: Any) -> bytes:
     """Return a message of `values`, ``(y, x)``, NaN where missing; keys of ecCodes are set in their order."""

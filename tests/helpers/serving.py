@@ -29,31 +29,35 @@ class Site:
         return sum(request.startswith(f"GET {path}") for request in self.requests)
 
 
-def refuse(status: int, times: int = 1000) -> Callable[[BaseHTTPRequestHandler], None]:
-    """Return an answer with a status; after so many times the file is served."""
+def _at_first(answer: Callable[[BaseHTTPRequestHandler], None], times: int) -> Callable[[BaseHTTPRequestHandler], None]:
+    """Return what answers so many times, and then serves the file."""
     left = [times]
 
-    def answer(handler):
+    def limited(handler):
         left[0] -= 1
         if left[0] < 0:
             handler.serve_file()
-            return
+        else:
+            answer(handler)
+
+    return limited
+
+
+def refuse(status: int, times: int = 1000) -> Callable[[BaseHTTPRequestHandler], None]:
+    """Return an answer with a status; after so many times the file is served."""
+
+    def answer(handler):
         handler.send_response(status)
         handler.send_header("Content-Length", "0")
         handler.end_headers()
 
-    return answer
+    return _at_first(answer, times)
 
 
 def break_off(times: int = 1000) -> Callable[[BaseHTTPRequestHandler], None]:
     """Return an answer that ends in the middle of the file; after so many times it is complete."""
-    left = [times]
 
     def answer(handler):
-        left[0] -= 1
-        if left[0] < 0:
-            handler.serve_file()
-            return
         body = handler.site.files[unquote(urlsplit(handler.path).path)]
         handler.send_response(200)
         handler.send_header("Content-Length", str(len(body)))
@@ -61,7 +65,7 @@ def break_off(times: int = 1000) -> Callable[[BaseHTTPRequestHandler], None]:
         handler.wfile.write(body[: len(body) // 2])
         handler.close_connection = True
 
-    return answer
+    return _at_first(answer, times)
 
 
 class _Handler(BaseHTTPRequestHandler):

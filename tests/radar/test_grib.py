@@ -8,7 +8,7 @@ import numpy as np
 import pyproj
 import pytest
 
-from helpers.grib import degrees, encode, write
+from helpers.grib import POLAR, degrees, encode, write
 from hybridcast.core.field import crs_of
 from hybridcast.errors import ForecastFileError, InputWarning, ReadError
 from hybridcast.radar import grib, open_radar
@@ -19,17 +19,7 @@ CELLS = np.arange(12.0).reshape(3, 4)
 EUROPE = degrees(52.0, 5.0, 51.0, 6.5)
 ANALYSIS = {"typeOfGeneratingProcess": 0}
 #: Keys of Stage IV: the HRAP grid of NCEP, sums over the hour that begins at the reference time.
-STAGE_IV = {
-    "gridType": "polar_stereographic",
-    "centre": 7,
-    "generatingProcessIdentifier": 182,
-    "latitudeOfFirstGridPointInDegrees": 23.117,
-    "longitudeOfFirstGridPointInDegrees": 240.977,
-    "orientationOfTheGridInDegrees": 255.0,
-    "DxInMetres": 4763,
-    "DyInMetres": 4763,
-    "jScansPositively": 1,
-}
+STAGE_IV = {**POLAR, "centre": 7, "generatingProcessIdentifier": 182}
 
 
 def amount(start=0, hours=1, **keys):
