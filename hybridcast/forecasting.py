@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import numbers
 from collections.abc import Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
@@ -25,7 +26,7 @@ from hybridcast.core.times import as_datetime64
 from hybridcast.core.types import LeadTimes
 from hybridcast.errors import InputError
 from hybridcast.motion.screening import REJECTED, REJECTED_FRACTION, Rejection, screen_frames
-from hybridcast.nowcasters.base import DescribesSettings, Nowcaster, TakesSources
+from hybridcast.nowcasters.base import DescribesSettings, MakesMembers, Nowcaster, TakesSources
 from hybridcast.nwp.availability import DELAY
 from hybridcast.predictors.sources import Sources, select_sources
 from hybridcast.stations.adjustment import adjust_radar
@@ -37,6 +38,8 @@ INPUT_HISTORY = np.timedelta64(2, "h")
 PROBABILITY_DIGITS = 4
 #: Shortest default interval between lead times; a radar of 2 min would otherwise result in sixty lead times in 2 h.
 MIN_STEP = np.timedelta64(5, "m")
+#: Largest seed of the members of an ensemble, the largest that random numbers of every library accept.
+MAX_SEED = 2**32 - 1
 
 
 def forecast(
@@ -52,6 +55,8 @@ def forecast(
     nwp: xr.Dataset | None = None,
     nwp_delay: Duration = DELAY,
     terrain: xr.Dataset | None = None,
+    members: int = 0,
+    seed: int = 0,
 ) -> xr.Dataset:
     """Forecast precipitation from recent radar frames and, where given, from other sources.
 
@@ -91,6 +96,12 @@ def forecast(
         Time from the start of an NWP run until it is available.
     terrain
         Heights, as `open_terrain` returns them.
+    members
+        Number of members of an ensemble to make beside the deterministic field: equally likely scenarios of the rain,
+        from which the uncertainty of sums, areas and regions follows. By default 0, none.
+    seed
+        Seed of the members, 0 to 2^32 - 1. The same seed gives the same members for any number of threads, and the
+        first `k` of `n` members are those of ``members=k``.
 
     Returns
     -------
@@ -103,11 +114,16 @@ def forecast(
         radar and NWP where both are known. Rain advected in from outside radar coverage is taken from NWP. Attributes
         record how the forecast was made.
 
+        With `members` there is `precipitation_rate_ensemble`, dims ``("realization", "lead_time", "y", "x")``, mm h-1,
+        NaN where the rate of every member is unknown. It may be a dask array of one chunk for each lead time, whose
+        members are made when they are computed, so take one lead time after the other, as `save_forecast` does.
+
     Raises
     ------
     InputError
-        If the field violates the contract, times do not fit, or `device` is "cuda" and either no GPU works or the
-        nowcaster cannot use one. The message states the remedy.
+        If the field violates the contract, times do not fit, `members` or `seed` are out of range, the nowcaster makes
+        no members, or `device` is "cuda" and either no GPU works or the nowcaster cannot use one. The message states
+        the remedy.
 
     Examples
     --------
@@ -118,16 +134,44 @@ def forecast(
     >>> forecast(dry, lead_time="1h").sizes["lead_time"]
     6
     """
+    members, seed = _check_whole("members", members), _check_whole("seed", seed, MAX_SEED)
+    chosen = _with_members(_load_nowcaster(nowcaster, thresholds), members, seed)
     recent, rejections = screen_frames(check_precipitation(_select_recent(radar, issue_time).compute()))
     leads = build_lead_times(radar, lead_time, step)
-    chosen = with_device(_load_nowcaster(nowcaster, thresholds), device)
+    chosen = with_device(chosen, device)
     delay = parse_duration(nwp_delay, "nwp_delay")
     sources = select_sources(recent, nwp=nwp, terrain=terrain, stations=stations, delay=delay)
     recent, adjustment = _adjust(recent, sources)
     chosen, reports = _with_sources(chosen, sources)
     result = add_unknown_fraction(chosen.forecast(recent, leads))
-    described = _describe_forecast(recent, chosen) | _describe_sources(recent, sources, reports, rejections)
+    drawn = {"members": members, "seed": seed} if members else {}
+    described = _describe_forecast(recent, chosen, drawn) | _describe_sources(recent, sources, reports, rejections)
     return result.assign_attrs(described | result.attrs | adjustment)
+
+
+def _with_members(nowcaster: Nowcaster, members: int, seed: int) -> Nowcaster:
+    """Return the nowcaster that makes this number of members; the same if there are none to make."""
+    if members == 0:
+        return nowcaster
+    if isinstance(nowcaster, MakesMembers):
+        return nowcaster.with_members(members, seed)
+    raise InputError(
+        f"members = {members} of {nowcaster.name}",
+        "it makes no members of an ensemble",
+        "Leave out members, or choose a nowcaster that makes them: the trained model (the default), "
+        "ScaleFilterEnsemble(), Steps() or LindaP()",
+        cli_remedy="Leave out --members, or choose a --nowcaster that makes them: default, scale-filter-ensemble, "
+        "steps or linda-p",
+    )
+
+
+def _check_whole(name: str, value: int, largest: int | None = None) -> int:
+    """Return a whole number from 0 to the largest; `InputError` for anything else."""
+    whole = int(value) if isinstance(value, numbers.Integral) and not isinstance(value, bool) else -1
+    if whole < 0 or (largest is not None and whole > largest):
+        rule = "it is a whole number, 0 or more" if largest is None else f"it is a whole number from 0 to {largest}"
+        raise InputError(f"{name} = {value!r}", rule, f"Give, for example, {name}=20", cli_remedy=f"Write --{name} 20")
+    return whole
 
 
 def _adjust(recent: xr.DataArray, sources: Sources) -> tuple[xr.DataArray, dict[str, str]]:
@@ -257,11 +301,11 @@ def build_lead_times(radar: xr.DataArray, lead_time: Duration, step: Duration | 
     return (np.arange(1, int(longest / every) + 1) * every).astype("timedelta64[ns]")
 
 
-def _describe_forecast(recent: xr.DataArray, nowcaster: Nowcaster) -> dict[str, Any]:
-    """Return the attributes that record how a forecast was made."""
+def _describe_forecast(recent: xr.DataArray, nowcaster: Nowcaster, drawn: dict[str, int]) -> dict[str, Any]:
+    """Return the attributes that record how a forecast was made; `drawn` are number and seed of its members."""
     present = np.isfinite(recent.values).any(axis=(1, 2))
     times = recent["time"].values
-    settings = _describe_settings(nowcaster)
+    settings = _describe_settings(nowcaster) | drawn
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {
         "Conventions": "CF-1.10",

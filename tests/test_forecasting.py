@@ -11,8 +11,10 @@ import pytest
 import xarray as xr
 
 from helpers import synthetic
+from helpers.ensembles import SimulatedEnsemble
 from hybridcast import forecasting
 from hybridcast.core.field import precipitation
+from hybridcast.core.forecast_schema import ENSEMBLE
 from hybridcast.core.time_steps import iso_time
 from hybridcast.errors import InputError
 from hybridcast.forecasting import build_lead_times, save_forecast
@@ -332,6 +334,58 @@ def test_whatever_is_missing_there_is_a_forecast_and_unknown_is_not_dry(shape, c
         assert np.isnan(rate).all()
         assert (result.unknown_fraction == 1).all()
         assert result.attrs["sources_used"] == result.attrs["frames_used"] == "none"
+
+
+# --- members --------------------------------------------------------------------------------------------------
+
+
+def test_members_are_made_when_they_are_computed_one_lead_time_at_a_time():
+    rain, nowcaster = scene(crs="EPSG:3035", seen=synthetic.disc(SHAPE)), SimulatedEnsemble()
+    result = forecast(rain, lead_time="30min", nowcaster=nowcaster, members=np.int64(3), seed=7)
+    members = result[ENSEMBLE]
+    assert nowcaster.computed == []
+    assert members.dims == ("realization", "lead_time", "y", "x")
+    assert members.chunks == ((3,), (1,) * 6, (64,), (72,))
+    assert members.attrs["standard_name"] == result.precipitation_rate.attrs["standard_name"]
+    assert members.attrs["grid_mapping"] == "spatial_ref"
+    np.testing.assert_array_equal(result.realization, [0, 1, 2])
+    assert json.loads(result.attrs["settings"]).items() >= {"members": 3, "seed": 7}.items()
+    one = members.isel(lead_time=4).values
+    assert nowcaster.computed == [4]
+    np.testing.assert_array_equal(np.isnan(one), np.broadcast_to(result.precipitation_rate[4].isnull(), one.shape))
+    np.testing.assert_array_equal(result.unknown_fraction, forecast(rain, nowcaster=Persistence()).unknown_fraction[:6])
+
+
+def test_the_first_of_many_members_are_those_of_few():
+    few, many = (forecast(scene(), nowcaster=SimulatedEnsemble(), members=n, seed=1)[ENSEMBLE] for n in (2, 5))
+    np.testing.assert_array_equal(many[:2], few)
+    other = forecast(scene(), nowcaster=SimulatedEnsemble(), members=2, seed=2)[ENSEMBLE]
+    assert (other != few).any()
+
+
+def test_without_members_the_forecast_is_as_before():
+    result = forecast(scene(), nowcaster=SimulatedEnsemble(), seed=5)
+    assert ENSEMBLE not in result
+    assert "seed" not in json.loads(forecast(scene(), members=0).attrs["settings"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"members": -1}, "members = -1; it is a whole number, 0 or more"),
+        ({"members": 2.0}, "members = 2.0; it is a whole number"),
+        ({"members": True}, "members = True; it is a whole number"),
+        ({"members": None}, "members = None; it is a whole number"),
+        ({"members": 2, "seed": -1}, "seed = -1; it is a whole number from 0 to 4294967295"),
+        ({"members": 2, "seed": 2**32}, "seed = 4294967296; it is a whole number from 0 to 4294967295"),
+        ({"members": 2, "seed": None}, "seed = None; it is a whole number"),
+        ({"members": 2, "nowcaster": Advection()}, "makes no members of an ensemble. Leave out members, or choose"),
+    ],
+)
+def test_members_that_cannot_be_made_are_refused(options, message):
+    with pytest.raises(InputError) as error:
+        forecast(scene(), **({"nowcaster": SimulatedEnsemble()} | options))
+    assert message in str(error.value)
 
 
 # --- the file -------------------------------------------------------------------------------------------------

@@ -105,12 +105,25 @@ def add_advected(forecast: xr.Dataset, advected: Array) -> xr.Dataset:
     return forecast.assign({ADVECTED: (DIMS, advected, described)})
 
 
-def add_ensemble(forecast: xr.Dataset, members: Array) -> xr.Dataset:
-    """Add the members of an ensemble whose mean `precipitation_rate` is, shape ``(realization, lead_time, y, x)``."""
+def add_ensemble(forecast: xr.Dataset, members: ArrayLike, *, rate_is_mean: bool = True) -> xr.Dataset:
+    """Add the members of an ensemble.
+
+    Parameters
+    ----------
+    forecast
+        As `forecast_dataset` returns it.
+    members
+        Rain rates, mm h-1, shape ``(realization, lead_time, y, x)``: an array in memory, or a dask array with one chunk
+        for each lead time, which stays lazy.
+    rate_is_mean
+        Whether `precipitation_rate` is the mean of the members; its attribute ``cell_methods`` says so then.
+    """
     described = {**forecast[RATE].attrs, "long_name": "members of the forecast precipitation rate"}
-    numbers = ("realization", np.arange(len(members)), {"standard_name": "realization", "long_name": "member"})
-    made = forecast.assign({ENSEMBLE: (("realization", *DIMS), members, described)}).assign_coords(realization=numbers)
-    made[RATE].attrs["cell_methods"] = "realization: mean"
+    made = forecast.assign({ENSEMBLE: (("realization", *DIMS), members, described)})
+    number = {"standard_name": "realization", "long_name": "number of the member", "units": "1"}
+    made = made.assign_coords(realization=("realization", np.arange(made.sizes["realization"]), number))
+    if rate_is_mean:
+        made[RATE].attrs["cell_methods"] = "realization: mean"
     return made
 
 

@@ -5,13 +5,21 @@ The adapters of pysteps are in `hybridcast.nowcasters.pysteps`, the blend of tra
 
 from __future__ import annotations
 
-from hybridcast.nowcasters.base import Advection, DescribesSettings, Nowcaster, Persistence, TakesSources
+from hybridcast.nowcasters.base import (
+    Advection,
+    DescribesSettings,
+    MakesMembers,
+    Nowcaster,
+    Persistence,
+    TakesSources,
+)
 from hybridcast.nowcasters.scale_filter import ScaleFilter
 from hybridcast.nowcasters.skill_blend import SkillWeightedBlend
 
 __all__ = [
     "Advection",
     "DescribesSettings",
+    "MakesMembers",
     "Nowcaster",
     "Persistence",
     "ScaleFilter",

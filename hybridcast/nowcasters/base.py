@@ -24,8 +24,8 @@ from hybridcast_kernels.devices import Device
 class Nowcaster(Protocol):
     """An object that makes a forecast, as accepted by ``forecast(nowcaster=...)``.
 
-    A nowcaster may have further abilities: `TakesSources`, `DescribesSettings`, `hybridcast.core.device.HasDevice` and
-    `hybridcast.core.files.HasFingerprint`.
+    A nowcaster may have further abilities: `TakesSources`, `MakesMembers`, `DescribesSettings`,
+    `hybridcast.core.device.HasDevice` and `hybridcast.core.files.HasFingerprint`.
     """
 
     @property
@@ -52,6 +52,23 @@ class TakesSources(Protocol):
 
     def with_sources(self, sources: Any) -> Nowcaster:
         """Return a nowcaster that uses these sources, a `hybridcast.predictors.sources.Sources`."""
+        ...
+
+
+@runtime_checkable
+class MakesMembers(Protocol):
+    """Ability of a nowcaster to add the members of an ensemble to its forecasts."""
+
+    def with_members(self, count: int, seed: int) -> Nowcaster:
+        """Return a nowcaster whose forecasts have members, see `hybridcast.core.forecast_schema.add_ensemble`.
+
+        Parameters
+        ----------
+        count
+            Number of members, above zero. The first `k` members are the same for every count of at least `k`.
+        seed
+            Seed of the random numbers, 0 to 2^32 - 1. The same seed gives the same members.
+        """
         ...
 
 

@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 
 from helpers import synthetic
+from helpers.ensembles import lazy_members
 from hybridcast.core.forecast_schema import (
     PROBABILITY,
     add_advected,
@@ -79,3 +80,21 @@ def test_the_one_it_is_made_from_stays_as_it_is(complete):
     add_ensemble(plain, np.zeros((2, 3, *SHAPE), np.float32))
     add_advected(add_unknown_fraction(plain), np.zeros((3, *SHAPE), np.float32))
     xr.testing.assert_identical(plain, before)
+
+
+def test_lazy_members_stay_lazy_and_need_not_have_the_rate_as_their_mean():
+    rain = synthetic.rain(SHAPE, seen=synthetic.disc(SHAPE))
+    plain = forecast_dataset(np.zeros((3, *SHAPE)), rain, LEADS)
+    computed = []
+
+    def make(lead):
+        computed.append(lead)
+        return np.full((5, *SHAPE), lead, np.float32)
+
+    made = add_unknown_fraction(add_ensemble(plain, lazy_members(5, (3, *SHAPE), make), rate_is_mean=False))
+    assert computed == []
+    assert made.precipitation_rate_ensemble.chunks == ((5,), (1, 1, 1), (30,), (40,))
+    assert "cell_methods" not in made.precipitation_rate.attrs
+    np.testing.assert_array_equal(made.precipitation_rate_ensemble[:, 2], np.full((5, *SHAPE), 2))
+    assert computed == [2]
+    assert add_ensemble(plain, np.zeros((2, 3, *SHAPE))).precipitation_rate.attrs["cell_methods"] == "realization: mean"
