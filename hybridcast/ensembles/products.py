@@ -353,6 +353,7 @@ def exceedance_fraction(members: Array, thresholds: Array) -> Array:
     ndarray
         Fractions, shape ``(threshold, ...)``; NaN where a member is unknown.
     """
+    members = members.astype(np.float32, copy=False)
     fractions = np.empty((thresholds.size, *members.shape[1:]), np.float32)
     for k, threshold in enumerate(thresholds):
         fractions[k] = (members >= threshold).mean(axis=0, dtype=np.float32)
