@@ -24,6 +24,11 @@ from hybridcast.errors import InputError
 AMOUNT = "precipitation_amount"
 WINDOW_START = "window_start"
 """Coordinate of amounts by lead time: the lead time at which a window starts; it ends at `lead_time`."""
+#: In files, times are in the same units as those of forecasts.
+_ENCODINGS: dict[str, dict[str, Any]] = {
+    "lead_time": {"units": "minutes", "dtype": "float64", "_FillValue": None},
+    "time": {"units": "seconds since 1970-01-01T00:00:00", "calendar": "standard", "dtype": "int64"},
+}
 _ZERO = np.timedelta64(0, "ns")
 Window = tuple[int, int]
 """Numbers of the edges of intervals at which a window starts and ends."""
@@ -211,14 +216,15 @@ def to_cf(amounts: xr.DataArray) -> xr.Dataset:
     --------
     >>> to_cf(accumulate(forecast(radar, members=20), "1h")).to_netcdf("amounts.nc")  # doctest: +SKIP
     """
-    start, end = amounts[WINDOW_START].values, amounts["lead_time"].values
+    length = amounts["lead_time"].values - amounts[WINDOW_START].values
     made = amounts.drop_vars(WINDOW_START).to_dataset()
-    for name in ("lead_time", "time"):
+    for name, encoding in _ENCODINGS.items():
         if name in made.coords:
-            upper = made[name].values
-            bounds = (("lead_time", "bounds"), np.stack([upper - (end - start), upper], axis=1))
+            end = made[name].values
+            bounds = (("lead_time", "bounds"), np.stack([end - length, end], axis=1))
             made = made.assign_coords({f"{name}_bounds": bounds})
             made[name].attrs["bounds"] = f"{name}_bounds"
+            made[name].encoding = made[f"{name}_bounds"].encoding = encoding  # bounds have the units of their variable
     return made
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -50,7 +51,9 @@ def over_regions(
 ) -> xr.DataArray:
     """Return the mean rain over polygons, of each member and lead time.
 
-    The weight of a cell is its area on Earth within the polygon, which is computed exactly. Where a part of a region is
+    The weight of a cell is its area on Earth within the polygon, which is computed exactly. Edges are straight in the
+    coordinates of the polygon, and as in GeoJSON (RFC 7946) a polygon that crosses the date line is cut there, or its
+    longitudes go on beyond 180. Where a part of a region is
     unknown or outside the grid, the mean is that over the known part; if less than `least_known` of the area is known,
     it is unknown.
 
@@ -153,13 +156,13 @@ def _first_and_step(field: xr.DataArray, axis: str) -> tuple[float, float]:
 def _average_over_regions(values: Array, weights: Weights, least_known: float) -> Array:
     """Return means over regions, shape ``(..., region)``, of values of shape ``(..., y, x)``."""
     cells = values[..., weights.rows, weights.columns].astype(np.float32, copy=False)
-    cells = cells.reshape(-1, weights.rows.size)
+    cells = cells.reshape(math.prod(values.shape[:-2]), weights.rows.size)
     known = np.isfinite(cells)
     total = weights.areas @ np.where(known, cells, 0).T
     area = weights.areas @ known.T.astype(np.float32)
     enough = (area > 0) & (area >= (least_known - 1e-6) * weights.whole)
     means = np.where(enough, total / np.where(enough, area, 1), np.nan)
-    return means.T.reshape(*values.shape[:-2], -1).astype(np.float32)
+    return means.T.reshape(*values.shape[:-2], len(means)).astype(np.float32)
 
 
 # --- blocks ---------------------------------------------------------------------------------------------------
@@ -256,4 +259,5 @@ def _describe_mean(means: xr.DataArray, field: xr.DataArray, least_known: float)
     if "y" not in means.dims:
         attrs.pop("grid_mapping", None)
         means = means.drop_vars(GRID_MAPPING, errors="ignore")
-    return means.assign_attrs(attrs).rename(field.name)
+    means.attrs = attrs
+    return means.rename(field.name)

@@ -1,46 +1,11 @@
-"""Small ensembles: values that are known, on grids of metres and of degrees, in memory and lazy."""
+"""An ensemble of random rain."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-import xarray as xr
 
-from hybridcast.core.field import precipitation
-from hybridcast.core.forecast_schema import ENSEMBLE, RATE, add_ensemble, forecast_dataset
-
-ISSUED = np.datetime64("2024-06-01T12:00", "ns")
-
-
-def build_ensemble(members, minutes=None, *, crs="EPSG:3067", y=None, x=None):
-    """Return a forecast with these members, shape (realization, lead, y, x), at lead times in minutes."""
-    members = np.asarray(members, dtype=np.float32)
-    count, rows, columns = members.shape[1:]
-    minutes = 10 * np.arange(1, count + 1) if minutes is None else minutes
-    y = 6_700_500.0 + 1000.0 * np.arange(rows) if y is None else y
-    x = 300_500.0 + 1000.0 * np.arange(columns) if x is None else x
-    recent = precipitation(np.zeros((1, rows, columns)), time=[ISSUED], y=y, x=x, crs=crs)
-    leads = np.asarray(minutes, dtype="timedelta64[m]").astype("timedelta64[ns]")
-    result = add_ensemble(forecast_dataset(members.mean(axis=0), recent, leads), members)
-    del result[RATE].attrs["cell_methods"]
-    return result
-
-
-def make_lazy(result):
-    """Return the forecast with lazy members, one chunk for each lead time, and a list of the chunks computed so far."""
-    import dask.array
-
-    values, computed = result[ENSEMBLE].values, []
-
-    def compute(block_info=None):
-        (_, _), (start, _), *_ = block_info[None]["array-location"]
-        computed.append(start)
-        return values[:, start : start + 1]
-
-    count, leads, rows, columns = values.shape
-    chunks = ((count,), (1,) * leads, (rows,), (columns,))
-    lazy = dask.array.map_blocks(compute, chunks=chunks, dtype=values.dtype, meta=np.empty((0,) * 4, values.dtype))
-    return result.assign({ENSEMBLE: (result[ENSEMBLE].dims, lazy, result[ENSEMBLE].attrs)}), computed
+from helpers.small_ensembles import build_ensemble
 
 
 @pytest.fixture
@@ -49,13 +14,3 @@ def ensemble():
     members = np.random.default_rng(1).gamma(0.4, 4.0, (5, 6, 12, 9))
     members[:, :, :2] = np.nan
     return build_ensemble(members)
-
-
-def box(west, south, east, north):
-    """Return a rectangle as GeoJSON."""
-    corners = [[west, south], [east, south], [east, north], [west, north], [west, south]]
-    return {"type": "Polygon", "coordinates": [corners]}
-
-
-def same(a: xr.DataArray, b: xr.DataArray) -> bool:
-    return a.dims == b.dims and np.array_equal(a.values, b.values, equal_nan=True)
