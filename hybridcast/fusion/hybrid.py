@@ -22,6 +22,7 @@ from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
+import dask.array as da
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -31,21 +32,23 @@ from hybridcast.core.device import resolve_device
 from hybridcast.core.durations import check_lead_times
 from hybridcast.core.forecast_schema import (
     add_advected,
+    add_ensemble,
     add_member_weights,
     add_motion,
     add_probabilities,
     add_source_weights,
     forecast_dataset,
 )
-from hybridcast.core.grid import cell_size, coarsen
+from hybridcast.core.grid import cell_kilometres, cell_size, coarsen
 from hybridcast.core.time_steps import iso_time
 from hybridcast.core.types import MINUTE, Array, LeadTimes
 from hybridcast.errors import InputError
 from hybridcast.fusion.deterministic_field import FusedFields, NodeProbabilities, fields_from_radar, fields_with_nwp
 from hybridcast.fusion.hindcasts import HindcastSettings, adapt_weights, known_frames, make_hindcasts
-from hybridcast.fusion.inflow import compute_inflow
+from hybridcast.fusion.inflow import Inflow, compute_inflow
 from hybridcast.fusion.members import NO_SOURCES, blend_members, nwp_probabilities, prepare_inputs, select_members
 from hybridcast.fusion.nwp_matching import NwpInformedTarget
+from hybridcast.fusion.realizations import EnsembleSize, equal_members, make_realizations
 from hybridcast.fusion.sampling_grid import AdvectedFrame, LagrangianInterpolator, SamplingGrid, node_lead_times
 from hybridcast.learned.blend import Blend
 from hybridcast.learned.member import Member, MemberInputs
@@ -74,6 +77,8 @@ class Fusion(NamedTuple):
     """Number of hindcasts that the weights were adapted with."""
     nwp_weight: Array | None = None
     """Weight of NWP against radar, ``(lead,)``; None without NWP."""
+    members: da.Array | None = None
+    """Members of an ensemble, ``(realization, lead, y, x)``; None if there are none to make."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,10 @@ class Hybrid:
     """Device that advects the latest frame. The motion has a setting of its own; the members run on the CPU."""
     sources: Sources = field(default_factory=Sources)
     """Observations and forecasts other than radar."""
+    members: int = 0
+    """Number of members of an ensemble."""
+    seed: int = 0
+    """Seed of the members."""
 
     def __post_init__(self) -> None:
         """Refuse thresholds that the model does not have."""
@@ -120,6 +129,8 @@ class Hybrid:
             self.hindcasts,
             self.stride,
             self.sources.reports,
+            self.members,
+            self.seed,
         )
         return f"Hybrid{parts!r}"
 
@@ -137,6 +148,10 @@ class Hybrid:
     def with_sources(self, sources: Sources) -> Hybrid:
         """Return the nowcaster with other sources than radar."""
         return replace(self, sources=sources)
+
+    def with_members(self, count: int, seed: int) -> Hybrid:
+        """Return the nowcaster with an ensemble, see `hybridcast.nowcasters.base.MakesMembers`."""
+        return replace(self, members=count, seed=seed)
 
     @cached_property
     def usable_model(self) -> TrainedModel:
@@ -198,7 +213,8 @@ class Hybrid:
         """Return the advected frame, with probabilities 0 and 1."""
         exceeded = np.stack([latest.advected >= np.float32(t) for t in self.thresholds]).astype(np.float32)
         exceeded[:, np.isnan(latest.advected)] = np.nan
-        return Fusion(FusedFields(latest.advected, exceeded), self.usable_model.blend)
+        members = equal_members(latest.advected, self.members) if self.members else None
+        return Fusion(FusedFields(latest.advected, exceeded), self.usable_model.blend, members=members)
 
     def _fuse(self, recent: xr.DataArray, coarse: xr.DataArray, latest: AdvectedFrame) -> Fusion:
         """Evaluate and blend the members at the sampling nodes, and make the fields on the fine grid."""
@@ -214,13 +230,30 @@ class Hybrid:
         at_nodes = NodeProbabilities(grid.fill(probabilities, nodes), known, blend.thresholds, self._wanted)
         interpolator = LagrangianInterpolator(grid, node_leads, latest)
         if stage is None:
-            return Fusion(fields_from_radar(at_nodes, interpolator), blend, hindcasts)
+            fields = fields_from_radar(at_nodes, interpolator)
+            return Fusion(fields, blend, hindcasts, members=self._draw(recent, at_nodes, interpolator, None, fields))
         nwp_rate = grid.fill(np.stack([nwp_rain_rate(one.predictors) for one in inputs])[None], nodes, np.nan)[0]
         evaluate = partial(nwp_probabilities, self.usable_model.members, stage)
         inflow = compute_inflow(state, grid.nodes, grid.shape, evaluate)
         target = NwpInformedTarget(latest.frame, known, nwp_rate, weight, inflow)
         nwp_weight = interpolator.weights_to_leads(np.nan_to_num(weight, nan=1.0))
-        return Fusion(fields_with_nwp(at_nodes, target, interpolator), blend, hindcasts, nwp_weight)
+        fields = fields_with_nwp(at_nodes, target, interpolator)
+        drawn = self._draw(recent, at_nodes, interpolator, inflow, fields)
+        return Fusion(fields, blend, hindcasts, nwp_weight, drawn)
+
+    def _draw(
+        self,
+        recent: xr.DataArray,
+        nodes: NodeProbabilities,
+        interpolator: LagrangianInterpolator,
+        inflow: Inflow | None,
+        fields: FusedFields,
+    ) -> da.Array | None:
+        """Return the members of the ensemble; None if there are none to make."""
+        if not self.members:
+            return None
+        cell = float(np.sqrt(np.prod(cell_kilometres(recent))))
+        return make_realizations(nodes, interpolator, inflow, fields.rate, cell, EnsembleSize(self.members, self.seed))
 
     def _prepare(
         self, recent: xr.DataArray, coarse: xr.DataArray, node_leads: LeadTimes, nodes: NDArray[np.int32]
@@ -255,6 +288,8 @@ class Hybrid:
         status = radar_status(recent, latest_frame(recent)[1])
         result = forecast_dataset(fusion.fields.rate, recent, leads, nowcaster=self.name, status=status)
         result = add_advected(result, latest.advected)
+        if fusion.members is not None:
+            result = add_ensemble(result, fusion.members, rate_is_mean=False)
         result = add_probabilities(result, fusion.fields.probabilities, self.thresholds)
         result = add_member_weights(result, np.stack(member_weights, axis=-1), blend.members)
         result = add_source_weights(

@@ -1,0 +1,74 @@
+"""Members of an ensemble from exceedance probabilities: samples of every cell's curve, coherent in space and time.
+
+The probabilities are those of a calibrated forecast, so the members are calibrated too; where they rain together is a
+matter of the noise (`hybridcast.ensembles.noise`). To draw dependent samples of given marginal distributions by a
+Gaussian copula is the method of Clark et al. (2004, doi:10.1175/1525-7541(2004)005<0243:TSSAMF>2.0.CO;2) with simulated
+instead of historical dependence; the noise by scales is that of STEPS (Bowler et al. 2006, doi:10.1256/qj.04.100).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import dask
+import dask.array as da
+import numpy as np
+
+from hybridcast.core.types import Array
+from hybridcast.ensembles.noise import MemberNoise
+from hybridcast_kernels.lattice_noise_cpu import LatticeWindow
+from hybridcast_kernels.realizations_cpu import CurvePlanes, RainCurve, draw
+
+#: Slope of the natural logarithm of the rain rate above the highest threshold, for a unit of standard Gaussian noise.
+TAIL_SLOPE = 1.0
+#: Highest rain rate of a member, mm h-1.
+HIGHEST_RATE = 300.0
+
+
+@dataclass(frozen=True, eq=False)
+class Realizations:
+    """Members of an ensemble, made lead time by lead time in any order."""
+
+    planes: tuple[CurvePlanes, ...]
+    """Exceedance probabilities on nodes, and departures of the air over them, for each lead time."""
+    curve: RainCurve
+    """Thresholds of the probabilities and the tail above them."""
+    noise: MemberNoise
+    """Noise of the members."""
+    minutes: Array
+    """Lead times, counted from the latest frame, min, shape ``(lead,)``."""
+    advected: Array
+    """Field that is NaN where the air does not come from the latest frame, ``(lead, y, x)``."""
+    known: Array
+    """Field that is NaN where the members are to be NaN, ``(lead, y, x)``."""
+
+    def at(self, lead: int) -> Array:
+        """Return the members at one lead time, mm h-1, shape ``(realization, y, x)``, NaN where unknown."""
+        window = self._window(lead)
+        noise, factor = self.noise.at(lead, float(self.minutes[lead]), window)
+        out = np.empty((self.noise.members, *self.known.shape[1:]), np.float32)
+        return draw(self.planes[lead], self.curve, self.advected[lead], self.known[lead], noise, window, factor, out)
+
+    def _window(self, lead: int) -> LatticeWindow:
+        """Return the part of the lattice that air comes from."""
+        planes, (rows, columns) = self.planes[lead], self.known.shape[1:]
+        low = np.floor(planes.departures.min(axis=(1, 2))).astype(int) - planes.factor
+        high = np.ceil(planes.departures.max(axis=(1, 2))).astype(int) + planes.factor
+        if planes.inflow is None:  # air from outside the grid is unknown
+            low, high = np.clip(low, 0, (rows - 1, columns - 1)), np.clip(high, 0, (rows - 1, columns - 1))
+        return LatticeWindow(int(low[0]), int(low[1]), int(high[0] - low[0]) + 1, int(high[1] - low[1]) + 1)
+
+    def to_dask(self) -> da.Array:
+        """Return the members as a lazy array ``(realization, lead, y, x)`` with one chunk for each lead time."""
+        shape = (self.noise.members, 1, *self.known.shape[1:])
+        chunks = [
+            da.from_delayed(dask.delayed(partial(_chunk, self))(lead), shape, np.float32)
+            for lead in range(self.minutes.size)
+        ]
+        return da.concatenate(chunks, axis=1)
+
+
+def _chunk(realizations: Realizations, lead: int) -> Array:
+    chunk: Array = realizations.at(lead)[:, None]
+    return chunk

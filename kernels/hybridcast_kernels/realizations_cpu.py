@@ -1,0 +1,308 @@
+"""Rain of the members of an ensemble from noise and the exceedance curve of every cell, on CPU threads.
+
+The curve of a cell is its exceedance probability p_k at a few thresholds t_k. With standard Gaussian noise z, the rain
+of a member reaches t_k where z is at or above the cutoff z_k, which the noise reaches with the probability p_k. In
+between, the logarithm of the rain is linear in z. Below z_0 it is dry, and above the highest threshold the logarithm
+has a given slope. So each member is a sample of the curve, and members are as correlated as their noise.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from hybridcast_kernels import points as pt
+from hybridcast_kernels.lattice_noise_cpu import LatticeWindow
+from hybridcast_kernels.parallel import over_bands
+
+Array = NDArray[np.float32]
+
+#: Columns that are processed together: scratch arrays of a block stay in the cache for all members.
+BLOCK = 64
+#: Probabilities are held between this and one minus it.
+LEAST = np.float32(1e-6)
+
+plain = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"}, no_cfunc_wrapper=True)
+inlined = njit(
+    nogil=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"}, no_cfunc_wrapper=True, forceinline=True
+)
+ZERO = np.uintp(0)
+#: Noise that no member reaches: the largest cutoff is 4.75.
+LARGEST = np.float32(4.7)
+# Parts of the scratch array, each BLOCK long: where air comes from (in nodes), factor of the noise, noise, logarithm of
+# rain, power of two; then the cutoffs of all thresholds and the slopes above them.
+FROM_Y, FROM_X, SCALE, NOISE, LEVEL, POWER, CUTOFF = (np.uintp(k * BLOCK) for k in range(7))
+SCRATCH = 6 * BLOCK
+
+
+# --- points ---------------------------------------------------------------------------------------------------
+
+
+@inlined
+def cutoff_of(probability):
+    """Return the value that standard Gaussian noise reaches with a probability, within 0.0005.
+
+    Abramowitz and Stegun (1964), Handbook of Mathematical Functions, formula 26.2.23.
+    """
+    p = min(max(probability, LEAST), pt.ONE - LEAST)
+    tail = min(p, pt.ONE - p)
+    t = np.float32(math.sqrt(np.float32(-1.3862943611) * pt.log2(tail)))
+    over = np.float32(2.515517) + t * (np.float32(0.802853) + t * np.float32(0.010328))
+    under = pt.ONE + t * (np.float32(1.432788) + t * (np.float32(0.189269) + t * np.float32(0.001308)))
+    z = t - over / under
+    return z if p < pt.HALF else -z
+
+
+@inlined
+def fraction_exp2(f):
+    """Return 2 to the power of f, for f from 0 to 1, within a relative 1e-4."""
+    found = np.float32(1.3333558e-3) * f + np.float32(9.6181291e-3)
+    found = found * f + np.float32(5.5504109e-2)
+    found = found * f + np.float32(2.4022651e-1)
+    found = found * f + np.float32(6.9314718e-1)
+    return found * f + pt.ONE
+
+
+# --- one block ------------------------------------------------------------------------------------------------
+
+
+@plain
+def bilinear_from(flat, plane, columns, rows, px, py):
+    """Interpolate the plane that begins at `plane` of flat planes at (px, py), held within the plane."""
+    px = min(max(px, pt.ZERO), np.float32(columns - 1))
+    py = min(max(py, pt.ZERO), np.float32(rows - 1))
+    j, i = np.int64(px), np.int64(py)
+    right = 1 if j + 1 < columns else 0
+    below = columns if i + 1 < rows else 0
+    fx, fy = px - np.float32(j), py - np.float32(i)
+    a = plane + i * columns + j
+    upper = flat[a] + fx * (flat[a + right] - flat[a])
+    lower = flat[a + below] + fx * (flat[a + below + right] - flat[a + below])
+    return upper + fy * (lower - upper)
+
+
+@plain
+def locate_block(departures, nodes, per_cell, offset, window, scale, y, x, width, w, lattice):
+    """Find where the air of a block of cells comes from, in nodes and as flat cell of the noise window.
+
+    departures: (2, node row, node column), flat: row and column that air comes from.
+    """
+    rows, columns = nodes
+    first_row, first_column, noise_rows, noise_columns = window
+    py = (np.float32(y) - offset) * per_cell
+    for i in range(ZERO, width):
+        px = (np.float32(x + np.int64(i)) - offset) * per_cell
+        from_y = bilinear_from(departures, 0, columns, rows, px, py)
+        from_x = bilinear_from(departures, rows * columns, columns, rows, px, py)
+        # beyond the outer nodes the departure of the outer node holds, moved by the distance to it
+        from_y += (py - min(max(py, pt.ZERO), np.float32(rows - 1))) / per_cell
+        from_x += (px - min(max(px, pt.ZERO), np.float32(columns - 1))) / per_cell
+        w[FROM_Y + i] = (from_y - offset) * per_cell
+        w[FROM_X + i] = (from_x - offset) * per_cell
+        row = min(max(np.int64(np.floor(from_y + pt.HALF)) - first_row, 0), noise_rows - 1)
+        column = min(max(np.int64(np.floor(from_x + pt.HALF)) - first_column, 0), noise_columns - 1)
+        cell = row * noise_columns + column
+        lattice[i] = np.uint32(cell)
+        w[SCALE + i] = scale[cell]
+
+
+@plain
+def curves_of_block(air, inflow, nodes, count, per_cell, offset, advected, known, y, x, width, w):
+    """Write the cutoffs of a block; NaN where `known` is NaN or the air is unknown.
+
+    air: probabilities of the air of the latest frame, (count, node row, node column), flat. inflow: those of other air,
+    at its place; empty if there is none.
+    """
+    rows, columns = nodes
+    size = rows * columns
+    py = (np.float32(y) - offset) * per_cell
+    for k in range(count):
+        cutoff = CUTOFF + np.uintp(k * BLOCK)
+        for i in range(ZERO, width):
+            p = pt.NAN
+            column = x + np.int64(i)
+            if advected[y, column] == advected[y, column]:
+                p = bilinear_from(air, k * size, columns, rows, w[FROM_X + i], w[FROM_Y + i])
+            elif inflow.size > 0:
+                p = bilinear_from(inflow, k * size, columns, rows, (np.float32(column) - offset) * per_cell, py)
+            w[cutoff + i] = p
+        for i in range(ZERO, width):
+            p = w[cutoff + i]
+            z = cutoff_of(p)
+            seen = known[y, x + np.int64(i)]
+            w[cutoff + i] = z if p == p and seen == seen else pt.NAN
+
+
+@plain
+def slopes_of_block(logs, count, tail, width, w):
+    """Make cutoffs increase, and write the slopes of the logarithm of rain above each cutoff behind all cutoffs."""
+    for k in range(1, count):
+        above = CUTOFF + np.uintp(k * BLOCK)
+        below = CUTOFF + np.uintp((k - 1) * BLOCK)
+        slope = CUTOFF + np.uintp((count + k - 1) * BLOCK)
+        for i in range(ZERO, width):
+            high = max(w[above + i], w[below + i] + np.float32(1e-3))
+            w[above + i] = high
+            w[slope + i] = (logs[k] - logs[k - 1]) / (high - w[below + i])
+    slope = CUTOFF + np.uintp((2 * count - 1) * BLOCK)
+    for i in range(ZERO, width):
+        w[slope + i] = tail
+
+
+@plain
+def rain_of_block(noise, start, lattice, lowest, count, highest, width, w, bits, out, at):
+    """Write the rain of one member for a block: see the text of the module. `bits` is `w` as integers."""
+    for i in range(ZERO, width):
+        w[NOISE + i] = noise[start + np.uintp(lattice[i])] * w[SCALE + i]
+        w[LEVEL + i] = lowest
+    for k in range(count - 1):
+        below, above = CUTOFF + np.uintp(k * BLOCK), CUTOFF + np.uintp((k + 1) * BLOCK)
+        slope = CUTOFF + np.uintp((count + k) * BLOCK)
+        for i in range(ZERO, width):
+            part = min(w[NOISE + i], w[above + i]) - w[below + i]
+            w[LEVEL + i] += w[slope + i] * max(part, pt.ZERO)
+    last, tail = CUTOFF + np.uintp((count - 1) * BLOCK), CUTOFF + np.uintp((2 * count - 1) * BLOCK)
+    for i in range(ZERO, width):
+        level = min(w[LEVEL + i] + w[tail + i] * max(w[NOISE + i] - w[last + i], pt.ZERO), highest)
+        whole = np.float32(np.floor(level))
+        w[LEVEL + i] = fraction_exp2(level - whole)
+        bits[POWER + i] = np.int32(np.int32(whole) + np.int32(127)) << np.int32(23)
+    for i in range(ZERO, width):
+        cutoff = w[CUTOFF + i]
+        rain = w[LEVEL + i] * w[POWER + i] if w[NOISE + i] >= cutoff else pt.ZERO
+        out[at + i] = rain if cutoff == cutoff else pt.NAN
+
+
+@plain
+def state_of_block(w, width):
+    """Return whether a block is unknown or dry for every member (0), or not (1)."""
+    wet = False
+    for i in range(ZERO, width):
+        wet |= w[CUTOFF + i] < LARGEST
+    return np.int64(wet)
+
+
+@plain
+def rain_rows(
+    air, inflow, departures, nodes, per_cell, offset, advected, known, noise, window, scale, members, logs, tail,
+    highest, out, first, last,
+):  # fmt: skip
+    """Write the rain of all members for rows first..last: see `draw`. All arrays but fields of the grid are flat."""
+    rows, columns = advected.shape
+    count = logs.size
+    w = np.empty(SCRATCH + 2 * count * BLOCK, np.float32)
+    bits = w.view(np.int32)
+    lattice = np.empty(BLOCK, np.uint32)
+    size = window[2] * window[3]
+    for y in range(first, last):
+        for x in range(0, columns, BLOCK):
+            width = np.uintp(min(BLOCK, columns - x))
+            locate_block(departures, nodes, per_cell, offset, window, scale, y, x, width, w, lattice)
+            curves_of_block(air, inflow, nodes, count, per_cell, offset, advected, known, y, x, width, w)
+            wet = state_of_block(w, width)
+            if wet:
+                slopes_of_block(logs, count, tail, width, w)
+            for member in range(members):
+                at = np.uintp((member * rows + y) * columns + x)
+                if wet:
+                    start = np.uintp(member * size)
+                    rain_of_block(noise, start, lattice, logs[0], count, highest, width, w, bits, out, at)
+                else:
+                    for i in range(ZERO, width):
+                        out[at + i] = pt.ZERO if w[CUTOFF + i] == w[CUTOFF + i] else pt.NAN
+
+
+# --- whole fields ---------------------------------------------------------------------------------------------
+
+
+class CurvePlanes(NamedTuple):
+    """Exceedance probabilities at one lead time on nodes, and where the air over the nodes comes from."""
+
+    air: Array
+    """Probabilities of the air of the latest frame, at its place in that frame, shape ``(threshold, y, x)``."""
+    inflow: Array | None
+    """Probabilities of other air at its place at the lead time, NaN where unknown; None without any."""
+    departures: Array
+    """Row and column of the cells that air comes from, shape ``(2, y, x)``."""
+    factor: int
+    """Number of cells from one node to the next."""
+    offset: float
+    """Position of the first node in cells, counted from 0, along both axes."""
+
+
+class RainCurve(NamedTuple):
+    """What turns cutoffs into rain."""
+
+    thresholds: Array
+    """mm h-1, increasing, shape ``(threshold,)``."""
+    tail: float
+    """Slope of the natural logarithm of rain above the highest threshold, for a unit of noise."""
+    highest: float
+    """Highest rain of a member, mm h-1."""
+
+
+def draw(
+    planes: CurvePlanes,
+    curve: RainCurve,
+    advected: Array,
+    known: Array,
+    noise: Array,
+    window: LatticeWindow,
+    scale: Array,
+    out: Array,
+) -> Array:
+    """Return the rain of all members at one lead time, mm h-1.
+
+    Parameters
+    ----------
+    planes
+        Probabilities and departures on nodes.
+    curve
+        Thresholds of the probabilities, and the tail above them.
+    advected
+        Field that is NaN where the air does not come from the latest frame, shape ``(y, x)``.
+    known
+        Field that is NaN where the result is to be NaN, shape ``(y, x)``.
+    noise
+        Noise of the members on a window of the lattice, whose cells are those of the latest frame, ``(member, row,
+        column)``. Air from outside the window has the noise at its edge.
+    window
+        The window.
+    scale
+        Factor that gives the noise unit variance, ``(row, column)``.
+    out
+        Array to write to, C-contiguous float32, shape ``(member, y, x)``.
+
+    Raises
+    ------
+    ValueError
+        If shapes are not consistent.
+    """
+    rows, columns = advected.shape
+    members = len(noise)
+    fits = out.shape == (members, rows, columns) and known.shape == advected.shape and out.flags.c_contiguous
+    if not fits or noise.shape[1:] != scale.shape:
+        raise ValueError(f"out {out.shape}, noise {noise.shape}, scale {scale.shape}, grid {advected.shape} do not fit")
+    inflow = np.empty(0, np.float32) if planes.inflow is None else planes.inflow.reshape(-1)
+    logs = np.log2(curve.thresholds).astype(np.float32)
+    tail, highest = np.float32(curve.tail / np.log(2)), np.float32(np.log2(curve.highest))
+    air, departures, flat_noise, target = (
+        planes.air.reshape(-1),
+        planes.departures.reshape(-1),
+        noise.reshape(-1),
+        out.reshape(-1),
+    )
+    nodes, per_cell, offset = planes.air.shape[1:], np.float32(1 / planes.factor), np.float32(planes.offset)
+
+    def band(first: int, last: int) -> None:
+        rain_rows(
+            air, inflow, departures, nodes, per_cell, offset, advected, known, flat_noise, tuple(window),
+            scale.reshape(-1), members, logs, tail, highest, target, first, last,
+        )  # fmt: skip
+
+    over_bands(band, rows, columns * (members + 8))
+    return out
