@@ -8,6 +8,7 @@ instead of historical dependence; the noise by scales is that of STEPS (Bowler e
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,23 +16,25 @@ import dask
 import dask.array as da
 import numpy as np
 
+from hybridcast.advection import LONGEST_STEP
 from hybridcast.core.types import Array
 from hybridcast.ensembles.noise import MemberNoise
 from hybridcast_kernels.lattice_noise_cpu import LatticeWindow
-from hybridcast_kernels.realizations_cpu import CurvePlanes, RainCurve, draw
+from hybridcast_kernels.realizations_cpu import CurvePlanes, Nodes, RainCurve, draw
+from hybridcast_kernels.trajectories import departure_points
 
 #: Slope of the natural logarithm of the rain rate above the highest threshold, for a unit of standard Gaussian noise.
-TAIL_SLOPE = 1.0
+TAIL_SLOPE = 1.35
 #: Highest rain rate of a member, mm h-1.
-HIGHEST_RATE = 300.0
+HIGHEST_RATE = 200.0
 
 
 @dataclass(frozen=True, eq=False)
 class Realizations:
     """Members of an ensemble, made lead time by lead time in any order."""
 
-    planes: tuple[CurvePlanes, ...]
-    """Exceedance probabilities on nodes, and departures of the air over them, for each lead time."""
+    planes: Callable[[int], CurvePlanes]
+    """Function from the number of a lead time to its exceedance probabilities, and departures of the air."""
     curve: RainCurve
     """Thresholds of the probabilities and the tail above them."""
     noise: MemberNoise
@@ -45,16 +48,18 @@ class Realizations:
 
     def at(self, lead: int) -> Array:
         """Return the members at one lead time, mm h-1, shape ``(realization, y, x)``, NaN where unknown."""
-        window = self._window(lead)
+        planes = self.planes(lead)
+        window = self._window(planes)
         noise, factor = self.noise.at(lead, float(self.minutes[lead]), window)
         out = np.empty((self.noise.members, *self.known.shape[1:]), np.float32)
-        return draw(self.planes[lead], self.curve, self.advected[lead], self.known[lead], noise, window, factor, out)
+        return draw(planes, self.curve, self.advected[lead], self.known[lead], noise, window, factor, out)
 
-    def _window(self, lead: int) -> LatticeWindow:
+    def _window(self, planes: CurvePlanes) -> LatticeWindow:
         """Return the part of the lattice that air comes from."""
-        planes, (rows, columns) = self.planes[lead], self.known.shape[1:]
-        low = np.floor(planes.departures.min(axis=(1, 2))).astype(int) - planes.factor
-        high = np.ceil(planes.departures.max(axis=(1, 2))).astype(int) + planes.factor
+        rows, columns = self.known.shape[1:]
+        margin = planes.departure_nodes.factor
+        low = np.floor(planes.departures.min(axis=(1, 2))).astype(int) - margin
+        high = np.ceil(planes.departures.max(axis=(1, 2))).astype(int) + margin
         if planes.inflow is None:  # air from outside the grid is unknown
             low, high = np.clip(low, 0, (rows - 1, columns - 1)), np.clip(high, 0, (rows - 1, columns - 1))
         return LatticeWindow(int(low[0]), int(low[1]), int(high[0] - low[0]) + 1, int(high[1] - low[1]) + 1)
@@ -67,6 +72,32 @@ class Realizations:
             for lead in range(self.minutes.size)
         ]
         return da.concatenate(chunks, axis=1)
+
+
+def departures_at_nodes(flow: Array, minutes: Array, nodes: Nodes, shape: tuple[int, int]) -> Array:
+    """Return row and column of the cells that air comes from, ``(lead, 2, y, x)``.
+
+    Parameters
+    ----------
+    flow
+        Motion, cells per minute, ``(2, y, x)``, x first.
+    minutes
+        Lead times, counted from the latest frame, min, ``(lead,)``.
+    nodes
+        Places of the result.
+    shape
+        Rows and columns of nodes.
+    """
+    cells = (np.indices(shape).reshape(2, -1).T * nodes.factor + int(nodes.offset)).astype(np.int32)
+    beside_centre = np.float32(nodes.offset - int(nodes.offset))  # a node may lie between cells
+    found = departure_points(flow, minutes, cells, LONGEST_STEP) + beside_centre
+    return np.ascontiguousarray(found.reshape(minutes.size, *shape, 2).transpose(0, 3, 1, 2))
+
+
+def equal_members(rate: Array, members: int) -> da.Array:
+    """Return members that all are `rate`, ``(lead, y, x)``, one chunk for each lead time."""
+    lazy = da.from_array(rate, chunks=(1, *rate.shape[1:]))
+    return da.broadcast_to(lazy, (members, *rate.shape), chunks=((members,), *lazy.chunks))
 
 
 def _chunk(realizations: Realizations, lead: int) -> Array:

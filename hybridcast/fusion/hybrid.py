@@ -42,13 +42,14 @@ from hybridcast.core.forecast_schema import (
 from hybridcast.core.grid import cell_kilometres, cell_size, coarsen
 from hybridcast.core.time_steps import iso_time
 from hybridcast.core.types import MINUTE, Array, LeadTimes
+from hybridcast.ensembles.realizations import equal_members
 from hybridcast.errors import InputError
 from hybridcast.fusion.deterministic_field import FusedFields, NodeProbabilities, fields_from_radar, fields_with_nwp
 from hybridcast.fusion.hindcasts import HindcastSettings, adapt_weights, known_frames, make_hindcasts
 from hybridcast.fusion.inflow import Inflow, compute_inflow
 from hybridcast.fusion.members import NO_SOURCES, blend_members, nwp_probabilities, prepare_inputs, select_members
 from hybridcast.fusion.nwp_matching import NwpInformedTarget
-from hybridcast.fusion.realizations import EnsembleSize, equal_members, make_realizations
+from hybridcast.fusion.realizations import EnsembleSize, make_realizations
 from hybridcast.fusion.sampling_grid import AdvectedFrame, LagrangianInterpolator, SamplingGrid, node_lead_times
 from hybridcast.learned.blend import Blend
 from hybridcast.learned.member import Member, MemberInputs

@@ -86,12 +86,13 @@ def bilinear_from(flat, plane, columns, rows, px, py):
 
 
 @plain
-def locate_block(departures, nodes, per_cell, offset, window, scale, y, x, width, w, lattice):
-    """Find where the air of a block of cells comes from, in nodes and as flat cell of the noise window.
+def locate_block(departures, nodes, window, scale, y, x, width, w, lattice):
+    """Find the cells that the air of a block of cells comes from, and the nearest of the noise window as flat index.
 
-    departures: (2, node row, node column), flat: row and column that air comes from.
+    departures: (2, node row, node column), flat: row and column that air comes from. nodes: rows and columns, nodes per
+    cell and the cell of the first node.
     """
-    rows, columns = nodes
+    rows, columns, per_cell, offset = nodes
     first_row, first_column, noise_rows, noise_columns = window
     py = (np.float32(y) - offset) * per_cell
     for i in range(ZERO, width):
@@ -101,8 +102,8 @@ def locate_block(departures, nodes, per_cell, offset, window, scale, y, x, width
         # beyond the outer nodes the departure of the outer node holds, moved by the distance to it
         from_y += (py - min(max(py, pt.ZERO), np.float32(rows - 1))) / per_cell
         from_x += (px - min(max(px, pt.ZERO), np.float32(columns - 1))) / per_cell
-        w[FROM_Y + i] = (from_y - offset) * per_cell
-        w[FROM_X + i] = (from_x - offset) * per_cell
+        w[FROM_Y + i] = from_y
+        w[FROM_X + i] = from_x
         row = min(max(np.int64(np.floor(from_y + pt.HALF)) - first_row, 0), noise_rows - 1)
         column = min(max(np.int64(np.floor(from_x + pt.HALF)) - first_column, 0), noise_columns - 1)
         cell = row * noise_columns + column
@@ -111,13 +112,13 @@ def locate_block(departures, nodes, per_cell, offset, window, scale, y, x, width
 
 
 @plain
-def curves_of_block(air, inflow, nodes, count, per_cell, offset, advected, known, y, x, width, w):
+def curves_of_block(air, inflow, nodes, count, advected, known, y, x, width, w):
     """Write the cutoffs of a block; NaN where `known` is NaN or the air is unknown.
 
     air: probabilities of the air of the latest frame, (count, node row, node column), flat. inflow: those of other air,
-    at its place; empty if there is none.
+    at its place; empty if there is none. nodes: as for `locate_block`.
     """
-    rows, columns = nodes
+    rows, columns, per_cell, offset = nodes
     size = rows * columns
     py = (np.float32(y) - offset) * per_cell
     for k in range(count):
@@ -126,7 +127,8 @@ def curves_of_block(air, inflow, nodes, count, per_cell, offset, advected, known
             p = pt.NAN
             column = x + np.int64(i)
             if advected[y, column] == advected[y, column]:
-                p = bilinear_from(air, k * size, columns, rows, w[FROM_X + i], w[FROM_Y + i])
+                from_x, from_y = (w[FROM_X + i] - offset) * per_cell, (w[FROM_Y + i] - offset) * per_cell
+                p = bilinear_from(air, k * size, columns, rows, from_x, from_y)
             elif inflow.size > 0:
                 p = bilinear_from(inflow, k * size, columns, rows, (np.float32(column) - offset) * per_cell, py)
             w[cutoff + i] = p
@@ -188,7 +190,7 @@ def state_of_block(w, width):
 
 @plain
 def rain_rows(
-    air, inflow, departures, nodes, per_cell, offset, advected, known, noise, window, scale, members, logs, tail,
+    air, inflow, nodes, departures, departure_nodes, advected, known, noise, window, scale, members, logs, tail,
     highest, out, first, last,
 ):  # fmt: skip
     """Write the rain of all members for rows first..last: see `draw`. All arrays but fields of the grid are flat."""
@@ -201,8 +203,8 @@ def rain_rows(
     for y in range(first, last):
         for x in range(0, columns, BLOCK):
             width = np.uintp(min(BLOCK, columns - x))
-            locate_block(departures, nodes, per_cell, offset, window, scale, y, x, width, w, lattice)
-            curves_of_block(air, inflow, nodes, count, per_cell, offset, advected, known, y, x, width, w)
+            locate_block(departures, departure_nodes, window, scale, y, x, width, w, lattice)
+            curves_of_block(air, inflow, nodes, count, advected, known, y, x, width, w)
             wet = state_of_block(w, width)
             if wet:
                 slopes_of_block(logs, count, tail, width, w)
@@ -219,19 +221,28 @@ def rain_rows(
 # --- whole fields ---------------------------------------------------------------------------------------------
 
 
+class Nodes(NamedTuple):
+    """Places of coarse planes on the grid, the same along both axes."""
+
+    factor: int
+    """Number of cells from one node to the next."""
+    offset: float
+    """Position of the first node in cells, counted from 0."""
+
+
 class CurvePlanes(NamedTuple):
-    """Exceedance probabilities at one lead time on nodes, and where the air over the nodes comes from."""
+    """Exceedance probabilities at one lead time, and where the air comes from."""
 
     air: Array
     """Probabilities of the air of the latest frame, at its place in that frame, shape ``(threshold, y, x)``."""
     inflow: Array | None
     """Probabilities of other air at its place at the lead time, NaN where unknown; None without any."""
+    nodes: Nodes
+    """Places of the probabilities."""
     departures: Array
     """Row and column of the cells that air comes from, shape ``(2, y, x)``."""
-    factor: int
-    """Number of cells from one node to the next."""
-    offset: float
-    """Position of the first node in cells, counted from 0, along both axes."""
+    departure_nodes: Nodes
+    """Places of the departures."""
 
 
 class RainCurve(NamedTuple):
@@ -290,19 +301,21 @@ def draw(
     inflow = np.empty(0, np.float32) if planes.inflow is None else planes.inflow.reshape(-1)
     logs = np.log2(curve.thresholds).astype(np.float32)
     tail, highest = np.float32(curve.tail / np.log(2)), np.float32(np.log2(curve.highest))
-    air, departures, flat_noise, target = (
-        planes.air.reshape(-1),
-        planes.departures.reshape(-1),
-        noise.reshape(-1),
-        out.reshape(-1),
-    )
-    nodes, per_cell, offset = planes.air.shape[1:], np.float32(1 / planes.factor), np.float32(planes.offset)
+    flat = [array.reshape(-1) for array in (planes.air, inflow, planes.departures, noise, scale, out)]
+    air, inflow, departures, flat_noise, flat_scale, target = flat
+    nodes, departure_nodes = _described(planes.air, planes.nodes), _described(planes.departures, planes.departure_nodes)
 
     def band(first: int, last: int) -> None:
         rain_rows(
-            air, inflow, departures, nodes, per_cell, offset, advected, known, flat_noise, tuple(window),
-            scale.reshape(-1), members, logs, tail, highest, target, first, last,
+            air, inflow, nodes, departures, departure_nodes, advected, known, flat_noise, tuple(window), flat_scale,
+            members, logs, tail, highest, target, first, last,
         )  # fmt: skip
 
     over_bands(band, rows, columns * (members + 8))
     return out
+
+
+def _described(planes: Array, nodes: Nodes) -> tuple[int, int, np.float32, np.float32]:
+    """Return rows and columns of planes, nodes per cell, and the cell of the first node."""
+    rows, columns = planes.shape[1:]
+    return rows, columns, np.float32(1 / nodes.factor), np.float32(nodes.offset)
