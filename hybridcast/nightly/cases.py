@@ -23,6 +23,7 @@ from hybridcast.nightly.config import RegionSettings, make_nowcasters
 from hybridcast.nowcasters.base import Nowcaster
 from hybridcast.verification.comparison import compute_nowcaster_statistics, read_statistics, write_statistics
 from hybridcast.verification.hours import average_over_hours
+from hybridcast.verification.members import BLOCKS
 from hybridcast.verification.statistics import FSS_SCALES, THRESHOLDS, common_mask
 
 #: Prefix of the hourly statistics in the file of a case, and the name of their lead times.
@@ -111,7 +112,7 @@ def compute_nightly_statistics(
 def _compare(forecasts: dict[str, xr.Dataset], observed: xr.DataArray) -> xr.Dataset:
     valid = common_mask(forecasts.values(), observed)
     return compute_nowcaster_statistics(
-        forecasts, observed, valid=valid, thresholds=THRESHOLDS, scales=FSS_SCALES, spectra=True
+        forecasts, observed, valid=valid, thresholds=THRESHOLDS, scales=FSS_SCALES, blocks=BLOCKS, spectra=True
     )
 
 

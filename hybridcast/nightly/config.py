@@ -27,6 +27,7 @@ from hybridcast.radar import formats
 from hybridcast.registry import TRAINED_NOWCASTERS, baseline_nowcasters, trained_nowcaster
 from hybridcast.settings import check_known, parse_table, read_toml
 from hybridcast.verification.comparison import FALLBACK, REFERENCE, add_references
+from hybridcast.verification.members import BLOCKS
 from hybridcast.verification.statistics import FSS_SCALES, STATISTICS_VERSION, THRESHOLDS
 
 SHIPPED = "shipped"
@@ -131,7 +132,8 @@ class RegionSettings:
         grid = (self.x, self.y, self.spacing)
         times = (self.every, self.first, self.last, self.lead_time, self.step)
         nowcasters = make_nowcasters(self)
-        return digest(STATISTICS_VERSION, THRESHOLDS, FSS_SCALES, grid, times, list(nowcasters), *nowcasters.values())
+        compared = (THRESHOLDS, FSS_SCALES, BLOCKS)
+        return digest(STATISTICS_VERSION, compared, grid, times, list(nowcasters), *nowcasters.values())
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ The folder ``region=RATE/date=2018-05-12/`` has a small file for each table, wit
 
 - ``nights``: one row with state, notes, number of issue times expected and done, seconds, nowcasters and hashes;
 - ``moments`` by nowcaster and lead time; ``contingency`` also by threshold; ``fss`` by threshold and scale; ``windows``
-  by scale; ``reliability`` by threshold and probability bin (without empty bins); ``spectra`` by wavelength; ``ranks``
-  by rank: the totals of the day;
+  by scale; ``reliability`` by threshold and probability bin (without empty bins); ``spectra`` by wavelength;
+  ``ensembles`` by block, and ``ranks`` by block and rank, of the nowcasters with members: the totals of the day;
 - ``case_moments``, ``case_contingency`` and ``case_fss`` (20 km): the same for each issue time.
 
 The column `period` is 0 for frames and 60 for rain of whole hours; lead times and periods are in minutes. Other columns
@@ -38,7 +38,7 @@ from hybridcast.core.types import MINUTE
 from hybridcast.nightly.records import RegionNight, State, WorstCase
 from hybridcast.verification.statistics import PROBABILITY_BINS, STATISTICS
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of the tables; increment it when they change."""
 TABLES: dict[str, tuple[str, ...]] = {
     "moments": (),
@@ -47,15 +47,14 @@ TABLES: dict[str, tuple[str, ...]] = {
     "windows": ("scale",),
     "reliability": ("threshold", "probability_bin"),
     "spectra": ("wavelength",),
-    "ranks": ("rank",),
+    "ensembles": ("block",),
+    "ranks": ("block", "rank"),
 }
 """Dims of the statistics of each table, beside nowcaster and lead time."""
-ENSEMBLE_COLUMNS = tuple(s.name for s in STATISTICS.values() if s.needs == "members" and not s.dims)
-"""Columns of ensembles; they are empty on days without an ensemble, so that all files of a table have them."""
 CASE_TABLES: dict[str, dict[str, list[float]]] = {"moments": {}, "contingency": {}, "fss": {"scale": [20.0]}}
 """Tables that are stored for each issue time too, with the labels that are kept."""
-#: Tables without the rows that are zero: the bins are known, and every rank of an ensemble has a count.
-_SPARSE = ("reliability", "ranks")
+#: Tables without the rows that are zero: the bins and the nowcasters without members.
+_SPARSE = ("reliability", "ensembles", "ranks")
 
 
 @dataclass(frozen=True)
@@ -167,8 +166,9 @@ def _to_rows(statistics: xr.Dataset, dims: tuple[str, ...], *, sparse: bool) -> 
     indices = np.indices([statistics.sizes[dim] for dim in order]).reshape(len(order), -1)
     columns = {dim: labels[dim][index] for dim, index in zip(order, indices, strict=True)}
     values = {name: statistics[name].transpose(*order).values.ravel() for name in names}
-    absent = {name: np.nan for name in ([] if dims else ENSEMBLE_COLUMNS) if name not in values}
-    rows = pd.DataFrame(columns | dict(sorted((values | absent).items())))
+    # all files of a table have the same columns, those of members are empty on days without an ensemble
+    absent = {s.name: np.nan for s in STATISTICS.values() if s.needs == "members" and s.dims == dims}
+    rows = pd.DataFrame(columns | dict(sorted((absent | values).items())))
     return rows[(rows[names] != 0).any(axis=1)] if sparse else rows
 
 

@@ -214,16 +214,102 @@ def crps(statistics: xr.Dataset) -> xr.DataArray:
     return total.assign_attrs(units="mm h-1")
 
 
+# --- members --------------------------------------------------------------------------------------------------
+
+
 def crps_ensemble(statistics: xr.Dataset) -> xr.DataArray:
-    """Return the continuous ranked probability score of the distribution of the members, mm h-1; 0 is best."""
+    """Return the continuous ranked probability score of the members as a distribution of their own, mm h-1; 0 is best.
+
+    It is that of the forecast which gives each of these members the same probability, and gets better with their
+    number: `fair_crps` compares ensembles of different sizes.
+    """
     return _ratio(
         statistics["ensemble_error"] - statistics["ensemble_spread"], statistics["ensemble_count"]
     ).assign_attrs(units="mm h-1")
 
 
+def fair_crps(statistics: xr.Dataset) -> xr.DataArray:
+    """Return the fair continuous ranked probability score, mm h-1; 0 is best, and noise may bring it below.
+
+    Its expectation is the score of an ensemble without end, whatever the number of members (Ferro, 2014,
+    doi:10.1002/qj.2270). NaN for a single member.
+    """
+    total = statistics["ensemble_error"] - statistics["ensemble_fair_spread"]
+    return _of_two_members(statistics, _ratio(total, statistics["ensemble_count"])).assign_attrs(units="mm h-1")
+
+
+def ensemble_spread(statistics: xr.Dataset) -> xr.DataArray:
+    """Return the root mean variance of the members, with the factor (members + 1) / members, mm h-1.
+
+    With this factor it is the error of the mean of a reliable ensemble, whatever the number of members (Fortin et al.,
+    2014, doi:10.1175/JHM-D-14-0008.1). NaN for a single member.
+    """
+    variance = _ratio(statistics["ensemble_variance"], statistics["ensemble_count"])
+    return _of_two_members(statistics, variance**0.5).assign_attrs(units="mm h-1")
+
+
+def error_of_ensemble_mean(statistics: xr.Dataset) -> xr.DataArray:
+    """Return the root mean square error of the mean of the members, mm h-1."""
+    return (_ratio(statistics["ensemble_squared_error"], statistics["ensemble_count"]) ** 0.5).assign_attrs(
+        units="mm h-1"
+    )
+
+
+def spread_to_error(statistics: xr.Dataset) -> xr.DataArray:
+    """Return the spread of the members / the error of their mean; 1 is best, and members are too alike below."""
+    return _ratio(ensemble_spread(statistics), error_of_ensemble_mean(statistics))
+
+
 def rank_histogram(statistics: xr.Dataset) -> xr.DataArray:
     """Return the fraction of the points at which the observation has each rank among the members; uniform is best."""
     return _ratio(statistics["rank_count"], statistics["rank_count"].sum("rank"))
+
+
+def reliability_index(statistics: xr.Dataset) -> xr.DataArray:
+    """Return the distance of the rank histogram from a flat one; 0 is best, 2 the worst possible.
+
+    It is the sum over the ranks of the absolute difference from 1 / (members + 1) (Delle Monache et al., 2006,
+    doi:10.1029/2005JD006917). `reliability_index_of_sampling` is the value that a reliable ensemble has.
+    """
+    ranks = _mean_members(statistics) + 1
+    distance = abs(rank_histogram(statistics) - 1 / ranks)
+    return distance.where(statistics["rank"] < ranks).sum("rank", skipna=True).where(ranks.notnull())
+
+
+def reliability_index_of_sampling(statistics: xr.Dataset) -> xr.DataArray:
+    """Return the reliability index that is expected of a reliable ensemble because the number of cases is finite.
+
+    The counts of a rank in independent cases deviate from those of a flat histogram at random, with a variance that is
+    estimated by the mean square over the cases; so the points of a case may depend on each other. The mean absolute
+    value of a normal deviate is sqrt(2 / pi) times its standard deviation.
+    """
+    deviation = (2 / np.pi * statistics["rank_deviation"]) ** 0.5
+    return _ratio(deviation.sum("rank"), statistics["ensemble_count"])
+
+
+def energy_score(statistics: xr.Dataset) -> xr.DataArray:
+    """Return the fair energy score of the field of all blocks, mm h-1; 0 is best.
+
+    The distance of two fields is the root mean square over the blocks (Gneiting and Raftery, 2007,
+    doi:10.1198/016214506000001437); every case has the same weight. NaN for a single member.
+    """
+    total = statistics["energy_error"] - statistics["energy_spread"]
+    return _ratio(total, statistics["field_count"]).assign_attrs(units="mm h-1")
+
+
+def variogram_score(statistics: xr.Dataset) -> xr.DataArray:
+    """Return the fair variogram score of order 0.5 of the field of all blocks, mm h-1; 0 is best.
+
+    The squared error of the mean root difference of two blocks, averaged over pairs of near blocks (Scheuerer and
+    Hamill, 2015, doi:10.1175/MWR-D-14-00269.1): it shows whether blocks depend on each other as they should. NaN for a
+    single member.
+    """
+    return _ratio(statistics["variogram_error"], statistics["field_count"]).assign_attrs(units="mm h-1")
+
+
+def spectral_ratio_of_members(statistics: xr.Dataset) -> xr.DataArray:
+    """Return mean power of a member / observed power for each wavelength; 1 is best."""
+    return _ratio(statistics["member_power"].where(statistics["member_power"] > 0), statistics["observed_power"])
 
 
 # --- parts ----------------------------------------------------------------------------------------------------
@@ -239,6 +325,16 @@ def _scaled_variance(statistics: xr.Dataset, name: str) -> xr.DataArray:
     squares = statistics["count"] * statistics[f"{name}_squared"]
     variance = squares - statistics[name] ** 2
     return variance.where(variance > 1e-12 * squares, 0.0)
+
+
+def _mean_members(statistics: xr.Dataset) -> xr.DataArray:
+    """Return the mean number of members; NaN without any."""
+    return _ratio(statistics["ensemble_members"], statistics["ensemble_count"])
+
+
+def _of_two_members(statistics: xr.Dataset, score: xr.DataArray) -> xr.DataArray:
+    """Return the score where there are two members at least."""
+    return score.where(_mean_members(statistics) > 1)
 
 
 def _ratio(numerator: xr.DataArray, denominator: xr.DataArray) -> xr.DataArray:

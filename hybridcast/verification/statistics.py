@@ -18,6 +18,12 @@ centre to each side, where 5 % of these (half a cell at most) may lack to a whol
 **Spectra** are those of the rates on the mask, zero elsewhere in forecast and observation alike, in octaves of the
 wavelength.
 
+**Members** are judged on cells and on blocks, as `hybridcast.verification.members` describes, one lead time at a
+time: a lazy ensemble is computed chunk by chunk. Observations that equal members, such as dry ones, count in equal
+parts in the ranks that they share. `rank_deviation` is the squared deviation of a case's counts from a flat histogram:
+its root over many cases is the deviation that comes from sampling, however much the points of a case depend on each
+other.
+
 **Probabilities** are counted in bins centred at 0, 0.05, ..., 1. The bins hold the probabilities of an ensemble of 20
 and the 0 and 1 of a deterministic forecast exactly; sums of squares make the Brier score exact for all others.
 
@@ -29,7 +35,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -37,13 +43,14 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from hybridcast.core.field import RATE, check_same_grid
-from hybridcast.core.forecast_schema import ENSEMBLE, PROBABILITY
+from hybridcast.core.forecast_schema import DIMS, ENSEMBLE, PROBABILITY
 from hybridcast.core.grid import cell_kilometres
 from hybridcast.core.types import Array, Doubles, LeadTimes, Mask
 from hybridcast.errors import InputError
+from hybridcast.verification.members import CELL, ensemble_statistics
 from hybridcast_kernels import verification_cpu as kernels
 
-STATISTICS_VERSION = 1
+STATISTICS_VERSION = 2
 """Version of the statistics; increment it when they change, so that stored ones are computed again."""
 THRESHOLDS = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Rate thresholds, mm h-1."""
@@ -73,6 +80,8 @@ class Statistic:
 _AT_THRESHOLD = ("threshold",)
 _BY_WINDOW = ("scale", "threshold")
 _BY_BIN = ("threshold", "probability_bin")
+_BY_BLOCK = ("block",)
+_BY_RANK = ("block", "rank")
 
 STATISTICS: dict[str, Statistic] = {
     statistic.name: statistic
@@ -101,10 +110,22 @@ STATISTICS: dict[str, Statistic] = {
         Statistic("window_fraction", ("scale",), "Sum of the valid fractions of the windows.", "scales"),
         Statistic("forecast_power", ("wavelength",), "Power of the forecast rates, (mm h-1)2.", "spectra"),
         Statistic("observed_power", ("wavelength",), "Power of the observed rates, (mm h-1)2.", "spectra"),
-        Statistic("ensemble_count", (), "Number of points known to all members.", "members"),
-        Statistic("ensemble_error", (), "Sum of the mean absolute errors of the members, mm h-1.", "members"),
-        Statistic("ensemble_spread", (), "Sum of half the mean difference between two members, mm h-1.", "members"),
-        Statistic("rank_count", ("rank",), "Number of observations with this rank among the members.", "members"),
+        Statistic("member_power", ("wavelength",), "Mean power of the members, (mm h-1)2.", "members"),
+        Statistic("ensemble_count", _BY_BLOCK, "Number of points known to all members.", "members"),
+        Statistic("ensemble_members", _BY_BLOCK, "Sum of the numbers of members at these points.", "members"),
+        Statistic("ensemble_error", _BY_BLOCK, "Sum of the mean absolute errors of the members, mm h-1.", "members"),
+        Statistic("ensemble_spread", _BY_BLOCK, "Sum of half the mean distance of any two members, mm h-1.", "members"),
+        Statistic("ensemble_fair_spread", _BY_BLOCK, "The same of two different members, mm h-1.", "members"),
+        Statistic("ensemble_squared_error", _BY_BLOCK, "Sum of squared errors of the mean, (mm h-1)2.", "members"),
+        Statistic(
+            "ensemble_variance", _BY_BLOCK, "Sum of variances times (members + 1) / members, (mm h-1)2.", "members"
+        ),
+        Statistic("rank_count", _BY_RANK, "Number of observations with this rank among the members.", "members"),
+        Statistic("rank_deviation", _BY_RANK, "Squared deviation of this number from a flat histogram.", "members"),
+        Statistic("field_count", _BY_BLOCK, "1 if the blocks make up a field, otherwise 0.", "members"),
+        Statistic("energy_error", _BY_BLOCK, "Mean distance of the members to the observed field, mm h-1.", "members"),
+        Statistic("energy_spread", _BY_BLOCK, "Half the mean distance of two different members, mm h-1.", "members"),
+        Statistic("variogram_error", _BY_BLOCK, "Mean squared error of the variogram, fair, mm h-1.", "members"),
     )
 }
 """All statistics by name, in the order in which they are computed."""
@@ -121,6 +142,7 @@ def compute_statistics(
     *,
     thresholds: Sequence[float] = THRESHOLDS,
     scales: Sequence[float] = (),
+    blocks: Sequence[float] = (),
     spectra: bool = False,
     valid: xr.DataArray | None = None,
     reference: xr.DataArray | None = None,
@@ -133,13 +155,16 @@ def compute_statistics(
         Dataset with `precipitation_rate`, dims ``("lead_time", "y", "x")``, and its valid `time`; at gauges the dims
         are ``("lead_time", "station")``. Probabilities are taken from `probability_of_exceedance` (with the additional
         dim `threshold`) or else from `precipitation_rate_ensemble` (with the additional dim `realization`); without
-        both they are 0 and 1.
+        both they are 0 and 1. Members are taken one lead time at a time, so that they may be lazy.
     observed
         Precipitation field with frames at the valid times. A lead time without a frame has statistics of zero.
     thresholds
         Rate thresholds, mm h-1, increasing.
     scales
         Sides of the windows of the fractions skill score, km; by default none. `FSS_SCALES` are the usual ones.
+    blocks
+        Sides of the blocks on which members are judged beside the cells, km; by default none.
+        `hybridcast.verification.members.BLOCKS` are the usual ones.
     spectra
         Whether to compute power by wavelength.
     valid
@@ -155,7 +180,8 @@ def compute_statistics(
     Dataset
         The statistics that `STATISTICS` declares, with their dims and ``lead_time``; those that need something which
         is not given are absent. Coordinates: `threshold` (mm h-1), `scale` (km), `probability_bin` (centres),
-        `wavelength` (geometric centres of the octaves, km) and `rank`. All statistics of several cases can be added.
+        `wavelength` (geometric centres of the octaves, km), `block` (km, 0 for cells) and `rank`. All statistics of
+        several cases can be added.
 
     Raises
     ------
@@ -168,33 +194,59 @@ def compute_statistics(
     limits = _check_thresholds(thresholds)
     rate = _values(forecast[RATE], dims)
     truth = _observed_at_valid_times(forecast, observed, space)
-    members = _members(forecast, dims)
-    probability = _probabilities(forecast, members, limits, dims)
-    known = _known_points(rate, truth, probability)
-    if valid is not None:
-        known &= valid.transpose(*dims).values
+    given = _given_probabilities(forecast, limits, dims)
+    wanted = None if valid is None else valid.transpose(*dims).values
     wet_reference = None if reference is None else _values(reference, dims)
-    half_widths = window_half_widths(forecast, scales) if scales else []
-    octaves = _wave_octaves(forecast) if spectra else None
+    plan = _Plan(
+        limits.astype(np.float32),  # as rates are: 0.7 mm/h reaches a threshold of 0.7
+        window_half_widths(forecast, scales) if scales else [],
+        block_sizes(forecast, blocks) if blocks else [],
+        _wave_octaves(forecast) if spectra else None,
+    )
     frames = []
     for k in range(len(rate)):
+        members = _members_at(forecast, k, space)
+        probability = given[:, k] if given is not None else _count_exceedance(members, limits)
+        known = _known_points(rate[k], truth[k], probability)
+        if wanted is not None:
+            known &= wanted[k]
         frame = _Frame(
-            rate[k],
-            truth[k],
-            known[k].astype(np.uint8),
-            limits.astype(np.float32),  # as rates are: 0.7 mm/h reaches a threshold of 0.7
-            None if probability is None else probability[:, k],
-            None if wet_reference is None else wet_reference[k],
-        ).compute(half_widths)
-        if members is not None:
-            frame |= _ensemble_statistics(members[:, k], truth[k], known[k])
-        if octaves is not None:
-            frame |= {
-                "forecast_power": _octave_power(rate[k], known[k], octaves),
-                "observed_power": _octave_power(truth[k], known[k], octaves),
-            }
-        frames.append(frame)
-    return _label(frames, forecast["lead_time"].values, limits, scales)
+            rate[k], truth[k], known, plan.thresholds, probability, None if wet_reference is None else wet_reference[k]
+        )
+        frames.append(_compute_all(frame, members, plan))
+    return _label(frames, forecast["lead_time"].values, threshold=limits, scale=scales, block=(CELL, *blocks))
+
+
+def compute_ensemble_statistics(
+    members: xr.DataArray, observed: xr.DataArray, *, valid: xr.DataArray, blocks: Sequence[float] = ()
+) -> xr.Dataset:
+    """Compute the statistics of members only, of any quantity such as sums over an hour.
+
+    Parameters
+    ----------
+    members
+        Rates, mm h-1, dims ``("realization", "lead_time", "y", "x")``; taken one lead time at a time.
+    observed
+        Rates with the lead times of the members as ``lead_time``, dims ``("lead_time", "y", "x")``.
+    valid
+        Boolean with the same dims: the points to compare. A point unknown to a member or the observation never counts.
+    blocks
+        Sides of the blocks, km.
+
+    Returns
+    -------
+    Dataset
+        The statistics with the dim `block`, as `compute_statistics` returns them.
+    """
+    check_same_grid(members, observed, "members and observation")
+    sizes = block_sizes(members, blocks) if blocks else []
+    truth = _values(observed, DIMS)
+    known = valid.transpose(*DIMS).values & np.isfinite(truth)
+    frames = []
+    for k in range(len(truth)):
+        drawn = _values(members.isel(lead_time=k), ("realization", *DIMS[1:]))
+        frames.append(ensemble_statistics(drawn, truth[k], known[k], sizes))
+    return _label(frames, members["lead_time"].values, block=(CELL, *blocks))
 
 
 def common_mask(forecasts: Iterable[xr.Dataset], observed: xr.DataArray) -> xr.DataArray:
@@ -227,6 +279,12 @@ def window_half_widths(grid: xr.Dataset | xr.DataArray, scales: Sequence[float])
     """
     spacing = cell_kilometres(grid)
     return [(_half_width(scale, spacing[0]), _half_width(scale, spacing[1])) for scale in scales]
+
+
+def block_sizes(grid: xr.Dataset | xr.DataArray, blocks: Sequence[float]) -> list[tuple[int, int]]:
+    """Return how many cells are nearest to the side of a block (km) along y and x, one at least, for each block."""
+    height, width = cell_kilometres(grid)
+    return [(max(1, round(side / height)), max(1, round(side / width))) for side in blocks]
 
 
 def _half_width(scale: float, spacing: float) -> int:
@@ -267,6 +325,19 @@ _Values = dict[str, Any]
 """Statistics of one frame by name, as arrays or numbers of float64."""
 
 
+class _Plan(NamedTuple):
+    """What is computed of each frame."""
+
+    thresholds: Array
+    """Rates, mm h-1."""
+    half_widths: list[tuple[int, int]]
+    """Reach of the windows of each scale, cells along y and x."""
+    block_sizes: list[tuple[int, int]]
+    """Cells of the blocks along y and x."""
+    octaves: NDArray[np.intp] | None
+    """Octave of each wave; None without spectra."""
+
+
 class _Frame:
     """Forecast and observation at one lead time: arrays of one shape, probabilities ``(threshold, ...)``."""
 
@@ -274,13 +345,14 @@ class _Frame:
         self,
         rate: Array,
         observed: Array,
-        valid: NDArray[np.uint8],
+        known: Mask,
         thresholds: Array,
         probability: Array | None,
         reference: Array | None,
     ) -> None:
-        self.rate, self.observed, self.valid, self.thresholds = rate, observed, valid, thresholds
+        self.rate, self.observed, self.known, self.thresholds = rate, observed, known, thresholds
         self.probability, self.reference = probability, reference
+        self.valid = valid = known.astype(np.uint8)
         self.forecast_class, self.observed_class = np.empty(rate.shape, np.uint8), np.empty(rate.shape, np.uint8)
         kernels.classes(rate, valid, thresholds, self.forecast_class)
         kernels.classes(observed, valid, thresholds, self.observed_class)
@@ -314,9 +386,8 @@ class _Frame:
 
     def _equal_area(self, reference: Array) -> _Values:
         """Return the contingency table with as many wet points as the reference; points at the cut count in part."""
-        valid = self.valid.astype(bool)
-        ascending = np.sort(self.rate[valid])
-        wet = np.array([np.count_nonzero(reference[valid] >= threshold) for threshold in self.thresholds])
+        ascending = np.sort(self.rate[self.known])
+        wet = np.array([np.count_nonzero(reference[self.known] >= threshold) for threshold in self.thresholds])
         cuts = np.array([ascending[-n] if n else np.inf for n in wet], np.float32)
         counts = kernels.counts_at_cuts(self.rate.ravel(), self.observed_class.ravel(), self.valid.ravel(), cuts)
         above, events_above, at, events_at = counts.T.astype(np.float64)
@@ -342,6 +413,16 @@ class _Frame:
         return {f"bin_{name}": values for name, values in zip(BIN_QUANTITIES, sums, strict=True)}
 
 
+def _compute_all(frame: _Frame, members: Array | None, plan: _Plan) -> _Values:
+    """Return the statistics of a frame, of its members and of the spectra of both."""
+    found = frame.compute(plan.half_widths)
+    if members is not None:
+        found |= ensemble_statistics(members, frame.observed, frame.known, plan.block_sizes)
+    if plan.octaves is not None:
+        found |= _power(frame, members, plan.octaves)
+    return found
+
+
 def _certain_bins(hits: Doubles, misses: Doubles, false_alarms: Doubles, count: np.float64) -> Doubles:
     """Return the sums of probabilities that are 0 or 1, ``(quantity, threshold, probability_bin)``."""
     sums = np.zeros((len(BIN_QUANTITIES), hits.size, PROBABILITY_BINS))
@@ -354,18 +435,6 @@ def _certain_bins(hits: Doubles, misses: Doubles, false_alarms: Doubles, count: 
     return sums
 
 
-def _ensemble_statistics(members: Array, observed: Array, known: Mask) -> _Values:
-    """Return the statistics of the members ``(realization, ...)`` of one frame over the points known to all of them."""
-    valid = known & np.isfinite(members).all(axis=0)
-    sums, ranks = kernels.ensemble_sums(members.reshape(len(members), -1), observed.ravel(), valid.ravel())
-    return {
-        "ensemble_count": np.float64(np.count_nonzero(valid)),
-        "ensemble_error": sums[0],
-        "ensemble_spread": sums[1],
-        "rank_count": ranks,
-    }
-
-
 def _wave_octaves(grid: xr.Dataset) -> NDArray[np.intp]:
     """Return the octave of each wave of the real Fourier transform, 0 and ``len(OCTAVES)`` for those beyond."""
     height, width = cell_kilometres(grid)
@@ -374,6 +443,16 @@ def _wave_octaves(grid: xr.Dataset) -> NDArray[np.intp]:
     with np.errstate(divide="ignore"):
         wavelength = 1 / np.hypot(cycles_y[:, None], cycles_x)
     return np.asarray(np.searchsorted(OCTAVES, wavelength, side="right"))
+
+
+def _power(frame: _Frame, members: Array | None, octaves: NDArray[np.intp]) -> _Values:
+    """Return the power of forecast, observation and members by octave, on the points known to all of them."""
+    known = frame.known if members is None else frame.known & np.isfinite(members).all(axis=0)
+    fields = {"forecast_power": frame.rate, "observed_power": frame.observed}
+    found: _Values = {name: _octave_power(field, known, octaves) for name, field in fields.items()}
+    if members is not None:
+        found["member_power"] = np.mean([_octave_power(member, known, octaves) for member in members], axis=0)
+    return found
 
 
 def _octave_power(rate: Array, known: Mask, octaves: NDArray[np.intp]) -> Doubles:
@@ -387,23 +466,22 @@ def _octave_power(rate: Array, known: Mask, octaves: NDArray[np.intp]) -> Double
 
 # --- arrays and labels ----------------------------------------------------------------------------------------
 
+_UNITS = {"threshold": "mm h-1", "scale": "km", "block": "km"}
 
-def _label(frames: list[_Values], lead_times: LeadTimes, thresholds: Doubles, scales: Sequence[float]) -> xr.Dataset:
-    """Return the statistics of all lead times with the dims that `STATISTICS` declares."""
+
+def _label(frames: list[_Values], lead_times: LeadTimes, **labels: Sequence[float] | Doubles) -> xr.Dataset:
+    """Return the statistics of all lead times with the dims that `STATISTICS` declares; `labels` by name of the dim."""
     variables = {
         name: ((*STATISTICS[name].dims, "lead_time"), np.stack([np.asarray(frame[name]) for frame in frames], axis=-1))
         for name in frames[0]
     }
     used = {dim for dims, _ in variables.values() for dim in dims}
-    centres = np.sqrt(np.multiply(OCTAVES[1:], OCTAVES[:-1])).round(3)
     coords: dict[str, Any] = {
         "lead_time": lead_times,
-        "threshold": ("threshold", thresholds, {"units": "mm h-1"}),
         "probability_bin": np.linspace(0, 1, PROBABILITY_BINS).round(6),
-        "scale": ("scale", np.asarray(scales, dtype=np.float64), {"units": "km"}),
-        "wavelength": ("wavelength", centres, {"units": "km"}),
-        "rank": np.arange(np.size(frames[0].get("rank_count", ()))),
-    }
+        "wavelength": ("wavelength", np.sqrt(np.multiply(OCTAVES[1:], OCTAVES[:-1])).round(3), {"units": "km"}),
+        "rank": np.arange(np.shape(frames[0].get("rank_count", [[]]))[1]),
+    } | {dim: (dim, np.asarray(values, np.float64), {"units": _UNITS[dim]}) for dim, values in labels.items()}
     return xr.Dataset(variables, coords={name: values for name, values in coords.items() if name in used})
 
 
@@ -443,16 +521,19 @@ def _known_points(rate: Array, observed: Array, probability: Array | None) -> Ma
     return known if probability is None else known & np.isfinite(probability).all(axis=0)
 
 
-def _members(forecast: xr.Dataset, dims: tuple[str, ...]) -> Array | None:
-    return _values(forecast[ENSEMBLE], ("realization", *dims)) if ENSEMBLE in forecast else None
+def _members_at(forecast: xr.Dataset, k: int, space: tuple[str, ...]) -> Array | None:
+    """Return the members at the lead time number `k`, ``(realization, ...)``; None if the forecast has none."""
+    return _values(forecast[ENSEMBLE].isel(lead_time=k), ("realization", *space)) if ENSEMBLE in forecast else None
 
 
-def _probabilities(
-    forecast: xr.Dataset, members: Array | None, thresholds: Doubles, dims: tuple[str, ...]
-) -> Array | None:
-    """Return the probabilities at `thresholds`, ``(threshold, ...)``; None if the forecast has none."""
+def _count_exceedance(members: Array | None, thresholds: Doubles) -> Array | None:
+    return None if members is None else exceedance_fraction(members, thresholds)
+
+
+def _given_probabilities(forecast: xr.Dataset, thresholds: Doubles, dims: tuple[str, ...]) -> Array | None:
+    """Return the forecast's own probabilities at `thresholds`, ``(threshold, ...)``; None if it has none."""
     if PROBABILITY not in forecast:
-        return None if members is None else exceedance_fraction(members, thresholds)
+        return None
     own = forecast[PROBABILITY]["threshold"].values.astype(np.float64)
     nearest = np.abs(own - thresholds[:, None]).argmin(axis=1)
     absent = thresholds[np.abs(own[nearest] - thresholds) > 1e-5]

@@ -15,6 +15,10 @@ counting = njit(nogil=True, cache=True, error_model="numpy")
 BLOCK = 256
 #: Quantities that `pair_sums` sums up, in their order.
 MOMENTS = ("count", "forecast", "observed", "forecast_squared", "observed_squared", "product", "absolute_error")
+#: Quantities that `ensemble_sums` sums up, in their order: the mean distance of the members to the observation, half
+#: the mean distance of two members drawn with replacement and of two different ones, the squared error of the mean, and
+#: the variance of the members with the factor (member + 1) / member.
+ENSEMBLE_SUMS = ("error", "spread", "fair_spread", "squared_error", "variance")
 
 
 @counting
@@ -104,41 +108,97 @@ def probability_sums(probability, event_class, threshold_index, valid, bins):
 
 
 @counting
-def ensemble_sums(members, observed, valid):
-    """Return the sums of an ensemble, shape ``(member, point)``, and its rank histogram.
+def ensemble_sums(members, observed):
+    """Return `ENSEMBLE_SUMS` over the points of an ensemble, shape ``(member, point)``, and its rank histogram.
 
-    The sums, shape ``(2,)``, over the valid points are those of the mean distance of the members to the observation and
-    of half the mean distance between any two members; their difference is the CRPS. The rank histogram has the shape
-    ``(member + 1,)``; a point that equals k members is divided among k + 1 ranks.
+    The rank histogram has the shape ``(member + 1,)``; a point that equals k members is divided among k + 1 ranks.
     """
     size = members.shape[0]
-    sums, ranks = np.zeros(2), np.zeros(size + 1)
-    point = np.empty(size, np.float64)
+    sums, ranks = np.zeros(len(ENSEMBLE_SUMS)), np.zeros(size + 1)
+    point = np.empty(size)
     for i in range(observed.size):
-        if not valid[i]:
-            continue
-        o = np.float64(observed[i])
-        error, below, equal = 0.0, 0, 0
-        for m in range(size):
-            value = np.float64(members[m, i])
-            error += abs(value - o)
-            if value < o:
-                below += 1
-            elif value == o:
-                equal += 1
-            k = m
-            while k > 0 and point[k - 1] > value:  # insertion sort: ensembles are small, and mostly dry
-                point[k] = point[k - 1]
-                k -= 1
-            point[k] = value
-        spread = 0.0
-        for m in range(size):
-            spread += (2 * m + 1 - size) * point[m]
-        sums[0] += error / size
-        sums[1] += spread / (size * size)
-        for rank in range(below, below + equal + 1):
-            ranks[rank] += 1.0 / (equal + 1)
+        sort_into(members[:, i], point)
+        add_point(point, np.float64(observed[i]), sums)
+        add_rank(point, np.float64(observed[i]), ranks)
     return sums, ranks
+
+
+@counting
+def sort_into(values, out):
+    """Set `out` to the sorted values, by insertion: ensembles are small, and mostly dry."""
+    for m in range(values.size):
+        k = m
+        while k > 0 and out[k - 1] > values[m]:
+            out[k] = out[k - 1]
+            k -= 1
+        out[k] = values[m]
+
+
+@counting
+def add_point(point, observed, sums):
+    """Add the `ENSEMBLE_SUMS` of one point with its members sorted; those that need two members are 0 for one."""
+    size = point.size
+    error, total, distance, squares = 0.0, 0.0, 0.0, 0.0
+    for m in range(size):
+        error += abs(point[m] - observed)
+        total += point[m]
+        distance += (2 * m + 1 - size) * point[m]  # in the sum, half the distance of all pairs
+    mean = total / size
+    for m in range(size):
+        squares += (point[m] - mean) ** 2
+    sums[0] += error / size
+    sums[1] += distance / (size * size)
+    sums[3] += (mean - observed) ** 2
+    if size > 1:
+        sums[2] += distance / (size * (size - 1))
+        sums[4] += (size + 1) / size * squares / (size - 1)
+
+
+@counting
+def add_rank(point, observed, ranks):
+    """Add one point to the rank histogram, in equal parts to the ranks that are tied."""
+    below, equal = 0, 0
+    for value in point:
+        below += value < observed
+        equal += value == observed
+    for rank in range(below, below + equal + 1):
+        ranks[rank] += 1.0 / (equal + 1)
+
+
+@counting
+def variogram_sums(members, observed, known, reach):
+    """Return the sum of the weighted errors of the variogram, and that of the weights, over pairs of known points.
+
+    Pairs are up to `reach` points apart, with the inverse of the distance as weight. `members` has the shape
+    ``(member, y, x)``, `observed` and `known` ``(y, x)``.
+    """
+    rows, columns = observed.shape
+    error, total = 0.0, 0.0
+    for dy in range(reach + 1):
+        for dx in range(-reach, reach + 1):
+            apart = dy * dy + dx * dx
+            if apart > reach * reach or (dy == 0 and dx <= 0):  # each pair once
+                continue
+            weight = 1 / np.sqrt(apart)
+            for y in range(rows - dy):
+                for x in range(max(0, -dx), min(columns, columns - dx)):
+                    if known[y, x] and known[y + dy, x + dx]:
+                        step = np.sqrt(abs(observed[y + dy, x + dx] - observed[y, x]))
+                        error += weight * variogram_error(members[:, y, x], members[:, y + dy, x + dx], step)
+                        total += weight
+    return error, total
+
+
+@counting
+def variogram_error(one, other, observed):
+    """Return the squared error of the mean root difference of two points, less the variance of that mean."""
+    size = one.size
+    total, squares = 0.0, 0.0
+    for m in range(size):
+        squares += abs(other[m] - one[m])
+        total += np.sqrt(abs(other[m] - one[m]))
+    mean = total / size
+    return (mean - observed) ** 2 - (squares / size - mean * mean) / (size - 1)
 
 
 @counting

@@ -17,6 +17,7 @@ from hybridcast.nightly.records import RegionNight, WorstCase
 from hybridcast.nightly.store import SCHEMA, Provenance, day_folder, read_day, read_history, write_day
 from hybridcast.verification import scores
 from hybridcast.verification.comparison import compute_nowcaster_statistics
+from hybridcast.verification.members import BLOCKS
 from hybridcast.verification.statistics import FSS_SCALES, common_mask
 
 MADE = Provenance("settings", "data", "quick")
@@ -38,7 +39,9 @@ def make_statistics(seed: int, members: bool = False) -> xr.Dataset:
     if members:
         made["zeta"][ENSEMBLE] = (("realization", "lead_time", "y", "x"), draw.gamma(0.3, 3.0, (4, 2, 24, 24)))
     mask = common_mask(made.values(), radar)
-    return compute_nowcaster_statistics(made, radar, valid=mask, scales=FSS_SCALES, spectra=True).drop_attrs()
+    return compute_nowcaster_statistics(
+        made, radar, valid=mask, scales=FSS_SCALES, blocks=BLOCKS, spectra=True
+    ).drop_attrs()
 
 
 def night(date: str = "2020-06-01", region: str = "here", **changes) -> RegionNight:

@@ -1,4 +1,4 @@
-"""Sums and scores against `scores`, pysteps and nowcast-bench, which were written by others."""
+"""Sums and scores against `scores`, scoringrules, pysteps and nowcast-bench, which were written by others."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import nowcast_bench.metrics
 import numpy as np
 import pytest
 import scores
+import scoringrules
 import xarray as xr
 from pysteps.verification import spatialscores
 from pysteps.verification.detcatscores import det_cat_fct
@@ -147,9 +148,12 @@ def test_ensembles_are_judged_as_by_scores(holes):
     forecast, observed = case(holes, members=7)
     _, o = pair(forecast, observed)
     members = forecast[ENSEMBLE].drop_vars(["time", "reference_time"]).astype(float)
-    statistics = compute_statistics(forecast, observed)
-    theirs = scores.probability.crps_for_ensemble(members, o, "realization", preserve_dims="lead_time")
-    np.testing.assert_allclose(ours.crps_ensemble(statistics), theirs, rtol=1e-9)
+    statistics = compute_statistics(forecast, observed).sel(block=0.0)
+    for method, score in {"ecdf": ours.crps_ensemble, "fair": ours.fair_crps}.items():
+        theirs = scores.probability.crps_for_ensemble(
+            members, o, "realization", method=method, preserve_dims="lead_time"
+        )
+        np.testing.assert_allclose(score(statistics), theirs, rtol=1e-9)
     ranks = scores.probability.rank_histogram(members, o, "realization", preserve_dims="lead_time")
     np.testing.assert_allclose(ours.rank_histogram(statistics).transpose("lead_time", "rank"), ranks, atol=1e-12)
     for threshold in THRESHOLDS:
@@ -185,7 +189,51 @@ def test_the_crps_by_thresholds_is_that_of_the_ensemble_where_they_are_dense():
     forecast, observed = case(members=9)
     top = float(max(forecast[ENSEMBLE].max(), observed.max()))
     statistics = compute_statistics(forecast, observed, thresholds=np.geomspace(0.005, top, 250))
-    np.testing.assert_allclose(ours.crps(statistics), ours.crps_ensemble(statistics), rtol=5e-3)
+    np.testing.assert_allclose(ours.crps(statistics), ours.crps_ensemble(statistics.sel(block=0.0)), rtol=5e-3)
+
+
+def field_of_blocks(values, size, known=None):
+    """Return the means of the known cells of each block, ``(..., y, x)``, block by block; NaN where too few are."""
+    rows, columns = values.shape[-2] // size, values.shape[-1] // size
+    found = np.full((*values.shape[:-2], rows, columns), np.nan)
+    known = np.isfinite(values.reshape(-1, *values.shape[-2:])).all(axis=0) if known is None else known
+    for i in range(rows):
+        for j in range(columns):
+            window = np.s_[i * size : (i + 1) * size, j * size : (j + 1) * size]
+            if known[window].mean() >= 0.8:
+                found[..., i, j] = values[(..., *window)][..., known[window]].astype(float).mean(axis=-1)
+    return found
+
+
+def near_weights(shape, reach):
+    """Return the inverse distance of each pair of points of a grid up to `reach` apart, 0 for others and the same."""
+    y, x = (c.ravel() for c in np.indices(shape))
+    distance = np.hypot(y[:, None] - y, x[:, None] - x)
+    near = (distance > 0) & (distance <= reach)
+    return np.where(near, 1 / np.where(near, distance, 1), 0)
+
+
+@pytest.mark.parametrize("holes", [0.0, 0.1])
+@pytest.mark.parametrize("side", [0.0, 3.0, 10.0])
+def test_members_on_blocks_are_judged_as_by_scoringrules(side, holes):
+    forecast, observed = case(holes, members=7)
+    members, o = forecast[ENSEMBLE].values, observed.values[1:]
+    statistics = compute_statistics(forecast, observed, blocks=(3.0, 10.0)).sel(block=side)
+    for k in range(3):
+        known = np.isfinite(members[:, k]).all(axis=0) & np.isfinite(o[k])
+        drawn, truth = (field_of_blocks(v, int(side) or 1, known) for v in (members[:, k], o[k]))
+        points = np.isfinite(truth)
+        drawn, truth, here = drawn[:, points], truth[points], statistics.isel(lead_time=k)
+        assert float(here["ensemble_count"]) == truth.size > 20
+        for estimator, score in {"nrg": ours.crps_ensemble, "fair": ours.fair_crps}.items():
+            theirs = scoringrules.crps_ensemble(truth, drawn, m_axis=0, estimator=estimator).mean()
+            assert float(score(here)) == pytest.approx(theirs, rel=1e-6)
+        if side:
+            theirs = scoringrules.es_ensemble(truth, drawn, estimator="fair") / np.sqrt(truth.size)
+            assert float(ours.energy_score(here)) == pytest.approx(theirs, rel=1e-6)
+            weights = near_weights(points.shape, 5)[np.ix_(points.ravel(), points.ravel())]
+            theirs = scoringrules.vs_ensemble(truth, drawn, weights, p=0.5, estimator="fair") / weights.sum()
+            assert float(ours.variogram_score(here)) == pytest.approx(theirs, rel=1e-6)
 
 
 def test_the_crps_of_a_deterministic_forecast_is_its_absolute_error_where_thresholds_are_dense():
