@@ -20,8 +20,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.spatial.distance import pdist
 
-from hybridcast.core.types import Array, Doubles, Mask
+from hybridcast.core.types import Array, Mask
 from hybridcast_kernels import verification_cpu as kernels
+from hybridcast_kernels.resample_cpu import block_means
 
 BLOCKS = (10.0, 20.0, 40.0)
 """Sides of the blocks, km."""
@@ -39,9 +40,9 @@ _FIELD = ("field_count", "energy_error", "energy_spread", "variogram_error")
 class _Points(NamedTuple):
     """An ensemble and its observation at points that are cells or blocks."""
 
-    members: Array | Doubles
+    members: Array
     """Rates, mm h-1, ``(member, y, x)``, or ``(member, point)``."""
-    observed: Array | Doubles
+    observed: Array
     """Rates, mm h-1, ``(y, x)``, or ``(point,)``."""
     known: Mask
     """Points that are known to all members and to the observation."""
@@ -71,21 +72,18 @@ def ensemble_statistics(
 
 def _block_means(cells: _Points, size: tuple[int, int]) -> _Points:
     """Return the means over blocks of cells."""
-    count = _block_totals(cells.known, size)
-    members, observed = (
-        _block_totals(np.where(cells.known, values, 0), size) / np.maximum(count, 1)
-        for values in (cells.members, cells.observed)
-    )
-    return _Points(members, observed, count >= KNOWN_FRACTION * size[0] * size[1])
+    observed = _average(np.where(cells.known, cells.observed, np.nan)[None], size)[0]
+    members = _average(np.where(cells.known, cells.members, np.nan), size)
+    return _Points(members, observed, np.isfinite(observed))
 
 
-def _block_totals(values: Array | Doubles | Mask, size: tuple[int, int]) -> Doubles:
-    """Return the sums over blocks, ``(..., y, x)``."""
-    *before, rows, columns = values.shape
-    down, across = rows // size[0], columns // size[1]
-    whole = values[..., : down * size[0], : across * size[1]]
-    totals: Doubles = whole.reshape(*before, down, size[0], across, size[1]).sum(axis=(-3, -1), dtype=np.float64)
-    return totals
+def _average(planes: Array, size: tuple[int, int]) -> Array:
+    """Return the means of blocks of cells, ``(plane, y, x)``, NaN where too few are known."""
+    rows, columns = planes.shape[1] // size[0], planes.shape[2] // size[1]
+    if not rows * columns:
+        return np.empty((len(planes), rows, columns), np.float32)
+    whole = np.ascontiguousarray(planes[:, : rows * size[0], : columns * size[1]])
+    return block_means(whole, rows, columns, KNOWN_FRACTION)
 
 
 def _point_statistics(points: _Points) -> dict[str, Any]:

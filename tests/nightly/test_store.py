@@ -89,7 +89,7 @@ def test_what_is_written_is_read_again(tmp_path, members):
     assert found.provenance.made.startswith("20")
     assert ("rank_count" in found.night.statistics) is members
     if members:
-        xr.testing.assert_equal(scores.crps_ensemble(found.night.statistics), scores.crps_ensemble(total))
+        assert_same(*(scores.fair_crps(each).to_dataset(name="score") for each in (found.night.statistics, total)))
 
 
 def test_worst_cases_are_kept_with_their_maps(tmp_path):
