@@ -7,7 +7,6 @@ dask array with a chunk for each lead time, a product needs the memory of the le
 from __future__ import annotations
 
 import functools
-import operator
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -88,10 +87,8 @@ def accumulate(
     _check_rates(rates)
     edges = _interval_edges(rates)
     windows = _find_windows(edges, _window_starts(edges, window, every, start, end))
-    hours = (np.diff(edges) / HOUR).astype(np.float32)
-    sums = [_sum_rates(rates.isel(lead_time=slice(a, b)), hours[a:b]).data for a, b in windows]
-    stacked = np.stack(sums, axis=rates.get_axis_num("lead_time"))  # lazy if the rates are
-    ends = rates.isel(lead_time=[b - 1 for _, b in windows]).copy(data=stacked)
+    sums = _sum_windows(rates, np.diff(edges) / HOUR, windows)
+    ends = rates.isel(lead_time=[b - 1 for _, b in windows]).copy(data=sums)
     starts = xr.Variable("lead_time", edges[[a for a, _ in windows]], {"long_name": "lead time of the window's start"})
     return ends.assign_coords({WINDOW_START: starts}).rename(AMOUNT).assign_attrs(_amount_attributes(rates))
 
@@ -176,10 +173,46 @@ def _find_windows(edges: LeadTimes, windows: LeadTimes) -> list[Window]:
     return [(int(a), int(b)) for a, b in np.searchsorted(edges, windows)]
 
 
-def _sum_rates(rates: xr.DataArray, hours: Array) -> xr.Variable:
-    """Return the sum of rates times the lengths of their intervals, mm."""
-    amounts = (rates.variable.isel(lead_time=i).astype(np.float32) * length for i, length in enumerate(hours))
-    return cast(xr.Variable, functools.reduce(operator.add, amounts))
+def _sum_windows(rates: xr.DataArray, hours: Doubles, windows: list[Window]) -> Any:
+    """Return the sum of rates times the lengths of their intervals, mm, for each window along ``lead_time``."""
+    axis = rates.get_axis_num("lead_time")
+    if rates.chunks:
+        return _sum_lazily(rates.chunk(lead_time=1).data, hours, windows, axis)
+    leads = np.split(rates.values, len(hours), axis)
+    sums = [functools.reduce(_add_amount, zip(leads[a:b], hours[a:b], strict=True), None) for a, b in windows]
+    return np.concatenate(cast(list[Array], sums), axis)
+
+
+def _add_amount(total: Array | None, interval: tuple[Array, float]) -> Array:
+    """Return the sum with the amount of one more interval, given by its rates and its length, h."""
+    rates, length = interval
+    amount = rates.astype(np.float32) * np.float32(length)
+    return amount if total is None else np.add(total, amount, out=amount)
+
+
+def _sum_lazily(rates: Any, hours: Doubles, windows: list[Window], axis: int) -> Any:
+    """Return `_sum_windows` of a dask array with a chunk for each lead time.
+
+    Each addition is a task of its own, so that a window needs the memory of its sum and one lead time. Additions of
+    dask arrays would be fused into one task for each window, which needs all of its lead times at once.
+    """
+    from dask.array import Array as LazyArray
+    from dask.base import tokenize
+    from dask.highlevelgraph import HighLevelGraph
+
+    name = f"accumulate-{tokenize(rates, hours, windows)}"
+    tasks: dict[tuple[Any, ...], Any] = {}
+    for place in np.ndindex(*rates.numblocks[:axis], len(windows), *rates.numblocks[axis + 1 :]):
+        first, last = windows[place[axis]]
+        total = None
+        for lead in range(first, last):
+            key = (name if lead == last - 1 else f"{name}-{lead}", *place)
+            chunk = (rates.name, *place[:axis], lead, *place[axis + 1 :])
+            tasks[key] = (_add_amount, total, (tuple, [chunk, float(hours[lead])]))
+            total = key
+    graph = HighLevelGraph.from_collections(name, tasks, dependencies=[rates])
+    chunks = (*rates.chunks[:axis], (1,) * len(windows), *rates.chunks[axis + 1 :])
+    return LazyArray(graph, name, chunks, dtype=np.float32)
 
 
 def _amount_attributes(rates: xr.DataArray) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from helpers.ensembles import lazy_members
 from hybridcast.core.field import precipitation
 from hybridcast.core.forecast_schema import ENSEMBLE, add_ensemble, forecast_dataset
 
@@ -24,18 +25,13 @@ def build_ensemble(members, minutes=None, *, crs="EPSG:3067", y=None, x=None):
 
 def make_lazy(result):
     """Return the forecast with lazy members, one chunk for each lead time, and a list of the chunks computed so far."""
-    import dask.array
-
     values, computed = result[ENSEMBLE].values, []
 
-    def compute(block_info=None):
-        start = block_info[None]["array-location"][1][0]
-        computed.append(start)
-        return values[:, start : start + 1]
+    def make(lead):
+        computed.append(lead)
+        return values[:, lead]
 
-    count, leads, rows, columns = values.shape
-    chunks = ((count,), (1,) * leads, (rows,), (columns,))
-    lazy = dask.array.map_blocks(compute, chunks=chunks, dtype=values.dtype, meta=np.empty((0,) * 4, values.dtype))
+    lazy = lazy_members(len(values), values.shape[1:], make)
     return result.assign({ENSEMBLE: (result[ENSEMBLE].dims, lazy, result[ENSEMBLE].attrs)}), computed
 
 
