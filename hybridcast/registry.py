@@ -12,15 +12,15 @@ from pathlib import Path
 from hybridcast.fusion.hybrid import load_hybrid, single_member
 from hybridcast.motion.estimate import DIS, DenseFlow, MotionMethod
 from hybridcast.nowcasters.base import Advection, Nowcaster, Persistence
-from hybridcast.nowcasters.pysteps import Anvil, Linda, PystepsExtrapolation, PystepsMotion, SProg, Steps
+from hybridcast.nowcasters.pysteps import Anvil, Linda, LindaP, PystepsExtrapolation, PystepsMotion, SProg, Steps
 from hybridcast.nowcasters.scale_filter import ScaleFilter
 from hybridcast.settings import Settings
 
-PYSTEPS_NOWCASTERS = ("extrapolation", "s-prog", "anvil", "linda", "steps")
+PYSTEPS_NOWCASTERS = ("extrapolation", "s-prog", "anvil", "linda", "linda-p", "steps")
 """Nowcasters of pysteps."""
 TRAINED_NOWCASTERS = ("hybridcast", "no-hindcasts", "no-network", "network", "boosting", "neighbourhood")
 """Nowcasters that need a trained model, as accepted by `trained_nowcaster`."""
-NOT_BY_DEFAULT = ("linda", "no-network", "network")
+NOT_BY_DEFAULT = ("linda", "linda-p", "no-network", "network")
 """Nowcasters that are compared only on request: LINDA is slow, and few trained models contain a network."""
 
 
@@ -47,6 +47,7 @@ def nowcasters_along(motion: MotionMethod, settings: Settings) -> dict[str, Call
         "s-prog": lambda: SProg(motion=motion),
         "anvil": lambda: Anvil(motion=motion),
         "linda": lambda: Linda(motion=motion),
+        "linda-p": lambda: LindaP(motion=motion),
         "steps": lambda: Steps(motion=motion),
     }
 

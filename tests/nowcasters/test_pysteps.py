@@ -13,8 +13,17 @@ import xarray as xr
 from hybridcast.core.field import precipitation
 from hybridcast.errors import DependencyError, InputError
 from hybridcast.motion.estimate import motion_dataset
-from hybridcast.nowcasters.base import Persistence
-from hybridcast.nowcasters.pysteps import Anvil, Linda, PystepsExtrapolation, PystepsMotion, SProg, Steps, _motion
+from hybridcast.nowcasters.base import MakesMembers, Persistence
+from hybridcast.nowcasters.pysteps import (
+    Anvil,
+    Linda,
+    LindaP,
+    PystepsExtrapolation,
+    PystepsMotion,
+    SProg,
+    Steps,
+    _motion,
+)
 
 pytest.importorskip("pysteps")
 
@@ -377,6 +386,70 @@ def test_a_fallback_has_members_too():
 def test_an_ensemble_without_members_is_refused():
     with pytest.raises(InputError, match="members = 0"):
         Steps(members=0)
+    with pytest.raises(InputError, match="members = 0"):
+        LindaP(members=0)
+
+
+def test_the_number_of_members_is_asked_for():
+    nowcaster = Steps(KnownMotion()).with_members(2, seed=5)
+    assert isinstance(nowcaster, MakesMembers)
+    assert (nowcaster.members, nowcaster.seed) == (2, 5)
+    recent = field(frames(4))
+    two, three = (
+        n.forecast(recent, LEADS[:1])["precipitation_rate_ensemble"] for n in (nowcaster, nowcaster.with_members(3, 5))
+    )
+    np.testing.assert_array_equal(two, three[:2])
+
+
+# --- LINDA-P ------------------------------------------------------------------------------------------------------
+
+LINDA_P = LindaP(KnownMotion(), members=2, features="domain", kernel="isotropic")
+
+
+def test_linda_p_has_members_that_differ():
+    recent = field(frames(3, cells=48))
+    forecast = LINDA_P.forecast(recent, LEADS[:2])
+    assert "fallback" not in forecast.attrs
+    members = forecast["precipitation_rate_ensemble"]
+    assert members.dims == ("realization", "lead_time", "y", "x")
+    assert members.shape == (2, 2, 48, 48)
+    assert float(abs(members[0] - members[1]).max()) > 0.1
+    np.testing.assert_array_equal(members.isnull(), forecast["precipitation_rate"].isnull().expand_dims(realization=2))
+    again = LINDA_P.forecast(recent, LEADS[:2])["precipitation_rate_ensemble"]
+    np.testing.assert_array_equal(again, members)
+    other = LINDA_P.with_members(2, seed=1).forecast(recent, LEADS[:2])["precipitation_rate_ensemble"]
+    assert float(abs(other - members).max()) > 0.1
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        (np.zeros((3, 48, 48)), "extrapolated: no rain of 0.1 mm/h in the newest frame"),
+        (frames(1, cells=48), "extrapolated: 1 consecutive frames with rain, 3 needed"),
+        (np.full((3, 48, 48), np.nan), "no radar data in any frame: all unknown"),
+    ],
+    ids=["dry", "single frame", "all missing"],
+)
+def test_linda_p_falls_back_by_name_with_equal_members(values, reason):
+    forecast = LINDA_P.forecast(field(values), LEADS[:2])
+    assert forecast.attrs["fallback"] == reason
+    for member in forecast["precipitation_rate_ensemble"]:
+        np.testing.assert_array_equal(member, forecast["precipitation_rate"])
+
+
+def test_linda_p_without_features_falls_back():
+    forecast = LindaP(KnownMotion(), members=2).forecast(field(np.full((3, 48, 48), 2.0)), LEADS[:2])
+    assert forecast.attrs["fallback"].startswith("extrapolated: ValueError: no features found")
+
+
+def test_unknown_stays_unknown_in_every_member_of_linda_p():
+    values = frames(3, cells=48)
+    values[:, :, :20] = np.nan
+    forecast = LINDA_P.forecast(field(values), LEADS[:2])
+    assert "fallback" not in forecast.attrs
+    unknown = forecast["precipitation_rate"].isnull().values
+    assert unknown[:, 5:-5, :20].all()
+    np.testing.assert_array_equal(forecast["precipitation_rate_ensemble"].isnull(), np.stack([unknown, unknown]))
 
 
 # --- what stands around -------------------------------------------------------------------------------------------

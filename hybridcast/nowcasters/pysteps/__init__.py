@@ -24,11 +24,12 @@ from __future__ import annotations
 
 from hybridcast.nowcasters.pysteps._blending import LinearBlending, StepsBlending
 from hybridcast.nowcasters.pysteps._motion import PystepsMotion
-from hybridcast.nowcasters.pysteps._nowcasters import Anvil, Linda, PystepsExtrapolation, SProg, Steps
+from hybridcast.nowcasters.pysteps._nowcasters import Anvil, Linda, LindaP, PystepsExtrapolation, SProg, Steps
 
 __all__ = [
     "Anvil",
     "Linda",
+    "LindaP",
     "LinearBlending",
     "PystepsExtrapolation",
     "PystepsMotion",

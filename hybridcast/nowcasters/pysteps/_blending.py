@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -44,6 +44,7 @@ from hybridcast.nowcasters.pysteps._run import (
     TOLERANCE,
     LeadSteps,
     build_forecast,
+    check_members,
     describe_run,
     extrapolate,
     mean_cell_kilometres,
@@ -113,13 +114,16 @@ class StepsBlending:
 
     def __post_init__(self) -> None:
         """Refuse an ensemble without members."""
-        if self.members < 1:
-            raise InputError(f"members = {self.members}", "an ensemble has at least one", "Correct members")
+        check_members(self.members)
 
     @property
     def name(self) -> str:
         """Name in the attributes of forecasts."""
         return "pysteps-steps-blending"
+
+    def with_members(self, count: int, seed: int) -> StepsBlending:
+        """Return the nowcaster with another number of members; see `hybridcast.nowcasters.base.MakesMembers`."""
+        return replace(self, members=count, seed=seed)
 
     def forecast(self, recent: xr.DataArray, lead_times: LeadTimes) -> xr.Dataset:
         """Return a forecast from a checked field of recent frames; see `hybridcast.nowcasters.base.Nowcaster`."""

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import xarray as xr
 
 from hybridcast.core.types import Doubles, LeadTimes
-from hybridcast.errors import InputError
 from hybridcast.motion.estimate import MotionMethod
 from hybridcast.nowcasters.pysteps._call import LOWEST_DBR, apply_threshold, rate_from_dbr, to_dbr
 from hybridcast.nowcasters.pysteps._motion import PystepsMotion
-from hybridcast.nowcasters.pysteps._run import ArMethod, NowcastInputs, run_nowcast
+from hybridcast.nowcasters.pysteps._run import ArMethod, NowcastInputs, check_members, run_nowcast
 
 
 @dataclass(frozen=True)
@@ -155,21 +154,83 @@ class Linda:
         return run_nowcast(self, recent, lead_times, ArMethod(self._run, self.ar_order, extra_frames=2))
 
     def _run(self, inputs: NowcastInputs, order: int) -> Doubles:
-        from pysteps.nowcasts import linda
+        return _run_linda(self, inputs, order, add_perturbations=False, vel_pert_method=None)
 
-        rate = linda.forecast(
-            inputs.rates,
-            inputs.flow,
-            inputs.steps,
-            feature_method=self.features,
-            max_num_features=self.max_features,
-            ari_order=order,
-            kernel_type=self.kernel,
-            add_perturbations=False,
-            vel_pert_method=None,
-            num_workers=self.workers,
+
+@dataclass(frozen=True)
+class LindaP:
+    """LINDA-P: ensemble of LINDA forecasts with local perturbations of their own errors, and perturbed motion.
+
+    Pulkkinen, Chandrasekar and Niemi (2021), Lagrangian integro-difference equation model for precipitation nowcasting,
+    J. Atmos. Oceanic Technol. It uses ``ar_order + 2`` frames, in mm h-1. `precipitation_rate` is the mean of the
+    members, which are in `precipitation_rate_ensemble`. If the forecast falls back to extrapolation, all members are
+    equal. A forecast takes minutes on 128 x 128 cells. pysteps draws the motion of all members after their rain, so
+    those of a larger ensemble are others.
+    """
+
+    motion: MotionMethod = field(default_factory=PystepsMotion)
+    """Motion method."""
+    members: int = 20
+    """Number of members."""
+    ar_order: Literal[1, 2] = 1
+    """Order of the AR processes."""
+    features: Literal["shitomasi", "blob", "domain"] = "shitomasi"
+    """Features: corners by default, because the blobs that pysteps uses by default need scikit-image."""
+    max_features: int = 25
+    """Largest number of features."""
+    kernel: Literal["anisotropic", "isotropic"] = "anisotropic"
+    """Shape of the convolution kernels."""
+    seed: int | None = 0
+    """Seed of the perturbations, which makes forecasts reproducible; None for a different seed each time."""
+    workers: int = 1
+    """Number of threads."""
+
+    def __post_init__(self) -> None:
+        """Refuse an ensemble without members."""
+        check_members(self.members)
+
+    @property
+    def name(self) -> str:
+        """Name in the attributes of forecasts."""
+        return "pysteps-linda-p"
+
+    def with_members(self, count: int, seed: int) -> LindaP:
+        """Return the nowcaster with another number of members; see `hybridcast.nowcasters.base.MakesMembers`."""
+        return replace(self, members=count, seed=seed)
+
+    def forecast(self, recent: xr.DataArray, lead_times: LeadTimes) -> xr.Dataset:
+        """Return a forecast from a checked field of recent frames; see `hybridcast.nowcasters.base.Nowcaster`."""
+        method = ArMethod(self._run, self.ar_order, extra_frames=2, members=self.members)
+        return run_nowcast(self, recent, lead_times, method)
+
+    def _run(self, inputs: NowcastInputs, order: int) -> Doubles:
+        return _run_linda(
+            self,
+            inputs,
+            order,
+            n_ens_members=self.members,
+            kmperpixel=inputs.kilometres,
+            timestep=inputs.minutes,
+            seed=self.seed,
         )
-        return apply_threshold(rate)
+
+
+def _run_linda(nowcaster: Linda | LindaP, inputs: NowcastInputs, order: int, **perturbations: Any) -> Doubles:
+    """Return the rates of LINDA, mm h-1, ``([member], step, y, x)``."""
+    from pysteps.nowcasts import linda
+
+    rate = linda.forecast(
+        inputs.rates,
+        inputs.flow,
+        inputs.steps,
+        feature_method=nowcaster.features,
+        max_num_features=nowcaster.max_features,
+        ari_order=order,
+        kernel_type=nowcaster.kernel,
+        num_workers=nowcaster.workers,
+        **perturbations,
+    )
+    return apply_threshold(rate)
 
 
 @dataclass(frozen=True)
@@ -203,13 +264,16 @@ class Steps:
 
     def __post_init__(self) -> None:
         """Refuse an ensemble without members."""
-        if self.members < 1:
-            raise InputError(f"members = {self.members}", "an ensemble has at least one", "Correct members")
+        check_members(self.members)
 
     @property
     def name(self) -> str:
         """Name in the attributes of forecasts."""
         return "pysteps-steps"
+
+    def with_members(self, count: int, seed: int) -> Steps:
+        """Return the nowcaster with another number of members; see `hybridcast.nowcasters.base.MakesMembers`."""
+        return replace(self, members=count, seed=seed)
 
     def forecast(self, recent: xr.DataArray, lead_times: LeadTimes) -> xr.Dataset:
         """Return a forecast from a checked field of recent frames; see `hybridcast.nowcasters.base.Nowcaster`."""
