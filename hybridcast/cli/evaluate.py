@@ -37,8 +37,8 @@ Nowcasters = Annotated[
         "--nowcasters",
         help="Nowcasters to compare, with commas: those of 'forecast --nowcaster'; hybridcast, trained without the "
         "region of the event; no-hindcasts, the same with its weights as trained; no-network, the same without its "
-        "network; and its members alone: boosting, neighbourhood, network. By default all but linda and linda-p, which are slow, "
-        "no-network and network. Those of pysteps use the motion of pysteps.",
+        "network; and its members alone: boosting, neighbourhood, network. By default all but linda and "
+        "linda-p, which are slow, no-network and network. Those of pysteps use the motion of pysteps.",
     ),
 ]
 Baseline = Annotated[str, typer.Option(help="Nowcaster that the others are compared with.")]
