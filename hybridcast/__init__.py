@@ -34,8 +34,8 @@ _CONTENTS = {
     "Advection": "hybridcast.nowcasters.base",  # the latest frame, moved
     "ScaleFilter": "hybridcast.nowcasters.scale_filter",  # the latest frame, moved and smoothed by scale
     "forecast": "hybridcast.forecasting",  # recent frames and other sources -> forecast
-    "save_forecast": "hybridcast.forecasting",  # forecast -> file
-    "load_forecast": "hybridcast.forecasting",  # file -> forecast
+    "save_forecast": "hybridcast.core.forecast_files",  # forecast -> file
+    "load_forecast": "hybridcast.core.forecast_files",  # file -> forecast
 }
 
 if TYPE_CHECKING:
@@ -46,11 +46,11 @@ if TYPE_CHECKING:
     from hybridcast.core.field import precipitation as precipitation
     from hybridcast.core.field import rate_from_accumulation as rate_from_accumulation
     from hybridcast.core.field import rate_from_dbz as rate_from_dbz
+    from hybridcast.core.forecast_files import load_forecast as load_forecast
+    from hybridcast.core.forecast_files import save_forecast as save_forecast
     from hybridcast.core.time_steps import regular_times as regular_times
     from hybridcast.datasets.registry import fetch as fetch
     from hybridcast.forecasting import forecast as forecast
-    from hybridcast.forecasting import load_forecast as load_forecast
-    from hybridcast.forecasting import save_forecast as save_forecast
     from hybridcast.motion.estimate import estimate_motion as estimate_motion
     from hybridcast.nowcasters.base import Advection as Advection
     from hybridcast.nowcasters.base import Persistence as Persistence

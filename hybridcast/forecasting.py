@@ -1,4 +1,4 @@
-"""Forecast from recent radar frames and other sources, and its storage."""
+"""Forecast from recent radar frames and other sources."""
 
 from __future__ import annotations
 
@@ -16,10 +16,8 @@ import xarray as xr
 from hybridcast._version import __version__
 from hybridcast.core.device import with_device
 from hybridcast.core.durations import Duration, parse_duration
-from hybridcast.core.field import RATE, check_precipitation
-from hybridcast.core.files import atomic_write
-from hybridcast.core.forecast_schema import PROBABILITY, add_unknown_fraction, move_labels_aside, restore_labels
-from hybridcast.core.netcdf import write_netcdf
+from hybridcast.core.field import check_precipitation
+from hybridcast.core.forecast_schema import add_unknown_fraction
 from hybridcast.core.source_report import SourceReport, render_reports
 from hybridcast.core.time_steps import iso_time, time_step
 from hybridcast.core.times import as_datetime64
@@ -34,8 +32,6 @@ from hybridcast_kernels.devices import Device
 
 #: Length of the radar history that a forecast uses; no method needs more, and it bounds what is loaded of an archive.
 INPUT_HISTORY = np.timedelta64(2, "h")
-#: Decimal digits that probabilities keep in a file.
-PROBABILITY_DIGITS = 4
 #: Shortest default interval between lead times; a radar of 2 min would otherwise result in sixty lead times in 2 h.
 MIN_STEP = np.timedelta64(5, "m")
 #: Largest seed of the members of an ensemble, the largest that random numbers of every library accept.
@@ -134,8 +130,7 @@ def forecast(
     >>> forecast(dry, lead_time="1h").sizes["lead_time"]
     6
     """
-    members, seed = _check_whole("members", members), _check_whole("seed", seed, MAX_SEED)
-    chosen = _with_members(_load_nowcaster(nowcaster, thresholds), members, seed)
+    chosen = with_members(_load_nowcaster(nowcaster, thresholds), members, seed)
     recent, rejections = screen_frames(check_precipitation(_select_recent(radar, issue_time).compute()))
     leads = build_lead_times(radar, lead_time, step)
     chosen = with_device(chosen, device)
@@ -144,19 +139,26 @@ def forecast(
     recent, adjustment = _adjust(recent, sources)
     chosen, reports = _with_sources(chosen, sources)
     result = add_unknown_fraction(chosen.forecast(recent, leads))
-    drawn = {"members": members, "seed": seed} if members else {}
+    drawn = {"members": int(members), "seed": int(seed)} if members else {}
     described = _describe_forecast(recent, chosen, drawn) | _describe_sources(recent, sources, reports, rejections)
     return result.assign_attrs(described | result.attrs | adjustment)
 
 
-def _with_members(nowcaster: Nowcaster, members: int, seed: int) -> Nowcaster:
-    """Return the nowcaster that makes this number of members; the same if there are none to make."""
-    if members == 0:
+def with_members(nowcaster: Nowcaster, members: int, seed: int = 0) -> Nowcaster:
+    """Return the nowcaster whose forecasts have this number of members; the same nowcaster for 0.
+
+    Raises
+    ------
+    InputError
+        If `members` or `seed` are out of range, or the nowcaster makes no members.
+    """
+    count, seed = _check_whole("members", members), _check_whole("seed", seed, MAX_SEED)
+    if count == 0:
         return nowcaster
     if isinstance(nowcaster, MakesMembers):
-        return nowcaster.with_members(members, seed)
+        return nowcaster.with_members(count, seed)
     raise InputError(
-        f"members = {members} of {nowcaster.name}",
+        f"members = {count} of {nowcaster.name}",
         "it makes no members of an ensemble",
         "Leave out members, or choose a nowcaster that makes them: the trained model (the default), "
         "ScaleFilterEnsemble(), Steps() or LindaP()",
@@ -329,68 +331,4 @@ def _describe_settings(nowcaster: Nowcaster) -> dict[str, Any]:
     return asdict(nowcaster) if is_dataclass(nowcaster) and not isinstance(nowcaster, type) else {}
 
 
-def save_forecast(result: xr.Dataset, path: str | Path) -> Path:
-    """Write a forecast to a CF NetCDF file, atomically; an existing file is replaced.
-
-    Times are written as seconds since 1970-01-01, lead times in minutes, rates as compressed float32. Probabilities are
-    rounded to the nearest multiple of 2^-14, their attribute ``least_significant_digit`` says so (a convention of
-    netCDF4-python): it makes the file half as large.
-
-    Raises
-    ------
-    InputError
-        If the folder does not exist or is not writable, or `path` exists and is not a file.
-    """
-    compressed = {"zlib": True, "complevel": 1, "shuffle": True, "_FillValue": np.float32(np.nan)}
-    encoding: dict[str, dict[str, Any]] = {
-        str(name): compressed for name, variable in result.data_vars.items() if variable.dtype == np.float32
-    }
-    seconds = {"units": "seconds since 1970-01-01T00:00:00", "calendar": "standard", "dtype": "int64"}
-    encoding |= {"time": {**seconds, "_FillValue": None}, "reference_time": {**seconds, "_FillValue": None}}
-    encoding |= {"lead_time": {"units": "minutes", "dtype": "float64", "_FillValue": None}}
-    encoding |= {axis: {"_FillValue": None} for axis in ("y", "x", "threshold") if axis in result.coords}
-    with atomic_write(path) as part:
-        write_netcdf(move_labels_aside(_round_probabilities(result)), part, encoding)
-    return Path(path).expanduser()
-
-
-def _round_probabilities(result: xr.Dataset) -> xr.Dataset:
-    """Return the forecast with probabilities rounded to `PROBABILITY_DIGITS` digits, by a power of two."""
-    if PROBABILITY not in result:
-        return result
-    scale = np.float32(2 ** np.ceil(np.log2(10**PROBABILITY_DIGITS)))
-    exact = result[PROBABILITY]
-    rounded = exact.copy(data=np.rint(exact.values * scale) / scale)
-    return result.assign({PROBABILITY: rounded.assign_attrs(least_significant_digit=PROBABILITY_DIGITS)})
-
-
-def load_forecast(path: str | Path) -> xr.Dataset:
-    """Read a forecast that was written by `save_forecast`.
-
-    Raises
-    ------
-    InputError
-        If the file does not exist, or is not a forecast.
-
-    Examples
-    --------
-    >>> load_forecast("forecast.nc")  # doctest: +SKIP
-    """
-    path = Path(path).expanduser()
-    try:
-        with xr.open_dataset(path, engine="h5netcdf", decode_timedelta=True, decode_coords="all") as file:
-            result = restore_labels(file.load())
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path} cannot be read ({error})", "a forecast is a NetCDF file", "Make one with save_forecast(...)"
-        ) from error
-    if RATE not in result or "lead_time" not in result[RATE].dims:
-        found = f"{path} holds {list(result.data_vars)}"
-        raise InputError(found, f"a forecast has {RATE!r} by lead_time", "Make one with save_forecast(...)")
-    for variable in result.data_vars.values():
-        if "grid_mapping" in variable.encoding:  # where xarray puts it
-            variable.attrs["grid_mapping"] = variable.encoding.pop("grid_mapping")
-    return result
-
-
-__all__ = ["build_lead_times", "forecast", "load_forecast", "save_forecast"]
+__all__ = ["build_lead_times", "forecast", "with_members"]

@@ -14,10 +14,11 @@ from helpers import synthetic
 from helpers.ensembles import SimulatedEnsemble
 from hybridcast import forecasting
 from hybridcast.core.field import precipitation
+from hybridcast.core.forecast_files import save_forecast
 from hybridcast.core.forecast_schema import ENSEMBLE
 from hybridcast.core.time_steps import iso_time
 from hybridcast.errors import InputError
-from hybridcast.forecasting import build_lead_times, save_forecast
+from hybridcast.forecasting import build_lead_times
 from hybridcast.nowcasters.base import Advection, DescribesSettings, Nowcaster, Persistence, TakesSources
 from hybridcast.radar import open_radar
 from hybridcast.verification import scores
@@ -431,7 +432,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch, error):
         target.write_bytes(b"half")
         raise error
 
-    monkeypatch.setattr("hybridcast.forecasting.write_netcdf", fail)
+    monkeypatch.setattr("hybridcast.core.forecast_files.write_netcdf", fail)
     with pytest.raises(type(error)):
         save_forecast(result, path)
     assert path.read_bytes() == b"the old one"

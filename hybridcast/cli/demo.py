@@ -11,10 +11,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from hybridcast.core.forecast_files import save_forecast
 from hybridcast.core.types import HOUR, MINUTE
 from hybridcast.datasets.registry import fetch, scene_path
 from hybridcast.errors import FetchError, InputError
-from hybridcast.forecasting import INPUT_HISTORY, forecast, save_forecast
+from hybridcast.forecasting import INPUT_HISTORY, forecast
 from hybridcast.nowcasters.base import Advection, Nowcaster, Persistence
 from hybridcast.plots import animate_forecast
 from hybridcast.radar import open_radar

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     import numpy as np
     import xarray as xr
 
+    from hybridcast.core.forecast_files import Packing
     from hybridcast.motion.estimate import MotionMethod
     from hybridcast.nowcasters.base import Nowcaster
     from hybridcast.settings import Settings
@@ -48,7 +49,15 @@ Files = Annotated[
         metavar="FILES...", help="Radar files in any order: paths, URLs, tar or zip files, or a glob in quotes."
     ),
 ]
-Output = Annotated[Path, typer.Option("--output", "-o", help="NetCDF file to write.")]
+Output = Annotated[
+    Path,
+    typer.Option(
+        "--output",
+        "-o",
+        help="Where to write: a NetCDF file (.nc), or a Zarr folder (.zarr), which is written faster and suits many "
+        "members. An existing forecast is replaced.",
+    ),
+]
 Plot = Annotated[
     Path | None, typer.Option(help="Picture of the forecast to write: .png, .pdf or .svg; .gif or .mp4 for a film.")
 ]
@@ -70,6 +79,22 @@ Thresholds = Annotated[
     str | None,
     typer.Option(
         help="Rate thresholds of the probabilities of a trained model, mm/h, with commas; by default 0.1,1,5."
+    ),
+]
+Members = Annotated[
+    int,
+    typer.Option(
+        help="Number of equally likely scenarios to write beside the forecast: variable precipitation_rate_ensemble. "
+        "20 to 100 are usual; by default none.",
+    ),
+]
+Seed = Annotated[int, typer.Option(help="Seed of the members: the same seed gives the same members.")]
+MembersPacking = Annotated[
+    str,
+    typer.Option(
+        "--packing",
+        help="How members are stored: float16 (three digits), float32 (exact, twice as large), or packed (steps of "
+        "0.01 mm/h, the smallest).",
     ),
 ]
 NwpDelay = Annotated[str, typer.Option(help="Time from the start of an NWP run until it is available.")]
@@ -114,6 +139,9 @@ def forecast(
     nwp_accumulation: NwpAccumulation = None,
     nwp_run: NwpRun = None,
     terrain: TerrainFile = None,
+    members: Members = 0,
+    seed: Seed = 0,
+    packing: MembersPacking = "float16",
     motion: Motion = "dense",
     device: DeviceName = "auto",
     settings: SettingsFile = None,
@@ -125,25 +153,33 @@ def forecast(
     NWP adds the rain that comes from outside radar coverage. Of an archive of radar, only the two hours before the
     issue time are read; what is left out or repaired is noted.
 
+    A probability answers for one place and time. For amounts of an hour, of a catchment or of a city, ask for
+    --members: scenarios of the rain, each consistent in space and time. Count in how many of them the amount is
+    reached. The first members of many are those of few.
+
     Examples:
 
         hybridcast forecast 'radar/*.pgm.gz' -o forecast.nc --plot forecast.gif
         hybridcast forecast 'radar/*.nc' --nwp 'arome/*.grib2' --stations gauges.csv --lead-time 3h
         hybridcast forecast 'radar/*.h5' --nowcaster mymodel --thresholds 0.5,2,10
+        hybridcast forecast 'radar/*.h5' --members 20 --seed 1 -o forecast.zarr
         hybridcast forecast 'https://example.org/radar/*.h5' RV2212141300.tar.bz2
     """
+    from hybridcast.core.forecast_files import save_forecast
     from hybridcast.forecasting import forecast as make_forecast
-    from hybridcast.forecasting import save_forecast
+    from hybridcast.forecasting import with_members
     from hybridcast.settings import Settings, load_settings
     from hybridcast.stations import open_stations
     from hybridcast.terrain import open_terrain
 
-    check_suffix(output, (".nc",), "--output")
+    check_suffix(output, (".nc", ".zarr"), "--output")
     if plot is not None:
         check_suffix(plot, (*PICTURES, *FILMS), "--plot")
     leads = parse_length(lead_time, "--lead-time"), parse_length(lead_step, "--step")
     issue, delay = parse_time(issue_time, "--issue-time"), parse_length(nwp_delay, "--nwp-delay")
     chosen = _choose_nowcaster(nowcaster, motion, load_settings(settings) if settings else Settings(), thresholds)
+    with_members(chosen, members, seed)  # an error before anything is read
+    numbers = _choose_packing(packing)
     with step("reading radar"):
         steps = {
             "step": parse_length(radar_step, "--radar-step"),
@@ -171,9 +207,11 @@ def forecast(
             nwp=runs,
             nwp_delay=delay,
             terrain=heights,
+            members=members,
+            seed=seed,
         )
-    with step(f"writing {output}"):
-        save_forecast(result, output)
+    with step(f"making {members} members and writing {output}" if members else f"writing {output}"):
+        save_forecast(result, output, packing=numbers)
     if plot is not None:
         with step(f"drawing {plot}"):
             _draw(result, plot)
@@ -237,6 +275,13 @@ def _choose_device(name: str) -> Device:
     return cast("Device", name)
 
 
+def _choose_packing(name: str) -> Packing:
+    from hybridcast.core.forecast_files import Packing
+
+    check_choice(name, get_args(Packing), "--packing")
+    return cast("Packing", name)
+
+
 def _parse_thresholds(text: str | None) -> list[float] | None:
     if text is None:
         return None
@@ -258,9 +303,10 @@ def _report(result: xr.Dataset) -> None:
     leads = result["lead_time"].values
     longest = leads[-1].astype("timedelta64[m]").astype(int)
     unknown = float(result["unknown_fraction"][-1])
+    members = f"{result.sizes['realization']} members, " if "realization" in result.sizes else ""
     out.print(
         f"issued {issued} UTC by {result.attrs['nowcaster']}: {leads.size} lead times to +{longest} min, "
-        f"{unknown:.0%} of the grid unknown at the last",
+        f"{members}{unknown:.0%} of the grid unknown at the last",
         highlight=False,
         soft_wrap=True,
     )

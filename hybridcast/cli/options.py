@@ -82,9 +82,11 @@ def say(line: str) -> None:
 
 
 def say_written(*paths: Path) -> None:
-    """Print the names and sizes of written files."""
+    """Print the names and sizes of written files and folders."""
     for path in paths:
-        size = path.expanduser().stat().st_size / 1e6
+        written = path.expanduser()
+        files = written.rglob("*") if written.is_dir() else [written]
+        size = sum(file.stat().st_size for file in files) / 1e6
         out.print(f"wrote {path} ({size:.1f} MB)", highlight=False, soft_wrap=True)
 
 

@@ -30,7 +30,8 @@ KINDS = ("maps", "probabilities", "motion", "meteogram")
 Files = Annotated[
     list[str],
     typer.Argument(
-        metavar="FILE...", help="A forecast that 'hybridcast forecast' wrote; or radar files, or a glob in quotes."
+        metavar="FILE...",
+        help="A forecast that 'hybridcast forecast' wrote (.nc or .zarr); or radar files, or a glob in quotes.",
     ),
 ]
 Output = Annotated[
@@ -115,10 +116,12 @@ def plot(
 
 def _load_forecast(files: list[str]) -> xr.Dataset | None:
     """Return the forecast in the single file; None if the files are radar."""
-    from hybridcast.forecasting import load_forecast
+    from hybridcast.core.forecast_files import ZARR, load_forecast
 
     path = Path(files[0]).expanduser()
-    if len(files) != 1 or path.suffix.lower() not in {".nc", ".nc4"} or not path.is_file():
+    suffix = path.suffix.lower()
+    is_candidate = (suffix in {".nc", ".nc4"} and path.is_file()) or (suffix == ZARR and path.is_dir())
+    if len(files) != 1 or not is_candidate:
         return None
     try:
         return load_forecast(path)

@@ -1,4 +1,4 @@
-"""Atomic writing of files, file names, and digests that identify objects."""
+"""Atomic writing of files and folders, file names, and digests that identify objects."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import contextlib
 import hashlib
 import os
 import re
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -28,16 +29,8 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     path = Path(path).expanduser()
     if path.exists() and not path.is_file():
         raise InputError(f"{str(path)!r} is a folder or a device", "a file is written", "Give the name of a file")
-    if not path.parent.is_dir():
-        raise InputError(f"folder {str(path.parent)!r} does not exist", "a file is written into a folder", "Create it")
-    try:
+    with _explain_failure(path.parent):
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=f".part{path.suffix}")
-    except OSError as error:
-        raise InputError(
-            f"cannot write into {str(path.parent)!r} ({error.strerror})",
-            "a file is written into a folder of yours",
-            "Choose another, or change its permissions",
-        ) from error
     os.close(handle)
     part = Path(name)
     try:
@@ -46,6 +39,69 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | Path, may_replace: Callable[[Path], bool]) -> Iterator[Path]:
+    """Yield the path of a temporary folder beside `path`, with its suffix, that takes its place at the end.
+
+    If writing fails, or the process is killed while it writes, `path` remains as it was. Between moving an old folder
+    aside and moving the new one to its place there is none at `path`.
+
+    Parameters
+    ----------
+    path
+        Folder to write.
+    may_replace
+        Returns whether an existing folder may be replaced by the new one.
+
+    Raises
+    ------
+    InputError
+        If the folder of `path` does not exist or is not writable, or `path` exists and may not be replaced.
+    """
+    path = Path(path).expanduser().resolve()
+    if path.exists() and not (path.is_dir() and may_replace(path)):
+        rule = "only a folder of the same kind is replaced"
+        raise InputError(f"{str(path)!r} exists and holds something else", rule, "Give another name, or remove it")
+    with _explain_failure(path.parent):
+        part = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.stem}-", suffix=f".part{path.suffix}"))
+    old = part.with_name(f"{part.name}.old")
+    try:
+        yield part
+        part.chmod(path.stat().st_mode if path.exists() else 0o777 & ~_umask())
+        _exchange(part, path, old)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(new: Path, path: Path, old: Path) -> None:
+    """Move a folder to `path`, and what was there to `old`; if that fails, `path` is what it was."""
+    if not path.exists():
+        new.rename(path)
+        return
+    path.rename(old)
+    try:
+        new.rename(path)
+    except BaseException:
+        old.rename(path)
+        raise
+
+
+@contextlib.contextmanager
+def _explain_failure(folder: Path) -> Iterator[None]:
+    """Raise `InputError` if the folder does not exist, or nothing can be written into it."""
+    if not folder.is_dir():
+        raise InputError(f"folder {str(folder)!r} does not exist", "a file is written into a folder", "Create it")
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"cannot write into {str(folder)!r} ({error.strerror})",
+            "a file is written into a folder of yours",
+            "Choose another, or change its permissions",
+        ) from error
 
 
 def _umask() -> int:

@@ -85,19 +85,29 @@ def _list_chunks(dataset: Any) -> list[Any]:
     return infos
 
 
-def write_dataset(dataset: Any, values: NDArray[Any]) -> None:
-    """Write all values of a new chunked dataset that is compressed by deflate, as HDF5 would."""
+def write_dataset(dataset: Any, values: NDArray[Any], start: tuple[int, ...]) -> None:
+    """Write values into a chunked dataset that is compressed by deflate, as HDF5 would.
+
+    Parameters
+    ----------
+    dataset
+        Dataset of h5py.
+    values
+        Values of whole chunks.
+    start
+        Index of their first value in the dataset.
+    """
     layout = _find_layout(dataset)
     if layout is None:
-        dataset[...] = values
+        dataset[tuple(slice(s, s + n) for s, n in zip(start, values.shape, strict=True))] = values
         return
 
     def compress(offset: tuple[int, ...]) -> tuple[tuple[int, ...], bytes]:
         place = tuple(slice(o, o + c) for o, c in zip(offset, layout.chunks, strict=True))
-        return offset, _compress(values[place], layout)
+        return tuple(s + o for s, o in zip(start, offset, strict=True)), _compress(values[place], layout)
 
-    starts = (range(0, n, c) for n, c in zip(values.shape, layout.chunks, strict=True))
-    for offset, data in _map_in_order(compress, ((offset,) for offset in itertools.product(*starts))):
+    offsets = itertools.product(*(range(0, n, c) for n, c in zip(values.shape, layout.chunks, strict=True)))
+    for offset, data in _map_in_order(compress, ((offset,) for offset in offsets)):
         dataset.id.write_direct_chunk(offset, data)
 
 

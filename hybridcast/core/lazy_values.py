@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,8 @@ class _StoredValues:
             raise ReadError(self._path, f"its values are damaged ({type(error).__name__}: {error})") from error
 
 
-def make_lazy(data: xr.Dataset, path: Path) -> xr.Dataset:
-    """Return a dataset whose variables of two dimensions and more are dask arrays in the chunks of the file.
+def make_lazy(data: xr.Dataset, path: Path, chunks: Mapping[Any, int] | None = None) -> xr.Dataset:
+    """Return a dataset whose variables of two dimensions and more are dask arrays.
 
     Parameters
     ----------
@@ -38,15 +39,21 @@ def make_lazy(data: xr.Dataset, path: Path) -> xr.Dataset:
         Dataset opened with ``chunks=None``, whose values have not been read.
     path
         The file.
+    chunks
+        Sizes of chunks by dimension, -1 for all of it; by default those of the file.
     """
-    lazy = {name: _chunk(of, path) for name, of in data.variables.items() if of.ndim >= 2 and name not in data.indexes}
+    lazy = {
+        name: _chunk(of, path, chunks)
+        for name, of in data.variables.items()
+        if of.ndim >= 2 and name not in data.indexes
+    }
     return data.assign(lazy)
 
 
-def _chunk(variable: xr.Variable, path: Path) -> xr.Variable:
+def _chunk(variable: xr.Variable, path: Path, wanted: Mapping[Any, int] | None) -> xr.Variable:
     import dask.array
 
-    stored = variable.encoding.get("preferred_chunks", {})
-    chunks = tuple(stored.get(dim, size) for dim, size in variable.sizes.items())
+    by_dim = variable.encoding.get("preferred_chunks", {}) if wanted is None else wanted
+    chunks = tuple(by_dim.get(dim, size) for dim, size in variable.sizes.items())
     values = dask.array.from_array(_StoredValues(variable, path), chunks=chunks, name=False)
     return xr.Variable(variable.dims, values, variable.attrs, variable.encoding)

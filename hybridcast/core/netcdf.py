@@ -161,7 +161,7 @@ def common_attributes(data: xr.Dataset) -> dict[str, str]:
 
 
 def write_netcdf(data: xr.Dataset, path: Path, encoding: dict[str, dict[str, Any]]) -> None:
-    """Write a data set in memory to a NetCDF 4 file, its compressed variables in threads.
+    """Write a data set to a NetCDF 4 file, its compressed variables in threads.
 
     Parameters
     ----------
@@ -169,7 +169,8 @@ def write_netcdf(data: xr.Dataset, path: Path, encoding: dict[str, dict[str, Any
         The data set and the file.
     encoding
         Encoding of variables, as that of `xarray.Dataset.to_netcdf`. Variables with ``zlib`` are written in their own
-        type, without scaling.
+        type, without scaling. Those that have ``chunksizes`` too are dask arrays, whose chunks, each a whole number of
+        those of the file, are computed and written one after the other.
     """
     import h5netcdf
     import h5py
@@ -180,4 +181,15 @@ def write_netcdf(data: xr.Dataset, path: Path, encoding: dict[str, dict[str, Any
         lazy.dump_to_store(cast(Any, xr.backends.H5NetCDFStore(file)), encoding=encoding)
     with h5py.File(path, "r+") as file:
         for name in compressed:
-            write_dataset(file[name], data[name].values)
+            if "chunksizes" in encoding[name]:
+                _write_by_chunk(file[name], data[name].data)
+            else:
+                write_dataset(file[name], data[name].values, (0,) * data[name].ndim)
+
+
+def _write_by_chunk(dataset: Any, values: Any) -> None:
+    """Compute and write the chunks of a dask array, of which one at a time is in memory."""
+    starts = [np.cumsum((0, *sizes[:-1])).tolist() for sizes in values.chunks]
+    for place in np.ndindex(*values.numblocks):
+        start = tuple(first[k] for first, k in zip(starts, place, strict=True))
+        write_dataset(dataset, values.blocks[place].compute(scheduler="synchronous"), start)

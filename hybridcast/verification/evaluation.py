@@ -33,13 +33,14 @@ import xarray as xr
 
 from hybridcast.core.field import RATE
 from hybridcast.core.files import atomic_write, digest, safe_filename
+from hybridcast.core.forecast_files import save_forecast
 from hybridcast.core.forecast_schema import ENSEMBLE, PROBABILITY
 from hybridcast.core.parallel import OnResult, WorkerPool
 from hybridcast.core.time_steps import iso_time
 from hybridcast.core.types import Array
 from hybridcast.datasets.events import SPACING, Event, issue_times, load_event_radar
 from hybridcast.errors import InputError
-from hybridcast.forecasting import forecast, save_forecast
+from hybridcast.forecasting import forecast
 from hybridcast.nowcasters.base import Nowcaster
 from hybridcast.verification.comparison import (
     FALLBACK,

@@ -8,6 +8,7 @@ import xarray as xr
 
 from helpers import synthetic
 from helpers.ensembles import lazy_members
+from hybridcast.core.forecast_files import load_forecast, save_forecast
 from hybridcast.core.forecast_schema import (
     PROBABILITY,
     add_advected,
@@ -19,7 +20,6 @@ from hybridcast.core.forecast_schema import (
     add_unknown_fraction,
     forecast_dataset,
 )
-from hybridcast.forecasting import load_forecast, save_forecast
 from hybridcast.motion.estimate import estimate_motion
 
 LEADS = np.arange(1, 4) * np.timedelta64(10, "m")
@@ -55,7 +55,7 @@ def test_labels_select(complete):
 
 
 def test_a_file_keeps_everything(complete, tmp_path):
-    read = load_forecast(save_forecast(complete, tmp_path / "forecast.nc"))
+    read = load_forecast(save_forecast(complete, tmp_path / "forecast.nc", packing="float32"))
     xr.testing.assert_identical(read.drop_vars(PROBABILITY), complete.drop_vars(PROBABILITY))
     np.testing.assert_allclose(read[PROBABILITY], complete[PROBABILITY], rtol=0, atol=2**-15)
     assert set(read.indexes) == set(complete.indexes)

@@ -11,8 +11,9 @@ import xarray as xr
 
 from helpers import synthetic
 from hybridcast.core.field import precipitation
+from hybridcast.core.forecast_files import load_forecast, save_forecast
 from hybridcast.errors import InputError
-from hybridcast.forecasting import forecast, load_forecast, save_forecast
+from hybridcast.forecasting import forecast
 from hybridcast.fusion.hybrid import Hybrid, load_hybrid, single_member
 from hybridcast.learned.members import RADAR_MEMBERS
 from hybridcast.learned.trained_model import load_model, save_model

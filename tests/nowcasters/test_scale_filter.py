@@ -11,9 +11,10 @@ import xarray as xr
 
 from helpers import synthetic
 from hybridcast.advection import advect
+from hybridcast.core.forecast_files import save_forecast
 from hybridcast.datasets.registry import fetch
 from hybridcast.errors import FetchError, InputError
-from hybridcast.forecasting import forecast, save_forecast
+from hybridcast.forecasting import forecast
 from hybridcast.motion.estimate import estimate_motion, motion_dataset
 from hybridcast.nowcasters import scale_filter as scales
 from hybridcast.nowcasters.base import Advection

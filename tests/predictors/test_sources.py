@@ -11,10 +11,11 @@ import xarray as xr
 
 from helpers import synthetic
 from hybridcast.core.field import with_crs
+from hybridcast.core.forecast_files import load_forecast, save_forecast
 from hybridcast.core.source_report import SourceReport, render_reports
 from hybridcast.datasets.pseudo_nwp import simulate_runs_before
 from hybridcast.errors import InputError
-from hybridcast.forecasting import forecast, load_forecast, save_forecast
+from hybridcast.forecasting import forecast
 from hybridcast.fusion.hybrid import load_hybrid
 from hybridcast.motion.estimate import DenseFlow
 from hybridcast.nowcasters.base import Advection

@@ -1,0 +1,231 @@
+"""Forecasts on disk: CF NetCDF files and Zarr folders, written whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from hybridcast.core.field import RATE
+from hybridcast.core.files import atomic_folder, atomic_write
+from hybridcast.core.forecast_schema import DIMS, ENSEMBLE, PROBABILITY, move_labels_aside, restore_labels
+from hybridcast.core.lazy_values import make_lazy
+from hybridcast.core.netcdf import write_netcdf
+from hybridcast.core.types import Array
+from hybridcast.core.zarr_folders import write_zarr
+from hybridcast.errors import InputError
+from hybridcast_kernels.packing_cpu import MISSING, to_half, to_multiples
+
+Packing = Literal["float16", "float32", "packed"]
+"""Numbers that members are stored in, see `save_forecast`."""
+ZARR = ".zarr"
+"""Suffix of forecasts that are folders."""
+
+#: Decimal digits that probabilities keep in a file.
+PROBABILITY_DIGITS = 4
+#: Interval between the rates of packed members, mm h-1.
+STEP = 0.01
+#: Chunks of members in memory: one lead time, all realizations.
+ONE_LEAD_TIME = {"realization": -1, "lead_time": 1, "y": -1, "x": -1}
+_MISSING_AS_NAN = {"_FillValue": np.float32(np.nan)}
+
+
+class _Stored(NamedTuple):
+    """How members are stored."""
+
+    convert: Callable[[Array], NDArray[Any]]
+    dtype: type[np.generic]
+    largest: float
+    """Largest rate that can be stored, mm h-1."""
+    attrs: dict[str, Any]
+
+
+def save_forecast(result: xr.Dataset, path: str | Path, *, packing: Packing = "float16") -> Path:
+    """Write a forecast to a CF NetCDF file, or to a Zarr folder; an existing forecast is replaced.
+
+    It is written beside `path` and takes its place at the end, so that an interrupted call leaves what was there. Times
+    are written as seconds since 1970-01-01, lead times in minutes, rates as compressed float32. Probabilities are
+    rounded to the nearest multiple of 2^-14, their attribute ``least_significant_digit`` says so (a convention of
+    netCDF4-python): it makes the file half as large. Members are computed and written one lead time after the other.
+
+    Parameters
+    ----------
+    result
+        Forecast, as `hybridcast.forecast` returns it.
+    path
+        A folder if it ends in ``.zarr`` (Zarr format 2 with consolidated metadata, which older readers know too), a
+        NetCDF 4 file otherwise. Zarr compresses several times as fast.
+    packing
+        How the rates of members are stored. ``"float16"``: rounded to half precision, a relative error of at most
+        1/2048; NetCDF has no such type, there the rounded values are float32. ``"float32"``: exact, twice as large.
+        ``"packed"``: whole multiples of 0.01 mm h-1 (``scale_factor``), the smallest. They have four bytes, of which
+        the upper two vanish in the compression: two bytes would end at 327 mm h-1.
+
+    Returns
+    -------
+    Path
+        `path`, with ``~`` expanded.
+
+    Raises
+    ------
+    InputError
+        If the folder does not exist or is not writable; `path` exists and is not a file (a folder, for ``.zarr``, that
+        holds a forecast); `packing` is unknown; or a member exceeds the largest rate of `packing`.
+    """
+    path = Path(path).expanduser()
+    if packing not in get_args(Packing):
+        rule = f"members are stored as {', '.join(get_args(Packing))}"
+        raise InputError(f"packing = {packing!r}", rule, "Choose one of these")
+    in_zarr = path.suffix.lower() == ZARR
+    data = _prepare(result, packing, in_zarr=in_zarr)
+    if in_zarr:
+        with atomic_folder(path, _is_forecast) as part:
+            write_zarr(data, part, _describe_coordinates(data))
+    else:
+        with atomic_write(path) as part:
+            write_netcdf(data, part, _compress(data) | _describe_coordinates(data))
+    return path
+
+
+def _prepare(result: xr.Dataset, packing: Packing, *, in_zarr: bool) -> xr.Dataset:
+    """Return the forecast as it is stored: its members are lazy, everything else is in memory."""
+    data = _keep_grid_mapping(result).drop_encoding()
+    made = move_labels_aside(_round_probabilities(data.drop_vars(ENSEMBLE, errors="ignore").compute()))
+    if ENSEMBLE not in data:
+        return made
+    return made.assign({ENSEMBLE: _store_members(data[ENSEMBLE], packing, in_zarr=in_zarr)})
+
+
+def _round_probabilities(result: xr.Dataset) -> xr.Dataset:
+    """Return the forecast with probabilities rounded to `PROBABILITY_DIGITS` digits, by a power of two."""
+    if PROBABILITY not in result:
+        return result
+    scale = np.float32(2 ** np.ceil(np.log2(10**PROBABILITY_DIGITS)))
+    exact = result[PROBABILITY]
+    rounded = exact.copy(data=np.rint(exact.values * scale) / scale)
+    return result.assign({PROBABILITY: rounded.assign_attrs(least_significant_digit=PROBABILITY_DIGITS)})
+
+
+def _store_members(members: xr.DataArray, packing: Packing, *, in_zarr: bool) -> xr.DataArray:
+    """Return the members as they are stored, dask arrays of one chunk for each lead time."""
+    how = _stored(packing, in_zarr=in_zarr)
+    by_lead = members.transpose("realization", *DIMS).chunk(ONE_LEAD_TIME, token=ENSEMBLE)
+    convert = partial(_convert, how=how, packing=packing)
+    stored = by_lead.data.map_blocks(convert, dtype=how.dtype, meta=np.empty((0,) * 4, how.dtype))
+    return by_lead.copy(data=stored).assign_attrs(how.attrs)
+
+
+def _stored(packing: Packing, *, in_zarr: bool) -> _Stored:
+    exact = partial(np.asarray, dtype=np.float32)
+    if packing == "float32":
+        return _Stored(exact, np.float32, np.inf, _MISSING_AS_NAN)
+    if packing == "packed":
+        attrs = {"scale_factor": STEP, "_FillValue": MISSING, "comment": f"rounded to {STEP} mm h-1"}
+        return _Stored(partial(to_multiples, step=STEP), np.int32, np.iinfo(np.int32).max * STEP, attrs)
+    rounded = {"comment": "rounded to half precision, 11 significant bits"}
+    largest = float(np.finfo(np.float16).max)
+    if in_zarr:
+        return _Stored(to_half, np.float16, largest, {"_FillValue": np.float16(np.nan), **rounded})
+    return _Stored(lambda rates: exact(to_half(rates)), np.float32, largest, {**_MISSING_AS_NAN, **rounded})
+
+
+def _convert(rates: Array, how: _Stored, packing: Packing) -> NDArray[Any]:
+    """Return rates as they are stored; `InputError` if one is outside of their range."""
+    try:
+        return how.convert(rates)
+    except OverflowError as error:
+        raise InputError(
+            f"members are from {np.nanmin(rates):g} to {np.nanmax(rates):g} mm/h",
+            f"packing={packing!r} holds 0 to {how.largest:g} mm/h",
+            "Choose packing='float32'",
+            cli_remedy="Choose --packing float32",
+        ) from error
+
+
+def _compress(data: xr.Dataset) -> dict[str, dict[str, Any]]:
+    """Return the encoding of fields in NetCDF; members have a chunk for each field."""
+    how = {"zlib": True, "complevel": 1, "shuffle": True}
+    encoding: dict[str, dict[str, Any]] = {
+        str(name): how | _MISSING_AS_NAN
+        for name, variable in data.data_vars.items()
+        if variable.dtype == np.float32 and name != ENSEMBLE
+    }
+    if ENSEMBLE in data:
+        encoding[ENSEMBLE] = {**how, "chunksizes": (1, 1, *data[ENSEMBLE].shape[2:])}
+    return encoding
+
+
+def _describe_coordinates(data: xr.Dataset) -> dict[str, dict[str, Any]]:
+    """Return the encoding of the coordinates."""
+    seconds = {"units": "seconds since 1970-01-01T00:00:00", "calendar": "standard", "dtype": "int64"}
+    encoding: dict[str, dict[str, Any]] = {name: {**seconds, "_FillValue": None} for name in ("time", "reference_time")}
+    encoding["lead_time"] = {"units": "minutes", "dtype": "float64", "_FillValue": None}
+    return encoding | {axis: {"_FillValue": None} for axis in ("y", "x", "threshold") if axis in data.coords}
+
+
+def load_forecast(path: str | Path) -> xr.Dataset:
+    """Read a forecast that was written by `save_forecast`.
+
+    Members of an ensemble are read when they are needed: they are a dask array of one chunk for each lead time,
+    float32. Everything else is in memory.
+
+    Raises
+    ------
+    InputError
+        If the file or folder does not exist, or is not a forecast.
+
+    Examples
+    --------
+    >>> load_forecast("forecast.nc")  # doctest: +SKIP
+    """
+    path = Path(path).expanduser()
+    try:
+        result = restore_labels(_read(path))
+    except (OSError, ValueError, KeyError) as error:
+        found, rule = f"{path} cannot be read ({error})", "a forecast is a NetCDF file or a Zarr folder"
+        raise InputError(found, rule, "Make one with save_forecast(...)") from error
+    if not _is_by_lead_time(result):
+        found = f"{path} holds {list(result.data_vars)}"
+        raise InputError(found, f"a forecast has {RATE!r} by lead_time", "Make one with save_forecast(...)")
+    return result
+
+
+def _read(path: Path) -> xr.Dataset:
+    """Return the variables of a file or folder, the members of an ensemble lazily and all others in memory."""
+    engine: Any = "zarr" if path.is_dir() else "h5netcdf"
+    file = xr.open_dataset(path, engine=engine, chunks=None, decode_timedelta=True, decode_coords="all")
+    file = _keep_grid_mapping(file)
+    if ENSEMBLE not in file:
+        with file:
+            return file.load()
+    members = make_lazy(file[[ENSEMBLE]], path, ONE_LEAD_TIME)[ENSEMBLE]  # the file stays open as long as it is needed
+    return file.drop_vars(ENSEMBLE).load().assign({ENSEMBLE: members.astype(np.float32)})
+
+
+def _keep_grid_mapping(data: xr.Dataset) -> xr.Dataset:
+    """Return the data with the attribute ``grid_mapping`` of variables where xarray made it a part of the encoding."""
+    found = {name: variable.encoding.get("grid_mapping") for name, variable in data.data_vars.items()}
+    return data.assign(
+        {name: data[name].assign_attrs(grid_mapping=mapping) for name, mapping in found.items() if mapping}
+    )
+
+
+def _is_forecast(folder: Path) -> bool:
+    """Return whether a folder holds a forecast in Zarr."""
+    try:
+        with xr.open_dataset(folder, engine="zarr", chunks=None, decode_times=False) as data:
+            return _is_by_lead_time(data)
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _is_by_lead_time(data: xr.Dataset) -> bool:
+    return RATE in data and "lead_time" in data[RATE].dims
+
+
+__all__ = ["ZARR", "Packing", "load_forecast", "save_forecast"]
