@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
-KINDS = ("maps", "probabilities", "motion", "meteogram")
+KINDS = ("maps", "probabilities", "members", "motion", "meteogram")
 
 Files = Annotated[
     list[str],
@@ -44,14 +44,23 @@ Observed = Annotated[
 Kind = Annotated[
     str,
     typer.Option(
-        help="maps of the rate by lead time; probabilities: maps of the probability to reach --threshold; motion: "
-        "arrows; meteogram: the forecast at --at or --xy, with its uncertainty."
+        help="maps of the rate by lead time; probabilities: maps of the probability to reach --threshold; members of "
+        "an ensemble at one of --lead-times; motion: arrows; meteogram: the forecast at --at or --xy, with its "
+        "uncertainty."
     ),
 ]
 Threshold = Annotated[float, typer.Option(help="Rate threshold of --kind probabilities, mm/h.")]
 LeadTimes = Annotated[
     str | None,
-    typer.Option(help="Lead times in minutes with commas, such as 30,60,90,120; by default four up to the last."),
+    typer.Option(
+        help="Lead times in minutes with commas, such as 30,60,90,120; by default four up to the last, of --kind "
+        "members the last."
+    ),
+]
+Members = Annotated[int, typer.Option(min=1, help="Number of members that --kind members draws.")]
+Realization = Annotated[
+    int | None,
+    typer.Option(min=0, help="Number of a member that maps and films show instead of the deterministic field."),
 ]
 At = Annotated[
     str | None, typer.Option(metavar="LAT,LON", help="Latitude and longitude of --kind meteogram, in degrees.")
@@ -72,6 +81,8 @@ class _Options:
     kind: str
     threshold: float
     lead_times: list[np.timedelta64] | None
+    members: int
+    realization: int | None
     at: str | None
     xy: str | None
     coast: bool
@@ -84,6 +95,8 @@ def plot(
     kind: Kind = "maps",
     threshold: Threshold = 1.0,
     lead_times: LeadTimes = None,
+    members: Members = 6,
+    realization: Realization = None,
     at: At = None,
     xy: Xy = None,
     time: Time = None,
@@ -91,12 +104,14 @@ def plot(
 ) -> None:
     """Draw a forecast or radar frames.
 
-    White is dry, grey is unknown: outside radar coverage. Only a forecast from a trained model has probabilities.
+    White is dry, grey is unknown: outside radar coverage. Only a forecast from a trained model has probabilities, and
+    only one made with --members has members.
 
     Examples:
 
         hybridcast plot forecast.nc -o forecast.png --observed 'later/*.h5'
         hybridcast plot forecast.nc -o heavy.png --kind probabilities --threshold 5
+        hybridcast plot forecast.nc -o scenarios.png --kind members --lead-times 60
         hybridcast plot forecast.nc -o helsinki.png --kind meteogram --at 60.17,24.94
         hybridcast plot forecast.nc -o film.gif
         hybridcast plot 'radar/*.h5' -o radar.png --kind motion
@@ -109,7 +124,8 @@ def plot(
     if forecast is None:
         _draw_radar(files, output, kind, time, coast=coast)
     else:
-        options = _Options(kind, threshold, _parse_lead_times(lead_times), at, xy, coast)
+        leads = _parse_lead_times(lead_times)
+        options = _Options(kind, threshold, leads, members, realization, at, xy, coast)
         _draw_forecast(forecast, open_radar(observed) if observed else None, output, options)
     say_written(output)
 
@@ -136,7 +152,7 @@ def _draw_radar(files: list[str], output: Path, kind: str, time: str | None, *, 
 
     if kind not in {"maps", "motion"} or output.suffix.lower() in FILMS:
         found = f"{files[0]} is radar"
-        rule = "probabilities, meteograms and films are drawn of a forecast"
+        rule = "probabilities, members, meteograms and films are drawn of a forecast"
         raise InputError(found, rule, "Make one with 'hybridcast forecast', or choose --kind maps or motion")
     recent = _read_recent(files, time)
     last = recent.isel(time=-1)
@@ -169,7 +185,7 @@ def _draw_forecast(forecast: xr.Dataset, observed: xr.DataArray | None, output: 
     if output.suffix.lower() not in FILMS:
         save_figure(_make_figure(forecast, observed, options), output)
     elif options.kind == "maps":
-        animate_forecast(forecast, output, observed, coast=options.coast)
+        animate_forecast(forecast, output, observed, realization=options.realization, coast=options.coast)
     else:
         raise InputError(f"-o {output} with --kind {options.kind}", "a film is of maps", "Write a .png")
 
@@ -178,6 +194,9 @@ def _make_figure(forecast: xr.Dataset, observed: xr.DataArray | None, options: _
     from hybridcast import plots
 
     coast, lead_times = options.coast, options.lead_times
+    if options.kind == "members":
+        lead = _single_lead_time(lead_times)
+        return plots.plot_members(forecast, observed, lead_time=lead, count=options.members, coast=coast)
     if options.kind == "meteogram":
         return plots.plot_meteogram(forecast, observed, **_parse_point(options.at, options.xy))
     if options.kind == "motion":
@@ -186,7 +205,16 @@ def _make_figure(forecast: xr.Dataset, observed: xr.DataArray | None, options: _
         return plots.plot_probability(
             forecast, observed, threshold=options.threshold, lead_times=lead_times, coast=coast
         )
-    return plots.plot_forecast(forecast, observed, lead_times=lead_times, coast=coast)
+    return plots.plot_forecast(forecast, observed, lead_times=lead_times, realization=options.realization, coast=coast)
+
+
+def _single_lead_time(lead_times: list[np.timedelta64] | None) -> np.timedelta64 | None:
+    if lead_times is None:
+        return None
+    if len(lead_times) != 1:
+        found = f"--lead-times with {len(lead_times)} of them"
+        raise InputError(found, "members are drawn at one lead time", "Write --lead-times 60")
+    return lead_times[0]
 
 
 def _parse_point(at: str | None, xy: str | None) -> dict[str, float]:

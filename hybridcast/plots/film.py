@@ -29,6 +29,7 @@ def animate_forecast(
     path: str | Path,
     observed: xr.DataArray | None = None,
     *,
+    realization: int | None = None,
     frames_per_second: float = 4.0,
     dpi: float = 100.0,
     coast: bool = True,
@@ -42,6 +43,8 @@ def animate_forecast(
     path
         File to write, ``.gif`` or ``.mp4``; it appears, or changes, only when the film is complete. MP4 needs ffmpeg,
         from the system or from the package imageio-ffmpeg.
+    realization
+        Number of a member to show instead of the deterministic field.
     frames_per_second
         Number of lead times shown per second.
     dpi
@@ -69,7 +72,7 @@ def animate_forecast(
     if kind not in {".gif", ".mp4"}:
         raise InputError(f"the film is called {str(path)!r}", "a film is .gif or .mp4", "Write forecast.gif")
     ffmpeg = ffmpeg_path() if kind == ".mp4" else ""
-    rain = parts.check_forecast(forecast, observed)
+    rain = parts.check_forecast(forecast, observed, realization)
     figure, panels = _lay_out(forecast, rain, observed, coast=coast)
     figure.set_dpi(dpi)
     frames = _draw_frames(figure, panels, rain, observed)

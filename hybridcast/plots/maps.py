@@ -114,6 +114,7 @@ def plot_forecast(
     observed: xr.DataArray | None = None,
     *,
     lead_times: Sequence[np.timedelta64] | None = None,
+    realization: int | None = None,
     coast: bool = True,
 ) -> Figure:
     """Draw a forecast at some lead times, with the observation below it.
@@ -127,20 +128,22 @@ def plot_forecast(
         Rain rate on the same grid, mm h-1, dims ``(time, y, x)``; the panel of a valid time without a frame is empty.
     lead_times
         Lead times to draw; by default four, evenly spaced up to the last.
+    realization
+        Number of a member to draw instead of the deterministic field.
     coast
         As in `plot_precipitation`.
 
     Raises
     ------
     InputError
-        If `forecast` lacks a variable or one of the lead times, or `observed` is on another grid.
+        If `forecast` lacks a variable, one of the lead times or the member, or `observed` is on another grid.
 
     Examples
     --------
     >>> figure = plot_forecast(forecast, observed)  # doctest: +SKIP
     >>> save_figure(figure, "forecast.png")  # doctest: +SKIP
     """
-    rain = parts.check_forecast(forecast, observed)
+    rain = parts.check_forecast(forecast, observed, realization)
     leads = parts.select_leads(rain, lead_times)
     rows = 1 if observed is None else 2
     figure = parts.new_figure(parts.figure_size(rain.isel(lead_time=0), len(leads), rows))
@@ -151,7 +154,7 @@ def plot_forecast(
         parts.draw_motion(panels[0, i], forecast, key=False)
         panels[0, i].set_title(parts.lead_title(rate), fontsize="medium")
         if observed is not None:
-            _draw_observed(panels[1, i], observed, rate, coast)
+            parts.draw_observed(panels[1, i], observed, rate, coast=coast)
     _label_rows(panels, ("forecast", "observed") if observed is not None else ())
     figure.suptitle(parts.issue_title(rain))
     parts.draw_key(figure, list(panels.flat))
@@ -239,13 +242,6 @@ def _outline(ax: Axes, rate: xr.DataArray, threshold: float) -> None:
     if float(fraction.min()) < 0.5 <= float(fraction.max()) and min(fraction.shape) > 1:
         x, y = fraction["x"] / unit, fraction["y"] / unit
         ax.contour(x, y, fraction.values, levels=[0.5], colors="#b3123f", linewidths=1.0)
-
-
-def _draw_observed(ax: Axes, observed: xr.DataArray, rate: xr.DataArray, coast: bool) -> None:
-    truth = parts.select_observed(observed, rate)
-    parts.draw_field(ax, xr.full_like(rate, np.nan) if truth is None else truth, coast=coast)
-    if truth is None:
-        ax.text(0.5, 0.5, "not observed", transform=ax.transAxes, ha="center", va="center", color="#404040")
 
 
 def _label_rows(panels: NDArray[Any], names: Sequence[str]) -> None:

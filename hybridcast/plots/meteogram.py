@@ -9,9 +9,10 @@ import pyproj
 import xarray as xr
 
 from hybridcast.core.axes import nearest_turn
-from hybridcast.core.field import crs_of, metres_per_cell
-from hybridcast.core.forecast_schema import PROBABILITY
+from hybridcast.core.field import RATE, crs_of, metres_per_cell
+from hybridcast.core.forecast_schema import ENSEMBLE, PROBABILITY
 from hybridcast.core.types import MINUTE, Doubles, Mask
+from hybridcast.ensembles.products import quantiles
 from hybridcast.errors import InputError
 from hybridcast.plots import parts
 from hybridcast.plots.colours import RAIN_COLOURS, RATE_STEPS
@@ -24,6 +25,8 @@ RADIUS = 10_000.0
 """Half width of the window around the point from which the range of the forecast is taken, m."""
 PAST_MINUTES = 60.0
 """Duration of the observation that is drawn before the issue time, min."""
+FAN = (0.1, 0.25, 0.5, 0.75, 0.9)
+"""Levels of the quantiles of members whose bands are drawn, with the median between."""
 FORECAST_COLOUR = "#2f80cc"
 OBSERVED_COLOUR = "#202020"
 #: Beside the panel, because inside it would hide a part of the lines.
@@ -54,7 +57,8 @@ def plot_meteogram(
     ----------
     forecast
         As in `plot_forecast`. With ``probability_of_exceedance`` there is a second panel, in which the height of each
-        band is the exceedance probability of its rate.
+        band is the exceedance probability of its rate. With ``precipitation_rate_ensemble`` the range is a fan of
+        quantiles of the members at the point, otherwise that of the rates around it.
     observed
         Rain rate on the same grid, mm h-1, dims ``(time, y, x)``; drawn from an hour before the issue time to the last
         lead time.
@@ -78,6 +82,7 @@ def plot_meteogram(
     has_probabilities = PROBABILITY in forecast
     figure = parts.new_figure((8.4, 5.0 if has_probabilities else 3.2))
     panels = figure.subplots(1 + has_probabilities, 1, squeeze=False, sharex=True)[:, 0]
+    _draw_range(panels[0], forecast, point)
     _draw_rates(panels[0], rain, observed, point)
     if has_probabilities:
         _draw_probabilities(panels[1], forecast[PROBABILITY], point)
@@ -142,13 +147,26 @@ def _lead_minutes(data: xr.DataArray) -> Doubles:
     return np.asarray(data["lead_time"].values / MINUTE, dtype=np.float64)
 
 
+def _draw_range(ax: Axes, forecast: xr.Dataset, point: Point) -> None:
+    """Draw the fan of the members at a point, or else the range of the rates around it."""
+    minutes = _lead_minutes(forecast[RATE])
+    if ENSEMBLE not in forecast:
+        low, high = _range_around(forecast[RATE], point)
+        label = f"range within {RADIUS / 1000:g} km"
+        ax.fill_between(minutes, low, high, color=FORECAST_COLOUR, alpha=0.25, lw=0, label=label)
+        return
+    at_point = forecast[ENSEMBLE].isel(y=point.row, x=point.column)
+    levels = quantiles(at_point, FAN).values
+    for outer in range(len(FAN) // 2):
+        label = f"{FAN[outer]:.0%} to {FAN[-1 - outer]:.0%} of {at_point.sizes['realization']} members"
+        band = levels[outer], levels[-1 - outer]
+        ax.fill_between(minutes, *band, color=FORECAST_COLOUR, alpha=0.22, lw=0, label=label)
+    ax.plot(minutes, levels[len(FAN) // 2], color=FORECAST_COLOUR, lw=1.2, ls="--", label="median of members")
+
+
 def _draw_rates(ax: Axes, rain: xr.DataArray, observed: xr.DataArray | None, point: Point) -> None:
     minutes = _lead_minutes(rain)
     rates = rain.transpose("lead_time", "y", "x").values[:, point.row, point.column]
-    low, high = _range_around(rain, point)
-    ax.fill_between(
-        minutes, low, high, color=FORECAST_COLOUR, alpha=0.25, lw=0, label=f"range within {RADIUS / 1000:g} km"
-    )
     ax.plot(minutes, rates, color=FORECAST_COLOUR, lw=2, marker="o", ms=3.5, label="forecast", clip_on=False)
     if observed is not None:
         since = (observed["time"].values - rain["reference_time"].values) / MINUTE

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from hybridcast.core.field import RATE, check_same_grid, crs_of
 from hybridcast.core.files import atomic_write
 from hybridcast.core.types import MINUTE, Doubles, LeadTimes
+from hybridcast.ensembles.products import select_rain
 from hybridcast.errors import InputError
 from hybridcast.plots.coast import find_outlines
 from hybridcast.plots.colours import (
@@ -172,6 +173,14 @@ def is_geographic(field: xr.DataArray | xr.Dataset) -> bool:
     return crs.is_geographic if crs is not None else str(field["x"].attrs.get("units", "")).startswith("degree")
 
 
+def draw_observed(ax: Axes, observed: xr.DataArray, rate: xr.DataArray, *, coast: bool = True) -> None:
+    """Draw the observation at the valid time of one lead time of a forecast; grey and a word where there is none."""
+    truth = select_observed(observed, rate)
+    draw_field(ax, xr.full_like(rate, np.nan) if truth is None else truth, coast=coast)
+    if truth is None:
+        ax.text(0.5, 0.5, "not observed", transform=ax.transAxes, ha="center", va="center", color="#404040")
+
+
 def draw_motion(ax: Axes, motion: xr.Dataset, *, key: bool) -> None:
     """Draw `u` and `v` (m s-1, dims y and x), if present, as arrows; `key` adds a key of their length."""
     if not {"u", "v"} <= set(motion.variables) or set(motion["u"].dims) != {"y", "x"}:
@@ -260,13 +269,15 @@ def _draw_bar(
 # --- selections and titles ------------------------------------------------------------------------------------
 
 
-def check_forecast(forecast: xr.Dataset, observed: xr.DataArray | None) -> xr.DataArray:
+def check_forecast(forecast: xr.Dataset, observed: xr.DataArray | None, realization: int | None = None) -> xr.DataArray:
     """Return the rain rate of a forecast, after checking the forecast and the grid of the observation.
+
+    With `realization` it is that of one member, in memory.
 
     Raises
     ------
     InputError
-        If the forecast lacks the rain rate or its time of issue, or `observed` is on another grid.
+        If the forecast lacks the rain rate, its time of issue or the member, or `observed` is on another grid.
     """
     if RATE not in forecast or set(forecast[RATE].dims) != {"lead_time", "y", "x"}:
         found = f"it has {list(forecast.data_vars)} with dims {dict(forecast.sizes)}"
@@ -277,7 +288,16 @@ def check_forecast(forecast: xr.Dataset, observed: xr.DataArray | None) -> xr.Da
         raise InputError("there is no coordinate 'reference_time'", rule, "Add it with .assign_coords(...)")
     if observed is not None:
         check_same_grid(forecast, observed, "forecast and observation")
-    return forecast[RATE]
+    return forecast[RATE] if realization is None else _select_member(forecast, realization)
+
+
+def _select_member(forecast: xr.Dataset, realization: int) -> xr.DataArray:
+    members = select_rain(forecast)
+    numbers = members["realization"].values.tolist()
+    if realization not in numbers:
+        found = f"realization = {realization}"
+        raise InputError(found, f"the members are {numbers[0]} to {numbers[-1]}", "Choose one of them")
+    return members.sel(realization=realization).compute()  # of a lazy one, all members of each lead time are made
 
 
 def select_leads(rain: xr.DataArray, wanted: Sequence[np.timedelta64] | None) -> LeadTimes:
@@ -315,8 +335,10 @@ def lead_title(rate: xr.DataArray) -> str:
 
 
 def issue_title(rain: xr.DataArray) -> str:
-    """Return the time of issue as a title."""
-    return f"Precipitation forecast issued {as_datetime(rain['reference_time'].values):%Y-%m-%d %H:%M} UTC"
+    """Return the time of issue as a title, with the number of the member if the rain is that of one."""
+    issued = f"Precipitation forecast issued {as_datetime(rain['reference_time'].values):%Y-%m-%d %H:%M} UTC"
+    one = "realization" in rain.coords and not rain["realization"].ndim
+    return f"{issued}, member {int(rain['realization'])}" if one else issued
 
 
 def as_datetime(time: Any) -> datetime:
