@@ -108,6 +108,7 @@ def select_rain(rain: xr.Dataset | xr.DataArray) -> xr.DataArray:
             f"the forecast has {list(rain.data_vars)}",
             "products of an ensemble are made from its members",
             "Forecast with members=20; or, for one field, give the variable, such as result.precipitation_rate",
+            cli_remedy="Forecast with --members 20",
         )
     return rain[ENSEMBLE]
 

@@ -65,7 +65,8 @@ def plot_members(
         parts.draw_observed(panels[0], observed, rate, coast=coast)
         panels[0].set_title("observed", fontsize="medium")
     parts.draw_field(panels[others - 1], rate, coast=coast)
-    panels[others - 1].set_title("deterministic field", fontsize="medium")
+    is_mean = rate.attrs.get("cell_methods") == "realization: mean"
+    panels[others - 1].set_title("mean of the members" if is_mean else "deterministic field", fontsize="medium")
     for ax, member in zip(panels[others:], members.transpose("realization", ...), strict=True):
         parts.draw_field(ax, member, coast=coast)
         ax.set_title(f"member {int(member['realization'])}", fontsize="medium")

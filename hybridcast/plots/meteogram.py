@@ -158,9 +158,10 @@ def _draw_range(ax: Axes, forecast: xr.Dataset, point: Point) -> None:
     at_point = forecast[ENSEMBLE].isel(y=point.row, x=point.column)
     levels = quantiles(at_point, FAN).values
     for outer in range(len(FAN) // 2):
-        label = f"{FAN[outer]:.0%} to {FAN[-1 - outer]:.0%} of {at_point.sizes['realization']} members"
+        low, high = 100 * FAN[outer], 100 * FAN[-1 - outer]
+        label = f"{low:g} to {high:g} % of {at_point.sizes['realization']} members"
         band = levels[outer], levels[-1 - outer]
-        ax.fill_between(minutes, *band, color=FORECAST_COLOUR, alpha=0.22, lw=0, label=label)
+        ax.fill_between(minutes, *band, color=FORECAST_COLOUR, alpha=0.18 * (1 + outer), lw=0, label=label)
     ax.plot(minutes, levels[len(FAN) // 2], color=FORECAST_COLOUR, lw=1.2, ls="--", label="median of members")
 
 

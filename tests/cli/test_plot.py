@@ -9,11 +9,12 @@ from PIL import Image
 
 from helpers.synthetic import moving_block
 from hybridcast import Advection, forecast, load_forecast, save_forecast
+from hybridcast.core.forecast_schema import add_ensemble
 
 
 @pytest.fixture
 def made(tmp_path):
-    """A forecast with chances, the radar before it, and that after it."""
+    """A forecast with chances and three members, the radar before it, and that after it."""
     rain = moving_block(12)
     rain.isel(time=slice(0, 6)).to_netcdf(tmp_path / "before.nc")
     rain.isel(time=slice(6, None)).to_netcdf(tmp_path / "after.nc")
@@ -21,7 +22,9 @@ def made(tmp_path):
     rate = result.precipitation_rate
     chance = xr.concat([(rate >= level).where(rate.notnull()) for level in (0.1, 1.0)], "threshold")
     result["probability_of_exceedance"] = chance.assign_coords(threshold=[0.1, 1.0]).astype(np.float32)
-    save_forecast(result, tmp_path / "forecast.nc")
+    members = np.stack([0 * rate.values, rate.values, 2 * rate.values])
+    save_forecast(add_ensemble(result, members, rate_is_mean=False), tmp_path / "forecast.nc")
+    save_forecast(result, tmp_path / "field.nc")
     return tmp_path
 
 
@@ -31,6 +34,8 @@ def made(tmp_path):
         (),
         ("--observed", "after.nc"),
         ("--kind", "probabilities", "--lead-times", "10,20"),
+        ("--kind", "members", "--lead-times", "20", "--members", "2", "--observed", "after.nc"),
+        ("--realization", "2"),
         ("--kind", "motion"),
         ("--kind", "meteogram", "--xy", "20000,25000", "--observed", "after.nc"),
     ],
@@ -46,7 +51,7 @@ def test_pictures_of_a_forecast(run, made, monkeypatch, options):
 
 def test_a_film_and_radar(run, made, monkeypatch):
     monkeypatch.chdir(made)
-    assert run("plot", "forecast.nc", "-o", "f.gif", "--observed", "after.nc")[0] == 0
+    assert run("plot", "forecast.nc", "-o", "f.gif", "--observed", "after.nc", "--realization", "1")[0] == 0
     with Image.open("f.gif") as film:
         assert film.n_frames == 6
     assert run("plot", "before.nc", "-o", "r.png", "--kind", "motion")[0] == 0
@@ -78,6 +83,9 @@ def test_bad_input_gives_one_line_with_a_remedy(run, made, monkeypatch):
         ("forecast.nc", "--lead-times", "7"): "lead times",
         ("forecast.nc", "--lead-times", "soon"): "30,60,90,120",
         ("forecast.nc", "--kind", "probabilities", "-o", "p.gif"): ".png",
+        ("forecast.nc", "--kind", "members", "--lead-times", "10,20"): "--lead-times 60",
+        ("forecast.nc", "--realization", "3"): "0 to 2",
+        ("field.nc", "--kind", "members"): "--members 20",
         ("before.nc", "-o", "p.gif"): "hybridcast forecast",
         ("before.nc", "--time", "2020-01-01"): "--time",
         ("nothing.nc",): "no file matches",

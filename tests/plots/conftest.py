@@ -7,6 +7,8 @@ import pytest
 import xarray as xr
 
 from helpers.drawing import ISSUED, MINUTE, field_of
+from helpers.ensembles import lazy_members
+from hybridcast.core.forecast_schema import add_ensemble
 
 
 @pytest.fixture
@@ -41,3 +43,12 @@ def observed(forecast):
     """What is forecast comes true, but the last three frames are not there yet."""
     rain = forecast["precipitation_rate"].isel(lead_time=slice(0, 3))
     return rain.swap_dims(lead_time="time").drop_vars(["lead_time", "reference_time"])
+
+
+@pytest.fixture
+def scenarios(forecast):
+    """The forecast with eight lazy members, of which one is dry."""
+    rates = forecast["precipitation_rate"].values
+    factors = np.array([0.0, 0.5, 0.8, 1.0, 1.2, 1.5, 2.0, 4.0], np.float32)
+    lazy = lazy_members(len(factors), rates.shape, lambda lead: factors[:, None, None] * rates[lead])
+    return add_ensemble(forecast, lazy, rate_is_mean=False)

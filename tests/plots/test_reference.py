@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hybridcast.plots import plot_forecast, plot_meteogram, plot_precipitation, plot_probability
+from helpers.drawing import MINUTE
+from hybridcast.plots import plot_forecast, plot_members, plot_meteogram, plot_precipitation, plot_probability
 
 REFERENCE = Path(__file__).parent / "reference"
 SHRINK = 8
@@ -28,7 +29,7 @@ def shrunk(figure) -> Image.Image:
     return whole.resize((whole.width // SHRINK, whole.height // SHRINK), Image.Resampling.BOX)
 
 
-def pictures(forecast, observed):
+def pictures(forecast, observed, scenarios):
     rain = forecast["precipitation_rate"]
     place = {"x": float(rain["x"][20]), "y": float(rain["y"][15])}
     return {
@@ -36,12 +37,14 @@ def pictures(forecast, observed):
         "forecast": lambda: plot_forecast(forecast, observed, coast=False),
         "probability": lambda: plot_probability(forecast, observed, coast=False),
         "meteogram": lambda: plot_meteogram(forecast, observed, **place),
+        "members": lambda: plot_members(scenarios, observed, lead_time=MINUTE * 30, coast=False),
+        "fan": lambda: plot_meteogram(scenarios, observed, **place),
     }
 
 
-@pytest.mark.parametrize("name", ["map", "forecast", "probability", "meteogram"])
-def test_picture_is_the_stored_one(name, forecast, observed):
-    found = shrunk(pictures(forecast, observed)[name]())
+@pytest.mark.parametrize("name", ["map", "forecast", "probability", "meteogram", "members", "fan"])
+def test_picture_is_the_stored_one(name, forecast, observed, scenarios):
+    found = shrunk(pictures(forecast, observed, scenarios)[name]())
     path = REFERENCE / f"{name}.png"
     if os.environ.get("HYBRIDCAST_REDRAW"):
         found.save(path, optimize=True)
