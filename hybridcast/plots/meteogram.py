@@ -9,7 +9,7 @@ import pyproj
 import xarray as xr
 
 from hybridcast.core.axes import nearest_turn
-from hybridcast.core.field import RATE, crs_of, metres_per_cell
+from hybridcast.core.field import crs_of, metres_per_cell
 from hybridcast.core.forecast_schema import ENSEMBLE, PROBABILITY
 from hybridcast.core.types import MINUTE, Doubles, Mask
 from hybridcast.ensembles.products import quantiles
@@ -82,7 +82,10 @@ def plot_meteogram(
     has_probabilities = PROBABILITY in forecast
     figure = parts.new_figure((8.4, 5.0 if has_probabilities else 3.2))
     panels = figure.subplots(1 + has_probabilities, 1, squeeze=False, sharex=True)[:, 0]
-    _draw_range(panels[0], forecast, point)
+    if ENSEMBLE in forecast:
+        _draw_fan(panels[0], forecast[ENSEMBLE].isel(y=point.row, x=point.column))
+    else:
+        _draw_range(panels[0], rain, point)
     _draw_rates(panels[0], rain, observed, point)
     if has_probabilities:
         _draw_probabilities(panels[1], forecast[PROBABILITY], point)
@@ -147,21 +150,21 @@ def _lead_minutes(data: xr.DataArray) -> Doubles:
     return np.asarray(data["lead_time"].values / MINUTE, dtype=np.float64)
 
 
-def _draw_range(ax: Axes, forecast: xr.Dataset, point: Point) -> None:
-    """Draw the fan of the members at a point, or else the range of the rates around it."""
-    minutes = _lead_minutes(forecast[RATE])
-    if ENSEMBLE not in forecast:
-        low, high = _range_around(forecast[RATE], point)
-        label = f"range within {RADIUS / 1000:g} km"
-        ax.fill_between(minutes, low, high, color=FORECAST_COLOUR, alpha=0.25, lw=0, label=label)
-        return
-    at_point = forecast[ENSEMBLE].isel(y=point.row, x=point.column)
-    levels = quantiles(at_point, FAN).values
-    for outer in range(len(FAN) // 2):
-        low, high = 100 * FAN[outer], 100 * FAN[-1 - outer]
-        label = f"{low:g} to {high:g} % of {at_point.sizes['realization']} members"
-        band = levels[outer], levels[-1 - outer]
-        ax.fill_between(minutes, *band, color=FORECAST_COLOUR, alpha=0.18 * (1 + outer), lw=0, label=label)
+def _draw_range(ax: Axes, rain: xr.DataArray, point: Point) -> None:
+    """Draw the range of the rates around a point."""
+    low, high = _range_around(rain, point)
+    label = f"range within {RADIUS / 1000:g} km"
+    ax.fill_between(_lead_minutes(rain), low, high, color=FORECAST_COLOUR, alpha=0.25, lw=0, label=label)
+
+
+def _draw_fan(ax: Axes, members: xr.DataArray) -> None:
+    """Draw bands between quantiles of the members at a point, and their median."""
+    minutes, count = _lead_minutes(members), members.sizes["realization"]
+    levels = quantiles(members, FAN).values
+    for k in range(len(FAN) // 2):
+        label = f"{100 * FAN[k]:g} to {100 * FAN[-1 - k]:g} % of {count} members"
+        low, high = levels[k], levels[-1 - k]
+        ax.fill_between(minutes, low, high, color=FORECAST_COLOUR, alpha=0.18 * (1 + k), lw=0, label=label)
     ax.plot(minutes, levels[len(FAN) // 2], color=FORECAST_COLOUR, lw=1.2, ls="--", label="median of members")
 
 
