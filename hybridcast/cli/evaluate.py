@@ -44,7 +44,20 @@ Nowcasters = Annotated[
 Baseline = Annotated[str, typer.Option(help="Nowcaster that the others are compared with.")]
 Cases = Annotated[int, typer.Option(min=1, help="Maximum number of issue times of an event.")]
 
-SHOWN_SCORES = ("CSI 1", "CSI 1, equal area", "FSS 20 km", "Brier 1")
+Members = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        help="Number of members of hybridcast, steps, linda-p and all other nowcasters that make any; they are then "
+        "forecast for every frame of the radar, so that their sums are scored too. With 0 only steps and linda-p have "
+        "members.",
+    ),
+]
+
+SHOWN_SCORES = (
+    *("CSI 1", "CSI 1, equal area", "FSS 20 km", "Brier 1"),
+    *("fair CRPS", "fair CRPS 20 km", "fair CRPS 1 h, 20 km", "spread/error 1 h, 20 km", "reliability index 20 km"),
+)
 
 
 def evaluate(
@@ -55,13 +68,15 @@ def evaluate(
     nowcasters: Nowcasters = None,
     baseline: Baseline = "s-prog",
     cases: Cases = 12,
+    members: Members = 0,
     workers: Workers = 1,
 ) -> None:
     """Score nowcasters on real events, all on the same points, with confidence intervals.
 
     The scores are CSI with frequency bias and at equal wet area, FSS, MAE, RMSE, Brier score and CRPS at 30, 60, 90 and
-    120 min; over the points known to all nowcasters, and over all points. All events have the same weight. Differences
-    to the baseline have a 95 % interval over event days.
+    120 min; over the points known to all nowcasters, and over all points. Ensembles have fair CRPS, spread against
+    error, rank histograms, energy and variogram scores too, at cells, on blocks and, with --members, of sums over 30
+    min, 1 h and 2 h. All events have the same weight. Differences to the baseline have a 95 % interval over event days.
 
     Trained nowcasters need models that were not trained on the region of an event. These models are trained first, from
     all other events, in about 5 min each. A run that was interrupted continues when the same command is given again,
@@ -71,6 +86,8 @@ def evaluate(
     Example:
 
         hybridcast evaluate --only fmi --nowcasters advection,s-prog --work scratch -o fmi.json
+
+        hybridcast evaluate --only fmi --nowcasters hybridcast --baseline steps --members 20 -o members.json
     """
     from hybridcast.datasets.events import load_events
     from hybridcast.verification.evaluation import EvaluationSettings
@@ -86,7 +103,7 @@ def evaluate(
         selected,
         lambda event: _make_nowcasters(names, models.get(event.region)),
         work=work,
-        settings=EvaluationSettings(max_cases=cases),
+        settings=EvaluationSettings(max_cases=cases, members=members),
         workers=workers,
         progress=lambda case, done, count: say(f"{done}/{count} {case}"),
     )
@@ -161,7 +178,9 @@ def _report(summary: dict[str, Any]) -> None:
     nowcasters = summary["nowcasters"]
     table = Table("", *nowcasters, title=f"mean over events at {leads} min", title_justify="left")
     for name in SHOWN_SCORES:
-        by_nowcaster = [summary["mean"]["source"][nowcaster][name] for nowcaster in nowcasters]
+        by_nowcaster = [summary["mean"]["source"][nowcaster].get(name, []) for nowcaster in nowcasters]
+        if all(value is None for values in by_nowcaster for value in values):
+            continue
         cells = ["\n".join("-" if v is None else f"{v:.3f}" for v in values) for values in by_nowcaster]
         table.add_row(name, *cells)
         table.add_section()

@@ -22,7 +22,7 @@ from hybridcast.datasets.registry import load_registry, packaged_path
 from hybridcast.errors import InputError
 from hybridcast.nightly.alarm import AlarmSettings
 from hybridcast.nightly.days import parse_dates
-from hybridcast.nowcasters.base import Nowcaster
+from hybridcast.nowcasters.base import MakesMembers, Nowcaster
 from hybridcast.radar import formats
 from hybridcast.registry import TRAINED_NOWCASTERS, baseline_nowcasters, trained_nowcaster
 from hybridcast.settings import check_known, parse_table, read_toml
@@ -65,6 +65,8 @@ class RegionSettings:
     """Interval between lead times, a multiple of the radar's step."""
     nowcasters: tuple[str, ...] = ("hybridcast", "scale-filter")
     """Names of the nowcasters to compare; advection and persistence are always added."""
+    members: int = 0
+    """Number of members of the nowcasters that make ensembles; with 0 those of pysteps alone have members."""
     model: str = "default"
     """Folder of the trained model of the nowcaster `hybridcast`; "default" is the one in the package."""
     dates: str | None = None
@@ -88,6 +90,7 @@ class RegionSettings:
         )
         first, last = parse_clock(self.first, "from", where), parse_clock(self.last, "to", where)
         _refuse(first > last, f"{where}: from {self.first} to {self.last}", "the first comes first", "Swap them")
+        _refuse(self.members < 0, f"{where}: members = {self.members}", "it is 0 or more", "Correct it")
         for name in self.nowcasters:
             check_known(name, (*baseline_nowcasters(), *TRAINED_NOWCASTERS), f"{where}: nowcaster")
         if self.dates is not None:
@@ -133,7 +136,7 @@ class RegionSettings:
         times = (self.every, self.first, self.last, self.lead_time, self.step)
         nowcasters = make_nowcasters(self)
         compared = (THRESHOLDS, FSS_SCALES, BLOCKS)
-        return digest(STATISTICS_VERSION, compared, grid, times, list(nowcasters), *nowcasters.values())
+        return digest(STATISTICS_VERSION, compared, self.members, grid, times, list(nowcasters), *nowcasters.values())
 
 
 @dataclass(frozen=True)
@@ -224,7 +227,12 @@ def make_nowcasters(region: RegionSettings) -> dict[str, Nowcaster]:
         name: trained_nowcaster(name, region.model) if name in TRAINED_NOWCASTERS else known[name]() for name in names
     }
     every = add_references(made)
-    return {name: every[name] for name in names}
+    return {name: _make_ensemble(every[name], region.members) for name in names}
+
+
+def _make_ensemble(nowcaster: Nowcaster, members: int) -> Nowcaster:
+    """Return the nowcaster with this number of members, if it makes any."""
+    return nowcaster.with_members(members, 0) if members and isinstance(nowcaster, MakesMembers) else nowcaster
 
 
 # --- parts ----------------------------------------------------------------------------------------------------

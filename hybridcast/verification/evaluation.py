@@ -16,6 +16,11 @@ there comes from within radar coverage. **all**: every observed point that the p
 source, persistence knows; a nowcaster that leaves such a point unknown is judged with that value there, and `own_count`
 is the number of points that it filled itself. So leaving points unknown cannot improve a score, and a nowcaster that
 forecasts rain from outside the radar better than persistence does is rewarded.
+
+Statistics of members have the dim ``accumulation``: 0 for rates, and the length in minutes of the windows for sums,
+which end at the lead times: with windows of an hour, the first and the second hour are apart. Sums are those of the
+nowcasters whose number of members the settings choose, over the area "source"; `hybridcast.verification.sums` tells how
+they are made.
 """
 
 from __future__ import annotations
@@ -31,17 +36,19 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from hybridcast.core.durations import parse_duration
 from hybridcast.core.field import RATE
 from hybridcast.core.files import atomic_write, digest, safe_filename
 from hybridcast.core.forecast_files import save_forecast
 from hybridcast.core.forecast_schema import ENSEMBLE, PROBABILITY
 from hybridcast.core.parallel import OnResult, WorkerPool
 from hybridcast.core.time_steps import iso_time
-from hybridcast.core.types import Array
+from hybridcast.core.types import MINUTE, Array
 from hybridcast.datasets.events import SPACING, Event, issue_times, load_event_radar
+from hybridcast.ensembles.products import WINDOW_START
 from hybridcast.errors import InputError
 from hybridcast.forecasting import forecast
-from hybridcast.nowcasters.base import Nowcaster
+from hybridcast.nowcasters.base import MakesMembers, Nowcaster
 from hybridcast.verification.comparison import (
     FALLBACK,
     REFERENCE,
@@ -50,6 +57,7 @@ from hybridcast.verification.comparison import (
     read_statistics,
     write_statistics,
 )
+from hybridcast.verification.members import BLOCKS
 from hybridcast.verification.statistics import (
     FSS_SCALES,
     STATISTICS_VERSION,
@@ -57,6 +65,7 @@ from hybridcast.verification.statistics import (
     common_mask,
     exceedance_fraction,
 )
+from hybridcast.verification.sums import STEP_MEANS, compute_sum_statistics, find_fine_step, mean_over_steps
 
 NowcasterFactory = Callable[[Event], Mapping[str, Nowcaster]]
 """Function from an event to the nowcasters that are compared on it, by name.
@@ -85,6 +94,14 @@ class EvaluationSettings:
     """Rate thresholds, mm h-1."""
     scales: tuple[float, ...] = FSS_SCALES
     """Sides of the windows of the fractions skill score, km."""
+    blocks: tuple[float, ...] = BLOCKS
+    """Sides of the blocks on which members are judged, km."""
+    members: int = 0
+    """Number of members of the nowcasters that make any; with 0 each has as many as it was made with."""
+    seed: int = 0
+    """Seed of these members."""
+    windows: tuple[str, ...] = ("30min", "1h", "2h")
+    """Lengths of the windows of rain sums of these members, multiples of `step`."""
 
 
 @dataclass(frozen=True)
@@ -207,10 +224,13 @@ def _run_case(
     comparison: Path,
 ) -> str:
     """Make the missing forecasts and then the statistics of a case, and return a description of what was done."""
-    nowcasters = add_references(make_nowcasters(case.event))
+    nowcasters = _make_ensembles(add_references(make_nowcasters(case.event)), settings)
     identity = _radar_identity(case.event)
     options = (settings.lead_time, settings.step, settings.spacing, settings.thresholds)
-    made_for = {name: digest(identity, options, nowcaster) for name, nowcaster in nowcasters.items()}
+    made_for = {
+        name: digest(identity, options, nowcaster, settings.members if isinstance(nowcaster, MakesMembers) else 0)
+        for name, nowcaster in nowcasters.items()
+    }
     path = comparison / case.file
     made_for_all = json.dumps(made_for, sort_keys=True)
     if path.is_file() and read_statistics(path).attrs["made_for"] == made_for_all:
@@ -223,6 +243,16 @@ def _run_case(
     statistics = compute_case_statistics(forecasts, _load_radar(case.event, settings.spacing), settings)
     write_statistics(statistics.assign_attrs(made_for=made_for_all), path)
     return f"{case}: {', '.join(missing) or 'statistics only'}"
+
+
+def _make_ensembles(nowcasters: Mapping[str, Nowcaster], settings: EvaluationSettings) -> dict[str, Nowcaster]:
+    """Return the nowcasters with the number of members of the settings, where they make any."""
+    return {
+        name: nowcaster.with_members(settings.members, settings.seed)
+        if settings.members and isinstance(nowcaster, MakesMembers)
+        else nowcaster
+        for name, nowcaster in nowcasters.items()
+    }
 
 
 def compute_case_statistics(
@@ -247,6 +277,7 @@ def compute_case_statistics(
             radar,
             thresholds=settings.thresholds,
             scales=settings.scales,
+            blocks=settings.blocks,
             spectra=area == "source",
             valid=valid,
             reference=reference,
@@ -254,7 +285,23 @@ def compute_case_statistics(
         own = [(result[RATE].notnull() & valid).sum(("y", "x")).values for result in forecasts.values()]
         statistics["own_count"] = (("nowcaster", "lead_time"), np.array(own, np.float64))
         parts.append(statistics)
-    return xr.concat(parts, xr.Variable("area", list(AREAS)), join="outer", fill_value=0.0)
+    statistics = xr.concat(parts, xr.Variable("area", list(AREAS)), join="outer", fill_value=0.0)
+    sums = compute_sum_statistics(
+        forecasts, radar, valid=known_to_all, windows=settings.windows, blocks=settings.blocks
+    )
+    return _join_sums(statistics, sums, settings)
+
+
+def _join_sums(statistics: xr.Dataset, sums: xr.Dataset | None, settings: EvaluationSettings) -> xr.Dataset:
+    """Return the statistics, those of members with the dim ``accumulation``; zero where there are no sums."""
+    names = [name for name in statistics if "block" in statistics[name].dims]
+    parts = [statistics[names].expand_dims(accumulation=[0.0])]
+    if sums is not None:
+        parts.append(sums.expand_dims(area=["source"]))
+    joined = xr.concat(parts, "accumulation", join="outer", fill_value=0.0)
+    minutes = [parse_duration(window, "windows") / MINUTE for window in settings.windows]
+    labels = {"area": statistics["area"], "nowcaster": statistics["nowcaster"], "accumulation": [0.0, *minutes]}
+    return statistics.drop_vars(names).merge(joined.reindex(labels, fill_value=0.0)) if names else statistics
 
 
 def _fill_unknown(result: xr.Dataset, filling: xr.DataArray) -> xr.Dataset:
@@ -273,10 +320,13 @@ def _write_forecast(
     case: EvaluationCase, nowcaster: Nowcaster, settings: EvaluationSettings, path: Path, made_for: str
 ) -> None:
     try:
+        radar = _load_radar(case.event, settings.spacing)
+        has_sums = settings.members > 0 and isinstance(nowcaster, MakesMembers)
+        fine = find_fine_step(radar, settings.step) if has_sums else None
         result = forecast(
-            _load_radar(case.event, settings.spacing),
+            radar,
             lead_time=settings.lead_time,
-            step=settings.step,
+            step=settings.step if fine is None else fine,
             issue_time=case.issue_time,
             nowcaster=nowcaster,
         )
@@ -284,20 +334,30 @@ def _write_forecast(
         error.add_note(f"while forecasting {case} with {nowcaster.name}")
         raise
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_forecast(_select_verified(result, settings).assign_attrs(made_for=made_for), path)
+    kept = _select_verified(result, settings)
+    if fine is not None:
+        kept[STEP_MEANS] = _round_members(mean_over_steps(result[ENSEMBLE], settings.step)).drop_vars(WINDOW_START)
+    save_forecast(kept.assign_attrs(made_for=made_for), path)
 
 
 def _select_verified(result: xr.Dataset, settings: EvaluationSettings) -> xr.Dataset:
-    """Return the variables that verification needs; members are rounded after their exceedances have been counted."""
+    """Return what verification needs; members are rounded after their exceedances have been counted."""
+    step = parse_duration(settings.step, "step")
     kept = result[[name for name in (RATE, PROBABILITY, ENSEMBLE) if name in result]]
+    kept = kept.isel(lead_time=np.flatnonzero(kept["lead_time"].values % step == np.timedelta64(0)))
     if ENSEMBLE in kept:
-        members = kept[ENSEMBLE].transpose("realization", "lead_time", "y", "x")
+        kept[ENSEMBLE] = kept[ENSEMBLE].compute()
         if PROBABILITY not in kept:
+            members = kept[ENSEMBLE].transpose("realization", "lead_time", "y", "x")
             fractions = exceedance_fraction(members.values, np.asarray(settings.thresholds))
             kept[PROBABILITY] = (("threshold", "lead_time", "y", "x"), fractions)
             kept = kept.assign_coords(threshold=list(settings.thresholds))
-        kept[ENSEMBLE] = members.copy(data=_round_mantissa(members.values))
+        kept[ENSEMBLE] = _round_members(kept[ENSEMBLE])
     return kept
+
+
+def _round_members(members: xr.DataArray) -> xr.DataArray:
+    return members.copy(data=_round_mantissa(members.values))
 
 
 def _round_mantissa(values: Array, bits: int = 10) -> Array:

@@ -1,7 +1,7 @@
 """Tables of scores: the mean over events, the scores by region and by event, and the differences to a baseline.
 
 Every event has the same weight, however many cases or points it has. A score is compared on the events at which all
-nowcasters have one.
+nowcasters have one; nowcasters that have it at no event, such as those without members, are left out of this.
 """
 
 from __future__ import annotations
@@ -18,18 +18,36 @@ from hybridcast.errors import InputError
 from hybridcast.verification import scores
 from hybridcast.verification.significance import paired_difference
 
+Better = Literal["higher", "lower", "one", "neither"]
+
 
 @dataclass(frozen=True)
 class Column:
     """One score of the tables."""
 
     name: str
-    better: Literal["higher", "lower", "one", "neither"]
+    better: Better
     """The direction in which the score gets better; "one" if 1 is best."""
     compute: Callable[[xr.Dataset], xr.DataArray]
     """Function from statistics to the score, without the dims `threshold`, `scale` and `probability_bin`."""
     short: bool = True
     """Whether the Markdown tables have this score."""
+    of_members: bool = False
+    """Whether it is a score of members; such scores are left out if no nowcaster has any."""
+
+
+_PLACES = {
+    "": (0.0, 0.0),
+    " 20 km": (0.0, 20.0),
+    " 30 min, 20 km": (30.0, 20.0),
+    " 1 h": (60.0, 0.0),
+    " 1 h, 10 km": (60.0, 10.0),
+    " 1 h, 20 km": (60.0, 20.0),
+    " 1 h, 40 km": (60.0, 40.0),
+    " 2 h, 20 km": (120.0, 20.0),
+}
+"""Length of the window of a sum, min, and side of a block, km, by the words for them in the name of a score."""
+_SHOWN_PLACES = ("", " 20 km", " 1 h", " 1 h, 20 km")
 
 
 def _select(score: Callable[[xr.Dataset], xr.DataArray], **labels: float) -> Callable[[xr.Dataset], xr.DataArray]:
@@ -44,8 +62,15 @@ def _own_fraction(statistics: xr.Dataset) -> xr.DataArray:
     return statistics["own_count"] / statistics["count"].where(statistics["count"] > 0)
 
 
-def columns() -> tuple[Column, ...]:
-    """Return the scores of ``hybridcast evaluate``."""
+def columns(statistics: xr.Dataset | None = None) -> tuple[Column, ...]:
+    """Return the scores of ``hybridcast evaluate``; those that `statistics` can have, if they are given."""
+    found = (*_columns_of_fields(), *_columns_of_members())
+    if statistics is None or "accumulation" in statistics.dims:
+        return found
+    return tuple(column for column in found if not column.of_members)
+
+
+def _columns_of_fields() -> list[Column]:
     found: list[Column] = []
     for threshold in (0.1, 1.0, 5.0):
         found.append(Column(f"CSI {threshold:g}", "higher", _select(scores.csi, threshold=threshold)))
@@ -78,19 +103,47 @@ def columns() -> tuple[Column, ...]:
         Column(f"power {name} km", "one", _select(scores.spectral_ratio, wavelength=centre), False)
         for name, centre in (("8-16", 11.314), ("32-64", 45.255))
     ]
-    return tuple(found)
+    return found
+
+
+def _columns_of_members() -> list[Column]:
+    judged: tuple[tuple[str, Better, Callable[[xr.Dataset], xr.DataArray]], ...] = (
+        ("fair CRPS", "lower", scores.fair_crps),
+        ("spread/error", "one", scores.spread_to_error),
+        ("reliability index", "lower", scores.reliability_index),
+        ("reliability index of sampling", "neither", scores.reliability_index_of_sampling),
+    )
+    found = [
+        Column(
+            name + place,
+            better,
+            _select(score, accumulation=accumulation, block=block),
+            short=place in _SHOWN_PLACES,
+            of_members=True,
+        )
+        for name, better, score in judged
+        for place, (accumulation, block) in _PLACES.items()
+    ]
+    for name, score in (("energy score", scores.energy_score), ("variogram score", scores.variogram_score)):
+        found.append(Column(f"{name} 20 km", "lower", _select(score, accumulation=0.0, block=20.0), of_members=True))
+    for octave, centre in (("4-8", 5.657), ("8-16", 11.314), ("32-64", 45.255)):
+        power = _select(scores.spectral_ratio_of_members, wavelength=centre)
+        found.append(Column(f"power of members {octave} km", "one", power, short=False, of_members=True))
+    return found
 
 
 def event_scores(statistics: xr.Dataset) -> xr.Dataset:
     """Return every score of every event, dims ``("event", "area", "nowcaster", "lead_time")``.
 
     If a score of one nowcaster is undefined at an event (no rain forecast and none observed), it is NaN for all
-    nowcasters at that event, so that means over events compare the same events.
+    nowcasters at that event, so that means over events compare the same events. A nowcaster whose score is undefined at
+    all events and lead times does not count.
     """
     found = {}
-    for column in columns():
+    for column in columns(statistics):
         values = column.compute(statistics).transpose("event", "area", "nowcaster", "lead_time")
-        found[column.name] = values.where(values.notnull().all("nowcaster")).drop_attrs()
+        absent = values.isnull().all(("event", "lead_time"))
+        found[column.name] = values.where((values.notnull() | absent).all("nowcaster")).drop_attrs()
     return xr.Dataset(found)
 
 
@@ -130,9 +183,9 @@ def summarize(statistics: xr.Dataset, *, baseline: str) -> dict[str, Any]:
         "nowcasters": nowcasters,
         "areas": statistics["area"].values.tolist(),
         "baseline": baseline,
-        "better": {column.name: column.better for column in columns()},
+        "better": {column.name: column.better for column in columns(statistics)},
         "support": _support(statistics),
-        "events_of_mean": _by_area(by_event.notnull().all("nowcaster").sum("event")),
+        "events_of_mean": _by_area(by_event.notnull().any("nowcaster").sum("event")),
         "mean": _by_nowcaster(by_event.mean("event")),
         "difference": _differences(by_event, baseline),
         "regions": {str(name): _by_nowcaster(by_region.sel(region=name)) for name in by_region["region"].values},
@@ -170,7 +223,7 @@ def _differences(by_event: xr.Dataset, baseline: str) -> dict[str, Any]:
         str(area): {str(m): {} for m in by_event["nowcaster"].values} for area in by_event["area"].values
     }
     for column in columns():
-        if column.better not in {"higher", "lower"}:
+        if column.name not in by_event or column.better not in {"higher", "lower"}:
             continue
         score = by_event[column.name]
         compared = paired_difference(
@@ -219,7 +272,7 @@ _FEW = ("CSI 1", "bias 1", "CSI 1, equal area", "FSS 20 km", "Brier 1")
 def format_markdown(found: dict[str, Any]) -> str:
     """Return the dictionary of `summarize` as Markdown: sample sizes, means, differences, regions and events."""
     lines = ["# Evaluation", "", *_introduction(found)]
-    shown = [column.name for column in columns() if column.short]
+    shown = [column.name for column in columns() if column.short and column.name in found["better"]]
     compared = [name for name in shown if found["better"][name] in {"higher", "lower"}]
     for area in reversed(found["areas"]):
         lines += ["", f"## {_AREAS.get(area, area)}", ""]
@@ -246,7 +299,9 @@ def _introduction(found: dict[str, Any]) -> list[str]:
         "",
         "Points known to all: every nowcaster has a value, because the air comes from within radar coverage. All "
         "points: a nowcaster's unknown points are judged with the plain advection or else persistence. Equal area: as "
-        "many wet points in each frame as the plain advection has. FSS at 1 mm h-1.",
+        "many wet points in each frame as the plain advection has. FSS at 1 mm h-1. Scores of members do not depend on "
+        "their number; '20 km' is on blocks, '1 h' of the sum over an hour up to the lead time, mm. The reliability "
+        "index of sampling is what a reliable ensemble has in so many cases.",
     ]
 
 
@@ -256,6 +311,8 @@ def _score_table(
     heads = ["", *scored, *(["events"] if events else [])]
     rows = []
     for name in names:
+        if all(value is None for values in scored.values() for value in values[name]):
+            continue
         cells = [" / ".join(_format_score(v) for v in values[name]) for values in scored.values()]
         rows.append([name, *cells, *([" / ".join(str(n) for n in events[name])] if events else [])])
     return _table(heads, rows)
@@ -268,6 +325,8 @@ def _difference_table(found: dict[str, Any], area: str, names: Sequence[str]) ->
         if nowcaster != found["baseline"]:
             for name in names:
                 own = scored[name]
+                if all(value is None for value in own["relative"]):
+                    continue
                 cells = [_format_difference({key: values[k] for key, values in own.items()}) for k in range(len(leads))]
                 rows.append([nowcaster, name, *cells])
     return _table(["", "", *(f"{minutes:g} min" for minutes in leads)], rows)

@@ -79,6 +79,8 @@ def test_the_alarm_has_a_table(load):
         (TEXT + "from = '24:00'\n", "it is a time of the day"),
         (TEXT + "from = '12:00'\nto = '11:00'\n", "the first comes first"),
         (TEXT + "first = '12:00'\n", "unknown key 'first'"),
+        (TEXT + "members = -1\n", "members = -1; it is 0 or more"),
+        (TEXT + "members = '20'\n", "it is of type int"),
         (TEXT + "spacing = -1\n", "it is in metres, or 0"),
         (TEXT + "x = [1, 2, 3]\n", "an array of 2"),
         (TEXT + "dates = '2018-05-20..2018-05-10'\n", "the first comes first"),
@@ -114,7 +116,10 @@ def test_advection_and_persistence_are_always_compared():
 def test_the_fingerprint_is_of_what_numbers_depend_on():
     region = RegionSettings(name="a", radar="a", nowcasters=("scale-filter",))
     assert replace(region, name="b", radar="c", dates="2020-01-01").fingerprint == region.fingerprint
-    for change in ({"spacing": 1000.0}, {"step": "30min"}, {"first": "01:00"}, {"nowcasters": ()}, {"x": (0.0, 1.0)}):
+    for change in (
+        *({"spacing": 1000.0}, {"step": "30min"}, {"first": "01:00"}, {"nowcasters": ()}, {"x": (0.0, 1.0)}),
+        {"members": 20},
+    ):
         assert replace(region, **change).fingerprint != region.fingerprint
 
 

@@ -12,13 +12,17 @@ import xarray as xr
 
 from helpers import nightly_synthetic as nights
 from helpers import synthetic
+from hybridcast.core.forecast_schema import add_ensemble
 from hybridcast.errors import InputError
 from hybridcast.nightly.alarm import AlarmSettings, judge
 from hybridcast.nightly.report import write_index, write_night_page
 from hybridcast.nightly.report.formatting import format_count, format_percent, format_score
 from hybridcast.nightly.report.maps import draw_worst_cases
+from hybridcast.nightly.report.tables import tabulate_members
 from hybridcast.verification import scores
+from hybridcast.verification.members import BLOCKS
 from hybridcast.verification.significance import paired_difference
+from hybridcast.verification.statistics import FSS_SCALES, compute_statistics
 
 TONIGHT = 7
 ODD = "<b>x</b> & co"
@@ -215,6 +219,31 @@ def test_without_probabilities_the_page_says_so(history, tmp_path):
     )
     assert judged[0].nowcaster == "persistence"
     assert "No forecast of this night gives probabilities other than 0 and 1." in page.words
+
+
+def test_members_have_a_table_if_there_are_any(history, tmp_path):
+    made, observed = nights.forecasts(TONIGHT, nights.MODELS)
+    noise = np.random.default_rng(0).lognormal(0, 0.5, (5, *made["blend"].precipitation_rate.shape))
+    ensemble = add_ensemble(made["blend"], (noise * made["blend"].precipitation_rate.values).astype(np.float32))
+    made |= {"blend": ensemble}
+    total = xr.concat(
+        [compute_statistics(one, observed, scales=FSS_SCALES, blocks=BLOCKS) for one in made.values()],
+        xr.Variable("nowcaster", list(made)),
+        join="outer",
+        fill_value=0.0,
+    )
+    tonight = [nights.night(TONIGHT, "north", total, hourly=total)]
+    judged = judge(tonight, history, FEW, baseline="advection")
+    path = write_night_page(tonight, history, tmp_path, baseline="advection", judgements=judged, settings=FEW)
+    words = Page(path.read_text()).words
+    assert "Members, by lead time" in words
+    assert "Members: rain of whole hours" in words
+    assert "fair CRPS (mm/h), 20 km" in words
+    shown = f"{float(scores.fair_crps(total).sel(nowcaster='blend', block=20.0)[0]):.3g}"
+    assert shown in words
+    table = tabulate_members(total, "Members")
+    assert {row[0].text for row in table.rows} == {"blend"}
+    assert tabulate_members(nights.day_statistics(TONIGHT), "Members") is None
 
 
 @pytest.mark.parametrize("only", ["advection", "blend"])

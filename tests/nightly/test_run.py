@@ -116,6 +116,22 @@ def test_numbers_are_those_that_scores_finds_in_the_forecasts(undisturbed, archi
             np.testing.assert_allclose(csi, table.critical_success_index(), rtol=1e-6)
 
 
+@pytest.mark.pysteps
+def test_members_are_verified_in_frames_and_whole_hours(archive, tmp_path):
+    region = small.region(archive, nowcasters=("steps", "scale-filter"), members=3, last="12:00")
+    night = night_of(region, tmp_path)
+    for part, leads in ((night.statistics, 2), (night.hourly, 1)):
+        steps = part.sel(nowcaster="steps")
+        assert (steps["ensemble_members"] == 3 * steps["ensemble_count"]).all()
+        assert (steps["ensemble_count"].sel(block=0.0) == steps["count"]).all()
+        assert steps.sizes["lead_time"] == leads
+        assert scores.fair_crps(steps).sel(block=[0.0, 20.0]).notnull().all()
+        assert not part["ensemble_count"].sel(nowcaster="scale-filter").any()
+    again = read_day(tmp_path, region.name, DATE).night
+    stored, fresh = (scores.spread_to_error(n.hourly).sel(nowcaster="steps").squeeze() for n in (again, night))
+    xr.testing.assert_allclose(stored, fresh)
+
+
 def test_a_day_that_is_done_is_skipped(undisturbed, archive, monkeypatch):
     night, store = undisturbed
     monkeypatch.setattr(night_module, "run_case", None)  # nothing may be forecast

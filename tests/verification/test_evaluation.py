@@ -13,10 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scoringrules
 import xarray as xr
 from typer.testing import CliRunner
 
 from helpers import synthetic
+from helpers.ensembles import SimulatedEnsemble
 from hybridcast.cli.app import app
 from hybridcast.core.field import RATE
 from hybridcast.core.forecast_schema import ENSEMBLE, PROBABILITY, forecast_dataset
@@ -27,6 +29,7 @@ from hybridcast.forecasting import forecast
 from hybridcast.nowcasters.base import Advection, Persistence
 from hybridcast.verification import evaluation, scores
 from hybridcast.verification.evaluation import EvaluationSettings, compute_case_statistics, evaluate
+from hybridcast.verification.sums import STEP_MEANS, compute_sum_statistics, find_fine_step, mean_over_steps
 from hybridcast.verification.tables import columns, event_scores, format_markdown, summarize
 
 SETTINGS = EvaluationSettings(lead_time="1h", max_cases=2)
@@ -90,7 +93,8 @@ def test_sums_have_every_event_area_and_nowcaster(run):
     ).all()
     assert (statistics["rank_count"].sel(nowcaster="advection") == 0).all()
     np.testing.assert_allclose(
-        statistics["rank_count"].sel(nowcaster="damped", block=0.0).sum("rank"), counts.sel(nowcaster="damped")
+        statistics["rank_count"].sel(nowcaster="damped", block=0.0, accumulation=0.0).sum("rank"),
+        counts.sel(nowcaster="damped"),
     )
 
 
@@ -200,6 +204,123 @@ def test_events_without_a_case_are_refused(tmp_path):
         evaluate(scene_events("one"), lambda event: {}, work=tmp_path, settings=SETTINGS, workers=0)
 
 
+# --- members --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def ensembles(tmp_path_factory):
+    """Sums of an event with an ensemble of as many members as asked for, and the work folder."""
+    work = tmp_path_factory.mktemp("ensembles")
+    statistics = evaluate(
+        scene_events("one"),
+        lambda event: {"noisy": SimulatedEnsemble(), "damped": Damped()},
+        work=work,
+        settings=replace(SETTINGS, members=4, max_cases=1),
+    )
+    return statistics, work
+
+
+def test_sums_are_those_of_every_frame(ensembles):
+    statistics, work = ensembles
+    (issue,) = json.loads((work / "cases" / "one.json").read_text())["issue_times"]
+    radar = evaluation.load_event_radar(scene_events("one")[0], SETTINGS.spacing)
+    issue = np.datetime64(issue)
+    made = forecast(radar, issue_time=issue, lead_time="1h", nowcaster=SimulatedEnsemble(), members=4)
+    members = made[ENSEMBLE].values.reshape(4, 2, 6, *radar.shape[1:]).mean(axis=2) / 2  # mm in half an hour
+    frames = radar.sel(time=slice(issue + np.timedelta64(5, "m"), issue + np.timedelta64(1, "h"))).values
+    observed = frames.reshape(2, 6, *radar.shape[1:]).mean(axis=1) / 2
+    everywhere = np.isfinite(members).all(axis=(0, 1)) & np.isfinite(observed).all(axis=0)
+    here = statistics.isel(event=0).sel(area="source", nowcaster="noisy", block=0.0)
+    for minutes, drawn, truth in ((30.0, members, observed), (60.0, members.sum(1)[:, None], observed.sum(0)[None])):
+        found = here.sel(accumulation=minutes)
+        for k, lead in enumerate((30, 60) if minutes == 30 else (60,)):
+            at = found.sel(lead_time=np.timedelta64(lead, "m"))
+            assert 0 < float(at["ensemble_count"]) <= float(here["count"].sel(lead_time=at["lead_time"]))
+            if float(at["ensemble_count"]) == everywhere.sum():
+                o, m = truth[k][everywhere], drawn[:, k][:, everywhere]
+                expected = scoringrules.crps_ensemble(o, m, m_axis=0, estimator="fair").mean()
+                assert float(scores.fair_crps(at)) == pytest.approx(expected, rel=1e-3)  # members are rounded
+
+
+def test_the_first_hour_and_the_second_are_apart():
+    radar = synthetic.rain((40, 44), frames=3, later=24, wet=0.6, spacing=2000.0)
+    issue = radar.time.values[2]
+    leads = np.array([30, 60, 90, 120]) * np.timedelta64(1, "m")
+    step = leads[0]
+    made = forecast(radar, issue_time=issue, lead_time="2h", step="5min", nowcaster=SimulatedEnsemble(), members=3)
+    kept = made.sel(lead_time=leads).assign({STEP_MEANS: mean_over_steps(made[ENSEMBLE], step)})
+    valid = kept[RATE].notnull()
+    found = compute_sum_statistics(
+        {"noisy": kept}, radar, valid=valid, windows=("30min", "1h", "2h", "3h", "45min"), blocks=(10.0,)
+    )
+    assert found["accumulation"].values.tolist() == [30, 60, 120]
+    ends = (found["ensemble_count"].sel(block=0.0) > 0).squeeze("nowcaster")
+    assert ends.values.tolist() == [[True] * 4, [False, True, False, True], [False, False, False, True]]
+    hours = scores.error_of_ensemble_mean(found.sel(accumulation=60.0, block=0.0)).squeeze("nowcaster")
+    truth = radar.values[3:].reshape(2, 12, 40, 44).mean(axis=1)
+    drawn = made[ENSEMBLE].values.mean(axis=0).reshape(2, 12, 40, 44).mean(axis=1)
+    np.testing.assert_allclose(hours[[1, 3]], np.sqrt(((drawn - truth) ** 2).mean(axis=(1, 2))), rtol=1e-4)
+
+
+def test_a_missing_frame_makes_the_sum_unknown():
+    radar = synthetic.rain((40, 44), frames=3, later=12, wet=0.6, spacing=2000.0).copy()
+    issue = radar.time.values[2]
+    made = forecast(radar, issue_time=issue, lead_time="1h", step="5min", nowcaster=SimulatedEnsemble(), members=3)
+    kept = made.isel(lead_time=[5, 11]).assign({STEP_MEANS: mean_over_steps(made[ENSEMBLE], "30min")})
+    radar.values[5] = np.nan
+    valid = xr.ones_like(kept[RATE], dtype=bool)
+    found = compute_sum_statistics({"noisy": kept}, radar, valid=valid, windows=("30min", "1h"), blocks=())
+    counts = found["ensemble_count"].sel(block=0.0).squeeze("nowcaster")
+    assert counts.values.tolist() == [[0, 40 * 44], [0, 0]]
+
+
+@pytest.mark.parametrize(("minutes", "fine"), [(5, 5), (10, 10), (2, 6), (15, 15), (4, None), (45, None)])
+def test_the_step_of_sums_fits_the_radar_and_the_lead_times(minutes, fine):
+    radar = synthetic.rain((4, 4), frames=3)
+    times = radar.time.values[0] + np.arange(3) * np.timedelta64(minutes, "m")
+    found = find_fine_step(radar.assign_coords(time=times), "30min")
+    assert found == (None if fine is None else np.timedelta64(fine, "m"))
+    assert find_fine_step(radar[:1], "30min") is None
+
+
+def test_only_ensembles_that_were_asked_for_have_sums(ensembles):
+    statistics, work = ensembles
+    assert statistics["accumulation"].values.tolist() == [0, 30, 60, 120]
+    counts = statistics["ensemble_count"].isel(event=0).sel(block=0.0, area="source").max("lead_time")
+    assert (counts.sel(nowcaster="noisy", accumulation=[0, 30, 60]) > 0).all()
+    assert counts.sel(nowcaster="damped").values.astype(bool).tolist() == [True, False, False, False]
+    assert not counts.sel(nowcaster=["advection", "persistence"]).any()
+    assert statistics["nowcaster"].values.tolist() == ["persistence", "advection", "noisy", "damped"]
+    (file,) = (work / "forecasts" / "noisy").rglob("*.nc")
+    with xr.open_dataset(file, decode_timedelta=True) as stored:
+        assert stored.sizes["lead_time"] == 2
+        assert stored.sizes["realization"] == 4
+
+
+def test_another_number_of_members_is_forecast_again(ensembles):
+    statistics, work = ensembles
+    before = files(work)
+    settings = replace(SETTINGS, members=2, max_cases=1)
+    fewer = evaluate(scene_events("one"), lambda event: {"noisy": SimulatedEnsemble()}, work=work, settings=settings)
+    assert fewer.sizes["rank"] == 3
+    changed = {path for path, time in files(work).items() if before.get(path) != time}
+    assert {path.parts[1] for path in changed if path.parts[0] == "forecasts"} == {"noisy"}
+    cells = {"accumulation": 0.0, "block": 0.0, "nowcaster": "noisy"}
+    assert (fewer["ensemble_members"].sel(cells) < statistics["ensemble_members"].sel(cells)).all()
+
+
+def test_scores_of_members_compare_ensembles_only(ensembles):
+    found = json.loads(json.dumps(summarize(ensembles[0], baseline="damped"), allow_nan=False))
+    mean = found["mean"]["source"]
+    assert mean["advection"]["fair CRPS"] == [None, None]
+    assert None not in mean["noisy"]["fair CRPS 20 km"]
+    assert mean["noisy"]["spread/error 1 h, 20 km"][0] is None
+    assert mean["damped"]["fair CRPS 1 h"] == [None, None]
+    text = format_markdown(found)
+    assert "| fair CRPS 1 h, 20 km |" in text
+    assert "| fair CRPS 1 h, 20 km |" not in text.split("## All points")[1].split("## Region")[0]
+
+
 # --- tables ---------------------------------------------------------------------------------------------------
 
 
@@ -209,7 +330,7 @@ def test_the_summary_has_each_score_of_each_nowcaster(run):
     assert found["lead_times_min"] == [30, 60]
     assert found["support"]["one"]["cases"] == [2, 2]
     assert found["events_of_mean"]["all"]["MAE"] == [2, 2]
-    names = [column.name for column in columns()]
+    names = [column.name for column in columns(statistics)]
     for area in ("all", "source"):
         for nowcaster in ("persistence", "advection", "damped"):
             assert list(found["mean"][area][nowcaster]) == names

@@ -190,7 +190,9 @@ def _build_tables(
         tables.tabulate_by_threshold(tonight, comparison, settings, baseline),
         tables.tabulate_rates(tonight),
         tables.tabulate_probabilities(tonight, settings, figures.find_probabilistic(tonight)),
+        tables.tabulate_members(night.statistics, "Members, by lead time"),
         tables.tabulate_hours(night.hourly),
+        tables.tabulate_members(night.hourly, "Members: rain of whole hours"),
     )
     return [table for table in found if table is not None]
 

@@ -14,6 +14,7 @@ from hybridcast.nightly.alarm import AlarmSettings
 from hybridcast.nightly.report.formatting import SIGNS, format_count, format_percent, format_score
 from hybridcast.nightly.series import SCORES, to_minutes
 from hybridcast.verification import scores
+from hybridcast.verification.members import CELL
 from hybridcast.verification.significance import LOSS, MIN_DAYS, TIE, UNRESOLVED, WIN, paired_difference
 
 _LABELS = ("nowcaster", "lead_time", "threshold")
@@ -275,6 +276,34 @@ def tabulate_hours(hourly: xr.Dataset | None) -> Table | None:
         )
     heads = ["nowcaster", "hour", "threshold", *values, "cases", "points", "wet points"]
     return Table("Rain of whole hours", heads, rows)
+
+
+def tabulate_members(statistics: xr.Dataset | None, title: str) -> Table | None:
+    """Return the scores of members at cells and on blocks, by nowcaster and lead time; None without members."""
+    if statistics is None or "ensemble_count" not in statistics:
+        return None
+    values: dict[str, xr.DataArray] = {}
+    for place, block in (("", CELL), (", 20 km", 20.0)):
+        here = statistics.sel(block=block, drop=True)
+        values |= {
+            f"fair CRPS (mm/h){place}": scores.fair_crps(here),
+            f"spread/error{place}": scores.spread_to_error(here),
+            f"reliability index{place}": scores.reliability_index(here),
+            f"by sampling{place}": scores.reliability_index_of_sampling(here),
+        }
+    values["energy score (mm/h), 20 km"] = scores.energy_score(statistics.sel(block=20.0, drop=True))
+    support = statistics[["cases"]].assign(points=statistics["ensemble_count"].sel(block=CELL, drop=True))
+    rows = [
+        [
+            Cell(row["nowcaster"], row["nowcaster"]),
+            _lead_cell(row),
+            *(Cell(_format_digits(row[name]), row[name]) for name in values),
+            *(Cell(format_count(row[name]), row[name]) for name in ("cases", "points")),
+        ]
+        for row in _iterate_rows(support.assign(values), ("nowcaster", "lead_time"))
+        if row["points"] > 0
+    ]
+    return Table(title, ["nowcaster", "lead time", *values, "cases", "points"], rows) if rows else None
 
 
 # --- rows and cells -------------------------------------------------------------------------------------------
