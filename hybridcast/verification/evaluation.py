@@ -43,7 +43,7 @@ from hybridcast.core.forecast_files import save_forecast
 from hybridcast.core.forecast_schema import ENSEMBLE, PROBABILITY
 from hybridcast.core.parallel import OnResult, WorkerPool
 from hybridcast.core.time_steps import iso_time
-from hybridcast.core.types import MINUTE, Array
+from hybridcast.core.types import MINUTE
 from hybridcast.datasets.events import SPACING, Event, issue_times, load_event_radar
 from hybridcast.ensembles.products import WINDOW_START
 from hybridcast.errors import InputError
@@ -336,36 +336,26 @@ def _write_forecast(
     path.parent.mkdir(parents=True, exist_ok=True)
     kept = _select_verified(result, settings)
     if fine is not None:
-        kept[STEP_MEANS] = _round_members(mean_over_steps(result[ENSEMBLE], settings.step)).drop_vars(WINDOW_START)
+        kept[STEP_MEANS] = _round(mean_over_steps(result[ENSEMBLE], settings.step)).drop_vars(WINDOW_START)
     save_forecast(kept.assign_attrs(made_for=made_for), path)
 
 
 def _select_verified(result: xr.Dataset, settings: EvaluationSettings) -> xr.Dataset:
-    """Return what verification needs; members are rounded after their exceedances have been counted."""
+    """Return what verification needs, with the exceedances of members counted before these are rounded for the file."""
     step = parse_duration(settings.step, "step")
     kept = result[[name for name in (RATE, PROBABILITY, ENSEMBLE) if name in result]]
     kept = kept.isel(lead_time=np.flatnonzero(kept["lead_time"].values % step == np.timedelta64(0)))
-    if ENSEMBLE in kept:
-        kept[ENSEMBLE] = kept[ENSEMBLE].compute()
-        if PROBABILITY not in kept:
-            members = kept[ENSEMBLE].transpose("realization", "lead_time", "y", "x")
-            fractions = exceedance_fraction(members.values, np.asarray(settings.thresholds))
-            kept[PROBABILITY] = (("threshold", "lead_time", "y", "x"), fractions)
-            kept = kept.assign_coords(threshold=list(settings.thresholds))
-        kept[ENSEMBLE] = _round_members(kept[ENSEMBLE])
+    if ENSEMBLE in kept and PROBABILITY not in kept:
+        members = kept[ENSEMBLE].transpose("realization", "lead_time", "y", "x").compute()
+        fractions = exceedance_fraction(members.values, np.asarray(settings.thresholds))
+        kept = kept.assign({ENSEMBLE: members, PROBABILITY: (("threshold", *members.dims[1:]), fractions)})
+        kept = kept.assign_coords(threshold=list(settings.thresholds))
     return kept
 
 
-def _round_members(members: xr.DataArray) -> xr.DataArray:
-    return members.copy(data=_round_mantissa(members.values))
-
-
-def _round_mantissa(values: Array, bits: int = 10) -> Array:
-    """Return the values with `bits` bits of the mantissa (10: a relative error of 1/2000), so that they compress."""
-    dropped = 23 - bits
-    whole = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
-    rounded = (whole + np.uint32(1 << (dropped - 1))) & np.uint32((0xFFFFFFFF << dropped) & 0xFFFFFFFF)
-    return np.where(np.isfinite(values), rounded.view(np.float32), values)
+def _round(members: xr.DataArray) -> xr.DataArray:
+    """Return members with a relative error of 1/2048 at most, as `save_forecast` stores them, so that they compress."""
+    return members.copy(data=members.values.astype(np.float16).astype(np.float32))
 
 
 def _read_forecast(path: Path) -> xr.Dataset:
