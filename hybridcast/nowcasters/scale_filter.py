@@ -404,26 +404,54 @@ class _Trajectories(NamedTuple):
         return first
 
 
-def _filter(recent: xr.DataArray, motion: xr.Dataset, leads: LeadTimes, settings: ScaleFilterSettings) -> _Filtered:
-    """Filter and advect the latest frame; only advect it if the frames are insufficient for an AR process."""
+class PreparedFilter(NamedTuple):
+    """The AR processes fitted to the frames, as weights of their spectra, and the trajectories."""
+
+    latest: Array
+    """Latest frame, mm h-1, ``(y, x)``."""
+    cascade: Cascade
+    selection: FrameSelection
+    process: ArProcess
+    spectra: NDArray[np.complex64]
+    """Spectra of the frames in decibels, the latest first, ``(frame, i, j)``; empty without an AR process."""
+    weights: Array
+    """Weights of the spectra, ``(lead, frame, radial bin)``."""
+    paths: _Trajectories
+
+
+def prepare_filter(
+    recent: xr.DataArray, motion: xr.Dataset, leads: LeadTimes, settings: ScaleFilterSettings
+) -> PreparedFilter:
+    """Fit the AR processes to the frames; without any if the frames are insufficient."""
     selection, cascade, step = select_frames(recent, settings), build_cascade(recent, settings), _radar_step(recent)
     rates = np.ascontiguousarray(recent.values[selection.indices], dtype=np.float32)
     since_latest = leads + latest_frame(recent)[1]
     paths = _Trajectories(cells_per_step(motion, MINUTE), (since_latest / MINUTE).astype(np.float32))
+    if not selection.steps:
+        none, no_weights = np.empty((0, 0, 0), np.complex64), np.empty((leads.size, 0, 0), np.float32)
+        return PreparedFilter(
+            rates[0], cascade, selection, _unfitted_process(selection, cascade), none, no_weights, paths
+        )
+    ages = np.array(selection.usable) * (step / MINUTE)
+    spectra = _compute_spectra(rates, paths.flow, ages, cascade.grid, settings)
+    process = fit_ar_process(spectra, selection, cascade)
+    weights = _radial_weights(process, selection, since_latest / step, cascade.weights)
+    return PreparedFilter(rates[0], cascade, selection, process, spectra[: weights.shape[1]], weights, paths)
+
+
+def _filter(recent: xr.DataArray, motion: xr.Dataset, leads: LeadTimes, settings: ScaleFilterSettings) -> _Filtered:
+    """Filter and advect the latest frame; only advect it if the frames are insufficient for an AR process."""
+    prepared = prepare_filter(recent, motion, leads, settings)
+    selection, paths = prepared.selection, prepared.paths
     if selection.steps:
-        ages = np.array(selection.usable) * (step / MINUTE)
-        spectra = _compute_spectra(rates, paths.flow, ages, cascade.grid, settings)
-        process = fit_ar_process(spectra, selection, cascade)
-        weights = _radial_weights(process, selection, since_latest / step, cascade.weights)
-        dbr, rate = _apply_weights(rates[0], spectra, weights, cascade.grid, paths, settings)
+        dbr, rate = _apply_weights(prepared, settings)
     else:
-        process = _unfitted_process(selection, cascade)
-        rate = paths.advect(rates[:1])
+        rate = paths.advect(prepared.latest[None])
         dbr = kernels.decibels(rate, settings.offset)
     dbr += np.float32(10 * np.log10(settings.offset))
     used = [] if selection.latest is None else selection.indices
     times = [iso_time(time) for time in recent["time"].values[used]]
-    return _Filtered(dbr, rate, process, times, _describe(selection, step))
+    return _Filtered(dbr, rate, prepared.process, times, _describe(selection, _radar_step(recent)))
 
 
 def _describe(selection: FrameSelection, step: np.timedelta64) -> dict[str, str]:
@@ -448,17 +476,21 @@ def _compute_spectra(
     return np.stack([kernels.spectrum(frame, decibels[0], grid) for frame in frames])
 
 
-def _apply_weights(
-    latest: Array,
-    spectra: NDArray[np.complex64],
-    weights: Array,
-    grid: kernels.Wavenumbers,
-    paths: _Trajectories,
-    settings: ScaleFilterSettings,
-) -> tuple[Array, Array]:
+def _apply_weights(prepared: PreparedFilter, settings: ScaleFilterSettings) -> tuple[Array, Array]:
     """Filter, and advect the field of each lead time: decibels above dry and mm h-1, each ``(lead, y, x)``."""
-    fields = workspace_of_this_thread().array("filtered", (len(weights), *latest.shape))
-    wet = np.sort(latest[latest >= settings.lowest_rate])[::-1]
-    transforms = kernels.filter_fields(spectra[: weights.shape[1]], weights, grid, latest, wet, fields)
-    advected = paths.advect(fields, paired=True)
+    fields = workspace_of_this_thread().array("filtered", (len(prepared.weights), *prepared.latest.shape))
+    transforms = filter_lagrangian(prepared, settings, fields)
+    advected = prepared.paths.advect(fields, paired=True)
     return advected, kernels.apply_rank_transforms(advected, transforms)
+
+
+def filter_lagrangian(
+    prepared: PreparedFilter, settings: ScaleFilterSettings, out: Array
+) -> list[kernels.RankTransform]:
+    """Write the filtered field of each lead time, before it is advected, to `out`, ``(lead, y, x)``.
+
+    It is in decibels above dry. The result are the transforms to the rain rates of the latest frame.
+    """
+    latest = prepared.latest
+    wet = np.sort(latest[latest >= settings.lowest_rate])[::-1]
+    return kernels.filter_fields(prepared.spectra, prepared.weights, prepared.cascade.grid, latest, wet, out)

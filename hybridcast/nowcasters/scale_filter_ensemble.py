@@ -1,0 +1,178 @@
+"""Members of an ensemble from the scale filter, without a trained model: the idea of STEPS (Bowler et al. 2006).
+
+In STEPS (doi:10.1256/qj.04.100) each member is the filtered field, in which every band of scales has lost the variance
+that is unpredictable at the lead time, plus noise of that variance. Thus rain in decibels is Gaussian at every cell: its
+mean is the filtered field, its variance the sum of what the bands have lost. The members here are samples of this
+distribution. Two things differ from STEPS:
+
+1. The variance of a band is that in the surroundings of a cell, some wavelengths wide, and not that of the whole field.
+   So there is little noise where no rain is near. (In pysteps, a mask keeps rain near that of the latest frame.)
+2. The threshold in decibels that counts as a rain rate is such that the mean probability over the field is the fraction
+   of the latest frame with this rate: members together, and not every single one, have the distribution of that frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import scipy.fft
+import xarray as xr
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from hybridcast.core.durations import check_lead_times
+from hybridcast.core.forecast_schema import add_ensemble
+from hybridcast.core.grid import cell_kilometres
+from hybridcast.core.types import Array, Doubles, LeadTimes
+from hybridcast.ensembles.noise import FITTED, MemberNoise, count_octaves
+from hybridcast.ensembles.realizations import (
+    HIGHEST_RATE,
+    TAIL_SLOPE,
+    Realizations,
+    departures_at_nodes,
+    equal_members,
+)
+from hybridcast.motion.estimate import DenseFlow, MotionMethod
+from hybridcast.nowcasters.scale_filter import PreparedFilter, ScaleFilter, filter_lagrangian, prepare_filter
+from hybridcast.settings import ScaleFilterSettings
+from hybridcast_kernels import scales_cpu as kernels
+from hybridcast_kernels.realizations_cpu import CurvePlanes, Nodes, RainCurve
+
+#: Rain rates at which the distribution of a cell is computed, mm h-1.
+THRESHOLDS = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
+#: Standard deviation of the Gaussian window in which the variance of a band is averaged, in wavelengths.
+WINDOW = 0.5
+#: Lowest standard deviation of a forecast, dB.
+LEAST_DEVIATION = 0.2
+#: Number of cells from one departure point to the next; those between are interpolated.
+DEPARTURE_STEP = 4
+#: Number of cells from which the thresholds in decibels are determined.
+MATCHED_CELLS = 20_000
+#: Halvings of the interval in which a threshold in decibels is sought.
+HALVINGS = 24
+
+
+@dataclass(frozen=True)
+class ScaleFilterEnsemble:
+    """Scale filter with an ensemble, see `hybridcast.nowcasters.scale_filter_ensemble`.
+
+    The deterministic field is that of `ScaleFilter`. If it falls back to advection, because the frames are not
+    sufficient for an AR process, all members are equal.
+    """
+
+    motion: MotionMethod = field(default_factory=DenseFlow)
+    """Motion method."""
+    settings: ScaleFilterSettings = field(default_factory=ScaleFilterSettings)
+    """Settings of the filter."""
+    members: int = 20
+    """Number of members."""
+    seed: int = 0
+    """Seed of the members."""
+
+    @property
+    def name(self) -> str:
+        """Name in the attributes of forecasts."""
+        return f"scale filter ensemble ({self.motion.name})"
+
+    def with_members(self, count: int, seed: int) -> ScaleFilterEnsemble:
+        """Return the nowcaster with another ensemble, see `hybridcast.nowcasters.base.MakesMembers`."""
+        return replace(self, members=count, seed=seed)
+
+    def forecast(self, recent: xr.DataArray, lead_times: LeadTimes) -> xr.Dataset:
+        """Return a forecast from a checked field of recent frames, with the motion `u` and `v`, and the members.
+
+        See `hybridcast.nowcasters.base.Nowcaster`.
+        """
+        leads = check_lead_times(lead_times)
+        result = ScaleFilter(self.motion, self.settings).forecast(recent, leads).assign_attrs(nowcaster=self.name)
+        known = result["precipitation_rate"].values
+        prepared = prepare_filter(recent, result[["u", "v"]], leads, self.settings)
+        if not prepared.selection.steps:
+            return add_ensemble(result, equal_members(known, self.members), rate_is_mean=False)
+        cell = float(np.sqrt(np.prod(cell_kilometres(recent))))
+        minutes = prepared.paths.minutes.astype(np.float64)
+        scales = FITTED.on_grid(cell, count_octaves(*known.shape[1:]), minutes)
+        realizations = Realizations(
+            planes=_curves(prepared, self.settings, cell),
+            curve=RainCurve(np.array(THRESHOLDS, np.float32), TAIL_SLOPE, HIGHEST_RATE),
+            noise=MemberNoise(scales, self.members, self.seed),
+            minutes=prepared.paths.minutes,
+            advected=known,
+            known=known,
+        )
+        return add_ensemble(result, realizations.to_dask(), rate_is_mean=False)
+
+
+def _curves(prepared: PreparedFilter, settings: ScaleFilterSettings, cell: float) -> Callable[[int], CurvePlanes]:
+    """Return the function that gives probabilities and departures at a lead time."""
+    mean = np.empty((len(prepared.weights), *prepared.latest.shape), np.float32)
+    filter_lagrangian(prepared, settings, mean)
+    lost = lost_variance(prepared)
+    local = local_variances(prepared, cell)
+    known = np.isfinite(prepared.latest)
+    fractions = [float((prepared.latest[known] >= np.float32(rate)).mean()) for rate in THRESHOLDS]
+    places = Nodes(DEPARTURE_STEP, 0.0)
+    shape = tuple(-(-size // DEPARTURE_STEP) for size in prepared.latest.shape)
+    departures = departures_at_nodes(prepared.paths.flow, prepared.paths.minutes, places, (shape[0], shape[1]))
+
+    def planes_at(lead: int) -> CurvePlanes:
+        deviation = np.sqrt(np.tensordot(lost[lead], local, axes=1) + np.float32(LEAST_DEVIATION**2))
+        air = exceedance(mean[lead], deviation, known, fractions)
+        return CurvePlanes(air, None, Nodes(1, 0.0), departures[lead], places)
+
+    return planes_at
+
+
+def lost_variance(prepared: PreparedFilter) -> Array:
+    """Return the fraction of the variance of each band that the filtered field lacks, ``(lead, level)``."""
+    grid, weights = prepared.cascade.grid, prepared.weights.astype(np.float64)
+    spectra = prepared.spectra
+    covariance = np.array([[kernels.radial_covariance(a, b, grid) for b in spectra] for a in spectra])
+    kept = np.einsum("lir,ljr,ijr->lr", weights, weights, covariance)
+    squares = prepared.cascade.weights[:, 1:] ** 2
+    ratio = (kept[:, 1:] @ squares.T) / np.maximum(squares @ covariance[0, 0, 1:], 1e-12)
+    return np.clip(1 - ratio, 0, 1).astype(np.float32)
+
+
+def local_variances(prepared: PreparedFilter, cell: float) -> Array:
+    """Return the variance of each band in the surroundings of every cell of the latest frame, dB2, ``(level, y, x)``.
+
+    `cell` is the size of a cell, km.
+    """
+    rows, columns = prepared.latest.shape
+    cascade = prepared.cascade
+    found = np.empty((len(cascade.weights), rows, columns), np.float32)
+    for level, (weight, wavelength) in enumerate(zip(cascade.weights, cascade.wavelength, strict=True)):
+        radial = weight.astype(np.float32) * (np.arange(weight.size) > 0)
+        band = scipy.fft.irfft2(prepared.spectra[0] * radial[cascade.grid.bins], cascade.grid.padded)[:rows, :columns]
+        found[level] = smooth(band**2, WINDOW * wavelength / (1000 * cell))
+    return found
+
+
+def smooth(image: Array, deviation: float) -> Array:
+    """Smooth by a Gaussian with a standard deviation in cells; the field is mirrored at its edges."""
+    waves = [np.pi * np.arange(size) / size for size in image.shape]
+    response = [np.exp(-0.5 * (wave * deviation) ** 2).astype(np.float32) for wave in waves]
+    spectrum = scipy.fft.dctn(image) * response[0][:, None] * response[1]
+    return np.maximum(scipy.fft.idctn(spectrum), 0)
+
+
+def exceedance(mean: Array, deviation: Array, known: NDArray[np.bool_], fractions: list[float]) -> Array:
+    """Return exceedance probabilities of the cells, ``(threshold, y, x)``, whose means over the known ones are given."""
+    every = max(1, known.sum() // MATCHED_CELLS)
+    sample, spread = mean[known][::every].astype(np.float64), deviation[known][::every].astype(np.float64)
+    found = np.empty((len(fractions), *mean.shape), np.float32)
+    for k, fraction in enumerate(fractions):
+        found[k] = ndtr((mean - np.float32(matched_threshold(sample, spread, fraction))) / deviation)
+    return np.nan_to_num(found)
+
+
+def matched_threshold(mean: Doubles, deviation: Doubles, fraction: float) -> float:
+    """Return the value that Gaussian distributions exceed with a given mean probability."""
+    low, high = float((mean - 8 * deviation).min()), float((mean + 8 * deviation).max())
+    for _ in range(HALVINGS):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if ndtr((mean - middle) / deviation).mean() > fraction else (low, middle)
+    return 0.5 * (low + high)
