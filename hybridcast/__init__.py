@@ -33,6 +33,7 @@ _CONTENTS = {
     "Persistence": "hybridcast.nowcasters.base",  # the latest frame, unchanged
     "Advection": "hybridcast.nowcasters.base",  # the latest frame, moved
     "ScaleFilter": "hybridcast.nowcasters.scale_filter",  # the latest frame, moved and smoothed by scale
+    "ScaleFilterEnsemble": "hybridcast.nowcasters.scale_filter_ensemble",  # the same with members, without training
     "forecast": "hybridcast.forecasting",  # recent frames and other sources -> forecast
     "save_forecast": "hybridcast.core.forecast_files",  # forecast -> file
     "load_forecast": "hybridcast.core.forecast_files",  # file -> forecast
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from hybridcast.nowcasters.base import Advection as Advection
     from hybridcast.nowcasters.base import Persistence as Persistence
     from hybridcast.nowcasters.scale_filter import ScaleFilter as ScaleFilter
+    from hybridcast.nowcasters.scale_filter_ensemble import ScaleFilterEnsemble as ScaleFilterEnsemble
     from hybridcast.nwp import open_nwp as open_nwp
     from hybridcast.radar import open_radar as open_radar
     from hybridcast.stations import open_stations as open_stations

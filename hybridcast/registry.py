@@ -14,13 +14,14 @@ from hybridcast.motion.estimate import DIS, DenseFlow, MotionMethod
 from hybridcast.nowcasters.base import Advection, Nowcaster, Persistence
 from hybridcast.nowcasters.pysteps import Anvil, Linda, LindaP, PystepsExtrapolation, PystepsMotion, SProg, Steps
 from hybridcast.nowcasters.scale_filter import ScaleFilter
+from hybridcast.nowcasters.scale_filter_ensemble import ScaleFilterEnsemble
 from hybridcast.settings import Settings
 
 PYSTEPS_NOWCASTERS = ("extrapolation", "s-prog", "anvil", "linda", "linda-p", "steps")
 """Nowcasters of pysteps."""
 TRAINED_NOWCASTERS = ("hybridcast", "no-hindcasts", "no-network", "network", "boosting", "neighbourhood")
 """Nowcasters that need a trained model, as accepted by `trained_nowcaster`."""
-NOT_BY_DEFAULT = ("linda", "linda-p", "no-network", "network")
+NOT_BY_DEFAULT = ("linda", "linda-p", "no-network", "network", "scale-filter-ensemble")
 """Nowcasters that are compared only on request: LINDA is slow, and few trained models contain a network."""
 
 
@@ -42,6 +43,7 @@ def nowcasters_along(motion: MotionMethod, settings: Settings) -> dict[str, Call
     return {
         "advection": lambda: Advection(motion, settings.advection),
         "scale-filter": lambda: ScaleFilter(motion, settings.scale_filter),
+        "scale-filter-ensemble": lambda: ScaleFilterEnsemble(motion, settings.scale_filter),
         "persistence": Persistence,
         "extrapolation": lambda: PystepsExtrapolation(motion=motion),
         "s-prog": lambda: SProg(motion=motion),

@@ -72,7 +72,8 @@ NowcasterName = Annotated[
     typer.Option(
         "--nowcaster",
         help="default (with the trained model of the package), the folder of a model that 'hybridcast train' wrote, "
-        "advection, scale-filter or persistence; of pysteps: extrapolation, s-prog, anvil, linda, linda-p or steps.",
+        "advection, scale-filter, scale-filter-ensemble or persistence; of pysteps: extrapolation, s-prog, anvil, "
+        "linda, linda-p or steps.",
     ),
 ]
 Thresholds = Annotated[

@@ -95,15 +95,21 @@ def count_octaves(rows: int, columns: int) -> int:
     return int(np.clip(np.ceil(np.log2(max(rows, columns, 2))) - 1, 1, MOST_OCTAVES))
 
 
+class MemberCount(NamedTuple):
+    """Which members to make."""
+
+    members: int
+    """Number of members."""
+    seed: int
+    """The same seed gives the same members; the first ones do not depend on the number of members."""
+
+
 @dataclass(frozen=True)
 class MemberNoise:
     """Noise of the members of an ensemble on the lattice of the cells of a grid."""
 
     scales: NoiseScales
-    members: int
-    """Number of members."""
-    seed: int
-    """The same seed gives the same noise; the first members do not depend on the number of members."""
+    count: MemberCount
 
     def at(self, lead: int, minutes: float, window: LatticeWindow) -> tuple[Array, Array]:
         """Return the noise at one lead time in a window of the lattice, in memory that the next call writes over.
@@ -117,9 +123,9 @@ class MemberNoise:
         mean = np.array([octave_variances(0, 2**octave, octaves)[octave].mean() for octave in range(octaves)] + [1.0])
         amplitudes = (np.sqrt(self.scales.shares[lead]) / mean).astype(np.float32)
         work = workspace_of_this_thread()
-        noise = work.array("member_noise", (self.members, window.rows, window.columns))
+        noise = work.array("member_noise", (self.count.members, window.rows, window.columns))
         time = LatticeTime.at(minutes, self.scales.knot_minutes)
-        lattice_noise(window, self.members, self.seed, amplitudes, time, out=noise)
+        lattice_noise(window, *self.count, amplitudes, time, out=noise)
         return noise, _unit_factor(amplitudes, window)
 
 

@@ -51,7 +51,7 @@ class Realizations:
         planes = self.planes(lead)
         window = self._window(planes)
         noise, factor = self.noise.at(lead, float(self.minutes[lead]), window)
-        out = np.empty((self.noise.members, *self.known.shape[1:]), np.float32)
+        out = np.empty((self.noise.count.members, *self.known.shape[1:]), np.float32)
         return draw(planes, self.curve, self.advected[lead], self.known[lead], noise, window, factor, out)
 
     def _window(self, planes: CurvePlanes) -> LatticeWindow:
@@ -66,7 +66,7 @@ class Realizations:
 
     def to_dask(self) -> da.Array:
         """Return the members as a lazy array ``(realization, lead, y, x)`` with one chunk for each lead time."""
-        shape = (self.noise.members, 1, *self.known.shape[1:])
+        shape = (self.noise.count.members, 1, *self.known.shape[1:])
         chunks = [
             da.from_delayed(dask.delayed(partial(_chunk, self))(lead), shape, np.float32)
             for lead in range(self.minutes.size)

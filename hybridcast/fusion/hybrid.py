@@ -42,14 +42,14 @@ from hybridcast.core.forecast_schema import (
 from hybridcast.core.grid import cell_kilometres, cell_size, coarsen
 from hybridcast.core.time_steps import iso_time
 from hybridcast.core.types import MINUTE, Array, LeadTimes
-from hybridcast.ensembles.realizations import equal_members
+from hybridcast.ensembles.noise import MemberCount
 from hybridcast.errors import InputError
 from hybridcast.fusion.deterministic_field import FusedFields, NodeProbabilities, fields_from_radar, fields_with_nwp
 from hybridcast.fusion.hindcasts import HindcastSettings, adapt_weights, known_frames, make_hindcasts
 from hybridcast.fusion.inflow import Inflow, compute_inflow
 from hybridcast.fusion.members import NO_SOURCES, blend_members, nwp_probabilities, prepare_inputs, select_members
 from hybridcast.fusion.nwp_matching import NwpInformedTarget
-from hybridcast.fusion.realizations import EnsembleSize, make_realizations
+from hybridcast.fusion.realizations import make_realizations
 from hybridcast.fusion.sampling_grid import AdvectedFrame, LagrangianInterpolator, SamplingGrid, node_lead_times
 from hybridcast.learned.blend import Blend
 from hybridcast.learned.member import Member, MemberInputs
@@ -58,8 +58,10 @@ from hybridcast.learned.predictor_rows import nwp_rain_rate
 from hybridcast.learned.trained_model import DEFAULT, TrainedModel, load_model
 from hybridcast.motion.estimate import DenseFlow, MotionMethod, cells_per_step
 from hybridcast.nowcasters.base import latest_frame, radar_status
+from hybridcast.nowcasters.scale_filter_ensemble import scale_filter_members
 from hybridcast.predictors.sources import Sources, add_wind_guidance, coarsen_sources
 from hybridcast.predictors.state import PredictorState
+from hybridcast.settings import ScaleFilterSettings
 from hybridcast_kernels.devices import Device, kernels_for
 
 #: Fewest sampling nodes along an axis: with fewer, their probabilities do not tell wet from dry cells between them.
@@ -180,7 +182,7 @@ class Hybrid:
         latest = self._advect(recent, leads, motion)
         coarse = coarsen(recent, self.model.spacing)
         reason = self._fallback_reason(recent, coarse)
-        fusion = self._advection_alone(latest) if reason else self._fuse(recent, coarse, latest)
+        fusion = self._advection_alone(recent, motion, latest) if reason else self._fuse(recent, coarse, latest)
         result = add_motion(self._label(recent, leads, latest, fusion), motion)
         return result.assign_attrs({"fallback": reason} if reason else {})
 
@@ -210,11 +212,14 @@ class Hybrid:
             return f"advection alone: no cell of {spacing:.1f} km is seen by half in the latest frame"
         return ""
 
-    def _advection_alone(self, latest: AdvectedFrame) -> Fusion:
-        """Return the advected frame, with probabilities 0 and 1."""
+    def _advection_alone(self, recent: xr.DataArray, motion: xr.Dataset, latest: AdvectedFrame) -> Fusion:
+        """Return the advected frame, with probabilities 0 and 1; members are those of the scale filter."""
         exceeded = np.stack([latest.advected >= np.float32(t) for t in self.thresholds]).astype(np.float32)
         exceeded[:, np.isnan(latest.advected)] = np.nan
-        members = equal_members(latest.advected, self.members) if self.members else None
+        members = None
+        if self.members:
+            leads, count = latest.leads - latest_frame(recent)[1], MemberCount(self.members, self.seed)
+            members = scale_filter_members(recent, motion, leads, latest.advected, count, ScaleFilterSettings())
         return Fusion(FusedFields(latest.advected, exceeded), self.usable_model.blend, members=members)
 
     def _fuse(self, recent: xr.DataArray, coarse: xr.DataArray, latest: AdvectedFrame) -> Fusion:
@@ -254,7 +259,7 @@ class Hybrid:
         if not self.members:
             return None
         cell = float(np.sqrt(np.prod(cell_kilometres(recent))))
-        return make_realizations(nodes, interpolator, inflow, fields.rate, cell, EnsembleSize(self.members, self.seed))
+        return make_realizations(nodes, interpolator, inflow, fields.rate, cell, MemberCount(self.members, self.seed))
 
     def _prepare(
         self, recent: xr.DataArray, coarse: xr.DataArray, node_leads: LeadTimes, nodes: NDArray[np.int32]

@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import dask.array as da
 import numpy as np
 
 from hybridcast.core.types import MINUTE, Array
-from hybridcast.ensembles.noise import FITTED, MemberNoise, count_octaves
+from hybridcast.ensembles.noise import FITTED, MemberCount, MemberNoise, count_octaves
 from hybridcast.ensembles.realizations import HIGHEST_RATE, TAIL_SLOPE, Realizations, departures_at_nodes
 from hybridcast.fusion.deterministic_field import NodeProbabilities
 from hybridcast.fusion.inflow import Inflow
 from hybridcast.fusion.sampling_grid import LagrangianInterpolator
 from hybridcast_kernels.realizations_cpu import CurvePlanes, Nodes, RainCurve
-
-
-class EnsembleSize(NamedTuple):
-    """Which members to make."""
-
-    members: int
-    """Number of members."""
-    seed: int
-    """Seed of their noise."""
 
 
 def make_realizations(
@@ -32,7 +22,7 @@ def make_realizations(
     inflow: Inflow | None,
     known: Array,
     cell: float,
-    size: EnsembleSize,
+    count: MemberCount,
 ) -> da.Array:
     """Return members whose exceedance probabilities are those of the nodes.
 
@@ -48,7 +38,7 @@ def make_realizations(
         Field that is NaN where the members are to be NaN, ``(lead, y, x)``.
     cell
         Size of the cells, km.
-    size
+    count
         Number of members, and seed.
 
     Returns
@@ -62,7 +52,7 @@ def make_realizations(
     realizations = Realizations(
         planes=_curve_planes(nodes, interpolator, inflow),
         curve=RainCurve(np.asarray(nodes.thresholds, np.float32), TAIL_SLOPE, HIGHEST_RATE),
-        noise=MemberNoise(scales, *size),
+        noise=MemberNoise(scales, count),
         minutes=minutes.astype(np.float32),
         advected=latest.advected,
         known=known,

@@ -14,6 +14,7 @@ from hybridcast.nowcasters.base import (
     TakesSources,
 )
 from hybridcast.nowcasters.scale_filter import ScaleFilter
+from hybridcast.nowcasters.scale_filter_ensemble import ScaleFilterEnsemble
 from hybridcast.nowcasters.skill_blend import SkillWeightedBlend
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Nowcaster",
     "Persistence",
     "ScaleFilter",
+    "ScaleFilterEnsemble",
     "SkillWeightedBlend",
     "TakesSources",
 ]

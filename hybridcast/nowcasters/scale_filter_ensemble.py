@@ -1,14 +1,15 @@
-"""Members of an ensemble from the scale filter, without a trained model: the idea of STEPS (Bowler et al. 2006).
+"""Members of an ensemble from the scale filter, without a trained model, by the idea of STEPS.
 
-In STEPS (doi:10.1256/qj.04.100) each member is the filtered field, in which every band of scales has lost the variance
-that is unpredictable at the lead time, plus noise of that variance. Thus rain in decibels is Gaussian at every cell: its
-mean is the filtered field, its variance the sum of what the bands have lost. The members here are samples of this
-distribution. Two things differ from STEPS:
+In STEPS (Bowler et al. 2006, doi:10.1256/qj.04.100) each member is the filtered field, in which every band of scales
+has lost the variance that is unpredictable at the lead time, plus noise of that variance. Thus rain in decibels is
+Gaussian at every cell: its mean is the filtered field, its variance the sum of what the bands have lost. The members
+here are samples of this distribution. Three things differ from STEPS:
 
 1. The variance of a band is that in the surroundings of a cell, some wavelengths wide, and not that of the whole field.
    So there is little noise where no rain is near. (In pysteps, a mask keeps rain near that of the latest frame.)
 2. The threshold in decibels that counts as a rain rate is such that the mean probability over the field is the fraction
    of the latest frame with this rate: members together, and not every single one, have the distribution of that frame.
+3. The variance is larger than what the bands have lost, because the AR processes expect smaller errors than occur.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+import dask.array as da
 import numpy as np
 import scipy.fft
 import xarray as xr
@@ -23,10 +25,11 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from hybridcast.core.durations import check_lead_times
-from hybridcast.core.forecast_schema import add_ensemble
+from hybridcast.core.field import RATE
+from hybridcast.core.forecast_schema import MOTION, add_ensemble
 from hybridcast.core.grid import cell_kilometres
 from hybridcast.core.types import Array, Doubles, LeadTimes
-from hybridcast.ensembles.noise import FITTED, MemberNoise, count_octaves
+from hybridcast.ensembles.noise import FITTED, MemberCount, MemberNoise, count_octaves
 from hybridcast.ensembles.realizations import (
     HIGHEST_RATE,
     TAIL_SLOPE,
@@ -43,7 +46,9 @@ from hybridcast_kernels.realizations_cpu import CurvePlanes, Nodes, RainCurve
 #: Rain rates at which the distribution of a cell is computed, mm h-1.
 THRESHOLDS = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
 #: Standard deviation of the Gaussian window in which the variance of a band is averaged, in wavelengths.
-WINDOW = 0.5
+WINDOW = 0.35
+#: Factor of the lost variance: forecasts err more than an AR process expects, also because the motion errs.
+VARIANCE_FACTOR = np.float32(1.5)
 #: Lowest standard deviation of a forecast, dB.
 LEAST_DEVIATION = 0.2
 #: Number of cells from one departure point to the next; those between are interpolated.
@@ -87,22 +92,63 @@ class ScaleFilterEnsemble:
         """
         leads = check_lead_times(lead_times)
         result = ScaleFilter(self.motion, self.settings).forecast(recent, leads).assign_attrs(nowcaster=self.name)
-        known = result["precipitation_rate"].values
-        prepared = prepare_filter(recent, result[["u", "v"]], leads, self.settings)
-        if not prepared.selection.steps:
-            return add_ensemble(result, equal_members(known, self.members), rate_is_mean=False)
-        cell = float(np.sqrt(np.prod(cell_kilometres(recent))))
-        minutes = prepared.paths.minutes.astype(np.float64)
-        scales = FITTED.on_grid(cell, count_octaves(*known.shape[1:]), minutes)
-        realizations = Realizations(
-            planes=_curves(prepared, self.settings, cell),
-            curve=RainCurve(np.array(THRESHOLDS, np.float32), TAIL_SLOPE, HIGHEST_RATE),
-            noise=MemberNoise(scales, self.members, self.seed),
-            minutes=prepared.paths.minutes,
-            advected=known,
-            known=known,
+        members = scale_filter_members(
+            recent,
+            result[list(MOTION)],
+            leads,
+            result[RATE].values,
+            MemberCount(self.members, self.seed),
+            self.settings,
         )
-        return add_ensemble(result, realizations.to_dask(), rate_is_mean=False)
+        return add_ensemble(result, members, rate_is_mean=False)
+
+
+def scale_filter_members(
+    recent: xr.DataArray,
+    motion: xr.Dataset,
+    leads: LeadTimes,
+    known: Array,
+    count: MemberCount,
+    settings: ScaleFilterSettings,
+) -> da.Array:
+    """Return the members of an ensemble from the scale filter.
+
+    Parameters
+    ----------
+    recent
+        Checked precipitation field of recent frames.
+    motion
+        Motion `u` and `v` in m s-1 on the same grid.
+    leads
+        Lead times from the last time of `recent`.
+    known
+        Field that all members are without an AR process, and that is NaN where they are to be NaN, mm h-1,
+        ``(lead, y, x)``.
+    count
+        Number of members, and seed.
+    settings
+        Settings of the filter.
+
+    Returns
+    -------
+    dask.array.Array
+        mm h-1, shape ``(realization, lead, y, x)``, one chunk for each lead time.
+    """
+    prepared = prepare_filter(recent, motion, leads, settings)
+    if not prepared.selection.steps:
+        return equal_members(known, count.members)
+    cell = float(np.sqrt(np.prod(cell_kilometres(recent))))
+    minutes = prepared.paths.minutes
+    scales = FITTED.on_grid(cell, count_octaves(*known.shape[1:]), minutes.astype(np.float64))
+    realizations = Realizations(
+        planes=_curves(prepared, settings, cell),
+        curve=RainCurve(np.array(THRESHOLDS, np.float32), TAIL_SLOPE, HIGHEST_RATE),
+        noise=MemberNoise(scales, count),
+        minutes=minutes,
+        advected=known,
+        known=known,
+    )
+    return realizations.to_dask()
 
 
 def _curves(prepared: PreparedFilter, settings: ScaleFilterSettings, cell: float) -> Callable[[int], CurvePlanes]:
@@ -118,7 +164,7 @@ def _curves(prepared: PreparedFilter, settings: ScaleFilterSettings, cell: float
     departures = departures_at_nodes(prepared.paths.flow, prepared.paths.minutes, places, (shape[0], shape[1]))
 
     def planes_at(lead: int) -> CurvePlanes:
-        deviation = np.sqrt(np.tensordot(lost[lead], local, axes=1) + np.float32(LEAST_DEVIATION**2))
+        deviation = np.sqrt(VARIANCE_FACTOR * np.tensordot(lost[lead], local, axes=1) + np.float32(LEAST_DEVIATION**2))
         air = exceedance(mean[lead], deviation, known, fractions)
         return CurvePlanes(air, None, Nodes(1, 0.0), departures[lead], places)
 
@@ -133,7 +179,8 @@ def lost_variance(prepared: PreparedFilter) -> Array:
     kept = np.einsum("lir,ljr,ijr->lr", weights, weights, covariance)
     squares = prepared.cascade.weights[:, 1:] ** 2
     ratio = (kept[:, 1:] @ squares.T) / np.maximum(squares @ covariance[0, 0, 1:], 1e-12)
-    return np.clip(1 - ratio, 0, 1).astype(np.float32)
+    lost: Array = np.clip(1 - ratio, 0, 1).astype(np.float32)
+    return lost
 
 
 def local_variances(prepared: PreparedFilter, cell: float) -> Array:
@@ -156,17 +203,19 @@ def smooth(image: Array, deviation: float) -> Array:
     waves = [np.pi * np.arange(size) / size for size in image.shape]
     response = [np.exp(-0.5 * (wave * deviation) ** 2).astype(np.float32) for wave in waves]
     spectrum = scipy.fft.dctn(image) * response[0][:, None] * response[1]
-    return np.maximum(scipy.fft.idctn(spectrum), 0)
+    smoothed: Array = np.maximum(scipy.fft.idctn(spectrum), 0)
+    return smoothed
 
 
 def exceedance(mean: Array, deviation: Array, known: NDArray[np.bool_], fractions: list[float]) -> Array:
-    """Return exceedance probabilities of the cells, ``(threshold, y, x)``, whose means over the known ones are given."""
+    """Return exceedance probabilities, ``(threshold, y, x)``, whose means over the known cells are `fractions`."""
     every = max(1, known.sum() // MATCHED_CELLS)
     sample, spread = mean[known][::every].astype(np.float64), deviation[known][::every].astype(np.float64)
     found = np.empty((len(fractions), *mean.shape), np.float32)
     for k, fraction in enumerate(fractions):
         found[k] = ndtr((mean - np.float32(matched_threshold(sample, spread, fraction))) / deviation)
-    return np.nan_to_num(found)
+    filled: Array = np.nan_to_num(found)
+    return filled
 
 
 def matched_threshold(mean: Doubles, deviation: Doubles, fraction: float) -> float:
