@@ -1,7 +1,8 @@
 """Evaluate nowcasters on the real events, trained ones on regions that they were not trained on: ``make evaluation``.
 
-Runs `hybridcast evaluate` twice: without STEPS, which is slow, and with STEPS on fewer cases. Writes evaluation.json,
-evaluation_steps.json and their Markdown beside this file, and the short table between the marks in the README.
+Runs `hybridcast evaluate` twice: without STEPS, which is slow, and with ensembles of 20 members on fewer cases. Writes
+evaluation.json, evaluation_steps.json and their Markdown beside this file, and the short tables between the marks in
+the README.
 Forecasts are kept in the folder ``--work``, so that a run that was interrupted continues.
 """
 
@@ -31,6 +32,8 @@ NOWCASTERS = (
     "hybridcast",
 )
 WITH_STEPS = ("advection", "s-prog", "neighbourhood", "hybridcast", "steps")
+MEMBERS = 20
+SCORES_OF_MEMBERS = ("fair CRPS", "fair CRPS 20 km", "fair CRPS 1 h, 20 km", "spread/error 1 h, 20 km")
 SCORES = ("CSI 1, equal area", "CSI 5, equal area", "FSS 20 km", "Brier 1", "CRPS", "MAE")
 NAMES = {
     "extrapolation": "pysteps extrapolation",
@@ -45,7 +48,9 @@ NAMES = {
 }
 
 
-def evaluate(nowcasters: tuple[str, ...], cases: int, work: str, output: Path, workers: int) -> dict[str, Any]:
+def evaluate(
+    nowcasters: tuple[str, ...], cases: int, work: str, output: Path, workers: int, members: int = 0
+) -> dict[str, Any]:
     """Run the command and return its JSON output."""
     command = [sys.executable, "-c", "from hybridcast.cli.app import main; main()", "evaluate", "--work", work]
     command += [
@@ -55,6 +60,8 @@ def evaluate(nowcasters: tuple[str, ...], cases: int, work: str, output: Path, w
         str(cases),
         "--workers",
         str(workers),
+        "--members",
+        str(members),
         "-o",
         str(output),
     ]
@@ -116,6 +123,10 @@ def format_section(found: dict[str, Any], steps: dict[str, Any] | None) -> str:
             f"With the ensemble of STEPS, on fewer cases ({format_support(steps)}):",
             "",
             *format_table(steps, shown),
+            "",
+            f"Ensembles of {MEMBERS} members; 20 km: means over blocks; 1 h: sums over the hour before, mm:",
+            "",
+            *format_table(steps, SCORES_OF_MEMBERS, ("hybridcast", "steps")),
         ]
     return "\n".join(lines)
 
@@ -132,7 +143,7 @@ def main() -> None:
     steps = None
     if options.steps_cases:
         output = HERE / "evaluation_steps.json"
-        steps = evaluate(WITH_STEPS, options.steps_cases, options.work, output, options.workers)
+        steps = evaluate(WITH_STEPS, options.steps_cases, options.work, output, options.workers, MEMBERS)
     pattern = re.compile(r"(<!-- evaluation -->\n).*?(<!-- /evaluation -->)", re.S)
     text = format_section(found, steps)
     README.write_text(pattern.sub(lambda marks: f"{marks[1]}{text}\n{marks[2]}", README.read_text()))
