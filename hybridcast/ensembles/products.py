@@ -296,7 +296,7 @@ def exceedance(rain: xr.Dataset | xr.DataArray, thresholds: float | Sequence[flo
     limits = np.atleast_1d(np.asarray(thresholds, dtype=np.float32))
     if limits.ndim != 1 or not limits.size or not (np.isfinite(limits) & (limits > 0)).all():
         raise InputError(f"thresholds = {thresholds}", "thresholds are numbers above zero", "Give, e.g., 20.0")
-    found = _along_members(members, exceedance_fraction, limits, "threshold")
+    found = _along_members(members, _exceeding_fraction, limits, "threshold")
     units = str(members.attrs.get("units", ""))
     levels = np.asarray(thresholds, dtype=np.float64).reshape(limits.shape)
     named = {"long_name": _quantity(members), "units": units}
@@ -378,7 +378,7 @@ def _along_members(
     return found.transpose(dim, ...)
 
 
-def exceedance_fraction(members: Array, thresholds: Array) -> Array:
+def _exceeding_fraction(members: Array, thresholds: Array) -> Array:
     """Return the fraction of members that reach each threshold.
 
     Parameters
