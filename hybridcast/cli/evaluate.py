@@ -56,7 +56,7 @@ Members = Annotated[
 
 SHOWN_SCORES = (
     *("CSI 1", "CSI 1, equal area", "FSS 20 km", "Brier 1"),
-    *("fair CRPS", "fair CRPS 20 km", "fair CRPS 1 h, 20 km", "spread/error 1 h, 20 km", "reliability index 20 km"),
+    *("fair CRPS", "fair CRPS 20 km", "fair CRPS 1 h, 20 km", "spread/error 1 h, 20 km"),
 )
 
 

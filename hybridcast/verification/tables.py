@@ -48,6 +48,9 @@ _PLACES = {
 }
 """Length of the window of a sum, min, and side of a block, km, by the words for them in the name of a score."""
 _SHOWN_PLACES = ("", " 20 km", " 1 h", " 1 h, 20 km")
+#: Scores of rank histograms, which need many cases: the Markdown tables have those of all events together.
+_RANKS = "reliability index"
+_KINDS = (_RANKS, f"{_RANKS} of sampling")
 
 
 def _select(score: Callable[[xr.Dataset], xr.DataArray], **labels: float) -> Callable[[xr.Dataset], xr.DataArray]:
@@ -110,15 +113,15 @@ def _columns_of_members() -> list[Column]:
     judged: tuple[tuple[str, Better, Callable[[xr.Dataset], xr.DataArray]], ...] = (
         ("fair CRPS", "lower", scores.fair_crps),
         ("spread/error", "one", scores.spread_to_error),
-        ("reliability index", "lower", scores.reliability_index),
-        ("reliability index of sampling", "neither", scores.reliability_index_of_sampling),
+        (_KINDS[0], "lower", scores.reliability_index),
+        (_KINDS[1], "neither", scores.reliability_index_of_sampling),
     )
     found = [
         Column(
             name + place,
             better,
             _select(score, accumulation=accumulation, block=block),
-            short=place in _SHOWN_PLACES,
+            short=place in _SHOWN_PLACES and not name.startswith(_RANKS),
             of_members=True,
         )
         for name, better, score in judged
@@ -147,6 +150,18 @@ def event_scores(statistics: xr.Dataset) -> xr.Dataset:
     return xr.Dataset(found)
 
 
+def pooled_scores(statistics: xr.Dataset) -> xr.Dataset:
+    """Return the scores of rank histograms of all events together, dims ``("area", "nowcaster", "lead_time")``.
+
+    Each point has the same weight. A Dataset without variables if there are no members.
+    """
+    total = statistics.drop_vars(("region", "day")).sum("event")
+    chosen = [column for column in columns(statistics) if column.of_members and column.name.startswith(_RANKS)]
+    return xr.Dataset(
+        {each.name: each.compute(total).transpose("area", "nowcaster", "lead_time").drop_attrs() for each in chosen}
+    )
+
+
 def summarize(statistics: xr.Dataset, *, baseline: str) -> dict[str, Any]:
     """Return all scores as one dictionary of plain numbers, for a JSON file and for `format_markdown`.
 
@@ -162,8 +177,9 @@ def summarize(statistics: xr.Dataset, *, baseline: str) -> dict[str, Any]:
     dict
         ``"lead_times_min"``, ``"nowcasters"``, ``"areas"``, ``"baseline"``; ``"better"`` by score; ``"support"``
         (cases, points and wet points) by event; ``"events_of_mean"`` by area and score; ``"mean"`` by area, nowcaster
-        and score; ``"difference"`` likewise, with its interval; ``"regions"`` and ``"events"`` by name, then as
-        ``"mean"``. Each value is a list by lead time, None for NaN.
+        and score; ``"pooled"`` likewise, of `pooled_scores`, empty without members; ``"difference"`` likewise, with its
+        interval; ``"regions"`` and ``"events"`` by name, then as ``"mean"``. Each value is a list by lead time, None
+        for NaN.
 
     Raises
     ------
@@ -176,6 +192,7 @@ def summarize(statistics: xr.Dataset, *, baseline: str) -> dict[str, Any]:
             f"baseline {baseline!r}", "it is one of the nowcasters", f"Choose one of {', '.join(nowcasters)}"
         )
     by_event = event_scores(statistics)
+    pooled = pooled_scores(statistics)
     by_region = by_event.groupby("region").mean("event")
     minutes = (statistics["lead_time"].values / MINUTE).tolist()
     return {
@@ -187,6 +204,7 @@ def summarize(statistics: xr.Dataset, *, baseline: str) -> dict[str, Any]:
         "support": _support(statistics),
         "events_of_mean": _by_area(by_event.notnull().any("nowcaster").sum("event")),
         "mean": _by_nowcaster(by_event.mean("event")),
+        "pooled": _by_nowcaster(pooled) if pooled.data_vars else {},
         "difference": _differences(by_event, baseline),
         "regions": {str(name): _by_nowcaster(by_region.sel(region=name)) for name in by_region["region"].values},
         "events": {str(name): _by_nowcaster(by_event.sel(event=name)) for name in by_event["event"].values},
@@ -277,6 +295,11 @@ def format_markdown(found: dict[str, Any]) -> str:
     for area in reversed(found["areas"]):
         lines += ["", f"## {_AREAS.get(area, area)}", ""]
         lines += _score_table(found["mean"][area], shown, found["events_of_mean"][area])
+        if found["pooled"]:
+            lines += ["", "Rank histograms of all events together:", ""]
+            lines += _score_table(
+                found["pooled"][area], [f"{kind}{place}" for place in _SHOWN_PLACES for kind in _KINDS]
+            )
         lines += ["", f"Difference to {found['baseline']}, in per cent of it, with 95 % intervals over days:", ""]
         lines += _difference_table(found, area, compared)
     for title, parts in (("Region", found["regions"]), ("Event", found["events"])):

@@ -316,7 +316,12 @@ def test_scores_of_members_compare_ensembles_only(ensembles):
     assert None not in mean["noisy"]["fair CRPS 20 km"]
     assert mean["noisy"]["spread/error 1 h, 20 km"][0] is None
     assert mean["damped"]["fair CRPS 1 h"] == [None, None]
+    total = ensembles[0].sum("event").sel(area="source", nowcaster="noisy", block=20.0, accumulation=0.0)
+    assert found["pooled"]["source"]["noisy"]["reliability index 20 km"] == pytest.approx(
+        scores.reliability_index(total).values, rel=1e-4
+    )
     text = format_markdown(found)
+    assert "| reliability index of sampling 20 km |" in text.split("Rank histograms of all events together:")[1]
     assert "| fair CRPS 1 h, 20 km |" in text
     assert "| fair CRPS 1 h, 20 km |" not in text.split("## All points")[1].split("## Region")[0]
 
@@ -360,7 +365,7 @@ def test_the_markdown_can_be_read_as_tables(run):
     text = format_markdown(summarize(run[0], baseline="advection"))
     assert "4 cases (4 / 4 by lead time) of 2 events on 2 days in 2 regions" in text
     tables = [block for block in text.split("\n\n") if block.startswith("|")]
-    assert len(tables) == 2 * 2 + 2 + 2
+    assert len(tables) == 2 * 3 + 2 + 2
     for table in tables:
         assert len({line.count("|") for line in table.splitlines()}) == 1
 
