@@ -38,7 +38,8 @@ Nowcasters = Annotated[
         help="Nowcasters to compare, with commas: those of 'forecast --nowcaster'; hybridcast, trained without the "
         "region of the event; no-hindcasts, the same with its weights as trained; no-network, the same without its "
         "network; and its members alone: boosting, neighbourhood, network. By default all but linda and "
-        "linda-p, which are slow, no-network and network. Those of pysteps use the motion of pysteps.",
+        "linda-p, which are slow, scale-filter-ensemble, no-network and network. Those of pysteps use the motion of "
+        "pysteps.",
     ),
 ]
 Baseline = Annotated[str, typer.Option(help="Nowcaster that the others are compared with.")]
@@ -48,9 +49,9 @@ Members = Annotated[
     int,
     typer.Option(
         min=0,
-        help="Number of members of hybridcast, steps, linda-p and all other nowcasters that make any; they are then "
-        "forecast for every frame of the radar, so that their sums are scored too. With 0 only steps and linda-p have "
-        "members.",
+        help="Number of members of hybridcast, scale-filter-ensemble, steps and linda-p, which are then forecast for "
+        "every frame of the radar, so that their sums are scored too. With 0 hybridcast has none, the others have 20, "
+        "without sums.",
     ),
 ]
 

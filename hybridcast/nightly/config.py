@@ -66,7 +66,7 @@ class RegionSettings:
     nowcasters: tuple[str, ...] = ("hybridcast", "scale-filter")
     """Names of the nowcasters to compare; advection and persistence are always added."""
     members: int = 0
-    """Number of members of the nowcasters that make ensembles; with 0 those of pysteps alone have members."""
+    """Number of members of the nowcasters that make ensembles; with 0 each has as many as by default."""
     model: str = "default"
     """Folder of the trained model of the nowcaster `hybridcast`; "default" is the one in the package."""
     dates: str | None = None
