@@ -23,8 +23,10 @@ from hybridcast_kernels.lattice_noise_cpu import LatticeWindow
 from hybridcast_kernels.realizations_cpu import CurvePlanes, Nodes, RainCurve, draw
 from hybridcast_kernels.trajectories import departure_points
 
-#: Slope of the natural logarithm of the rain rate above the highest threshold, for a unit of standard Gaussian noise.
-TAIL_SLOPE = 1.35
+#: Mean excess of rain above the highest threshold that is expected without evidence, mm h-1.
+USUAL_EXCESS = 8.0
+#: Number of cells with rain above it at which their mean excess counts as much as the usual one.
+EXCESS_EVIDENCE = 200
 #: Highest rain rate of a member, mm h-1.
 HIGHEST_RATE = 200.0
 
@@ -72,6 +74,16 @@ class Realizations:
             for lead in range(self.minutes.size)
         ]
         return da.concatenate(chunks, axis=1)
+
+
+def mean_excess(frames: Array, threshold: float) -> float:
+    """Return the mean excess of rain above a threshold in recent frames, mm h-1; where it is rare, nearly the usual one.
+
+    The excess of rain differs between events and with the size of the cells, so the frames tell it best.
+    """
+    above = frames[frames >= np.float32(threshold)]
+    total = float((above - np.float32(threshold)).sum()) + EXCESS_EVIDENCE * USUAL_EXCESS
+    return total / (above.size + EXCESS_EVIDENCE)
 
 
 def departures_at_nodes(flow: Array, minutes: Array, nodes: Nodes, shape: tuple[int, int]) -> Array:

@@ -39,11 +39,12 @@ from hybridcast.core.forecast_schema import (
     add_source_weights,
     forecast_dataset,
 )
-from hybridcast.core.grid import cell_kilometres, cell_size, coarsen
+from hybridcast.core.grid import cell_size, coarsen
 from hybridcast.core.time_steps import iso_time
 from hybridcast.core.types import MINUTE, Array, LeadTimes
 from hybridcast.ensembles.noise import MemberCount
 from hybridcast.errors import InputError
+from hybridcast.fusion.coverage_correction import correct_coverage
 from hybridcast.fusion.deterministic_field import FusedFields, NodeProbabilities, fields_from_radar, fields_with_nwp
 from hybridcast.fusion.hindcasts import HindcastSettings, adapt_weights, known_frames, make_hindcasts
 from hybridcast.fusion.inflow import Inflow, compute_inflow
@@ -232,7 +233,10 @@ class Hybrid:
             blend, hindcasts = adapted.result()
         members, stage = self._members, self.nwp_stage
         probabilities, weight = blend_members(members, blend, stage, inputs, (node_leads / MINUTE).tolist())
-        known = grid.sample(np.isfinite(latest_frame(coarse)[0].values))
+        frame = latest_frame(coarse)[0]
+        if stage is None:
+            probabilities = correct_coverage(probabilities, frame, blend.thresholds, node_leads / MINUTE)
+        known = grid.sample(np.isfinite(frame.values))
         at_nodes = NodeProbabilities(grid.fill(probabilities, nodes), known, blend.thresholds, self._wanted)
         interpolator = LagrangianInterpolator(grid, node_leads, latest)
         if stage is None:
@@ -258,8 +262,8 @@ class Hybrid:
         """Return the members of the ensemble; None if there are none to make."""
         if not self.members:
             return None
-        cell = float(np.sqrt(np.prod(cell_kilometres(recent))))
-        return make_realizations(nodes, interpolator, inflow, fields.rate, cell, MemberCount(self.members, self.seed))
+        count = MemberCount(self.members, self.seed)
+        return make_realizations(nodes, interpolator, inflow, fields.rate, recent, count)
 
     def _prepare(
         self, recent: xr.DataArray, coarse: xr.DataArray, node_leads: LeadTimes, nodes: NDArray[np.int32]

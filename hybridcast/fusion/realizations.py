@@ -6,10 +6,12 @@ from collections.abc import Callable
 
 import dask.array as da
 import numpy as np
+import xarray as xr
 
+from hybridcast.core.grid import cell_kilometres
 from hybridcast.core.types import MINUTE, Array
 from hybridcast.ensembles.noise import FITTED, MemberCount, MemberNoise, count_octaves
-from hybridcast.ensembles.realizations import HIGHEST_RATE, TAIL_SLOPE, Realizations, departures_at_nodes
+from hybridcast.ensembles.realizations import HIGHEST_RATE, Realizations, departures_at_nodes, mean_excess
 from hybridcast.fusion.deterministic_field import NodeProbabilities
 from hybridcast.fusion.inflow import Inflow
 from hybridcast.fusion.sampling_grid import LagrangianInterpolator
@@ -21,7 +23,7 @@ def make_realizations(
     interpolator: LagrangianInterpolator,
     inflow: Inflow | None,
     known: Array,
-    cell: float,
+    recent: xr.DataArray,
     count: MemberCount,
 ) -> da.Array:
     """Return members whose exceedance probabilities are those of the nodes.
@@ -36,8 +38,8 @@ def make_realizations(
         Probabilities of air from outside the coverage; None without NWP.
     known
         Field that is NaN where the members are to be NaN, ``(lead, y, x)``.
-    cell
-        Size of the cells, km.
+    recent
+        Field of recent frames.
     count
         Number of members, and seed.
 
@@ -47,11 +49,13 @@ def make_realizations(
         mm h-1, shape ``(realization, lead, y, x)``, one chunk for each lead time.
     """
     latest = interpolator.latest
+    cell = float(np.sqrt(np.prod(cell_kilometres(recent))))
     minutes = latest.leads / MINUTE
+    excess = mean_excess(recent.values, nodes.thresholds[-1])
     scales = FITTED.on_grid(cell, count_octaves(*latest.frame.shape), minutes)
     realizations = Realizations(
         planes=_curve_planes(nodes, interpolator, inflow),
-        curve=RainCurve(np.asarray(nodes.thresholds, np.float32), TAIL_SLOPE, HIGHEST_RATE),
+        curve=RainCurve(np.asarray(nodes.thresholds, np.float32), excess, HIGHEST_RATE),
         noise=MemberNoise(scales, count),
         minutes=minutes.astype(np.float32),
         advected=latest.advected,

@@ -32,10 +32,10 @@ from hybridcast.core.types import Array, Doubles, LeadTimes
 from hybridcast.ensembles.noise import FITTED, MemberCount, MemberNoise, count_octaves
 from hybridcast.ensembles.realizations import (
     HIGHEST_RATE,
-    TAIL_SLOPE,
     Realizations,
     departures_at_nodes,
     equal_members,
+    mean_excess,
 )
 from hybridcast.motion.estimate import DenseFlow, MotionMethod
 from hybridcast.nowcasters.scale_filter import PreparedFilter, ScaleFilter, filter_lagrangian, prepare_filter
@@ -142,7 +142,7 @@ def scale_filter_members(
     scales = FITTED.on_grid(cell, count_octaves(*known.shape[1:]), minutes.astype(np.float64))
     realizations = Realizations(
         planes=_curves(prepared, settings, cell),
-        curve=RainCurve(np.array(THRESHOLDS, np.float32), TAIL_SLOPE, HIGHEST_RATE),
+        curve=RainCurve(np.array(THRESHOLDS, np.float32), mean_excess(recent.values, THRESHOLDS[-1]), HIGHEST_RATE),
         noise=MemberNoise(scales, count),
         minutes=minutes,
         advected=known,

@@ -2,8 +2,9 @@
 
 The curve of a cell is its exceedance probability p_k at a few thresholds t_k. With standard Gaussian noise z, the rain
 of a member reaches t_k where z is at or above the cutoff z_k, which the noise reaches with the probability p_k. In
-between, the logarithm of the rain is linear in z. Below z_0 it is dry, and above the highest threshold the logarithm
-has a given slope. So each member is a sample of the curve, and members are as correlated as their noise.
+between, the logarithm of the rain is linear in z. Below z_0 it is dry. The excess of the rain above the highest
+threshold is exponentially distributed (a generalised Pareto distribution with the shape zero, Coles 2001, chapter 4).
+So each member is a sample of the curve, and members are as correlated as their noise.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+from scipy.special import log_ndtr
 
 from hybridcast_kernels import points as pt
 from hybridcast_kernels.lattice_noise_cpu import LatticeWindow
@@ -33,6 +35,10 @@ inlined = njit(
 ZERO = np.uintp(0)
 #: Noise that no member reaches: the largest cutoff is 4.75.
 LARGEST = np.float32(4.7)
+#: The table of exponents: its first value of the noise, its values for a unit of noise, and its number of intervals.
+TABLE_START, TABLE_DENSITY, TABLE_SIZE = np.float32(-6.0), np.float32(64.0), 832
+TABLE_LAST = np.float32(TABLE_SIZE - 1e-3)
+EXPONENTS = -log_ndtr(-(TABLE_START + np.arange(TABLE_SIZE + 1) / TABLE_DENSITY)).astype(np.float32)
 # Parts of the scratch array, each BLOCK long: where air comes from (in nodes), factor of the noise, noise, logarithm of
 # rain, power of two; then the cutoffs of all thresholds and the slopes above them.
 FROM_Y, FROM_X, SCALE, NOISE, LEVEL, POWER, CUTOFF = (np.uintp(k * BLOCK) for k in range(7))
@@ -55,6 +61,15 @@ def cutoff_of(probability):
     under = pt.ONE + t * (np.float32(1.432788) + t * (np.float32(0.189269) + t * np.float32(0.001308)))
     z = t - over / under
     return z if p < pt.HALF else -z
+
+
+@inlined
+def exponent_of(table, z):
+    """Return minus the natural logarithm of the probability that standard Gaussian noise reaches z, from a table."""
+    place = min(max((z - TABLE_START) * TABLE_DENSITY, pt.ZERO), TABLE_LAST)
+    k = np.uint32(place)
+    low = table[np.uintp(k)]
+    return low + (place - np.float32(np.int32(k))) * (table[np.uintp(k) + np.uintp(1)] - low)
 
 
 @inlined
@@ -140,8 +155,11 @@ def curves_of_block(air, inflow, nodes, count, advected, known, y, x, width, w):
 
 
 @plain
-def slopes_of_block(logs, count, tail, width, w):
-    """Make cutoffs increase, and write the slopes of the logarithm of rain above each cutoff behind all cutoffs."""
+def slopes_of_block(logs, count, table, width, w):
+    """Make cutoffs increase, and write behind them the slopes of the logarithm of rain above each, but the last.
+
+    In place of the last slope comes the exponent of the last cutoff.
+    """
     for k in range(1, count):
         above = CUTOFF + np.uintp(k * BLOCK)
         below = CUTOFF + np.uintp((k - 1) * BLOCK)
@@ -150,13 +168,13 @@ def slopes_of_block(logs, count, tail, width, w):
             high = max(w[above + i], w[below + i] + np.float32(1e-3))
             w[above + i] = high
             w[slope + i] = (logs[k] - logs[k - 1]) / (high - w[below + i])
-    slope = CUTOFF + np.uintp((2 * count - 1) * BLOCK)
+    last, exponent = CUTOFF + np.uintp((count - 1) * BLOCK), CUTOFF + np.uintp((2 * count - 1) * BLOCK)
     for i in range(ZERO, width):
-        w[slope + i] = tail
+        w[exponent + i] = exponent_of(table, w[last + i])
 
 
 @plain
-def rain_of_block(noise, start, lattice, lowest, count, highest, width, w, bits, out, at):
+def rain_of_block(noise, start, lattice, lowest, count, excess, highest, table, width, w, bits, out, at):
     """Write the rain of one member for a block: see the text of the module. `bits` is `w` as integers."""
     for i in range(ZERO, width):
         w[NOISE + i] = noise[start + np.uintp(lattice[i])] * w[SCALE + i]
@@ -167,15 +185,16 @@ def rain_of_block(noise, start, lattice, lowest, count, highest, width, w, bits,
         for i in range(ZERO, width):
             part = min(w[NOISE + i], w[above + i]) - w[below + i]
             w[LEVEL + i] += w[slope + i] * max(part, pt.ZERO)
-    last, tail = CUTOFF + np.uintp((count - 1) * BLOCK), CUTOFF + np.uintp((2 * count - 1) * BLOCK)
     for i in range(ZERO, width):
-        level = min(w[LEVEL + i] + w[tail + i] * max(w[NOISE + i] - w[last + i], pt.ZERO), highest)
-        whole = np.float32(np.floor(level))
-        w[LEVEL + i] = fraction_exp2(level - whole)
+        whole = np.float32(np.floor(w[LEVEL + i]))
+        w[LEVEL + i] = fraction_exp2(w[LEVEL + i] - whole)
         bits[POWER + i] = np.int32(np.int32(whole) + np.int32(127)) << np.int32(23)
+    exponent = CUTOFF + np.uintp((2 * count - 1) * BLOCK)
     for i in range(ZERO, width):
+        above = max(np.float32(exponent_of(table, w[NOISE + i]) - w[exponent + i]), pt.ZERO)
+        rain = min(w[LEVEL + i] * w[POWER + i] + excess * above, highest)
         cutoff = w[CUTOFF + i]
-        rain = w[LEVEL + i] * w[POWER + i] if w[NOISE + i] >= cutoff else pt.ZERO
+        rain = rain if w[NOISE + i] >= cutoff else pt.ZERO
         out[at + i] = rain if cutoff == cutoff else pt.NAN
 
 
@@ -190,8 +209,8 @@ def state_of_block(w, width):
 
 @plain
 def rain_rows(
-    air, inflow, nodes, departures, departure_nodes, advected, known, noise, window, scale, members, logs, tail,
-    highest, out, first, last,
+    air, inflow, nodes, departures, departure_nodes, advected, known, noise, window, scale, members, logs, excess,
+    highest, table, out, first, last,
 ):  # fmt: skip
     """Write the rain of all members for rows first..last: see `draw`. All arrays but fields of the grid are flat."""
     rows, columns = advected.shape
@@ -207,12 +226,14 @@ def rain_rows(
             curves_of_block(air, inflow, nodes, count, advected, known, y, x, width, w)
             wet = state_of_block(w, width)
             if wet:
-                slopes_of_block(logs, count, tail, width, w)
+                slopes_of_block(logs, count, table, width, w)
             for member in range(members):
                 at = np.uintp((member * rows + y) * columns + x)
                 if wet:
                     start = np.uintp(member * size)
-                    rain_of_block(noise, start, lattice, logs[0], count, highest, width, w, bits, out, at)
+                    rain_of_block(
+                        noise, start, lattice, logs[0], count, excess, highest, table, width, w, bits, out, at
+                    )
                 else:
                     for i in range(ZERO, width):
                         out[at + i] = pt.ZERO if w[CUTOFF + i] == w[CUTOFF + i] else pt.NAN
@@ -250,8 +271,8 @@ class RainCurve(NamedTuple):
 
     thresholds: Array
     """mm h-1, increasing, shape ``(threshold,)``."""
-    tail: float
-    """Slope of the natural logarithm of rain above the highest threshold, for a unit of noise."""
+    excess: float
+    """Mean excess of rain above the highest threshold, mm h-1."""
     highest: float
     """Highest rain of a member, mm h-1."""
 
@@ -300,7 +321,7 @@ def draw(
         raise ValueError(f"out {out.shape}, noise {noise.shape}, scale {scale.shape}, grid {advected.shape} do not fit")
     inflow = np.empty(0, np.float32) if planes.inflow is None else planes.inflow.reshape(-1)
     logs = np.log2(curve.thresholds).astype(np.float32)
-    tail, highest = np.float32(curve.tail / np.log(2)), np.float32(np.log2(curve.highest))
+    excess, highest = np.float32(curve.excess), np.float32(curve.highest)
     flat = [array.reshape(-1) for array in (planes.air, inflow, planes.departures, noise, scale, out)]
     air, inflow, departures, flat_noise, flat_scale, target = flat
     nodes, departure_nodes = _described(planes.air, planes.nodes), _described(planes.departures, planes.departure_nodes)
@@ -308,7 +329,7 @@ def draw(
     def band(first: int, last: int) -> None:
         rain_rows(
             air, inflow, nodes, departures, departure_nodes, advected, known, flat_noise, tuple(window), flat_scale,
-            members, logs, tail, highest, target, first, last,
+            members, logs, excess, highest, EXPONENTS, target, first, last,
         )  # fmt: skip
 
     over_bands(band, rows, columns * (members + 8))
