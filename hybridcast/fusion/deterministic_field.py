@@ -14,10 +14,10 @@ import numpy as np
 from hybridcast.core.types import Array, Mask
 from hybridcast.fusion.nwp_matching import NwpInformedTarget
 from hybridcast.fusion.probability_matching import (
-    CoverageTargets,
-    coverage_targets,
-    exceedance_fraction,
-    log_odds,
+    CONTRAST,
+    add_frame,
+    expected_coverage,
+    mean_rate,
     rank_cells,
     rank_transforms,
     sorted_descending,
@@ -34,12 +34,12 @@ def deterministic_field(
     reference: Array,
     values: Sequence[Array],
     thresholds: Sequence[float],
-    fractions: Array,
+    expected: Array,
 ) -> Array:
-    """Return rain rates in the order of a ranking, with given values and a given coverage.
+    """Return rain rates in the order of a ranking, with given values and a coverage near the expected one.
 
     The relation of ranks to rates is found on reference cells: the rates assigned to them have the distribution of
-    `values`, changed so that the target fractions reach the thresholds. The same relation holds for all cells.
+    `values`, changed towards the expected coverage (`target_values`). The same relation holds for all cells.
 
     Parameters
     ----------
@@ -53,15 +53,15 @@ def deterministic_field(
         Rain rates, one array for each lead time with a value for each reference cell, mm h-1, highest first.
     thresholds
         mm h-1, increasing.
-    fractions
-        Fraction of the reference cells that is to reach each threshold, ``(lead, threshold)``.
+    expected
+        Fraction of the reference cells that is expected to reach each threshold, ``(lead, threshold)``.
 
     Returns
     -------
     ndarray
         mm h-1, ``(lead, y, x)``, in the memory of `ranking`.
     """
-    wet = [target_values(of_lead, thresholds, target) for of_lead, target in zip(values, fractions, strict=True)]
+    wet = [target_values(of_lead, thresholds, target) for of_lead, target in zip(values, expected, strict=True)]
     transforms = rank_transforms(reference_ranking, reference, wet)
     return scales_cpu.apply_rank_transforms(ranking, transforms, out=ranking)
 
@@ -93,19 +93,19 @@ def fields_from_radar(nodes: NodeProbabilities, interpolator: LagrangianInterpol
 
     The reference cells are those of the frame: its air, ranked by the forecast for the lead time.
     """
-    frame = interpolator.latest.frame
-    cells = [of_lead[:, nodes.known] for of_lead in nodes.values.swapaxes(0, 1)]
-    targets = coverage_targets(cells, exceedance_fraction(frame, nodes.thresholds), nodes.thresholds)
-    ranking = rank_cells(nodes.values, nodes.known, targets)
+    frame, advected = interpolator.latest.frame, interpolator.latest.advected
+    ranking = rank_cells(mean_rate(nodes.values, nodes.thresholds), nodes.known)
     planes = interpolator.to_leads(np.concatenate([ranking[None], nodes.values[nodes.wanted]]))
     fields = interpolator.advect(planes)
+    weight = np.ones(len(advected), np.float32)
+    expected = expected_coverage([of_lead[:, nodes.known] for of_lead in nodes.values.swapaxes(0, 1)])
     rate = deterministic_field(
-        fields[0],
-        reference_ranking=interpolator.enlarge_in_workspace(planes[0]),
+        add_frame(fields[0], advected, weight),
+        reference_ranking=add_frame(interpolator.enlarge_in_workspace(planes[0]), frame[None], weight),
         reference=frame,
-        values=[sorted_descending(frame)] * len(fields[0]),
+        values=[sorted_descending(frame)] * len(advected),
         thresholds=nodes.thresholds,
-        fractions=interpolator.fractions_to_leads(targets.fraction),
+        expected=interpolator.fractions_to_leads(expected),
     )
     return FusedFields(rate, fields[1:])
 
@@ -117,47 +117,47 @@ def fields_with_nwp(
 
     The reference cells are those of the frame, and those that the inflow covers at the lead time.
     """
-    ranking, inflow_ranking, targets = _rank_with_nwp(nodes, target)
+    ranking, inflow_ranking = _rank_with_nwp(nodes, target)
     planes = interpolator.to_leads(np.concatenate([ranking[None], nodes.values[nodes.wanted]]))
     inflow = np.concatenate([inflow_ranking[None], target.inflow.probabilities[nodes.wanted], target.inflow.rate[None]])
     inflow_planes = interpolator.to_leads(inflow)
-    fractions = interpolator.fractions_to_leads(targets.fraction)
+    expected = interpolator.fractions_to_leads(expected_coverage(target.concatenate_cells(nodes.values)))
+    weight = interpolator.weights_to_leads(target.radar_weight)
     fields = interpolator.advect(planes)
+    add_frame(fields[0], interpolator.latest.advected, weight)
     for lead, node_lead in enumerate(interpolator.nearest_nodes()):
         inflow_fields = _inflow_fields(inflow_planes[:, lead], interpolator, lead)
         inflow_rate = inflow_fields[-1]
         inside = np.isfinite(inflow_rate)
         fields[:, lead, inside] = inflow_fields[:-1, inside]
-        frame_ranking = interpolator.enlarge(planes[:1, lead])[0]
+        frame_ranking = interpolator.enlarge(planes[:1, lead])
+        add_frame(frame_ranking, target.frame[None], weight[[lead]])
         deterministic_field(
             fields[:1, lead],
-            reference_ranking=np.concatenate([frame_ranking, inflow_fields[0]])[None],
+            reference_ranking=np.concatenate([frame_ranking, inflow_fields[:1]], axis=1),
             reference=np.concatenate([target.frame, inflow_rate]),
             values=[target.values(int(node_lead), inflow_rate)],
             thresholds=nodes.thresholds,
-            fractions=fractions[lead : lead + 1],
+            expected=expected[lead : lead + 1],
         )
     return FusedFields(fields[0], fields[1:])
 
 
-def _rank_with_nwp(nodes: NodeProbabilities, target: NwpInformedTarget) -> tuple[Array, Array, CoverageTargets]:
-    """Rank the air of the latest frame and the inflow for one target coverage; each ``(node lead, y, x)``."""
-    inflow = np.nan_to_num(target.inflow.probabilities)
-    ranked_by = log_odds(nodes.values) + target.nwp_offset(target.nwp_rate)
-    inflow_ranked_by = log_odds(inflow) + target.nwp_offset(target.inflow.rate)
-    targets = coverage_targets(
-        target.concatenate_cells(nodes.values, inflow),
-        target.coverage(nodes.thresholds),
-        nodes.thresholds,
-        target.concatenate_cells(ranked_by, inflow_ranked_by),
-    )
-    weight = target.neighbourhood_weight
-    ranking = rank_cells(nodes.values, nodes.known, targets, ranked_by, weight)
-    return ranking, rank_cells(inflow, target.inflow.unknown, targets, inflow_ranked_by, weight), targets
+def _rank_with_nwp(nodes: NodeProbabilities, target: NwpInformedTarget) -> tuple[Array, Array]:
+    """Rank the air of the latest frame, without the rates of that frame, and the inflow; each ``(node lead, y, x)``."""
+    inflow, contrast = target.inflow, CONTRAST * target.radar_weight
+    mean = mean_rate(nodes.values, nodes.thresholds)
+    inflow_mean = mean_rate(np.nan_to_num(inflow.probabilities), nodes.thresholds)
+    ranking = rank_cells(mean, nodes.known, contrast) * target.nwp_factor(target.nwp_rate)
+    return ranking, rank_cells(inflow_mean, inflow.unknown, contrast) * target.nwp_factor(inflow.rate)
 
 
 def _inflow_fields(planes: Array, interpolator: LagrangianInterpolator, lead: int) -> Array:
-    """Return planes ``(set, y, x)`` of the inflow on the fine grid, NaN where the radar knows the air."""
+    """Return planes ``(set, y, x)`` of the inflow on the fine grid, NaN where the radar knows the air.
+
+    The first is the ranking, which is returned in logarithms.
+    """
     fields = interpolator.enlarge(planes)
     fields[:, np.isfinite(interpolator.latest.advected[lead]) | np.isnan(fields).any(axis=0)] = np.nan
+    fields[0] = np.log2(fields[0])
     return fields

@@ -5,9 +5,9 @@
 3. Each member estimates the log odds that thresholds are reached. The weights of the members were fitted on events kept
    out of training, and are adapted by hindcasts from half an hour and an hour ago (`hybridcast.fusion.hindcasts`).
 4. Probabilities are interpolated in time in Lagrangian coordinates, and carried along the motion to the fine grid.
-5. The rain rates have the order of the blended probabilities and the values of the latest frame, carried along the
-   motion (`hybridcast.fusion.deterministic_field`). They are as sharp as pure advection, and their coverage lies
-   between that of the latest frame and the one expected from the probabilities.
+5. Cells are ordered by the mean of their blended probabilities and by the heavy rain of the latest frame, carried along
+   the motion, and get the rates of that frame (`hybridcast.fusion.deterministic_field`). Their coverage lies between
+   that of the frame and the one expected from the probabilities.
 
 With NWP, members that use it are blended too (`hybridcast.learned.nwp_stage`). Where the air comes from outside the
 radar coverage only those are (`hybridcast.fusion.inflow`); without NWP such air is unknown, NaN.

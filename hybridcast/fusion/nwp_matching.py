@@ -1,17 +1,15 @@
-"""How NWP rain enters the deterministic field: it changes the target distribution of rain rates and the ranking.
+"""How NWP rain enters the deterministic field: it changes the values and the order of cells.
 
 Without NWP the values are those of the latest frame. With NWP, air that the radar knows gets values of both, in
 proportion to the weight of NWP in the blend; air from outside the coverage gets those of NWP.
 
-The ranking of cells is moved towards the NWP rain in proportion to the same weight, in addition to its effect on the
+The order of cells is moved towards the NWP rain in proportion to the same weight, in addition to its effect on the
 probabilities. These are smooth, increasingly with lead time, whereas the NWP field has the shapes and the gaps of rain.
-For the same reason it replaces the cutoffs of neighbourhoods, which keep showers beside a system if only probabilities
-are known.
+For the same reason it replaces what the neighbourhood and the latest frame contribute to the order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -20,10 +18,10 @@ import numpy as np
 from hybridcast.core.grid import decibels
 from hybridcast.core.types import Array, Mask
 from hybridcast.fusion.inflow import Inflow
-from hybridcast.fusion.probability_matching import exceedance_fraction, sorted_descending
+from hybridcast.fusion.probability_matching import sorted_descending
 
-#: Log odds that are added to the ranking for a decibel of NWP rain of full weight.
-OFFSET_PER_DECIBEL = np.float32(0.1)
+#: Natural logarithm of the factor of the ranking for a decibel of NWP rain of full weight.
+LOG_FACTOR_PER_DECIBEL = np.float32(0.05)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,44 +46,33 @@ class NwpInformedTarget:
         return np.where(usable, self.blend_weight, 0.0).astype(np.float32)
 
     @property
-    def neighbourhood_weight(self) -> Array:
-        """Weight of the cutoffs of neighbourhoods in the ranking, ``(lead,)``."""
+    def radar_weight(self) -> Array:
+        """Weight of the radar from 0 to 1, ``(lead,)``."""
         weight: Array = 1 - self.nwp_weight
         return weight
 
-    def concatenate_cells(self, radar: Array, inflow: Array) -> list[Array]:
-        """Return values of the radar's air and of the inflow together, ``(threshold, cell)`` for each lead time.
+    def concatenate_cells(self, probabilities: Array) -> list[Array]:
+        """Return probabilities of the radar's air and of the inflow together, ``(threshold, cell)`` for each lead time.
 
-        Both are given on the nodes, ``(threshold, lead, y, x)``.
+        Those of the radar's air are given on the nodes, ``(threshold, lead, y, x)``.
         """
         return [
-            np.concatenate([radar[:, k][:, self.known], inflow[:, k][:, unknown]], axis=1)
+            np.concatenate([probabilities[:, k][:, self.known], self.inflow.probabilities[:, k][:, unknown]], axis=1)
             for k, unknown in enumerate(self.inflow.unknown)
         ]
 
-    def nwp_offset(self, rate: Array) -> Array:
-        """Return the offset of the ranking, in log odds, for NWP rain ``(lead, y, x)`` in mm h-1.
+    def nwp_factor(self, rate: Array) -> Array:
+        """Return the factor of the ranking for NWP rain ``(lead, y, x)`` in mm h-1.
 
-        Where that is unknown the offset is the mean of the known cells, so that these are not ranked behind others.
+        Where that is unknown it is the factor of the mean level of the known cells, so that these are not ranked
+        behind others.
         """
         level = decibels(rate)
         known = np.isfinite(level)
         mean = level.sum(axis=(1, 2), where=known) / np.maximum(known.sum(axis=(1, 2)), 1)
         filled = np.where(known, level, mean[:, None, None])
-        offset: Array = OFFSET_PER_DECIBEL * self.nwp_weight[:, None, None] * filled
-        return offset
-
-    def coverage(self, thresholds: Sequence[float]) -> Array:
-        """Return the fraction of these values that reaches each threshold, ``(lead, threshold)``."""
-        frame, inside = exceedance_fraction(self.frame, thresholds), int(self.known.sum())
-        fractions = []
-        for k, unknown in enumerate(self.inflow.unknown):
-            weight = float(self.nwp_weight[k])
-            radar = (1 - weight) * frame + weight * exceedance_fraction(self.nwp_rate[k], thresholds)
-            outside = int(unknown.sum())
-            inflow = exceedance_fraction(self.inflow.rate[k][unknown], thresholds)
-            fractions.append((inside * radar + outside * inflow) / max(inside + outside, 1))
-        return np.array(fractions, np.float32)
+        factor: Array = np.exp(LOG_FACTOR_PER_DECIBEL * self.nwp_weight[:, None, None] * filled)
+        return factor
 
     def values(self, lead: int, inflow_rate: Array) -> Array:
         """Return the values of all fine cells near a node lead time, mm h-1, highest first.

@@ -1,199 +1,104 @@
 """Probability matching: the order of cells comes from probabilities, the rain rates from a known distribution.
 
-Probability thresholds that are right for the events of a training are wrong for others; ranks are not. So cells are
-ranked by exceedance probabilities, and get the values of a reference field, the latest frame, in that order: the field
-is as sharp as pure advection. Within each neighbourhood as many cells are wet as its probabilities make expect. The
-coverage of the whole field lies between that of the reference field and the one expected from the probabilities.
+The probability-matched mean orders cells by the mean of an ensemble and gives them the rates of its members (Ebert,
+2001, Mon. Wea. Rev. 129, 2461-2480). Here the mean is a power mean of the exceedance curve of each cell, which needs no
+members, and the rates are those of the latest frame. Two changes keep what the mean of an ensemble loses:
+
+- The mean is divided by a power of the mean over the neighbourhood, so that showers beside a large system stay (a
+  milder form of the localized probability-matched mean: Clark, 2017, Wea. Forecasting 32, 1569-1583,
+  doi:10.1175/WAF-D-16-0199.1).
+- The square of the rate of the advected frame is added, which has the places and the shapes of heavy rain.
+
+The coverage of the whole field lies between that of the known rates and the one expected from the probabilities.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from scipy.ndimage import uniform_filter
 
 from hybridcast.core.types import Array, Mask
-from hybridcast.learned.logistic import probability
 from hybridcast_kernels import scales_cpu
 
-#: Width of the step of each threshold in the ranking, in log odds.
-SOFTNESS = np.float32(0.3)
-#: Above this rate (mm/h) the coverage is at most that of the reference field: probabilities of heavy rain locate it
-#: well, but overestimate its extent.
-HEAVY_RATE = 1.0
+#: Exponent of the power mean. With 1 the small probabilities of heavy rain decide about light rain at long lead times.
+EXPONENT = 0.7
+#: Power of the mean over the neighbourhood that the mean of a cell is divided by.
+CONTRAST = 0.6
+#: A rate of the advected frame counts in the order of cells by its square, and this rate (mm/h) as much as one unit.
+PROMINENT_RATE = 10.0
 #: Half width of a neighbourhood in nodes: 12 km where nodes are 4 km apart.
 NEIGHBOURHOOD = 3
-#: Newton steps to the cutoff of a neighbourhood. More steps add detail without information.
-STEPS = 2
-#: Probabilities are held between this and one minus it.
-_MIN_PROBABILITY = np.float32(1e-4)
+#: This rate (mm/h) is added to means, so that the driest neighbourhoods do not come first.
+LEAST_RATE = np.float32(0.1)
+#: Above this rate (mm/h) the coverage is at most that of the known rates: probabilities of heavy rain locate it well,
+#: but overestimate its extent.
+HEAVY_RATE = 1.0
 
 
-def log_odds(probabilities: Array) -> Array:
-    """Return the log odds of probabilities, which are held away from 0 and 1 so that they are finite."""
-    held = np.clip(probabilities, _MIN_PROBABILITY, 1 - _MIN_PROBABILITY)
-    result: Array = np.log(held / (1 - held))
-    return result
+# --- order ----------------------------------------------------------------------------------------------------
 
 
-def exceedance_fraction(values: Array, thresholds: Sequence[float]) -> Array:
-    """Return the fraction of the known values that reach each threshold, ``(threshold,)``; 0 if none is known."""
-    known = values[np.isfinite(values)]
-    return np.array([(known >= np.float32(t)).sum() / max(known.size, 1) for t in thresholds], np.float32)
+def mean_rate(probabilities: Array, thresholds: Sequence[float]) -> Array:
+    """Return a power mean of exceedance curves ``(threshold, ...)``, mm h-1, of rates rounded down to thresholds.
 
-
-# --- coverage -------------------------------------------------------------------------------------------------
-
-
-class CoverageTargets(NamedTuple):
-    """Coverage of the field to be made, by lead time and threshold: shape ``(lead, threshold)`` each."""
-
-    fraction: Array
-    """Fraction of the cells that is to reach each threshold."""
-    cutoff: Array
-    """Log odds that this fraction of all cells exceeds."""
-    ratio: Array
-    """Ratio of the target fraction to the mean probability; 0 where the target fraction is 0."""
-
-
-def coverage_targets(
-    probabilities: Sequence[Array],
-    coverage: Array,
-    thresholds: Sequence[float],
-    ranked_by: Sequence[Array] | None = None,
-) -> CoverageTargets:
-    """Return the target coverage at each lead time: the geometric mean of reference and expected coverage.
-
-    Both have errors, of different kinds. The coverage of heavy rain is at most that of the reference field.
-
-    Parameters
-    ----------
-    probabilities
-        Exceedance probabilities of the cells that count, ``(threshold, cell)`` for each lead time.
-    coverage
-        Fraction of the reference field that reaches each threshold, ``(threshold,)`` or ``(lead, threshold)``.
-    thresholds
-        mm h-1, increasing.
-    ranked_by
-        Log odds by which cells are ranked, ``(threshold, cell)`` for each lead time; by default those of the
-        probabilities.
+    Examples
+    --------
+    >>> certain = np.array([1.0, 1.0, 0.0], np.float32)
+    >>> round(float(mean_rate(certain, [0.5, 2.0, 5.0])), 3)
+    2.0
     """
-    coverage = np.broadcast_to(coverage, (len(probabilities), coverage.shape[-1]))
-    fraction, cutoff, ratio = np.zeros((3, *coverage.shape), np.float32)
-    for lead, cells in enumerate(probabilities):
-        if not cells.shape[1]:
-            continue
-        ranks = log_odds(cells) if ranked_by is None else ranked_by[lead]
-        for k, threshold in enumerate(thresholds):
-            expected = max(float(cells[k].mean()), 1e-6)
-            below = fraction[lead, k - 1] if k else 1.0
-            fraction[lead, k] = min(_target_fraction(coverage[lead, k], expected, threshold), below)
-            if fraction[lead, k] > 0:
-                cutoff[lead, k] = np.quantile(ranks[k], 1 - fraction[lead, k])
-                ratio[lead, k] = fraction[lead, k] / expected
-    return CoverageTargets(fraction, cutoff, ratio)
-
-
-def _target_fraction(coverage: np.float32, expected: float, threshold: float) -> np.float32:
-    """Return the geometric mean of reference and expected coverage, for heavy rain at most that of the reference."""
-    mean: np.float32 = np.sqrt(np.minimum(coverage, np.float32(1)) * expected)
-    return min(mean, coverage) if threshold > HEAVY_RATE else mean
-
-
-# --- ranking --------------------------------------------------------------------------------------------------
-
-
-def rank_cells(
-    probabilities: Array,
-    known: Mask,
-    targets: CoverageTargets,
-    ranked_by: Array | None = None,
-    neighbourhood_weight: Array | None = None,
-) -> Array:
-    """Return one field to rank cells by, ``(lead, y, x)``, from the exceedance probabilities of all thresholds.
-
-    Around the fraction of cells that are to be wet at a threshold, cells are ranked by the probability of that
-    threshold: each threshold adds one where its log odds are above a cutoff, smoothly.
-
-    With one cutoff for all cells only the most certain places would be wet, and the showers beside a large system,
-    some of which will occur, would be missing. So each neighbourhood has its own cutoff, at which its wet fraction is
-    the mean of its probabilities; these are scaled so that their mean over all cells is the target fraction.
-
-    Parameters
-    ----------
-    probabilities
-        Exceedance probabilities, decreasing along the thresholds, ``(threshold, lead, y, x)``.
-    known
-        Cells that count, ``(y, x)`` or ``(lead, y, x)``.
-    targets
-        Result of `coverage_targets` for the same cells, ranked by the same log odds.
-    ranked_by
-        Log odds by which cells are ranked, ``(threshold, lead, y, x)``; by default those of the probabilities.
-    neighbourhood_weight
-        Weight of the cutoffs of neighbourhoods against the cutoff of all cells, from 0 to 1, ``(lead,)``; 1 by default.
-    """
-    ranks = log_odds(probabilities) if ranked_by is None else ranked_by
-    weights = np.ones(ranks.shape[1], np.float32) if neighbourhood_weight is None else neighbourhood_weight
-    ranking: Array = np.zeros(ranks.shape[1:], np.float32)
-    mean = None
-    for lead in range(ranks.shape[1]):
-        counted = known if known.ndim == 2 else known[lead]
-        if not counted.any():
-            continue
-        if mean is None or known.ndim == 3:
-            mean = _NeighbourhoodMean.over(counted)
-        for k in np.flatnonzero(targets.ratio[lead]):
-            expected = mean(probabilities[k, lead]) * targets.ratio[lead, k]
-            cutoff = targets.cutoff[lead, k]
-            local = _local_cutoff(ranks[k, lead], expected, cutoff, mean)
-            ranking[lead] += _soft_step(ranks[k, lead], cutoff + np.float32(weights[lead]) * (local - cutoff))
-    return ranking
-
-
-class _NeighbourhoodMean(NamedTuple):
-    """Means over the known cells of neighbourhoods."""
-
-    inside: Array
-    """1 where a cell is known, else 0."""
-    fraction: Array
-    """Fraction of each neighbourhood that is known."""
-
-    @classmethod
-    def over(cls, known: Mask) -> _NeighbourhoodMean:
-        """Return the means for a mask ``(y, x)``."""
-        inside = known.astype(np.float32)
-        return cls(inside, np.maximum(_window_mean(inside), np.float32(1e-3)))
-
-    def __call__(self, field: Array) -> Array:
-        mean: Array = _window_mean(field * self.inside) / self.fraction
-        return mean
-
-
-def _window_mean(field: Array) -> Array:
-    """Return the mean over `NEIGHBOURHOOD` cells each way, the edge repeated."""
-    mean: Array = uniform_filter(field, 2 * NEIGHBOURHOOD + 1, mode="nearest")
+    steps = np.diff(np.asarray(thresholds) ** EXPONENT, prepend=0).astype(np.float32)
+    mean: Array = np.einsum("t,t...->...", steps, probabilities) ** np.float32(1 / EXPONENT)
     return mean
 
 
-def _local_cutoff(ranks: Array, expected: Array, cutoff: np.float32, mean: _NeighbourhoodMean) -> Array:
-    """Move the cutoff until each neighbourhood is as wet as expected, by Newton's method on log odds of fractions."""
-    wanted = log_odds(expected)
-    local = np.full(ranks.shape, cutoff, np.float32)
-    for _ in range(STEPS):
-        wet = _soft_step(ranks, local)
-        fraction = np.clip(mean(wet), _MIN_PROBABILITY, 1 - _MIN_PROBABILITY)
-        # how much the fraction falls when the cutoff rises, and with it how far to go; far from the goal in small steps
-        slope = np.maximum(mean(wet * (1 - wet)), np.float32(1e-6)) / SOFTNESS
-        step = np.minimum(fraction * (1 - fraction) / slope, np.float32(3))
-        local += np.clip((log_odds(fraction) - wanted) * step, -2, 2)
-    return local
+def rank_cells(mean: Array, known: Mask, contrast: Array | None = None) -> Array:
+    """Return the field that cells are ranked by, ``(lead, y, x)``: the mean rate over a power of that around a cell.
+
+    Ranked by the mean rate alone only the most certain places would be wet, and the showers beside a large system, some
+    of which will occur, would be missing.
+
+    Parameters
+    ----------
+    mean
+        Mean rain rate, mm h-1, ``(lead, y, x)``.
+    known
+        Cells that count, ``(y, x)`` or ``(lead, y, x)``.
+    contrast
+        Power of the mean around a cell, ``(lead,)``; `CONTRAST` by default.
+    """
+    rates = mean + LEAST_RATE
+    inside = np.broadcast_to(known, mean.shape).astype(np.float32)
+    around = np.divide(_window_mean(rates * inside), np.maximum(_window_mean(inside), np.float32(1e-3)))
+    powers = np.full(len(mean), CONTRAST, np.float32) if contrast is None else contrast
+    ranking: Array = np.divide(rates, np.power(np.maximum(around, LEAST_RATE), powers[:, None, None]))
+    return ranking
 
 
-def _soft_step(ranks: Array, cutoff: Array) -> Array:
-    """Return how far log odds are above the cutoff, from 0 to 1."""
-    return probability((ranks - cutoff) / SOFTNESS)
+def add_frame(ranking: Array, rates: Array, weights: Array) -> Array:
+    """Add the rates of the latest frame to a ranking ``(lead, y, x)``, and return its logarithm in the same memory.
+
+    Lighter rain than `PROMINENT_RATE` hardly counts: where it will be the probabilities tell, and it moves and decays.
+
+    Parameters
+    ----------
+    ranking
+        Result of `rank_cells` on the cells of the rates. It is written over.
+    rates
+        mm h-1, ``(lead, y, x)``, or ``(1, y, x)`` for all lead times.
+    weights
+        Weight of the rates, from 0 to 1, ``(lead,)``.
+    """
+    factors = (weights / PROMINENT_RATE**2).astype(np.float32)
+    return scales_cpu.add_squared_rates(ranking, rates, factors)
+
+
+def _window_mean(fields: Array) -> Array:
+    """Return the mean over `NEIGHBOURHOOD` cells each way of fields ``(lead, y, x)``, the edge repeated."""
+    mean: Array = uniform_filter(fields, 2 * NEIGHBOURHOOD + 1, mode="nearest", axes=(1, 2))
+    return mean
 
 
 # --- values ---------------------------------------------------------------------------------------------------
@@ -219,11 +124,37 @@ def sorted_descending(values: Array, count: int | None = None) -> Array:
     return taken
 
 
-def target_values(values: Array, thresholds: Sequence[float], fractions: Array) -> Array:
-    """Return the wet ones of as many values as given, of which given fractions reach the thresholds, highest first.
+def expected_coverage(probabilities: Sequence[Array]) -> Array:
+    """Return the mean probabilities, ``(lead, threshold)``, of cells ``(threshold, cell)`` for each lead time.
+
+    They are 0 where there is no cell.
+    """
+    return np.array([cells.sum(axis=1) / max(cells.shape[1], 1) for cells in probabilities], np.float32)
+
+
+def target_coverage(own: Array, expected: Array, thresholds: Sequence[float]) -> Array:
+    """Return the fraction of cells that is to reach each threshold: the geometric mean of own and expected coverage.
+
+    Both have errors, of different kinds. The coverage of heavy rain is at most that of the known rates.
+
+    Parameters
+    ----------
+    own, expected
+        Fraction of the known rates that reaches each threshold, and the one expected from the probabilities.
+    thresholds
+        mm h-1, increasing.
+    """
+    mean = np.sqrt(own * np.maximum(expected, np.float32(1e-6)))
+    heavy = np.asarray(thresholds) > HEAVY_RATE
+    target: Array = np.minimum.accumulate(np.where(heavy, np.minimum(mean, own), mean))
+    return target
+
+
+def target_values(values: Array, thresholds: Sequence[float], expected: Array) -> Array:
+    """Return the wet ones of as many values as given, with the coverage of `target_coverage`, highest first.
 
     Between the thresholds, and above the last, they are distributed as the values given. A threshold that none of
-    these reaches, or whose target fraction is 0, does not count.
+    these reaches does not count.
 
     Parameters
     ----------
@@ -231,20 +162,22 @@ def target_values(values: Array, thresholds: Sequence[float], fractions: Array) 
         mm h-1, highest first, with the dry ones.
     thresholds
         mm h-1, increasing.
-    fractions
-        Fraction of all values that is to reach each threshold, decreasing.
+    expected
+        Fraction of all values that is expected to reach each threshold, decreasing.
 
     Examples
     --------
-    >>> target_values(np.array([8, 4, 0, 0, 0, 0, 0, 0], np.float32), [1.0], np.array([0.5], np.float32)).tolist()
+    >>> values = np.array([8, 4, 0, 0, 0, 0, 0, 0], np.float32)
+    >>> target_values(values, [1.0], np.array([1.0], np.float32)).tolist()  # half of the cells
     [8.0, 8.0, 4.0, 4.0]
     """
     count = values.size
     increasing = values[::-1]
     wet = count - int(np.searchsorted(increasing, 0.0, side="right"))
-    own = 1 - np.searchsorted(increasing, np.asarray(thresholds, np.float32)) / max(count, 1)
-    counted = (own > 0) & (fractions > 0)
-    target_at = np.concatenate([[0.0], fractions[counted][::-1], [1.0]])
+    own = (1 - np.searchsorted(increasing, np.asarray(thresholds, np.float32)) / max(count, 1)).astype(np.float32)
+    target = target_coverage(own, expected, thresholds)
+    counted = own > 0
+    target_at = np.concatenate([[0.0], target[counted][::-1], [1.0]])
     own_at = np.concatenate([[0.0], own[counted][::-1], [1.0]])
     target_wet = round(float(np.interp(wet / max(count, 1), own_at, target_at)) * count)
     ranks = np.interp((np.arange(target_wet) + 0.5) / max(count, 1), target_at, own_at) * count

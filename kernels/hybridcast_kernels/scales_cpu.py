@@ -160,6 +160,15 @@ def look_up(values, low, scale, wet_from, table, out, first, last):
             out[y, x] = pt.NAN if value != value else (found if value >= wet_from else pt.ZERO)
 
 
+@plain
+def add_square_rows(ranking, rates, factor, first, last):
+    """Replace `ranking` by the binary logarithm of its sum with `factor` times rates squared, for rows first..last."""
+    for y in range(first, last):
+        for x in range(ranking.shape[1]):
+            total = ranking[y, x] + factor * rates[y, x] * rates[y, x]
+            ranking[y, x] = pt.log2(total) if total == total else pt.NAN
+
+
 # --- whole fields ---------------------------------------------------------------------------------------------
 
 
@@ -279,6 +288,35 @@ def _rank_transform(image: Array, known: Array, cells: int, highest_first: Array
     edge = int(np.searchsorted(-above, -wet, side="right")) - 1  # the last edge with at least `wet` values above it
     inside = (above[edge] - wet) / max(above[edge] - above[edge + 1], 1)
     return RankTransform(low, scale, low + np.float32((edge + inside) / float(scale)), table)
+
+
+def add_squared_rates(ranking: Array, rates: Array, factors: Array) -> Array:
+    """Add multiples of squared rain rates to a positive ranking, and take the logarithm, which keeps the order.
+
+    Equal steps of the logarithm are equal ratios, so that the bins of `rank_transforms` resolve light and heavy rain.
+
+    Parameters
+    ----------
+    ranking
+        Positive, shape ``(lead, y, x)``; written over.
+    rates
+        mm h-1, shape ``(lead, y, x)``, or ``(1, y, x)`` for all lead times.
+    factors
+        Factor of the squared rates at each lead time, shape ``(lead,)``.
+
+    Returns
+    -------
+    ndarray
+        In the memory of `ranking`; NaN where ranking or rate is.
+    """
+    of_lead = np.broadcast_to(rates, ranking.shape)
+
+    def rows(first: int, last: int) -> None:
+        for lead, factor in enumerate(factors):
+            add_square_rows(ranking[lead], of_lead[lead], factor, first, last)
+
+    over_bands(rows, ranking.shape[1], ranking.shape[2] * len(ranking))
+    return ranking
 
 
 def apply_rank_transforms(values: Array, transforms: list[RankTransform], *, out: Array | None = None) -> Array:

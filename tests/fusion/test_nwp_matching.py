@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hybridcast.fusion.inflow import Inflow
-from hybridcast.fusion.nwp_matching import OFFSET_PER_DECIBEL, NwpInformedTarget
+from hybridcast.fusion.nwp_matching import LOG_FACTOR_PER_DECIBEL, NwpInformedTarget
 
 SHAPE, LEADS = (20, 30), 2
 THRESHOLDS = (0.5, 2.0)
@@ -25,32 +25,23 @@ def made(*, weight=0.25, frame_rate=1.0, model_rate=4.0, inflow_rate=8.0, outsid
     return NwpInformedTarget(frame, np.ones(SHAPE, bool), model, weights, Inflow(chances, rate, unknown))
 
 
-def test_shares_are_those_of_frame_and_model_as_far_as_it_is_trusted():
-    shares = made().coverage(THRESHOLDS)
-    np.testing.assert_allclose(shares[0], [0.75 * 0.5 + 0.25, 0.25])
-    inside, outside = 600, 100
-    np.testing.assert_allclose(shares[1], (inside * shares[0] + outside * np.ones(2)) / (inside + outside), rtol=1e-6)
-
-
 @pytest.mark.parametrize("weight", [0.0, 1.0])
 def test_all_of_one_and_nothing_of_the_other(weight):
-    shares = made(weight=weight).coverage(THRESHOLDS)
-    np.testing.assert_allclose(shares[0], [1.0, 1.0] if weight else [0.5, 0.0])
+    values = made(weight=weight, outside=0).values(0, np.full(SHAPE, np.nan, np.float32))
+    assert (values == 4).mean() == weight
+    assert (values == 1).mean() == (1 - weight) / 2
 
 
 def test_a_model_without_a_value_is_not_trusted():
-    target = made(weight=1.0)
-    gone = replace(target, nwp_rate=np.full((LEADS, *SHAPE), np.nan, np.float32))
+    gone = replace(made(weight=1.0), nwp_rate=np.full((LEADS, *SHAPE), np.nan, np.float32))
     assert gone.nwp_weight.tolist() == [0.0, 0.0]
-    np.testing.assert_allclose(gone.coverage(THRESHOLDS)[0], [0.5, 0.0])
-    unweighed = made(weight=np.nan)
-    np.testing.assert_allclose(unweighed.coverage(THRESHOLDS)[0], [0.5, 0.0])
+    assert made(weight=np.nan).nwp_weight.tolist() == [0.0, 0.0]
 
 
 def test_chances_of_what_flows_in_are_put_beside_those_of_what_is_known():
     target = made()
     known = np.full((2, LEADS, *SHAPE), 0.1, np.float32)
-    first, second = target.concatenate_cells(known, target.inflow.probabilities)
+    first, second = target.concatenate_cells(known)
     assert first.shape == (2, 600)
     assert second.shape == (2, 700)
     assert (second[:, 600:] == 0.5).all()
@@ -65,20 +56,19 @@ def test_values_are_those_of_frame_and_model_as_far_as_it_is_trusted():
     assert [(values == rate).sum() for rate in (8, 4, 1, 0)] == [100, 150, 225, 225]
 
 
-def test_the_ranking_is_offset_by_nwp_as_far_as_it_is_weighted():
+def test_nwp_rain_counts_as_far_as_it_is_weighted():
     target = made(weight=0.5)
     rain = np.where(np.arange(30) < 10, np.float32(10), np.float32(0)) * np.ones((LEADS, *SHAPE), np.float32)
     rain[0, :, 20:] = np.nan
-    offset = target.nwp_offset(rain)
-    assert target.neighbourhood_weight.tolist() == [0.5, 0.5]
-    np.testing.assert_allclose(offset[1, 0, [0, 10]], [OFFSET_PER_DECIBEL * 0.5 * 20, 0], rtol=1e-6)
-    np.testing.assert_allclose(offset[0, :, 20:], OFFSET_PER_DECIBEL * 0.5 * 10, rtol=1e-6)  # no worse off than others
+    factor = target.nwp_factor(rain)
+    np.testing.assert_allclose(factor[1, 0, [0, 10]], np.exp([LOG_FACTOR_PER_DECIBEL * 0.5 * 20, 0]), rtol=1e-6)
+    np.testing.assert_allclose(factor[0, :, 20:], np.exp(LOG_FACTOR_PER_DECIBEL * 0.5 * 10), rtol=1e-6)
 
 
 def test_nwp_of_no_weight_changes_no_rank():
     target = made(weight=0.0)
-    assert not target.nwp_offset(np.full((LEADS, *SHAPE), 10, np.float32)).any()
-    assert target.neighbourhood_weight.tolist() == [1.0, 1.0]
+    assert (target.nwp_factor(np.full((LEADS, *SHAPE), 10, np.float32)) == 1).all()
+    assert target.radar_weight.tolist() == [1.0, 1.0]
 
 
 def test_dry_everywhere_gives_dry_values():

@@ -158,3 +158,16 @@ def test_the_same_on_any_number_of_threads(set_threads):
         results.append((values, kernels.apply_rank_transforms(values, matching)))
     np.testing.assert_array_equal(results[0][0], results[1][0])
     np.testing.assert_array_equal(results[0][1], results[1][1])
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_squared_rates_are_added_to_a_ranking_in_logarithms(frames):
+    generator = np.random.default_rng(0)
+    ranking = generator.gamma(0.5, 2.0, (3, 20, 30)).astype(np.float32) + np.float32(0.1)
+    rates = generator.gamma(0.5, 5.0, (frames, 20, 30)).astype(np.float32)
+    rates[0, 3, 4] = np.nan
+    factors = np.array([0.0, 0.1, 1.0], np.float32)
+    expected = np.log2(ranking + factors[:, None, None] * rates**2)
+    found = kernels.add_squared_rates(ranking, rates, factors)
+    assert found is ranking
+    np.testing.assert_allclose(found, expected, atol=2e-5)

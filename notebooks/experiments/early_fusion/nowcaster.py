@@ -26,8 +26,8 @@ from hybridcast.datasets.events import SPACING
 from hybridcast.errors import InputError
 from hybridcast.fusion.deterministic_field import deterministic_field
 from hybridcast.fusion.probability_matching import (
-    coverage_targets,
-    exceedance_fraction,
+    expected_coverage,
+    mean_rate,
     rank_cells,
     sorted_descending,
 )
@@ -146,9 +146,8 @@ def _refine(coarse: _CoarseForecast, grid: SamplingGrid, advected: Array) -> tup
     probabilities[:, np.isnan(reference)] = np.nan
     by_lead = coarse.probabilities.swapaxes(0, 1)
     cells = [of_lead[:, known] for of_lead, known in zip(by_lead, coarse.known, strict=True)]
-    coverage = np.stack([exceedance_fraction(frame, THRESHOLDS) for frame in reference])
-    targets = coverage_targets(cells, coverage, THRESHOLDS)
-    ranking = grid.enlarge(rank_cells(coarse.probabilities, coarse.known, targets), shape)
+    expected = expected_coverage(cells)
+    ranking = grid.enlarge(rank_cells(mean_rate(coarse.probabilities, THRESHOLDS), coarse.known), shape)
     rates = [
         deterministic_field(
             np.where(np.isfinite(reference[lead]), ranking[lead], np.float32(np.nan))[None],
@@ -156,7 +155,7 @@ def _refine(coarse: _CoarseForecast, grid: SamplingGrid, advected: Array) -> tup
             reference=reference[lead],
             values=[sorted_descending(reference[lead])],
             thresholds=THRESHOLDS,
-            fractions=targets.fraction[[lead]],
+            expected=expected[[lead]],
         )
         for lead in range(len(reference))
     ]
