@@ -124,6 +124,12 @@ def sorted_descending(values: Array, count: int | None = None) -> Array:
     return taken
 
 
+def exceedance_fraction(values: Array, thresholds: Sequence[float]) -> Array:
+    """Return the fraction of the known values that reach each threshold, ``(threshold,)``; 0 if none is known."""
+    known = values[np.isfinite(values)]
+    return np.array([(known >= np.float32(t)).sum() / max(known.size, 1) for t in thresholds], np.float32)
+
+
 def expected_coverage(probabilities: Sequence[Array]) -> Array:
     """Return the mean probabilities, ``(lead, threshold)``, of cells ``(threshold, cell)`` for each lead time.
 
