@@ -32,6 +32,10 @@ class NoiseScales(NamedTuple):
     """Interval between the knots of an octave, min, shape ``(octave + 1,)``; after two its correlation in time is 0."""
 
 
+#: Octaves that have a smaller part of the variance, with all finer ones, are left out: the finest cost most.
+NEGLIGIBLE_SHARE = 0.01
+
+
 @dataclass(frozen=True)
 class Dependence:
     """Shares of scales in the noise by lead time, and their memory, for any grid."""
@@ -69,6 +73,7 @@ class Dependence:
         at_leads = interpolate_leads(below, self.leads, lead_minutes)
         cumulated = np.stack([np.interp(own_edges, known, np.append(0, row)) for row in at_leads])
         cumulated = np.append(cumulated, np.ones((len(cumulated), 1)), axis=1)
+        cumulated[:, :-1][cumulated[:, :-1] < NEGLIGIBLE_SHARE] = 0.0
         shares = np.diff(cumulated, axis=1, prepend=0.0)
         minutes = self.knot_minutes * np.append(spacing, 4 * spacing[-1]) ** self.growth
         return NoiseScales(shares.astype(np.float32), minutes)

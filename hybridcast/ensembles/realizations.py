@@ -77,7 +77,7 @@ class Realizations:
 
 
 def mean_excess(frames: Array, threshold: float) -> float:
-    """Return the mean excess of rain above a threshold in recent frames, mm h-1; where it is rare, nearly the usual one.
+    """Return the mean excess of rain above a threshold in recent frames, mm h-1; nearly the usual one where it is rare.
 
     The excess of rain differs between events and with the size of the cells, so the frames tell it best.
     """

@@ -96,12 +96,15 @@ def subdivide_row(coarse, at, stride, row, first_row, line):
 @plain
 def subdivide_columns(line, first_coarse, out, start, first, columns):
     """Interpolate a line of coarse columns to fine columns first, first + 1, ..., into out[start...]."""
-    for x in range(columns):
-        j = ((first + x) >> 1) - first_coarse
-        if (first + x) & 1:
-            out[start + x] = np.float32(0.5) * (line[j] + line[j + 1])
-        else:
-            out[start + x] = np.float32(0.125) * (line[j - 1] + line[j + 1]) + np.float32(0.75) * line[j]
+    odd = first & 1  # columns of the coarse lattice come first where the first column is even
+    j = (first >> 1) - first_coarse + odd
+    for k in range((columns - odd + 1) // 2):
+        out[start + odd + 2 * k] = (
+            np.float32(0.125) * (line[j + k - 1] + line[j + k + 1]) + np.float32(0.75) * line[j + k]
+        )
+    j = (first >> 1) - first_coarse
+    for k in range((columns + odd) // 2):
+        out[start + 1 - odd + 2 * k] = np.float32(0.5) * (line[j + k] + line[j + k + 1])
 
 
 @plain

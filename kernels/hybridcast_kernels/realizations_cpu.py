@@ -15,7 +15,6 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from scipy.special import log_ndtr
 
 from hybridcast_kernels import points as pt
 from hybridcast_kernels.lattice_noise_cpu import LatticeWindow
@@ -35,10 +34,6 @@ inlined = njit(
 ZERO = np.uintp(0)
 #: Noise that no member reaches: the largest cutoff is 4.75.
 LARGEST = np.float32(4.7)
-#: The table of exponents: its first value of the noise, its values for a unit of noise, and its number of intervals.
-TABLE_START, TABLE_DENSITY, TABLE_SIZE = np.float32(-6.0), np.float32(64.0), 832
-TABLE_LAST = np.float32(TABLE_SIZE - 1e-3)
-EXPONENTS = -log_ndtr(-(TABLE_START + np.arange(TABLE_SIZE + 1) / TABLE_DENSITY)).astype(np.float32)
 # Parts of the scratch array, each BLOCK long: where air comes from (in nodes), factor of the noise, noise, logarithm of
 # rain, power of two; then the cutoffs of all thresholds and the slopes above them.
 FROM_Y, FROM_X, SCALE, NOISE, LEVEL, POWER, CUTOFF = (np.uintp(k * BLOCK) for k in range(7))
@@ -64,12 +59,17 @@ def cutoff_of(probability):
 
 
 @inlined
-def exponent_of(table, z):
-    """Return minus the natural logarithm of the probability that standard Gaussian noise reaches z, from a table."""
-    place = min(max((z - TABLE_START) * TABLE_DENSITY, pt.ZERO), TABLE_LAST)
-    k = np.uint32(place)
-    low = table[np.uintp(k)]
-    return low + (place - np.float32(np.int32(k))) * (table[np.uintp(k) + np.uintp(1)] - low)
+def exponent_of(z):
+    """Return minus the natural logarithm of the probability that standard Gaussian noise reaches z, within 0.004.
+
+    A polynomial fitted between -2 and 6; below -2, the value there.
+    """
+    z = max(z, np.float32(-2.0))
+    found = np.float32(1.9958911e-4) * z + np.float32(-3.9808988e-3)
+    found = found * z + np.float32(3.4285292e-2)
+    found = found * z + np.float32(3.1792974e-1)
+    found = found * z + np.float32(8.0036794e-1)
+    return found * z + np.float32(6.9309194e-1)
 
 
 @inlined
@@ -155,7 +155,7 @@ def curves_of_block(air, inflow, nodes, count, advected, known, y, x, width, w):
 
 
 @plain
-def slopes_of_block(logs, count, table, width, w):
+def slopes_of_block(logs, count, width, w):
     """Make cutoffs increase, and write behind them the slopes of the logarithm of rain above each, but the last.
 
     In place of the last slope comes the exponent of the last cutoff.
@@ -170,15 +170,28 @@ def slopes_of_block(logs, count, table, width, w):
             w[slope + i] = (logs[k] - logs[k - 1]) / (high - w[below + i])
     last, exponent = CUTOFF + np.uintp((count - 1) * BLOCK), CUTOFF + np.uintp((2 * count - 1) * BLOCK)
     for i in range(ZERO, width):
-        w[exponent + i] = exponent_of(table, w[last + i])
+        w[exponent + i] = exponent_of(w[last + i])
 
 
 @plain
-def rain_of_block(noise, start, lattice, lowest, count, excess, highest, table, width, w, bits, out, at):
-    """Write the rain of one member for a block: see the text of the module. `bits` is `w` as integers."""
+def put_dry(w, width, out, at):
+    """Write a block without rain."""
     for i in range(ZERO, width):
-        w[NOISE + i] = noise[start + np.uintp(lattice[i])] * w[SCALE + i]
+        out[at + i] = pt.ZERO if w[CUTOFF + i] == w[CUTOFF + i] else pt.NAN
+
+
+@plain
+def rain_of_block(noise, start, lattice, lowest, count, excess, highest, width, w, bits, out, at):
+    """Write the rain of one member for a block: see the text of the module. `bits` is `w` as integers."""
+    wet = np.int32(0)
+    for i in range(ZERO, width):
+        z = noise[start + np.uintp(lattice[i])] * w[SCALE + i]
+        w[NOISE + i] = z
         w[LEVEL + i] = lowest
+        wet |= np.int32(z >= w[CUTOFF + i])
+    if wet == 0:
+        put_dry(w, width, out, at)
+        return
     for k in range(count - 1):
         below, above = CUTOFF + np.uintp(k * BLOCK), CUTOFF + np.uintp((k + 1) * BLOCK)
         slope = CUTOFF + np.uintp((count + k) * BLOCK)
@@ -191,7 +204,7 @@ def rain_of_block(noise, start, lattice, lowest, count, excess, highest, table, 
         bits[POWER + i] = np.int32(np.int32(whole) + np.int32(127)) << np.int32(23)
     exponent = CUTOFF + np.uintp((2 * count - 1) * BLOCK)
     for i in range(ZERO, width):
-        above = max(np.float32(exponent_of(table, w[NOISE + i]) - w[exponent + i]), pt.ZERO)
+        above = pt.clamp(exponent_of(w[NOISE + i]) - w[exponent + i], pt.ZERO, highest)
         rain = min(w[LEVEL + i] * w[POWER + i] + excess * above, highest)
         cutoff = w[CUTOFF + i]
         rain = rain if w[NOISE + i] >= cutoff else pt.ZERO
@@ -210,7 +223,7 @@ def state_of_block(w, width):
 @plain
 def rain_rows(
     air, inflow, nodes, departures, departure_nodes, advected, known, noise, window, scale, members, logs, excess,
-    highest, table, out, first, last,
+    highest, out, first, last,
 ):  # fmt: skip
     """Write the rain of all members for rows first..last: see `draw`. All arrays but fields of the grid are flat."""
     rows, columns = advected.shape
@@ -226,17 +239,14 @@ def rain_rows(
             curves_of_block(air, inflow, nodes, count, advected, known, y, x, width, w)
             wet = state_of_block(w, width)
             if wet:
-                slopes_of_block(logs, count, table, width, w)
+                slopes_of_block(logs, count, width, w)
             for member in range(members):
                 at = np.uintp((member * rows + y) * columns + x)
                 if wet:
                     start = np.uintp(member * size)
-                    rain_of_block(
-                        noise, start, lattice, logs[0], count, excess, highest, table, width, w, bits, out, at
-                    )
+                    rain_of_block(noise, start, lattice, logs[0], count, excess, highest, width, w, bits, out, at)
                 else:
-                    for i in range(ZERO, width):
-                        out[at + i] = pt.ZERO if w[CUTOFF + i] == w[CUTOFF + i] else pt.NAN
+                    put_dry(w, width, out, at)
 
 
 # --- whole fields ---------------------------------------------------------------------------------------------
@@ -329,7 +339,7 @@ def draw(
     def band(first: int, last: int) -> None:
         rain_rows(
             air, inflow, nodes, departures, departure_nodes, advected, known, flat_noise, tuple(window), flat_scale,
-            members, logs, excess, highest, EXPONENTS, target, first, last,
+            members, logs, excess, highest, target, first, last,
         )  # fmt: skip
 
     over_bands(band, rows, columns * (members + 8))

@@ -27,7 +27,7 @@ def drawn(
     out = np.empty(noise.shape, np.float32)
     window, factor = LatticeWindow(0, 0, rows, columns), np.ones((rows, columns), np.float32)
     return draw(
-        planes, CURVE, advected, zeros if known is None else known, noise.astype(np.float32), window, factor, out
+        planes, curve, advected, zeros if known is None else known, noise.astype(np.float32), window, factor, out
     )
 
 
