@@ -6,7 +6,7 @@ share of the variance and a memory (`hybridcast_kernels.lattice_noise_cpu`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -51,6 +51,10 @@ class Dependence:
     growth: float
     """Exponent of the interval between knots as a function of the spacing."""
 
+    def scaled(self, octaves: float) -> Dependence:
+        """Return the dependence with scales larger by a number of octaves, and the same memory of each scale."""
+        return replace(self, spacing=tuple(spacing * 2**octaves for spacing in self.spacing))
+
     def on_grid(self, cell: float, octaves: int, lead_minutes: Doubles) -> NoiseScales:
         """Return the octaves on a grid.
 
@@ -84,15 +88,35 @@ FITTED = Dependence(
     spacing=(2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0),
     leads=(10.0, 30.0, 60.0, 90.0, 120.0),
     shares=(
-        (0.31, 0.47, 0.11, 0.08, 0.03, 0.00, 0.00, 0.00),
-        (0.17, 0.11, 0.29, 0.24, 0.16, 0.01, 0.00, 0.02),
-        (0.06, 0.02, 0.29, 0.25, 0.27, 0.02, 0.02, 0.07),
-        (0.03, 0.01, 0.24, 0.21, 0.31, 0.03, 0.08, 0.09),
-        (0.02, 0.00, 0.20, 0.17, 0.29, 0.03, 0.18, 0.11),
+        (0.101, 0.134, 0.401, 0.322, 0.036, 0.004, 0.001, 0.001),
+        (0.020, 0.106, 0.377, 0.287, 0.157, 0.039, 0.007, 0.007),
+        (0.004, 0.055, 0.302, 0.272, 0.239, 0.079, 0.020, 0.029),
+        (0.002, 0.034, 0.248, 0.252, 0.273, 0.107, 0.032, 0.052),
+        (0.001, 0.022, 0.207, 0.232, 0.287, 0.127, 0.042, 0.082),
     ),
-    knot_minutes=4.6,
-    growth=1.0,
+    knot_minutes=5.5,
+    growth=0.86,
 )
+#: Rain rate (mm h-1) and lead time (min) of the probabilities that the scale of an event is told from.
+SCALE_RATE, SCALE_LEAD = 0.5, 60.0
+
+
+def event_scale(probabilities: Array) -> float:
+    """Return by how many octaves the errors of an event are larger than usual, from the sharpness of its forecast.
+
+    Where the forecast is sharp an hour ahead, rain is organised in large systems, and its errors are large too. The
+    relation is fitted on networks (``notebooks/decisions.md``).
+
+    Parameters
+    ----------
+    probabilities
+        Probabilities that `SCALE_RATE` is reached at `SCALE_LEAD` or the nearest lead time, of any shape.
+    """
+    known = probabilities[np.isfinite(probabilities)].astype(np.float64)
+    if not known.sum() > 0:
+        return 0.0
+    vagueness = float((known * (1 - known)).sum() / known.sum())
+    return float(np.clip(1.71 - 3.58 * vagueness, -2.0, 2.0))
 
 
 def count_octaves(rows: int, columns: int) -> int:

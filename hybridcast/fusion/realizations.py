@@ -10,7 +10,15 @@ import xarray as xr
 
 from hybridcast.core.grid import cell_kilometres
 from hybridcast.core.types import MINUTE, Array
-from hybridcast.ensembles.noise import FITTED, MemberCount, MemberNoise, count_octaves
+from hybridcast.ensembles.noise import (
+    FITTED,
+    SCALE_LEAD,
+    SCALE_RATE,
+    MemberCount,
+    MemberNoise,
+    count_octaves,
+    event_scale,
+)
 from hybridcast.ensembles.realizations import HIGHEST_RATE, Realizations, departures_at_nodes, mean_excess
 from hybridcast.fusion.deterministic_field import NodeProbabilities
 from hybridcast.fusion.inflow import Inflow
@@ -52,7 +60,7 @@ def make_realizations(
     cell = float(np.sqrt(np.prod(cell_kilometres(recent))))
     minutes = latest.leads / MINUTE
     excess = mean_excess(recent.values, nodes.thresholds[-1])
-    scales = FITTED.on_grid(cell, count_octaves(*latest.frame.shape), minutes)
+    scales = FITTED.scaled(_event_scale(nodes, interpolator)).on_grid(cell, count_octaves(*latest.frame.shape), minutes)
     realizations = Realizations(
         planes=_curve_planes(nodes, interpolator, inflow),
         curve=RainCurve(np.asarray(nodes.thresholds, np.float32), excess, HIGHEST_RATE),
@@ -62,6 +70,13 @@ def make_realizations(
         known=known,
     )
     return realizations.to_dask()
+
+
+def _event_scale(nodes: NodeProbabilities, interpolator: LagrangianInterpolator) -> float:
+    """Return by how many octaves the errors of this event are larger than usual."""
+    threshold = int(np.abs(np.array(nodes.thresholds) - SCALE_RATE).argmin())
+    lead = int(np.abs(interpolator.node_leads / MINUTE - SCALE_LEAD).argmin())
+    return event_scale(nodes.values[threshold, lead][nodes.known])
 
 
 def _curve_planes(

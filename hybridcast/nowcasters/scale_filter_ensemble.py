@@ -29,7 +29,15 @@ from hybridcast.core.field import RATE
 from hybridcast.core.forecast_schema import MOTION, add_ensemble
 from hybridcast.core.grid import cell_kilometres
 from hybridcast.core.types import Array, Doubles, LeadTimes
-from hybridcast.ensembles.noise import FITTED, MemberCount, MemberNoise, count_octaves
+from hybridcast.ensembles.noise import (
+    FITTED,
+    SCALE_LEAD,
+    SCALE_RATE,
+    MemberCount,
+    MemberNoise,
+    count_octaves,
+    event_scale,
+)
 from hybridcast.ensembles.realizations import (
     HIGHEST_RATE,
     Realizations,
@@ -139,9 +147,12 @@ def scale_filter_members(
         return equal_members(known, count.members)
     cell = float(np.sqrt(np.prod(cell_kilometres(recent))))
     minutes = prepared.paths.minutes
-    scales = FITTED.on_grid(cell, count_octaves(*known.shape[1:]), minutes.astype(np.float64))
+    curves = _curves(prepared, settings, cell)
+    scales = FITTED.scaled(_event_scale(curves, minutes)).on_grid(
+        cell, count_octaves(*known.shape[1:]), minutes.astype(np.float64)
+    )
     realizations = Realizations(
-        planes=_curves(prepared, settings, cell),
+        planes=curves,
         curve=RainCurve(np.array(THRESHOLDS, np.float32), mean_excess(recent.values, THRESHOLDS[-1]), HIGHEST_RATE),
         noise=MemberNoise(scales, count),
         minutes=minutes,
@@ -149,6 +160,11 @@ def scale_filter_members(
         known=known,
     )
     return realizations.to_dask()
+
+
+def _event_scale(curves: Callable[[int], CurvePlanes], minutes: Array) -> float:
+    """Return by how many octaves the errors of this event are larger than usual."""
+    return event_scale(curves(int(np.abs(minutes - SCALE_LEAD).argmin())).air[THRESHOLDS.index(SCALE_RATE)])
 
 
 def _curves(prepared: PreparedFilter, settings: ScaleFilterSettings, cell: float) -> Callable[[int], CurvePlanes]:
