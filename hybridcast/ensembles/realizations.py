@@ -8,17 +8,27 @@ instead of historical dependence; the noise by scales is that of STEPS (Bowler e
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import dask
 import dask.array as da
 import numpy as np
+import xarray as xr
 
 from hybridcast.advection import LONGEST_STEP
+from hybridcast.core.grid import cell_kilometres
 from hybridcast.core.types import Array
-from hybridcast.ensembles.noise import MemberNoise
+from hybridcast.ensembles.noise import (
+    FITTED,
+    SCALE_LEAD,
+    SCALE_RATE,
+    MemberCount,
+    MemberNoise,
+    count_octaves,
+    event_scale,
+)
 from hybridcast_kernels.lattice_noise_cpu import LatticeWindow
 from hybridcast_kernels.realizations_cpu import CurvePlanes, Nodes, RainCurve, draw
 from hybridcast_kernels.trajectories import departure_points
@@ -74,6 +84,41 @@ class Realizations:
             for lead in range(self.minutes.size)
         ]
         return da.concatenate(chunks, axis=1)
+
+
+def realize(
+    planes: Callable[[int], CurvePlanes],
+    thresholds: Sequence[float],
+    recent: xr.DataArray,
+    minutes: Array,
+    fields: tuple[Array, Array],
+    count: MemberCount,
+) -> da.Array:
+    """Return the members of an ensemble, mm h-1, ``(realization, lead, y, x)``, lazy with a chunk for each lead time.
+
+    Parameters
+    ----------
+    planes
+        Function from the number of a lead time to its exceedance probabilities, and departures of the air.
+    thresholds
+        Thresholds of the probabilities, mm h-1, increasing.
+    recent
+        Field of recent frames, mm h-1, dims ``(time, y, x)``.
+    minutes
+        Lead times, counted from the latest frame, min, ``(lead,)``.
+    fields
+        Field that is NaN where the air does not come from the latest frame, and one that is NaN where the members are
+        to be NaN, each ``(lead, y, x)``.
+    count
+        Number of members, and seed.
+    """
+    hour = planes(int(np.abs(minutes - SCALE_LEAD).argmin())).air
+    scale = event_scale(hour[int(np.abs(np.asarray(thresholds) - SCALE_RATE).argmin())])
+    cell = float(np.sqrt(np.prod(cell_kilometres(recent))))
+    octaves = count_octaves(recent.sizes["y"], recent.sizes["x"])
+    scales = FITTED.scaled(scale).on_grid(cell, octaves, minutes.astype(np.float64))
+    curve = RainCurve(np.asarray(thresholds, np.float32), mean_excess(recent.values, thresholds[-1]), HIGHEST_RATE)
+    return Realizations(planes, curve, MemberNoise(scales, count), minutes, *fields).to_dask()
 
 
 def mean_excess(frames: Array, threshold: float) -> float:

@@ -8,22 +8,13 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
-from hybridcast.core.grid import cell_kilometres
 from hybridcast.core.types import MINUTE, Array
-from hybridcast.ensembles.noise import (
-    FITTED,
-    SCALE_LEAD,
-    SCALE_RATE,
-    MemberCount,
-    MemberNoise,
-    count_octaves,
-    event_scale,
-)
-from hybridcast.ensembles.realizations import HIGHEST_RATE, Realizations, departures_at_nodes, mean_excess
+from hybridcast.ensembles.noise import MemberCount
+from hybridcast.ensembles.realizations import departures_at_nodes, realize
 from hybridcast.fusion.deterministic_field import NodeProbabilities
 from hybridcast.fusion.inflow import Inflow
 from hybridcast.fusion.sampling_grid import LagrangianInterpolator
-from hybridcast_kernels.realizations_cpu import CurvePlanes, Nodes, RainCurve
+from hybridcast_kernels.realizations_cpu import CurvePlanes, Nodes
 
 
 def make_realizations(
@@ -57,26 +48,8 @@ def make_realizations(
         mm h-1, shape ``(realization, lead, y, x)``, one chunk for each lead time.
     """
     latest = interpolator.latest
-    cell = float(np.sqrt(np.prod(cell_kilometres(recent))))
-    minutes = latest.leads / MINUTE
-    excess = mean_excess(recent.values, nodes.thresholds[-1])
-    scales = FITTED.scaled(_event_scale(nodes, interpolator)).on_grid(cell, count_octaves(*latest.frame.shape), minutes)
-    realizations = Realizations(
-        planes=_curve_planes(nodes, interpolator, inflow),
-        curve=RainCurve(np.asarray(nodes.thresholds, np.float32), excess, HIGHEST_RATE),
-        noise=MemberNoise(scales, count),
-        minutes=minutes.astype(np.float32),
-        advected=latest.advected,
-        known=known,
-    )
-    return realizations.to_dask()
-
-
-def _event_scale(nodes: NodeProbabilities, interpolator: LagrangianInterpolator) -> float:
-    """Return by how many octaves the errors of this event are larger than usual."""
-    threshold = int(np.abs(np.array(nodes.thresholds) - SCALE_RATE).argmin())
-    lead = int(np.abs(interpolator.node_leads / MINUTE - SCALE_LEAD).argmin())
-    return event_scale(nodes.values[threshold, lead][nodes.known])
+    planes, minutes = _curve_planes(nodes, interpolator, inflow), (latest.leads / MINUTE).astype(np.float32)
+    return realize(planes, nodes.thresholds, recent, minutes, (latest.advected, known), count)
 
 
 def _curve_planes(

@@ -29,27 +29,13 @@ from hybridcast.core.field import RATE
 from hybridcast.core.forecast_schema import MOTION, add_ensemble
 from hybridcast.core.grid import cell_kilometres
 from hybridcast.core.types import Array, Doubles, LeadTimes
-from hybridcast.ensembles.noise import (
-    FITTED,
-    SCALE_LEAD,
-    SCALE_RATE,
-    MemberCount,
-    MemberNoise,
-    count_octaves,
-    event_scale,
-)
-from hybridcast.ensembles.realizations import (
-    HIGHEST_RATE,
-    Realizations,
-    departures_at_nodes,
-    equal_members,
-    mean_excess,
-)
+from hybridcast.ensembles.noise import MemberCount
+from hybridcast.ensembles.realizations import departures_at_nodes, equal_members, realize
 from hybridcast.motion.estimate import DenseFlow, MotionMethod
 from hybridcast.nowcasters.scale_filter import PreparedFilter, ScaleFilter, filter_lagrangian, prepare_filter
 from hybridcast.settings import ScaleFilterSettings
 from hybridcast_kernels import scales_cpu as kernels
-from hybridcast_kernels.realizations_cpu import CurvePlanes, Nodes, RainCurve
+from hybridcast_kernels.realizations_cpu import CurvePlanes, Nodes
 
 #: Rain rates at which the distribution of a cell is computed, mm h-1.
 THRESHOLDS = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
@@ -145,26 +131,8 @@ def scale_filter_members(
     prepared = prepare_filter(recent, motion, leads, settings)
     if not prepared.selection.steps:
         return equal_members(known, count.members)
-    cell = float(np.sqrt(np.prod(cell_kilometres(recent))))
-    minutes = prepared.paths.minutes
-    curves = _curves(prepared, settings, cell)
-    scales = FITTED.scaled(_event_scale(curves, minutes)).on_grid(
-        cell, count_octaves(*known.shape[1:]), minutes.astype(np.float64)
-    )
-    realizations = Realizations(
-        planes=curves,
-        curve=RainCurve(np.array(THRESHOLDS, np.float32), mean_excess(recent.values, THRESHOLDS[-1]), HIGHEST_RATE),
-        noise=MemberNoise(scales, count),
-        minutes=minutes,
-        advected=known,
-        known=known,
-    )
-    return realizations.to_dask()
-
-
-def _event_scale(curves: Callable[[int], CurvePlanes], minutes: Array) -> float:
-    """Return by how many octaves the errors of this event are larger than usual."""
-    return event_scale(curves(int(np.abs(minutes - SCALE_LEAD).argmin())).air[THRESHOLDS.index(SCALE_RATE)])
+    curves = _curves(prepared, settings, float(np.sqrt(np.prod(cell_kilometres(recent)))))
+    return realize(curves, THRESHOLDS, recent, prepared.paths.minutes, (known, known), count)
 
 
 def _curves(prepared: PreparedFilter, settings: ScaleFilterSettings, cell: float) -> Callable[[int], CurvePlanes]:
