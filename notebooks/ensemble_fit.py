@@ -7,8 +7,8 @@ p_j), of the event e with the probability p, is the sum over n of rho^n h_n(p_i)
 phi(z) / sqrt(n!) (Pearson's tetrachoric series, 1900, doi:10.1098/rsta.1900.0022). Sums of both sides over all pairs
 of a distance are autocorrelations, by FFT, and are solved for rho. Then come, by least squares and with equal weights
 of regions, the shares of the octaves by lead time, their memory, one factor of scale for each region, and the rule
-that finds this factor from the latest frame; and the slope of the logarithm of rates above 10 mm/h, by maximum
-likelihood.
+that finds this factor from the sharpness of the forecast. What the package has differs from the fit in the finest
+scales and in the rule, see ``notebooks/decisions.md``.
 
 Regions are forecast by models that have not seen them. Run it with
 ``python notebooks/ensemble_fit.py --work scratch``: models in the folder are used again, a missing one takes an hour.
@@ -31,13 +31,14 @@ from numpy.typing import NDArray
 from scipy.fft import irfft2, next_fast_len, rfft2
 from scipy.interpolate import BSpline
 from scipy.optimize import brentq, least_squares, minimize_scalar
-from scipy.special import factorial, log_ndtr, ndtri
+from scipy.special import factorial, ndtri
 
 from hybridcast import forecast
 from hybridcast.core.grid import cell_size
 from hybridcast.core.time_steps import time_step
 from hybridcast.core.types import MINUTE
 from hybridcast.datasets.events import Event, issue_times, load_event_radar, load_events
+from hybridcast.ensembles.noise import SCALE_LEAD, SCALE_RATE
 from hybridcast.fusion.hybrid import Hybrid, load_hybrid
 from hybridcast.learned.training.train import train_without
 from hybridcast.motion.estimate import cells_per_step
@@ -73,23 +74,13 @@ class Point(NamedTuple):
     correlation: float
 
 
-class Frame(NamedTuple):
-    """What the latest frame of a case tells of the scale of the errors to come."""
-
-    wetness: float
-    """Logarithm (base 2) of the mean rate of wet cells, mm h-1."""
-    length: float
-    """Logarithm (base 2) of the distance where the correlation of the exceedance of 0.5 mm/h falls to 0.5, km."""
-
-
 class Case(NamedTuple):
     """Sums over the pairs of one forecast, and what else is fitted."""
 
     sums: dict[tuple[float, int, int], Floats]
     """Sums ``(term + 2, ring)`` by rate, first lead time and lag."""
-    frame: Frame
-    excess: Floats
-    """Where 10 mm/h is exceeded: Gaussian quantile of 10 mm/h, and log of the observation over it, ``(2, cell)``."""
+    vagueness: float
+    """Mean of p (1 - p) over mean of p, for the probability p that the scale of an event is told from."""
 
 
 class Rings:
@@ -144,20 +135,6 @@ def latent_correlation(sums: Floats) -> float:
     return float(brentq(excess, -0.5, 0.99))
 
 
-def correlation_length(frame: Floats, cell: float) -> float:
-    """Return the distance (km) where the correlation of the exceedance of 0.5 mm/h in one frame falls to 0.5."""
-    known = np.isfinite(frame)
-    wet = np.clip((frame[known] >= RATES[0]).mean(), 0.01, 0.99)
-    exceeded = np.where(known, frame >= RATES[0], np.nan)
-    rings = Rings((frame.shape[0], frame.shape[1]), cell)
-    spectra = rings.transform(residual_terms(np.where(known, wet, np.nan), exceeded))
-    sums = rings.sums(spectra, spectra)[:, 1:]
-    rho = np.array([latent_correlation(column) for column in sums.T])
-    used = np.isfinite(rho)
-    distance, rho = (sums[-1] / np.where(used, sums[1], 1))[used], np.minimum.accumulate(rho[used])
-    return float(np.interp(-0.5, -rho, distance))
-
-
 def to_moving_frame(field: Floats, flow: Floats, minutes: float) -> Floats:
     """Return a field at a lead time at the cells that its air comes from."""
     values = np.ascontiguousarray(field[None], np.float32)
@@ -182,27 +159,20 @@ def pair_sums(
     return sums
 
 
-def heavy_rain(made: xr.Dataset, observed: Floats) -> Floats:
-    """Return the Gaussian quantile of 10 mm/h and the logarithm of the observation over 10 mm/h, ``(2, cell)``."""
-    chance = made["probability_of_exceedance"].sel(threshold=10.0).values.astype(float)
-    heavy = (observed >= 10) & np.isfinite(chance)
-    return np.stack([-ndtri(np.clip(chance[heavy], 1e-5, 1 - 1e-5)), np.log(np.minimum(observed[heavy], 150) / 10)])
-
-
 def evaluate_case(radar: xr.DataArray, issue: np.datetime64, nowcaster: Hybrid) -> Case | None:
     """Forecast one case, and return its sums; None if the forecast is advection alone or the frame is dry."""
     step = int(time_step(radar["time"].values) / MINUTE)
     gap = next(g for g in (10, 15, 30) if g % step == 0)
     minutes = list(range(gap, 121, gap))
     made = forecast(radar, issue_time=issue, lead_time="120min", step=f"{gap}min", nowcaster=nowcaster)
-    frame, cell = radar.sel(time=issue).values.astype(float), cell_size(radar) / 1e3
-    wet = frame[frame >= 0.1]
-    if "fallback" in made.attrs or not wet.size:
+    chance = made["probability_of_exceedance"].sel(threshold=SCALE_RATE, lead_time=SCALE_LEAD * MINUTE).values
+    chance = chance[np.isfinite(chance)].astype(float)
+    if "fallback" in made.attrs or not chance.sum() > 0:
         return None
     observed = radar.reindex(time=issue + np.array(minutes) * MINUTE).values.astype(float)
     flow = cells_per_step(made[["u", "v"]], MINUTE)
-    described = Frame(float(np.log2(wet.mean())), float(np.log2(correlation_length(frame, cell))))
-    return Case(pair_sums(made, observed, flow, minutes, cell), described, heavy_rain(made, observed))
+    vagueness = float((chance * (1 - chance)).sum() / chance.sum())
+    return Case(pair_sums(made, observed, flow, minutes, cell_size(radar) / 1e3), vagueness)
 
 
 def evaluate_events(events: Sequence[Event], models: dict[str, Path], count: int) -> dict[str, list[Case]]:
@@ -309,22 +279,12 @@ def fit_case_scale(case: Case, noise: Noise) -> float:
 
 
 def fit_scale_rule(cases: dict[str, list[Case]], noise: Noise) -> list[float]:
-    """Return the factors of wetness and length of the latest frame, and the constant, for the scale of a case."""
-    frames = [np.array([(*case.frame, 1.0) for case in part]) for part in cases.values()]
+    """Return the factor of the vagueness of the forecast, and the constant, for the scale of a case."""
+    frames = [np.array([(case.vagueness, 1.0) for case in part]) for part in cases.values()]
     scales = [np.array([fit_case_scale(case, noise) for case in part]) for part in cases.values()]
     weights = np.concatenate([np.full(len(part), min(1 / np.sqrt(len(part)), 0.55)) for part in scales])
     rule = np.linalg.lstsq(np.concatenate(frames) * weights[:, None], np.concatenate(scales) * weights, rcond=None)[0]
     return [round(float(value), 3) for value in rule]
-
-
-def fit_tail(excesses: Sequence[Floats]) -> float:
-    """Return the slope of the logarithm of the rate above 10 mm/h, for a unit of noise; regions have equal weights."""
-
-    def loss(log_slope: float) -> float:
-        slope = np.exp(log_slope)
-        return float(np.mean([(0.5 * (z + y / slope) ** 2 + log_slope + log_ndtr(-z)).mean() for z, y in excesses]))
-
-    return float(np.exp(minimize_scalar(loss, bounds=(-2, 2), method="bounded").x))
 
 
 def describe(cases: dict[str, list[Case]]) -> dict[str, object]:
@@ -332,20 +292,16 @@ def describe(cases: dict[str, list[Case]]) -> dict[str, object]:
     points = [np.array(correlations(part)) for part in cases.values()]
     noise, scales = fit_noise(points)
     misfits = [np.sqrt(np.mean((noise.correlation(p, s) - p[:, 3]) ** 2)) for p, s in zip(points, scales, strict=True)]
-    excesses = [np.concatenate([case.excess for case in part], axis=1) for part in cases.values()]
-    enough = [excess for excess in excesses if excess.shape[1] >= 50]
     regions = {
         name: {"cases": len(part), "scale": round(float(s), 2), "misfit": round(float(m), 3)}
-        | ({"tail_slope": round(fit_tail([excess]), 2)} if excess.shape[1] >= 50 else {})
-        for (name, part), s, m, excess in zip(cases.items(), scales, misfits, excesses, strict=True)
+        for (name, part), s, m in zip(cases.items(), scales, misfits, strict=True)
     }
     return {
         "spacing_km": SPACING.tolist(),
         "shares": {str(lead): noise.shares(np.array([lead])).round(3)[0].tolist() for lead in SHOWN_LEADS},
         "knot_minutes_at_8_km": round(noise.knot_minutes, 1),
         "growth": round(noise.growth, 2),
-        "scale_from_wetness_length_constant": fit_scale_rule(cases, noise),
-        "tail_slope": round(fit_tail(enough), 2) if enough else None,
+        "scale_from_vagueness_constant": fit_scale_rule(cases, noise),
         "regions": regions,
     }
 
