@@ -97,7 +97,7 @@ def forecast(
         from which the uncertainty of sums, areas and regions follows. By default 0, none.
     seed
         Seed of the members, 0 to 2^32 - 1. The same seed gives the same members for any number of threads, and the
-        first `k` of `n` members are those of ``members=k``.
+        first `k` of `n` members are those of ``members=k`` (not of `LindaP`).
 
     Returns
     -------

@@ -156,7 +156,7 @@ def forecast(
 
     A probability answers for one place and time. For amounts of an hour, of a catchment or of a city, ask for
     --members: scenarios of the rain, each consistent in space and time. Count in how many of them the amount is
-    reached. The first members of many are those of few.
+    reached; in Python, hybridcast.ensembles does. The first members of many are those of few, but for linda-p.
 
     Examples:
 

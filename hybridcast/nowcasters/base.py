@@ -65,7 +65,8 @@ class MakesMembers(Protocol):
         Parameters
         ----------
         count
-            Number of members, above zero. The first `k` members are the same for every count of at least `k`.
+            Number of members, above zero. The first `k` members are the same for every count of at least `k`; where a
+            library does not allow that, the nowcaster says so.
         seed
             Seed of the random numbers, 0 to 2^32 - 1. The same seed gives the same members.
         """
