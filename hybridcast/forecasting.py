@@ -34,6 +34,8 @@ from hybridcast_kernels.devices import Device
 INPUT_HISTORY = np.timedelta64(2, "h")
 #: Shortest default interval between lead times; a radar of 2 min would otherwise result in sixty lead times in 2 h.
 MIN_STEP = np.timedelta64(5, "m")
+#: Largest number of members of an ensemble; more are a slip, and their numbers alone would fill the memory.
+MAX_MEMBERS = 10_000
 #: Largest seed of the members of an ensemble, the largest that random numbers of every library accept.
 MAX_SEED = 2**32 - 1
 
@@ -93,8 +95,8 @@ def forecast(
     terrain
         Heights, as `open_terrain` returns them.
     members
-        Number of members of an ensemble to make beside the deterministic field: equally likely scenarios of the rain,
-        from which the uncertainty of sums, areas and regions follows. By default 0, none.
+        Number of members of an ensemble to make beside the deterministic field, at most 10 000: equally likely
+        scenarios of the rain, from which the uncertainty of sums, areas and regions follows. By default 0, none.
     seed
         Seed of the members, 0 to 2^32 - 1. The same seed gives the same members for any number of threads, and the
         first `k` of `n` members are those of ``members=k`` (not of `LindaP`).
@@ -152,7 +154,7 @@ def with_members(nowcaster: Nowcaster, members: int, seed: int = 0) -> Nowcaster
     InputError
         If `members` or `seed` are out of range, or the nowcaster makes no members.
     """
-    count, seed = _check_whole("members", members), _check_whole("seed", seed, MAX_SEED)
+    count, seed = _check_whole("members", members, MAX_MEMBERS), _check_whole("seed", seed, MAX_SEED)
     if count == 0:
         return nowcaster
     if isinstance(nowcaster, MakesMembers):
@@ -167,11 +169,11 @@ def with_members(nowcaster: Nowcaster, members: int, seed: int = 0) -> Nowcaster
     )
 
 
-def _check_whole(name: str, value: int, largest: int | None = None) -> int:
+def _check_whole(name: str, value: int, largest: int) -> int:
     """Return a whole number from 0 to the largest; `InputError` for anything else."""
     whole = int(value) if isinstance(value, numbers.Integral) and not isinstance(value, bool) else -1
-    if whole < 0 or (largest is not None and whole > largest):
-        rule = "it is a whole number, 0 or more" if largest is None else f"it is a whole number from 0 to {largest}"
+    if not 0 <= whole <= largest:
+        rule = f"it is a whole number from 0 to {largest}"
         raise InputError(f"{name} = {value!r}", rule, f"Give, for example, {name}=20", cli_remedy=f"Write --{name} 20")
     return whole
 

@@ -373,7 +373,8 @@ def test_without_members_the_forecast_is_as_before():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"members": -1}, "members = -1; it is a whole number, 0 or more"),
+        ({"members": -1}, "members = -1; it is a whole number from 0 to 10000"),
+        ({"members": 10**9}, "members = 1000000000; it is a whole number from 0 to 10000"),
         ({"members": 2.0}, "members = 2.0; it is a whole number"),
         ({"members": True}, "members = True; it is a whole number"),
         ({"members": None}, "members = None; it is a whole number"),

@@ -75,7 +75,7 @@ def save_forecast(result: xr.Dataset, path: str | Path, *, packing: Packing = "f
     ------
     InputError
         If the folder does not exist or is not writable; `path` exists and is not a file (a folder, for ``.zarr``, that
-        holds a forecast); `packing` is unknown; or a member exceeds the largest rate of `packing`.
+        holds a forecast); `packing` is unknown; members lack a dim; or one exceeds the largest rate of `packing`.
     """
     path = Path(path).expanduser()
     if packing not in get_args(Packing):
@@ -113,6 +113,9 @@ def _round_probabilities(result: xr.Dataset) -> xr.Dataset:
 
 def _store_members(members: xr.DataArray, packing: Packing, *, in_zarr: bool) -> xr.DataArray:
     """Return the members as they are stored, dask arrays of one chunk for each lead time."""
+    if set(members.dims) != {"realization", *DIMS}:
+        found, rule = f"members have the dims {members.dims}", f"they have realization, {', '.join(DIMS)}"
+        raise InputError(found, rule, "Select with lists, as in result.isel(realization=[0]), which keep the dims")
     how = _stored(packing, in_zarr=in_zarr)
     by_lead = members.transpose("realization", *DIMS).chunk(ONE_LEAD_TIME, token=ENSEMBLE)
     convert = partial(_convert, how=how, packing=packing)

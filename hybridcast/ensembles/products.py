@@ -246,10 +246,18 @@ def to_cf(amounts: xr.DataArray) -> xr.Dataset:
         The variable, with `lead_time_bounds` and, if it has times, `time_bounds`, dims ``("lead_time", "bounds")``,
         instead of `window_start`.
 
+    Raises
+    ------
+    InputError
+        If there are no windows.
+
     Examples
     --------
     >>> to_cf(accumulate(forecast(radar, members=20), "1h")).to_netcdf("amounts.nc")  # doctest: +SKIP
     """
+    if WINDOW_START not in amounts.coords:
+        found, rule = f"coordinates are {', '.join(map(str, amounts.coords))}", f"windows have {WINDOW_START!r}"
+        raise InputError(found, rule, "Pass amounts from accumulate(...); write others with to_netcdf(...)")
     length = amounts["lead_time"].values - amounts[WINDOW_START].values
     made = amounts.drop_vars(WINDOW_START).to_dataset()
     for name, encoding in _ENCODINGS.items():

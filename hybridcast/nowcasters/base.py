@@ -13,6 +13,7 @@ from hybridcast.core.durations import check_lead_times
 from hybridcast.core.forecast_schema import add_motion, forecast_dataset
 from hybridcast.core.time_steps import iso_time
 from hybridcast.core.types import MINUTE, Array, LeadTimes
+from hybridcast.errors import InputError
 from hybridcast.motion.estimate import DenseFlow, MotionMethod, find_usable_frames
 from hybridcast.motion.screening import count_rejected, rejected_in
 from hybridcast.nowcasters.gpu import estimate_and_advect
@@ -80,6 +81,12 @@ class DescribesSettings(Protocol):
     def describe_settings(self) -> dict[str, Any]:
         """Return the settings as values that JSON can represent."""
         ...
+
+
+def check_members(count: int) -> None:
+    """Raise `InputError` for an ensemble without members."""
+    if count < 1:
+        raise InputError(f"members = {count}", "an ensemble has at least one", "Correct members")
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from hybridcast.core.types import Array, Doubles, LeadTimes
 from hybridcast.ensembles.noise import MemberCount
 from hybridcast.ensembles.realizations import departures_at_nodes, equal_members, realize
 from hybridcast.motion.estimate import DenseFlow, MotionMethod
+from hybridcast.nowcasters.base import check_members
 from hybridcast.nowcasters.scale_filter import PreparedFilter, ScaleFilter, filter_lagrangian, prepare_filter
 from hybridcast.settings import ScaleFilterSettings
 from hybridcast_kernels import scales_cpu as kernels
@@ -69,6 +70,10 @@ class ScaleFilterEnsemble:
     """Number of members."""
     seed: int = 0
     """Seed of the members."""
+
+    def __post_init__(self) -> None:
+        """Refuse an ensemble without members."""
+        check_members(self.members)
 
     @property
     def name(self) -> str:

@@ -52,7 +52,7 @@ def test_without_members_there_are_none(forecast, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--members", "-1"), "members = -1; it is a whole number, 0 or more. Write --members 20."),
+        (("--members", "-1"), "members = -1; it is a whole number from 0 to 10000. Write --members 20."),
         (("--members", "2", "--seed", "4294967296"), "seed = 4294967296; it is a whole number from 0 to 4294967295"),
         (("--members", "2", "--packing", "zip"), "--packing"),
         (("--members", "2", "-o", "a.txt"), "a.nc"),

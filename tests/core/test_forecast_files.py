@@ -169,6 +169,17 @@ def test_other_chunks_of_members_are_written_too(tmp_path, suffix):
     np.testing.assert_array_equal(read.precipitation_rate.transpose("x", ...), result.precipitation_rate)
 
 
+@pytest.mark.parametrize("dim", ["realization", "lead_time"])
+def test_members_without_a_dim_are_refused(tmp_path, dim):
+    result = add_ensemble(plain(), rates(), rate_is_mean=False)
+    with pytest.raises(InputError, match="members have the dims") as caught:
+        save_forecast(result.isel({dim: 0}), tmp_path / "a.nc")
+    assert "isel(realization=[0])" in str(caught.value)
+    assert names_in(tmp_path) == []
+    kept = result.isel({dim: [0]})
+    assert load_forecast(save_forecast(kept, tmp_path / "a.nc")).sizes[dim] == 1
+
+
 def test_damaged_members_name_their_file(tmp_path):
     path = save_forecast(with_lazy(plain(), rates()), tmp_path / "forecast.zarr")
     (path / ENSEMBLE / "2.1.0.0").write_bytes(b"damaged")

@@ -114,6 +114,11 @@ def test_amounts_in_a_file_have_bounds(ensemble, tmp_path):
         assert raw.time.attrs["bounds"] == "time_bounds"
 
 
+def test_only_windows_have_bounds(ensemble):
+    with pytest.raises(InputError, match="window_start"):
+        to_cf(exceedance(ensemble, 1.0))
+
+
 # --- distribution ---------------------------------------------------------------------------------------------
 
 

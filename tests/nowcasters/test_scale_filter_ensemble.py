@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from helpers import synthetic
+from hybridcast.errors import InputError
 from hybridcast.forecasting import forecast
 from hybridcast.nowcasters.scale_filter import ScaleFilter
 from hybridcast.nowcasters.scale_filter_ensemble import ScaleFilterEnsemble, matched_threshold, smooth
@@ -56,6 +57,12 @@ def test_without_an_ar_process_all_members_are_equal(rain, value):
     np.testing.assert_array_equal(members[1:], np.broadcast_to(members[:1], members[1:].shape))
     known = members[np.isfinite(members)]
     assert (known == 0).all()
+
+
+@pytest.mark.parametrize("members", [0, -1])
+def test_an_ensemble_without_members_is_refused(members):
+    with pytest.raises(InputError, match=f"members = {members}"):
+        ScaleFilterEnsemble(members=members)
 
 
 def test_matched_thresholds_keep_the_fraction():

@@ -27,7 +27,7 @@ from hybridcast.core.time_steps import iso_time, time_step
 from hybridcast.core.types import MINUTE, Array, Doubles, LeadTimes, Mask
 from hybridcast.errors import InputError
 from hybridcast.motion.estimate import MotionMethod, cells_per_step
-from hybridcast.nowcasters.base import latest_frame
+from hybridcast.nowcasters.base import check_members, latest_frame
 from hybridcast.nowcasters.pysteps._call import (
     LONE_STEP,
     LOWEST_DBR,
@@ -44,7 +44,6 @@ from hybridcast.nowcasters.pysteps._run import (
     TOLERANCE,
     LeadSteps,
     build_forecast,
-    check_members,
     describe_run,
     extrapolate,
     mean_cell_kilometres,

@@ -9,9 +9,10 @@ import xarray as xr
 
 from hybridcast.core.types import Doubles, LeadTimes
 from hybridcast.motion.estimate import MotionMethod
+from hybridcast.nowcasters.base import check_members
 from hybridcast.nowcasters.pysteps._call import LOWEST_DBR, apply_threshold, rate_from_dbr, to_dbr
 from hybridcast.nowcasters.pysteps._motion import PystepsMotion
-from hybridcast.nowcasters.pysteps._run import ArMethod, NowcastInputs, check_members, run_nowcast
+from hybridcast.nowcasters.pysteps._run import ArMethod, NowcastInputs, run_nowcast
 
 
 @dataclass(frozen=True)

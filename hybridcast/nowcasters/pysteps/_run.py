@@ -15,7 +15,6 @@ from hybridcast.core.forecast_schema import MOTION, add_ensemble, forecast_datas
 from hybridcast.core.grid import cell_kilometres
 from hybridcast.core.time_steps import iso_time, time_step
 from hybridcast.core.types import MINUTE, Array, Doubles, LeadTimes
-from hybridcast.errors import InputError
 from hybridcast.motion.estimate import MotionMethod, cells_per_step
 from hybridcast.nowcasters.base import latest_frame, radar_status
 from hybridcast.nowcasters.pysteps._call import LONE_STEP, LOWEST_RATE, failures, log, quiet_pysteps
@@ -146,12 +145,6 @@ def build_forecast(
         return forecast_dataset(rates, recent, leads, **attrs)
     ensemble = np.broadcast_to(rates, (members, *rates.shape[-3:]))
     return add_ensemble(forecast_dataset(ensemble.mean(axis=0, dtype=np.float64), recent, leads, **attrs), ensemble)
-
-
-def check_members(count: int) -> None:
-    """Raise `InputError` for an ensemble without members."""
-    if count < 1:
-        raise InputError(f"members = {count}", "an ensemble has at least one", "Correct members")
 
 
 def mean_cell_kilometres(recent: xr.DataArray) -> float:
