@@ -16,6 +16,8 @@ import dask
 import dask.array as da
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from hybridcast.advection import LONGEST_STEP
 from hybridcast.core.grid import cell_kilometres
@@ -39,6 +41,8 @@ USUAL_EXCESS = 8.0
 EXCESS_EVIDENCE = 200
 #: Highest rain rate of a member, mm h-1.
 HIGHEST_RATE = 200.0
+#: Standard deviation of the Gaussian window that smooths the displacements of the noise, km.
+NOISE_SMOOTHING = 60.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,14 +71,23 @@ class Realizations:
         return draw(planes, self.curve, self.advected[lead], self.known[lead], noise, window, factor, out)
 
     def _window(self, planes: CurvePlanes) -> LatticeWindow:
-        """Return the part of the lattice that air comes from."""
-        rows, columns = self.known.shape[1:]
+        """Return the part of the lattice that noise comes from."""
         margin = planes.departure_nodes.factor
-        low = np.floor(planes.departures.min(axis=(1, 2))).astype(int) - margin
-        high = np.ceil(planes.departures.max(axis=(1, 2))).astype(int) + margin
-        if planes.inflow is None:  # air from outside the grid is unknown
-            low, high = np.clip(low, 0, (rows - 1, columns - 1)), np.clip(high, 0, (rows - 1, columns - 1))
+        needed = (
+            self._reached(planes.departures, margin) if planes.inflow is None else np.isfinite(planes.departures[0])
+        )
+        if not needed.any():
+            return LatticeWindow(0, 0, 1, 1)
+        origins = planes.noise_origins[:, needed]
+        low = np.floor(origins.min(axis=1)).astype(int) - margin
+        high = np.ceil(origins.max(axis=1)).astype(int) + margin
         return LatticeWindow(int(low[0]), int(low[1]), int(high[0] - low[0]) + 1, int(high[1] - low[1]) + 1)
+
+    def _reached(self, departures: Array, margin: int) -> NDArray[np.bool_]:
+        """Return where air comes from within a margin of the grid; from outside it is unknown without NWP."""
+        last = np.reshape(self.known.shape[1:], (2, 1, 1)) - 1
+        inside: NDArray[np.bool_] = np.all((departures >= -margin) & (departures <= last + margin), axis=0)
+        return inside
 
     def to_dask(self) -> da.Array:
         """Return the members as a lazy array ``(realization, lead, y, x)`` with one chunk for each lead time."""
@@ -149,6 +162,27 @@ def departures_at_nodes(flow: Array, minutes: Array, nodes: Nodes, shape: tuple[
     beside_centre = np.float32(nodes.offset - int(nodes.offset))  # a node may lie between cells
     found = departure_points(flow, minutes, cells, LONGEST_STEP) + beside_centre
     return np.ascontiguousarray(found.reshape(minutes.size, *shape, 2).transpose(0, 3, 1, 2))
+
+
+def origins_of_noise(departures: Array, nodes: Nodes, cell: float) -> Array:
+    """Return the places that noise comes from: departures with smoothed displacements, of the same shape.
+
+    Air is deformed along its way, and noise that is carried with it becomes streaks, which rain does not: old features
+    that are deformed decay, and new ones are not deformed.
+
+    Parameters
+    ----------
+    departures
+        Row and column of the cells that air comes from, ``(lead, 2, y, x)``.
+    nodes
+        Places of the departures.
+    cell
+        Size of the cells, km.
+    """
+    starts = (np.indices(departures.shape[2:]) * nodes.factor + nodes.offset).astype(np.float32)
+    width = NOISE_SMOOTHING / (cell * nodes.factor)
+    smoothed: Array = starts + gaussian_filter(departures - starts, (0, 0, width, width), mode="nearest")
+    return smoothed
 
 
 def equal_members(rate: Array, members: int) -> da.Array:

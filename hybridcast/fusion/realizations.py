@@ -8,9 +8,10 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
+from hybridcast.core.grid import cell_kilometres
 from hybridcast.core.types import MINUTE, Array
 from hybridcast.ensembles.noise import MemberCount
-from hybridcast.ensembles.realizations import departures_at_nodes, realize
+from hybridcast.ensembles.realizations import departures_at_nodes, origins_of_noise, realize
 from hybridcast.fusion.deterministic_field import NodeProbabilities
 from hybridcast.fusion.inflow import Inflow
 from hybridcast.fusion.sampling_grid import LagrangianInterpolator
@@ -48,22 +49,24 @@ def make_realizations(
         mm h-1, shape ``(realization, lead, y, x)``, one chunk for each lead time.
     """
     latest = interpolator.latest
-    planes, minutes = _curve_planes(nodes, interpolator, inflow), (latest.leads / MINUTE).astype(np.float32)
+    minutes, cell = (latest.leads / MINUTE).astype(np.float32), float(np.sqrt(np.prod(cell_kilometres(recent))))
+    planes = _curve_planes(nodes, interpolator, inflow, cell)
     return realize(planes, nodes.thresholds, recent, minutes, (latest.advected, known), count)
 
 
 def _curve_planes(
-    nodes: NodeProbabilities, interpolator: LagrangianInterpolator, inflow: Inflow | None
+    nodes: NodeProbabilities, interpolator: LagrangianInterpolator, inflow: Inflow | None, cell: float
 ) -> Callable[[int], CurvePlanes]:
-    """Return the function that gives probabilities and departures at a lead time."""
+    """Return the function that gives probabilities and departures at a lead time, for cells of a size in km."""
     air = interpolator.to_leads(nodes.values)
     other = None if inflow is None else interpolator.to_leads(inflow.probabilities)
     latest, places = interpolator.latest, Nodes(*interpolator.grid.spacing)
     minutes = (latest.leads / MINUTE).astype(np.float32)
     departures = departures_at_nodes(latest.flow, minutes, places, interpolator.grid.shape)
+    origins = origins_of_noise(departures, places, cell)
 
     def planes_at(lead: int) -> CurvePlanes:
         at_lead = None if other is None else np.ascontiguousarray(other[:, lead])
-        return CurvePlanes(np.ascontiguousarray(air[:, lead]), at_lead, places, departures[lead], places)
+        return CurvePlanes(np.ascontiguousarray(air[:, lead]), at_lead, places, departures[lead], origins[lead], places)
 
     return planes_at

@@ -30,7 +30,7 @@ from hybridcast.core.forecast_schema import MOTION, add_ensemble
 from hybridcast.core.grid import cell_kilometres
 from hybridcast.core.types import Array, Doubles, LeadTimes
 from hybridcast.ensembles.noise import MemberCount
-from hybridcast.ensembles.realizations import departures_at_nodes, equal_members, realize
+from hybridcast.ensembles.realizations import departures_at_nodes, equal_members, origins_of_noise, realize
 from hybridcast.motion.estimate import DenseFlow, MotionMethod
 from hybridcast.nowcasters.base import check_members
 from hybridcast.nowcasters.scale_filter import PreparedFilter, ScaleFilter, filter_lagrangian, prepare_filter
@@ -151,11 +151,12 @@ def _curves(prepared: PreparedFilter, settings: ScaleFilterSettings, cell: float
     places = Nodes(DEPARTURE_STEP, 0.0)
     shape = tuple(-(-size // DEPARTURE_STEP) for size in prepared.latest.shape)
     departures = departures_at_nodes(prepared.paths.flow, prepared.paths.minutes, places, (shape[0], shape[1]))
+    origins = origins_of_noise(departures, places, cell)
 
     def planes_at(lead: int) -> CurvePlanes:
         deviation = np.sqrt(VARIANCE_FACTOR * np.tensordot(lost[lead], local, axes=1) + np.float32(LEAST_DEVIATION**2))
         air = exceedance(mean[lead], deviation, known, fractions)
-        return CurvePlanes(air, None, Nodes(1, 0.0), departures[lead], places)
+        return CurvePlanes(air, None, Nodes(1, 0.0), departures[lead], origins[lead], places)
 
     return planes_at
 

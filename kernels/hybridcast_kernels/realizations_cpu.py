@@ -101,26 +101,27 @@ def bilinear_from(flat, plane, columns, rows, px, py):
 
 
 @plain
-def locate_block(departures, nodes, window, scale, y, x, width, w, lattice):
-    """Find the cells that the air of a block of cells comes from, and the nearest of the noise window as flat index.
+def locate_block(places, nodes, window, scale, y, x, width, w, lattice):
+    """Find the cells that the air of a block of cells comes from, and those of the noise as index in its window.
 
-    departures: (2, node row, node column), flat: row and column that air comes from. nodes: rows and columns, nodes per
-    cell and the cell of the first node.
+    places: planes on nodes, flat: row and column that air comes from, then those that noise comes from. nodes: rows and
+    columns, nodes per cell and the cell of the first node.
     """
     rows, columns, per_cell, offset = nodes
     first_row, first_column, noise_rows, noise_columns = window
+    size = rows * columns
     py = (np.float32(y) - offset) * per_cell
+    # beyond the outer nodes the displacement of the outer node holds
+    beyond_y = (py - min(max(py, pt.ZERO), np.float32(rows - 1))) / per_cell
     for i in range(ZERO, width):
         px = (np.float32(x + np.int64(i)) - offset) * per_cell
-        from_y = bilinear_from(departures, 0, columns, rows, px, py)
-        from_x = bilinear_from(departures, rows * columns, columns, rows, px, py)
-        # beyond the outer nodes the departure of the outer node holds, moved by the distance to it
-        from_y += (py - min(max(py, pt.ZERO), np.float32(rows - 1))) / per_cell
-        from_x += (px - min(max(px, pt.ZERO), np.float32(columns - 1))) / per_cell
-        w[FROM_Y + i] = from_y
-        w[FROM_X + i] = from_x
-        row = min(max(np.int64(np.floor(from_y + pt.HALF)) - first_row, 0), noise_rows - 1)
-        column = min(max(np.int64(np.floor(from_x + pt.HALF)) - first_column, 0), noise_columns - 1)
+        beyond_x = (px - min(max(px, pt.ZERO), np.float32(columns - 1))) / per_cell
+        w[FROM_Y + i] = bilinear_from(places, 0, columns, rows, px, py) + beyond_y
+        w[FROM_X + i] = bilinear_from(places, size, columns, rows, px, py) + beyond_x
+        noise_y = bilinear_from(places, 2 * size, columns, rows, px, py) + beyond_y
+        noise_x = bilinear_from(places, 3 * size, columns, rows, px, py) + beyond_x
+        row = min(max(np.int64(np.floor(noise_y + pt.HALF)) - first_row, 0), noise_rows - 1)
+        column = min(max(np.int64(np.floor(noise_x + pt.HALF)) - first_column, 0), noise_columns - 1)
         cell = row * noise_columns + column
         lattice[i] = np.uint32(cell)
         w[SCALE + i] = scale[cell]
@@ -222,8 +223,8 @@ def state_of_block(w, width):
 
 @plain
 def rain_rows(
-    air, inflow, nodes, departures, departure_nodes, advected, known, noise, window, scale, members, logs, excess,
-    highest, out, first, last,
+    air, inflow, nodes, places, place_nodes, advected, known, noise, window, scale, members, logs, excess, highest, out,
+    first, last,
 ):  # fmt: skip
     """Write the rain of all members for rows first..last: see `draw`. All arrays but fields of the grid are flat."""
     rows, columns = advected.shape
@@ -235,7 +236,7 @@ def rain_rows(
     for y in range(first, last):
         for x in range(0, columns, BLOCK):
             width = np.uintp(min(BLOCK, columns - x))
-            locate_block(departures, departure_nodes, window, scale, y, x, width, w, lattice)
+            locate_block(places, place_nodes, window, scale, y, x, width, w, lattice)
             curves_of_block(air, inflow, nodes, count, advected, known, y, x, width, w)
             wet = state_of_block(w, width)
             if wet:
@@ -272,8 +273,10 @@ class CurvePlanes(NamedTuple):
     """Places of the probabilities."""
     departures: Array
     """Row and column of the cells that air comes from, shape ``(2, y, x)``."""
+    noise_origins: Array
+    """Row and column of the place of the lattice that noise comes from, shape ``(2, y, x)``."""
     departure_nodes: Nodes
-    """Places of the departures."""
+    """Places of the departures and of the origins of noise."""
 
 
 class RainCurve(NamedTuple):
@@ -332,13 +335,14 @@ def draw(
     inflow = np.empty(0, np.float32) if planes.inflow is None else planes.inflow.reshape(-1)
     logs = np.log2(curve.thresholds).astype(np.float32)
     excess, highest = np.float32(curve.excess), np.float32(curve.highest)
-    flat = [array.reshape(-1) for array in (planes.air, inflow, planes.departures, noise, scale, out)]
-    air, inflow, departures, flat_noise, flat_scale, target = flat
-    nodes, departure_nodes = _described(planes.air, planes.nodes), _described(planes.departures, planes.departure_nodes)
+    both = np.concatenate([planes.departures, planes.noise_origins])
+    flat = [array.reshape(-1) for array in (planes.air, inflow, both, noise, scale, out)]
+    air, inflow, places, flat_noise, flat_scale, target = flat
+    nodes, place_nodes = _described(planes.air, planes.nodes), _described(planes.departures, planes.departure_nodes)
 
     def band(first: int, last: int) -> None:
         rain_rows(
-            air, inflow, nodes, departures, departure_nodes, advected, known, flat_noise, tuple(window), flat_scale,
+            air, inflow, nodes, places, place_nodes, advected, known, flat_noise, tuple(window), flat_scale,
             members, logs, excess, highest, target, first, last,
         )  # fmt: skip
 

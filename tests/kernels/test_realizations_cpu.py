@@ -21,7 +21,7 @@ def drawn(
     rows, columns = noise.shape[1:]
     places = np.indices(probabilities.shape[1:]) * nodes.factor + nodes.offset
     departures = (places - np.reshape(shift, (2, 1, 1))).astype(np.float32)
-    planes = CurvePlanes(probabilities.astype(np.float32), inflow, nodes, departures, nodes)
+    planes = CurvePlanes(probabilities.astype(np.float32), inflow, nodes, departures, departures, nodes)
     zeros = np.zeros((rows, columns), np.float32)
     advected = zeros if advected is None else advected
     out = np.empty(noise.shape, np.float32)
