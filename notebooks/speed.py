@@ -31,11 +31,12 @@ import numpy as np
 import pyproj
 import xarray as xr
 
-from hybridcast import fetch, forecast, open_radar
+from hybridcast import fetch, forecast, open_radar, save_forecast
 from hybridcast.core.field import precipitation
+from hybridcast.core.grid import coarsen
 from hybridcast.motion.estimate import DIS, DenseFlow, cells_per_step
 from hybridcast.nowcasters.base import Advection
-from hybridcast.nowcasters.pysteps import PystepsExtrapolation, PystepsMotion, SProg
+from hybridcast.nowcasters.pysteps import PystepsExtrapolation, PystepsMotion, SProg, Steps
 from hybridcast.settings import MotionSettings
 from hybridcast_kernels import parallel
 from hybridcast_kernels.advection_cpu import advect as advect_arrays
@@ -67,10 +68,23 @@ class Size:
     """Numbers of lead times."""
     copy_bytes: int = 2**28
     """Size of the arrays whose copying is measured, bytes."""
+    ensemble_leads: int = 24
+    """Number of lead times of ensembles."""
+    steps: tuple[int, int] = (4, 12)
+    """Number of members and of lead times of STEPS; half as many members are made too, to tell its preparation."""
 
 
 FULL = Size()
-QUICK = Size(repeats=3, max_seconds=1.0, slow=False, sides=(512, 1024), leads=(12,), copy_bytes=2**26)
+QUICK = Size(
+    repeats=3,
+    max_seconds=1.0,
+    slow=False,
+    sides=(512, 1024),
+    leads=(12,),
+    copy_bytes=2**26,
+    ensemble_leads=3,
+    steps=(2, 1),
+)
 
 
 # --- measuring ------------------------------------------------------------------------------------------------
@@ -317,6 +331,71 @@ def _memory_ratio(peak: float | None, output: float) -> float | None:
     return None if peak is None else round(peak / output, 2)
 
 
+PEAK = """
+import re, sys, tempfile
+from pathlib import Path
+from hybridcast import fetch, forecast, open_radar, save_forecast
+radar = open_radar(fetch("fmi-20170509", progress=False)[:9]).load()
+with tempfile.TemporaryDirectory() as folder:
+    save_forecast(forecast(radar, members=int(sys.argv[1]), lead_time=sys.argv[2]), f"{folder}/forecast.zarr")
+print(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+"""
+
+
+def ensembles(radar: xr.DataArray, size: Size) -> list[Row]:
+    """Compare what members cost beyond a forecast without any, both written to Zarr, with the members of STEPS."""
+    small = coarsen(radar, 4000.0).isel(y=slice(0, 228))
+    table = members_beyond(radar, 20, size)
+    table[0]["peak MB"] = peak_of_process(20, size)
+    table.append(steps_row(radar, 20, table[0]["ms"], size))
+    return table + members_beyond(small, 100, size)
+
+
+def members_beyond(radar: xr.DataArray, members: int, size: Size) -> list[Row]:
+    """Return the row of a forecast with members less one without, each from the frames to a Zarr folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        jobs: Jobs = {
+            name: lambda count=count: save_forecast(
+                forecast(radar, lead_time=f"{5 * size.ensemble_leads}min", members=count), f"{folder}/forecast.zarr"
+            )
+            for name, count in (("with", members), ("without", 0))
+        }
+        times = measure_in_turn(jobs, size)
+    rows, columns = radar.shape[1:]
+    seconds = times["with"][0] - times["without"][0]
+    what = f"{members} members x {size.ensemble_leads} leads of {rows} x {columns}"
+    row = build_rows(what, {"hybridcast, beyond a forecast without members": (seconds, None)})
+    return [row[0] | {"without members, ms": round(times["without"][0] * 1e3, 1)}]
+
+
+def peak_of_process(members: int, size: Size) -> float | None:
+    """Return the peak memory (MB) of a new process that makes a forecast with members and writes it to Zarr."""
+    if _memory("VmHWM") is None:
+        return None
+    command = [sys.executable, "-c", PEAK, str(members), f"{5 * size.ensemble_leads}min"]
+    return round(int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) / 1e3)
+
+
+def steps_row(radar: xr.DataArray, members: int, ours: float, size: Size) -> Row:
+    """Return the row of STEPS, scaled from fewer members and lead times: the time of further members alone."""
+    count, leads = size.steps
+    taken = []
+    for number in (count // 2, count):
+        begin = time.perf_counter()
+        forecast(radar, lead_time=f"{5 * leads}min", nowcaster=Steps(members=number))
+        taken.append(time.perf_counter() - begin)
+    each = (taken[1] - taken[0]) / (count - count // 2) / leads
+    rows, columns = radar.shape[1:]
+    ms = each * members * size.ensemble_leads * 1e3
+    return {
+        "what": f"{members} members x {size.ensemble_leads} leads of {rows} x {columns}",
+        "how": f"pysteps-steps, scaled from {count - count // 2} members x {leads} leads, no preparation, not written",
+        "ms": round(ms, 2),
+        "ours is faster by": round(ms / ours, 1),
+        "peak MB": None,
+    }
+
+
 def growth(radar: xr.DataArray, size: Size) -> list[Row]:
     """Measure the growth of our run time with area, lead times, fields and threads."""
     table: list[Row] = []
@@ -454,7 +533,7 @@ def write_odim(rate: np.ndarray, path: Path) -> None:
         file.create_dataset("dataset1/data1/data", data=codes, chunks=chunks, compression="gzip")
 
 
-COMPARISONS = {f.__name__: f for f in (motion, advection, forecasts, growth, first_call, reading)}
+COMPARISONS = {f.__name__: f for f in (motion, advection, forecasts, ensembles, growth, first_call, reading)}
 
 
 # --- the whole ------------------------------------------------------------------------------------------------
@@ -492,7 +571,7 @@ def _processor() -> str:
 def markdown(result: dict[str, Any]) -> str:
     """Format the section of the README: tables of comparisons and of growth, and the machine."""
     lines = ["| comparison | method | ms | time relative to hybridcast | peak MB |", "|---|---|---|---|---|"]
-    rows = [row for name in ("motion", "advection", "forecasts") for row in result[name]]
+    rows = [row for name in ("motion", "advection", "forecasts", "ensembles") for row in result[name]]
     lines += [f"| {r['what']} | {r['how']} | {r['ms']:.1f} | {r['ours is faster by']} | {r['peak MB']} |" for r in rows]
     lines += [
         "",
@@ -508,11 +587,14 @@ def markdown(result: dict[str, Any]) -> str:
     ]
     difference = max(r.get("largest difference from pysteps, mm/h", 0.0) for r in rows)
     ratios = [f"{r['peak MB / output MB']}" for r in rows if r.get("peak MB / output MB") is not None]
+    without = ", ".join(f"{r['without members, ms']}" for r in result["ensembles"] if "without members, ms" in r)
     lines += [
         "",
         f"Memory is copied at {info['copy GB/s']} GB/s; hybridcast reaches these fractions of that limit: "
         f"{', '.join(shares)}. Peak memory of a forecast (growth in one run) divided by the size of its output: "
-        f"{', '.join(ratios) or 'unknown'}. Largest "
+        f"{', '.join(ratios) or 'unknown'}. Members are the difference between a forecast with and one without, each "
+        f"from the frames to a Zarr folder (without: {without} ms); their peak memory is that of a new process, "
+        f"all of it. Largest "
         f"difference of the advected fields from pysteps': {difference:.1e} mm/h. {info['date']}, {info['machine']}, "
         f"{info['threads']} threads, load {info['load']}, medians of up to {info['size']['repeats']}; "
         + ", ".join(f"{name} {version}" for name, version in info["versions"].items())
