@@ -14,7 +14,7 @@ import numpy as np
 from hybridcast.core.types import Array, Mask
 from hybridcast.fusion.nwp_matching import NwpInformedTarget
 from hybridcast.fusion.probability_matching import (
-    CONTRAST,
+    LEAST_RATE,
     add_frame,
     expected_coverage,
     mean_rate,
@@ -145,11 +145,10 @@ def fields_with_nwp(
 
 def _rank_with_nwp(nodes: NodeProbabilities, target: NwpInformedTarget) -> tuple[Array, Array]:
     """Rank the air of the latest frame, without the rates of that frame, and the inflow; each ``(node lead, y, x)``."""
-    inflow, contrast = target.inflow, CONTRAST * target.radar_weight
-    mean = mean_rate(nodes.values, nodes.thresholds)
-    inflow_mean = mean_rate(np.nan_to_num(inflow.probabilities), nodes.thresholds)
-    ranking = rank_cells(mean, nodes.known, contrast) * target.nwp_factor(target.nwp_rate)
-    return ranking, rank_cells(inflow_mean, inflow.unknown, contrast) * target.nwp_factor(inflow.rate)
+    inflow = target.inflow
+    mean = mean_rate(nodes.values, nodes.thresholds) + LEAST_RATE
+    inflow_mean = mean_rate(np.nan_to_num(inflow.probabilities), nodes.thresholds) + LEAST_RATE
+    return mean * target.nwp_factor(target.nwp_rate), inflow_mean * target.nwp_factor(inflow.rate)
 
 
 def _inflow_fields(planes: Array, interpolator: LagrangianInterpolator, lead: int) -> Array:

@@ -5,7 +5,8 @@ proportion to the weight of NWP in the blend; air from outside the coverage gets
 
 The order of cells is moved towards the NWP rain in proportion to the same weight, in addition to its effect on the
 probabilities. These are smooth, increasingly with lead time, whereas the NWP field has the shapes and the gaps of rain.
-For the same reason it replaces what the neighbourhood and the latest frame contribute to the order.
+For the same reason the neighbourhood does not count in the order, in which it would leave a seam at the edge of the
+coverage, and the latest frame counts as much as the radar does.
 """
 
 from __future__ import annotations

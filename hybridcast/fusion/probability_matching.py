@@ -54,7 +54,7 @@ def mean_rate(probabilities: Array, thresholds: Sequence[float]) -> Array:
     return mean
 
 
-def rank_cells(mean: Array, known: Mask, contrast: Array | None = None) -> Array:
+def rank_cells(mean: Array, known: Mask) -> Array:
     """Return the field that cells are ranked by, ``(lead, y, x)``: the mean rate over a power of that around a cell.
 
     Ranked by the mean rate alone only the most certain places would be wet, and the showers beside a large system, some
@@ -66,14 +66,11 @@ def rank_cells(mean: Array, known: Mask, contrast: Array | None = None) -> Array
         Mean rain rate, mm h-1, ``(lead, y, x)``.
     known
         Cells that count, ``(y, x)`` or ``(lead, y, x)``.
-    contrast
-        Power of the mean around a cell, ``(lead,)``; `CONTRAST` by default.
     """
     rates = mean + LEAST_RATE
     inside = np.broadcast_to(known, mean.shape).astype(np.float32)
     around = np.divide(_window_mean(rates * inside), np.maximum(_window_mean(inside), np.float32(1e-3)))
-    powers = np.full(len(mean), CONTRAST, np.float32) if contrast is None else contrast
-    ranking: Array = np.divide(rates, np.power(np.maximum(around, LEAST_RATE), powers[:, None, None]))
+    ranking: Array = np.divide(rates, np.power(np.maximum(around, LEAST_RATE), np.float32(CONTRAST)))
     return ranking
 
 

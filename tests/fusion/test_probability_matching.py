@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter, uniform_filter
 
+from hybridcast.fusion import probability_matching
 from hybridcast.fusion.probability_matching import (
     EXPONENT,
     NEIGHBOURHOOD,
@@ -74,9 +75,10 @@ def test_showers_beside_a_large_system_stay() -> None:
     assert ranking[:, 95:].max() < ranking[:, :40].min()
 
 
-def test_without_contrast_cells_are_in_the_order_of_the_mean() -> None:
+def test_without_contrast_cells_are_in_the_order_of_the_mean(monkeypatch) -> None:
+    monkeypatch.setattr(probability_matching, "CONTRAST", 0.0)
     mean = _mean_rate(1)
-    ranking = rank_cells(mean, ALL, np.zeros(1, np.float32))
+    ranking = rank_cells(mean, ALL)
     assert (np.diff(ranking.ravel()[np.argsort(mean.ravel())]) >= 0).all()
 
 
