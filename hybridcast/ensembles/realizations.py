@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from hybridcast.advection import LONGEST_STEP
-from hybridcast.core.grid import cell_kilometres
+from hybridcast.core.grid import cell_size
 from hybridcast.core.types import Array
 from hybridcast.ensembles.noise import (
     FITTED,
@@ -127,7 +127,7 @@ def realize(
     """
     hour = planes(int(np.abs(minutes - SCALE_LEAD).argmin())).air
     scale = event_scale(hour[int(np.abs(np.asarray(thresholds) - SCALE_RATE).argmin())])
-    cell = float(np.sqrt(np.prod(cell_kilometres(recent))))
+    cell = cell_size(recent) / 1e3
     octaves = count_octaves(recent.sizes["y"], recent.sizes["x"])
     scales = FITTED.scaled(scale).on_grid(cell, octaves, minutes.astype(np.float64))
     curve = RainCurve(np.asarray(thresholds, np.float32), mean_excess(recent.values, thresholds[-1]), HIGHEST_RATE)

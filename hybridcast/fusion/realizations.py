@@ -8,7 +8,7 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
-from hybridcast.core.grid import cell_kilometres
+from hybridcast.core.grid import cell_size
 from hybridcast.core.types import MINUTE, Array
 from hybridcast.ensembles.noise import MemberCount
 from hybridcast.ensembles.realizations import departures_at_nodes, origins_of_noise, realize
@@ -49,7 +49,7 @@ def make_realizations(
         mm h-1, shape ``(realization, lead, y, x)``, one chunk for each lead time.
     """
     latest = interpolator.latest
-    minutes, cell = (latest.leads / MINUTE).astype(np.float32), float(np.sqrt(np.prod(cell_kilometres(recent))))
+    minutes, cell = (latest.leads / MINUTE).astype(np.float32), cell_size(recent) / 1e3
     planes = _curve_planes(nodes, interpolator, inflow, cell)
     return realize(planes, nodes.thresholds, recent, minutes, (latest.advected, known), count)
 

@@ -85,12 +85,21 @@ class ScaleFilter:
         """
         leads = check_lead_times(lead_times)
         motion = self.motion.estimate(recent)
-        filtered = _filter(recent, motion, leads, self.settings)
-        _, age = latest_frame(recent)
-        result = forecast_dataset(filtered.rate, recent, leads, nowcaster=self.name, status=radar_status(recent, age))
-        used = set(str(motion.attrs.get("frames_used", "")).split(", ")) | set(filtered.frames)
-        result.attrs["frames_used"] = ", ".join(sorted(used - {""})) or "none"
-        return add_motion(result, motion).assign_attrs(filtered.attrs)
+        prepared = prepare_filter(recent, motion, leads, self.settings)
+        fields = workspace_of_this_thread().array("filtered", prepared.shape)
+        filtered = apply_filter(recent, prepared, self.settings, fields)
+        return filtered_forecast(self.name, recent, motion, leads, filtered)
+
+
+def filtered_forecast(
+    name: str, recent: xr.DataArray, motion: xr.Dataset, leads: LeadTimes, filtered: Filtered
+) -> xr.Dataset:
+    """Return the forecast of a filter, with the motion `u` and `v`; `name` is that of the nowcaster."""
+    _, age = latest_frame(recent)
+    result = forecast_dataset(filtered.rate, recent, leads, nowcaster=name, status=radar_status(recent, age))
+    used = set(str(motion.attrs.get("frames_used", "")).split(", ")) | set(filtered.frames)
+    result.attrs["frames_used"] = ", ".join(sorted(used - {""})) or "none"
+    return add_motion(result, motion).assign_attrs(filtered.attrs)
 
 
 def filter_scales(
@@ -144,7 +153,10 @@ def filter_scales(
     """
     leads = check_lead_times(lead_times)
     check_motion(motion, recent)
-    filtered = _filter(recent, motion, leads, settings or ScaleFilterSettings())
+    settings = settings or ScaleFilterSettings()
+    prepared = prepare_filter(recent, motion, leads, settings)
+    fields = workspace_of_this_thread().array("filtered", prepared.shape)
+    filtered = apply_filter(recent, prepared, settings, fields)
     result = forecast_dataset(filtered.rate, recent, leads)
     described = {"long_name": "precipitation rate filtered by scale, in dB of 1 mm h-1", "units": "dB"}
     if GRID_MAPPING in result.coords:
@@ -376,7 +388,7 @@ def _radial_weights(process: ArProcess, selection: FrameSelection, steps: Double
 # --- filtering ------------------------------------------------------------------------------------------------
 
 
-class _Filtered(NamedTuple):
+class Filtered(NamedTuple):
     """Result of the filter."""
 
     dbr: Array
@@ -418,6 +430,12 @@ class PreparedFilter(NamedTuple):
     """Weights of the spectra, ``(lead, frame, radial bin)``."""
     paths: _Trajectories
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of the filtered fields, ``(lead, y, x)``."""
+        rows, columns = self.latest.shape
+        return len(self.weights), rows, columns
+
 
 def prepare_filter(
     recent: xr.DataArray, motion: xr.Dataset, leads: LeadTimes, settings: ScaleFilterSettings
@@ -439,19 +457,25 @@ def prepare_filter(
     return PreparedFilter(rates[0], cascade, selection, process, spectra[: weights.shape[1]], weights, paths)
 
 
-def _filter(recent: xr.DataArray, motion: xr.Dataset, leads: LeadTimes, settings: ScaleFilterSettings) -> _Filtered:
-    """Filter and advect the latest frame; only advect it if the frames are insufficient for an AR process."""
-    prepared = prepare_filter(recent, motion, leads, settings)
+def apply_filter(
+    recent: xr.DataArray, prepared: PreparedFilter, settings: ScaleFilterSettings, fields: Array
+) -> Filtered:
+    """Filter and advect the latest frame; only advect it if the frames are insufficient for an AR process.
+
+    The filtered field of each lead time before it is advected is written to `fields`, ``(lead, y, x)``, dB above dry.
+    """
     selection, paths = prepared.selection, prepared.paths
     if selection.steps:
-        dbr, rate = _apply_weights(prepared, settings)
+        transforms = filter_lagrangian(prepared, settings, fields)
+        dbr = paths.advect(fields, paired=True)
+        rate = kernels.apply_rank_transforms(dbr, transforms)
     else:
         rate = paths.advect(prepared.latest[None])
         dbr = kernels.decibels(rate, settings.offset)
     dbr += np.float32(10 * np.log10(settings.offset))
     used = [] if selection.latest is None else selection.indices
     times = [iso_time(time) for time in recent["time"].values[used]]
-    return _Filtered(dbr, rate, prepared.process, times, _describe(selection, _radar_step(recent)))
+    return Filtered(dbr, rate, prepared.process, times, _describe(selection, _radar_step(recent)))
 
 
 def _describe(selection: FrameSelection, step: np.timedelta64) -> dict[str, str]:
@@ -476,20 +500,15 @@ def _compute_spectra(
     return np.stack([kernels.spectrum(frame, decibels[0], grid) for frame in frames])
 
 
-def _apply_weights(prepared: PreparedFilter, settings: ScaleFilterSettings) -> tuple[Array, Array]:
-    """Filter, and advect the field of each lead time: decibels above dry and mm h-1, each ``(lead, y, x)``."""
-    fields = workspace_of_this_thread().array("filtered", (len(prepared.weights), *prepared.latest.shape))
-    transforms = filter_lagrangian(prepared, settings, fields)
-    advected = prepared.paths.advect(fields, paired=True)
-    return advected, kernels.apply_rank_transforms(advected, transforms)
-
-
 def filter_lagrangian(
     prepared: PreparedFilter, settings: ScaleFilterSettings, out: Array
 ) -> list[kernels.RankTransform]:
-    """Write the filtered field of each lead time, before it is advected, to `out`, ``(lead, y, x)``.
+    """Write the filtered field of each lead time, before it is advected, to `out`, ``(lead, y, x)``, dB above dry.
 
-    It is in decibels above dry. The result are the transforms to the rain rates of the latest frame.
+    Returns
+    -------
+    list
+        Transforms to the rain rates of the latest frame.
     """
     latest = prepared.latest
     wet = np.sort(latest[latest >= settings.lowest_rate])[::-1]

@@ -25,15 +25,20 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from hybridcast.core.durations import check_lead_times
-from hybridcast.core.field import RATE
-from hybridcast.core.forecast_schema import MOTION, add_ensemble
-from hybridcast.core.grid import cell_kilometres
+from hybridcast.core.forecast_schema import add_ensemble
+from hybridcast.core.grid import cell_size
 from hybridcast.core.types import Array, Doubles, LeadTimes
 from hybridcast.ensembles.noise import MemberCount
 from hybridcast.ensembles.realizations import departures_at_nodes, equal_members, origins_of_noise, realize
 from hybridcast.motion.estimate import DenseFlow, MotionMethod
 from hybridcast.nowcasters.base import check_members
-from hybridcast.nowcasters.scale_filter import PreparedFilter, ScaleFilter, filter_lagrangian, prepare_filter
+from hybridcast.nowcasters.scale_filter import (
+    PreparedFilter,
+    apply_filter,
+    filter_lagrangian,
+    filtered_forecast,
+    prepare_filter,
+)
 from hybridcast.settings import ScaleFilterSettings
 from hybridcast_kernels import scales_cpu as kernels
 from hybridcast_kernels.realizations_cpu import CurvePlanes, Nodes
@@ -90,15 +95,13 @@ class ScaleFilterEnsemble:
         See `hybridcast.nowcasters.base.Nowcaster`.
         """
         leads = check_lead_times(lead_times)
-        result = ScaleFilter(self.motion, self.settings).forecast(recent, leads).assign_attrs(nowcaster=self.name)
-        members = scale_filter_members(
-            recent,
-            result[list(MOTION)],
-            leads,
-            result[RATE].values,
-            MemberCount(self.members, self.seed),
-            self.settings,
-        )
+        motion = self.motion.estimate(recent)
+        prepared = prepare_filter(recent, motion, leads, self.settings)
+        fields = np.empty(prepared.shape, np.float32)  # the members keep them
+        filtered = apply_filter(recent, prepared, self.settings, fields)
+        result = filtered_forecast(self.name, recent, motion, leads, filtered)
+        count = MemberCount(self.members, self.seed)
+        members = _members(recent, prepared, fields, filtered.rate, count)
         return add_ensemble(result, members, rate_is_mean=False)
 
 
@@ -134,16 +137,24 @@ def scale_filter_members(
         mm h-1, shape ``(realization, lead, y, x)``, one chunk for each lead time.
     """
     prepared = prepare_filter(recent, motion, leads, settings)
+    fields = np.empty(prepared.shape, np.float32)
+    if prepared.selection.steps:
+        filter_lagrangian(prepared, settings, fields)
+    return _members(recent, prepared, fields, known, count)
+
+
+def _members(
+    recent: xr.DataArray, prepared: PreparedFilter, fields: Array, known: Array, count: MemberCount
+) -> da.Array:
+    """Return the members from the filtered fields; all are `known` if the frames are insufficient for an AR process."""
     if not prepared.selection.steps:
         return equal_members(known, count.members)
-    curves = _curves(prepared, settings, float(np.sqrt(np.prod(cell_kilometres(recent)))))
+    curves = _curves(prepared, fields, cell_size(recent) / 1e3)
     return realize(curves, THRESHOLDS, recent, prepared.paths.minutes, (known, known), count)
 
 
-def _curves(prepared: PreparedFilter, settings: ScaleFilterSettings, cell: float) -> Callable[[int], CurvePlanes]:
-    """Return the function that gives probabilities and departures at a lead time."""
-    mean = np.empty((len(prepared.weights), *prepared.latest.shape), np.float32)
-    filter_lagrangian(prepared, settings, mean)
+def _curves(prepared: PreparedFilter, fields: Array, cell: float) -> Callable[[int], CurvePlanes]:
+    """Return the function that gives probabilities and departures at a lead time, for cells of a size in km."""
     lost = lost_variance(prepared)
     local = local_variances(prepared, cell)
     known = np.isfinite(prepared.latest)
@@ -155,7 +166,7 @@ def _curves(prepared: PreparedFilter, settings: ScaleFilterSettings, cell: float
 
     def planes_at(lead: int) -> CurvePlanes:
         deviation = np.sqrt(VARIANCE_FACTOR * np.tensordot(lost[lead], local, axes=1) + np.float32(LEAST_DEVIATION**2))
-        air = exceedance(mean[lead], deviation, known, fractions)
+        air = exceedance(fields[lead], deviation, known, fractions)
         return CurvePlanes(air, None, Nodes(1, 0.0), departures[lead], origins[lead], places)
 
     return planes_at
