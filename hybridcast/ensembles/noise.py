@@ -18,6 +18,7 @@ from hybridcast_kernels.lattice_noise_cpu import (
     LatticeTime,
     LatticeWindow,
     lattice_noise,
+    mean_variances,
     octave_variances,
 )
 from hybridcast_kernels.workspace import workspace_of_this_thread
@@ -151,7 +152,7 @@ class MemberNoise:
             Noise, ``(member, y, x)``, and the factor that gives it unit variance, ``(y, x)``.
         """
         octaves = self.scales.shares.shape[1] - 1
-        mean = np.array([octave_variances(0, 2**octave, octaves)[octave].mean() for octave in range(octaves)] + [1.0])
+        mean = np.append(mean_variances(octaves), 1.0)
         amplitudes = (np.sqrt(self.scales.shares[lead]) / mean).astype(np.float32)
         work = workspace_of_this_thread()
         noise = work.array("member_noise", (self.count.members, window.rows, window.columns))

@@ -12,6 +12,7 @@ and octaves is closer to it.
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -251,13 +252,16 @@ def octave_variances(first: int, count: int, octaves: int) -> NDArray[np.float64
     It is periodic, because interpolation between places of the lattice averages over more of them than at a place. The
     variance of an octave at a cell is the product of the values along both axes.
     """
-    found = np.ones((octaves, count))
-    for octave in range(1, octaves):
-        period = 2**octave
-        found[octave] = _subdivided_squares(octave)[np.arange(first, first + count) % period]
-    return found
+    cells = np.arange(first, first + count)
+    return np.stack([_subdivided_squares(octave)[cells % 2**octave] for octave in range(octaves)])
 
 
+def mean_variances(octaves: int) -> NDArray[np.float64]:
+    """Return the variance of each octave along one axis, averaged over its period, shape ``(octave,)``."""
+    return np.array([_subdivided_squares(octave).mean() for octave in range(octaves)])
+
+
+@functools.cache
 def _subdivided_squares(octave: int) -> NDArray[np.float64]:
     """Return the sum of the squared weights of the places of an octave at the cells of a period."""
     response = np.ones(1)
@@ -270,4 +274,5 @@ def _subdivided_squares(octave: int) -> NDArray[np.float64]:
     places = np.arange(response.size) - centre
     squares = np.zeros(period)
     np.add.at(squares, places % period, response**2)
+    squares.setflags(write=False)
     return squares
