@@ -304,7 +304,7 @@ def exceedance(rain: xr.Dataset | xr.DataArray, thresholds: float | Sequence[flo
     limits = np.atleast_1d(np.asarray(thresholds, dtype=np.float32))
     if limits.ndim != 1 or not limits.size or not (np.isfinite(limits) & (limits > 0)).all():
         raise InputError(f"thresholds = {thresholds}", "thresholds are numbers above zero", "Give, e.g., 20.0")
-    found = _along_members(members, _exceeding_fraction, limits, "threshold")
+    found = _along_members(members, exceeding_fraction, limits, "threshold")
     units = str(members.attrs.get("units", ""))
     levels = np.asarray(thresholds, dtype=np.float64).reshape(limits.shape)
     named = {"long_name": _quantity(members), "units": units}
@@ -386,7 +386,7 @@ def _along_members(
     return found.transpose(dim, ...)
 
 
-def _exceeding_fraction(members: Array, thresholds: Array) -> Array:
+def exceeding_fraction(members: Array, thresholds: NDArray[Any]) -> Array:
     """Return the fraction of members that reach each threshold.
 
     Parameters
@@ -394,7 +394,7 @@ def _exceeding_fraction(members: Array, thresholds: Array) -> Array:
     members
         Shape ``(realization, ...)``.
     thresholds
-        Shape ``(threshold,)``.
+        In the units of the members, shape ``(threshold,)``.
 
     Returns
     -------
@@ -403,7 +403,7 @@ def _exceeding_fraction(members: Array, thresholds: Array) -> Array:
     """
     members = members.astype(np.float32, copy=False)
     fractions = np.empty((thresholds.size, *members.shape[1:]), np.float32)
-    for k, threshold in enumerate(thresholds):
+    for k, threshold in enumerate(thresholds.astype(np.float32)):  # as rates are: 0.7 mm/h reaches a threshold of 0.7
         fractions[k] = (members >= threshold).mean(axis=0, dtype=np.float32)
     fractions[:, np.isnan(members).any(axis=0)] = np.nan
     return fractions

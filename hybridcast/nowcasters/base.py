@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, Self, cast, runtime_checkable
 
 import numpy as np
 import xarray as xr
@@ -83,10 +83,20 @@ class DescribesSettings(Protocol):
         ...
 
 
-def check_members(count: int) -> None:
-    """Raise `InputError` for an ensemble without members."""
-    if count < 1:
-        raise InputError(f"members = {count}", "an ensemble has at least one", "Correct members")
+class ChoosesMembers:
+    """The ability `MakesMembers` for a dataclass that has the fields `members` and `seed`."""
+
+    members: int
+
+    def __post_init__(self) -> None:
+        """Refuse an ensemble without members."""
+        if self.members < 1:
+            raise InputError(f"members = {self.members}", "an ensemble has at least one", "Correct members")
+
+    def with_members(self, count: int, seed: int) -> Self:
+        """Return the nowcaster with another number of members and another seed; see `MakesMembers`."""
+        made: Self = replace(cast(Any, self), members=count, seed=seed)
+        return made
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ here are samples of this distribution. Three things differ from STEPS:
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import dask.array as da
 import numpy as np
@@ -31,7 +31,7 @@ from hybridcast.core.types import Array, Doubles, LeadTimes
 from hybridcast.ensembles.noise import MemberCount
 from hybridcast.ensembles.realizations import departures_at_nodes, equal_members, origins_of_noise, realize
 from hybridcast.motion.estimate import DenseFlow, MotionMethod
-from hybridcast.nowcasters.base import check_members
+from hybridcast.nowcasters.base import ChoosesMembers
 from hybridcast.nowcasters.scale_filter import (
     PreparedFilter,
     apply_filter,
@@ -60,7 +60,7 @@ HALVINGS = 24
 
 
 @dataclass(frozen=True)
-class ScaleFilterEnsemble:
+class ScaleFilterEnsemble(ChoosesMembers):
     """Scale filter with an ensemble, see `hybridcast.nowcasters.scale_filter_ensemble`.
 
     The deterministic field is that of `ScaleFilter`. If it falls back to advection, because the frames are not
@@ -76,18 +76,10 @@ class ScaleFilterEnsemble:
     seed: int = 0
     """Seed of the members."""
 
-    def __post_init__(self) -> None:
-        """Refuse an ensemble without members."""
-        check_members(self.members)
-
     @property
     def name(self) -> str:
         """Name in the attributes of forecasts."""
         return f"scale filter ensemble ({self.motion.name})"
-
-    def with_members(self, count: int, seed: int) -> ScaleFilterEnsemble:
-        """Return the nowcaster with another ensemble, see `hybridcast.nowcasters.base.MakesMembers`."""
-        return replace(self, members=count, seed=seed)
 
     def forecast(self, recent: xr.DataArray, lead_times: LeadTimes) -> xr.Dataset:
         """Return a forecast from a checked field of recent frames, with the motion `u` and `v`, and the members.

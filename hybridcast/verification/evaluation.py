@@ -45,7 +45,7 @@ from hybridcast.core.parallel import OnResult, WorkerPool
 from hybridcast.core.time_steps import iso_time
 from hybridcast.core.types import MINUTE
 from hybridcast.datasets.events import SPACING, Event, issue_times, load_event_radar
-from hybridcast.ensembles.products import WINDOW_START
+from hybridcast.ensembles.products import WINDOW_START, exceeding_fraction
 from hybridcast.errors import InputError
 from hybridcast.forecasting import forecast
 from hybridcast.nowcasters.base import MakesMembers, Nowcaster
@@ -63,7 +63,6 @@ from hybridcast.verification.statistics import (
     STATISTICS_VERSION,
     THRESHOLDS,
     common_mask,
-    exceedance_fraction,
 )
 from hybridcast.verification.sums import STEP_MEANS, compute_sum_statistics, find_fine_step, mean_over_steps
 
@@ -347,7 +346,7 @@ def _select_verified(result: xr.Dataset, settings: EvaluationSettings) -> xr.Dat
     kept = kept.isel(lead_time=np.flatnonzero(kept["lead_time"].values % step == np.timedelta64(0)))
     if ENSEMBLE in kept and PROBABILITY not in kept:
         members = kept[ENSEMBLE].transpose("realization", "lead_time", "y", "x").compute()
-        fractions = exceedance_fraction(members.values, np.asarray(settings.thresholds))
+        fractions = exceeding_fraction(members.values, np.asarray(settings.thresholds))
         kept = kept.assign({ENSEMBLE: members, PROBABILITY: (("threshold", *members.dims[1:]), fractions)})
         kept = kept.assign_coords(threshold=list(settings.thresholds))
     return kept

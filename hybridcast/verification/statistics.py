@@ -46,6 +46,7 @@ from hybridcast.core.field import RATE, check_same_grid
 from hybridcast.core.forecast_schema import DIMS, ENSEMBLE, PROBABILITY
 from hybridcast.core.grid import cell_kilometres
 from hybridcast.core.types import Array, Doubles, LeadTimes, Mask
+from hybridcast.ensembles.products import exceeding_fraction
 from hybridcast.errors import InputError
 from hybridcast.verification.members import CELL, ensemble_statistics
 from hybridcast_kernels import verification_cpu as kernels
@@ -296,29 +297,6 @@ def _half_width(scale: float, spacing: float) -> int:
     return int(np.floor(cells + min(0.05 * cells, 0.49)))
 
 
-def exceedance_fraction(members: Array, thresholds: Doubles) -> Array:
-    """Return the fraction of members that reach each threshold.
-
-    Parameters
-    ----------
-    members
-        Rates, mm h-1, shape ``(realization, ...)``.
-    thresholds
-        Rate thresholds, mm h-1.
-
-    Returns
-    -------
-    ndarray
-        Fractions, shape ``(threshold, ...)``; NaN where a member is unknown.
-    """
-    unknown = np.isnan(members).any(axis=0)
-    fractions = np.empty((thresholds.size, *members.shape[1:]), np.float32)
-    for k, threshold in enumerate(thresholds.astype(np.float32)):
-        fractions[k] = (members >= threshold).mean(axis=0, dtype=np.float32)
-    fractions[:, unknown] = np.nan
-    return fractions
-
-
 # --- one frame ------------------------------------------------------------------------------------------------
 
 _Values = dict[str, Any]
@@ -527,7 +505,7 @@ def _members_at(forecast: xr.Dataset, k: int, space: tuple[str, ...]) -> Array |
 
 
 def _count_exceedance(members: Array | None, thresholds: Doubles) -> Array | None:
-    return None if members is None else exceedance_fraction(members, thresholds)
+    return None if members is None else exceeding_fraction(members, thresholds)
 
 
 def _given_probabilities(forecast: xr.Dataset, thresholds: Doubles, dims: tuple[str, ...]) -> Array | None:

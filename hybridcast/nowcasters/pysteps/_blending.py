@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -27,7 +27,7 @@ from hybridcast.core.time_steps import iso_time, time_step
 from hybridcast.core.types import MINUTE, Array, Doubles, LeadTimes, Mask
 from hybridcast.errors import InputError
 from hybridcast.motion.estimate import MotionMethod, cells_per_step
-from hybridcast.nowcasters.base import check_members, latest_frame
+from hybridcast.nowcasters.base import ChoosesMembers, latest_frame
 from hybridcast.nowcasters.pysteps._call import (
     LONE_STEP,
     LOWEST_DBR,
@@ -83,7 +83,7 @@ class _NwpRuns(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class StepsBlending:
+class StepsBlending(ChoosesMembers):
     """STEPS blending: cascades of extrapolation, NWP and noise, each level weighted by skill.
 
     Bowler, Pierce and Seed (2006), doi:10.1256/qj.04.100; Imhoff et al. (2023), doi:10.1002/qj.4461. It uses
@@ -111,18 +111,10 @@ class StepsBlending:
     workers: int = 1
     """Number of threads."""
 
-    def __post_init__(self) -> None:
-        """Refuse an ensemble without members."""
-        check_members(self.members)
-
     @property
     def name(self) -> str:
         """Name in the attributes of forecasts."""
         return "pysteps-steps-blending"
-
-    def with_members(self, count: int, seed: int) -> StepsBlending:
-        """Return the nowcaster with another number of members; see `hybridcast.nowcasters.base.MakesMembers`."""
-        return replace(self, members=count, seed=seed)
 
     def forecast(self, recent: xr.DataArray, lead_times: LeadTimes) -> xr.Dataset:
         """Return a forecast from a checked field of recent frames; see `hybridcast.nowcasters.base.Nowcaster`."""

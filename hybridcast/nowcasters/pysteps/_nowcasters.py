@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import xarray as xr
 
 from hybridcast.core.types import Doubles, LeadTimes
 from hybridcast.motion.estimate import MotionMethod
-from hybridcast.nowcasters.base import check_members
+from hybridcast.nowcasters.base import ChoosesMembers
 from hybridcast.nowcasters.pysteps._call import LOWEST_DBR, apply_threshold, rate_from_dbr, to_dbr
 from hybridcast.nowcasters.pysteps._motion import PystepsMotion
 from hybridcast.nowcasters.pysteps._run import ArMethod, NowcastInputs, run_nowcast
@@ -159,7 +159,7 @@ class Linda:
 
 
 @dataclass(frozen=True)
-class LindaP:
+class LindaP(ChoosesMembers):
     """LINDA-P: ensemble of LINDA forecasts with local perturbations of their own errors, and perturbed motion.
 
     Pulkkinen, Chandrasekar and Niemi (2021), Lagrangian integro-difference equation model for precipitation nowcasting,
@@ -186,18 +186,10 @@ class LindaP:
     workers: int = 1
     """Number of threads."""
 
-    def __post_init__(self) -> None:
-        """Refuse an ensemble without members."""
-        check_members(self.members)
-
     @property
     def name(self) -> str:
         """Name in the attributes of forecasts."""
         return "pysteps-linda-p"
-
-    def with_members(self, count: int, seed: int) -> LindaP:
-        """Return the nowcaster with another number of members; see `hybridcast.nowcasters.base.MakesMembers`."""
-        return replace(self, members=count, seed=seed)
 
     def forecast(self, recent: xr.DataArray, lead_times: LeadTimes) -> xr.Dataset:
         """Return a forecast from a checked field of recent frames; see `hybridcast.nowcasters.base.Nowcaster`."""
@@ -235,7 +227,7 @@ def _run_linda(nowcaster: Linda | LindaP, inputs: NowcastInputs, order: int, **p
 
 
 @dataclass(frozen=True)
-class Steps:
+class Steps(ChoosesMembers):
     """STEPS: ensemble of S-PROG forecasts with noise of the observed spectrum and perturbed motion.
 
     Bowler, Pierce and Seed (2006), doi:10.1256/qj.04.100; Seed, Pierce and Norman (2013), doi:10.1002/wrcr.20536. It
@@ -263,18 +255,10 @@ class Steps:
     workers: int = 1
     """Number of threads."""
 
-    def __post_init__(self) -> None:
-        """Refuse an ensemble without members."""
-        check_members(self.members)
-
     @property
     def name(self) -> str:
         """Name in the attributes of forecasts."""
         return "pysteps-steps"
-
-    def with_members(self, count: int, seed: int) -> Steps:
-        """Return the nowcaster with another number of members; see `hybridcast.nowcasters.base.MakesMembers`."""
-        return replace(self, members=count, seed=seed)
 
     def forecast(self, recent: xr.DataArray, lead_times: LeadTimes) -> xr.Dataset:
         """Return a forecast from a checked field of recent frames; see `hybridcast.nowcasters.base.Nowcaster`."""
