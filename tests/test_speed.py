@@ -85,7 +85,9 @@ def test_the_table_is_made_of_all_that_is_measured(speed):
     about = {"copy GB/s": 10.0, "date": "2030-01-01", "machine": "x", "threads": 2, "load": 0.1}
     about |= {"size": {"repeats": 3}, "versions": {"numba": "1"}}
     result = {"about": about, "motion": [shared], "advection": [row], "forecasts": [forecast]}
-    text = speed.markdown(result | {"growth": [grown], "first_call": [first], "reading": [first]})
+    ensembles = {**row, "what": "20 members", "without members, ms": 1700}
+    result |= {"ensembles": [ensembles], "growth": [grown], "first_call": [first], "reading": [first]}
+    text = speed.markdown(result)
     assert "| motion, 3 frames of 4 x 5 | dense flow | 1.0 | 1.0 | 3 |" in text
     assert "motion, 3 frames 25.0%" in text
     assert "| first call, cold | motion | 9000.0 | |" in text

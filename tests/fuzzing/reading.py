@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import re
 import resource
 import time
 import warnings
@@ -140,6 +141,15 @@ def _read(read: Callable[[Path], None], path: Path) -> Outcome:
     except BaseException as error:
         outcome = ("crash", f"{type(error).__name__}: {error}")
     seconds = time.monotonic() - start
-    if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 > BYTES:
+    if _peak_memory() > BYTES:
         return Outcome("memory", "more than 2 GiB", seconds)
     return Outcome(*outcome, seconds)
+
+
+def _peak_memory() -> int:
+    """Return the largest resident memory of this process, bytes.
+
+    Not ``ru_maxrss``, which the process takes over from the one that started it.
+    """
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return 1024 * int(found[1]) if found else 0
