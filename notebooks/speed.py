@@ -564,7 +564,7 @@ def about(size: Size) -> dict[str, Any]:
 
 def _processor() -> str:
     info = Path("/proc/cpuinfo")
-    found = re.search(r"nowcaster name\s*: (.*)", info.read_text()) if info.exists() else None
+    found = re.search(r"model name\s*: (.*)", info.read_text()) if info.exists() else None
     return found[1] if found else platform.processor()
 
 

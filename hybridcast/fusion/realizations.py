@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import dask.array as da
 import numpy as np
@@ -54,19 +54,37 @@ def make_realizations(
     return realize(planes, nodes.thresholds, recent, minutes, (latest.advected, known), count)
 
 
+@dataclass(frozen=True, eq=False)
+class _NodePlanes:
+    """Probabilities and departures at the lead times; an object and not a closure, so that members can be pickled."""
+
+    air: Array
+    """Probabilities of the air of the latest frame, ``(threshold, lead, y, x)``."""
+    inflow: Array | None
+    """Probabilities of air from outside the coverage, ``(threshold, lead, y, x)``."""
+    places: Nodes
+    departures: Array
+    """Row and column that air comes from, ``(lead, 2, y, x)``."""
+    origins: Array
+    """Row and column that noise comes from, ``(lead, 2, y, x)``."""
+
+    def __call__(self, lead: int) -> CurvePlanes:
+        inflow = None if self.inflow is None else np.ascontiguousarray(self.inflow[:, lead])
+        air = np.ascontiguousarray(self.air[:, lead])
+        return CurvePlanes(air, inflow, self.places, self.departures[lead], self.origins[lead], self.places)
+
+
 def _curve_planes(
     nodes: NodeProbabilities, interpolator: LagrangianInterpolator, inflow: Inflow | None, cell: float
-) -> Callable[[int], CurvePlanes]:
+) -> _NodePlanes:
     """Return the function that gives probabilities and departures at a lead time, for cells of a size in km."""
-    air = interpolator.to_leads(nodes.values)
-    other = None if inflow is None else interpolator.to_leads(inflow.probabilities)
     latest, places = interpolator.latest, Nodes(*interpolator.grid.spacing)
     minutes = (latest.leads / MINUTE).astype(np.float32)
     departures = departures_at_nodes(latest.flow, minutes, places, interpolator.grid.shape)
-    origins = origins_of_noise(departures, places, cell)
-
-    def planes_at(lead: int) -> CurvePlanes:
-        at_lead = None if other is None else np.ascontiguousarray(other[:, lead])
-        return CurvePlanes(np.ascontiguousarray(air[:, lead]), at_lead, places, departures[lead], origins[lead], places)
-
-    return planes_at
+    return _NodePlanes(
+        air=interpolator.to_leads(nodes.values),
+        inflow=None if inflow is None else interpolator.to_leads(inflow.probabilities),
+        places=places,
+        departures=departures,
+        origins=origins_of_noise(departures, places, cell),
+    )

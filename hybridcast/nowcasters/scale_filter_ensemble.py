@@ -14,7 +14,6 @@ here are samples of this distribution. Three things differ from STEPS:
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import dask.array as da
@@ -27,7 +26,7 @@ from scipy.special import ndtr
 from hybridcast.core.durations import check_lead_times
 from hybridcast.core.forecast_schema import add_ensemble
 from hybridcast.core.grid import cell_size
-from hybridcast.core.types import Array, Doubles, LeadTimes
+from hybridcast.core.types import Array, Doubles, LeadTimes, Mask
 from hybridcast.ensembles.noise import MemberCount
 from hybridcast.ensembles.realizations import departures_at_nodes, equal_members, origins_of_noise, realize
 from hybridcast.motion.estimate import DenseFlow, MotionMethod
@@ -145,23 +144,49 @@ def _members(
     return realize(curves, THRESHOLDS, recent, prepared.paths.minutes, (known, known), count)
 
 
-def _curves(prepared: PreparedFilter, fields: Array, cell: float) -> Callable[[int], CurvePlanes]:
+@dataclass(frozen=True, eq=False)
+class _FilterPlanes:
+    """Exceedance probabilities and departures at the lead times; an object, so that members can be pickled."""
+
+    fields: Array
+    """Filtered fields, dB of 1 mm/h, ``(lead, y, x)``."""
+    lost: Array
+    """Result of `lost_variance`, ``(lead, level)``."""
+    local: Array
+    """Result of `local_variances`, ``(level, y, x)``."""
+    known: Mask
+    """Cells that the latest frame knows, ``(y, x)``."""
+    fractions: list[float]
+    """Fraction of these cells that reach each threshold."""
+    places: Nodes
+    departures: Array
+    """Row and column that air comes from, ``(lead, 2, y, x)``."""
+    origins: Array
+    """Row and column that noise comes from, ``(lead, 2, y, x)``."""
+
+    def __call__(self, lead: int) -> CurvePlanes:
+        lost = np.tensordot(self.lost[lead], self.local, axes=1)
+        deviation = np.sqrt(VARIANCE_FACTOR * lost + np.float32(LEAST_DEVIATION**2))
+        air = exceedance(self.fields[lead], deviation, self.known, self.fractions)
+        return CurvePlanes(air, None, Nodes(1, 0.0), self.departures[lead], self.origins[lead], self.places)
+
+
+def _curves(prepared: PreparedFilter, fields: Array, cell: float) -> _FilterPlanes:
     """Return the function that gives probabilities and departures at a lead time, for cells of a size in km."""
-    lost = lost_variance(prepared)
-    local = local_variances(prepared, cell)
     known = np.isfinite(prepared.latest)
-    fractions = [float((prepared.latest[known] >= np.float32(rate)).mean()) for rate in THRESHOLDS]
     places = Nodes(DEPARTURE_STEP, 0.0)
     shape = tuple(-(-size // DEPARTURE_STEP) for size in prepared.latest.shape)
     departures = departures_at_nodes(prepared.paths.flow, prepared.paths.minutes, places, (shape[0], shape[1]))
-    origins = origins_of_noise(departures, places, cell)
-
-    def planes_at(lead: int) -> CurvePlanes:
-        deviation = np.sqrt(VARIANCE_FACTOR * np.tensordot(lost[lead], local, axes=1) + np.float32(LEAST_DEVIATION**2))
-        air = exceedance(fields[lead], deviation, known, fractions)
-        return CurvePlanes(air, None, Nodes(1, 0.0), departures[lead], origins[lead], places)
-
-    return planes_at
+    return _FilterPlanes(
+        fields=fields,
+        lost=lost_variance(prepared),
+        local=local_variances(prepared, cell),
+        known=known,
+        fractions=[float((prepared.latest[known] >= np.float32(rate)).mean()) for rate in THRESHOLDS],
+        places=places,
+        departures=departures,
+        origins=origins_of_noise(departures, places, cell),
+    )
 
 
 def lost_variance(prepared: PreparedFilter) -> Array:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -65,6 +67,12 @@ def test_the_first_members_are_those_of_a_smaller_ensemble(rain, nowcaster, resu
     np.testing.assert_array_equal(few[:, 2].values, result.precipitation_rate_ensemble[:3, 2].values)
     other = made(rain, nowcaster, 3, seed=1).precipitation_rate_ensemble
     assert not np.array_equal(few[0, 2].values, other[0, 2].values, equal_nan=True)
+
+
+def test_lazy_members_are_the_same_after_pickling(rain, nowcaster):
+    lazy = made(rain, nowcaster, 3).precipitation_rate_ensemble
+    assert lazy.chunks is not None
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(lazy)).values, lazy.values)
 
 
 def test_members_are_coherent_in_space_and_time(result):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -28,6 +30,11 @@ def test_members_together_are_as_wet_as_the_latest_frame(rain, result):
     for threshold in (0.5, 2.0):
         share = (members[np.isfinite(members)] >= threshold).mean()
         assert 0.7 < share / (latest >= threshold).mean() < 1.3
+
+
+def test_lazy_members_are_the_same_after_pickling(result):
+    lazy = result.precipitation_rate_ensemble.isel(lead_time=[1])
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(lazy)).values, lazy.values)
 
 
 def test_spread_grows_with_lead_time(result):
