@@ -7,7 +7,9 @@ test how a method performs in other regions.
 from __future__ import annotations
 
 import glob
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -57,6 +59,8 @@ class Event:
     """Glob of station files."""
     split: str | None = None
     """``"day"`` makes an event of each day (UTC)."""
+    days: tuple[str, ...] = ()
+    """Days (UTC) of which each is an event, such as ``2016-05-14``; the files need not be opened to find them."""
     x: tuple[float, float] | None = None
     """Bounds of the part that is used along x, in the units of the grid."""
     y: tuple[float, float] | None = None
@@ -66,7 +70,7 @@ class Event:
     longest: str = "2h"
     """Maximum lead time at which forecasts are scored."""
     day: str | None = field(default=None, metadata={"key": None})
-    """The only day (UTC) of the archive that is used; set by `split`."""
+    """The only day (UTC) of the archive that is used; set by `split` and `days`."""
 
     def __post_init__(self) -> None:
         """Check that the event has exactly one source of radar, and is split by day or not at all."""
@@ -80,11 +84,27 @@ class Event:
             raise InputError(
                 f"event {self.name!r}: split = {self.split!r}", "it is 'day'", "Correct it, or leave it out"
             )
+        for day in self.days:
+            _check_day(self.name, day)
 
     @property
     def licence(self) -> str:
         """Licence of its data."""
         return load_registry()[self.dataset].licence if self.dataset in load_registry() else "not stated"
+
+    @property
+    def licence_source(self) -> str:
+        """How that licence is known; empty if it has not been verified."""
+        return load_registry()[self.dataset].licence_source if self.dataset in load_registry() else ""
+
+
+def _check_day(name: str, day: str) -> None:
+    try:
+        date.fromisoformat(day)
+    except ValueError as error:
+        raise InputError(
+            f"event {name!r}: days holds {day!r}", "a day is written as 2016-05-14", "Correct it"
+        ) from error
 
 
 def load_events(path: str | Path | None = None) -> list[Event]:
@@ -118,6 +138,8 @@ def _read_event(entry: dict[str, Any], path: Path) -> Event:
 
 
 def _split_days(event: Event) -> list[Event]:
+    if event.days:
+        return _part_by_day(event, event.days)
     if event.split is None:
         return [event]
     spans = _find_spans(event.radar, event.format)
@@ -126,8 +148,17 @@ def _split_days(event: Event) -> list[Event]:
     else:
         times = _open_whole(event.dataset, event.radar, event.format)["time"].values
     days = np.unique(times.astype("datetime64[D]")).astype(str)
+    return _part_by_day(event, days.tolist())
+
+
+def _part_by_day(event: Event, days: Sequence[str]) -> list[Event]:
+    """Return an event for each day; names are without the year if it is the same, and the month if the name has it."""
     same_year = len({day[:4] for day in days}) == 1
-    return [replace(event, name=f"{event.name}-{day[5:] if same_year else day}", day=day, split=None) for day in days]
+    made = []
+    for day in days:
+        rest = day[8:] if event.name.endswith(day[:7]) else day[5:] if same_year else day
+        made.append(replace(event, name=f"{event.name}-{rest}", day=day, split=None, days=()))
+    return made
 
 
 class _Span(NamedTuple):

@@ -98,6 +98,8 @@ class DatasetEntry:
     """Patterns, below `folder`, of the files that `hybridcast.open_radar` reads as one field; empty without radar."""
     pypi: PypiSource | None = None
     """Wheel that contains the files, if they are on PyPI."""
+    licence_source: str = ""
+    """How the licence is known; empty if it has not been verified."""
     note: str = ""
     """Further remarks."""
 

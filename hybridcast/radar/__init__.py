@@ -49,6 +49,8 @@ BUILT_IN = (
     "mrms_grib2",
     "grib",
     "meteonet_npz",
+    "taasrad_npz",
+    "nowcastnet_png",
     "bom_netcdf",
     "opensense_netcdf",
     "pycomlink_dwd",

@@ -30,6 +30,7 @@ REAL = {
     "radolan": Sample("radar", "radolan/binary/ry/*"),
     "mrms-grib2": Sample("radar", "mrms/20190610/*"),
     "meteonet-npz": Sample("radar", "meteonet/radar/rainfall_NW*.npz"),
+    "taasrad-npz": Sample("radar", "taasrad/taasrad19_2016-11.npz"),
     "bom-netcdf": Sample("radar", "bom/66_20201031/*.nc"),
     "opensense-netcdf": Sample("radar", "openmrg/20150827/openMRG_example_rad.nc"),
     "radolan-rv": Sample("radar", "nwp_real/dwd_20221214/*1300.tar.bz2"),

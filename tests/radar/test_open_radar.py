@@ -291,6 +291,8 @@ def test_each_real_file_is_recognised_by_one_format_before_cf(real):
         "mrms/20190610/*": "mrms-grib2",
         "radolan/binary/ry/*": "radolan",
         "meteonet/radar/rainfall_NW*.npz": "meteonet-npz",
+        "taasrad/*.npz": "taasrad-npz",
+        "mrms_squall/event_017/*.png": "nowcastnet-png",
         "bom/66_20201031/*_1200*.nc": "bom-netcdf",
         "openmrg/20150827/*rad.nc": "opensense-netcdf",
     }
