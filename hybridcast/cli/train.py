@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hybridcast.cli.options import Workers, out, say
+from hybridcast.cli.options import Workers, check_choice, out, say
 from hybridcast.errors import InputError
+
+if TYPE_CHECKING:
+    from hybridcast.datasets.events import Event
 
 Output = Annotated[Path, typer.Option("--out", "-o", help="Folder of the trained model to write.")]
 Archive = Annotated[
@@ -21,11 +24,16 @@ LeaveOut = Annotated[
 Work = Annotated[Path, typer.Option(help="Folder of the samples; a training that was interrupted continues from them.")]
 Rows = Annotated[int, typer.Option(min=1000, help="Maximum number of samples.")]
 Seed = Annotated[int, typer.Option(help="Seed of all random choices.")]
+Licences = Annotated[
+    str,
+    typer.Option(help="verified: only events of data sets whose licence is known for certain; or any."),
+]
 Network = Annotated[
-    bool,
+    bool | None,
     typer.Option(
-        help="Train a small network too, which needs torch. It becomes part of the model only if it improves the "
-        "forecasts of events that were left out."
+        help="Train a small network too, which needs torch; by default if torch is installed. It becomes part of the "
+        "model only if it improves the forecasts of events that were left out.",
+        show_default=False,
     ),
 ]
 
@@ -35,10 +43,11 @@ def train(
     archive: Archive = None,
     leave_out: LeaveOut = None,
     work: Work = Path("training"),
-    rows: Rows = 400_000,
+    rows: Rows = 600_000,
     seed: Seed = 0,
     workers: Workers = 1,
-    network: Network = False,
+    network: Network = None,
+    licences: Licences = "any",
 ) -> None:
     """Train a model from an archive of radar.
 
@@ -62,18 +71,36 @@ def train(
 
     if not output.expanduser().parent.is_dir():
         raise InputError(f"--out {output}", "the folder it goes into exists", f"Create {output.parent}")
+    check_choice(licences, ("any", "verified"), "--licences")
+    network = has_torch() if network is None else network
     if network and not has_torch():
         raise InputError(
-            "torch is not installed", "the network needs it", "pip install 'hybridcast[network]', or leave it out"
+            "torch is not installed", "the network needs it", "pip install 'hybridcast[network]', or give --no-network"
         )
     settings = TrainingSettings(
         sampling=Sampling(seed=seed),
         boosting=BoostingSettings(seed=seed),
         rows=rows,
-        network=NetworkSettings(seeds=(seed, seed + 1)) if network else None,
+        network=NetworkSettings(seeds=(seed, seed + 1, seed + 2)) if network else None,
     )
-    events = load_events(archive)
+    events = _with_licences(load_events(archive), licences)
     model = train_model(events, work, settings=settings, leave_out=leave_out or (), workers=workers, report=say)
     save_model(model, output)
     size = sum(part.stat().st_size for part in output.expanduser().iterdir())
     out.print(f"wrote {output} ({size / 1e6:.1f} MB)", highlight=False, soft_wrap=True)
+
+
+def _with_licences(events: list[Event], licences: str) -> list[Event]:
+    """Return the events whose licence is verified, or all."""
+    if licences == "any":
+        return events
+    kept = [event for event in events if event.licence_source]
+    if not kept:
+        raise InputError(
+            f"--licences verified: none of {len(events)} events",
+            "a licence is verified if the registry of data sets says how it is known",
+            "Give --licences any for archives of your own",
+        )
+    left_out = sorted({event.region for event in events} - {event.region for event in kept})
+    say(f"{len(events) - len(kept)} events without a verified licence are left out (regions: {', '.join(left_out)})")
+    return kept

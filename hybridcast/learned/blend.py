@@ -78,6 +78,13 @@ class Blend:
         return {"members": list(self.members), "leads_min": list(self.leads)}
 
     @classmethod
+    def equal(cls, members: tuple[str, ...], thresholds: tuple[float, ...]) -> Blend:
+        """Return the blend in which all members have the same weight at every lead time."""
+        weights = np.full((1, len(thresholds), len(members) + 1), 1.0 / len(members), np.float32)
+        weights[..., -1] = 0.0
+        return cls(members, thresholds, (60.0,), weights)
+
+    @classmethod
     def from_entry(cls, entry: Mapping[str, Any], weights: Array, stored: StoredParts) -> Blend:
         """Return the blend of an entry in the manifest."""
         members, leads = tuple(entry["members"]), tuple(entry["leads_min"])

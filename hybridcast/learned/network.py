@@ -57,17 +57,24 @@ MAX_BASE_LOG_ODDS = 8.0
 class NetworkSettings(OptimisationSettings):
     """Settings of the network and its training."""
 
-    widths: tuple[int, ...] = (16, 24, 32, 40)
+    steps: int = 2500
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.02
+    averaging: float = 0.999
+    check_every: int = 250
+    widths: tuple[int, ...] = (24, 32, 48, 64)
     """Number of channels at each resolution; each halves the resolution of the one before."""
-    batch: int = 8
+    batch: int = 16
     """Number of crops in a step."""
-    crop: int = 32
+    crop: int = 64
     """Side of a crop, cells."""
-    dropout: float = 0.1
+    dropout: float = 0.15
     """Fraction of the channels at the coarsest resolution that are dropped in training."""
     augment: bool = True
-    """Whether crops are flipped and rotated at random."""
-    seeds: tuple[int, ...] = (0, 1)
+    """Whether crops are turned by any angle, flipped and zoomed at random."""
+    zoom: float = 1.25
+    """Maximum factor by which crops are enlarged or reduced."""
+    seeds: tuple[int, ...] = (0, 1, 2)
     """Random seeds; a network is trained for each, and the mean of their corrections is used."""
 
     def __post_init__(self) -> None:
@@ -259,7 +266,12 @@ def correct(network: nn.Module, base: Tensor, planes: Tensor, conditions: Tensor
 
 def limit_thresholds(log_odds: Tensor) -> Tensor:
     """Limit log odds, ``(..., threshold, y, x)``, so that they decrease along the thresholds."""
-    return log_odds.cummin(dim=-3).values
+    import torch
+
+    limited = [log_odds.select(-3, 0)]  # torch's own cummin takes twice as long with its gradient
+    for k in range(1, log_odds.shape[-3]):
+        limited.append(torch.minimum(limited[-1], log_odds.select(-3, k)))
+    return torch.stack(limited, dim=-3)
 
 
 def stack_channels(planes: Array, log_odds: Array) -> Array:

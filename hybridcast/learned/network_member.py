@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Name of the member.
 NETWORK = "network"
+#: One of this number of events ends the training and is not learned from.
+HELD_OUT = 6
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class NetworkBuilder:
     def train(self, data: TrainingData) -> NetworkMember | None:
         """Train the network; None if the settings have none, or the events are fewer than two.
 
-        Training is ended by every fifth event, from every region in turn.
+        Training is ended by some of the events, from every region in turn.
         """
         settings = data.settings.network
         if settings is None or len(data.events) < 2:
@@ -87,15 +89,15 @@ class NetworkBuilder:
         from hybridcast.learned.training.sample_store import load_field_cases
 
         generator = np.random.default_rng(data.settings.sampling.seed)
-        total = sum(int(one.samples.case.max()) + 1 for one in data.events)
-        every = -(-total // data.settings.fields)
+        events = sorted(data.events, key=lambda one: (one.event.region, one.event.name))
+        every = -(-sum(int(one.samples.case.max()) + 1 for one in events) // data.settings.fields)
         cases = {
             one.event.name: [
                 cut_window(case, 2 * settings.crop, generator) for case in load_field_cases(one.store, every)
             ]
-            for one in sorted(data.events, key=lambda one: (one.event.region, one.event.name))
+            for one in events
         }
-        names = list(cases)
-        stop = set(names[min(2, len(names) - 1) :: 5])
-        learn = {name: found for name, found in cases.items() if name not in stop}
-        return NetworkMember(fit_network(learn, {name: cases[name] for name in stop}, settings), self.name)
+        weights = {one.event.name: float(one.weight.sum()) for one in events}
+        stop = {one.event.name for one in events[min(2, len(events) - 1) :: HELD_OUT]}
+        learn, held_out = ({name: cases[name] for name in cases if (name in stop) == out} for out in (False, True))
+        return NetworkMember(fit_network(learn, held_out, settings, weights=weights), self.name)

@@ -59,6 +59,28 @@ def files_named_by_time(folder, starts, frames=12, late=0):
     return folder / "events.toml"
 
 
+def test_listed_days_are_events_without_opening_a_file(archive):
+    archive.write_text(TEXT.replace("rain.nc", "gone.nc") + 'days = ["2020-01-01", "2021-01-02"]\n')
+    assert [event.name for event in load_events(archive)] == ["a-2020-01-01", "a-2021-01-02"]
+    archive.write_text(TEXT.replace('"a"', '"a-2020-01"') + 'days = ["2020-01-01", "2020-01-02"]\n')
+    first, second = load_events(archive)
+    assert (first.name, second.name) == ("a-2020-01-01", "a-2020-01-02")
+    assert load_event_radar(second)["time"].values[0] == np.datetime64("2020-01-02")
+
+
+def test_a_listed_day_is_a_date(archive):
+    archive.write_text(TEXT + 'days = ["2020-1-1"]\n')
+    with pytest.raises(InputError, match="2016-05-14"):
+        load_events(archive)
+
+
+def test_it_is_known_how_a_licence_is_known():
+    sources = {event.name: event.licence_source for event in load_events()}
+    assert sources["fmi-20160928"]
+    assert not sources["taasrad-2016-05-14"]
+    assert not sources["mch-20150515"]
+
+
 HOURS = ("2020-03-01T22:00", "2020-03-01T23:00", "2020-03-02T00:00", "2020-07-30T12:00", "2020-07-30T13:00")
 
 

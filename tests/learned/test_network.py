@@ -90,8 +90,8 @@ def test_starts_as_its_base(one):
     np.testing.assert_array_equal(odds, nw.base_log_odds(one.inputs.smooth, network.parameters["base"]))
 
 
-def test_at_most_150_thousand_parameters():
-    assert nw.count_parameters(nw.NetworkSettings()) <= 150_000
+def test_at_most_400_thousand_parameters():
+    assert nw.count_parameters(nw.NetworkSettings()) <= 400_000
 
 
 def test_learns_one_case(one):
@@ -134,20 +134,31 @@ def test_gives_its_base_where_nothing_is_gained(one):
 # --- turning --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("turn", range(8))
-def test_turned_planes_are_those_of_the_turned_field(turn):
+RIGHT_ANGLES = [
+    turn @ flip
+    for turn in (np.linalg.matrix_power(np.array([[0.0, -1.0], [1.0, 0.0]]), k) for k in range(4))
+    for flip in (np.eye(2), np.diag([1.0, -1.0]))
+]
+
+
+def taken(fields, matrix):
+    """Take a whole square field in another orientation."""
+    side = fields.shape[-1]
+    return nt.take(fields, nt.find_sources((side, side), np.full(2, (side - 1) / 2), matrix, side))
+
+
+@pytest.mark.parametrize("matrix", RIGHT_ANGLES)
+def test_turned_planes_are_those_of_the_turned_field(matrix):
     """Carried out twice: on the rain and its motion, and on the planes made from them."""
     values = rain(rows=32, columns=32).values[:7]
-    generator = np.random.default_rng(turn)
+    generator = np.random.default_rng(0)
     flow = generator.uniform(-0.5, 0.5, (2, 1, 1)) * np.ones((2, 32, 32)) + 0.01 * np.mgrid[:32, :32]
     planes = planes_of(values, flow)
-    flow_turned = nt.turn_fields(flow, turn).copy()
-    if turn & 4:
-        flow_turned = flow_turned[::-1]
-    flow_turned = flow_turned * np.array([-1 if turn & 1 else 1, -1 if turn & 2 else 1])[:, None, None]
-    found = planes_of(nt.turn_fields(values, turn), flow_turned)
+    u, v = taken(flow, matrix)
+    v, u = np.tensordot(np.linalg.inv(matrix), np.stack([v, u]), axes=1)
+    found = planes_of(taken(values, matrix), np.stack([u, v]))
     names = [k for k, name in enumerate(ni.PLANES) if not name.startswith("filter")]
-    np.testing.assert_allclose(found[names], nt.turn_planes(planes, turn)[names], atol=2e-4)
+    np.testing.assert_allclose(found[names], nt.turn_motion(taken(planes, matrix), matrix)[names], atol=2e-4)
 
 
 def planes_of(values, flow):
@@ -158,17 +169,33 @@ def planes_of(values, flow):
     return ni.build_network_inputs(recent, motion).planes
 
 
-@given(turn=st.integers(0, 7), rows=st.integers(1, 5), columns=st.integers(1, 5))
-def test_turns_keep_every_value(turn, rows, columns):
-    values = np.arange(2.0 * rows * columns).reshape(2, rows, columns)
-    made = nt.turn_fields(values, turn)
-    assert sorted(made.ravel()) == sorted(values.ravel())
-    assert made.shape[1:] == ((columns, rows) if turn & 4 else (rows, columns))
+def test_right_angles_keep_every_value_and_are_all_different():
+    values = np.arange(9.0).reshape(3, 3)
+    made = [taken(values, matrix) for matrix in RIGHT_ANGLES]
+    assert all(sorted(one.ravel()) == sorted(values.ravel()) for one in made)
+    assert len({one.tobytes() for one in made}) == 8
 
 
-def test_eight_turns_are_all_different():
-    made = {nt.turn_fields(np.arange(9).reshape(3, 3), turn).tobytes() for turn in range(8)}
-    assert len(made) == 8
+@given(seed=st.integers(0, 10_000), rows=st.integers(1, 40), columns=st.integers(1, 40))
+def test_turned_crops_hold_values_of_the_field_and_keep_speeds_but_for_the_zoom(seed, rows, columns):
+    generator = np.random.default_rng(seed)
+    settings = nw.NetworkSettings()
+    matrix = nt.draw_orientation(settings, generator)
+    scale = np.sqrt(abs(np.linalg.det(matrix)))
+    assert 1 / settings.zoom <= scale <= settings.zoom
+    planes = generator.random((len(ni.PLANES), rows, columns)).astype(np.float32)
+    planes[nt._SPEED] = np.hypot(planes[nt._U], planes[nt._V])
+    sources = nt.find_sources((rows, columns), np.array([rows / 2, columns / 2]), matrix, 16)
+    made = nt.turn_motion(nt.take(planes, sources), matrix)
+    beyond = sources < 0
+    assert not made[:, beyond].any()
+    assert np.isin(made[0][~beyond], planes[0]).all()
+    np.testing.assert_allclose(made[nt._SPEED], nt.take(planes, sources)[nt._SPEED] / scale, rtol=1e-4, atol=1e-5)
+
+
+def test_without_augmentation_nothing_is_turned():
+    settings = nw.NetworkSettings(augment=False)
+    assert (nt.draw_orientation(settings, np.random.default_rng(0)) == np.eye(2)).all()
 
 
 # --- what it sees ---------------------------------------------------------------------------------------------

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from hybridcast.core.parallel import WorkerPool
 from hybridcast.core.types import Array
-from hybridcast.learned.blend import MemberForecasts, concatenate_forecasts
+from hybridcast.datasets.events import SPACING
+from hybridcast.learned.blend import Blend, MemberForecasts, concatenate_forecasts
 from hybridcast.learned.member import FieldMember, Member, MemberInputs, evaluate_members, uses_nwp
 from hybridcast.learned.members import BUILDERS, NWP_MEMBERS
 from hybridcast.learned.predictor_rows import has_nwp, has_radar
+from hybridcast.learned.trained_model import FORMAT, TrainedModel, load_model, save_model
 from hybridcast.learned.training.event_samples import EventSamples, TrainingData
-from hybridcast.learned.training.sample_store import Report, load_field_cases
+from hybridcast.learned.training.sample_store import Report, load_field_cases, sampling_digest
 from hybridcast.learned.training.samples import concatenate_samples
 from hybridcast.learned.training.settings import TrainingSettings
 from hybridcast.predictors.registry import index_of
@@ -52,20 +58,77 @@ def train_members(
     return members
 
 
+class Fold(NamedTuple):
+    """Members that were trained without a group of events, and their forecasts for it."""
+
+    members: dict[str, Member]
+    left_out: list[EventSamples]
+    forecasts: Validation
+
+
 def cross_validate(
-    events: Sequence[EventSamples], groups: Sequence[int], settings: TrainingSettings, report: Report
-) -> Validation:
-    """Train members without each group of events in turn, and return their forecasts for the events left out."""
-    parts: list[Validation] = []
-    for group in sorted(set(groups)):
-        kept, left_out = (
-            [one for one, number in zip(events, groups, strict=True) if (number == group) == out]
-            for out in (False, True)
-        )
-        parts.append(forecast_samples(train_members(kept, settings), left_out))
-        names = ", ".join(one.event.name for one in left_out)
-        report(f"group {group + 1} of {len(set(groups))} left out: {names}")
-    return Validation(*(concatenate_forecasts(part) for part in zip(*parts, strict=True)))
+    events: Sequence[EventSamples],
+    groups: Sequence[int],
+    settings: TrainingSettings,
+    folder: Path,
+    workers: int,
+    report: Report,
+) -> list[Fold]:
+    """Train members without each group of events in turn, and forecast the events left out.
+
+    A network is trained with its first seed only, because each seed takes as long as all other members together.
+
+    Parameters
+    ----------
+    events, groups
+        Events, and the number of the group of each.
+    settings
+        Settings of the training.
+    folder
+        Folder in which the members of each fold are kept, so that a training that was stopped goes on.
+    workers
+        Number of processes, each of which trains a fold.
+    report
+        Function that receives a line for each fold.
+    """
+    if settings.network is not None:
+        settings = replace(settings, network=replace(settings.network, seeds=settings.network.seeds[:1]))
+    numbers = sorted(set(groups))
+    parted = [
+        [[one for one, number in zip(events, groups, strict=True) if (number == group) == out] for out in (False, True)]
+        for group in numbers
+    ]
+    stored = [folder / f"members-{_digest(kept, settings)}" for kept, _ in parted]
+    missing = [
+        partial(_store_members, kept, settings, path)
+        for (kept, _), path in zip(parted, stored, strict=True)
+        if not path.exists()
+    ]
+    with WorkerPool(max(1, min(workers, len(missing)))) as pool:
+        pool.run(missing, lambda trained: report(f"members trained on {trained}"))
+    folds = []
+    for (_, left_out), path in zip(parted, stored, strict=True):
+        members = dict(load_model(path).members)
+        folds.append(Fold(members, left_out, forecast_samples(members, left_out)))
+        report(f"group {len(folds)} of {len(numbers)} left out: {', '.join(one.event.name for one in left_out)}")
+    return folds
+
+
+def join_forecasts(folds: Iterable[Fold]) -> Validation:
+    """Return the forecasts of several folds together."""
+    return Validation(*(concatenate_forecasts(part) for part in zip(*(fold.forecasts for fold in folds), strict=True)))
+
+
+def _digest(events: Sequence[EventSamples], settings: TrainingSettings) -> str:
+    builders = [(builder.name, builder.predictors) for builder in BUILDERS]
+    return sampling_digest(FORMAT, [one.event for one in events], settings, builders)
+
+
+def _store_members(events: Sequence[EventSamples], settings: TrainingSettings, path: Path) -> str:
+    """Train members and store them, as a model without fitted weights; return what they were trained on."""
+    members = train_members(events, settings)
+    save_model(TrainedModel(members, (Blend.equal(tuple(members), settings.thresholds),), SPACING), path)
+    return f"{len(events)} events of {', '.join(sorted({one.event.region for one in events}))}"
 
 
 def forecast_samples(members: Mapping[str, Member], events: Sequence[EventSamples]) -> Validation:

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hybridcast.core.types import Array
+from hybridcast.core.types import Array, Doubles
 from hybridcast.datasets.events import Event
 from hybridcast.learned.predictor_rows import has_nwp
-from hybridcast.learned.training.sample_store import Report, count_rows, draw_missing, load_samples
+from hybridcast.learned.training.sample_store import Report, count_samples, draw_missing, load_samples
 from hybridcast.learned.training.samples import Samples, concatenate_samples
 from hybridcast.learned.training.settings import TrainingSettings
 
@@ -54,28 +54,59 @@ class TrainingData(NamedTuple):
 def load_event_samples(
     events: Sequence[Event], work: Path, settings: TrainingSettings, workers: int, report: Report
 ) -> list[EventSamples]:
-    """Return the samples of events, drawn unless they are in the folder `work`; events without any are left out."""
+    """Return the samples of events, drawn unless they are in the folder `work`; events without any are left out.
+
+    More rows than `TrainingSettings.rows` are thinned out, so that each event keeps rows in proportion to its weight.
+    """
     folder, with_fields = work.expanduser() / "samples", settings.network is not None
     stores = draw_missing(events, folder, settings.sampling, workers, report, fields=with_fields)
-    fraction = min(1.0, settings.rows / max(sum(count_rows(store) for store in stores), 1))
-    loaded = [(event, store, load_samples(store, fraction)) for event, store in zip(events, stores, strict=True)]
-    kept = [one for one in loaded if one[2].lead.size]
-    weighted = weight_events([(event, samples) for event, _, samples in kept])
-    return [one._replace(store=store) for one, (_, store, _) in zip(weighted, kept, strict=True)]
+    sizes = [count_samples(store) for store in stores]
+    drawn = [(event, store, size) for event, store, size in zip(events, stores, sizes, strict=True) if size.rows]
+    if not drawn:
+        return []
+    totals = weigh_events([event for event, _, _ in drawn], [size.cases for _, _, size in drawn])
+    kept = share_rows(totals, [size.rows for _, _, size in drawn], settings.rows)
+    loaded = [(event, load_samples(store, rows)) for (event, store, _), rows in zip(drawn, kept, strict=True)]
+    return [one._replace(store=store) for one, (_, store, _) in zip(weight_events(loaded), drawn, strict=True)]
+
+
+def weigh_events(events: Sequence[Event], cases: Sequence[int]) -> Doubles:
+    """Return the weight of each event, which grows slower than the number of its issue times and of its region's."""
+    count = np.asarray(cases, np.float64)
+    regions = np.array([event.region for event in events])
+    of_region = np.array([count[regions == region].sum() for region in regions])
+    return np.asarray(np.sqrt(count) / of_region**0.25)
+
+
+def share_rows(weights: Doubles, available: Sequence[int], limit: int) -> list[int]:
+    """Share out a number of rows in proportion to weights; what an event does not have goes to the others.
+
+    Examples
+    --------
+    >>> share_rows(np.array([1.0, 1.0, 2.0]), [100, 10, 100], 90)
+    [27, 10, 53]
+    """
+    have = np.asarray(available, np.float64)
+    kept = np.zeros(have.size)
+    open_ = np.ones(have.size, bool)
+    while open_.any():
+        kept[open_] = (limit - kept[~open_].sum()) * weights[open_] / weights[open_].sum()
+        full = open_ & (kept >= have)
+        if not full.any():
+            break
+        kept[full] = have[full]
+        open_ &= ~full
+    return [max(1, round(rows)) for rows in kept.tolist()]
 
 
 def weight_events(events: Sequence[tuple[Event, Samples]]) -> list[EventSamples]:
-    """Return events with weights, which grow slower than the number of their issue times and of events of a region."""
-    cases = np.array([np.unique(samples.case).size for _, samples in events], np.float64)
-    regions = np.array([event.region for event, _ in events])
-    of_region = np.array([cases[regions == region].sum() for region in regions])
-    totals = np.sqrt(cases) / of_region**0.25
-    made = []
-    for (event, samples), total in zip(events, totals, strict=True):
-        made.append(EventSamples(event, samples, (samples.weight / samples.weight.sum() * total).astype(np.float32)))
-    sum_of_weights = sum(float(one.weight.sum()) for one in made)
-    rows = sum(one.weight.size for one in made)
-    return [one._replace(weight=one.weight * np.float32(rows / sum_of_weights)) for one in made]
+    """Return events with weights of their rows, whose sum is the number of rows; see `weigh_events`."""
+    totals = weigh_events([event for event, _ in events], [np.unique(samples.case).size for _, samples in events])
+    scale = sum(samples.weight.size for _, samples in events) / totals.sum()
+    return [
+        EventSamples(event, samples, (samples.weight / samples.weight.sum() * total * scale).astype(np.float32))
+        for (event, samples), total in zip(events, totals, strict=True)
+    ]
 
 
 def assign_groups(events: Sequence[Event], folds: int) -> list[int]:

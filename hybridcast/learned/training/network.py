@@ -1,15 +1,16 @@
-"""Training of the small network on random crops, flipped and rotated, until held-out events gain no more."""
+"""Training of the small network on random crops, turned and zoomed, until held-out events gain no more."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hybridcast.core.types import Array
+from hybridcast.core.types import Array, Doubles
 from hybridcast.errors import InputError
 from hybridcast.learned.network import (
     Network,
@@ -21,39 +22,69 @@ from hybridcast.learned.network import (
     require_torch,
     stack_channels,
 )
-from hybridcast.learned.network_inputs import KNOWN, PLANES, Counts, FieldCase, FieldOutcome
-from hybridcast.learned.training.optimisation import minimise, seeded
+from hybridcast.learned.network_inputs import DRY, KNOWN, PLANES, Counts, FieldCase, FieldOutcome
+from hybridcast.learned.training.optimisation import minimise, seeded, torch_threads
+from hybridcast_kernels.parallel import threads
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-_U, _V = PLANES.index("u"), PLANES.index("v")
+_U, _V, _SPEED = (PLANES.index(name) for name in ("u", "v", "speed"))
 _WET = PLANES.index("wet")
 
 Cases = Mapping[str, Sequence[FieldCase]]
 """Issue times of each event."""
 
 
-def turn_fields(fields: NDArray[Any], turn: int) -> NDArray[Any]:
-    """Rotate and flip the last two axes, ``(y, x)``, in one of the eight ways of a square; 0 changes nothing."""
-    if turn & 4:
-        fields = fields.swapaxes(-1, -2)
-    if turn & 2:
-        fields = fields[..., ::-1, :]
-    if turn & 1:
-        fields = fields[..., ::-1]
-    return fields
+def draw_orientation(settings: NetworkSettings, generator: np.random.Generator) -> Doubles:
+    """Draw the matrix that maps offsets in a crop to offsets in the field, ``(row, column)``.
+
+    It turns by any angle, flips half of the crops, and enlarges or reduces by at most `NetworkSettings.zoom`.
+    """
+    if not settings.augment:
+        return np.eye(2)
+    angle = generator.uniform(0, 2 * np.pi)
+    zoom = np.exp(generator.uniform(-1, 1) * np.log(settings.zoom))
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    return np.asarray(zoom * turn @ np.diag([1.0, generator.choice([-1.0, 1.0])]))
 
 
-def turn_planes(planes: Array, turn: int) -> Array:
-    """Rotate and flip planes that begin with `PLANES`, including the direction of the motion."""
-    turned: Array = np.array(turn_fields(planes, turn))
-    if turn & 4:
-        turned[[_U, _V]] = turned[[_V, _U]]
-    if turn & 2:
-        turned[_V] *= -1
-    if turn & 1:
-        turned[_U] *= -1
+def find_sources(shape: tuple[int, ...], centre: Doubles, matrix: Doubles, side: int) -> NDArray[np.int64]:
+    """Return the flat index of the nearest cell of a field for each cell of a crop, -1 beyond the field.
+
+    Parameters
+    ----------
+    shape
+        Rows and columns of the field.
+    centre
+        Row and column of the middle of the crop.
+    matrix
+        Result of `draw_orientation`.
+    side
+        Rows and columns of the crop.
+
+    Returns
+    -------
+    ndarray
+        Shape ``(side, side)``.
+    """
+    offsets = np.indices((side, side)) - (side - 1) / 2
+    rows, columns = np.rint(np.tensordot(matrix, offsets, axes=1) + centre[:, None, None]).astype(np.int64)
+    inside = (rows >= 0) & (rows < shape[0]) & (columns >= 0) & (columns < shape[1])
+    return np.where(inside, rows * shape[1] + columns, -1)
+
+
+def take(fields: NDArray[Any], sources: NDArray[np.int64], beyond: float = 0.0) -> NDArray[Any]:
+    """Return the values of fields ``(..., y, x)`` at the result of `find_sources`, and a constant beyond the fields."""
+    taken = fields.reshape(*fields.shape[:-2], -1)[..., sources]
+    return np.where(sources >= 0, taken, np.asarray(beyond, fields.dtype))
+
+
+def turn_motion(planes: Array, matrix: Doubles) -> Array:
+    """Express the motion of planes that begin with `PLANES`, taken from a field, in the axes of the crop."""
+    turned = planes.copy()
+    v, u = np.tensordot(np.linalg.inv(matrix), planes[[_V, _U]], axes=1).astype(np.float32)
+    turned[[_V, _U, _SPEED]] = v, u, np.hypot(u, v)
     return turned
 
 
@@ -91,23 +122,19 @@ def _choose_wettest(planes: Array, side: int, count: int, generator: np.random.G
     return best
 
 
-def _crop(case: FieldCase, coefficients: Array, size: int, generator: np.random.Generator, augment: bool) -> _Crop:
-    """Cut out the wetter of two random crops, turned at random; a smaller field is used whole and padded."""
+def _crop(case: FieldCase, coefficients: Array, settings: NetworkSettings, generator: np.random.Generator) -> _Crop:
+    """Cut out the wetter of two random crops, turned at random; beyond the field nothing is known."""
     inputs, outcome = case
-    window = _choose_wettest(inputs.planes, size, 2, generator)
-    planes = np.asarray(inputs.planes[window], np.float32)
-    base = base_log_odds(np.asarray(inputs.smooth[window], np.float32), coefficients)
-    known = outcome.known[window] * (planes[KNOWN] >= 0.5)
-    turn = int(generator.integers(8)) if augment else 0
-    fields = (base, known.astype(np.uint8), outcome.reached[window])
-    parts = [turn_planes(stack_channels(planes, base), turn), *(turn_fields(field, turn) for field in fields)]
-    planes, base, known, reached = (_pad(part, size) for part in parts)
-    return _Crop(planes, inputs.conditions, base, known, reached)
-
-
-def _pad(field: NDArray[Any], size: int) -> NDArray[Any]:
-    """Append zeros to the last two axes."""
-    return np.pad(field, [(0, 0)] * (field.ndim - 2) + [(0, size - side) for side in field.shape[-2:]])
+    rows, columns = _choose_wettest(inputs.planes, settings.crop, 2, generator)[1:]
+    shape = inputs.planes.shape[1:]
+    centre = np.array([(s.start + min(s.stop, n) - 1) / 2 for s, n in zip((rows, columns), shape, strict=True)])
+    matrix = draw_orientation(settings, generator)
+    sources = find_sources(shape, centre, matrix, settings.crop)
+    planes = turn_motion(take(inputs.planes, sources).astype(np.float32), matrix)
+    base = base_log_odds(take(inputs.smooth, sources, float(DRY)).astype(np.float32), coefficients)
+    known = take(outcome.known, sources) * (planes[KNOWN] >= 0.5)
+    reached = take(outcome.reached, sources)
+    return _Crop(stack_channels(planes, base), inputs.conditions, base, known.astype(np.uint8), reached)
 
 
 # --- training -------------------------------------------------------------------------------------------------
@@ -118,8 +145,9 @@ def fit_network(
     stop: Cases,
     settings: NetworkSettings | None = None,
     log: list[dict[str, float]] | None = None,
+    weights: Mapping[str, float] | None = None,
 ) -> Network:
-    """Train a network for each seed; each event has the same weight.
+    """Train a network for each seed.
 
     Training ends when the held-out events gain no more. The parameters that are best there are kept; these may be the
     initial ones, with which the network returns its base.
@@ -134,6 +162,8 @@ def fit_network(
         `NetworkSettings()` by default.
     log
         List to which each evaluation on the held-out events is appended: seed, step, loss, and the loss of the base.
+    weights
+        Weight of each event in the choice of crops; equal by default.
 
     Raises
     ------
@@ -152,9 +182,10 @@ def fit_network(
     coefficients = fit_base(cases)
     held_out = _draw_held_out(stop, coefficients, settings)
     parameters: dict[str, Array] = {"base": coefficients}
-    for seed in settings.seeds:
-        trained = _fit_seed(cases, held_out, coefficients, settings, seed, [] if log is None else log)
-        parameters |= {f"{seed}.{name}": value for name, value in trained.items()}
+    with torch_threads(threads()):
+        for seed in settings.seeds:
+            trained = _fit_seed(cases, held_out, coefficients, settings, seed, [] if log is None else log, weights)
+            parameters |= {f"{seed}.{name}": value for name, value in trained.items()}
     return Network(parameters, settings)
 
 
@@ -165,16 +196,18 @@ def _fit_seed(
     settings: NetworkSettings,
     seed: int,
     log: list[dict[str, float]],
+    weights: Mapping[str, float] | None,
 ) -> dict[str, Array]:
     generator = np.random.default_rng(seed)
     network = build_unet(settings, seed)
     base_loss = _mean_loss(network, held_out)
     names = list(cases)
+    share = np.array([1.0 if weights is None else weights[name] for name in names])
 
     def loss() -> Tensor:
-        chosen = [cases[names[int(generator.integers(len(names)))]] for _ in range(settings.batch)]
+        chosen = [cases[names[k]] for k in generator.choice(len(names), settings.batch, p=share / share.sum())]
         drawn = [event[int(generator.integers(len(event)))] for event in chosen]
-        return _loss(network, [_crop(case, coefficients, settings.crop, generator, settings.augment) for case in drawn])
+        return _loss(network, [_crop(case, coefficients, settings, generator) for case in drawn])
 
     def append(step: int, found: float) -> None:
         log.append({"seed": seed, "step": step, "loss": found, "base": base_loss})
@@ -201,11 +234,11 @@ def _draw_held_out(
     stop: Cases, coefficients: Array, settings: NetworkSettings, max_cases: int = 12
 ) -> list[list[_Crop]]:
     """Draw crops of each held-out event, the same at every call."""
-    generator = np.random.default_rng(0)
+    generator, as_it_is = np.random.default_rng(0), replace(settings, augment=False)
     drawn = []
     for event in stop.values():
         chosen = [event[k] for k in np.unique(np.linspace(0, len(event) - 1, max_cases).astype(int))]
-        drawn.append([_crop(case, coefficients, settings.crop, generator, augment=False) for case in chosen])
+        drawn.append([_crop(case, coefficients, as_it_is, generator) for case in chosen])
     return drawn
 
 

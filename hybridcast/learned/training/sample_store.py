@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -95,7 +96,7 @@ def store_path(event: Event, folder: Path, sampling: Sampling) -> Path:
 def _is_complete(store: Path, fields: bool) -> bool:
     if not store.exists():
         return False
-    return not fields or (store / _FIELDS).exists() or not count_rows(store)
+    return not fields or (store / _FIELDS).exists() or not count_samples(store).rows
 
 
 def _draw_event(event: Event, store: Path, sampling: Sampling, fields: bool) -> dict[str, int]:
@@ -106,7 +107,7 @@ def _draw_event(event: Event, store: Path, sampling: Sampling, fields: bool) -> 
     if not _is_complete(store, fields):
         with _moved_when_complete(store / _FIELDS) as part:
             write_fields(sample_fields(event, sampling), part)
-    return {event.name: count_rows(store)}
+    return {event.name: count_samples(store).rows}
 
 
 @contextmanager
@@ -153,17 +154,25 @@ def _field_dataset(case: FieldCase) -> xr.Dataset:
     )
 
 
-def count_rows(store: Path) -> int:
-    """Return the number of samples of an event."""
+class SampleCount(NamedTuple):
+    """Size of the samples of an event."""
+
+    rows: int
+    cases: int
+    """Number of issue times."""
+
+
+def count_samples(store: Path) -> SampleCount:
+    """Return the number of samples of an event and of their issue times."""
     with xr.open_zarr(store, chunks={}) as data:
-        return int(data.sizes["row"])
+        rows = int(data.sizes["row"])
+        return SampleCount(rows, int(np.unique(data["case"].values).size) if rows else 0)
 
 
-def load_samples(store: Path, fraction: float) -> Samples:
-    """Load a random fraction of the samples of an event."""
+def load_samples(store: Path, count: int) -> Samples:
+    """Load `count` randomly chosen samples of an event, or all if it has fewer."""
     with xr.open_zarr(store) as data:
-        count = data.sizes["row"]
-        kept = np.sort(np.random.default_rng(0).permutation(count)[: round(fraction * count)])
+        kept = np.sort(np.random.default_rng(0).permutation(data.sizes["row"])[:count])
         loaded = data.isel(row=kept).load()
     columns = {name: loaded[name].values for name in _COLUMNS}
     rows = loaded["predictors"].values.reshape(-1, len(ALL_PREDICTORS))

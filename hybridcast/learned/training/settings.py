@@ -21,14 +21,14 @@ class TrainingSettings:
     """Settings of the boosted trees."""
     thresholds: tuple[float, ...] = THRESHOLDS
     """Rain rates whose exceedance is learned, mm h-1, increasing."""
-    folds: int = 4
+    folds: int = 6
     """Number of groups of events that are left out in turn to fit the weights."""
-    rows: int = 400_000
-    """Maximum number of rows of a training; more are thinned out, in the same proportion for every event."""
+    rows: int = 600_000
+    """Maximum number of rows of a training; more are thinned out, to shares of the events in proportion to weights."""
     network: NetworkSettings | None = None
     """Settings of the network; None trains none. It needs torch, and two events besides those left out."""
-    fields: int = 400
-    """Maximum number of issue times that the network learns from; more are thinned out as rows are."""
+    fields: int = 2000
+    """Maximum number of issue times that the network learns from; more are thinned out, in every event alike."""
 
     def __post_init__(self) -> None:
         """Refuse thresholds that the network does not have."""

@@ -24,7 +24,7 @@ from hybridcast.errors import InputError
 from hybridcast.learned.members import BUILDERS
 from hybridcast.learned.network import require_torch
 from hybridcast.learned.trained_model import FORMAT, MANIFEST, TrainedModel, save_model
-from hybridcast.learned.training.cross_validation import cross_validate, train_members
+from hybridcast.learned.training.cross_validation import cross_validate, join_forecasts, train_members
 from hybridcast.learned.training.event_samples import EventSamples, assign_groups, load_event_samples
 from hybridcast.learned.training.sample_store import Report, sampling_digest
 from hybridcast.learned.training.settings import TrainingSettings
@@ -65,22 +65,36 @@ def train(
         If the settings have a network, and torch is not installed.
     """
     settings = settings or TrainingSettings()
-    if settings.network is not None:
-        require_torch()
-    samples = load_event_samples(_select_events(events, leave_out), Path(work), settings, workers, report)
-    if len(samples) < 2:
-        raise InputError(
-            f"{len(samples)} of {len(_select_events(events, leave_out))} events have an issue time with rain",
-            "a model is trained on two events at least",
-            "Add events, or check their files with: hybridcast forecast",
-        )
+    chosen = _select_events(events, leave_out)
+    samples = _load_samples(chosen, work, settings, workers, report)
     groups = assign_groups([one.event for one in samples], settings.folds)
-    validation = cross_validate(samples, groups, settings, report)
-    weights = fit_weights(validation, settings.thresholds, report)
+    folds = cross_validate(samples, groups, settings, _models_folder(work), workers, report)
+    weights = fit_weights(join_forecasts(folds), settings.thresholds, report)
     members = train_members(samples, settings, weights.members)
     report(f"trained on {len(samples)} events of {len({one.event.region for one in samples})} regions")
     about = _about(samples, groups, leave_out, settings, weights.brier_scores)
     return TrainedModel(members, weights.blends, SPACING, about, weights.nwp_stage)
+
+
+def _load_samples(
+    events: Sequence[Event], work: str | Path, settings: TrainingSettings, workers: int, report: Report
+) -> list[EventSamples]:
+    if settings.network is not None:
+        require_torch()
+    samples = load_event_samples(events, Path(work), settings, workers, report)
+    if len(samples) < 2:
+        raise InputError(
+            f"{len(samples)} of {len(events)} events have an issue time with rain",
+            "a model is trained on two events at least",
+            "Add events, or check their files with: hybridcast forecast",
+        )
+    return samples
+
+
+def _models_folder(work: str | Path) -> Path:
+    folder = Path(work).expanduser() / "models"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _select_events(events: Sequence[Event], leave_out: Sequence[str]) -> list[Event]:
@@ -106,22 +120,61 @@ def train_without(
 ) -> dict[str, Path]:
     """Train a model without each of some regions, to verify it there; models that exist already are used again.
 
+    All of them come from one cross-validation: the members of the model without a region are those that were trained
+    without its group of regions, and their weights are fitted on the forecasts for the other groups. No outcome of the
+    region is used in either; the members that made those other forecasts had it among their training data.
+
     Returns
     -------
     dict
         Folder of the model that was trained without the region, in `work`, by region.
+
+    Raises
+    ------
+    InputError
+        If the events are of one region only.
     """
     settings = settings or TrainingSettings()
-    folder = Path(work).expanduser() / "models"
-    folder.mkdir(parents=True, exist_ok=True)
-    made = {}
+    folder = _models_folder(work)
     builders = [(builder.name, builder.predictors) for builder in BUILDERS]
-    for region in regions:
-        made[region] = folder / f"without-{region}-{sampling_digest(FORMAT, events, settings, builders)}"
-        if not (made[region] / MANIFEST).exists():
-            report(f"training a model without {region}")
-            model = train(events, work, settings=settings, leave_out=[region], workers=workers, report=report)
+    digest = sampling_digest(FORMAT, events, settings, builders)
+    made = {region: folder / f"without-{region}-{digest}" for region in regions}
+    if any(not (path / MANIFEST).exists() for path in made.values()):
+        for region, model in _train_by_region(events, regions, work, settings, workers, report).items():
             save_model(model, made[region])
+    return made
+
+
+def _train_by_region(
+    events: Sequence[Event],
+    regions: Sequence[str],
+    work: str | Path,
+    settings: TrainingSettings,
+    workers: int,
+    report: Report,
+) -> dict[str, TrainedModel]:
+    """Return the model without each region, see `train_without`."""
+    samples = _load_samples(events, work, settings, workers, report)
+    count = len({one.event.region for one in samples})
+    if count < 2:
+        raise InputError(
+            f"events of {count} region", "a region is left out of two at least", "Add events of another region"
+        )
+    groups = assign_groups([one.event for one in samples], min(settings.folds, count))
+    folds = cross_validate(samples, groups, settings, _models_folder(work), workers, report)
+    group_of = {one.event.region: group for one, group in zip(samples, groups, strict=True)}
+    made: dict[str, TrainedModel] = {}
+    for region in regions:
+        out = group_of.get(region, 0)  # a region without samples is left out of every fold
+        report(f"weights of the model without {region}")
+        weights = fit_weights(
+            join_forecasts(fold for k, fold in enumerate(folds) if k != out), settings.thresholds, report
+        )
+        members = {name: member for name, member in folds[out].members.items() if name in weights.members}
+        kept = [k for k, group in enumerate(groups) if group != out]
+        left_out = sorted({one.event.region for one, group in zip(samples, groups, strict=True) if group == out})
+        about = _about([samples[k] for k in kept], [groups[k] for k in kept], left_out, settings, weights.brier_scores)
+        made[region] = TrainedModel(members, weights.blends, SPACING, about, weights.nwp_stage)
     return made
 
 
@@ -141,6 +194,7 @@ def _about(
                 "region": one.event.region,
                 "source": one.event.dataset or one.event.radar,
                 "licence": one.event.licence,
+                "licence_source": one.event.licence_source or "not verified",
                 "cases": int(np.unique(one.samples.case).size),
                 "rows": int(one.weight.size),
                 "group": group,
