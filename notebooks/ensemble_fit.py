@@ -40,6 +40,7 @@ from hybridcast.core.types import MINUTE
 from hybridcast.datasets.events import Event, issue_times, load_event_radar, load_events
 from hybridcast.ensembles.noise import SCALE_LEAD, SCALE_RATE
 from hybridcast.fusion.hybrid import Hybrid, load_hybrid
+from hybridcast.learned.training.settings import standard_settings
 from hybridcast.learned.training.train import train_without
 from hybridcast.motion.estimate import cells_per_step
 from hybridcast_kernels.advection_cpu import advect
@@ -315,7 +316,7 @@ def main() -> None:
     options = parser.parse_args()
     events = load_events()
     regions = options.regions or sorted({event.region for event in events})
-    models = train_without(events, regions, options.work)
+    models = train_without(events, regions, options.work, settings=standard_settings())
     fitted = describe(evaluate_events(events, models, options.cases))
     Path(__file__).with_suffix(".json").write_text(json.dumps(fitted, indent=1) + "\n")
     print(json.dumps(fitted, indent=1))

@@ -79,10 +79,11 @@ def evaluate(
     error, rank histograms, energy and variogram scores too, at cells, on blocks and, with --members, of sums over 30
     min, 1 h and 2 h. All events have the same weight. Differences to the baseline have a 95 % interval over event days.
 
-    Trained nowcasters need models that were not trained on the region of an event. These models are trained first, from
-    all other events, in about 5 min each. A run that was interrupted continues when the same command is given again,
-    and one more nowcaster costs only its own forecasts. STEPS takes about a minute for each case, all others together
-    ten seconds; a worker process needs about 1 GB with STEPS and half of it without.
+    Trained nowcasters need models that were not trained on the region of an event. These models come from one
+    cross-validation over groups of regions, which is done first: an hour on two cores with --workers 2, a few minutes
+    if torch is not installed, so that there is no network. A run that was interrupted continues when the same command
+    is given again, and one more nowcaster costs only its own forecasts. STEPS takes about a minute for each case, all
+    others together ten seconds; a worker process needs about 1 GB with STEPS and half of it without.
 
     Example:
 
@@ -144,13 +145,14 @@ def _train_models(
     names: Sequence[str], events: list[Event], selected: list[Event], work: Path, workers: int
 ) -> Mapping[str, Path]:
     """Return the folder of a model for each region of the selected events, trained without that region."""
+    from hybridcast.learned.training.settings import standard_settings
     from hybridcast.learned.training.train import train_without
     from hybridcast.registry import TRAINED_NOWCASTERS
 
     if not set(names) & set(TRAINED_NOWCASTERS):
         return {}
     regions = sorted({event.region for event in selected})
-    return train_without(events, regions, work, workers=workers, report=say)
+    return train_without(events, regions, work, settings=standard_settings(), workers=workers, report=say)
 
 
 def _select_events(events: list[Event], names: list[str] | None) -> list[Event]:

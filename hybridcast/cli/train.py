@@ -62,27 +62,19 @@ def train(
         hybridcast forecast 'radar/*.h5' --nowcaster mymodel
     """
     from hybridcast.datasets.events import load_events
-    from hybridcast.learned.boosting import BoostingSettings
-    from hybridcast.learned.network import NetworkSettings, has_torch
+    from hybridcast.learned.network import has_torch
     from hybridcast.learned.trained_model import save_model
-    from hybridcast.learned.training.samples import Sampling
-    from hybridcast.learned.training.settings import TrainingSettings
+    from hybridcast.learned.training.settings import standard_settings
     from hybridcast.learned.training.train import train as train_model
 
     if not output.expanduser().parent.is_dir():
         raise InputError(f"--out {output}", "the folder it goes into exists", f"Create {output.parent}")
     check_choice(licences, ("any", "verified"), "--licences")
-    network = has_torch() if network is None else network
     if network and not has_torch():
         raise InputError(
             "torch is not installed", "the network needs it", "pip install 'hybridcast[network]', or give --no-network"
         )
-    settings = TrainingSettings(
-        sampling=Sampling(seed=seed),
-        boosting=BoostingSettings(seed=seed),
-        rows=rows,
-        network=NetworkSettings(seeds=(seed, seed + 1, seed + 2)) if network else None,
-    )
+    settings = standard_settings(seed=seed, rows=rows, network=network)
     events = _with_licences(load_events(archive), licences)
     model = train_model(events, work, settings=settings, leave_out=leave_out or (), workers=workers, report=say)
     save_model(model, output)

@@ -57,7 +57,7 @@ MAX_BASE_LOG_ODDS = 8.0
 class NetworkSettings(OptimisationSettings):
     """Settings of the network and its training."""
 
-    steps: int = 2500
+    steps: int = 2000
     learning_rate: float = 1e-3
     weight_decay: float = 0.02
     averaging: float = 0.999
@@ -74,7 +74,7 @@ class NetworkSettings(OptimisationSettings):
     """Whether crops are turned by any angle, flipped and zoomed at random."""
     zoom: float = 1.25
     """Maximum factor by which crops are enlarged or reduced."""
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: tuple[int, ...] = (0, 1)
     """Random seeds; a network is trained for each, and the mean of their corrections is used."""
 
     def __post_init__(self) -> None:

@@ -18,7 +18,7 @@ from hybridcast.learned.blend import Blend, MemberForecasts
 from hybridcast.learned.members import RADAR_MEMBERS
 from hybridcast.learned.network import NetworkSettings
 from hybridcast.learned.network_inputs import LEADS as NETWORK_LEADS
-from hybridcast.learned.trained_model import TrainedModel
+from hybridcast.learned.trained_model import TrainedModel, load_model
 from hybridcast.learned.training import sample_store as stored
 from hybridcast.learned.training.brier_scores import compute_brier_scores
 from hybridcast.learned.training.cross_validation import forecast_fields, train_members
@@ -31,7 +31,7 @@ from hybridcast.learned.training.samples import (
     sample_event,
     sample_fields,
 )
-from hybridcast.learned.training.train import train
+from hybridcast.learned.training.train import train, train_without
 from hybridcast.learned.training.weights import select_blends
 from hybridcast.motion.estimate import DenseFlow
 from hybridcast.predictors.registry import ALL_PREDICTORS
@@ -221,6 +221,45 @@ def test_two_events_are_too_few_if_one_is_dry(archive, small_training, tmp_path)
     with pytest.raises(InputError, match="1 of 2 events have an issue time with rain"):
         train(events, tmp_path, settings=small_training, report=lines.append)
     assert lines[1] == "2 of 2: dry (r), 0 samples"
+
+
+def test_models_without_each_region_come_from_one_cross_validation(archive, training, networked):
+    lines = []
+    events = load_events(archive)
+    made = train_without(events, ["region-1", "region-2"], training.work, settings=networked, report=lines.append)
+    assert not [line for line in lines if line.startswith("members trained on")]  # they are those of `training`
+    for region, folder in made.items():
+        model = load_model(folder)
+        assert model.about["regions_left_out"] == [region]
+        assert {one["region"] for one in model.about["events"]} == {"region-0", "region-1", "region-2"} - {region}
+        assert model.members["boosting"].texts != training.model.members["boosting"].texts
+    weights = [load_model(folder).blend.weights for folder in made.values()]
+    assert not np.array_equal(*weights)
+    lines.clear()
+    assert train_without(events, ["region-2"], training.work, settings=networked, report=lines.append) == {
+        "region-2": made["region-2"]
+    }
+    assert not lines
+
+
+def test_outcomes_of_the_region_left_out_do_not_reach_the_weights(archive, training, networked, monkeypatch):
+    """Weights without a region are fitted on the forecasts for all others."""
+    seen = []
+
+    def stop(folds):
+        seen.append({one.event.region for fold in folds for one in fold.left_out})
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hybridcast.learned.training.train.join_forecasts", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train_without(load_events(archive), ["region-0"], training.work, settings=networked)
+    assert seen == [{"region-1", "region-2"}]
+
+
+def test_one_region_cannot_be_left_out(archive, small_training, tmp_path):
+    events = [event for event in load_events(archive) if event.region == "region-0"]
+    with pytest.raises(InputError, match="Add events of another region"):
+        train_without(events, ["region-0"], tmp_path, settings=small_training, report=[].append)
 
 
 # --- parts ----------------------------------------------------------------------------------------------------

@@ -71,11 +71,14 @@ def load_event_samples(
 
 
 def weigh_events(events: Sequence[Event], cases: Sequence[int]) -> Doubles:
-    """Return the weight of each event, which grows slower than the number of its issue times and of its region's."""
-    count = np.asarray(cases, np.float64)
-    regions = np.array([event.region for event in events])
-    of_region = np.array([count[regions == region].sum() for region in regions])
-    return np.asarray(np.sqrt(count) / of_region**0.25)
+    """Return the weight of each event: the square root of its issue times, over that of the events of its region.
+
+    So a region counts by the square root of its days: a network with a hundred days does not outweigh all others, whose
+    weather it has not seen.
+    """
+    regions = [event.region for event in events]
+    of_region = np.array([regions.count(region) for region in regions])
+    return np.asarray(np.sqrt(np.asarray(cases, np.float64) / of_region))
 
 
 def share_rows(weights: Doubles, available: Sequence[int], limit: int) -> list[int]:

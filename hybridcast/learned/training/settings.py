@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from hybridcast.errors import InputError
 from hybridcast.learned.boosting import THRESHOLDS, BoostingSettings
-from hybridcast.learned.network import NetworkSettings
+from hybridcast.learned.network import NetworkSettings, has_torch
 from hybridcast.learned.network_inputs import THRESHOLDS as NETWORK_THRESHOLDS
 from hybridcast.learned.training.samples import Sampling
 
@@ -21,7 +21,7 @@ class TrainingSettings:
     """Settings of the boosted trees."""
     thresholds: tuple[float, ...] = THRESHOLDS
     """Rain rates whose exceedance is learned, mm h-1, increasing."""
-    folds: int = 6
+    folds: int = 4
     """Number of groups of events that are left out in turn to fit the weights."""
     rows: int = 600_000
     """Maximum number of rows of a training; more are thinned out, to shares of the events in proportion to weights."""
@@ -38,3 +38,26 @@ class TrainingSettings:
                 f"the network has {NETWORK_THRESHOLDS} mm/h",
                 "Train with these, or without a network",
             )
+
+
+def standard_settings(
+    *, seed: int = 0, rows: int = TrainingSettings.rows, network: bool | None = None
+) -> TrainingSettings:
+    """Return the settings of the command line, with which the model of the package is trained.
+
+    Parameters
+    ----------
+    seed
+        Seed of all random choices.
+    rows
+        See `TrainingSettings`.
+    network
+        Whether a network is trained; by default if torch is installed.
+    """
+    with_network = has_torch() if network is None else network
+    return TrainingSettings(
+        sampling=Sampling(seed=seed),
+        boosting=BoostingSettings(seed=seed),
+        rows=rows,
+        network=NetworkSettings(seeds=(seed, seed + 1)) if with_network else None,
+    )

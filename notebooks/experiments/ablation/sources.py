@@ -19,6 +19,7 @@ from ablation.pseudo_nwp import evaluate_pseudo_nwp, format_pseudo_nwp
 from ablation.wind import evaluate_wind, format_wind
 from hybridcast.core.files import atomic_write
 from hybridcast.datasets import Event, load_events
+from hybridcast.learned.training.settings import standard_settings
 from hybridcast.learned.training.train import train_without
 
 NOTEBOOKS = Path(__file__).parents[2]
@@ -79,7 +80,7 @@ def evaluate_sources(
         report(f"{done}/{count} {case}")
 
     regions = sorted({*(event.region for event in events), *REGIONS})
-    models = train_without(load_events(), regions, work, workers=workers, report=report)
+    models = train_without(load_events(), regions, work, settings=standard_settings(), workers=workers, report=report)
     found = {
         "pseudo_nwp": evaluate_pseudo_nwp(events, models, work=work, cases=cases, workers=workers, progress=progress),
         "gauges": evaluate_gauges(models, cases=gauge_cases, progress=progress),
