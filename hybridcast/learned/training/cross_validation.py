@@ -127,7 +127,8 @@ def _digest(events: Sequence[EventSamples], settings: TrainingSettings) -> str:
 def _store_members(events: Sequence[EventSamples], settings: TrainingSettings, path: Path) -> str:
     """Train members and store them, as a model without fitted weights; return what they were trained on."""
     members = train_members(events, settings)
-    save_model(TrainedModel(members, (Blend.equal(tuple(members), settings.thresholds),), SPACING), path)
+    of_radar = tuple(name for name, member in members.items() if not uses_nwp(member))
+    save_model(TrainedModel(members, (Blend.equal(of_radar, settings.thresholds),), SPACING), path)
     return f"{len(events)} events of {', '.join(sorted({one.event.region for one in events}))}"
 
 
