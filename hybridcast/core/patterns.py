@@ -97,15 +97,13 @@ def find_remote(
 
 def explain_absence(pattern: str) -> str:
     """Return why a pattern on the disk may match nothing: the folder that is not there, or may not be read."""
-    folder = Path(re.split(r"[*?\[]", pattern, maxsplit=1)[0] or ".")
-    folder = folder if pattern.startswith(str(folder) + os.sep) and folder.is_dir() else folder.parent
+    folder = Path(re.split(r"[*?\[%]", pattern, maxsplit=1)[0] + "name").parent
+    missing: Path | None = None
     while not _is_folder(folder) and folder != folder.parent:
         missing, folder = folder, folder.parent
-        if _is_folder(folder) and os.access(folder, os.R_OK | os.X_OK):
-            return f"there is no folder {missing}"
     if not os.access(folder, os.R_OK | os.X_OK):
         return f"the folder {folder} may not be read (permission denied)"
-    return f"no file matches {pattern}"
+    return f"no file matches {pattern}" if missing is None else f"there is no folder {missing}"
 
 
 def _is_folder(path: Path) -> bool:

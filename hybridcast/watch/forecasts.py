@@ -16,7 +16,8 @@ import xarray as xr
 from hybridcast.core.forecast_schema import UNKNOWN_FRACTION
 from hybridcast.core.parallel import report_progress
 from hybridcast.datasets.registry import scene_path
-from hybridcast.forecasting import forecast, with_members
+from hybridcast.errors import HybridcastError
+from hybridcast.forecasting import build_lead_times, forecast, with_members
 from hybridcast.fusion.hybrid import Hybrid
 from hybridcast.nightly.cases import measure_peak_memory
 from hybridcast.nowcasters.base import Nowcaster
@@ -142,20 +143,25 @@ _ATTRIBUTES = (
 )
 
 
-def warm_up(region: WatchedRegion) -> None:
+def warm_up(region: WatchedRegion) -> str | None:
     """Load the model and compile the kernels, by a forecast of the scene that comes with the package.
 
-    Raises
-    ------
-    InputError
-        If the model cannot be loaded, or the settings of the forecast do not fit.
+    Returns
+    -------
+    str or None
+        Why the settings of the forecast do not fit, or the model cannot be loaded; None if all is well.
     """
     watch = region.watch
-    nowcaster = _make_nowcaster(watch.nowcaster, region.region.model, watch.thresholds)
-    with_members(nowcaster, watch.members, watch.seed)
     radar = open_radar(scene_path()).isel(time=slice(-5, None))
-    result = forecast(radar, lead_time="15min", nowcaster=nowcaster, members=min(watch.members, 2))
+    try:
+        nowcaster = _make_nowcaster(watch.nowcaster, region.region.model, watch.thresholds)
+        with_members(nowcaster, watch.members, watch.seed)
+        build_lead_times(radar, watch.lead_time, watch.step)
+        result = forecast(radar, lead_time="15min", nowcaster=nowcaster, members=min(watch.members, 2))
+    except (HybridcastError, OSError) as error:
+        return str(error)
     result.compute()
+    return None
 
 
 def measure_memory() -> float:

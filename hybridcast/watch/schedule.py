@@ -77,7 +77,8 @@ def select_frames(
     for time, frame in frames.items():
         if time in issues and issues[time].state == "set aside" and issues[time].frame == frame.digest:
             continue
-        if time > now + MAX_AHEAD and (last is None or time - last > LARGEST_STEP):
+        is_new = time not in issues
+        if is_new and time > now + MAX_AHEAD and (last is None or time - last > LARGEST_STEP):
             waiting.append(time)
             continue
         used[time] = frame
