@@ -17,7 +17,7 @@ from hybridcast.core.file_kinds import UNFINISHED
 from hybridcast.core.files import atomic_write
 from hybridcast.core.locations import CopyFolder
 from hybridcast.core.patterns import explain_absence, find_local, find_remote, select_around
-from hybridcast.core.remote import RemoteFile, download, get_name, has_magic, is_url, open_remote
+from hybridcast.core.remote import RemoteFile, download, exists, get_name, has_magic, is_url, open_remote
 from hybridcast.core.times_in_names import parse_time_in_name
 from hybridcast.errors import HybridcastError, InputError, InputWarning, NoFramesError, ReadError
 from hybridcast.forecasting import INPUT_HISTORY
@@ -131,7 +131,7 @@ def _find_on_server(
             named = parse_time_in_name(get_name(remote.url, _has_time))
             if has_magic(pattern) and named is not None and not first <= named <= last:
                 continue
-            if key in known or has_magic(pattern) or remote.filesystem.exists(remote.path):
+            if key in known or has_magic(pattern) or exists(remote):
                 entries.append(Entry(key, "on the server", remote.url))
     except (HybridcastError, OSError) as error:
         problems.append(str(error))
@@ -287,7 +287,7 @@ def _find_others(
         if is_url(pattern):
             anew = again or not ("%" in pattern or has_magic(pattern))
             listed = has_magic(pattern)
-            found = [one for one in find_remote(pattern, first, last) if listed or one.filesystem.exists(one.path)]
+            found = [one for one in find_remote(pattern, first, last) if listed or exists(one)]
             files += [fetch(one.url, downloads, again=anew) for one in found]
         else:
             files += [path for path in find_local(pattern, first, last) if path.suffix.lower() not in UNFINISHED]

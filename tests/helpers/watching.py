@@ -90,9 +90,7 @@ class Bench:
         folder = RegionFolder(self.region.folder)
         hooks = {} if self.region.watch.on_forecast is None else {"forecast": self.region.watch.on_forecast}
         outbox = Outbox(folder.queue, folder.state / "known.json", hooks)
-        self.loop = Loop(
-            self.region, folder, self.clock, self.worker, outbox, lambda: self.stopped, self.said.append
-        )
+        self.loop = Loop(self.region, folder, self.clock, self.worker, outbox, lambda: self.stopped, self.said.append)
         return self.loop
 
     def time(self, number: int) -> np.datetime64:

@@ -412,9 +412,7 @@ def test_a_kill_between_any_two_steps_is_made_up_for(bench, monkeypatch):
             target = bench.loop.folder if owner == "loop.folder" else bench.loop
             patch.setattr(target, name, kill)
             with pytest.raises(KilledError):
-                for _ in range(3):
-                    bench.loop.step()
-                    bench.clock.sleep(1)
+                bench.go(3)
         bench.start()
         assert latest(bench)["issue_time"].startswith(str(bench.time(number))[:16])
         bench.go()
