@@ -7,6 +7,7 @@ at the next start, and the steps that are missing are done then.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable
@@ -340,6 +341,8 @@ class Loop:
         self.counters.failures_in_row += 1
         self._failed_writes += 1
         self._write_again = self.clock.now() + min(FIRST_WAIT * 2 ** min(self._failed_writes - 1, 8), LAST_WAIT)
+        if os.strerror(errno.ENOSPC) in reason:  # libraries add names of temporary files, which are others each time
+            reason = f"the disk is full ({os.strerror(errno.ENOSPC)})"
         self.problems.note("write", f"the forecast of {iso_time(due.issue_time)} cannot be written: {reason}")
 
     # --- status -------------------------------------------------------------------------------------------------
@@ -353,6 +356,11 @@ class Loop:
             write_status(self.folder.path, snapshot, metrics)
         except Exception as error:  # monitors see that the status is old
             self.problems.say_once("status", f"cannot be written: {describe_error(error)}")
+
+    def _find_passed_over(self, now: np.datetime64, since: np.datetime64) -> list[np.datetime64]:
+        """Return the frames that get no forecast any more, because they are too old to catch up with."""
+        oldest = min(now, self._newest() or now) - self.region.duration("catch_up")
+        return [one for one in self._used if since <= one < oldest and one not in self.issues]
 
     def _take_snapshot(self, now: np.datetime64) -> Snapshot:
         came, waiting = self.intake.arrivals.find_frames(), self.outbox.describe()
@@ -375,6 +383,7 @@ class Loop:
             newest_frame=newest,
             newest_forecast=max(made, default=None),
             missing=find_missing(self._used, self._step(), since),
+            passed_over=self._find_passed_over(now, since),
             doubled=came.doubled,
             problems=self.problems.current,
             notes=[*aside, *message, *came.different, *self.intake.arrivals.find_problems()],

@@ -66,6 +66,8 @@ class Snapshot:
     newest_forecast: np.datetime64 | None
     missing: list[np.datetime64]
     """Frames that are missing among those of the last hours."""
+    passed_over: list[np.datetime64]
+    """Frames of the last hours without a forecast: they came too late, or the machine is too slow."""
     doubled: int
     problems: list[str]
     """What hinders the loop now."""
@@ -95,6 +97,7 @@ class Snapshot:
             "forecasts_removed": counters.removed,
             "clock_jumps": counters.jumps,
             "frames_missing": [iso_time(time) for time in self.missing],
+            "frames_without_forecast": [iso_time(time) for time in self.passed_over],
             "frames_doubled": self.doubled,
             "seconds_from_frame_to_products": describe_seconds(counters.cycle_seconds),
             "seconds_by_stage": counters.stage_seconds,
@@ -135,6 +138,7 @@ def render_metrics(snapshot: Snapshot) -> str:
         ("failures_total", "counter", "Forecasts that failed.", counters.failures),
         ("clock_jumps_total", "counter", "Jumps of the clock.", counters.jumps),
         ("frames_missing", "gauge", "Frames missing among those of the last hours.", len(snapshot.missing)),
+        ("frames_without_forecast", "gauge", "Frames of the last hours without a forecast.", len(snapshot.passed_over)),
         ("messages_waiting", "gauge", "Messages that wait.", snapshot.waiting),
         ("messages_dropped_total", "counter", "Messages that were given up.", snapshot.dropped),
         ("worker_memory_bytes", "gauge", "Memory of the worker process.", counters.memory * 1e6),
@@ -196,6 +200,8 @@ def judge(region: WatchedRegion, now: np.datetime64) -> Verdict:
     failing += [str(problem) for problem in status["problems"]]
     degraded = _find_degradations(status)
     facts = [] if age is None else [f"newest forecast {newest}, {_minutes(age)} old"]
+    if status["frames_without_forecast"]:
+        facts.append(f"{len(status['frames_without_forecast'])} frames of the last hours got no forecast")
     facts.append(f"{status['forecasts']} forecasts of {status['frames']} frames since the start")
     verdict = FAILING if failing else DEGRADED if degraded else GOOD
     return Verdict(region.name, verdict, [*failing, *degraded], facts)

@@ -63,7 +63,7 @@ def test_the_metric_that_it_names_is_one():
     import numpy as np
 
     now = np.datetime64("2024-06-01", "ns")
-    text = render_metrics(Snapshot("a", now, 1, False, Counters(), now, now, [], 0, [], [], 0, 0))
+    text = render_metrics(Snapshot("a", now, 1, False, Counters(), now, now, [], [], 0, [], [], 0, 0))
     for name in re.findall(r"hybridcast_\w+", PAGE):
         assert name in text
     assert STATUS in PAGE

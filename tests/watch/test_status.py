@@ -41,6 +41,7 @@ def snapshot(**changes) -> Snapshot:
         newest_frame=NOW - 2 * MINUTE,
         newest_forecast=NOW - 2 * MINUTE,
         missing=[],
+        passed_over=[],
         doubled=0,
         problems=[],
         notes=[],
