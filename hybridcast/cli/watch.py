@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hybridcast.cli.nightly import WRONG_CONFIGURATION, Dates, exit_if_wrong, write_template
+from hybridcast.cli.nightly import Dates, exit_if_wrong, write_template
 from hybridcast.cli.options import Regions, say
 from hybridcast.errors import InputError
 
@@ -146,6 +146,3 @@ def _run(region: WatchedRegion, replay: str | None, dates: list[str], stop: thre
     except AlreadyRunningError as error:
         say(f"error: {error}")
         raise typer.Exit(RUNS_ALREADY) from error
-
-
-__all__ = ["WRONG_CONFIGURATION", "status", "watch"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import time
 from collections.abc import Iterator
@@ -82,7 +83,7 @@ def make_forecast(order: Order) -> Made:
             write(result, order.region.watch, order.folder)
     made = _describe(result, left_out, seconds)
     del result, radar, others
-    gc.collect()
+    release_memory()
     return replace(made, memory=measure_memory(), peak_memory=measure_peak_memory())
 
 
@@ -162,6 +163,15 @@ def warm_up(region: WatchedRegion) -> str | None:
         return str(error)
     result.compute()
     return None
+
+
+def release_memory() -> None:
+    """Collect garbage, and give freed memory back to the system where glibc would keep it."""
+    gc.collect()
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (AttributeError, OSError, TypeError):  # another C library
+        return
 
 
 def measure_memory() -> float:

@@ -46,6 +46,9 @@ from hybridcast.watch.status import HEARTBEAT, METRICS, Counters, Snapshot, writ
 
 WARM_TIMEOUT = 600.0
 """Longest duration of loading the model and compiling the kernels, s."""
+WARM_FORECASTS, MAX_GROWTH = 30, 1.5
+"""Number of forecasts after which the memory of the worker process should not grow any more, and the factor by which it
+may; 30 forecasts fill the two hours of frames that each uses."""
 RADAR_ALONE = np.timedelta64(1, "h")
 """Time for which other sources are left out after they ended a forecast."""
 FIRST_WAIT, LAST_WAIT = np.timedelta64(5, "s"), np.timedelta64(60, "s")
@@ -86,6 +89,7 @@ class Loop:
         self._is_first_start = not self.issues
         self._jumps = JumpDetector()
         self._used: dict[np.datetime64, Frame] = {}
+        self._memories: list[float] = []
         self._failed_writes = 0
         self._write_again: np.datetime64 = _EARLY
         self._alone_until: np.datetime64 = _EARLY
@@ -233,6 +237,7 @@ class Loop:
         except StoppedError:
             raise
         except WorkerError as error:
+            self._memories = []
             return self._handle_failure(due, record, error)
         except Exception as error:  # the folder cannot be written
             self._handle_write_error(due, describe_error(error))
@@ -292,6 +297,20 @@ class Loop:
         self.intake.forget_before(due.issue_time)
         self._failed_writes = 0
         self.problems.note("write", "")
+        self._limit_memory(made.memory)
+
+    def _limit_memory(self, memory: float) -> None:
+        """Replace the worker process if its memory (MB) has grown by half since it was warm."""
+        self._memories.append(memory)
+        if len(self._memories) <= WARM_FORECASTS:
+            return
+        warm = max(self._memories[:WARM_FORECASTS])
+        if memory > MAX_GROWTH * warm:
+            self.say(f"the worker process is replaced: its memory grew from {warm:.0f} to {memory:.0f} MB")
+            self.worker.close()
+            self._memories = []
+        else:
+            del self._memories[WARM_FORECASTS:]
 
     def _announce(self, about: dict[str, Any]) -> None:
         """Do what follows a forecast that is in its place, each step at most once."""

@@ -42,8 +42,13 @@ class InlineWorker:
 
     def __init__(self) -> None:
         self.progress: list[str] = []
+        self.closed = 0
         self.before: Callable[[Any], None] = lambda task: None
         """Called with each task before it runs; it may raise `WorkerError`."""
+
+    def close(self) -> None:
+        """Count the calls."""
+        self.closed += 1
 
     def run(self, task: Any, *, timeout: float, give_up: Callable[[], bool] = lambda: False) -> Any:
         """Run a task."""

@@ -373,6 +373,19 @@ def test_being_told_to_end_in_the_middle_leaves_nothing(bench):
     assert latest(bench)["issue_time"].startswith(str(FIRST)[:16])
 
 
+def test_a_worker_whose_memory_grows_is_replaced(bench, monkeypatch):
+    monkeypatch.setattr("hybridcast.watch.loop.WARM_FORECASTS", 2)
+    memories = iter([100.0, 90.0, 140.0, 151.0, 100.0])
+    monkeypatch.setattr("hybridcast.watch.forecasts.measure_memory", lambda: next(memories))
+    closed = []
+    for number in range(5):
+        bench.put(number)
+        bench.go(10)
+        closed.append(bench.worker.closed)
+    assert closed == [0, 0, 0, 1, 1]
+    assert any("its memory grew from 100 to 151 MB" in line for line in bench.said)
+
+
 # --- other sources --------------------------------------------------------------------------------------------
 
 
