@@ -40,6 +40,7 @@ MARKERS = {
     "test_speed.py": "slow",
     "test_wheel.py": "process",
     "verification/test_evaluation.py": "process",
+    "watch/test_process.py": "process",
 }
 TESTS = Path(__file__).parent
 

@@ -24,7 +24,9 @@ from hybridcast.errors import FetchError
 from hybridcast.radar import formats
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = {"README.md": README, "coming_from_pysteps.md": (ROOT / "notebooks/coming_from_pysteps.md").read_text("utf-8")}
+PAGES = {"README.md": README} | {
+    name: (ROOT / "notebooks" / name).read_text(encoding="utf-8") for name in ("coming_from_pysteps.md", "operation.md")
+}
 PYTHON = [code for page in PAGES.values() for code in re.findall(r"```python\n(.*?)```", page, re.S)]
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.S)
 
@@ -141,8 +143,9 @@ def test_the_first_commands_run_one_after_the_other(run, tmp_path, monkeypatch):
 def test_toml_blocks_load(tmp_path):
     from hybridcast.datasets.events import load_events
     from hybridcast.nightly.config import load_config
+    from hybridcast.watch.config import load_watch
 
-    events, regions = (text for kind, text in BLOCKS if kind == "toml")
+    events, watched, regions = (text for kind, text in BLOCKS if kind == "toml")
     (tmp_path / "north" / "2023").mkdir(parents=True)
     for day in ("01", "02"):
         hours = np.datetime64(f"2023-06-{day}T06:00", "ns") + np.arange(12) * np.timedelta64(1, "h")
@@ -150,6 +153,9 @@ def test_toml_blocks_load(tmp_path):
     (tmp_path / "events.toml").write_text(events)
     assert [event.region for event in load_events(tmp_path / "events.toml")] == ["north", "north"]
     (tmp_path / "regions.toml").write_text(regions)
+    (tmp_path / "watched.toml").write_text(watched)
+    (north,) = load_watch(tmp_path / "watched.toml")
+    assert (north.name, north.watch.members, north.watch.on_forecast is not None) == ("north", 20, True)
     (region,) = load_config(tmp_path / "regions.toml").region
     assert region.name == tomllib.loads(regions)["region"][0]["name"]
 

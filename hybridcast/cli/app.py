@@ -18,6 +18,7 @@ from hybridcast.cli.nightly import nightly, scores
 from hybridcast.cli.options import err
 from hybridcast.cli.plot import plot
 from hybridcast.cli.train import train
+from hybridcast.cli.watch import status, watch
 from hybridcast.errors import HybridcastError, InputWarning
 
 app = typer.Typer(
@@ -43,6 +44,12 @@ def _options(
         hybridcast evaluate --events archive/events.toml --nowcasters s-prog,hybridcast
         hybridcast forecast 'radar/*.h5' --nowcaster mymodel
 
+    All the time, a forecast of each frame as it comes:
+
+        hybridcast watch --init
+        hybridcast watch regions.toml
+        hybridcast status regions.toml
+
     Every night, the skill of yesterday's forecasts:
 
         hybridcast nightly --init
@@ -59,6 +66,7 @@ for _panel, _commands in {
     "Forecast": (forecast, plot),
     "Try it": (demo, fetch, info),
     "Train and evaluate": (train, evaluate),
+    "All the time": (watch, status),
     "Every night": (nightly, scores),
 }.items():
     for _command in _commands:

@@ -88,14 +88,14 @@ def nightly(
         hybridcast nightly --config shipped --date 2018-05-12   # with real rain
     """
     if init:
-        _exit_2_if_wrong(lambda: _write_template(Path(config)))
+        exit_if_wrong(lambda: write_template(Path(config), "nightly --config"))
         return
     from hybridcast.core.parallel import WorkerPool
     from hybridcast.nightly.run import plan_jobs, run
 
-    settings = _exit_2_if_wrong(lambda: _load(config))
-    jobs = _exit_2_if_wrong(lambda: plan_jobs(settings, date or (), region or (), force=force))
-    pool = _exit_2_if_wrong(lambda: WorkerPool(workers or settings.workers, scheduler))
+    settings = exit_if_wrong(lambda: _load(config))
+    jobs = exit_if_wrong(lambda: plan_jobs(settings, date or (), region or (), force=force))
+    pool = exit_if_wrong(lambda: WorkerPool(workers or settings.workers, scheduler))
     with pool:
         outcome = run(settings, jobs, pool, say)
     _report(outcome)
@@ -127,13 +127,13 @@ def scores(
         _print_rows(compute_score_table(store, regions=region or (), since=since, until=until))
 
 
-def _exit_2_if_wrong(make: Callable[[], T]) -> T:
-    """Return the result of `make`; print its error, if the configuration is wrong, and exit with status 2."""
+def exit_if_wrong(make: Callable[[], T], status: int = WRONG_CONFIGURATION) -> T:
+    """Return the result of `make`; print its error, if the configuration is wrong, and exit with a status."""
     try:
         return make()
     except (InputError, DependencyError) as error:
-        say(f"error: {' '.join(str(error).split())}")
-        raise typer.Exit(WRONG_CONFIGURATION) from error
+        say(f"error: {' '.join(error.for_command_line.split())}")
+        raise typer.Exit(status) from error
 
 
 def _load(config: str) -> NightlySettings:
@@ -148,15 +148,16 @@ def _load(config: str) -> NightlySettings:
     return load_config(config)
 
 
-def _write_template(path: Path) -> None:
+def write_template(path: Path, command: str) -> None:
+    """Write the configuration of the package, to be edited; `command` reads it then."""
     from hybridcast.core.files import atomic_write
     from hybridcast.datasets.registry import packaged_path
 
     if path.exists():
-        raise InputError(f"{path} exists", "nothing is overwritten", "Name another file with --config, or remove it")
+        raise InputError(f"{path} exists", "nothing is overwritten", "Name another file, or remove it")
     with atomic_write(path) as part:
         part.write_text(packaged_path("regions.toml").read_text(encoding="utf-8"), encoding="utf-8")
-    say(f"wrote {path}: edit it, then run 'hybridcast nightly --config {path}'")
+    say(f"wrote {path}: edit it, then run 'hybridcast {command} {path}'")
 
 
 def _report(outcome: Outcome) -> None:

@@ -1,6 +1,8 @@
 """Independent tasks run in this process, in processes of this machine, or by the workers of a dask scheduler.
 
-A task is repeated when the process that ran it was lost, so tasks write whole files or none.
+`WorkerPool` shares many tasks among processes, and repeats a task when the process that ran it was lost, so tasks write
+whole files or none. `Worker` is one process that runs one task after the other and stays warm; a task that ends it, or
+does not end in time, is reported and not repeated.
 """
 
 from __future__ import annotations
@@ -8,16 +10,21 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import signal
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from types import TracebackType
 from typing import Any, TypeVar
 
 import cloudpickle
 
-from hybridcast.errors import DependencyError, InputError
+from hybridcast.errors import DependencyError, HybridcastError, InputError
 from hybridcast_kernels.parallel import set_threads, threads
 
 log = logging.getLogger(__name__)
@@ -146,7 +153,194 @@ def _start_worker(share: int) -> None:
 
 
 def _end_with_parent() -> None:
+    """End this process when its parent has ended."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
         os._exit(1)  # nobody waits for the task, and files are written whole
+
+
+# --- one process that stays warm ------------------------------------------------------------------------------
+
+#: Longest time (s) between looks at whether a worker is to be given up, and time that it has to end.
+_LOOK, _END = 0.2, 5.0
+#: Connection of a worker process to its parent.
+_to_parent: list[Connection] = []
+
+
+class WorkerError(RuntimeError):
+    """A task failed in the process of a `Worker`.
+
+    Parameters
+    ----------
+    reason
+        What happened, as one line.
+    progress
+        The last text that the task gave to `report_progress`; empty without one.
+    """
+
+    def __init__(self, reason: str, progress: str) -> None:
+        self.reason, self.progress = reason, progress
+        super().__init__(reason)
+
+
+class TaskFailedError(WorkerError):
+    """The task raised an exception; the process goes on."""
+
+
+class WorkerLostError(WorkerError):
+    """The process died, or was killed because it did not finish in time; the next task starts another."""
+
+
+class StoppedError(WorkerError):
+    """The caller gave the task up; the process was killed."""
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What a worker process sends: a text of progress, the result of a task, or its error."""
+
+    kind: str
+    value: Any = None
+
+
+class Worker:
+    """A process that runs one task after the other; a context manager that ends it.
+
+    What tasks keep in the modules of the process, such as compiled kernels and a trained model, is there for the next
+    one. The process starts with the first task, and again after it was lost. It leaves SIGINT and SIGTERM to its
+    parent, and ends with it.
+    """
+
+    def __init__(self) -> None:
+        self._busy = False
+        self._process: BaseProcess | None = None
+        self._connection: Connection | None = None
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int | None:
+        """Number of the process; None if there is none."""
+        return None if self._process is None else self._process.pid
+
+    def run(self, task: Task[T], *, timeout: float, give_up: Callable[[], bool] = lambda: False) -> T:
+        """Run a task and return its result.
+
+        Parameters
+        ----------
+        task
+            The task; it and its result are pickled.
+        timeout
+            Longest duration, s, after which the process is killed.
+        give_up
+            Function that is called five times a second; if it returns True, the process is killed.
+
+        Raises
+        ------
+        TaskFailedError
+            If the task raised an exception.
+        WorkerLostError
+            If the process died or did not finish in time.
+        StoppedError
+            If `give_up` returned True.
+        """
+        connection = self._connect()
+        progress = ""
+        until = time.monotonic() + timeout
+        try:
+            connection.send_bytes(cloudpickle.dumps(task))
+            self._busy = True
+            while True:
+                while not wait([connection], min(_LOOK, max(0.0, until - time.monotonic()))):
+                    if give_up():
+                        self.close()
+                        raise StoppedError("given up", progress)
+                    if time.monotonic() >= until:
+                        self.close()
+                        raise WorkerLostError(f"not finished after {timeout:g} s", progress)
+                answer: _Answer = cloudpickle.loads(connection.recv_bytes())
+                if answer.kind == "progress":
+                    progress = answer.value
+                    continue
+                self._busy = False
+                if answer.kind == "error":
+                    raise TaskFailedError(answer.value, progress)
+                return answer.value  # type: ignore[no-any-return]
+        except (EOFError, OSError) as error:
+            raise WorkerLostError(self._describe_end(), progress) from error
+
+    def close(self) -> None:
+        """End the process, if there is one; at once if it is busy."""
+        if self._connection is not None:
+            self._connection.close()
+        if self._process is not None:
+            if not self._busy:
+                self._process.join(1.0)  # it ends when the connection is closed
+            self._process.kill()
+            self._process.join(_END)  # one that waits for a dead network drive ends when the drive is back
+        self._process = self._connection = None
+        self._busy = False
+
+    def _connect(self) -> Connection:
+        if self._process is not None and not self._process.is_alive():
+            self.close()
+        if self._connection is None:
+            context = multiprocessing.get_context("spawn")
+            self._connection, theirs = context.Pipe()
+            self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
+            self._process.start()
+            theirs.close()
+        return self._connection
+
+    def _describe_end(self) -> str:
+        """Return how the process ended, as one line, and forget it."""
+        process = self._process
+        if process is not None:
+            process.join(_END)
+        code = None if process is None else process.exitcode
+        self.close()
+        if code is None or code >= 0:
+            return f"the process ended with status {code}"
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
+        hint = " (was the memory full?)" if name == "SIGKILL" else ""
+        return f"the process died of {name}{hint}"
+
+
+def report_progress(text: str) -> None:
+    """Tell the caller of `Worker.run` what a task does now; without effect in any other process."""
+    for connection in _to_parent:
+        connection.send_bytes(cloudpickle.dumps(_Answer("progress", text)))
+
+
+def _serve(connection: Connection) -> None:
+    """Run tasks in a worker process, until its parent closes the connection."""
+    for kind in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(kind, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _to_parent.append(connection)
+    while True:
+        try:
+            pickled = connection.recv_bytes()
+        except (EOFError, OSError):
+            return
+        connection.send_bytes(cloudpickle.dumps(_answer(pickled)))
+
+
+def _answer(pickled: bytes) -> _Answer:
+    try:
+        return _Answer("result", _call(pickled))
+    except Exception as error:  # any error of a task is told to the caller
+        log.debug("a task failed", exc_info=True)
+        return _Answer("error", describe_error(error))
+
+
+def describe_error(error: BaseException) -> str:
+    """Return the message of an error and its notes in one line, with its type if it is none of this package."""
+    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+    expected = isinstance(error, HybridcastError | OSError)
+    return " ".join(f"{'' if expected else f'unexpected {type(error).__name__}: '}{error}{notes}".split())

@@ -194,6 +194,20 @@ def find_files(remote: RemoteFile) -> list[RemoteFile]:
     return [remote.child(str(path)) for path in found if "?" not in str(path) and not str(path).endswith("/")]
 
 
+def exists(remote: RemoteFile) -> bool:
+    """Return whether a server has a file; `ReadError` if the server cannot be asked."""
+    try:
+        remote.filesystem.info(remote.path)
+    except FileNotFoundError as error:  # that of fsspec stands for any failure, with what happened as its cause
+        cause = error.__cause__
+        if isinstance(cause, Exception) and _status(cause) not in (404, 410) and is_network_error(cause):
+            raise ReadError(remote.address, explain(cause)) from error
+        return False
+    except Exception as error:  # fsspec's file systems raise errors of many libraries
+        raise ReadError(remote.address, explain(error)) from error
+    return True
+
+
 def is_zarr(remote: RemoteFile) -> bool:
     """Return whether a URL is a Zarr store: by its name, or if it could be that of a folder, by its metadata."""
     name = remote.path.rstrip("/").rpartition("/")[2]

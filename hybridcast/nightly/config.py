@@ -11,12 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hybridcast.core.durations import parse_duration
 from hybridcast.core.files import digest
+from hybridcast.core.remote import is_url
 from hybridcast.core.types import HOUR
 from hybridcast.datasets.registry import load_registry, packaged_path
 from hybridcast.errors import InputError
@@ -32,6 +34,8 @@ from hybridcast.verification.statistics import FSS_SCALES, STATISTICS_VERSION, T
 
 SHIPPED = "shipped"
 """Name of the configuration that comes with the package."""
+WATCH = "watch"
+"""Table of the file, and of each region, that `hybridcast watch` reads."""
 SHORTEST = "1min"
 """Shortest interval between issue times, and between lead times."""
 
@@ -44,7 +48,8 @@ class RegionSettings:
     dataset: str | None = None
     """Name of a data set in the registry, instead of `radar`."""
     radar: str | None = None
-    """Glob of radar files; ``{date}`` is the day as 20180512, and codes such as ``%Y/%m/%d`` are parts of the time."""
+    """Glob of radar files; ``{date}`` is the day as 20180512, and codes such as ``%Y/%m/%d`` are parts of the time. For
+    `hybridcast watch` it may be a URL."""
     format: str | None = None
     """Format of the files, if it cannot be detected from their content."""
     x: tuple[float, float] | None = None
@@ -98,6 +103,11 @@ class RegionSettings:
 
     def _duration(self, key: str) -> np.timedelta64:
         return parse_duration(getattr(self, key), f"region {self.name!r}: {key}", least=SHORTEST)
+
+    @property
+    def radar_pattern(self) -> str:
+        """The pattern of radar files, with codes of ``strftime`` only."""
+        return str(self.radar).replace("{date}", "%Y%m%d")
 
     @property
     def all_nowcasters(self) -> tuple[str, ...]:
@@ -186,26 +196,43 @@ def load_config(path: str | Path) -> NightlySettings:
     InputError
         If the file is no TOML, a key is unknown (the message has the nearest known one), or a value does not fit.
     """
-    shipped = str(path) == SHIPPED
-    file = packaged_path("regions.toml") if shipped else Path(path).expanduser()
+    file, base = locate_config(path)
     table = read_toml(file, "regions")
+    table.pop(WATCH, None)
     defaults = table.pop("defaults", {})
     entries = table.pop("region", [])
     for what, value, kind in (("defaults", defaults, dict), ("region", entries, list)):
         _refuse(
             not isinstance(value, kind), f"{file}: {what} = {value!r}", "it is a table", f"Write [{what}] or [[region]]"
         )
-    entries = [defaults | entry if isinstance(entry, dict) else entry for entry in entries]
+    entries = [_without_watch(defaults | entry) if isinstance(entry, dict) else entry for entry in entries]
     settings = parse_table(NightlySettings, table | {"region": entries}, str(file))
-    base = Path() if shipped else file.absolute().parent
     return _resolve_paths(settings, base)
+
+
+def locate_config(path: str | Path) -> tuple[Path, Path]:
+    """Return the file of a configuration, and the folder at which its relative paths start."""
+    if str(path) == SHIPPED:
+        return packaged_path("regions.toml"), Path()
+    file = Path(path).expanduser()
+    return file, file.absolute().parent
+
+
+def _without_watch(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return a region without its table for `hybridcast watch`, which `hybridcast.watch.config` reads."""
+    return {key: value for key, value in entry.items() if key != WATCH}
+
+
+def resolve_path(path: str, base: Path) -> str:
+    """Return a path or glob that starts at `base` if it is relative; a URL as it is."""
+    return path if is_url(path) else str(base / Path(path).expanduser())
 
 
 def _resolve_paths(settings: NightlySettings, base: Path) -> NightlySettings:
     """Return the settings with relative paths starting at `base`."""
 
     def resolve(path: str) -> str:
-        return str(base / Path(path).expanduser())
+        return resolve_path(path, base)
 
     regions = tuple(
         replace(

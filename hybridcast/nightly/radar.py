@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import warnings
 from collections.abc import Iterator
@@ -11,13 +10,13 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.core.grid import coarsen
+from hybridcast.core.patterns import find_local, select_around
+from hybridcast.core.remote import is_url
 from hybridcast.core.time_steps import iso_time, time_step
-from hybridcast.core.times_in_names import parse_time_in_name
 from hybridcast.core.types import HOUR, MINUTE, Mask
 from hybridcast.datasets.registry import fetch
 from hybridcast.errors import InputError, InputWarning, NoFramesError
@@ -56,19 +55,11 @@ def find_files(region: RegionSettings, date: str) -> list[Path]:
     if region.dataset is not None:
         files = fetch(region.dataset, radar_only=True)
     else:
-        hours = pd.date_range(pd.Timestamp(first).floor("h"), last, freq="h")
-        pattern = str(region.radar).replace("{date}", "%Y%m%d")
-        globs = dict.fromkeys(hour.strftime(pattern) for hour in hours) if "%" in pattern else [pattern]
-        files = sorted({Path(path) for pattern in globs for path in glob.glob(pattern, recursive=True)})
-    return _select_around(files, first, last)
-
-
-def _select_around(files: list[Path], first: np.datetime64, last: np.datetime64) -> list[Path]:
-    """Return the files without those whose names have another time; a file may reach to the time of the next one."""
-    named = {file: parse_time_in_name(file.name) for file in files}
-    times = np.unique(np.array([time for time in named.values() if time is not None], dtype="datetime64[ns]"))
-    reach = max(HOUR, np.median(np.diff(times))) if times.size > 1 else np.timedelta64(1, "D")
-    return [file for file, time in named.items() if time is None or first - reach <= time <= last + reach]
+        if is_url(str(region.radar)):
+            found, rule = f"region {region.name!r}: radar is a URL", "nights are verified with the files of a folder"
+            raise InputError(found, rule, "Keep the files that 'hybridcast watch' downloads, or mirror them")
+        files = find_local(region.radar_pattern, first, last)
+    return select_around(files, first, last)
 
 
 def compute_data_fingerprint(files: list[Path], known: DataFingerprint | None = None) -> DataFingerprint:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from hybridcast.core.parallel import WorkerPool
-from hybridcast.errors import HybridcastError, InputError
+from hybridcast.core.parallel import WorkerPool, describe_error
+from hybridcast.errors import InputError
 from hybridcast.nightly.alarm import judge, write_alarms
 from hybridcast.nightly.config import NightlySettings, RegionSettings
 from hybridcast.nightly.days import parse_dates
@@ -111,7 +111,7 @@ def run(settings: NightlySettings, jobs: dict[str, list[Job]], workers: WorkerPo
                 _report(settings, date, [*nights, *_read_other_regions(settings, date, nights)], outcome)
         except Exception as error:  # the statistics are stored, and later days may succeed
             log.debug("report of %s", date, exc_info=True)
-            outcome.broken.append(f"the report of {date} could not be written: {_describe_error(error)}")
+            outcome.broken.append(f"the report of {date} could not be written: {describe_error(error)}")
             notify(outcome.broken[-1])
     return outcome
 
@@ -121,8 +121,8 @@ def _run_job(job: Job, workers: WorkerPool, costs: Costs, notify: Notify) -> Reg
         night = verify_day(job, workers, costs, notify)
     except Exception as error:  # the other regions are run in any case
         log.debug("%s failed", job, exc_info=True)
-        notify(f"{job}: failed: {_describe_error(error)}")
-        return make_empty_night(job, "failed", [_describe_error(error)])
+        notify(f"{job}: failed: {describe_error(error)}")
+        return make_empty_night(job, "failed", [describe_error(error)])
     notify(f"{job}: {night.state}, {night.done} of {night.expected} issue times, {night.seconds:.0f} s")
     for note in night.notes:
         notify(f"{job}: {note}")
@@ -149,10 +149,3 @@ def _report(settings: NightlySettings, date: str, nights: list[RegionNight], out
         nights, history, folder, baseline=settings.baseline, judgements=judgements, settings=settings.alarm
     )
     outcome.reports.append(page)
-
-
-def _describe_error(error: Exception) -> str:
-    """Return the message of an error in one line."""
-    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
-    expected = isinstance(error, HybridcastError | OSError)
-    return " ".join(f"{'' if expected else f'unexpected {type(error).__name__}: '}{error}{notes}".split())

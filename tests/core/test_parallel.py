@@ -12,7 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from hybridcast.core.parallel import WorkerPool
+from hybridcast.core.parallel import (
+    StoppedError,
+    TaskFailedError,
+    Worker,
+    WorkerLostError,
+    WorkerPool,
+    report_progress,
+)
 from hybridcast.errors import InputError
 
 
@@ -71,7 +78,14 @@ SLOW = """
 import sys, time
 from functools import partial
 from pathlib import Path
-from hybridcast.core.parallel import WorkerPool
+from hybridcast.core.parallel import (
+    StoppedError,
+    TaskFailedError,
+    Worker,
+    WorkerLostError,
+    WorkerPool,
+    report_progress,
+)
 def wait(k, folder):
     (Path(folder) / f"pid-{__import__('os').getpid()}").write_text("")
     time.sleep(60)
@@ -101,3 +115,99 @@ def _alive(pid: int) -> bool:
         return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except FileNotFoundError:
         return False
+
+
+# --- one process that stays warm ------------------------------------------------------------------------------
+
+_kept: list[int] = []
+
+
+def _keep(number: int) -> list[int]:
+    """Add to what the process keeps, and return all of it."""
+    report_progress(f"keeping {number}")
+    _kept.append(number)
+    return list(_kept)
+
+
+def _die(kind: int) -> None:
+    report_progress("dying")
+    os.kill(os.getpid(), kind)
+    time.sleep(60)
+
+
+def _hang() -> None:
+    report_progress("hanging")
+    time.sleep(60)
+
+
+def _refuse() -> None:
+    raise InputError("a", "b", "c")
+
+
+@pytest.fixture(scope="module")
+def worker():
+    with Worker() as made:
+        yield made
+
+
+@pytest.mark.process
+def test_a_worker_stays_warm_and_is_another_process(worker):
+    first = worker.run(partial(_keep, 1), timeout=60)
+    assert worker.run(partial(_keep, 2), timeout=60) == [*first, 2]
+    assert worker.run(os.getpid, timeout=60) == worker.pid != os.getpid()
+    assert not _kept
+
+
+@pytest.mark.process
+def test_an_error_of_a_task_is_told_and_the_process_goes_on(worker):
+    pid = worker.run(os.getpid, timeout=60)
+    with pytest.raises(TaskFailedError, match=r"^a; b\. c\.$"):
+        worker.run(_refuse, timeout=60)
+    with pytest.raises(TaskFailedError, match="unexpected ZeroDivisionError: no 1"):
+        worker.run(partial(_fail, 1), timeout=60)
+    assert worker.pid == pid
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("kind", [signal.SIGSEGV, signal.SIGKILL])
+def test_a_process_that_dies_is_told_and_replaced(worker, kind):
+    with pytest.raises(WorkerLostError, match=f"died of {kind.name}") as lost:
+        worker.run(partial(_die, kind), timeout=60)
+    assert lost.value.progress == "dying"
+    assert worker.run(partial(_keep, 3), timeout=60) == [3]
+
+
+@pytest.mark.process
+def test_a_process_that_hangs_is_replaced(worker):
+    pid = worker.run(os.getpid, timeout=60)
+    with pytest.raises(WorkerLostError, match=r"not finished after 0\.5 s") as lost:
+        worker.run(_hang, timeout=0.5)
+    assert lost.value.progress == "hanging"
+    assert not _is_alive(pid)
+    assert worker.run(os.getpid, timeout=60) != pid
+
+
+@pytest.mark.process
+def test_a_task_can_be_given_up(worker):
+    asked = []
+    pid = worker.run(os.getpid, timeout=60)
+    with pytest.raises(StoppedError):
+        worker.run(_hang, timeout=60, give_up=lambda: asked.append(1) or len(asked) > 1)
+    assert not _is_alive(pid)
+
+
+@pytest.mark.process
+def test_a_worker_leaves_signals_to_its_parent(worker):
+    assert worker.run(partial(os.kill, worker.run(os.getpid, timeout=60), signal.SIGTERM), timeout=60) is None
+
+
+def test_progress_of_a_task_in_this_process_is_told_to_nobody():
+    report_progress("nothing")
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

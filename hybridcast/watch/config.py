@@ -1,0 +1,273 @@
+"""The settings of `hybridcast watch`: the tables ``[watch]`` of the configuration of the nightly run.
+
+A region says where its radar is, for both. ``[watch]`` holds the values that all regions share, and a table
+``[region.watch]`` below a region overrides them. Relative paths start at the folder of the file. ``data/regions.toml``
+is an example with every key explained.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+
+from hybridcast.core.durations import parse_duration
+from hybridcast.core.forecast_files import Packing
+from hybridcast.core.remote import is_url
+from hybridcast.errors import InputError
+from hybridcast.forecasting import MAX_MEMBERS, MAX_SEED
+from hybridcast.nightly.config import (
+    WATCH,
+    RegionSettings,
+    load_config,
+    locate_config,
+    resolve_path,
+)
+from hybridcast.registry import TRAINED_NOWCASTERS, baseline_nowcasters
+from hybridcast.settings import check_known, parse_table, read_toml
+from hybridcast.watch.products import FORMATS, PICTURES
+
+
+@dataclass(frozen=True)
+class HookSettings:
+    """A command to run, or a URL to post to, when something has happened."""
+
+    command: tuple[str, ...] | None = None
+    """The command and its arguments; it gets the message, JSON, on its standard input."""
+    url: str | None = None
+    """A URL, to which the message, JSON, is posted."""
+    token: str | None = None
+    """Name of an environment variable, whose value is sent as a bearer token."""
+    timeout: str = "30s"
+    """Longest duration of the command, or of waiting for the server."""
+    give_up: str = "24h"
+    """Time after which a message that cannot be delivered is dropped."""
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        if (self.command is None) == (self.url is None):
+            found = f"a hook has the command {self.command} and the URL {self.url!r}"
+            raise InputError(found, "it has one of them", "Give either command, an array of words, or url")
+        if self.command is not None and not self.command:
+            raise InputError(
+                "command = []", "a command has a name", 'Write, for example, command = ["/usr/bin/logger"]'
+            )
+        if self.url is not None and not re.match(r"https?://.", self.url):
+            raise InputError(f"url = {self.url!r}", "it begins with https:// or http://", "Correct it")
+        for key in ("timeout", "give_up"):
+            parse_duration(getattr(self, key), key, least="1s")
+
+    @property
+    def timeout_s(self) -> float:
+        """Longest duration, s."""
+        return seconds(self.timeout)
+
+    @property
+    def give_up_s(self) -> float:
+        """Time after which a message is dropped, s."""
+        return seconds(self.give_up)
+
+
+@dataclass(frozen=True)
+class WatchSettings:
+    """How forecasts are made of a region as its radar comes in."""
+
+    out: str = "watch"
+    """Folder of everything that is written, with a folder for each region."""
+    poll: str = "5s"
+    """Time between looks for new files."""
+    settle: str = "2s"
+    """Time for which a file on the disk has not changed before it is read."""
+    wait: str = "10min"
+    """Time after the end of a frame's interval for which the frame is waited for."""
+    longest_outage: str = "30min"
+    """Time without any frame after which no forecast is made."""
+    catch_up: str = "30min"
+    """Age up to which frames that came while nothing ran get a forecast each; older ones are history only."""
+    alert_age: str = "20min"
+    """Age of the newest forecast above which the state is failing."""
+    radar_step: str | None = None
+    """Time step of the radar; by default the usual time between frames. Needed for URLs with minutes (``%M``)."""
+    radar_interval: str | None = None
+    """Interval of the amounts of radar files that do not state it."""
+    stations: tuple[str, ...] = ()
+    """Patterns or URLs of files of gauges or stations, and of their places."""
+    stations_interval: str | None = None
+    """Interval of amounts in tables of gauges that do not state it."""
+    stations_time_format: str | None = None
+    """Format of times in tables of gauges that do not prove it."""
+    stations_rain: str | None = None
+    """Column of rain in tables of gauges."""
+    nwp: tuple[str, ...] = ()
+    """Patterns or URLs of files of NWP runs."""
+    nwp_age: str = "24h"
+    """Age of the oldest NWP runs that are looked for."""
+    nwp_delay: str = "3h"
+    """Time from the start of an NWP run until it is there, in a replay; live, a run is there when its files are."""
+    nwp_member: str | None = None
+    """Which of an NWP ensemble is read."""
+    nwp_accumulation: str | None = None
+    """Interval of NWP amounts whose files do not state it."""
+    terrain: str | None = None
+    """File of terrain heights."""
+    nowcaster: str = "hybridcast"
+    """Name of the nowcaster."""
+    lead_time: str = "2h"
+    """The longest lead time."""
+    step: str | None = None
+    """Interval between lead times; by default the radar's."""
+    members: int = 20
+    """Number of members of the ensemble; 0 for none."""
+    seed: int = 0
+    """Seed of the members."""
+    thresholds: tuple[float, ...] = (0.1, 1.0, 5.0)
+    """Rate thresholds of the probabilities of a trained model, mm h-1."""
+    file: str = "forecast.zarr"
+    """Name of the forecast in its folder: forecast.zarr, which is written faster, or forecast.nc."""
+    packing: str = "float16"
+    """How members are stored, see `hybridcast.save_forecast`."""
+    pictures: tuple[str, ...] = ("maps", "probabilities")
+    """Pictures to draw."""
+    timeout: str = "5min"
+    """Longest duration of a forecast with its products; the process is replaced after it."""
+    keep: str = "48h"
+    """Age, relative to the newest one, up to which forecasts are kept."""
+    metrics: str | None = None
+    """File of metrics for Prometheus; by default metrics.prom in the folder of the region."""
+    on_forecast: HookSettings | None = None
+    """What to do when a forecast has been made."""
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        for key in _DURATIONS:
+            if getattr(self, key) is not None:
+                parse_duration(getattr(self, key), key, least="100ms" if key in ("poll", "settle") else "1s")
+        _check_whole("members", self.members, MAX_MEMBERS)
+        _check_whole("seed", self.seed, MAX_SEED)
+        check_known(self.nowcaster, (*baseline_nowcasters(), *TRAINED_NOWCASTERS), "nowcaster")
+        check_known(self.file, FORMATS, "file")
+        check_known(self.packing, get_args(Packing), "packing")
+        for name in self.pictures:
+            check_known(name, PICTURES, "pictures")
+        if "members" in self.pictures and not self.members:
+            raise InputError("pictures of members, members = 0", "there are members to draw", "Leave one of them out")
+
+
+_DURATIONS = (
+    "poll",
+    "settle",
+    "wait",
+    "longest_outage",
+    "catch_up",
+    "alert_age",
+    "radar_step",
+    "radar_interval",
+    "stations_interval",
+    "nwp_age",
+    "nwp_delay",
+    "lead_time",
+    "step",
+    "timeout",
+    "keep",
+)
+
+
+@dataclass(frozen=True)
+class WatchedRegion:
+    """A region of the configuration, and how it is watched."""
+
+    region: RegionSettings
+    watch: WatchSettings
+    folder: Path = field(default=Path())
+    """Folder of everything that is written about it."""
+
+    @property
+    def name(self) -> str:
+        """Name of the region."""
+        return self.region.name
+
+    def duration(self, key: str) -> np.timedelta64:
+        """Return a setting that is a duration as ``timedelta64[ns]``."""
+        return parse_duration(getattr(self.watch, key), key)
+
+    def optional_duration(self, key: str) -> np.timedelta64 | None:
+        """Return a setting that is a duration, or None if it is not set."""
+        return None if getattr(self.watch, key) is None else self.duration(key)
+
+    def in_replay(self) -> WatchedRegion:
+        """Return the region with a folder of its own for replays, beside that of the live forecasts."""
+        return replace(self, folder=self.folder.with_name(f"{self.folder.name}-replay"))
+
+    def with_radar(self, radar: str, format: str | None) -> WatchedRegion:
+        """Return the region with other radar files."""
+        return replace(self, region=replace(self.region, dataset=None, radar=radar, format=format))
+
+
+def seconds(duration: str) -> float:
+    """Return a duration such as ``30s`` in seconds."""
+    return float(parse_duration(duration, "duration") / np.timedelta64(1, "s"))
+
+
+def load_watch(path: str | Path, names: Sequence[str] = ()) -> list[WatchedRegion]:
+    """Read the regions that are watched.
+
+    Parameters
+    ----------
+    path
+        Configuration of the nightly run; "shipped" is the one that comes with the package.
+    names
+        Names of the regions; by default all.
+
+    Raises
+    ------
+    InputError
+        If the file is no TOML, a key is unknown, a value does not fit, or a region is not configured.
+    """
+    file, base = locate_config(path)
+    settings = load_config(path)
+    for name in names:
+        check_known(name, [region.name for region in settings.region], "region")
+    table = read_toml(file, "regions")
+    shared = _get_table(table, f"{file}")
+    own = {
+        entry["name"]: table.get("defaults", {}).get(WATCH, {}) | _get_table(entry, f"region {entry['name']}")
+        for entry in table["region"]
+    }
+    return [
+        _make_region(region, shared | own[region.name], base)
+        for region in settings.region
+        if not names or region.name in names
+    ]
+
+
+def _get_table(table: dict[str, Any], where: str) -> dict[str, Any]:
+    found = table.get(WATCH, {})
+    if not isinstance(found, dict):
+        raise InputError(f"{where}: watch = {found!r}", "it is a table", f"Write [{WATCH}] or [region.{WATCH}]")
+    return found
+
+
+def _make_region(region: RegionSettings, table: dict[str, Any], base: Path) -> WatchedRegion:
+    watch = parse_table(WatchSettings, table, f"watch, region {region.name}")
+    patterns = [pattern for pattern in (region.radar_pattern,) if is_url(pattern) and "%M" in pattern]
+    if patterns and watch.radar_step is None:
+        found = f"region {region.name!r}: radar = {patterns[0]!r}"
+        raise InputError(found, "a server is asked at the times of frames", "Give radar_step, such as '5min'")
+
+    def resolve(key: str) -> Any:
+        value = getattr(watch, key)
+        many = isinstance(value, tuple)
+        paths = [resolve_path(one, base) for one in (value if many else [value] if value is not None else [])]
+        return tuple(paths) if many else (paths[0] if paths else None)
+
+    watch = replace(watch, **{key: resolve(key) for key in ("out", "stations", "nwp", "terrain", "metrics")})
+    return WatchedRegion(region, watch, Path(watch.out) / region.name)
+
+
+def _check_whole(name: str, value: int, largest: int) -> None:
+    if not 0 <= value <= largest:
+        raise InputError(f"{name} = {value}", f"it is a whole number from 0 to {largest}", "Correct it")

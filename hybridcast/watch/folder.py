@@ -1,0 +1,170 @@
+"""The folder of a region: forecasts, each in a folder of its own, the newest by name, and what the loop keeps.
+
+::
+
+    north/
+      latest.json                 the newest forecast: where it is, its age, sources and cost
+      status.json  metrics.prom   what monitors read
+      forecasts/20240601T120500Z/ a forecast: forecast.zarr, pictures, about.json
+      state/                      files that have come, forecasts made, messages that wait, downloads, the lock
+
+Files and folders appear whole or not at all. A forecast takes its place in one step, and what a killed process left
+behind is removed at the next start.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hybridcast.core.files import atomic_folder, atomic_write
+from hybridcast.errors import InputError
+from hybridcast.watch.schedule import IssueRecord, Issues
+
+ABOUT = "about.json"
+_NAME = re.compile(r"\d{8}T\d{6}Z")
+_VERSION = 1
+
+
+class RegionFolder:
+    """The folder of a region, which is created.
+
+    Raises
+    ------
+    InputError
+        If it cannot be created.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.forecasts, self.state = path / "forecasts", path / "state"
+        self.downloads, self.queue, self.arrived = (self.state / name for name in ("downloads", "queue", "arrived"))
+        try:
+            for folder in (self.forecasts, self.downloads, self.queue):
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            found = f"cannot make {error.filename!r} ({error.strerror})"
+            raise InputError(found, "forecasts are written into a folder of yours", "Choose another as out") from error
+
+    def remove_remains(self) -> None:
+        """Remove what a killed process left unfinished. Only the process that holds the lock may do this."""
+        for folder in (self.path, self.forecasts, self.state, self.queue, self.downloads, self.arrived):
+            for part in folder.glob(".*.part*"):
+                _remove(part)
+        for part in self.downloads.glob("*/.*.part*"):
+            _remove(part)
+
+    # --- forecasts ------------------------------------------------------------------------------------------
+
+    def locate(self, issue_time: np.datetime64) -> Path:
+        """Return the folder of the forecast of an issue time."""
+        return self.forecasts / (np.datetime_as_string(issue_time, unit="s").replace("-", "").replace(":", "") + "Z")
+
+    @contextmanager
+    def new_forecast(self, issue_time: np.datetime64) -> Iterator[Path]:
+        """Yield an empty folder that becomes that of the forecast at the end of the block."""
+        with atomic_folder(self.locate(issue_time), lambda folder: (folder / ABOUT).is_file()) as part:
+            yield part
+
+    def write_about(self, folder: Path, about: dict[str, Any]) -> None:
+        """Write the description of a forecast into its folder."""
+        write_json(folder / ABOUT, about)
+
+    def list_forecasts(self) -> list[dict[str, Any]]:
+        """Return the descriptions of all forecasts, in the order of their issue times."""
+        found = [read_json(folder / ABOUT) for folder in self._list_folders()]
+        return [about for about in found if about is not None]
+
+    def publish(self, about: dict[str, Any]) -> bool:
+        """Name a forecast in ``latest.json`` unless that names a newer one; return whether it is named."""
+        latest = read_json(self.path / "latest.json")
+        if latest is not None and latest["issue_time"] > about["issue_time"]:
+            return False
+        folder = self.locate(np.datetime64(about["issue_time"].removesuffix("Z")))
+        content = {"folder": str(folder.relative_to(self.path)), **about}
+        if latest != content:
+            write_json(self.path / "latest.json", content)
+        return True
+
+    def remove_old(self, keep: np.timedelta64) -> int:
+        """Remove forecasts that are older than the newest one by more than `keep`; return their number."""
+        times = {folder: _parse_name(folder.name) for folder in self._list_folders()}
+        if not times:
+            return 0
+        newest = max(times.values())
+        old = [folder for folder, time in times.items() if newest - time > keep]
+        for folder in old:
+            gone = folder.with_name(f".{folder.name}.part.old")  # removed at the next start if this is killed
+            folder.rename(gone)
+            _remove(gone)
+        return len(old)
+
+    def _list_folders(self) -> list[Path]:
+        return sorted(path for path in self.forecasts.iterdir() if _NAME.fullmatch(path.name))
+
+    def remove_downloads(self, needed: set[str], age: float) -> None:
+        """Remove downloads, and files of a replay, that are not needed and were written longer than `age` (s) ago."""
+        before = time.time() - age
+        for file in (*self.downloads.glob("*/*"), *self.arrived.glob("*")):
+            if str(file) not in needed and file.stat().st_mtime < before:
+                _remove(file)
+        for folder in self.downloads.iterdir():
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
+    # --- what the loop keeps ------------------------------------------------------------------------------------
+
+    def read_issues(self) -> Issues:
+        """Return what is known of issue times: what was written, and the forecasts that are there."""
+        content = read_json(self.state / "issues.json") or {}
+        known = content.get("issues", {}) if content.get("version") == _VERSION else {}
+        return {np.datetime64(time, "ns"): IssueRecord(**record) for time, record in known.items()}
+
+    def write_issues(self, issues: Issues) -> None:
+        """Write what is known of issue times."""
+        known = {str(time): asdict(record) for time, record in sorted(issues.items())}
+        write_json(self.state / "issues.json", {"version": _VERSION, "issues": known})
+
+
+def _parse_name(name: str) -> np.datetime64:
+    return np.datetime64(f"{name[:4]}-{name[4:6]}-{name[6:11]}:{name[11:13]}:{name[13:15]}", "ns")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON file, whole or not at all; NaN becomes null."""
+    with atomic_write(path) as part:
+        part.write_text(json.dumps(_without_nan(content), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Return the content of a JSON file; None if there is none, or it is damaged."""
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None

@@ -1,0 +1,185 @@
+"""One forecast with its products, made in the worker process; and what is kept warm there."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from hybridcast.core.forecast_schema import UNKNOWN_FRACTION
+from hybridcast.core.parallel import report_progress
+from hybridcast.datasets.registry import scene_path
+from hybridcast.errors import HybridcastError
+from hybridcast.forecasting import build_lead_times, forecast, with_members
+from hybridcast.fusion.hybrid import Hybrid
+from hybridcast.nightly.cases import measure_peak_memory
+from hybridcast.nowcasters.base import Nowcaster
+from hybridcast.radar import open_radar
+from hybridcast.registry import TRAINED_NOWCASTERS, baseline_nowcasters, trained_nowcaster
+from hybridcast.watch.config import WatchedRegion
+from hybridcast.watch.products import PRODUCTS
+from hybridcast.watch.sources import OtherSources, open_others, open_recent
+
+READING, SOURCES, FORECASTING = "radar", "sources", "forecast"
+"""Names of the stages before the products."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """A forecast that is to be made."""
+
+    region: WatchedRegion
+    issue_time: np.datetime64
+    files: tuple[str, ...]
+    """Radar files on the disk."""
+    folder: Path
+    """Folder of the products, which is empty."""
+    downloads: Path
+    """Folder of downloads."""
+    nwp_delay: np.timedelta64
+    """Time from the start of an NWP run until it is there."""
+    radar_alone: bool = False
+    """Whether other sources are left out."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """What was made, and how."""
+
+    attrs: dict[str, str]
+    """Attributes of the forecast that say how it was made."""
+    left_out: list[str]
+    """Files that were left out, with the reason."""
+    unknown_fraction: float
+    """Fraction of the grid that is unknown at the last lead time."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Duration of each stage."""
+    memory: float = float("nan")
+    """Memory of the process after the forecast, MB."""
+    peak_memory: float = float("nan")
+    """Peak memory of the process so far, MB."""
+
+
+def make_forecast(order: Order) -> Made:
+    """Make a forecast, and write its products into the folder of the order."""
+    seconds: dict[str, float] = {}
+    left_out: list[str] = []
+    with _stage(READING, seconds):
+        radar = open_recent(order.region, order.files, order.issue_time, left_out)
+    with _stage(SOURCES, seconds):
+        others = OtherSources() if order.radar_alone else _open_others(order, radar, left_out)
+    with _stage(FORECASTING, seconds):
+        result = _forecast(order, radar, others)
+    for name, write in PRODUCTS.items():
+        with _stage(name, seconds):
+            write(result, order.region.watch, order.folder)
+    made = _describe(result, left_out, seconds)
+    del result, radar, others
+    release_memory()
+    return replace(made, memory=measure_memory(), peak_memory=measure_peak_memory())
+
+
+@contextmanager
+def _stage(name: str, seconds: dict[str, float]) -> Iterator[None]:
+    report_progress(name)
+    started = time.perf_counter()
+    yield
+    seconds[name] = round(time.perf_counter() - started, 3)
+
+
+def _open_others(order: Order, radar: xr.DataArray, left_out: list[str]) -> OtherSources:
+    return open_others(order.region, radar, order.issue_time, order.downloads, left_out)
+
+
+def _forecast(order: Order, radar: xr.DataArray, others: OtherSources) -> xr.Dataset:
+    watch = order.region.watch
+    return forecast(
+        radar,
+        lead_time=watch.lead_time,
+        step=watch.step,
+        issue_time=order.issue_time,
+        nowcaster=_make_nowcaster(watch.nowcaster, order.region.region.model, watch.thresholds),
+        stations=others.stations,
+        nwp=others.nwp,
+        nwp_delay=order.nwp_delay,
+        terrain=others.terrain,
+        members=watch.members,
+        seed=watch.seed,
+    )
+
+
+@lru_cache(maxsize=4)
+def _make_nowcaster(name: str, model: str, thresholds: tuple[float, ...]) -> Nowcaster:
+    """Return a nowcaster, which is loaded once."""
+    if name not in TRAINED_NOWCASTERS:
+        return baseline_nowcasters()[name]()
+    trained = trained_nowcaster(name, model)
+    return replace(trained, thresholds=thresholds) if isinstance(trained, Hybrid) else trained
+
+
+def _describe(result: xr.Dataset, left_out: list[str], seconds: dict[str, float]) -> Made:
+    attrs = {name: str(result.attrs[name]) for name in _ATTRIBUTES if name in result.attrs}
+    unknown = float(result[UNKNOWN_FRACTION][-1])
+    return Made(attrs, left_out, round(unknown, 4), seconds)
+
+
+_ATTRIBUTES = (
+    "nowcaster",
+    "status",
+    "motion_status",
+    "fallback",
+    "sources_used",
+    "sources_left_out",
+    "radar_adjustment",
+    "frames_used",
+    "hybridcast_version",
+)
+
+
+def warm_up(region: WatchedRegion) -> str | None:
+    """Load the model and compile the kernels, by a forecast of the scene that comes with the package.
+
+    Returns
+    -------
+    str or None
+        Why the settings of the forecast do not fit, or the model cannot be loaded; None if all is well.
+    """
+    watch = region.watch
+    radar = open_radar(scene_path()).isel(time=slice(-5, None))
+    try:
+        nowcaster = _make_nowcaster(watch.nowcaster, region.region.model, watch.thresholds)
+        with_members(nowcaster, watch.members, watch.seed)
+        build_lead_times(radar, watch.lead_time, watch.step)
+        result = forecast(radar, lead_time="15min", nowcaster=nowcaster, members=min(watch.members, 2))
+    except (HybridcastError, OSError) as error:
+        return str(error)
+    result.compute()
+    return None
+
+
+def release_memory() -> None:
+    """Collect garbage, and give freed memory back to the system where glibc would keep it."""
+    gc.collect()
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (AttributeError, OSError, TypeError):  # another C library
+        return
+
+
+def measure_memory() -> float:
+    """Return the memory of this process, MB; NaN where the system does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return float("nan")
+    import resource
+
+    return pages * resource.getpagesize() / 1e6

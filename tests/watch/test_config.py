@@ -1,0 +1,97 @@
+"""The tables [watch]: what they mean, and what is refused, by name."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import fields
+
+import numpy as np
+import pytest
+
+from hybridcast.datasets.registry import packaged_path
+from hybridcast.errors import InputError
+from hybridcast.nightly.config import load_config
+from hybridcast.watch.config import HookSettings, WatchSettings, load_watch
+
+TEXT = '[[region]]\nname = "north"\nradar = "rain/*.nc"\n'
+
+
+@pytest.fixture
+def load(tmp_path):
+    def written(text: str, names=()):
+        path = tmp_path / "regions.toml"
+        path.write_text(text, encoding="utf-8")
+        return load_watch(path, names)
+
+    return written
+
+
+def test_a_region_overrides_what_all_share(load, tmp_path):
+    text = '[watch]\nmembers = 5\nout = "w"\nnwp = ["n/*.nc", "https://example.org/n.nc"]\n' + TEXT
+    text += "[region.watch]\nmembers = 7\n" + TEXT.replace("north", "south")
+    north, south = load(text)
+    assert (north.watch.members, south.watch.members) == (7, 5)
+    assert north.folder == tmp_path / "w" / "north"
+    assert south.watch.nwp == (f"{tmp_path}/n/*.nc", "https://example.org/n.nc")
+    assert [one.name for one in load(text, ["south"])] == ["south"]
+    assert [one.name for one in load_config(tmp_path / "regions.toml").region] == ["north", "south"]
+
+
+def test_durations(load):
+    (north,) = load("[watch]\nwait = '90s'\n" + TEXT)
+    assert north.duration("wait") == np.timedelta64(90, "s")
+    assert north.optional_duration("radar_step") is None
+
+
+def test_the_example_is_one_with_every_key(load):
+    text = packaged_path("regions.toml").read_text(encoding="utf-8")
+    regions = load(text)
+    assert [one.name for one in regions] == ["dwd", "brisbane", "fmi"]
+    keys = {key for key in tomllib.loads(text)["watch"]}
+    shown = {
+        field.name for field in fields(WatchSettings) if f"\n{field.name} = " in text or f"# {field.name} = " in text
+    }
+    named = {field.name for field in fields(WatchSettings) if field.name in text}
+    assert named == {field.name for field in fields(WatchSettings)}
+    assert keys <= shown
+    for key, value in tomllib.loads(text)["watch"].items():
+        default = getattr(WatchSettings(), key)
+        assert (tuple(value) if isinstance(value, list) else value) == default, key
+
+
+def test_the_table_is_none_of_the_nightly_run(load):
+    load("[watch]\nmembers = 3\n[watch.on_forecast]\ncommand = ['true']\n" + TEXT)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[watch]\nmembres = 3\n" + TEXT, "watch, region north: unknown key 'membres'.*Did you mean 'members'"),
+        ("watch = 3\n" + TEXT, "watch = 3; it is a table"),
+        (TEXT + "watch = 3\n", "region north: watch = 3"),
+        (TEXT + "[region.watch]\nwait = '5'\n", "wait = '5'; it is a duration"),
+        ("[watch]\npoll = '1ms'\n" + TEXT, "100ms at least"),
+        ("[watch]\nmembers = -1\n" + TEXT, "members = -1"),
+        ("[watch]\nnowcaster = 'hybrid'\n" + TEXT, "Did you mean 'hybridcast'"),
+        ("[watch]\nfile = 'a.nc'\n" + TEXT, "file 'a.nc'"),
+        ("[watch]\npacking = 'float61'\n" + TEXT, "Did you mean 'float16'"),
+        ("[watch]\npictures = ['map']\n" + TEXT, "Did you mean 'maps'"),
+        ("[watch]\nmembers = 0\npictures = ['members']\n" + TEXT, "there are members to draw"),
+        ("[watch.on_forecast]\n" + TEXT, "a hook has"),
+        ("[watch.on_forecast]\nurl = 'https://a'\ntimeout = '1'\n" + TEXT, "timeout = '1'"),
+        (TEXT.replace("rain/*.nc", "https://example.org/%Y%m%d%H%M.h5"), "Give radar_step"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_name(load, text, message):
+    with pytest.raises(InputError, match=message):
+        load(text)
+
+
+def test_a_hook(load):
+    text = "[watch.on_forecast]\ncommand = ['a', 'b']\ntimeout = '2min'\n" + TEXT
+    assert load(text)[0].watch.on_forecast == HookSettings(command=("a", "b"), timeout="2min")
+
+
+def test_an_unknown_region_is_refused(load):
+    with pytest.raises(InputError, match="Did you mean 'north'"):
+        load(TEXT, ["nort"])

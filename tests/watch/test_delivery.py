@@ -1,0 +1,187 @@
+"""Messages: in order, again after a failure, once for each version, whatever is killed between."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+import pytest
+
+from hybridcast.errors import InputError
+from hybridcast.watch.config import HookSettings
+from hybridcast.watch.delivery import DeliveryThread, Outbox
+
+SAVE = "import sys, pathlib; pathlib.Path(sys.argv[1]).open('a').write(sys.stdin.read() + '\\n')"
+
+
+class Desk:
+    """An outbox whose time is in our hands."""
+
+    def __init__(self, root, **hooks) -> None:
+        self.root, self.hooks, self.time = root, hooks, 1e9
+        (root / "queue").mkdir(exist_ok=True)
+        self.open()
+
+    def open(self) -> Outbox:
+        self.box = Outbox(self.root / "queue", self.root / "known.json", self.hooks, lambda: self.time)
+        return self.box
+
+    def waiting(self) -> int:
+        return self.box.describe().count
+
+
+def save_to(path) -> HookSettings:
+    return HookSettings(command=(sys.executable, "-c", SAVE, str(path)))
+
+
+def lines(path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def test_a_command_gets_the_message_once(tmp_path):
+    got = tmp_path / "got"
+    desk = Desk(tmp_path, forecast=save_to(got))
+    assert desk.box.post("forecast", "a 1", "1", {"x": 1})
+    assert not desk.box.post("forecast", "a 1", "1", {"x": 1})
+    assert not desk.box.post("other", "a", "1", {})  # nobody asked for it
+    assert desk.box.deliver_due()
+    assert not desk.box.deliver_due()
+    assert desk.box.post("forecast", "a 1", "2", {"x": 2})  # it has changed
+    desk.open()  # a new start
+    assert not desk.box.post("forecast", "a 1", "2", {"x": 2})
+    desk.box.deliver_due()
+    assert [(one["kind"], one["x"]) for one in lines(got)] == [("forecast", 1), ("forecast", 2)]
+    assert len({one["id"] for one in lines(got)}) == 2
+
+
+@pytest.fixture
+def posting():
+    """A server that takes what is posted, after it has refused the first ones."""
+    from http.server import BaseHTTPRequestHandler, HTTPServer
+    from threading import Thread
+
+    got, answers = [], []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            status = answers.pop(0) if answers else 200
+            got.append((status, body, self.headers["Idempotency-Key"], self.headers.get("Authorization")))
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    yield f"http://me:secret@127.0.0.1:{server.server_port}/in", got, answers
+    server.shutdown()
+    server.server_close()
+
+
+def test_posts_are_in_order_with_retries_and_the_same_id(tmp_path, posting, monkeypatch):
+    url, got, answers = posting
+    monkeypatch.setenv("OUR_TOKEN", "123")
+    answers += [503, 302, 200, 200]
+    plain = url.replace("me:secret@", "")
+    desk = Desk(tmp_path, forecast=HookSettings(url=plain, token="OUR_TOKEN"))
+    for number in range(2):
+        desk.box.post("forecast", f"t{number}", "1", {"number": number})
+        desk.time += 1
+    assert not desk.box.deliver_due()
+    assert desk.box.describe().problem.endswith("/in answers 503")
+    assert "secret" not in desk.box.describe().problem
+    desk.time += 6
+    assert not desk.box.deliver_due()
+    desk.open()
+    desk.time += 11
+    assert desk.box.deliver_due()
+    assert desk.box.deliver_due()
+    assert [(status, body["number"]) for status, body, *_ in got] == [(503, 0), (302, 0), (200, 0), (200, 1)]
+    assert len({number for _, _, number, _ in got}) == 2
+    assert {token for *_, token in got} == {"Bearer 123"}
+    assert desk.waiting() == 0
+
+
+def test_a_missing_token_or_command_is_a_problem_that_is_told(tmp_path):
+    desk = Desk(tmp_path, forecast=HookSettings(url="http://127.0.0.1:9/", token="NO_SUCH_TOKEN"))
+    desk.box.post("forecast", "a", "1", {})
+    desk.box.deliver_due()
+    assert desk.box.describe().problem == "the environment has no variable NO_SUCH_TOKEN"
+    desk = Desk(tmp_path, warning=HookSettings(command=("/no/such/command",)))
+    desk.box.post("warning", "a", "1", {})
+    desk.time += 100
+    desk.box.deliver_due()  # removes the message of the other kind, which nobody asks for any more
+    assert "cannot be run" in desk.box.describe().problem
+
+
+def test_a_command_that_fails_or_hangs(tmp_path):
+    fails = HookSettings(command=(sys.executable, "-c", "import sys; sys.exit('no such place')"))
+    hangs = HookSettings(command=(sys.executable, "-c", "import time; time.sleep(60)"), timeout="1s")
+    for hook, reason in ((fails, "ended with status 1: no such place"), (hangs, "did not end within 1 s")):
+        desk = Desk(tmp_path, forecast=hook)
+        desk.box.post("forecast", reason, "1", {})
+        desk.box.deliver_due()
+        assert reason in desk.box.describe().problem
+        next((tmp_path / "queue").glob("*.json")).unlink()
+
+
+def test_a_message_is_given_up_after_a_while(tmp_path):
+    desk = Desk(tmp_path, forecast=HookSettings(command=("/no/such/command",), give_up="1h"))
+    desk.box.post("forecast", "a", "1", {})
+    for _ in range(40):
+        desk.box.deliver_due()
+        desk.time += 300
+    assert (desk.waiting(), desk.box.describe().dropped) == (0, 1)
+
+
+def test_a_clock_that_jumps_back_does_not_stop_deliveries(tmp_path):
+    got = tmp_path / "got"
+    desk = Desk(tmp_path, forecast=HookSettings(command=("/no/such/command",)))
+    desk.box.post("forecast", "a", "1", {"x": 1})
+    desk.box.deliver_due()
+    desk.time -= 86400
+    desk.hooks["forecast"] = save_to(got)
+    assert desk.box.deliver_due()
+    assert len(lines(got)) == 1
+
+
+def test_a_thread_delivers_without_being_asked(tmp_path):
+    got = tmp_path / "got"
+    desk = Desk(tmp_path, forecast=save_to(got))
+    with DeliveryThread(desk.box):
+        desk.box.post("forecast", "a", "1", {"x": 1})
+        for _ in range(200):
+            if desk.box.delivered:
+                break
+            time.sleep(0.05)
+    assert len(lines(got)) == 1
+
+
+@pytest.mark.parametrize(
+    ("hook", "message"),
+    [
+        ({}, "it has one of them"),
+        ({"command": ("a",), "url": "https://b"}, "it has one of them"),
+        ({"command": ()}, "a command has a name"),
+        ({"url": "ftp://b"}, "it begins with https"),
+        ({"url": "https://b", "timeout": "0s"}, "above zero"),
+    ],
+)
+def test_hooks_that_are_refused(hook, message):
+    with pytest.raises(InputError, match=message):
+        HookSettings(**hook)
+
+
+def test_passwords_are_in_no_message_about_a_failure(tmp_path, posting):
+    url, got, answers = posting
+    answers.append(500)
+    desk = Desk(tmp_path, forecast=HookSettings(url=url))
+    desk.box.post("forecast", "a", "1", {})
+    desk.box.deliver_due()
+    assert desk.box.describe().problem.endswith("/in answers 500")
+    assert "secret" not in desk.box.describe().problem
+    assert got[0][-1].startswith("Basic ")
