@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 # The modules that `make docs` shows, in the order of the flow.
 API := core.field core.time_steps ensembles ensembles.products ensembles.regions ensembles.fields radar stations nwp terrain datasets.registry motion.estimate motion.wind_guidance advection ensembles.noise ensembles.realizations nowcasters.base nowcasters.scale_filter \
 	nowcasters.scale_filter_ensemble nowcasters.pysteps datasets.events datasets.pseudo_nwp predictors.sources forecasting fusion.hybrid fusion.hindcasts learned.member learned.trained_model learned.training.train learned.training.settings \
-	verification.statistics verification.members verification.scores verification.significance verification.evaluation plots contrib.pysteps_plugin settings errors
+	verification.statistics verification.members verification.scores verification.significance verification.evaluation places places.levels places.place places.products places.reading places.tables plots contrib.pysteps_plugin settings errors
 
 BROWSER := $(shell command -v chromium && command -v chromedriver)
 
