@@ -20,7 +20,7 @@ BASES = ("none", "members", "exceedance probabilities", "deterministic field")
 """What the probability of a level is made of; ``"none"`` where the place does not have the level."""
 _ZERO = np.timedelta64(0, "ns")
 #: Sums of float32 differ from their exact values by less than this fraction.
-_ROUNDING = np.float32(1e-5)
+ROUNDING = np.float32(1e-5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +155,7 @@ def _fill(found: _Products, chosen: Mask, amounts: xr.DataArray, levels: LevelTa
         columns = np.flatnonzero(chosen[row])
         values = amounts.values[..., columns]
         known = np.isfinite(values).all(axis=0)
-        limits = levels.threshold[row, columns].astype(np.float32) * (1 - _ROUNDING)
+        limits = levels.threshold[row, columns].astype(np.float32) * (1 - ROUNDING)
         reached = known & (values >= limits)
         by_lead = np.where(known, reached.mean(axis=0, dtype=np.float32), np.float32(np.nan))
         found.probability[row][:, columns] = by_lead[1:]
