@@ -56,11 +56,21 @@ def find_files(region: RegionSettings, date: str) -> list[Path]:
     if region.dataset is not None:
         files = fetch(region.dataset, radar_only=True)
     else:
-        hours = pd.date_range(pd.Timestamp(first).floor("h"), last, freq="h")
-        pattern = str(region.radar).replace("{date}", "%Y%m%d")
-        globs = dict.fromkeys(hour.strftime(pattern) for hour in hours) if "%" in pattern else [pattern]
-        files = sorted({Path(path) for pattern in globs for path in glob.glob(pattern, recursive=True)})
+        files = expand_pattern(str(region.radar), first, last)
     return _select_around(files, first, last)
+
+
+def find_gauge_files(region: RegionSettings, date: str) -> list[Path]:
+    """Return the files of gauges of a day, sorted; an empty list if there are none."""
+    return [] if region.gauges is None else expand_pattern(region.gauges, *data_window(region, date))
+
+
+def expand_pattern(pattern: str, first: np.datetime64, last: np.datetime64) -> list[Path]:
+    """Return the files of a glob with codes of the time, for any hour from the first to the last, sorted."""
+    hours = pd.date_range(pd.Timestamp(first).floor("h"), last, freq="h")
+    pattern = pattern.replace("{date}", "%Y%m%d")
+    globs = dict.fromkeys(hour.strftime(pattern) for hour in hours) if "%" in pattern else [pattern]
+    return sorted({Path(path) for pattern in globs for path in glob.glob(pattern, recursive=True)})
 
 
 def _select_around(files: list[Path], first: np.datetime64, last: np.datetime64) -> list[Path]:
