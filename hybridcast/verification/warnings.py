@@ -45,8 +45,9 @@ def score_warnings(tables: Sequence[xr.Dataset], observed: xr.Dataset) -> xr.Dat
     An event is the time during which a level is reached at a place; times less than an hour apart are one event. It
     counts if it begins after the first issue time and until the last one, and it is known that the level was not
     reached before. It is a hit if a warning was raised before it begins and is not cleared; its lead time is from the
-    issue time of the forecast that raised it. Otherwise it is a miss, and ``late`` if a warning is raised while it
-    lasts. A warning that is cleared before anything is reached is a false alarm; it is undecided if the observation has
+    issue time of the forecast that raised it, or from the end of the event before if that is later, and at most the
+    longest lead time of the forecasts. Otherwise it is a miss, and ``late`` if a warning is raised while it lasts. A
+    warning that is cleared before anything is reached is a false alarm; it is undecided if the observation has
     gaps, or the forecasts end before it is cleared.
 
     Parameters
@@ -97,7 +98,7 @@ def score_episodes(tables: Sequence[xr.Dataset], observed: xr.Dataset, events: S
     shape = coords["place"].size, coords["level"].size
     counts = {name: np.zeros(shape) for name in (*OUTCOMES, "lead_sum")}
     by_lead = np.zeros((*shape, len(LEAD_MINUTES)))
-    raised = _find_warnings(events)
+    raised, horizon = _find_warnings(events), tables[-1]["lead_time"].values[-1]
     times = observed["time"].values
     for row, place in enumerate(coords["place"]):
         for column, level in enumerate(coords["level"]):
@@ -105,7 +106,7 @@ def score_episodes(tables: Sequence[xr.Dataset], observed: xr.Dataset, events: S
                 continue
             reached = observed["level_reached"].sel(place=place, level=level).values
             found = raised.get((str(place), str(level)), [])
-            outcome, leads = judge_episodes(found, reached, times, (first, last))
+            outcome, leads = judge_episodes(found, reached, times, (first, last), horizon)
             for name, count in outcome.items():
                 counts[name][row, column] = count
             counts["lead_sum"][row, column] = sum(leads)
@@ -136,6 +137,7 @@ def judge_episodes(
     reached: Array,
     times: NDArray[np.datetime64],
     period: tuple[np.datetime64, np.datetime64],
+    horizon: np.timedelta64,
 ) -> tuple[dict[str, int], list[float]]:
     """Return the outcomes of the warnings of one level at one place, and the lead times of its hits, min.
 
@@ -149,16 +151,21 @@ def judge_episodes(
         Times of `reached`.
     period
         The first and the last issue time.
+    horizon
+        The longest lead time of the forecasts.
     """
     outcome = dict.fromkeys(OUTCOMES, 0)
     leads = []
+    over = period[0]
     for event in find_events(reached, times):
+        before, over = over, event.end or over
         if not period[0] < event.start <= period[1]:
             continue
         active = [one for one in raised if one.start < event.start and (one.end is None or one.end >= event.start)]
         if active:
             outcome["hits"] += 1
-            leads.append(float((event.start - active[-1].start) / MINUTE))
+            lead = min(event.start - max(active[-1].start, before), horizon)
+            leads.append(float(lead / MINUTE))
             continue
         outcome["misses"] += 1
         outcome["late"] += any(event.start <= one.start <= (event.end or one.start) for one in raised)

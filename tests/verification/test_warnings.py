@@ -32,7 +32,7 @@ def episode(first, last=None):
 
 
 def judge(raised, reached):
-    outcome, leads = judge_episodes(raised, reached, TIMES, PERIOD)
+    outcome, leads = judge_episodes(raised, reached, TIMES, PERIOD, np.timedelta64(120, "m"))
     return {name: count for name, count in outcome.items() if count}, leads
 
 
@@ -56,7 +56,8 @@ def test_events_an_hour_apart_are_two_and_one_with_unknown_beginning_none():
         ([episode(7, 14)], reach(), {"false_alarms": 1}, []),
         ([episode(7, 14)], reach(unknown=[9]), {"undecided": 1}, []),
         ([episode(55)], reach(), {"undecided": 1}, []),
-        ([episode(7, 40)], reach((10, 12), (30, 31)), {"hits": 2}, [30.0, 230.0]),
+        ([episode(7, 40)], reach((10, 12), (30, 31)), {"hits": 2}, [30.0, 120.0]),  # at most the longest lead time
+        ([episode(7, 40)], reach((10, 12), (20, 21)), {"hits": 2}, [30.0, 80.0]),  # since the event before
         ([episode(7, 9), episode(8, 14)], reach((10, 12)), {"hits": 1, "false_alarms": 1}, [20.0]),
         ([], reach((0, 2), (59, 59)), {"misses": 1}, []),
     ],
