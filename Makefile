@@ -7,11 +7,11 @@ READY := $(VENV)/.ready
 # The modules that `make docs` shows, in the order of the flow.
 API := core.field core.time_steps ensembles ensembles.products ensembles.regions ensembles.fields radar stations nwp terrain datasets.registry motion.estimate motion.wind_guidance advection ensembles.noise ensembles.realizations nowcasters.base nowcasters.scale_filter \
 	nowcasters.scale_filter_ensemble nowcasters.pysteps datasets.events datasets.pseudo_nwp predictors.sources forecasting fusion.hybrid fusion.hindcasts learned.member learned.trained_model learned.training.train learned.training.settings \
-	verification.statistics verification.members verification.scores verification.significance verification.evaluation plots contrib.pysteps_plugin settings errors
+	verification.statistics verification.members verification.scores verification.significance verification.evaluation verification.warnings places places.levels places.place places.products places.reading places.tables places.hysteresis places.warning_log places.observed plots contrib.pysteps_plugin settings errors
 
 BROWSER := $(shell command -v chromium && command -v chromedriver)
 
-.PHONY: help setup browser demo test test-fast test-all coverage gpu check skill scale-filter pseudo-nwp model evaluation sources early-or-late bench fuzz same-bits notebooks docs picture clean
+.PHONY: help setup browser demo test test-fast test-all coverage gpu check skill scale-filter pseudo-nwp model evaluation warnings sources early-or-late bench fuzz same-bits notebooks docs picture clean
 .DEFAULT_GOAL := help
 
 help:  ## show this
@@ -79,6 +79,9 @@ model: setup  ## train the model that comes with the package, from the real even
 
 evaluation: setup  ## nowcasters on the real events; trained ones on regions they were not trained on; hours, can be continued
 	$(BIN)/python notebooks/evaluation.py
+
+warnings: setup  ## warnings at invented places against later radar, on eleven days of German radar; can be continued
+	$(BIN)/python notebooks/place_warnings.py --days 2018-05-10..2018-05-20 --every 10 --work scratch/warnings --out notebooks/place_warnings.json
 
 sources: setup  ## gain from gauges, NWP wind and pseudo-NWP, on the real events; writes notebooks/sources.json; can be continued
 	PYTHONPATH=notebooks/experiments $(BIN)/python -m ablation.sources

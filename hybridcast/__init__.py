@@ -37,6 +37,9 @@ _CONTENTS = {
     "forecast": "hybridcast.forecasting",  # recent frames and other sources -> forecast
     "save_forecast": "hybridcast.core.forecast_files",  # forecast -> file
     "load_forecast": "hybridcast.core.forecast_files",  # file -> forecast
+    "read_places": "hybridcast.places",  # file of points and areas -> places with warning levels
+    "at_places": "hybridcast.places",  # forecast and places -> minutes to rain, amounts, probabilities
+    "write_places": "hybridcast.places",  # these -> CSV, Parquet or JSON
 }
 
 if TYPE_CHECKING:
@@ -58,6 +61,9 @@ if TYPE_CHECKING:
     from hybridcast.nowcasters.scale_filter import ScaleFilter as ScaleFilter
     from hybridcast.nowcasters.scale_filter_ensemble import ScaleFilterEnsemble as ScaleFilterEnsemble
     from hybridcast.nwp import open_nwp as open_nwp
+    from hybridcast.places import at_places as at_places
+    from hybridcast.places import read_places as read_places
+    from hybridcast.places import write_places as write_places
     from hybridcast.radar import open_radar as open_radar
     from hybridcast.stations import open_stations as open_stations
     from hybridcast.stations import save_stations as save_stations

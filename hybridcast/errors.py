@@ -34,6 +34,7 @@ class InputError(HybridcastError, ValueError):
     """
 
     def __init__(self, found: str, rule: str, remedy: str, *, cli_remedy: str | None = None) -> None:
+        self._parts = found, rule, remedy, cli_remedy
         self._for_command_line = f"{found}; {rule}. {cli_remedy or remedy}."
         super().__init__(f"{found}; {rule}. {remedy}.")
 
@@ -41,6 +42,11 @@ class InputError(HybridcastError, ValueError):
     def for_command_line(self) -> str:
         """Message with the remedy for the command line."""
         return self._for_command_line
+
+    def located(self, where: str) -> InputError:
+        """Return the same error with the location of the value, such as the name of a place, in front."""
+        found, rule, remedy, cli_remedy = self._parts
+        return InputError(f"{where}: {found}", rule, remedy, cli_remedy=cli_remedy)
 
 
 class NoFramesError(InputError):

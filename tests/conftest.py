@@ -32,6 +32,7 @@ MARKERS = {
     "nightly/test_commands.py": "process",
     "nightly/test_distributed.py": "process",
     "nightly/test_run.py": "process",
+    "nightly/test_warnings.py": "slow",
     "nowcasters/test_pysteps.py": "pysteps",
     "nowcasters/test_pysteps_blending.py": "pysteps",
     "test_docs.py": "process",

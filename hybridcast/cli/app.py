@@ -6,6 +6,7 @@ import io
 import logging
 import sys
 import warnings
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -16,6 +17,7 @@ from hybridcast.cli.forecast import forecast
 from hybridcast.cli.getting_started import demo, fetch, info
 from hybridcast.cli.nightly import nightly, scores
 from hybridcast.cli.options import err
+from hybridcast.cli.places import places
 from hybridcast.cli.plot import plot
 from hybridcast.cli.train import train
 from hybridcast.cli.watch import status, watch
@@ -36,6 +38,7 @@ def _options(
 
         hybridcast forecast 'radar/*.h5' -o forecast.nc
         hybridcast plot forecast.nc -o forecast.png
+        hybridcast places forecast.nc --places places.toml -o places.csv
 
     From an archive to a trained model of your own, its skill, and a forecast with it:
 
@@ -62,13 +65,14 @@ def _options(
     logging.getLogger("matplotlib").setLevel(logging.WARNING)
 
 
-for _panel, _commands in {
-    "Forecast": (forecast, plot),
+_PANELS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Forecast": (forecast, plot, places),
     "Try it": (demo, fetch, info),
     "Train and evaluate": (train, evaluate),
     "All the time": (watch, status),
     "Every night": (nightly, scores),
-}.items():
+}
+for _panel, _commands in _PANELS.items():
     for _command in _commands:
         app.command(rich_help_panel=_panel)(_command)
 app.add_typer(archive, name="archive", rich_help_panel="Train and evaluate")

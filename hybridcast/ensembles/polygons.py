@@ -65,13 +65,13 @@ def read_regions(given: Any, label: str = "name") -> Regions:
         If a file cannot be read as GeoJSON.
     """
     if isinstance(given, str | Path):
-        return read_regions(_read_json(Path(given).expanduser()), label)
+        return read_regions(read_json(Path(given).expanduser()), label)
     if hasattr(given, "__geo_interface__"):
         found = read_regions(given.__geo_interface__, label)
         stated = getattr(given, "crs", None)
-        return found if stated is None else found._replace(crs=_as_crs(stated))
+        return found if stated is None else found._replace(crs=as_crs(stated))
     if isinstance(given, Mapping) and isinstance(given.get("type"), str):
-        return Regions(_require_some(_read_features(given, label)), _stated_crs(given))
+        return Regions(_require_some(_read_features(given, label)), stated_crs(given))
     if isinstance(given, Mapping):
         return _merge([_rename(read_regions(one, label), str(name)) for name, one in given.items()])
     if isinstance(given, Sequence):
@@ -79,7 +79,8 @@ def read_regions(given: Any, label: str = "name") -> Regions:
     raise InputError(f"regions are {type(given).__name__}", "regions are polygons", _REMEDY)
 
 
-def _read_json(path: Path) -> Any:
+def read_json(path: Path) -> Any:
+    """Return the content of a file of GeoJSON; `ReadError` if it is none."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -116,12 +117,13 @@ def _read_features(geojson: Mapping[str, Any], label: str) -> Iterator[Region]:
     elif kind == "Feature":
         properties = geojson.get("properties") or {}
         name = properties.get(label, geojson.get("id"))
-        yield Region(None if name is None else str(name), list(_read_polygons(geojson.get("geometry"))))
+        yield Region(None if name is None else str(name), list(read_polygons(geojson.get("geometry"))))
     else:
-        yield Region(None, list(_read_polygons(geojson)))
+        yield Region(None, list(read_polygons(geojson)))
 
 
-def _read_polygons(geometry: Any) -> Iterator[Polygon]:
+def read_polygons(geometry: Any) -> Iterator[Polygon]:
+    """Yield the polygons of a geometry of GeoJSON; `InputError` if it is none of polygons."""
     kind = geometry.get("type") if isinstance(geometry, Mapping) else None
     if kind == "Polygon":
         yield _read_polygon(geometry.get("coordinates"))
@@ -129,7 +131,7 @@ def _read_polygons(geometry: Any) -> Iterator[Polygon]:
         yield from map(_read_polygon, geometry.get("coordinates") or (None,))
     elif kind == "GeometryCollection":
         for part in geometry.get("geometries") or (None,):
-            yield from _read_polygons(part)
+            yield from read_polygons(part)
     else:
         raise InputError(f"a geometry is {kind}", "a region is a Polygon or a MultiPolygon", _REMEDY)
 
@@ -153,14 +155,15 @@ def _read_ring(corners: Any) -> Ring:
     return ring
 
 
-def _stated_crs(geojson: Mapping[str, Any]) -> pyproj.CRS | None:
+def stated_crs(geojson: Mapping[str, Any]) -> pyproj.CRS | None:
     """Return the CRS that a member ``crs`` names, as GDAL writes it into GeoJSON of another CRS."""
     stated = geojson.get("crs")
     properties = stated.get("properties") if isinstance(stated, Mapping) else None
-    return None if stated is None else _as_crs(properties.get("name") if isinstance(properties, Mapping) else stated)
+    return None if stated is None else as_crs(properties.get("name") if isinstance(properties, Mapping) else stated)
 
 
-def _as_crs(given: Any) -> pyproj.CRS:
+def as_crs(given: Any) -> pyproj.CRS:
+    """Return a CRS that pyproj reads; `InputError` if it does not."""
     try:
         return pyproj.CRS.from_user_input(given)
     except pyproj.exceptions.CRSError as error:
@@ -194,7 +197,7 @@ def project_regions(found: Regions, field: xr.DataArray, crs: pyproj.CRS | str |
     target = crs_of(field)
     if target is None:
         raise InputError("the grid has no CRS", "the place of the grid is known", "Give regions with crs='grid'")
-    source = found.crs or _as_crs(LONGITUDE_LATITUDE) if crs is None else _as_crs(crs)
+    source = found.crs or as_crs(LONGITUDE_LATITUDE) if crs is None else as_crs(crs)
     project = _projection(source, target, np.asarray(field["x"].values, dtype=np.float64))
     return [region._replace(polygons=[project(polygon) for polygon in region.polygons]) for region in found.regions]
 

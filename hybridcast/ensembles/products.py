@@ -85,7 +85,7 @@ def accumulate(
     """
     rates = select_rain(rain)
     _check_rates(rates)
-    edges = _interval_edges(rates)
+    edges = interval_edges(rates)
     windows = _find_windows(edges, _window_starts(edges, window, every, start, end))
     sums = _sum_windows(rates, np.diff(edges) / HOUR, windows)
     ends = rates.isel(lead_time=[b - 1 for _, b in windows]).copy(data=sums)
@@ -125,8 +125,14 @@ def _check_rates(rates: xr.DataArray) -> None:
         )
 
 
-def _interval_edges(rates: xr.DataArray) -> LeadTimes:
-    """Return the issue time as zero and the lead times: the edges of the intervals that rates represent."""
+def interval_edges(rates: xr.DataArray) -> LeadTimes:
+    """Return the issue time as zero and the lead times: the edges of the intervals that rates represent.
+
+    Raises
+    ------
+    InputError
+        If lead times up to the first one are missing.
+    """
     leads = check_lead_times(rates["lead_time"].values)
     steps = np.diff(leads)
     if steps.size and leads[0] > steps.max():

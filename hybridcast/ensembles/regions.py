@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -96,12 +96,12 @@ def over_regions(
     field = select_rain(rain)
     found = project_regions(read_regions(regions, label), field, crs)
     names = _region_names(found)
-    weights = _weigh_cells(found, field)
+    weights = weigh_cells(cover_regions(found, field), field)
 
     def average(values: Array) -> Array:
-        return _average_over_regions(values, weights, least_known)
+        return average_over_regions(values, weights, least_known)
 
-    means = _apply_to_fields(field, average, {"region": len(names)})
+    means = apply_to_fields(field, average, {"region": len(names)})
     attributes = {"long_name": "name of the region" if names.dtype.kind == "U" else "number of the region"}
     return _describe_mean(means, field, least_known).assign_coords(region=("region", names, attributes))
 
@@ -118,16 +118,21 @@ def _region_names(regions: list[Region]) -> NDArray[Any]:
     return np.array(names)
 
 
-def _weigh_cells(regions: list[Region], field: xr.DataArray) -> Weights:
+def cover_regions(regions: Sequence[Region], field: xr.DataArray) -> list[Coverage]:
+    """Return the fractions of the cells of a field that regions in coordinates of its grid cover."""
     shape = field.sizes["y"], field.sizes["x"]
+    return [cover_cells(_to_cells(region.polygons, field), shape) for region in regions]
+
+
+def weigh_cells(covered: Sequence[Coverage], field: xr.DataArray) -> Weights:
+    """Return the weights of the cells of a field in the means over regions that cover fractions of them."""
     dy, dx = metres_per_cell(field)
-    cell_area = np.broadcast_to(np.abs(dy * dx), shape)
-    covered = [cover_cells(_to_cells(region.polygons, field), shape) for region in regions]
+    cell_area = np.broadcast_to(np.abs(dy * dx), (field.sizes["y"], field.sizes["x"]))
     areas = sparse.vstack([_areas_of_cells(one, cell_area) for one in covered], format="csc")
     cells = np.flatnonzero(np.diff(areas.indptr))  # those with an entry
     inside = np.array([one.inside for one in covered])
-    whole = np.divide(areas.sum(axis=1), inside, out=np.full(len(regions), np.inf), where=inside > 0)
-    return Weights(*np.divmod(cells, shape[1]), areas[:, cells].tocsr(), whole[:, None])
+    whole = np.divide(areas.sum(axis=1), inside, out=np.full(len(covered), np.inf), where=inside > 0)
+    return Weights(*np.divmod(cells, field.sizes["x"]), areas[:, cells].tocsr(), whole[:, None])
 
 
 def _areas_of_cells(covered: Coverage, cell_area: Array) -> Any:
@@ -153,7 +158,7 @@ def _first_and_step(field: xr.DataArray, axis: str) -> tuple[float, float]:
     return float(values[0]), float(values[-1] - values[0]) / (values.size - 1)
 
 
-def _average_over_regions(values: Array, weights: Weights, least_known: float) -> Array:
+def average_over_regions(values: Array, weights: Weights, least_known: float) -> Array:
     """Return means over regions, shape ``(..., region)``, of values of shape ``(..., y, x)``."""
     cells = values[..., weights.rows, weights.columns].astype(np.float32, copy=False)
     cells = cells.reshape(math.prod(values.shape[:-2]), weights.rows.size)
@@ -211,7 +216,7 @@ def over_blocks(
         means = block_means(cut.reshape(-1, *cut.shape[-2:]), rows, columns, least_known)
         return np.asarray(means.reshape(*values.shape[:-2], rows, columns))
 
-    means = _apply_to_fields(field, average, {"y_block": rows, "x_block": columns}).rename(y_block="y", x_block="x")
+    means = apply_to_fields(field, average, {"y_block": rows, "x_block": columns}).rename(y_block="y", x_block="x")
     axes = {axis: _block_centres(field, axis, size) for axis, size in (("y", high), ("x", wide))}
     return _describe_mean(means, field, least_known).assign_coords(axes)
 
@@ -239,7 +244,7 @@ def _block_centres(field: xr.DataArray, axis: str, size: int) -> xr.Variable:
 # --- both -----------------------------------------------------------------------------------------------------
 
 
-def _apply_to_fields(field: xr.DataArray, average: Callable[[Array], Array], sizes: dict[str, int]) -> xr.DataArray:
+def apply_to_fields(field: xr.DataArray, average: Callable[[Array], Array], sizes: dict[str, int]) -> xr.DataArray:
     """Apply a function of arrays ``(..., y, x)`` to each chunk; `sizes` are those of the dims in place of y and x."""
     found: xr.DataArray = xr.apply_ufunc(
         average,

@@ -20,6 +20,7 @@ from hybridcast.core.forecast_schema import ENSEMBLE, PROBABILITY
 from hybridcast.core.time_steps import iso_time
 from hybridcast.forecasting import INPUT_HISTORY, forecast
 from hybridcast.nightly.config import RegionSettings, make_nowcasters
+from hybridcast.nightly.warnings import write_place_forecasts
 from hybridcast.nowcasters.base import Nowcaster
 from hybridcast.verification.comparison import compute_nowcaster_statistics, read_statistics, write_statistics
 from hybridcast.verification.hours import average_over_hours
@@ -46,6 +47,11 @@ class NightlyCase:
         """File of the statistics of this case."""
         return self.folder / f"{np.datetime_as_string(self.issue_time, unit='s').replace(':', '')}.nc"
 
+    @property
+    def places_path(self) -> Path:
+        """File of the forecasts at the places of the region."""
+        return self.path.with_suffix(".places.nc")
+
 
 @dataclass(frozen=True)
 class CaseCosts:
@@ -53,7 +59,7 @@ class CaseCosts:
 
     issue_time: np.datetime64
     seconds: dict[str, float] = field(default_factory=dict)
-    """Duration for each nowcaster and for "statistics", s; empty if the case was done already."""
+    """Duration for each nowcaster, for "places" and for "statistics", s; empty if the case was done already."""
     memory: float = float("nan")
     """Peak memory of the process so far, MB."""
 
@@ -69,6 +75,10 @@ def run_case(case: NightlyCase) -> CaseCosts:
         started = time.perf_counter()
         forecasts[name] = make_forecast(case, nowcaster, radar)
         seconds[name] = time.perf_counter() - started
+    if case.region.places is not None:
+        started = time.perf_counter()
+        write_place_forecasts(case.region, forecasts, radar, case.places_path)
+        seconds["places"] = time.perf_counter() - started
     started = time.perf_counter()
     write_statistics(compute_nightly_statistics(case.region, forecasts, radar), case.path)
     seconds["statistics"] = time.perf_counter() - started

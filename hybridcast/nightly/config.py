@@ -25,6 +25,7 @@ from hybridcast.errors import InputError
 from hybridcast.nightly.alarm import AlarmSettings
 from hybridcast.nightly.days import parse_dates
 from hybridcast.nowcasters.base import MakesMembers, Nowcaster
+from hybridcast.places import Place, read_places
 from hybridcast.radar import formats
 from hybridcast.registry import TRAINED_NOWCASTERS, baseline_nowcasters, trained_nowcaster
 from hybridcast.settings import check_known, parse_table, read_toml
@@ -36,6 +37,8 @@ SHIPPED = "shipped"
 """Name of the configuration that comes with the package."""
 WATCH = "watch"
 """Table of the file, and of each region, that `hybridcast watch` reads."""
+WARNINGS_VERSION = 1
+"""Version of the statistics of warnings; increment it when they change."""
 SHORTEST = "1min"
 """Shortest interval between issue times, and between lead times."""
 
@@ -74,6 +77,10 @@ class RegionSettings:
     """Number of members of the nowcasters that make ensembles; with 0 each has as many as by default."""
     model: str = "default"
     """Folder of the trained model of the nowcaster `hybridcast`; "default" is the one in the package."""
+    places: str | None = None
+    """File of places, as `hybridcast.read_places` reads it, whose warnings are verified against the radar."""
+    gauges: str | None = None
+    """Glob of files of gauges, as `radar`; places that are named after a gauge are verified against it too."""
     dates: str | None = None
     """Days of an archive, such as ``2018-05-10..2018-05-20``: the region is run on these days only, and on all of them
     if no date is given."""
@@ -95,6 +102,12 @@ class RegionSettings:
         )
         first, last = parse_clock(self.first, "from", where), parse_clock(self.last, "to", where)
         _refuse(first > last, f"{where}: from {self.first} to {self.last}", "the first comes first", "Swap them")
+        _refuse(
+            self.gauges is not None and self.places is None,
+            f"{where} has gauges {self.gauges!r} and no places",
+            "gauges observe places that are named after them",
+            "Give places, a file with a place at each gauge",
+        )
         _refuse(self.members < 0, f"{where}: members = {self.members}", "it is 0 or more", "Correct it")
         for name in self.nowcasters:
             check_known(name, (*baseline_nowcasters(), *TRAINED_NOWCASTERS), f"{where}: nowcaster")
@@ -145,7 +158,9 @@ class RegionSettings:
         grid = (self.x, self.y, self.spacing)
         times = (self.every, self.first, self.last, self.lead_time, self.step)
         nowcasters = make_nowcasters(self)
-        compared = (THRESHOLDS, FSS_SCALES, BLOCKS)
+        compared: tuple[object, ...] = (THRESHOLDS, FSS_SCALES, BLOCKS)
+        if self.places is not None:
+            compared += (WARNINGS_VERSION, self.gauges, describe_places(load_places(self.places)))
         return digest(STATISTICS_VERSION, compared, self.members, grid, times, list(nowcasters), *nowcasters.values())
 
 
@@ -238,11 +253,33 @@ def _resolve_paths(settings: NightlySettings, base: Path) -> NightlySettings:
         replace(
             region,
             radar=None if region.radar is None else resolve(region.radar),
+            places=None if region.places is None else resolve(region.places),
+            gauges=None if region.gauges is None else resolve(region.gauges),
             model="default" if region.model == "default" else resolve(region.model),
         )
         for region in settings.region
     )
     return replace(settings, region=regions, store=resolve(settings.store), report=resolve(settings.report))
+
+
+@lru_cache(maxsize=16)
+def load_places(path: str) -> tuple[Place, ...]:
+    """Read the places of a region."""
+    return read_places(path)
+
+
+def describe_places(places: tuple[Place, ...]) -> str:
+    """Return all that identifies places: names, coordinates and warning levels."""
+    parts = [
+        (
+            place.name,
+            place.crs and place.crs.srs,
+            place.point,
+            [ring.tolist() for polygon in place.polygons for ring in polygon],
+        )
+        for place in places
+    ]
+    return repr((parts, [place.levels for place in places]))
 
 
 @lru_cache(maxsize=16)

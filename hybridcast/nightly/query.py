@@ -12,10 +12,10 @@ import xarray as xr
 from hybridcast.core.types import MINUTE
 from hybridcast.errors import InputError
 from hybridcast.nightly.days import parse_dates
-from hybridcast.nightly.store import CASE_TABLES, TABLES, rows_to_dataset
+from hybridcast.nightly.store import CASE_TABLES, TABLES, WARNING_TABLES, rows_to_dataset
 from hybridcast.verification import scores
 
-VIEWS = ("nights", *TABLES, *(f"case_{name}" for name in CASE_TABLES))
+VIEWS = ("nights", *TABLES, *(f"case_{name}" for name in CASE_TABLES), *WARNING_TABLES)
 
 
 def query_store(

@@ -62,6 +62,13 @@ def find_files(region: RegionSettings, date: str) -> list[Path]:
     return select_around(files, first, last)
 
 
+def find_gauge_files(region: RegionSettings, date: str) -> list[Path]:
+    """Return the files of gauges of a day, sorted; an empty list if there are none."""
+    if region.gauges is None:
+        return []
+    return find_local(region.gauges.replace("{date}", "%Y%m%d"), *data_window(region, date))
+
+
 def compute_data_fingerprint(files: list[Path], known: DataFingerprint | None = None) -> DataFingerprint:
     """Compute the hashes of files; contents are read only if the quick hash differs from that of `known`."""
     parts = [part for file in files for part in _iterate_files(file)]

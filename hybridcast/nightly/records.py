@@ -51,3 +51,6 @@ class RegionNight:
     """The same for rain of whole hours (`hybridcast.verification.hours`), with lead times of 1 h, 2 h and so on."""
     worst: tuple[WorstCase, ...]
     """The cases with the lowest scores, the worst first."""
+    warnings: xr.Dataset | None = None
+    """Statistics of warnings at places as in `hybridcast.verification.warnings`, dims
+    ``("nowcaster", "observer", "place", "level", ...)``; None without places."""

@@ -8,6 +8,10 @@ The folder ``region=RATE/date=2018-05-12/`` has a small file for each table, wit
   ``ensembles`` by block, and ``ranks`` by block and rank, of the nowcasters with members: the totals of the day;
 - ``case_moments``, ``case_contingency`` and ``case_fss`` (20 km): the same for each issue time.
 
+- of regions with places, ``warnings`` by nowcaster, observer, place and level, with the hits by lead time as
+  ``hits_from_0`` and so on, and ``warning_reliability`` by probability bin too (without empty bins);
+  ``rate_reliability`` is that of rates, by statistic, threshold and lead time.
+
 The column `period` is 0 for frames and 60 for rain of whole hours; lead times and periods are in minutes. Other columns
 are named as in `hybridcast.verification.statistics`. The metadata of every file have the versions of this schema and of
 the package, and the hashes of the settings and of the data. ``worst.nc`` has the maps of the worst cases.
@@ -53,6 +57,12 @@ TABLES: dict[str, tuple[str, ...]] = {
 """Dims of the statistics of each table, beside nowcaster and lead time."""
 CASE_TABLES: dict[str, dict[str, list[float]]] = {"moments": {}, "contingency": {}, "fss": {"scale": [20.0]}}
 """Tables that are stored for each issue time too, with the labels that are kept."""
+_WARNINGS = ("hits", "misses", "late", "false_alarms", "undecided", "lead_sum")
+_WARNING_PAIRS = {"warning_reliability": "level_", "rate_reliability": "rate_"}
+"""Tables of the reliability at places, and the beginning of the names of their statistics."""
+WARNING_TABLES = ("warnings", *_WARNING_PAIRS)
+"""Tables of warnings at places, of regions that have some."""
+_HITS_FROM = "hits_from_"
 #: Tables without the rows that are zero: the bins and the nowcasters without members.
 _SPARSE = ("reliability", "ensembles", "ranks")
 
@@ -117,6 +127,8 @@ def write_day(
     fresh.mkdir(parents=True)
     for name, table in _make_tables(night, cases).items():
         _write_table(table, fresh / f"{name}.parquet", provenance)
+    if night.warnings is not None:
+        _write_warnings(night.warnings, fresh, provenance)
     if night.worst:
         _write_worst(night.worst, fresh / "worst.nc")
     _write_table(_make_night_row(night, provenance), fresh / "nights.parquet", provenance)
@@ -191,6 +203,49 @@ def _write_table(rows: pd.DataFrame, path: Path, provenance: Provenance) -> None
     pq.write_table(table.replace_schema_metadata(metadata), path, compression="zstd")
 
 
+def _write_warnings(statistics: xr.Dataset, folder: Path, provenance: Provenance) -> None:
+    """Write the statistics of warnings at places."""
+    counts = (
+        statistics["hits_by_lead"]
+        .to_dataset("lead_minutes")
+        .rename({minutes: f"{_HITS_FROM}{minutes:g}" for minutes in statistics["lead_minutes"].values})
+    )
+    tables = {"warnings": statistics[list(_WARNINGS)].merge(counts)}
+    for name, prefix in _WARNING_PAIRS.items():
+        tables[name] = statistics[[str(one) for one in statistics.data_vars if str(one).startswith(prefix)]]
+    for name, table in tables.items():
+        rows = table.reset_coords(drop=True).to_dataframe().reset_index()
+        if "lead_time" in rows:
+            rows["lead_time"] = rows["lead_time"] / MINUTE
+        if name in _WARNING_PAIRS:
+            rows = rows[rows[f"{_WARNING_PAIRS[name]}pairs"] > 0]
+        _write_table(rows, folder / f"{name}.parquet", provenance)
+
+
+def _read_warnings(folder: Path) -> xr.Dataset | None:
+    """Return the statistics of warnings at places; None of a night without."""
+    if not (folder / "warnings.parquet").is_file():
+        return None
+    counts = _read_rows(folder / "warnings.parquet", ("nowcaster", "observer", "place", "level"))
+    by_lead = [str(name) for name in counts.data_vars if str(name).startswith(_HITS_FROM)]
+    hits = counts[by_lead].to_dataarray("lead_minutes")
+    hits = hits.assign_coords(lead_minutes=[float(name.removeprefix(_HITS_FROM)) for name in by_lead])
+    parts = [counts.drop_vars(by_lead), hits.rename("hits_by_lead").to_dataset()]
+    dims = ("nowcaster", "observer", "place")
+    parts.append(_read_rows(folder / "warning_reliability.parquet", (*dims, "level", "probability_bin")))
+    of_rates = (*dims, "statistic", "threshold", "lead_time", "probability_bin")
+    parts.append(_read_rows(folder / "rate_reliability.parquet", of_rates))
+    return xr.merge(parts, join="outer", fill_value=0.0, compat="no_conflicts")
+
+
+def _read_rows(path: Path, dims: tuple[str, ...]) -> xr.Dataset:
+    rows = pq.read_table(path, partitioning=None).to_pandas()
+    found = xr.Dataset.from_dataframe(rows.set_index(list(dims))).fillna(0.0)
+    if "lead_time" in found.coords:
+        found = found.assign_coords(lead_time=np.rint(found["lead_time"].values * 60e9).astype("timedelta64[ns]"))
+    return found
+
+
 def _write_worst(worst: Sequence[WorstCase], path: Path) -> None:
     """Write the maps of the worst cases, with rates rounded to 0.1 mm/h."""
     maps = xr.Dataset(
@@ -233,6 +288,7 @@ def read_day(root: str | Path, region: str, date: str) -> StoredDay | None:
         nowcasters=nowcasters,
         statistics=by_period[0],
         hourly=by_period[60],
+        warnings=_read_warnings(folder),
         worst=_read_worst(folder / "worst.nc"),
     )
     return StoredDay(night, Provenance(**{key: row[key] for key in Provenance.__dataclass_fields__}))

@@ -45,11 +45,13 @@ from hybridcast.nightly.radar import (
     compute_data_fingerprint,
     describe_gaps,
     find_files,
+    find_gauge_files,
     format_times,
     read_radar,
 )
 from hybridcast.nightly.records import RegionNight, State, WorstCase
 from hybridcast.nightly.store import Provenance, StoredDay, commit_day, read_day, write_day
+from hybridcast.nightly.warnings import score_places
 from hybridcast.verification.scores import fractions_skill_score
 
 Notify = Callable[[str], None]
@@ -130,7 +132,7 @@ def verify_day(job: Job, workers: WorkerPool, costs: Costs, notify: Notify) -> R
             known = (
                 None if stored is None else DataFingerprint(stored.provenance.data_quick, stored.provenance.data_hash)
             )
-            data = compute_data_fingerprint(files, known)
+            data = compute_data_fingerprint([*files, *find_gauge_files(job.region, job.date)], known)
         provenance = Provenance(job.region.fingerprint, data.content, data.quick)
         reason = None if stored is None else _redo_reason(stored, provenance, job, bool(files))
         if stored is not None and reason is None:
@@ -220,13 +222,15 @@ def _verify(
     _run_cases(job, cases, workers, costs, notify)
     with costs.stage("add up"):
         total, hourly, by_case = _add_cases(cases)
+        gauges = find_gauge_files(job.region, job.date)
+        at_places = score_places(job.region, [case.places_path for case in cases], radar.field, gauges)
         worst = _find_worst_cases(by_case, cases)
     notes = [*describe_gaps(radar, times), *notes, *_describe_empty_cases(by_case, usable, job.date)]
     state = _classify_day(total, notes)
     if state == "no data":
         notes.append("no issue time has anything to compare")
     night = make_empty_night(job, state, notes)
-    return replace(night, done=len(by_case), statistics=total, hourly=hourly, worst=worst), by_case
+    return replace(night, done=len(by_case), statistics=total, hourly=hourly, warnings=at_places, worst=worst), by_case
 
 
 def _remove_other_work(folder: Path) -> None:

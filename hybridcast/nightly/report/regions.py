@@ -193,6 +193,8 @@ def _build_tables(
         tables.tabulate_members(night.statistics, "Members, by lead time"),
         tables.tabulate_hours(night.hourly),
         tables.tabulate_members(night.hourly, "Members: rain of whole hours"),
+        tables.tabulate_warnings(night.warnings),
+        tables.tabulate_warning_reliability(night.warnings),
     )
     return [table for table in found if table is not None]
 

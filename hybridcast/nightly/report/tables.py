@@ -16,6 +16,7 @@ from hybridcast.nightly.series import SCORES, to_minutes
 from hybridcast.verification import scores
 from hybridcast.verification.members import CELL
 from hybridcast.verification.significance import LOSS, MIN_DAYS, TIE, UNRESOLVED, WIN, paired_difference
+from hybridcast.verification.warnings import summarize_warnings
 
 _LABELS = ("nowcaster", "lead_time", "threshold")
 Row = dict[str, Any]
@@ -304,6 +305,51 @@ def tabulate_members(statistics: xr.Dataset | None, title: str) -> Table | None:
         if row["points"] > 0
     ]
     return Table(title, ["nowcaster", "lead time", *values, "cases", "points"], rows) if rows else None
+
+
+def tabulate_warnings(statistics: xr.Dataset | None) -> Table | None:
+    """Return the outcomes of warnings at all places together, by nowcaster, observer and level; None without places."""
+    if statistics is None:
+        return None
+    total = statistics.sum("place")
+    counts = total[["hits", "misses", "late", "false_alarms", "undecided"]]
+    values = {
+        "hit rate": "hit_rate",
+        "false alarm ratio": "false_alarm_ratio",
+        "mean lead time (min)": "mean_lead",
+        "Brier score": "brier_score",
+    }
+    table = counts.merge(summarize_warnings(total))
+    rows = [
+        [
+            *(Cell(str(row[name]), str(row[name])) for name in ("level", "nowcaster", "observer")),
+            *(Cell(format_count(row[str(name)]), row[str(name)]) for name in counts.data_vars),
+            *(Cell(_format_digits(row[name]), row[name]) for name in values.values()),
+        ]
+        for row in _iterate_rows(table, ("level", "nowcaster", "observer"))
+    ]
+    heads = ["warning level", "nowcaster", "observer", "hits", "misses", "of these late", "false alarms", "undecided"]
+    return Table("Warnings at places", [*heads, *values], rows, text_columns=3) if rows else None
+
+
+def tabulate_warning_reliability(statistics: xr.Dataset | None) -> Table | None:
+    """Return how often levels were reached by classes of their probability, of all places and levels together."""
+    if statistics is None or "level_pairs" not in statistics:
+        return None
+    total = statistics.sum(("place", "level"))
+    sums = total[["level_pairs", "level_pair_events", "level_pair_probability"]]
+    rows = [
+        [
+            *(Cell(str(row[name]), str(row[name])) for name in ("nowcaster", "observer")),
+            Cell(f"{100 * row['level_pair_probability'] / row['level_pairs']:.0f} %", row["probability_bin"]),
+            Cell(f"{100 * row['level_pair_events'] / row['level_pairs']:.0f} %", row["level_pair_events"]),
+            Cell(format_count(row["level_pairs"]), row["level_pairs"]),
+        ]
+        for row in _iterate_rows(sums, ("nowcaster", "observer", "probability_bin"))
+        if row["level_pairs"] > 0
+    ]
+    heads = ["nowcaster", "observer", "mean probability", "frequency", "forecasts"]
+    return Table("Reliability of warning levels at places", heads, rows, text_columns=2) if rows else None
 
 
 # --- rows and cells -------------------------------------------------------------------------------------------
