@@ -155,7 +155,7 @@ def test_toml_blocks_load(tmp_path):
     (tmp_path / "regions.toml").write_text(regions)
     (tmp_path / "watched.toml").write_text(watched)
     (north,) = load_watch(tmp_path / "watched.toml")
-    assert (north.name, north.watch.members, north.watch.on_forecast is not None) == ("north", 20, True)
+    assert (north.name, north.watch.members, north.watch.on_warning is not None) == ("north", 20, True)
     (region,) = load_config(tmp_path / "regions.toml").region
     assert region.name == tomllib.loads(regions)["region"][0]["name"]
 

@@ -29,7 +29,7 @@ from hybridcast.nightly.config import (
 )
 from hybridcast.registry import TRAINED_NOWCASTERS, baseline_nowcasters
 from hybridcast.settings import check_known, parse_table, read_toml
-from hybridcast.watch.products import FORMATS, PICTURES
+from hybridcast.watch.products import FORMATS, PICTURES, PLACES_FILES
 
 
 @dataclass(frozen=True)
@@ -132,6 +132,8 @@ class WatchSettings:
     """How members are stored, see `hybridcast.save_forecast`."""
     pictures: tuple[str, ...] = ("maps", "probabilities")
     """Pictures to draw."""
+    places_files: tuple[str, ...] = ("csv", "json")
+    """Kinds of files of what the forecast says of the places of the region: csv, json, parquet."""
     timeout: str = "5min"
     """Longest duration of a forecast with its products; the process is replaced after it."""
     keep: str = "48h"
@@ -140,6 +142,8 @@ class WatchSettings:
     """File of metrics for Prometheus; by default metrics.prom in the folder of the region."""
     on_forecast: HookSettings | None = None
     """What to do when a forecast has been made."""
+    on_warning: HookSettings | None = None
+    """What to do when a warning at a place is raised or cleared."""
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -153,6 +157,8 @@ class WatchSettings:
         check_known(self.packing, get_args(Packing), "packing")
         for name in self.pictures:
             check_known(name, PICTURES, "pictures")
+        for name in self.places_files:
+            check_known(name, PLACES_FILES, "places_files")
         if "members" in self.pictures and not self.members:
             raise InputError("pictures of members, members = 0", "there are members to draw", "Leave one of them out")
 

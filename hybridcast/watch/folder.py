@@ -5,7 +5,8 @@
     north/
       latest.json                 the newest forecast: where it is, its age, sources and cost
       status.json  metrics.prom   what monitors read
-      forecasts/20240601T120500Z/ a forecast: forecast.zarr, pictures, about.json
+      forecasts/20240601T120500Z/ a forecast: forecast.zarr, pictures, places, about.json
+      warnings.json  warnings.jsonl  the warnings at places, and their log
       state/                      files that have come, forecasts made, messages that wait, downloads, the lock
 
 Files and folders appear whole or not at all. A forecast takes its place in one step, and what a killed process left

@@ -22,6 +22,7 @@ from hybridcast.forecasting import build_lead_times, forecast, with_members
 from hybridcast.fusion.hybrid import Hybrid
 from hybridcast.nightly.cases import measure_peak_memory
 from hybridcast.nowcasters.base import Nowcaster
+from hybridcast.places import WarningState, read_places
 from hybridcast.radar import open_radar
 from hybridcast.registry import TRAINED_NOWCASTERS, baseline_nowcasters, trained_nowcaster
 from hybridcast.watch.config import WatchedRegion
@@ -48,6 +49,8 @@ class Order:
     """Time from the start of an NWP run until it is there."""
     radar_alone: bool = False
     """Whether other sources are left out."""
+    warnings: WarningState = field(default_factory=WarningState)
+    """The warnings after the forecast before."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ def make_forecast(order: Order) -> Made:
         result = _forecast(order, radar, others)
     for name, write in PRODUCTS.items():
         with _stage(name, seconds):
-            write(result, order.region.watch, order.folder)
+            left_out += write(result, radar, order)
     made = _describe(result, left_out, seconds)
     del result, radar, others
     release_memory()
@@ -162,6 +165,17 @@ def warm_up(region: WatchedRegion) -> str | None:
     except (HybridcastError, OSError) as error:
         return str(error)
     result.compute()
+    return _check_places(region)
+
+
+def _check_places(region: WatchedRegion) -> str | None:
+    """Return why the places of a region cannot be read; None if they can, or there are none."""
+    if region.region.places is None:
+        return None
+    try:
+        read_places(region.region.places)
+    except (HybridcastError, OSError) as error:
+        return str(error)
     return None
 
 

@@ -43,6 +43,7 @@ from hybridcast.watch.schedule import (
     select_frames,
 )
 from hybridcast.watch.status import HEARTBEAT, METRICS, Counters, Snapshot, write_status
+from hybridcast.watch.warnings import WarningKeeper
 
 WARM_TIMEOUT = 600.0
 """Longest duration of loading the model and compiling the kernels, s."""
@@ -86,6 +87,7 @@ class Loop:
         self.problems = Problems(self.say)
         self.intake = Intake(self.region, self.folder, self._call, self.problems)
         self.issues: Issues = self.folder.read_issues()
+        self.warnings = WarningKeeper(self.folder, self.outbox)
         self._is_first_start = not self.issues
         self._jumps = JumpDetector()
         self._used: dict[np.datetime64, Frame] = {}
@@ -106,6 +108,7 @@ class Loop:
                 self.issues[issue] = IssueRecord("made", about["frame"], revision=about["revision"])
                 if not self._is_first_start or about is forecasts[-1]:
                     self._post(about)
+                    self._take_warnings(about)
         if forecasts:
             self._is_first_start = False
             self.folder.publish(forecasts[-1])
@@ -272,6 +275,7 @@ class Loop:
             self.folder.downloads,
             self.region.duration("nwp_delay") if self.replay else LIVE_DELAY,
             radar_alone,
+            self.warnings.state,
         )
 
     def _finish(self, due: Due, about: dict[str, Any], made: Made) -> None:
@@ -316,7 +320,11 @@ class Loop:
         """Do what follows a forecast that is in its place, each step at most once."""
         self.folder.publish(about)
         self._post(about)
+        self._take_warnings(about)
         self._write_issues()
+
+    def _take_warnings(self, about: dict[str, Any]) -> None:
+        self.warnings.take(about, self.folder.locate(parse_issue_time(about)))
 
     def _post(self, about: dict[str, Any]) -> None:
         folder = self.folder.locate(parse_issue_time(about))

@@ -1,11 +1,13 @@
-"""What is made of a forecast: its file, and pictures of it.
+"""What is made of a forecast: its file, what it says of places, the warnings there, and pictures.
 
-A product is a function that writes files into the folder of a forecast. Another one is an entry of `PRODUCTS`.
+A product is a function that writes files into the folder of a forecast, and returns notes of what it had to leave out.
+Another one is an entry of `PRODUCTS`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,32 +15,77 @@ import xarray as xr
 
 from hybridcast.core.forecast_files import Packing, save_forecast
 from hybridcast.core.forecast_schema import PROBABILITY
+from hybridcast.errors import HybridcastError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from hybridcast.places import Place
     from hybridcast.watch.config import WatchSettings
+    from hybridcast.watch.forecasts import Order
 
 FORMATS = ("forecast.zarr", "forecast.nc")
 """Names of the file of a forecast."""
+PLACES_FILES = ("csv", "json", "parquet")
+"""Kinds of files of what a forecast says of places."""
 
 
-def write_file(forecast: xr.Dataset, settings: WatchSettings, folder: Path) -> None:
+def write_file(forecast: xr.Dataset, radar: xr.DataArray, order: Order) -> list[str]:
     """Write the forecast itself, with its members."""
-    save_forecast(forecast, folder / settings.file, packing=cast(Packing, settings.packing))
+    watch = order.region.watch
+    save_forecast(forecast, order.folder / watch.file, packing=cast(Packing, watch.packing))
+    return []
 
 
-def write_pictures(forecast: xr.Dataset, settings: WatchSettings, folder: Path) -> None:
+def write_at_places(forecast: xr.Dataset, radar: xr.DataArray, order: Order) -> list[str]:
+    """Write what the forecast says of the places of the region, and what it does to the warnings there.
+
+    Places that cannot be read any more, or not be placed on the grid, keep no forecast from being made: it is made
+    without them, and warnings stay as they were.
+    """
+    from hybridcast.places import at_places, write_places
+    from hybridcast.watch.warnings import decide_warnings
+
+    if order.region.region.places is None:
+        return []
+    try:
+        table = at_places(forecast, _read_places(order.region.region.places), radar=radar)
+    except (HybridcastError, OSError) as error:
+        return [f"places: {error}"]
+    for suffix in order.region.watch.places_files:
+        write_places(table, order.folder / f"places.{suffix}")
+    decide_warnings(table, order.warnings, order.folder)
+    return []
+
+
+def _read_places(path: str) -> tuple[Place, ...]:
+    return _read_version(path, Path(path).stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _read_version(path: str, modified: int) -> tuple[Place, ...]:
+    """Return the places of a file, which is read again when it has changed."""
+    from hybridcast.places import read_places
+
+    return read_places(path)
+
+
+def write_pictures(forecast: xr.Dataset, radar: xr.DataArray, order: Order) -> list[str]:
     """Draw the pictures that are asked for; those of probabilities only if the nowcaster gives any."""
     from hybridcast.plots import save_figure
 
-    for name in settings.pictures:
+    for name in order.region.watch.pictures:
         if name == "probabilities" and PROBABILITY not in forecast:
             continue
-        save_figure(PICTURES[name](forecast, settings), folder / f"{name}.png")
+        save_figure(PICTURES[name](forecast, order.region.watch), order.folder / f"{name}.png")
+    return []
 
 
-PRODUCTS: dict[str, Callable[[xr.Dataset, Any, Path], None]] = {"file": write_file, "pictures": write_pictures}
+PRODUCTS: dict[str, Callable[[xr.Dataset, xr.DataArray, Any], list[str]]] = {
+    "file": write_file,
+    "places": write_at_places,
+    "pictures": write_pictures,
+}
 """Functions that write products, by the name of the stage, in order."""
 
 

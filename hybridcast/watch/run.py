@@ -121,7 +121,8 @@ def _make_loop(
     *,
     replay: bool = False,
 ) -> Iterator[Loop]:
-    hooks = {} if region.watch.on_forecast is None else {"forecast": region.watch.on_forecast}
+    asked = {"forecast": region.watch.on_forecast, "warning": region.watch.on_warning}
+    hooks = {kind: hook for kind, hook in asked.items() if hook is not None}
     outbox = Outbox(folder.queue, folder.state / "known.json", hooks)
     with ExitStack() as stack:
         worker = stack.enter_context(Worker())

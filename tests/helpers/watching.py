@@ -70,7 +70,10 @@ def watched(root: Path, radar: str | None = None, **changes) -> WatchedRegion:
         "pictures": (),
         "settle": "100ms",
     }
-    region = RegionSettings(name="here", radar=radar or str(root / "radar" / "*.pgm"))
+    places = root / "places.toml"
+    region = RegionSettings(
+        name="here", radar=radar or str(root / "radar" / "*.pgm"), places=str(places) if places.exists() else None
+    )
     return WatchedRegion(region, WatchSettings(**(given | changes)), root / "out" / "here")
 
 
@@ -93,7 +96,8 @@ class Bench:
     def start(self) -> Loop:
         """Start the loop anew, as after a kill."""
         folder = RegionFolder(self.region.folder)
-        hooks = {} if self.region.watch.on_forecast is None else {"forecast": self.region.watch.on_forecast}
+        asked = {"forecast": self.region.watch.on_forecast, "warning": self.region.watch.on_warning}
+        hooks = {kind: hook for kind, hook in asked.items() if hook is not None}
         outbox = Outbox(folder.queue, folder.state / "known.json", hooks)
         self.loop = Loop(self.region, folder, self.clock, self.worker, outbox, lambda: self.stopped, self.said.append)
         return self.loop

@@ -1,0 +1,95 @@
+"""Warnings at places, from one forecast to the next: state, log, and messages, each decision once.
+
+The worker decides (`decide_warnings`) and writes what it decided into the folder of the forecast. The loop takes it
+over (`WarningKeeper`): it writes state and events in one step, then completes the log and queues the messages. Both can
+be repeated without doubling anything, so a kill between two steps is made good at the next start.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from hybridcast.core.times import as_datetime64
+from hybridcast.places import WarningEvent, WarningState, append_events, read_events, update_warnings
+from hybridcast.watch.delivery import Outbox
+from hybridcast.watch.folder import RegionFolder, read_json, write_json
+
+DECIDED, LOG = "warnings.json", "warnings.jsonl"
+"""Names of what a forecast has decided, and of the log of a region."""
+CHANGES = ("raised", "cleared")
+"""Kinds of events that are told."""
+
+
+def decide_warnings(table: xr.Dataset, before: WarningState, folder: Path) -> None:
+    """Write what a forecast does to the warnings into its folder; nothing if a later forecast was decided before.
+
+    Parameters
+    ----------
+    table
+        Products at the places, from `hybridcast.at_places`.
+    before
+        The state after the forecast before.
+    folder
+        Folder of the forecast.
+    """
+    (issued,) = table["reference_time"].values.reshape(1)
+    if not table.sizes.get("level", 0) or (before.time is not None and as_datetime64(before.time) >= issued):
+        return
+    state, events = update_warnings(before, table)
+    write_json(folder / DECIDED, _to_json(state, events))
+
+
+def _to_json(state: WarningState, events: list[WarningEvent]) -> dict[str, Any]:
+    return {"state": state.to_json(), "events": [event.to_json() for event in events]}
+
+
+class WarningKeeper:
+    """The warnings of a region: their state, their log, and the messages about them."""
+
+    def __init__(self, folder: RegionFolder, outbox: Outbox) -> None:
+        self._folder, self._outbox = folder, outbox
+        self._path, self.log = folder.path / DECIDED, folder.path / LOG
+        stored = read_json(self._path)
+        self.state = WarningState() if stored is None else WarningState.from_json(stored["state"])
+        if stored is not None:
+            self._tell([WarningEvent.from_json(event) for event in stored["events"]])
+
+    def take(self, about: dict[str, Any], forecast: Path) -> None:
+        """Take over what a forecast has decided; nothing if it is older than the state, or taken already.
+
+        Parameters
+        ----------
+        about
+            Description of the forecast.
+        forecast
+            Its folder.
+        """
+        decided = read_json(forecast / DECIDED)
+        if decided is None:
+            return
+        state = WarningState.from_json(decided["state"])
+        if self.state.time is not None and as_datetime64(str(state.time)) <= as_datetime64(self.state.time):
+            return
+        write_json(self._path, {"region": about["region"], **decided})
+        self.state = state
+        self._tell([WarningEvent.from_json(event) for event in decided["events"]])
+
+    def _tell(self, events: list[WarningEvent]) -> None:
+        """Complete the log, and queue messages of what has changed."""
+        logged = self._read_logged(events)
+        append_events(self.log, [event for event in events if event not in logged])
+        for event in events:
+            if event.kind in CHANGES:
+                key = f"{self._folder.path.name}-{event.place}-{event.level}-{event.since}"
+                content = {"region": self._folder.path.name, **event.to_json(), "event": event.kind}
+                content.pop("kind")
+                self._outbox.post("warning", key, event.kind, content)
+
+    def _read_logged(self, events: list[WarningEvent]) -> list[WarningEvent]:
+        """Return the events of the same forecast that the log has, from its end."""
+        if not events or not self.log.exists():
+            return []
+        return [event for event in read_events(self.log) if event.time == events[0].time]
