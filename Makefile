@@ -26,7 +26,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt --group dev --editable .
 	@touch $@
 
-demo: setup  ## forecast the stormiest hours of a real archive, write forecast and film to out/, print the skill
+demo: setup  ## forecast the stormiest hours of a real archive beside S-PROG; film, members and places in out/
 	$(BIN)/hybridcast demo --output out
 
 browser:  ## Chromium for the tests of the nightly report, where apt-get can install it; they are skipped without

@@ -1,4 +1,4 @@
-"""The demo: forecasts of the stormiest hours of a real archive, and their scores."""
+"""The demo: forecasts of the stormiest hours of a real archive, their scores, and what is made of one of them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,12 @@ from hybridcast.core.types import HOUR, MINUTE
 from hybridcast.datasets.registry import fetch, scene_path
 from hybridcast.errors import FetchError, InputError
 from hybridcast.forecasting import INPUT_HISTORY, forecast
+from hybridcast.fusion.hybrid import load_hybrid
+from hybridcast.learned.trained_model import DEFAULT, load_model
 from hybridcast.nowcasters.base import Advection, Nowcaster, Persistence
-from hybridcast.plots import animate_forecast
+from hybridcast.nowcasters.pysteps import SProg
+from hybridcast.places import Place, at_places, parse_level, write_places
+from hybridcast.plots import animate_forecast, plot_members, plot_probability, save_figure
 from hybridcast.radar import open_radar
 from hybridcast.verification.scores import correlation, csi, mean_absolute_error
 from hybridcast.verification.statistics import common_mask, compute_statistics
@@ -27,6 +31,12 @@ SHOWN = np.array([30, 60, 90, 120]) * MINUTE
 """Lead times of the scores."""
 WET = 0.1
 """Lowest rate threshold, mm h-1."""
+THRESHOLDS = (0.1, 1.0, 5.0)
+"""Rates of the probabilities, mm h-1."""
+LEVELS = (parse_level("5 mm in 1h"),)
+"""Warning levels of the points."""
+MEMBERS = 20
+"""Number of members of the forecast that is shown."""
 APART = np.timedelta64(6, "h")
 """Minimum interval between two issue times."""
 
@@ -41,10 +51,12 @@ class DemoResult:
     """Issue times, the stormiest first."""
     scores: xr.Dataset
     """`correlation`, `mean_absolute_error` and `csi`, dims ``(nowcaster, lead_time)``."""
-    forecast_path: Path
-    """File of the stormiest forecast."""
-    animation_path: Path
-    """Film of the stormiest forecast beside the observation."""
+    places: xr.Dataset
+    """What the stormiest forecast says of three points, from `hybridcast.at_places`."""
+    files: dict[str, Path]
+    """Files of the stormiest forecast, by what they show."""
+    seen_in_training: bool
+    """Whether the trained model has learned from some of these days."""
 
 
 Step = Callable[[str], AbstractContextManager[object]]
@@ -60,7 +72,7 @@ def run_demo(folder: Path, *, cases: int = 8, progress: bool = True, step: Step 
     Parameters
     ----------
     folder
-        Folder for the forecast and the film of the stormiest time; created if it does not exist.
+        Folder for the files of the stormiest forecast; created if it does not exist.
     cases
         Number of issue times.
     progress
@@ -71,25 +83,61 @@ def run_demo(folder: Path, *, cases: int = 8, progress: bool = True, step: Step 
     folder = _create_folder(folder)
     radar, source = _open_archive(progress)
     with step("forecasting"):
-        return _forecast_and_score(radar, source, folder, cases)
+        times, scores = _score(radar, cases)
+    with step("drawing"):
+        places, files = _show(_around(radar, times[0]), times[0], folder)
+    trained_on = {event["source"] for event in load_model().about["events"]}
+    return DemoResult(source, list(times), scores, places, files, DATASET in trained_on and "SIMULATED" not in source)
 
 
-def _forecast_and_score(radar: xr.DataArray, source: str, folder: Path, cases: int) -> DemoResult:
+def _score(radar: xr.DataArray, cases: int) -> tuple[NDArray[np.datetime64], xr.Dataset]:
+    """Return the stormiest times, and the scores of the nowcasters there."""
     times = find_stormiest_times(radar, cases)
-    nowcasters: list[Nowcaster] = [Advection(), Persistence()]
+    nowcasters: list[Nowcaster] = [load_hybrid(DEFAULT, THRESHOLDS), SProg(), Advection(), Persistence()]
     totals: dict[str, xr.Dataset] = {}
-    forecast_path, animation_path = folder / "forecast.nc", folder / "forecast.gif"
-    for number, time in enumerate(times):
-        window = radar.sel(time=slice(time - INPUT_HISTORY, time + SHOWN[-1])).compute()
-        results = {one.name: forecast(window, issue_time=time, nowcaster=one) for one in nowcasters}
+    for time in times:
+        window = _around(radar, time)
+        results = {one.name: forecast(window, step="30min", issue_time=time, nowcaster=one) for one in nowcasters}
         valid = common_mask(results.values(), window)
         for name, result in results.items():
             statistics = compute_statistics(result, window, thresholds=(WET, 1.0), valid=valid)
             totals[name] = totals[name] + statistics if name in totals else statistics
-        if number == 0:
-            save_forecast(results[nowcasters[0].name], forecast_path)
-            animate_forecast(results[nowcasters[0].name], animation_path, window)
-    return DemoResult(source, list(times), _compute_scores(totals), forecast_path, animation_path)
+    return times, _compute_scores(totals)
+
+
+def _around(radar: xr.DataArray, time: np.datetime64) -> xr.DataArray:
+    """Return the radar that a forecast needs, and what it is compared with."""
+    return radar.sel(time=slice(time - INPUT_HISTORY, time + SHOWN[-1])).compute()
+
+
+def _show(window: xr.DataArray, time: np.datetime64, folder: Path) -> tuple[xr.Dataset, dict[str, Path]]:
+    """Write the forecast of one time with its members, a film, pictures, and what it says of three points."""
+    result = forecast(window, issue_time=time, nowcaster=load_hybrid(DEFAULT, THRESHOLDS), members=MEMBERS)
+    before = window.sel(time=slice(None, time))
+    table = at_places(result, _three_points(window), radar=before)
+    files = {
+        "the film: forecast beside observation": folder / "forecast.gif",
+        "the probability of 1 mm/h": folder / "probability.png",
+        f"an hour ahead: observation, forecast, and members of the ensemble of {MEMBERS}": folder / "members.png",
+        "minutes to rain, amounts and probabilities at three points": folder / "places.csv",
+        "the forecast itself, CF NetCDF": folder / "forecast.nc",
+    }
+    film, probability, members, places, whole = files.values()
+    animate_forecast(result, film, window)
+    save_figure(plot_probability(result, window, threshold=1.0), probability)
+    save_figure(plot_members(result, window, lead_time=60 * MINUTE), members)
+    write_places(table, places)
+    save_forecast(result, whole)
+    return table, files
+
+
+def _three_points(field: xr.DataArray) -> tuple[Place, ...]:
+    """Return three made-up points of a grid."""
+    spots = {"west": (0.25, 0.5), "centre": (0.5, 0.5), "east": (0.75, 0.5)}
+    return tuple(
+        Place(name, None, (float(field["x"].quantile(across)), float(field["y"].quantile(up))), levels=LEVELS)
+        for name, (across, up) in spots.items()
+    )
 
 
 def _create_folder(folder: Path) -> Path:
@@ -99,7 +147,7 @@ def _create_folder(folder: Path) -> Path:
     except OSError as error:
         raise InputError(
             f"the folder {str(folder)!r} cannot be made ({error.strerror})",
-            "forecast and film are written into a folder",
+            "forecast, film and pictures are written into a folder",
             "Choose another",
         ) from error
     return folder
@@ -131,7 +179,8 @@ def find_stormiest_times(radar: xr.DataArray, count: int) -> NDArray[np.datetime
 
 
 def _compute_scores(totals: dict[str, xr.Dataset]) -> xr.Dataset:
-    statistics = xr.concat(list(totals.values()), dim=xr.Variable("nowcaster", list(totals))).sel(lead_time=SHOWN)
+    names = [name.partition(" (")[0] for name in totals]
+    statistics = xr.concat(list(totals.values()), dim=xr.Variable("nowcaster", names)).sel(lead_time=SHOWN)
     return xr.Dataset(
         {
             "correlation": correlation(statistics),

@@ -115,7 +115,7 @@ def places(
         observed = _open_radar(radar, result)
     with step("places"):
         table = at_places(result, found, radar=observed, thresholds=rates)
-    _list_places(table)
+    list_places(table)
     for path in output or ():
         say_written(write_places(table, path))
 
@@ -134,7 +134,7 @@ def _open_radar(files: list[str] | None, result: xr.Dataset) -> xr.DataArray | N
     return open_radar(files, times=(issue - INPUT_HISTORY, issue)).load()
 
 
-def _list_places(table: xr.Dataset) -> None:
+def list_places(table: xr.Dataset) -> None:
     """Print a line for each place, and what is missing."""
     from rich.table import Table
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from rich.console import Console
 
-from hybridcast.cli import demo
+from hybridcast.cli import demo, getting_started, places
+from hybridcast.core.forecast_files import load_forecast
 from hybridcast.errors import FetchError, InputError
 
 
@@ -26,16 +30,35 @@ def test_without_a_network_it_says_that_the_rain_is_simulated_and_why(result):
     assert "no network" in result.source
 
 
-def test_it_writes_the_forecast_and_the_film(result):
-    assert result.forecast_path.stat().st_size > 10_000
-    assert result.animation_path.read_bytes()[:6] == b"GIF89a"
+def test_it_writes_film_pictures_places_and_the_forecast(result):
+    assert [path.name for path in result.files.values()] == [
+        *("forecast.gif", "probability.png", "members.png", "places.csv", "forecast.nc")
+    ]
+    film, probability, members, places, whole = result.files.values()
+    assert film.read_bytes()[:6] == b"GIF89a"
+    assert all(path.read_bytes()[:4] == b"\x89PNG" for path in (probability, members))
+    assert load_forecast(whole).sizes["realization"] == demo.MEMBERS
+    assert {"west", "centre", "east"} <= set(places.read_text().replace(",", " ").split())
 
 
-def test_it_scores_advection_and_persistence_at_four_lead_times(result):
-    assert result.scores.sizes == {"nowcaster": 2, "lead_time": 4}
+def test_it_scores_four_nowcasters_at_four_lead_times(result):
+    assert result.scores.sizes == {"nowcaster": 4, "lead_time": 4}
     assert np.isfinite(result.scores["mean_absolute_error"]).all()
-    advection, persistence = result.scores["correlation"].isel(lead_time=0).values
+    _, _, advection, persistence = result.scores["correlation"].isel(lead_time=0).values
     assert advection > persistence
+
+
+def test_the_report_says_what_is_better_and_what_to_open(result, capsys, monkeypatch):
+    monkeypatch.setattr(getting_started, "out", Console(width=200))
+    monkeypatch.setattr(places, "out", Console(width=200))
+    getting_started._report_demo(result)
+    said = capsys.readouterr().out
+    assert "CSI of hybridcast an hour ahead:" in said
+    assert said.count(" against ") == 3
+    assert said.index("Open the film first") < said.index("forecast.gif") < said.index("members.png")
+    assert "learned from" not in said  # it has not seen the simulated scene
+    getting_started._report_demo(replace(result, seen_in_training=True))
+    assert "learned from some of these days" in capsys.readouterr().out
 
 
 def test_issue_times_leave_room_and_are_apart():
