@@ -7,6 +7,7 @@ test how a method performs in other regions.
 from __future__ import annotations
 
 import glob
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -22,8 +23,8 @@ from numpy.typing import NDArray
 from hybridcast.core.grid import coarsen
 from hybridcast.core.time_steps import regular_times, time_step
 from hybridcast.core.times_in_names import parse_time_in_name
-from hybridcast.datasets.registry import fetch, load_registry, packaged_path
-from hybridcast.errors import InputError, ReadError
+from hybridcast.datasets.registry import fetch, is_obtainable, load_registry, packaged_path
+from hybridcast.errors import InputError, InputWarning, ReadError
 from hybridcast.radar import open_radar
 from hybridcast.settings import parse_table, read_toml
 
@@ -114,11 +115,15 @@ def load_events(path: str | Path | None = None) -> list[Event]:
     only the files of a day are then read for its event. Otherwise the whole archive is opened, and must not have long
     gaps.
 
+    Of the package's own list, events of data sets that have no public address and are not on the local mirror are left
+    out, with an `InputWarning`.
+
     Raises
     ------
     InputError
         If the file is no TOML, a key is unknown, or a name occurs twice.
     """
+    own = path is None
     path = packaged_path("events.toml") if path is None else Path(path).expanduser()
     events = [_read_event(entry, path) for entry in read_toml(path, "events").get("event", [])]
     names = [event.name for event in events]
@@ -126,7 +131,23 @@ def load_events(path: str | Path | None = None) -> list[Event]:
         raise InputError(
             f"{path} holds the events {names}", "there is one at least, and each name comes once", "Correct the file"
         )
+    if own:
+        events = _without_unobtainable(events)
     return [day for event in events for day in _split_days(event)]
+
+
+def _without_unobtainable(events: list[Event]) -> list[Event]:
+    """Return the events whose data can be had here, and warn of the others."""
+    kept = [event for event in events if event.dataset is None or is_obtainable(event.dataset)]
+    gone = [event.name for event in events if event not in kept]
+    if gone:
+        warnings.warn(
+            f"events without a public address that are not on the local mirror are left out: {', '.join(gone)}; put "
+            "their files there and set HYBRIDCAST_DATA_MIRROR (hybridcast fetch NAME says where they belong)",
+            InputWarning,
+            stacklevel=3,
+        )
+    return kept
 
 
 def _read_event(entry: dict[str, Any], path: Path) -> Event:

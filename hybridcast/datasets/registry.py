@@ -230,6 +230,21 @@ def fetch(name: str, *, radar_only: bool = False, progress: bool = True) -> list
     return [paths[file] or cache_folder() / file.path for file in wanted]
 
 
+def is_obtainable(name: str) -> bool:
+    """Return whether `fetch` can get a data set: each of its files has an address, or is on the mirror or in the cache.
+
+    Files are not compared with their checksums.
+    """
+    entry = _find_entry(name)
+    return entry.pypi is not None or all(file.urls or _is_at_hand(file) for file in entry.files)
+
+
+def _is_at_hand(file: DataFile) -> bool:
+    mirror = os.environ.get("HYBRIDCAST_DATA_MIRROR")
+    folders = [cache_folder(), *([Path(mirror).expanduser()] if mirror else [])]
+    return any((folder / file.path).is_file() for folder in folders)
+
+
 def _find_entry(name: str) -> DatasetEntry:
     known = load_registry()
     if name not in known:

@@ -74,11 +74,27 @@ def test_a_listed_day_is_a_date(archive):
         load_events(archive)
 
 
-def test_it_is_known_how_a_licence_is_known():
-    sources = {event.name: event.licence_source for event in load_events()}
-    assert sources["fmi-20160928"]
-    assert not sources["taasrad-2016-05-14"]
-    assert not sources["mch-20150515"]
+@pytest.mark.parametrize(
+    ("dataset", "verified"), [("fmi-20160928", True), ("taasrad-2016-05", False), ("mch-20150515", False)]
+)
+def test_it_is_known_how_a_licence_is_known(dataset, verified):
+    assert bool(Event("a", "r", dataset=dataset).licence_source) is verified
+
+
+def test_events_that_cannot_be_had_here_are_left_out_and_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("HYBRIDCAST_DATA_MIRROR", str(tmp_path))
+    monkeypatch.setenv("HYBRIDCAST_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("hybridcast.datasets.events._split_days", lambda event: [event])
+    with pytest.warns(InputWarning, match=r"left out: taasrad-2015-10, .*mrms-squall; put .*HYBRIDCAST_DATA_MIRROR"):
+        names = [event.name for event in load_events()]
+    assert "fmi-20160928" in names
+    assert not [name for name in names if name.startswith("taasrad")]
+    there = tmp_path / "mrms_squall" / "event_017"
+    there.mkdir(parents=True)
+    for number in range(1, 30):
+        (there / f"gt{number}.png").touch()
+    with pytest.warns(InputWarning, match="taasrad-2015-10"):
+        assert "mrms-squall" in [event.name for event in load_events()]
 
 
 HOURS = ("2020-03-01T22:00", "2020-03-01T23:00", "2020-03-02T00:00", "2020-07-30T12:00", "2020-07-30T13:00")
