@@ -15,7 +15,8 @@ import xarray as xr
 from hybridcast.core.times import as_datetime64
 from hybridcast.places import WarningEvent, WarningState, append_events, read_events, update_warnings
 from hybridcast.watch.delivery import Outbox
-from hybridcast.watch.folder import RegionFolder, read_json, write_json
+from hybridcast.watch.folder import RegionFolder
+from hybridcast.watch.json_files import read_json, write_json
 
 DECIDED, LOG = "warnings.json", "warnings.jsonl"
 """Names of what a forecast has decided, and of the log of a region."""
@@ -54,8 +55,10 @@ class WarningKeeper:
         self._path, self.log = folder.path / DECIDED, folder.path / LOG
         stored = read_json(self._path)
         self.state = WarningState() if stored is None else WarningState.from_json(stored["state"])
-        if stored is not None:
-            self._tell([WarningEvent.from_json(event) for event in stored["events"]])
+        if stored is not None:  # the log may have been cut short by a kill
+            events = [WarningEvent.from_json(event) for event in stored["events"]]
+            logged = read_events(self.log) if self.log.exists() else []
+            self._tell(events, [event for event in events if event not in logged])
 
     def take(self, about: dict[str, Any], forecast: Path) -> None:
         """Take over what a forecast has decided; nothing if it is older than the state, or taken already.
@@ -75,21 +78,15 @@ class WarningKeeper:
             return
         write_json(self._path, {"region": about["region"], **decided})
         self.state = state
-        self._tell([WarningEvent.from_json(event) for event in decided["events"]])
+        events = [WarningEvent.from_json(event) for event in decided["events"]]
+        self._tell(events, events)
 
-    def _tell(self, events: list[WarningEvent]) -> None:
-        """Complete the log, and queue messages of what has changed."""
-        logged = self._read_logged(events)
-        append_events(self.log, [event for event in events if event not in logged])
+    def _tell(self, events: list[WarningEvent], unlogged: list[WarningEvent]) -> None:
+        """Append events to the log, and queue messages of what has changed, unless they were queued before."""
+        append_events(self.log, unlogged)
         for event in events:
             if event.kind in CHANGES:
                 key = f"{self._folder.path.name}-{event.place}-{event.level}-{event.since}"
                 content = {"region": self._folder.path.name, **event.to_json(), "event": event.kind}
                 content.pop("kind")
                 self._outbox.post("warning", key, event.kind, content)
-
-    def _read_logged(self, events: list[WarningEvent]) -> list[WarningEvent]:
-        """Return the events of the same forecast that the log has, from its end."""
-        if not events or not self.log.exists():
-            return []
-        return [event for event in read_events(self.log) if event.time == events[0].time]
