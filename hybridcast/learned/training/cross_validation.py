@@ -12,7 +12,7 @@ import numpy as np
 
 from hybridcast.core.parallel import WorkerPool
 from hybridcast.core.types import Array
-from hybridcast.datasets.events import SPACING
+from hybridcast.datasets.events import SPACING, Event
 from hybridcast.learned.blend import Blend, MemberForecasts, concatenate_forecasts
 from hybridcast.learned.member import FieldMember, Member, MemberInputs, evaluate_members, uses_nwp
 from hybridcast.learned.members import BUILDERS, NWP_MEMBERS
@@ -98,7 +98,7 @@ def cross_validate(
         [[one for one, number in zip(events, groups, strict=True) if (number == group) == out] for out in (False, True)]
         for group in numbers
     ]
-    stored = [folder / f"members-{_digest(kept, settings)}" for kept, _ in parted]
+    stored = [folder / f"members-{training_digest([one.event for one in kept], settings)}" for kept, _ in parted]
     missing = [
         partial(_store_members, kept, settings, path)
         for (kept, _), path in zip(parted, stored, strict=True)
@@ -119,9 +119,10 @@ def join_forecasts(folds: Iterable[Fold]) -> Validation:
     return Validation(*(concatenate_forecasts(part) for part in zip(*(fold.forecasts for fold in folds), strict=True)))
 
 
-def _digest(events: Sequence[EventSamples], settings: TrainingSettings) -> str:
+def training_digest(events: Sequence[Event], settings: TrainingSettings) -> str:
+    """Return a short digest of all that members which are trained on events depend on."""
     builders = [(builder.name, builder.predictors) for builder in BUILDERS]
-    return sampling_digest(FORMAT, [one.event for one in events], settings, builders)
+    return sampling_digest(FORMAT, events, settings, builders)
 
 
 def _store_members(events: Sequence[EventSamples], settings: TrainingSettings, path: Path) -> str:

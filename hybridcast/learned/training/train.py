@@ -21,12 +21,17 @@ import numpy as np
 
 from hybridcast.datasets.events import SPACING, Event
 from hybridcast.errors import InputError
-from hybridcast.learned.members import BUILDERS
 from hybridcast.learned.network import require_torch
-from hybridcast.learned.trained_model import FORMAT, MANIFEST, TrainedModel, save_model
-from hybridcast.learned.training.cross_validation import cross_validate, join_forecasts, train_members
+from hybridcast.learned.trained_model import MANIFEST, TrainedModel, save_model
+from hybridcast.learned.training.cross_validation import (
+    Fold,
+    cross_validate,
+    join_forecasts,
+    train_members,
+    training_digest,
+)
 from hybridcast.learned.training.event_samples import EventSamples, assign_groups, load_event_samples
-from hybridcast.learned.training.sample_store import Report, sampling_digest
+from hybridcast.learned.training.sample_store import Report
 from hybridcast.learned.training.settings import TrainingSettings
 from hybridcast.learned.training.weights import fit_weights
 
@@ -136,8 +141,7 @@ def train_without(
     """
     settings = settings or TrainingSettings()
     folder = _models_folder(work)
-    builders = [(builder.name, builder.predictors) for builder in BUILDERS]
-    digest = sampling_digest(FORMAT, events, settings, builders)
+    digest = training_digest(events, settings)
     made = {region: folder / f"without-{region}-{digest}" for region in regions}
     if any(not (path / MANIFEST).exists() for path in made.values()):
         for region, model in _train_by_region(events, regions, work, settings, workers, report).items():
@@ -163,19 +167,27 @@ def _train_by_region(
     groups = assign_groups([one.event for one in samples], min(settings.folds, count))
     folds = cross_validate(samples, groups, settings, _models_folder(work), workers, report)
     group_of = {one.event.region: group for one, group in zip(samples, groups, strict=True)}
-    made: dict[str, TrainedModel] = {}
-    for region in regions:
-        out = group_of.get(region, 0)  # a region without samples is left out of every fold
-        report(f"weights of the model without {region}")
-        weights = fit_weights(
-            join_forecasts(fold for k, fold in enumerate(folds) if k != out), settings.thresholds, report
-        )
-        members = {name: member for name, member in folds[out].members.items() if name in weights.members}
-        kept = [k for k, group in enumerate(groups) if group != out]
-        left_out = sorted({one.event.region for one, group in zip(samples, groups, strict=True) if group == out})
-        about = _about([samples[k] for k in kept], [groups[k] for k in kept], left_out, settings, weights.brier_scores)
-        made[region] = TrainedModel(members, weights.blends, SPACING, about, weights.nwp_stage)
-    return made
+    out = {region: group_of.get(region, 0) for region in regions}  # one without samples is left out of every fold
+    made = {group: _train_without_group(group, samples, groups, folds, settings, report) for group in set(out.values())}
+    return {region: made[group] for region, group in out.items()}
+
+
+def _train_without_group(
+    out: int,
+    samples: Sequence[EventSamples],
+    groups: Sequence[int],
+    folds: Sequence[Fold],
+    settings: TrainingSettings,
+    report: Report,
+) -> TrainedModel:
+    """Return the model without a group of regions: members of its fold, weights from the forecasts for the others."""
+    left_out = sorted({one.event.region for one in folds[out].left_out})
+    report(f"weights of the model without {', '.join(left_out)}")
+    weights = fit_weights(join_forecasts(fold for k, fold in enumerate(folds) if k != out), settings.thresholds, report)
+    members = {name: member for name, member in folds[out].members.items() if name in weights.members}
+    kept = [k for k, group in enumerate(groups) if group != out]
+    about = _about([samples[k] for k in kept], [groups[k] for k in kept], left_out, settings, weights.brier_scores)
+    return TrainedModel(members, weights.blends, SPACING, about, weights.nwp_stage)
 
 
 def _about(
