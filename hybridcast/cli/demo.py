@@ -16,8 +16,8 @@ from hybridcast.core.types import HOUR, MINUTE
 from hybridcast.datasets.registry import fetch, scene_path
 from hybridcast.errors import FetchError, InputError
 from hybridcast.forecasting import INPUT_HISTORY, forecast
-from hybridcast.fusion.hybrid import load_hybrid
-from hybridcast.learned.trained_model import DEFAULT, load_model
+from hybridcast.fusion.hybrid import Hybrid, load_hybrid
+from hybridcast.learned.trained_model import DEFAULT
 from hybridcast.nowcasters.base import Advection, Nowcaster, Persistence
 from hybridcast.nowcasters.pysteps import SProg
 from hybridcast.places import Place, at_places, parse_level, write_places
@@ -81,19 +81,20 @@ def run_demo(folder: Path, *, cases: int = 8, progress: bool = True, step: Step 
         Function that is called with a description of the forecasts, and whose context they are made in.
     """
     folder = _create_folder(folder)
-    radar, source = _open_archive(progress)
+    radar, dataset, source = _open_archive(progress)
+    trained = load_hybrid(DEFAULT, THRESHOLDS)
     with step("forecasting"):
-        times, scores = _score(radar, cases)
+        times, scores = _score(radar, cases, trained)
     with step("drawing"):
-        places, files = _show(_around(radar, times[0]), times[0], folder)
-    trained_on = {event["source"] for event in load_model().about["events"]}
-    return DemoResult(source, list(times), scores, places, files, DATASET in trained_on and "SIMULATED" not in source)
+        places, files = _show(_around(radar, times[0]), times[0], folder, trained)
+    seen = any(event["source"] == dataset for event in trained.model.about["events"])
+    return DemoResult(source, list(times), scores, places, files, seen)
 
 
-def _score(radar: xr.DataArray, cases: int) -> tuple[NDArray[np.datetime64], xr.Dataset]:
+def _score(radar: xr.DataArray, cases: int, trained: Hybrid) -> tuple[NDArray[np.datetime64], xr.Dataset]:
     """Return the stormiest times, and the scores of the nowcasters there."""
     times = find_stormiest_times(radar, cases)
-    nowcasters: list[Nowcaster] = [load_hybrid(DEFAULT, THRESHOLDS), SProg(), Advection(), Persistence()]
+    nowcasters: list[Nowcaster] = [trained, SProg(), Advection(), Persistence()]
     totals: dict[str, xr.Dataset] = {}
     for time in times:
         window = _around(radar, time)
@@ -110,9 +111,11 @@ def _around(radar: xr.DataArray, time: np.datetime64) -> xr.DataArray:
     return radar.sel(time=slice(time - INPUT_HISTORY, time + SHOWN[-1])).compute()
 
 
-def _show(window: xr.DataArray, time: np.datetime64, folder: Path) -> tuple[xr.Dataset, dict[str, Path]]:
+def _show(
+    window: xr.DataArray, time: np.datetime64, folder: Path, trained: Hybrid
+) -> tuple[xr.Dataset, dict[str, Path]]:
     """Write the forecast of one time with its members, a film, pictures, and what it says of three points."""
-    result = forecast(window, issue_time=time, nowcaster=load_hybrid(DEFAULT, THRESHOLDS), members=MEMBERS)
+    result = forecast(window, issue_time=time, nowcaster=trained, members=MEMBERS)
     before = window.sel(time=slice(None, time))
     table = at_places(result, _three_points(window), radar=before)
     files = {
@@ -153,12 +156,13 @@ def _create_folder(folder: Path) -> Path:
     return folder
 
 
-def _open_archive(progress: bool) -> tuple[xr.DataArray, str]:
+def _open_archive(progress: bool) -> tuple[xr.DataArray, str | None, str]:
+    """Return the radar, the name of its data set, None if it is simulated, and its origin as a sentence."""
     try:
         files = fetch(DATASET, progress=progress)
     except FetchError as error:
-        return open_radar(scene_path()), f"SIMULATED rain that comes with the package, because: {error}"
-    return open_radar(files), "DWD radar of May 2018, 1 km, 5 min, from the archive in pycomlink 0.6.0"
+        return open_radar(scene_path()), None, f"SIMULATED rain that comes with the package, because: {error}"
+    return open_radar(files), DATASET, "DWD radar of May 2018, 1 km, 5 min, from the archive in pycomlink 0.6.0"
 
 
 def find_stormiest_times(radar: xr.DataArray, count: int) -> NDArray[np.datetime64]:
