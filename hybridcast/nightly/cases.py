@@ -6,7 +6,6 @@ worker holds four hours of radar and the forecasts of one issue time, however lo
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ import xarray as xr
 from hybridcast.core.field import RATE
 from hybridcast.core.files import atomic_write
 from hybridcast.core.forecast_schema import ENSEMBLE, PROBABILITY
+from hybridcast.core.memory import measure_peak_memory
 from hybridcast.core.time_steps import iso_time
 from hybridcast.forecasting import INPUT_HISTORY, forecast
 from hybridcast.nightly.config import RegionSettings, make_nowcasters
@@ -152,13 +152,3 @@ def read_case_radar(case: NightlyCase) -> xr.DataArray:
     window = slice(case.issue_time - INPUT_HISTORY, case.issue_time + case.region.lead_ns)
     with xr.open_dataset(case.radar, engine="h5netcdf") as file:
         return file[RATE].sel(time=window).load()
-
-
-def measure_peak_memory() -> float:
-    """Return the peak memory of this process so far, MB; NaN if the system does not report it."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return float("nan")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6

@@ -22,6 +22,7 @@ import numpy as np
 import xarray as xr
 
 from hybridcast.core.field import RATE
+from hybridcast.core.memory import measure_peak_memory
 from hybridcast.core.parallel import WorkerPool
 from hybridcast.core.time_steps import time_step
 from hybridcast.core.types import Mask
@@ -30,7 +31,6 @@ from hybridcast.nightly.cases import (
     CaseCosts,
     NightlyCase,
     make_forecast,
-    measure_peak_memory,
     read_case_radar,
     read_case_statistics,
     run_case,

@@ -15,12 +15,12 @@ import numpy as np
 import xarray as xr
 
 from hybridcast.core.forecast_schema import UNKNOWN_FRACTION
+from hybridcast.core.memory import measure_memory, measure_peak_memory
 from hybridcast.core.parallel import report_progress
 from hybridcast.datasets.registry import scene_path
 from hybridcast.errors import HybridcastError
 from hybridcast.forecasting import build_lead_times, forecast, with_members
 from hybridcast.fusion.hybrid import Hybrid
-from hybridcast.nightly.cases import measure_peak_memory
 from hybridcast.nowcasters.base import Nowcaster
 from hybridcast.places import WarningState, read_places
 from hybridcast.radar import open_radar
@@ -186,14 +186,3 @@ def release_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
     except (AttributeError, OSError, TypeError):  # another C library
         return
-
-
-def measure_memory() -> float:
-    """Return the memory of this process, MB; NaN where the system does not tell."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        return float("nan")
-    import resource
-
-    return pages * resource.getpagesize() / 1e6

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import re
 import resource
 import time
 import warnings
@@ -126,6 +125,7 @@ def _serve(pipe: Any, kind: str) -> None:
 
 
 def _read(read: Callable[[Path], None], path: Path) -> Outcome:
+    from hybridcast.core.memory import measure_peak_memory
     from hybridcast.errors import HybridcastError, ReadError
 
     start = time.monotonic()
@@ -141,15 +141,6 @@ def _read(read: Callable[[Path], None], path: Path) -> Outcome:
     except BaseException as error:
         outcome = ("crash", f"{type(error).__name__}: {error}")
     seconds = time.monotonic() - start
-    if _peak_memory() > BYTES:
+    if measure_peak_memory() * 1e6 > BYTES:
         return Outcome("memory", "more than 2 GiB", seconds)
     return Outcome(*outcome, seconds)
-
-
-def _peak_memory() -> int:
-    """Return the largest resident memory of this process, bytes.
-
-    Not ``ru_maxrss``, which the process takes over from the one that started it.
-    """
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    return 1024 * int(found[1]) if found else 0
