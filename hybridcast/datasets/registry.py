@@ -240,9 +240,7 @@ def is_obtainable(name: str) -> bool:
 
 
 def _is_at_hand(file: DataFile) -> bool:
-    mirror = os.environ.get("HYBRIDCAST_DATA_MIRROR")
-    folders = [cache_folder(), *([Path(mirror).expanduser()] if mirror else [])]
-    return any((folder / file.path).is_file() for folder in folders)
+    return _locate_on_mirror(file) is not None or (cache_folder() / file.path).is_file()
 
 
 def _find_entry(name: str) -> DatasetEntry:
@@ -261,10 +259,15 @@ def cache_folder() -> Path:
     return Path(os.environ.get("HYBRIDCAST_CACHE") or pooch.os_cache("hybridcast")).expanduser()
 
 
-def _find_on_mirror(file: DataFile) -> Path | None:
+def _locate_on_mirror(file: DataFile) -> Path | None:
     mirror = os.environ.get("HYBRIDCAST_DATA_MIRROR")
     path = Path(mirror).expanduser() / file.path if mirror else None
-    if path is None or not path.is_file():
+    return path if path is not None and path.is_file() else None
+
+
+def _find_on_mirror(file: DataFile) -> Path | None:
+    path = _locate_on_mirror(file)
+    if path is None:
         return None
     found = _compute_sha256(path)
     if found != file.sha256:
