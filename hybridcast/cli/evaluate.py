@@ -80,10 +80,11 @@ def evaluate(
     min, 1 h and 2 h. All events have the same weight. Differences to the baseline have a 95 % interval over event days.
 
     Trained nowcasters need models that were not trained on the region of an event. These models come from one
-    cross-validation over groups of regions, which is done first: an hour on two cores with --workers 2, a few minutes
-    if torch is not installed, so that there is no network. A run that was interrupted continues when the same command
-    is given again, and one more nowcaster costs only its own forecasts. STEPS takes about a minute for each case, all
-    others together ten seconds; a worker process needs about 1 GB with STEPS and half of it without.
+    cross-validation over groups of regions, which is done first; with all events of the package and a network it takes
+    most of an hour on two cores (--workers 2), a third of it for drawing samples. A run that was interrupted continues
+    when the same command is given again, and one more nowcaster costs only its own forecasts. STEPS takes about a
+    minute for each case, all others together ten seconds; a worker process needs about 1 GB with STEPS and half of it
+    without.
 
     Example:
 
