@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hybridcast.cli.nightly import Dates, exit_if_wrong, write_template
+from hybridcast.cli.nightly import Dates, Init, exit_if_wrong, write_template
 from hybridcast.cli.options import Regions, say
 from hybridcast.errors import InputError
 
@@ -36,7 +36,6 @@ Replay = Annotated[
         "(max).",
     ),
 ]
-Init = Annotated[bool, typer.Option("--init", help="Write a configuration with every key explained, and stop.")]
 OfReplay = Annotated[bool, typer.Option("--replay", help="The state of the replays, not of the live forecasts.")]
 
 

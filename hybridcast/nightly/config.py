@@ -262,9 +262,13 @@ def _resolve_paths(settings: NightlySettings, base: Path) -> NightlySettings:
     return replace(settings, region=regions, store=resolve(settings.store), report=resolve(settings.report))
 
 
-@lru_cache(maxsize=16)
 def load_places(path: str) -> tuple[Place, ...]:
-    """Read the places of a region."""
+    """Return the places of a region, which are read again when their file has changed."""
+    return _load_version(path, Path(path).stat().st_mtime_ns if Path(path).exists() else 0)
+
+
+@lru_cache(maxsize=16)
+def _load_version(path: str, modified: int) -> tuple[Place, ...]:
     return read_places(path)
 
 

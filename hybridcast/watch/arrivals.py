@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from hybridcast.core.files import atomic_write
+from hybridcast.watch.json_files import write_json
 
 MAX_TRIES = 2
 """Number of times that a file may end the process that reads it, or a frame that of its forecast."""
@@ -96,9 +96,8 @@ class Arrivals:
 
     def save(self) -> None:
         """Write the records."""
-        content = {"version": _VERSION, "files": {key: asdict(record) for key, record in self.files.items()}}
-        with atomic_write(self._path) as part:
-            part.write_text(json.dumps(content, indent=0), encoding="utf-8")
+        files = {key: asdict(record) for key, record in self.files.items()}
+        write_json(self._path, {"version": _VERSION, "files": files})
 
     def select_due(self, found: Iterable[Entry], now: np.datetime64, settle: np.timedelta64) -> list[Entry]:
         """Return the files that are to be read now: new, changed or to be tried again, and not changing any more."""

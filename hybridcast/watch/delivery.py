@@ -24,7 +24,7 @@ from hybridcast.core.files import safe_filename
 from hybridcast.core.parallel import describe_error
 from hybridcast.core.remote import hide_secrets
 from hybridcast.watch.config import HookSettings
-from hybridcast.watch.folder import read_json, write_json
+from hybridcast.watch.json_files import read_json, write_json
 
 log = logging.getLogger(__name__)
 

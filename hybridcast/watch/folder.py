@@ -15,8 +15,6 @@ behind is removed at the next start.
 
 from __future__ import annotations
 
-import json
-import math
 import re
 import shutil
 import time
@@ -28,8 +26,9 @@ from typing import Any
 
 import numpy as np
 
-from hybridcast.core.files import atomic_folder, atomic_write
+from hybridcast.core.files import atomic_folder
 from hybridcast.errors import InputError
+from hybridcast.watch.json_files import read_json, write_json
 from hybridcast.watch.schedule import IssueRecord, Issues
 
 ABOUT = "about.json"
@@ -146,26 +145,3 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a JSON file, whole or not at all; NaN becomes null."""
-    with atomic_write(path) as part:
-        part.write_text(json.dumps(_without_nan(content), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """Return the content of a JSON file; None if there is none, or it is damaged."""
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None

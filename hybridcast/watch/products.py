@@ -7,8 +7,6 @@ Another one is an entry of `PRODUCTS`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import xarray as xr
@@ -16,11 +14,12 @@ import xarray as xr
 from hybridcast.core.forecast_files import Packing, save_forecast
 from hybridcast.core.forecast_schema import PROBABILITY
 from hybridcast.errors import HybridcastError
+from hybridcast.nightly.config import load_places
+from hybridcast.places import at_places, write_places
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from hybridcast.places import Place
     from hybridcast.watch.config import WatchSettings
     from hybridcast.watch.forecasts import Order
 
@@ -43,31 +42,18 @@ def write_at_places(forecast: xr.Dataset, radar: xr.DataArray, order: Order) -> 
     Places that cannot be read any more, or not be placed on the grid, keep no forecast from being made: it is made
     without them, and warnings stay as they were.
     """
-    from hybridcast.places import at_places, write_places
-    from hybridcast.watch.warnings import decide_warnings
+    from hybridcast.watch.warnings import decide_warnings  # which needs the settings, and they the names above
 
     if order.region.region.places is None:
         return []
     try:
-        table = at_places(forecast, _read_places(order.region.region.places), radar=radar)
+        table = at_places(forecast, load_places(order.region.region.places), radar=radar)
     except (HybridcastError, OSError) as error:
         return [f"places: {error}"]
     for suffix in order.region.watch.places_files:
         write_places(table, order.folder / f"places.{suffix}")
     decide_warnings(table, order.warnings, order.folder)
     return []
-
-
-def _read_places(path: str) -> tuple[Place, ...]:
-    return _read_version(path, Path(path).stat().st_mtime_ns)
-
-
-@lru_cache(maxsize=4)
-def _read_version(path: str, modified: int) -> tuple[Place, ...]:
-    """Return the places of a file, which is read again when it has changed."""
-    from hybridcast.places import read_places
-
-    return read_places(path)
 
 
 def write_pictures(forecast: xr.Dataset, radar: xr.DataArray, order: Order) -> list[str]:

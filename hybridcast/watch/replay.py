@@ -23,7 +23,8 @@ from hybridcast.nightly.config import RegionSettings
 from hybridcast.nightly.days import parse_dates
 from hybridcast.nightly.radar import find_files
 from hybridcast.radar import open_radar
-from hybridcast.watch.folder import RegionFolder, read_json, write_json
+from hybridcast.watch.folder import RegionFolder
+from hybridcast.watch.json_files import read_json, write_json
 
 _DAY = np.timedelta64(1, "D")
 #: Frames that are read from a file at once.

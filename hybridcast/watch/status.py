@@ -17,7 +17,7 @@ import numpy as np
 from hybridcast.core.files import atomic_write
 from hybridcast.core.time_steps import iso_time
 from hybridcast.watch.config import WatchedRegion
-from hybridcast.watch.folder import read_json, write_json
+from hybridcast.watch.json_files import read_json, write_json
 
 GOOD, DEGRADED, FAILING, UNKNOWN = 0, 1, 2, 3
 """Exit statuses, those of plug-ins of Nagios: OK, WARNING, CRITICAL, UNKNOWN."""

@@ -13,8 +13,8 @@ from helpers.watching import FIRST, MINUTE, STEP, Bench
 from hybridcast.core.forecast_files import load_forecast
 from hybridcast.core.parallel import StoppedError, WorkerLostError
 from hybridcast.watch.config import HookSettings
-from hybridcast.watch.folder import read_json
 from hybridcast.watch.forecasts import make_forecast
+from hybridcast.watch.json_files import read_json
 from hybridcast.watch.sources import read_content
 
 
@@ -292,7 +292,7 @@ def test_a_disk_that_takes_nothing_ends_nothing(bench, monkeypatch):
     bench.put(0)
     bench.go()
     with monkeypatch.context() as patch:
-        for place in ("hybridcast.watch.folder.atomic_write", "hybridcast.watch.arrivals.atomic_write"):
+        for place in ("hybridcast.watch.json_files.atomic_write", "hybridcast.watch.arrivals.atomic_write"):
             patch.setattr(place, full)
         bench.put(1)
         bench.go()

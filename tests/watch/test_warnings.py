@@ -8,7 +8,7 @@ from helpers.watching import Bench
 from hybridcast.places import audit_events, read_events
 from hybridcast.watch import warnings as watched_warnings
 from hybridcast.watch.config import HookSettings
-from hybridcast.watch.folder import read_json
+from hybridcast.watch.json_files import read_json
 
 PLACES = """
 [[level]]
