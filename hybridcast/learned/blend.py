@@ -12,11 +12,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import Bounds, LinearConstraint, minimize
+from scipy.special import expit
+from threadpoolctl import threadpool_limits
 
 from hybridcast.core.interpolation import interpolate_leads
-from hybridcast.core.types import Array
-from hybridcast.learned.logistic import fit_logistic
+from hybridcast.core.types import Array, Doubles, Mask
 from hybridcast.learned.member import StoredParts
+
+#: Options of the minimisation: the loss is a mean, and its differences are small.
+_PRECISE = {"ftol": 1e-10, "maxiter": 100}
 
 
 class MemberForecasts(NamedTuple):
@@ -98,7 +103,10 @@ def fit_blend(
 ) -> Blend:
     """Fit weights on forecasts for events that the members were not trained on.
 
-    No weight is below zero; without data all members have the same weight.
+    Weights are not below zero and sum to one, without a constant: the blend lies between its members, and is never more
+    certain of rain, or of none, than all of them. Each member is calibrated by its own training, and weights that are
+    free as well, a constant among them, carry over worse to networks that are left out (`notebooks/decisions.md`).
+    Without data all members have the same weight.
 
     Parameters
     ----------
@@ -109,29 +117,46 @@ def fit_blend(
     forecasts
         Forecasts of these members, one for each lead time.
     ridge
-        Strength of the ridge that holds the weights equal, see `hybridcast.learned.logistic.fit_logistic`.
+        Strength of the ridge that holds the weights equal, as a number of observations with differences of log odds of
+        size one.
     """
-    count = len(members)
-    equal = np.append(np.full(count, 1.0 / count), 0.0)
-    lower_bounds = np.append(np.zeros(count), -np.inf)
-    weights = np.empty((len(forecasts), len(thresholds), count + 1), np.float32)
+    weights = np.zeros((len(forecasts), len(thresholds), len(members) + 1), np.float32)
     for i, one in enumerate(forecasts):
         for j, threshold in enumerate(thresholds):
-            inputs = np.stack([one.log_odds[name][j] for name in members], axis=1)
-            event = one.observed >= np.float32(threshold)
-            weights[i, j] = fit_logistic(
-                inputs, event, one.weight, centre=equal, ridge=ridge, lower_bounds=lower_bounds
-            )
+            log_odds = np.stack([one.log_odds[name][j] for name in members], axis=1)
+            weights[i, j, :-1] = _fit_shares(log_odds, one.observed >= np.float32(threshold), one.weight, ridge)
     leads = tuple(one.lead_minutes for one in forecasts)
     return Blend(tuple(members), tuple(thresholds), leads, smooth_weights(weights, leads))
 
 
+def _fit_shares(log_odds: Array, event: Mask, weight: Array, ridge: float) -> Doubles:
+    """Return weights of members that sum to one, ``(member,)``, from log odds ``(row, member)``: the least log loss."""
+    design, target, counts = (part.astype(np.float64) for part in (log_odds, event, weight))
+    total = counts.sum() + ridge
+    equal = np.full(design.shape[1], 1.0 / design.shape[1])
+
+    def loss(shares: Doubles) -> tuple[float, Doubles]:
+        blended, away = design @ shares, shares - equal
+        value = counts @ (np.logaddexp(0.0, blended) - target * blended) + 0.5 * ridge * away @ away
+        slope = design.T @ (counts * (expit(blended) - target)) + ridge * away
+        return float(value) / total, slope / total
+
+    sum_is_one = LinearConstraint(np.ones(equal.size), 1.0, 1.0)
+    with threadpool_limits(1):
+        found: Doubles = minimize(
+            loss, equal, jac=True, method="SLSQP", bounds=Bounds(0.0, 1.0), constraints=sum_is_one, options=_PRECISE
+        ).x
+    return found
+
+
 def smooth_weights(weights: Array, leads: Sequence[float]) -> Array:
-    """Replace weights by their straight line along the lead times, not below zero: jumps between these are chance."""
+    """Replace weights by their straight line along the lead times, not below zero: jumps between these are chance.
+
+    The sum over the members, the last of which is the constant, stays.
+    """
     if len(leads) < 3:
         return weights
     times = np.asarray(leads) - np.mean(leads)
     slope = np.tensordot(times, weights, axes=1) / (times @ times)
-    line = weights.mean(axis=0) + times[:, None, None] * slope
-    line[..., :-1] = np.maximum(line[..., :-1], 0.0)
-    return np.asarray(line, np.float32)
+    line = np.maximum(weights.mean(axis=0) + times[:, None, None] * slope, 0.0)
+    return np.asarray(line / line.sum(axis=-1, keepdims=True) * weights.sum(axis=-1, keepdims=True), np.float32)

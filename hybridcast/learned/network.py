@@ -18,6 +18,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -101,8 +102,9 @@ class Network:
             expected = {f"{seed}.{name}": shape for seed in self.settings.seeds for name, shape in unet.items()}
             check_shapes(self.parameters, {"base": (len(LEADS), len(THRESHOLDS), 3)} | expected)
 
-    def build(self) -> list[UNet]:
-        """Return the network of each seed, ready to be applied."""
+    @cached_property
+    def unets(self) -> list[UNet]:
+        """The network of each seed, ready to be applied."""
         import torch
 
         networks = []
@@ -326,5 +328,5 @@ def compute_correction(inputs: NetworkInputs, network: Network) -> tuple[Array, 
     planes = torch.from_numpy(stack_channels(np.asarray(inputs.planes, np.float32), base))[None]
     conditions = torch.from_numpy(inputs.conditions)[None]
     with torch.inference_mode():
-        corrections = torch.stack([unet(planes, conditions)[0] for unet in network.build()])
+        corrections = torch.stack([unet(planes, conditions)[0] for unet in network.unets])
     return base, corrections.mean(dim=0).reshape(base.shape).numpy()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -37,9 +36,17 @@ def test_a_useless_member_has_no_weight_and_none_is_below_zero():
     assert (fit_blend(("knows", "denies"), THRESHOLDS, [one._replace(log_odds=contrary)]).weights[..., :2] >= 0).all()
 
 
-def test_too_sure_members_are_calibrated():
-    blend = fit_blend(("knows", "guesses"), THRESHOLDS, [draw_forecasts(good=3.0)])
-    assert blend.weights[0, 0, 0] == pytest.approx(1 / 3, rel=0.1)
+def test_the_blend_is_never_more_certain_than_its_members():
+    """A member that is three times too sure loses weight, and very small odds are not raised by a constant."""
+    sure = [draw_forecasts(good=3.0, lead=lead, seed=int(lead)) for lead in (15.0, 30.0, 45.0, 60.0)]
+    blend = fit_blend(("knows", "guesses"), THRESHOLDS, sure)
+    assert (blend.weights[..., 0] < 0.8).all()
+    np.testing.assert_allclose(blend.weights.sum(axis=-1), 1, atol=1e-6)
+    assert (blend.weights[..., -1] == 0).all()
+    stacked = np.stack(list(sure[0].log_odds.values()))
+    mixed = blend.log_odds(sure[0].log_odds, 15.0)
+    assert (mixed >= stacked.min(axis=0) - 1e-5).all()
+    assert (mixed <= stacked.max(axis=0) + 1e-5).all()
 
 
 def test_without_evidence_all_weigh_the_same():
@@ -94,4 +101,6 @@ def test_weights_are_never_nan(rows, scale, observed, weight):
     one = one._replace(log_odds={name: np.float32(scale) * values for name, values in one.log_odds.items()})
     if observed is not None:
         one = one._replace(observed=np.full(rows, observed, np.float32))
-    assert np.isfinite(fit_blend(("knows", "guesses"), THRESHOLDS, [one]).weights).all()
+    weights = fit_blend(("knows", "guesses"), THRESHOLDS, [one]).weights
+    assert (weights >= 0).all()
+    np.testing.assert_allclose(weights.sum(axis=-1), 1, atol=1e-6)

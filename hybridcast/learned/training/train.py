@@ -3,9 +3,9 @@
 1. Each event's samples are drawn once and kept on disk, so that a training that was stopped goes on.
 2. The events are divided into groups, by region if the regions are enough. Members are trained on all groups but one,
    in turn, and evaluated on the group left out.
-3. The weights of the members are fitted on these forecasts, which calibrates the members too. Optional members are kept
-   only if the blend with them is better. Where samples have NWP rain, the weights of `hybridcast.learned.nwp_stage` are
-   fitted in the same way.
+3. The weights of the members, which sum to one, are fitted on these forecasts. Optional members are kept only if the
+   blend with them is better. Where samples have NWP rain, the weights of `hybridcast.learned.nwp_stage` are fitted in
+   the same way.
 4. The members that have a weight are trained on all events.
 """
 
