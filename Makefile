@@ -11,7 +11,7 @@ API := core.field core.time_steps ensembles ensembles.products ensembles.regions
 
 BROWSER := $(shell command -v chromium && command -v chromedriver)
 
-.PHONY: help setup browser demo test test-fast test-all coverage gpu check skill scale-filter pseudo-nwp model evaluation warnings sources early-or-late bench fuzz same-bits notebooks docs picture clean
+.PHONY: help setup browser demo test test-fast test-all coverage gpu check skill scale-filter pseudo-nwp model evaluation warnings sources early-or-late bench bench-history fuzz same-bits notebooks docs picture clean
 .DEFAULT_GOAL := help
 
 help:  ## show this
@@ -91,6 +91,9 @@ early-or-late: setup  ## early against late fusion on the real events, with pseu
 
 bench: setup  ## speed and memory against pysteps, OpenCV and torch, in one run; QUICK=--quick for a minute's worth
 	$(BIN)/python notebooks/speed.py $(QUICK)
+
+bench-history: setup  ## the results of make bench of all revisions, as a table; writes notebooks/results/speed_history.md
+	$(BIN)/python notebooks/speed_history.py
 
 same-bits: setup  ## forecasts of three events by the working tree and by another revision, compared bit by bit; BASE=main
 	$(BIN)/python notebooks/same_bits.py --base $(or $(BASE),HEAD)

@@ -2,7 +2,7 @@
 
 Runs `hybridcast evaluate` twice: without STEPS, which is slow, and with ensembles of 20 members on fewer cases. Writes
 evaluation.json, evaluation_steps.json and their Markdown beside this file, and the short tables between the marks in
-the README.
+results/trained_model.md and in the README. ``--tables-only`` writes these tables from the JSON files.
 Forecasts are kept in the folder ``--work``, so that a run that was interrupted continues.
 """
 
@@ -18,6 +18,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
+PAGE = HERE / "results" / "trained_model.md"
 REGIONS = ("dwd", "fmi", "mch", "knmi", "bom", "opera")
 NOWCASTERS = (
     "persistence",
@@ -34,6 +35,8 @@ NOWCASTERS = (
 WITH_STEPS = ("advection", "s-prog", "neighbourhood", "hybridcast", "steps")
 MEMBERS = 20
 SCORES_OF_MEMBERS = ("fair CRPS", "fair CRPS 20 km", "fair CRPS 1 h, 20 km", "spread/error 1 h, 20 km")
+SUMMARY = ("persistence", "advection", "s-prog", "scale-filter", "hybridcast")
+SUMMARY_LEADS = (30.0, 60.0, 120.0)
 SCORES = ("CSI 1, equal area", "CSI 5, equal area", "FSS 20 km", "Brier 1", "CRPS", "MAE")
 NAMES = {
     "extrapolation": "pysteps extrapolation",
@@ -85,11 +88,13 @@ def _format_value(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}".replace("0.", ".", 1)
 
 
-def format_difference(found: dict[str, Any], nowcaster: str, name: str) -> str:
+def format_difference(found: dict[str, Any], nowcaster: str, name: str, leads: tuple[float, ...] = ()) -> str:
     """Format the difference of a nowcaster from the baseline in per cent, with intervals."""
     here = found["difference"]["source"][nowcaster][name]
     shown = []
-    for change, low, high in zip(here["relative"], here["relative_low"], here["relative_high"], strict=True):
+    chosen = [found["lead_times_min"].index(lead) for lead in leads or found["lead_times_min"]]
+    for k in chosen:
+        change, low, high = (here[key][k] for key in ("relative", "relative_low", "relative_high"))
         interval = "" if low is None else f" [{100 * low:+.0f}, {100 * high:+.0f}]"
         shown.append("-" if change is None else f"{100 * change:+.1f}{interval}")
     return " / ".join(shown)
@@ -103,8 +108,30 @@ def format_support(found: dict[str, Any]) -> str:
     return f"{cases:g} cases, {len(found['support'])} events on {days} days in {len(REGIONS)} regions"
 
 
+def format_summary(found: dict[str, Any]) -> str:
+    """Format the table of the README: some nowcasters, two scores with their difference from the baseline."""
+    baseline = NAMES[found["baseline"]].removeprefix("pysteps ")
+    scores = ("CSI 1, equal area", "Brier 1")
+    lines = [
+        f"At 30 / 60 / 120 min; {format_support(found)}, on points known to all. In brackets 95 % intervals over days.",
+        "",
+        f"| | CSI at 1 mm/h, equal area | against {baseline}, % | Brier score at 1 mm/h | against {baseline}, % |",
+        "|---|---|---|---|---|",
+    ]
+    leads = [found["lead_times_min"].index(lead) for lead in SUMMARY_LEADS]
+    for nowcaster in SUMMARY:
+        cells = []
+        for name in scores:
+            values = found["mean"]["source"][nowcaster][name]
+            cells.append(" / ".join(_format_value(values[k]) for k in leads))
+            same = nowcaster == found["baseline"]
+            cells.append("" if same else format_difference(found, nowcaster, name, SUMMARY_LEADS))
+        lines.append(f"| {NAMES.get(nowcaster, nowcaster)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def format_section(found: dict[str, Any], steps: dict[str, Any] | None) -> str:
-    """Format the section of the README."""
+    """Format the section of the page of results."""
     lines = [
         f"At 30 / 60 / 90 / 120 min; mean over events, on the points known to all nowcasters; {format_support(found)}. "
         "Equal area: every frame has as many wet points as that of advection. FSS at 1 mm/h.",
@@ -131,22 +158,35 @@ def format_section(found: dict[str, Any], steps: dict[str, Any] | None) -> str:
     return "\n".join(lines)
 
 
+def write_between_marks(path: Path, name: str, text: str) -> None:
+    """Replace what a page has between two marks."""
+    pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.S)
+    page = path.read_text(encoding="utf-8")
+    path.write_text(pattern.sub(lambda marks: f"{marks[1]}{text}\n{marks[2]}", page), encoding="utf-8")
+
+
 def main() -> None:
-    """Run both evaluations, and write the files and the table of the README."""
+    """Run both evaluations, and write the files and the tables of the page of results and of the README."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", default="scratch", help="folder of forecasts and models")
     parser.add_argument("--cases", type=int, default=3, help="maximum number of issue times of an event")
     parser.add_argument("--steps-cases", type=int, default=1, help="the same for STEPS; 0 skips it")
     parser.add_argument("--workers", type=int, default=2, help="number of processes")
+    parser.add_argument("--tables-only", action="store_true", help="only write the tables, from the JSON files")
     options = parser.parse_args()
-    found = evaluate(NOWCASTERS, options.cases, options.work, HERE / "evaluation.json", options.workers)
+    output, steps_output = HERE / "evaluation.json", HERE / "evaluation_steps.json"
     steps = None
-    if options.steps_cases:
-        output = HERE / "evaluation_steps.json"
-        steps = evaluate(WITH_STEPS, options.steps_cases, options.work, output, options.workers, MEMBERS)
-    pattern = re.compile(r"(<!-- evaluation -->\n).*?(<!-- /evaluation -->)", re.S)
+    if options.tables_only:
+        found = json.loads(output.read_text())
+        steps = json.loads(steps_output.read_text()) if options.steps_cases else None
+    else:
+        found = evaluate(NOWCASTERS, options.cases, options.work, output, options.workers)
+        if options.steps_cases:
+            arguments = options.work, steps_output, options.workers, MEMBERS
+            steps = evaluate(WITH_STEPS, options.steps_cases, *arguments)
     text = format_section(found, steps)
-    README.write_text(pattern.sub(lambda marks: f"{marks[1]}{text}\n{marks[2]}", README.read_text()))
+    write_between_marks(PAGE, "evaluation", text)
+    write_between_marks(README, "summary", format_summary(found))
     print(text)
 
 

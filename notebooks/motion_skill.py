@@ -2,7 +2,7 @@
 
 Prints a table for each event and one for all events: correlation of rain rate, CSI at 0.1, 1 and 5 mm/h and frequency
 bias at 1 mm/h, at 30, 60, 90 and 120 min. Writes motion_skill.json beside this file, and the short table between the
-marks in the README. Run it with ``make skill``.
+marks in results/motion_and_scale_filter.md. Run it with ``make skill``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from hybridcast.nowcasters.pysteps import PystepsMotion
 from hybridcast.verification.scores import correlation, csi, frequency_bias
 from hybridcast.verification.statistics import compute_statistics
 
-README = Path(__file__).parent.parent / "README.md"
+PAGE = Path(__file__).parent / "results" / "motion_and_scale_filter.md"
 EVENTS = (
     "fmi-20160928",
     "fmi-20170509",
@@ -133,7 +133,7 @@ def format_table(mean: dict[str, dict[str, list[float]]], events: int, cases: in
 
 
 def main() -> None:
-    """Evaluate all events, print the tables, and write the JSON file and the README."""
+    """Evaluate all events, print the tables, and write the JSON file and the page."""
     warnings.simplefilter("ignore")
     events = {name: found for name in EVENTS if (found := evaluate_event(name)) is not None}
     mean = average_events(events)
@@ -145,7 +145,7 @@ def main() -> None:
     Path(__file__).with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
     pattern = re.compile(r"(<!-- skill -->\n).*?(<!-- /skill -->)", re.S)
     text = format_table(mean, len(events), cases)
-    README.write_text(pattern.sub(lambda marks: f"{marks[1]}{text}\n{marks[2]}", README.read_text()))
+    PAGE.write_text(pattern.sub(lambda marks: f"{marks[1]}{text}\n{marks[2]}", PAGE.read_text()))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Execute the notebooks, print their run times, and write rendered copies.
 
 ``make notebooks`` runs all of them, ``python notebooks/run.py 01 07`` those whose names begin with 01 or 07. Notebooks
-are stored without outputs; the copies, Markdown with small pictures, are written to ``notebooks/rendered``. A notebook
+are stored without outputs; the copies, Markdown with small pictures, are written to ``notebooks/cases``. A notebook
 whose data cannot be fetched is skipped.
 """
 
@@ -23,7 +23,7 @@ from nbclient.exceptions import CellExecutionError
 from nbconvert import MarkdownExporter
 
 HERE = Path(__file__).parent
-RENDERED = HERE / "rendered"
+RENDERED = HERE / "cases"
 #: Maximum size of a rendered copy with its pictures, bytes.
 LARGEST = 1_000_000
 #: Maximum run time of a cell, s.

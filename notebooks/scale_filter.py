@@ -4,7 +4,7 @@ Prints a table for each event and one for all events, at 30, 60, 90 and 120 min:
 mm/h, CSI at 1 mm/h with the wet area of the advected field for all, correlation and mean absolute error. Each case has
 one mask. Grids are coarsened to about 2 km (the European grid of OPERA to 6 km) to limit the run time of pysteps. Then
 measures the time of 12 lead times on the whole grid of one event. Writes scale_filter.json beside this file and a short
-table into the README. Run it with ``make scale-filter``.
+table into results/motion_and_scale_filter.md. Run it with ``make scale-filter``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from hybridcast.verification.scores import correlation, csi, frequency_bias, mea
 from hybridcast.verification.statistics import THRESHOLDS, compute_statistics
 from hybridcast_kernels.parallel import threads
 
-README = Path(__file__).parent.parent / "README.md"
+PAGE = Path(__file__).parent / "results" / "motion_and_scale_filter.md"
 SPACING = 2000.0
 MAX_CELLS = 800  # along a side; larger grids are coarsened further
 SAME_AREA = 1.0  # mm/h
@@ -194,7 +194,7 @@ def measure_speed() -> dict[str, object]:
 
 
 def format_section(result: dict) -> str:
-    """Format the section of the README: some mean scores, and the speed."""
+    """Format the section of the page: some mean scores, and the speed."""
     wanted = ("CSI 1, equal area", "CSI 0.1", "CSI 1", "CSI 5", "bias 1", "MAE")
     rows = {method: {score: found[score] for score in wanted} for method, found in result["mean"].items()}
     about = f"mean over {len(result['events'])} events, {result['cases']} cases, all on one mask."
@@ -220,7 +220,7 @@ def measure_skill() -> dict[str, object]:
 
 
 def main() -> None:
-    """Evaluate all events, measure the speed, and write the JSON file and the README."""
+    """Evaluate all events, measure the speed, and write the JSON file and the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--speed-only", action="store_true", help="only measure the speed; the skill in the file is kept"
@@ -234,7 +234,7 @@ def main() -> None:
     text = format_section(result)
     print("\n" + text)
     pattern = re.compile(r"(<!-- scale-filter -->\n).*?(<!-- /scale-filter -->)", re.S)
-    README.write_text(pattern.sub(lambda marks: f"{marks[1]}{text}\n{marks[2]}", README.read_text()))
+    PAGE.write_text(pattern.sub(lambda marks: f"{marks[1]}{text}\n{marks[2]}", PAGE.read_text()))
 
 
 if __name__ == "__main__":

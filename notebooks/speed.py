@@ -2,8 +2,8 @@
 
 Each comparison runs in a process of its own, with its methods in turn, so that changes of the machine's speed affect
 all of them; medians are reported. The field is FMI 2017-05-09; larger fields are tiled from it. Writes speed.json
-beside this file, and the table between the marks in the README. Run it with ``make bench`` on an idle machine: ratios
-are transferable, times are those of the machine. ``--quick`` takes a minute and writes nothing.
+beside this file, and the table between the marks in results/speed.md. Run it with ``make bench`` on an idle machine:
+ratios are transferable, times are those of the machine. ``--quick`` takes a minute and writes nothing.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from hybridcast_kernels.advection_cpu import advect as advect_arrays
 from hybridcast_kernels.flow_cpu import estimate
 from hybridcast_kernels.workspace import workspace_of_this_thread
 
-README = Path(__file__).parent.parent / "README.md"
+PAGE = Path(__file__).parent / "results" / "speed.md"
 RESULT = Path(__file__).with_suffix(".json")
 STEP = np.timedelta64(5, "m")
 FRAMES = 9  # number of frames of DARTS
@@ -569,7 +569,7 @@ def _processor() -> str:
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """Format the section of the README: tables of comparisons and of growth, and the machine."""
+    """Format the section of the page: tables of comparisons and of growth, and the machine."""
     lines = ["| comparison | method | ms | time relative to hybridcast | peak MB |", "|---|---|---|---|---|"]
     rows = [row for name in ("motion", "advection", "forecasts", "ensembles") for row in result[name]]
     lines += [f"| {r['what']} | {r['how']} | {r['ms']:.1f} | {r['ours is faster by']} | {r['peak MB']} |" for r in rows]
@@ -604,7 +604,7 @@ def markdown(result: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Measure, and write speed.json and the table of the README."""
+    """Measure, and write speed.json and the table of the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--quick", action="store_true", help="take a minute: fewer repeats, no slow methods, nothing written"
@@ -628,7 +628,7 @@ def main() -> None:
     if not options.quick:
         RESULT.write_text(json.dumps(result, indent=1) + "\n")
         pattern = re.compile(r"(<!-- speed -->\n).*?(<!-- /speed -->)", re.S)
-        README.write_text(pattern.sub(lambda marks: f"{marks[1]}{text}\n{marks[2]}", README.read_text()))
+        PAGE.write_text(pattern.sub(lambda marks: f"{marks[1]}{text}\n{marks[2]}", PAGE.read_text()))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from hybridcast.core.field import crs_of
 from hybridcast.errors import InputWarning
 from hybridcast.radar import open_radar
 
-PAGE = (ROOT / "notebooks/public_archives.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "notebooks/guide/public_archives.md").read_text(encoding="utf-8")
 MLCAST, SWISS, GERMAN = re.findall(r"```python\n(.*?)```", PAGE, re.S)
 (COMMAND,) = re.findall(r"hybridcast forecast '(.*?)' -o forecast.nc", PAGE)
 FIVE = np.timedelta64(5, "m")

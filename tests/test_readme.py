@@ -1,4 +1,4 @@
-"""The README keeps its word: its Python runs, its commands are understood, its files load, its links lead somewhere."""
+"""README and site keep their word: Python runs, commands are understood, files load, links lead somewhere."""
 
 from __future__ import annotations
 
@@ -24,28 +24,40 @@ from hybridcast.errors import FetchError
 from hybridcast.radar import formats
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = {"README.md": README} | {
-    name: (ROOT / "notebooks" / name).read_text(encoding="utf-8") for name in ("coming_from_pysteps.md", "operation.md")
-}
-PYTHON = [code for page in PAGES.values() for code in re.findall(r"```python\n(.*?)```", page, re.S)]
-BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.S)
+NOTEBOOKS = ROOT / "notebooks"
+#: Pages whose code is run here; that of architecture.md and guide/public_archives.md is run by tests of their own.
+WITH_CODE = [
+    ROOT / "README.md",
+    NOTEBOOKS / "getting_started.md",
+    NOTEBOOKS / "coming_from_pysteps.md",
+    NOTEBOOKS / "troubleshooting.md",
+    *sorted((NOTEBOOKS / "guide").glob("*.md")),
+]
+PAGES = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in WITH_CODE}
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.S | re.M)
+BLOCKS = [(page, kind, code) for page, text in PAGES.items() for kind, code in FENCE.findall(text)]
+PYTHON = [(page, code) for page, kind, code in BLOCKS if kind == "python" and "public_archives" not in page]
+
+
+def blocks_of(page: str, kind: str) -> list[str]:
+    """Return the code blocks of a kind of a page."""
+    return [code for name, found, code in BLOCKS if (name, found) == (page, kind)]
 
 
 def commands() -> list[list[str]]:
     """Give the words of each command of ours in a console block."""
-    lines = []
-    for kind, text in BLOCKS:
-        if kind == "console":
-            found = re.findall(r"^hybridcast (?:[^\n\"]|\"[^\"]*\")*$", text, re.M)
-            lines += [shlex.split(line, comments=True)[1:] for line in found]
-    return lines
+    text = "\n".join(code for _, kind, code in BLOCKS if kind == "console")
+    lines = dict.fromkeys(re.findall(r"^hybridcast (?:[^\n\"]|\"[^\"]*\")*$", text, re.M))
+    return [shlex.split(line, comments=True)[1:] for line in lines]
 
 
 COMMANDS = commands()
+#: Pages whose links are followed: all but the copies of notebooks, which have none to files.
+LINKED = [*ROOT.glob("*.md"), *(path for path in NOTEBOOKS.rglob("*.md") if path.parent.name != "cases")]
 
 
-@pytest.mark.parametrize("code", PYTHON, ids=[code.splitlines()[0][:40] for code in PYTHON])
-def test_python_runs(code, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("page", "code"), PYTHON, ids=[f"{Path(page).stem}-{len(code)}" for page, code in PYTHON])
+def test_python_runs(page, code, tmp_path, monkeypatch):
     for name in re.findall(r'fetch\("(.*?)"\)', code):
         try:
             fetch(name, progress=False)
@@ -59,7 +71,7 @@ def test_python_runs(code, tmp_path, monkeypatch):
     if "gauges.csv" in code:
         sources_of_ones_own(tmp_path)
     scope: dict[str, Any] = {}
-    exec(compile(code, "README.md", "exec"), scope)
+    exec(compile(code, page, "exec"), scope)
     if "save_forecast" in code:
         assert Path("forecast.nc").stat().st_size > 10_000
     if "gauges.csv" in code:
@@ -69,7 +81,7 @@ def test_python_runs(code, tmp_path, monkeypatch):
 
 
 def files_of_ones_own(folder: Path) -> None:
-    """Write the files that the README calls odd.nc and mine/*.pgm."""
+    """Write the files that the guide calls odd.nc and mine/*.pgm."""
     from PIL import Image
 
     rain = moving_block(4)
@@ -80,7 +92,7 @@ def files_of_ones_own(folder: Path) -> None:
 
 
 def sources_of_ones_own(folder: Path) -> None:
-    """Write the files that the README calls radar.nc, nwp.nc and gauges.csv."""
+    """Write the files that the guide calls radar.nc, nwp.nc and gauges.csv."""
     radar = moving_block(12)
     radar.to_netcdf(folder / "radar.nc")
     south, west = pyproj.Transformer.from_crs("EPSG:3035", "EPSG:4326").transform(24e3, 28e3)
@@ -98,21 +110,23 @@ def sources_of_ones_own(folder: Path) -> None:
     (folder / "gauges.csv").write_text("\n".join(["station,time,lat,lon,rain_mm", *rows]))
 
 
-def test_a_file_named_as_the_readme_says_is_read(tmp_path, monkeypatch):
+def test_a_file_named_as_the_guide_says_is_read(tmp_path, monkeypatch):
     from hybridcast import open_radar
 
     files_of_ones_own(tmp_path)
     with pytest.raises(OSError, match="standard_name"):
         open_radar(tmp_path / "odd.nc")
     monkeypatch.chdir(tmp_path)
-    code = next(code for code in PYTHON if "odd.nc" in code).partition("grey =")[0]
-    exec(compile(code, "README.md", "exec"), {})
+    code = next(code for _, code in PYTHON if "odd.nc" in code).partition("grey =")[0]
+    exec(compile(code, "radar.md", "exec"), {})
     assert float(open_radar("named.nc").max()) == pytest.approx(5.0)
 
 
 def test_every_block_is_of_a_kind_that_is_tested():
-    assert {kind for kind, _ in BLOCKS} == {"python", "console", "toml", "ini"}
-    assert len(COMMANDS) >= 12
+    # blocks without a kind are texts, such as messages and folders
+    assert {kind for _, kind, _ in BLOCKS} <= {"python", "console", "toml", "ini", "dockerfile", ""}
+    assert len(COMMANDS) >= 24
+    assert len(PYTHON) >= 11
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=[" ".join(words)[:50] for words in COMMANDS])
@@ -131,7 +145,7 @@ def test_the_first_commands_run_one_after_the_other(run, tmp_path, monkeypatch):
         frame.expand_dims("time").to_netcdf(
             tmp_path / "my_radar" / f"radar_20240601_12{5 * k:02d}.h5", engine="h5netcdf"
         )
-    block = next(text for kind, text in BLOCKS if kind == "console" and "--plot" in text)
+    (block,) = (text for text in blocks_of("README.md", "console") if "--plot" in text)
     for line in block.strip().splitlines():
         words = shlex.split(line, comments=True)[1:]
         code, _, err = run(*words)
@@ -145,7 +159,9 @@ def test_toml_blocks_load(tmp_path):
     from hybridcast.nightly.config import load_config
     from hybridcast.watch.config import load_watch
 
-    events, watched, regions = (text for kind, text in BLOCKS if kind == "toml")
+    (events,) = blocks_of("notebooks/guide/training.md", "toml")
+    (watched,) = blocks_of("notebooks/guide/operation.md", "toml")
+    (regions,) = blocks_of("notebooks/guide/nightly.md", "toml")
     (tmp_path / "north" / "2023").mkdir(parents=True)
     for day in ("01", "02"):
         hours = np.datetime64(f"2023-06-{day}T06:00", "ns") + np.arange(12) * np.timedelta64(1, "h")
@@ -161,16 +177,16 @@ def test_toml_blocks_load(tmp_path):
 
 
 def test_the_timer_and_the_cron_line_call_a_command_that_exists():
-    (unit,) = (text for kind, text in BLOCKS if kind == "ini")
+    (unit,) = blocks_of("notebooks/guide/nightly.md", "ini")
     parser = configparser.ConfigParser(comment_prefixes=("#",), strict=False)
     parser.read_string(unit)
     assert parser["Service"]["ExecStart"].endswith("hybridcast nightly")
     assert parser["Timer"]["OnCalendar"]
-    assert re.search(r"^\d+ \d+ \* \* \* .*hybridcast nightly", README, re.M)
+    assert re.search(r"^\d+ \d+ \* \* \* .*hybridcast nightly", PAGES["notebooks/guide/nightly.md"], re.M)
 
 
 def test_the_table_of_formats_is_the_list_of_formats():
-    named = re.findall(r"^\| `([a-z0-9-]+)` \|", README, re.M)
+    named = re.findall(r"^\| `([a-z0-9-]+)` \|", PAGES["notebooks/guide/radar.md"], re.M)
     assert sorted(named) == sorted(formats())
 
 
@@ -178,21 +194,23 @@ def test_commands_of_the_readme_exist():
     named = set(re.findall(r"hybridcast (fetch|forecast|demo|info|[a-z]+) ", README))
     known = {command.name or command.callback.__name__ for command in cli.app.registered_commands}
     assert {"fetch", "forecast", "info", "plot"} <= named & known
-    for target in set(re.findall(r"(?:`|^)make ([a-z-]+)", README, re.M)):
+    for target in set(re.findall(r"(?:`|^)make ([a-z-]+)", "\n".join(PAGES.values()), re.M)):
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M), target
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_links_lead_somewhere(page):
-    folder = ROOT if page == "README.md" else ROOT / "notebooks"
-    for target in re.findall(r"\]\(([^)#:]+)\)", PAGES[page]):
-        assert (folder / target).exists(), target
-    picture = ROOT / "notebooks" / "forecast.gif"
-    assert picture.stat().st_size < 1_500_000
+@pytest.mark.parametrize("path", LINKED, ids=[path.relative_to(ROOT).as_posix() for path in LINKED])
+def test_links_lead_somewhere(path):
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
+        assert (path.parent / target).exists(), target
 
 
-def test_pictures_functions_of_the_readme_exist():
+def test_the_readme_is_a_page_with_a_small_picture():
+    assert 100 <= len(README.splitlines()) <= 130
+    assert (NOTEBOOKS / "forecast.gif").stat().st_size < 1_500_000
+
+
+def test_functions_of_the_page_on_pictures_exist():
     from hybridcast import plots
 
-    for name in re.findall(r"`(plot_\w+|animate_\w+)`", README):
+    for name in re.findall(r"`(plot_\w+|animate_\w+)`", PAGES["notebooks/guide/pictures.md"]):
         assert callable(getattr(plots, name)), name

@@ -17,7 +17,7 @@ from hybridcast.core.patterns import expand_pattern
 from hybridcast.watch.config import WatchSettings
 from hybridcast.watch.status import METRICS, STATUS, Counters, Snapshot, render_metrics
 
-PAGE = (ROOT / "notebooks" / "operation.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "notebooks" / "guide" / "operation.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^(?:hybridcast ([^#\n]*))", PAGE, re.M)
 
 

@@ -1,8 +1,9 @@
 """Evaluate the contribution of gauges, NWP wind and pseudo-NWP on the real events: ``make sources``.
 
-Writes a JSON file, a Markdown file of the same name, and the short tables between the marks in README.md. Models that
-were not trained on the region of an event are trained first. Forecasts, statistics and models are kept in the folder
-``--work``, so that a run that was interrupted continues when the same command is given again.
+Writes a JSON file, a Markdown file of the same name, and the short tables between the marks in
+results/sources_of_observations.md. Models that were not trained on the region of an event are trained first. Forecasts,
+statistics and models are kept in the folder ``--work``, so that a run that was interrupted continues when the same
+command is given again.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from hybridcast.learned.training.settings import standard_settings
 from hybridcast.learned.training.train import train_without
 
 NOTEBOOKS = Path(__file__).parents[2]
-README = NOTEBOOKS.parent / "README.md"
+PAGE = NOTEBOOKS / "results" / "sources_of_observations.md"
 #: Regions and events evaluated by default.
 DEFAULT_ONLY = ("dwd", "fmi", "mch", "knmi", "bom", "opera")
-#: Quality of the pseudo-NWP in the table of the README.
-README_QUALITY = "typical"
+#: Quality of the pseudo-NWP in the table of the page.
+PAGE_QUALITY = "typical"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             part.write_text(content, encoding="utf-8")
     print(f"wrote {options.output} and {options.output.with_suffix('.md')}")
     if options.output == NOTEBOOKS / "sources.json":
-        _write_readme(found)
+        _write_page(found)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -98,13 +99,13 @@ def format_sources(found: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _write_readme(found: dict[str, Any]) -> None:
-    """Replace the tables between the marks in the README."""
-    pseudo_nwp = {README_QUALITY: found["pseudo_nwp"][README_QUALITY]}
+def _write_page(found: dict[str, Any]) -> None:
+    """Replace the tables between the marks in the page."""
+    pseudo_nwp = {PAGE_QUALITY: found["pseudo_nwp"][PAGE_QUALITY]}
     text = "\n".join([*format_pseudo_nwp(pseudo_nwp), *format_gauges({**found["gauges"], "sets": {}})])
     marks = re.compile(r"(<!-- sources -->\n).*?(<!-- /sources -->)", re.S)
-    readme = README.read_text(encoding="utf-8")
-    README.write_text(marks.sub(lambda found: f"{found[1]}{text}\n{found[2]}", readme), encoding="utf-8")
+    page = PAGE.read_text(encoding="utf-8")
+    PAGE.write_text(marks.sub(lambda found: f"{found[1]}{text}\n{found[2]}", page), encoding="utf-8")
 
 
 if __name__ == "__main__":
