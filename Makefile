@@ -4,11 +4,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-# The modules that `make docs` shows, in the order of the flow.
-API := core.field core.time_steps ensembles ensembles.products ensembles.regions ensembles.fields radar stations nwp terrain datasets.registry motion.estimate motion.wind_guidance advection ensembles.noise ensembles.realizations nowcasters.base nowcasters.scale_filter \
-	nowcasters.scale_filter_ensemble nowcasters.pysteps datasets.events datasets.pseudo_nwp predictors.sources forecasting fusion.hybrid fusion.hindcasts learned.member learned.trained_model learned.training.train learned.training.settings \
-	verification.statistics verification.members verification.scores verification.significance verification.evaluation verification.warnings places places.levels places.place places.products places.reading places.tables places.hysteresis places.warning_log places.observed plots contrib.pysteps_plugin settings errors
-
 BROWSER := $(shell command -v chromium && command -v chromedriver)
 
 .PHONY: help setup browser demo test test-fast test-all coverage gpu check skill scale-filter pseudo-nwp model evaluation warnings sources early-or-late bench bench-history fuzz same-bits notebooks docs picture clean
@@ -101,13 +96,14 @@ same-bits: setup  ## forecasts of three events by the working tree and by anothe
 notebooks: setup  ## execute every notebook, say how long each took, and render it for a forge; ONLY="01 07" for some
 	$(BIN)/python notebooks/run.py $(ONLY)
 
-docs: setup  ## the API pages, in out/docs/index.html
-	$(BIN)/python -m pdoc --docformat numpy --output-directory out/docs $(addprefix hybridcast.,$(API)) hybridcast
+docs: setup  ## the site, in out/docs/index.html, without a network; a warning, such as a link that leads nowhere, is an error
+	rm -rf out/docs notebooks/reference/generated
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --doctree-dir out/doctrees notebooks out/docs
 	@echo "wrote out/docs/index.html"
 
 picture: setup  ## the animated picture of the README, from real radar of FMI
 	$(BIN)/python notebooks/picture.py
 
 clean:  ## remove what was built, numba's caches too
-	rm -rf $(VENV) out dist build .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) out dist build notebooks/reference/generated .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -79,11 +79,18 @@ def render(book: Any, name: str, folder: Path = RENDERED) -> int:
     pictures.mkdir(parents=True)
     for output, content in resources["outputs"].items():
         (folder / output).write_bytes(content)
-    note = f"<!-- made by `make notebooks` from ../{name}.ipynb -->\n\n"
-    (folder / f"{name}.md").write_text(note + body.strip() + "\n", encoding="utf-8")
+    (folder / f"{name}.md").write_text(format_page(body, name), encoding="utf-8")
     if not resources["outputs"]:
         pictures.rmdir()
     return len(body.encode()) + sum(map(len, resources["outputs"].values()))
+
+
+def format_page(body: str, name: str) -> str:
+    """Return the page of a notebook from its Markdown: links to other notebooks lead to their pages."""
+    body = re.sub(r"\]\((\d\d_\w+)\.ipynb", r"](\1.md", body)
+    note = "<!-- made by `make notebooks` -->"
+    source = f"*The notebook of this page, without outputs: [{name}.ipynb](../{name}.ipynb).*"
+    return f"{note}\n\n{body.strip()}\n\n{source}\n"
 
 
 def _plain(data: dict[str, Any]) -> None:

@@ -29,7 +29,7 @@ _ENCODINGS: dict[str, dict[str, Any]] = {
     "time": {"units": "seconds since 1970-01-01T00:00:00", "calendar": "standard", "dtype": "int64"},
 }
 _ZERO = np.timedelta64(0, "ns")
-Window = tuple[int, int]
+_Window = tuple[int, int]
 """Numbers of the edges of intervals at which a window starts and ends."""
 
 
@@ -166,7 +166,7 @@ def _window_starts(
     return cast(LeadTimes, np.stack([starts, starts + length], axis=1))
 
 
-def _find_windows(edges: LeadTimes, windows: LeadTimes) -> list[Window]:
+def _find_windows(edges: LeadTimes, windows: LeadTimes) -> list[_Window]:
     """Return the windows as numbers of edges; `InputError` if one starts or ends between lead times."""
     between = windows[~np.isin(windows, edges)]
     if between.size:
@@ -180,7 +180,7 @@ def _find_windows(edges: LeadTimes, windows: LeadTimes) -> list[Window]:
     return [(int(a), int(b)) for a, b in np.searchsorted(edges, windows)]
 
 
-def _sum_windows(rates: xr.DataArray, hours: Doubles, windows: list[Window]) -> Any:
+def _sum_windows(rates: xr.DataArray, hours: Doubles, windows: list[_Window]) -> Any:
     """Return the sum of rates times the lengths of their intervals, mm, for each window along ``lead_time``."""
     axis = rates.get_axis_num("lead_time")
     if rates.chunks:
@@ -197,7 +197,7 @@ def _add_amount(total: Array | None, interval: tuple[Array, float]) -> Array:
     return amount if total is None else np.add(total, amount, out=amount)
 
 
-def _sum_lazily(rates: Any, hours: Doubles, windows: list[Window], axis: int) -> Any:
+def _sum_lazily(rates: Any, hours: Doubles, windows: list[_Window], axis: int) -> Any:
     """Return `_sum_windows` of a dask array with a chunk for each lead time.
 
     Each addition is a task of its own, so that a window needs the memory of its sum and one lead time. Additions of

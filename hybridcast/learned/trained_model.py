@@ -1,9 +1,12 @@
 """A trained model, and its storage: a folder of plain parts and a manifest that lists them. No pickle.
 
-``manifest.json``         members by name, blends, the data of the training, and the SHA-256 of every part
-``blends.safetensors``    weights of the blends
-``<member>...``           parts of each member: coefficients or parameters as ``<member>.safetensors``, trees as
-                          LightGBM's own text ``<member>-<rate>.txt`` for each threshold (mm/h)
+``manifest.json``
+    members by name, blends, the data of the training, and the SHA-256 of every part
+``blends.safetensors``
+    weights of the blends
+``<member>...``
+    parts of each member: coefficients or parameters as ``<member>.safetensors``, trees as LightGBM's own text
+    ``<member>-<rate>.txt`` for each threshold (mm/h)
 """
 
 from __future__ import annotations

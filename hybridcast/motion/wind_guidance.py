@@ -94,8 +94,8 @@ def calibrate_wind(wind: Array, motion: Array, echo: Mask, ridge: float) -> Arra
     """Rotate and scale a wind by the one complex factor that fits it best to the motion at echo.
 
     Least squares with a ridge towards 1: with the wind w and the motion m as complex numbers, the factor is
-    (sum of conj(w) m over echo + t) / (sum of |w|^2 over echo + t), where t is `ridge` times the sum of |w|^2 over all
-    cells.
+    ``(sum of conj(w) m over echo + t) / (sum of |w|^2 over echo + t)``, where t is `ridge` times the sum of ``|w|^2``
+    over all cells.
     """
     w, m = wind[0] + 1j * wind[1], motion[0] + 1j * motion[1]
     t = ridge * float((np.abs(w) ** 2).sum())
