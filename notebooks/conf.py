@@ -79,12 +79,21 @@ html_theme_options = {
     "pygments_light_style": "tango",
     "pygments_dark_style": "github-dark",
 }
-html_sidebars = {"index": [], "getting_started": []}
+#: Pages without pages below them need no list of these.
+ALONE = ["index", "getting_started", "architecture", "decisions", "glossary", "coming_from_pysteps", "troubleshooting"]
+html_sidebars = {name: [] for name in [*ALONE, "contributing", "changelog"]}
 html_context = {"default_mode": "light"}
 copybutton_prompt_text = ">>> "
 
 #: Pages of the site for files outside this folder, which a forge shows in their place.
 PAGES_OF_FILES = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+
+
+def keep_values_together(app: Any, name: str, source: list[str]) -> None:
+    """Keep the values of a cell, such as .5 / .4 / .3, on one line: tables that are too wide are scrolled."""
+    rows = re.compile(r"^\|.*\|$", re.M)
+    between = re.compile(r"(?<=[\d\]%-]) / (?=[-+.\d])")
+    source[0] = rows.sub(lambda row: between.sub("\N{NO-BREAK SPACE}/\N{NO-BREAK SPACE}", row[0]), source[0])
 
 
 def link_pages(app: Any, name: str, source: list[str]) -> None:
@@ -106,6 +115,7 @@ def setup(app: Any) -> dict[str, bool]:
     """Add the formulas and the links to Sphinx."""
     app.add_html_math_renderer("mathml", inline_renderers=(write_mathml, None), block_renderers=(write_mathml, None))
     app.connect("source-read", link_pages)
+    app.connect("source-read", keep_values_together)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
