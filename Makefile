@@ -98,7 +98,7 @@ notebooks: setup  ## execute every notebook, say how long each took, and render 
 
 docs: setup  ## the site, in out/docs/index.html, without a network; a warning, such as a link that leads nowhere, is an error
 	rm -rf out/docs notebooks/reference/generated
-	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --doctree-dir out/doctrees notebooks out/docs
+	$(BIN)/python -m sphinx --fresh-env --fail-on-warning --keep-going --quiet --doctree-dir out/doctrees notebooks out/docs
 	@echo "wrote out/docs/index.html"
 
 picture: setup  ## the animated picture of the README, from real radar of FMI
