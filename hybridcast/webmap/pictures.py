@@ -85,5 +85,5 @@ def encode(codes: Codes, scale: Scale) -> bytes:
 def _stripes(shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """Return which pixels are in diagonal stripes."""
     rows, columns = (np.arange(size, dtype=np.int32) for size in shape)
-    period = max(4, max(shape) // _STRIPES)
+    period = max(8, max(shape) // _STRIPES)
     return np.add.outer(rows, columns) % period < max(1, period // 4)

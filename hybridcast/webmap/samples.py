@@ -77,7 +77,7 @@ def plan_samples(forecast: xr.Dataset, canvas: Canvas) -> Layout:
         names += [f"rate_q{100 * level:g}" for level in FAN]
     if PROBABILITY in forecast:
         names += [f"probability_{threshold:g}" for threshold in forecast["threshold"].values]
-    times = ["known", "probability_of_rain"]
+    times = ["known", "probability_of_rain", "probability_of_end"]
     times += [f"minutes_to_{what}_q{100 * level:g}" for what in ("rain", "end") for level in _TIME_QUANTILES]
     longest = float(forecast["lead_time"].values[-1] / MINUTE)
     unit = max(1.0, np.ceil(longest / (MISSING - 1)))
@@ -162,9 +162,11 @@ def _encode_times(
     found = find_rain_times(scenarios, leads, RAIN, now)
     known = found.known.min(axis=0)
     is_known = (known > 0) | (np.zeros(chosen.size, bool) if now is None else now == 1)
-    chance = np.where(is_known, np.isfinite(found.onset).mean(axis=0), np.nan)
+    comes, ends = (np.isfinite(times).sum(axis=0) for times in (found.onset, found.end))
+    chances = np.stack([comes / len(found.onset), ends / np.maximum(comes, 1)])
+    chances[0, ~is_known] = chances[1, comes == 0] = np.nan
     if members is None:
-        chance = np.full_like(chance, np.nan)  # one field has no probability
+        chances[:] = np.nan  # one field has no probability
     spread = [conditional_quantiles(times, np.array(_TIME_QUANTILES)) for times in (found.onset, found.end)]
     minutes = _encode_minutes(np.concatenate([known[None], *spread]), layout.minutes)
-    return np.concatenate([minutes[:1], encode_fractions(chance)[None], minutes[1:]])
+    return np.concatenate([minutes[:1], encode_fractions(chances), minutes[1:]])

@@ -20,8 +20,10 @@ from hybridcast.places import Place
 from hybridcast.webmap.canvas import Canvas
 from hybridcast.webmap.scripts import read_script, write_script
 
-MARGIN = 0.5
-"""Width of the strip around a picture in which land is drawn, relative to the picture."""
+AROUND = 0.6, 1.2
+"""Height and width of the strip around a picture in which land is drawn, relative to the longer side."""
+COARSER = 3.0
+"""How much coarser lines are that do not touch the picture."""
 VERSION = 1
 """Version of the outlines; increment it when they change."""
 _DIGITS = 3
@@ -35,12 +37,12 @@ def write_outlines(path: Path, canvas: Canvas) -> None:
         return
     shapes: dict[str, Any] = {"land": [], "coast": [], "borders": []}
     if not canvas.is_local:
-        box, tolerance = _surroundings(canvas)
-        land = (_simplify(polygon, tolerance, least=3) for polygon in find_land(box))
+        box = _surroundings(canvas)
+        land = (_simplify(polygon, canvas, least=3) for polygon in find_land(box))
         shapes = {
             "land": [polygon for polygon in land if polygon],
-            "coast": _simplify(find_coast(box), tolerance),
-            "borders": _simplify(find_borders(box), tolerance),
+            "coast": _simplify(find_coast(box), canvas),
+            "borders": _simplify(find_borders(box), canvas),
         }
     write_script(path, "outlines", {"around": around, **shapes})
 
@@ -53,18 +55,23 @@ def _read_extent(path: Path) -> Any:
         return None
 
 
-def _surroundings(canvas: Canvas) -> tuple[tuple[float, float, float, float], float]:
-    """Return a box around the picture, and the height of half a pixel in degrees."""
+def _surroundings(canvas: Canvas) -> tuple[float, float, float, float]:
+    """Return a box around the picture: west, south, east and north edge, degrees."""
     (south, west), (north, east) = canvas.south_west, canvas.north_east
-    high, wide = MARGIN * (north - south), MARGIN * (east - west)
-    box = (west - wide, max(south - high, -_LATITUDES), east + wide, min(north + high, _LATITUDES))
-    return box, 0.5 * (north - south) / canvas.shape[0]
+    narrowing = np.cos(np.deg2rad((south + north) / 2))
+    longer = max(north - south, (east - west) * narrowing)
+    high, wide = AROUND[0] * longer, AROUND[1] * longer / narrowing
+    return west - wide, max(south - high, -_LATITUDES), east + wide, min(north + high, _LATITUDES)
 
 
-def _simplify(lines: Iterable[Doubles], tolerance: float, least: int = 2) -> list[list[list[float]]]:
-    """Return lines as latitude and longitude of the points that are needed for a tolerance, degrees of latitude."""
+def _simplify(lines: Iterable[Doubles], canvas: Canvas, least: int = 2) -> list[list[list[float]]]:
+    """Return lines as latitude and longitude of the points that are needed to be right by half a pixel."""
+    (south, west), (north, east) = canvas.south_west, canvas.north_east
     found = []
     for line in lines:
+        (left, bottom), (right, top) = line.min(axis=0), line.max(axis=0)
+        touches = left <= east and right >= west and bottom <= north and top >= south
+        tolerance = 0.5 * (north - south) / canvas.shape[0] * (1.0 if touches else COARSER)
         narrowing = np.cos(np.deg2rad(np.clip(line[:, 1].mean(), -_LATITUDES, _LATITUDES)))
         scaled = (line * (narrowing, 1.0)).astype(np.float32)
         kept = cv2.approxPolyDP(scaled.reshape(-1, 1, 2), tolerance, False).reshape(-1, 2) / (narrowing, 1.0)

@@ -116,7 +116,7 @@ def test_large_grids_are_thinned(monkeypatch):
 
 @pytest.mark.parametrize("hours", [2, 12])
 def test_minutes_fit_into_a_byte(hours):
-    forecast, radar = small_scene()
+    forecast, _ = small_scene()
     leads = MINUTE * 60 * np.arange(1, hours + 1)
     long = forecast.isel(lead_time=np.zeros(hours, int)).assign_coords(lead_time=leads)
     layout = samples.plan_samples(long, make_canvas(long))

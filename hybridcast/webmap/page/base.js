@@ -15,6 +15,7 @@ hybridcast.makeMap = (forecast, outlines, settings) => {
     map.createPane(name).style.zIndex = level;
     if (name !== "shapes") map.getPane(name).style.pointerEvents = "none";
   }
+  map.getContainer().classList.toggle("local", forecast.is_local);
   addGround(map, forecast, outlines, settings, bounds);
   addAttribution(map, forecast, settings);
   L.control.scale({ position: "bottomright", imperial: false }).addTo(map);

@@ -12,15 +12,19 @@ hybridcast.meteogram = (() => {
     if (!series.known && series.rate.every((value) => value === null)) {
       return ["Unknown: no radar sees what comes here."];
     }
+    const isGiven = (value) => value !== null && value !== undefined;
     const chance = series.probability_of_rain;
-    if (chance !== null && chance !== undefined) lines.push(`Chance of rain ${until}: ${percent(chance)}.`);
+    if (isGiven(chance)) lines.push(`Chance of rain ${until}: ${percent(chance)}.`);
     const onset = span(series, "minutes_to_rain"), end = span(series, "minutes_to_end");
-    const raining = onset && onset.middle <= 0, likely = chance === null || chance === undefined || chance >= 0.5;
+    const raining = onset && onset.middle <= 0, likely = !isGiven(chance) || chance >= 0.5;
     if (raining) lines.push("It is raining.");
     else if (onset) lines.push(likely ? `Rain begins in ${onset.text}.` : `If it rains, it begins in ${onset.text}.`);
     else if (chance === 0) lines.push("No rain is expected.");
-    if (end && (raining || (onset && likely && end.middle > onset.middle))) lines.push(`It ends in ${end.text}.`);
-    const gap = series.rate.findIndex((value) => value === null);
+    const ends = end && (!isGiven(series.probability_of_end) || series.probability_of_end >= 0.5);
+    if (ends && (raining || (onset && likely && end.middle > onset.middle))) lines.push(`It ends in ${end.text}.`);
+    const isUnknown = series.rate.map((value) => value === null), known = isUnknown.indexOf(false);
+    if (known > 0) lines.push(`Unknown up to +${series.minutes[known - 1]} min.`);
+    const gap = isUnknown.indexOf(true, known);
     if (gap > 0) lines.push(`Unknown from +${series.minutes[gap]} min on.`);
     return lines;
   }

@@ -73,7 +73,7 @@ hybridcast.places = (() => {
     for (const name of ["minutes_to_rain", "minutes_to_end"]) {
       for (const level of ["0.1", "0.5", "0.9"]) found[`${name}_q${100 * level}`] = cell[`${name}_quantile`][level] ?? null;
     }
-    return { ...found, known: cell.minutes_known, probability_of_rain: cell.probability_of_rain };
+    return { ...found, known: cell.minutes_known, probability_of_rain: cell.probability_of_rain, probability_of_end: cell.probability_of_end };
   }
 
   function centre(place) {
