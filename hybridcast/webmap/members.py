@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hybridcast.core.forecast_schema import ENSEMBLE
 from hybridcast.core.types import Array
 from hybridcast.webmap.canvas import Canvas, make_canvas
-from hybridcast.webmap.pictures import RAIN, encode, place
+from hybridcast.webmap.pictures import RAIN, encode
 
 TILE_PIXELS = 180
 """Largest number of pixels on a side of the picture of a member."""
@@ -38,11 +38,11 @@ class Sheet:
     def draw(self, members: Array) -> bytes:
         """Return the PNG of the members of one lead time, shape ``(realization, y, x)``, row by row."""
         height, width = self.canvas.shape
-        rows = -(-self.count // COLUMNS)
-        codes = np.zeros((rows * height, COLUMNS * width), np.uint8)
-        for number, member in enumerate(members):
+        cells = self.canvas.cells
+        values = np.where(cells < 0, np.float32(np.nan), members.reshape(self.count, -1)[:, cells])
+        codes = np.zeros((-(-self.count // COLUMNS) * height, COLUMNS * width), np.uint8)
+        for number, tile in enumerate(RAIN.classify(values)):
             row, column = divmod(number, COLUMNS)
-            tile = place(RAIN.classify(member), self.canvas, RAIN)
             codes[row * height : (row + 1) * height, column * width : (column + 1) * width] = tile
         return encode(codes, RAIN)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,6 +30,8 @@ CHECK = 1.0
 """Time between two looks for a newer forecast, s."""
 MAX_VALUES = 20_000_000
 """Largest number of values that are read for an answer."""
+MAX_ANSWERS = 5000
+"""Largest number of answers that are kept."""
 #: Cells around a place that come along, so that a part of a grid is a grid.
 _MARGIN = 2
 _NAME = "here"
@@ -51,6 +53,8 @@ class Loaded:
     forecast: xr.Dataset
     """Without members."""
     members: xr.DataArray | None
+    answers: dict[tuple[int, int], dict[str, Any]] = field(default_factory=dict)
+    """Answers about points, by row and column of their cell."""
 
     def ask(self, place: Place) -> dict[str, Any]:
         """Return what the forecast says of a place, as an object of the JSON that `hybridcast.write_places` writes.
@@ -65,6 +69,16 @@ class Loaded:
         if cells.position[0] == OUTSIDE:
             raise OutsideError("the place is outside the radar", f"it covers {self.describe_extent()}", "Ask within")
         self._check_size(cells)
+        if place.point is None:
+            return self._answer(place, cells)
+        cell = int(cells.rows[0]), int(cells.columns[0])
+        if cell not in self.answers:
+            if len(self.answers) >= MAX_ANSWERS:
+                self.answers.clear()
+            self.answers[cell] = self._answer(place, cells)
+        return self.answers[cell]
+
+    def _answer(self, place: Place, cells: PlaceCells) -> dict[str, Any]:
         part = {
             axis: slice(max(0, int(at.min()) - _MARGIN), int(at.max()) + _MARGIN + 1)
             for axis, at in (("y", cells.rows), ("x", cells.columns))

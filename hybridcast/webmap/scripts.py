@@ -29,9 +29,9 @@ def read_script(path: Path) -> Any:
     """
     try:
         text = path.read_text(encoding="ascii")
-        name_and_content = json.loads(f"[{text.removeprefix(_BEFORE).removesuffix(_AFTER)}]")
+        _, content = json.loads(f"[{text.removeprefix(_BEFORE).removesuffix(_AFTER)}]")
     except OSError as error:
         raise ReadError(path, error.strerror or str(error)) from error
     except ValueError as error:
         raise ReadError(path, "no data of a map page. Write the page anew") from error
-    return name_and_content[1]
+    return content

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import numpy as np
+import pyproj
 import pytest
 from selenium.webdriver.support.ui import WebDriverWait
 
@@ -17,11 +18,12 @@ from hybridcast.webmap.server import find_page, listen
 
 PHONE, DESKTOP = 390, 1280
 EVIL = "<img src=x onerror=\"document.title='broken'\"> & 'town'"
+GRID = pyproj.CRS("EPSG:3067")
 PLACES = (
-    Place(EVIL, "EPSG:3067", (350_000.0, 6_710_000.0), levels=(parse_level("1 mm/h"),)),
-    Place("dry", "EPSG:3067", (390_000.0, 6_710_000.0), levels=(parse_level("1 mm/h"),)),
-    Place("unseen", "EPSG:3067", (350_000.0, 6_770_000.0), levels=(parse_level("1 mm/h"),)),
-    Place("far", "EPSG:4326", (0.0, 0.0), levels=(parse_level("1 mm/h"),)),
+    Place(EVIL, GRID, (350_000.0, 6_710_000.0), levels=(parse_level("1 mm/h"),)),
+    Place("dry", GRID, (390_000.0, 6_710_000.0), levels=(parse_level("1 mm/h"),)),
+    Place("unseen", GRID, (350_000.0, 6_770_000.0), levels=(parse_level("1 mm/h"),)),
+    Place("far", pyproj.CRS("EPSG:4326"), (0.0, 0.0), levels=(parse_level("1 mm/h"),)),
 )
 FAST = PageSettings(poll_seconds=0.2, alert_minutes=20.0)
 

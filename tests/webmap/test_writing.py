@@ -6,6 +6,7 @@ import json
 import re
 
 import numpy as np
+import pyproj
 import pytest
 
 from helpers.web_maps import ISSUED, MINUTE, make_radar, small_scene
@@ -17,9 +18,10 @@ from hybridcast.webmap.latest import Latest, read_latest, show_forecast
 from hybridcast.webmap.scripts import read_script, write_script
 
 AREA = np.array([[340e3, 6.70e6], [350e3, 6.70e6], [350e3, 6.71e6], [340e3, 6.70e6]])
+GRID = pyproj.CRS("EPSG:3067")
 PLACES = (
-    Place("</script><b>wet</b>", "EPSG:3067", (350_000.0, 6_710_000.0), levels=(parse_level("1 mm/h"),)),
-    Place("district", "EPSG:3067", polygons=([AREA],), levels=(parse_level("50 mm/h"),)),
+    Place("</script><b>wet</b>", GRID, (350_000.0, 6_710_000.0), levels=(parse_level("1 mm/h"),)),
+    Place("district", GRID, polygons=([AREA],), levels=(parse_level("50 mm/h"),)),
 )
 
 

@@ -64,7 +64,8 @@
   function begin() {
     map = hybridcast.makeMap(state.forecast, outlines, state.settings);
     places = L.featureGroup().addTo(map);
-    map.fitBounds(state.forecast.bounds, { paddingTopLeft: [8, 60], paddingBottomRight: [8, 110] });
+    const isNarrow = map.getSize().x <= 700;
+    map.fitBounds(state.forecast.bounds, { paddingTopLeft: [8, isNarrow ? 140 : 60], paddingBottomRight: [8, isNarrow ? 160 : 110] });
     map.setMinZoom(map.getZoom() - 1.5);
     map.on("click", (event) => openPoint(event.latlng));
     map.on("zoomend", sharpen);
@@ -250,6 +251,8 @@
   function mark(latlng) {
     if (state.mark) state.mark.remove();
     state.mark = L.circleMarker(latlng, { radius: 7, className: "mark", interactive: false, pane: "shapes" }).addTo(map);
+    const { x, y } = map.getSize();
+    if (x <= 700) map.panInside(latlng, { paddingTopLeft: [20, 150], paddingBottomRight: [20, 0.6 * y] }); // above the panel
   }
 
   async function openPoint(latlng) {
