@@ -21,7 +21,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt --group dev --editable .
 	@touch $@
 
-demo: setup  ## forecast the stormiest hours of a real archive beside S-PROG; film, members and places in out/
+demo: setup  ## forecast the stormiest hours of a real archive beside S-PROG; map, film, members and places in out/
 	$(BIN)/hybridcast demo --output out
 
 browser:  ## Chromium for the tests of the nightly report, where apt-get can install it; they are skipped without

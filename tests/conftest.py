@@ -42,6 +42,7 @@ MARKERS = {
     "test_wheel.py": "process",
     "verification/test_evaluation.py": "process",
     "watch/test_process.py": "process",
+    "webmap/test_browser.py": "browser",
 }
 TESTS = Path(__file__).parent
 

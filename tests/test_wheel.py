@@ -59,3 +59,10 @@ def test_tests_and_notebooks_are_not(unpacked):
         "hybridcast",
         "hybridcast_kernels",
     ]
+
+
+def test_the_map_page_is_in_the_wheel_with_the_licences_of_its_parts(unpacked):
+    page = unpacked / "hybridcast" / "webmap" / "page"
+    assert {"index.html", "map.js", "map.css", "api.html", "THIRD_PARTY.md"} <= {path.name for path in page.iterdir()}
+    assert "BSD 2-Clause" in (page / "leaflet" / "LICENSE").read_text(encoding="utf-8")
+    assert (unpacked / "hybridcast" / "data" / "outlines.npz").stat().st_size > 100_000

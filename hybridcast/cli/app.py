@@ -15,6 +15,7 @@ from hybridcast.cli.archive import archive
 from hybridcast.cli.evaluate import evaluate
 from hybridcast.cli.forecast import forecast
 from hybridcast.cli.getting_started import demo, fetch, info
+from hybridcast.cli.map import map_, serve
 from hybridcast.cli.nightly import nightly, scores
 from hybridcast.cli.options import err
 from hybridcast.cli.places import places
@@ -39,6 +40,7 @@ def _options(
         hybridcast forecast 'radar/*.h5' -o forecast.nc
         hybridcast plot forecast.nc -o forecast.png
         hybridcast places forecast.nc --places places.toml -o places.csv
+        hybridcast map forecast.nc -o out
 
     From an archive to a trained model of your own, its skill, and a forecast with it:
 
@@ -66,15 +68,15 @@ def _options(
 
 
 _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Forecast": (forecast, plot, places),
+    "Forecast": (forecast, plot, places, map_),
     "Try it": (demo, fetch, info),
     "Train and evaluate": (train, evaluate),
-    "All the time": (watch, status),
+    "All the time": (watch, status, serve),
     "Every night": (nightly, scores),
 }
 for _panel, _commands in _PANELS.items():
     for _command in _commands:
-        app.command(rich_help_panel=_panel)(_command)
+        app.command(_command.__name__.rstrip("_"), rich_help_panel=_panel)(_command)
 app.add_typer(archive, name="archive", rich_help_panel="Train and evaluate")
 
 

@@ -25,6 +25,7 @@ from hybridcast.plots import animate_forecast, plot_members, plot_probability, s
 from hybridcast.radar import open_radar
 from hybridcast.verification.scores import correlation, csi, mean_absolute_error
 from hybridcast.verification.statistics import common_mask, compute_statistics
+from hybridcast.webmap import write_map
 
 DATASET = "pycomlink-dwd-2018"
 SHOWN = np.array([30, 60, 90, 120]) * MINUTE
@@ -114,23 +115,26 @@ def _around(radar: xr.DataArray, time: np.datetime64) -> xr.DataArray:
 def _show(
     window: xr.DataArray, time: np.datetime64, folder: Path, trained: Hybrid
 ) -> tuple[xr.Dataset, dict[str, Path]]:
-    """Write the forecast of one time with its members, a film, pictures, and what it says of three points."""
+    """Write the forecast of one time with its members, a map, a film, pictures, and what it says of three points."""
     result = forecast(window, issue_time=time, nowcaster=trained, members=MEMBERS)
     before = window.sel(time=slice(None, time))
-    table = at_places(result, _three_points(window), radar=before)
+    points = _three_points(window)
+    table = at_places(result, points, radar=before)
     files = {
+        "the map, for a browser: rain, probabilities and members in time, meteograms, places": folder / "index.html",
         "the film: forecast beside observation": folder / "forecast.gif",
         "the probability of 1 mm/h": folder / "probability.png",
         f"an hour ahead: observation, forecast, and members of the ensemble of {MEMBERS}": folder / "members.png",
         "minutes to rain, amounts and probabilities at three points": folder / "places.csv",
         "the forecast itself, CF NetCDF": folder / "forecast.nc",
     }
-    film, probability, members, places, whole = files.values()
+    _, film, probability, members, places, whole = files.values()
     animate_forecast(result, film, window)
     save_figure(plot_probability(result, window, threshold=1.0), probability)
     save_figure(plot_members(result, window, lead_time=60 * MINUTE), members)
     write_places(table, places)
     save_forecast(result, whole)
+    write_map(result, folder, radar=before, places=points, title="hybridcast demo", file=whole)
     return table, files
 
 

@@ -29,12 +29,13 @@ def demo(
     """Forecast the stormiest hours of a real archive, compare them with the observations, and show one of them.
 
     The trained nowcaster is scored beside pysteps' S-PROG, advection and persistence. Of the stormiest forecast there
-    are a film, probabilities, members of an ensemble, and what it means for three points. Eleven days of German radar
-    are downloaded through pip (10 MB are kept). Without a network, a small simulated scene is used instead.
+    are a map for the browser, a film, probabilities, members of an ensemble, and what it means for three points. Eleven
+    days of German radar are downloaded through pip (10 MB are kept). Without a network, a small simulated scene is used
+    instead.
 
     Example:
 
-        hybridcast demo -o out
+        hybridcast demo -o out          # then open out/index.html
     """
     from hybridcast.cli.demo import run_demo
 
@@ -96,7 +97,7 @@ def _report_demo(result: DemoResult) -> None:
         )
     out.print("\nWhat the stormiest forecast means for three points:", highlight=False)
     list_places(result.places)
-    out.print("\nOpen the film first:", highlight=False)
+    out.print("\nOpen the map first, by a double click:", highlight=False)
     width = max(len(str(path)) for path in result.files.values())
     for what, path in result.files.items():
         out.print(f"  {path!s:{width}}  {what}", highlight=False, soft_wrap=True)

@@ -112,7 +112,7 @@ def places(
     found = read_places(places_file, label=label, layer=layer, buffer=buffer, levels=level or (), crs=crs)
     with step("reading"):
         result = load_forecast(forecast)
-        observed = _open_radar(radar, result)
+        observed = open_recent_radar(radar, result)
     with step("places"):
         table = at_places(result, found, radar=observed, thresholds=rates)
     list_places(table)
@@ -120,7 +120,7 @@ def places(
         say_written(write_places(table, path))
 
 
-def _open_radar(files: list[str] | None, result: xr.Dataset) -> xr.DataArray | None:
+def open_recent_radar(files: list[str] | None, result: xr.Dataset) -> xr.DataArray | None:
     """Return the frames of the two hours up to the issue time."""
     from hybridcast.forecasting import INPUT_HISTORY
     from hybridcast.radar import open_radar

@@ -30,6 +30,7 @@ from hybridcast.nightly.config import (
 from hybridcast.registry import TRAINED_NOWCASTERS, baseline_nowcasters
 from hybridcast.settings import check_known, parse_table, read_toml
 from hybridcast.watch.products import FORMATS, PICTURES, PLACES_FILES
+from hybridcast.webmap import PageSettings
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,12 @@ class WatchSettings:
     """Pictures to draw."""
     places_files: tuple[str, ...] = ("csv", "json")
     """Kinds of files of what the forecast says of the places of the region: csv, json, parquet."""
+    map: bool = False
+    """Whether a map page for browsers is written, index.html in the folder of the region."""
+    map_tiles: str | None = None
+    """URL of map tiles, with ``{z}``, ``{x}`` and ``{y}``; by default none."""
+    map_attribution: str = ""
+    """Who made the radar data and the tiles, shown on the map."""
     timeout: str = "5min"
     """Longest duration of a forecast with its products; the process is replaced after it."""
     keep: str = "48h"
@@ -159,6 +166,7 @@ class WatchSettings:
             check_known(name, PICTURES, "pictures")
         for name in self.places_files:
             check_known(name, PLACES_FILES, "places_files")
+        PageSettings(tiles=self.map_tiles)
         if "members" in self.pictures and not self.members:
             raise InputError("pictures of members, members = 0", "there are members to draw", "Leave one of them out")
 
@@ -270,6 +278,9 @@ def _make_region(region: RegionSettings, table: dict[str, Any], base: Path) -> W
         paths = [resolve_path(one, base) for one in (value if many else [value] if value is not None else [])]
         return tuple(paths) if many else (paths[0] if paths else None)
 
+    if watch.map and region.places is not None and "json" not in watch.places_files:
+        found = f"region {region.name!r}: map = true, places_files = {list(watch.places_files)}"
+        raise InputError(found, "the map shows places from places.json", "Add 'json' to places_files")
     watch = replace(watch, **{key: resolve(key) for key in ("out", "stations", "nwp", "terrain", "metrics")})
     return WatchedRegion(region, watch, Path(watch.out) / region.name)
 

@@ -4,6 +4,7 @@
 
     north/
       latest.json                 the newest forecast: where it is, its age, sources and cost
+      index.html  assets/  *.js   the map page, if it is asked for
       status.json  metrics.prom   what monitors read
       forecasts/20240601T120500Z/ a forecast: forecast.zarr, pictures, places, about.json
       warnings.json  warnings.jsonl  the warnings at places, and their log
@@ -29,9 +30,11 @@ import numpy as np
 from hybridcast.core.files import atomic_folder
 from hybridcast.errors import InputError
 from hybridcast.watch.json_files import read_json, write_json
+from hybridcast.watch.products import FORMATS, MAP
 from hybridcast.watch.schedule import IssueRecord, Issues
+from hybridcast.webmap.latest import Latest, show_forecast
 
-ABOUT = "about.json"
+ABOUT, ASSETS = "about.json", "assets"
 _NAME = re.compile(r"\d{8}T\d{6}Z")
 _VERSION = 1
 
@@ -61,7 +64,7 @@ class RegionFolder:
         for folder in (self.path, self.forecasts, self.state, self.queue, self.downloads, self.arrived):
             for part in folder.glob(".*.part*"):
                 _remove(part)
-        for part in self.downloads.glob("*/.*.part*"):
+        for part in (*self.downloads.glob("*/.*.part*"), *(self.path / ASSETS).rglob(".*.part*")):
             _remove(part)
 
     # --- forecasts ------------------------------------------------------------------------------------------
@@ -94,7 +97,16 @@ class RegionFolder:
         content = {"folder": str(folder.relative_to(self.path)), **about}
         if latest != content:
             write_json(self.path / "latest.json", content)
+        if (folder / MAP).is_dir():
+            self._show(folder, about)
         return True
+
+    def _show(self, folder: Path, about: dict[str, Any]) -> None:
+        """Let the map page show a forecast."""
+        data, files = folder / MAP, [folder / name for name in FORMATS if (folder / name).exists()]
+        names = [path.relative_to(self.path).as_posix() for path in (data, *files[:1])]
+        forecast = names[1] if files else None
+        show_forecast(self.path, Latest(names[0], about["issue_time"], about["revision"], forecast))
 
     def remove_old(self, keep: np.timedelta64) -> int:
         """Remove forecasts that are older than the newest one by more than `keep`; return their number."""

@@ -6,25 +6,31 @@ Another one is an entry of `PRODUCTS`.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import xarray as xr
 
-from hybridcast.core.forecast_files import Packing, save_forecast
+from hybridcast.core.forecast_files import Packing, load_forecast, save_forecast
 from hybridcast.core.forecast_schema import PROBABILITY
-from hybridcast.errors import HybridcastError
+from hybridcast.errors import HybridcastError, InputError
 from hybridcast.nightly.config import load_places
-from hybridcast.places import at_places, write_places
+from hybridcast.places import WarningState, at_places, write_places
+from hybridcast.watch.json_files import read_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from hybridcast.watch.config import WatchSettings
     from hybridcast.watch.forecasts import Order
+    from hybridcast.webmap.forecast_folder import PlacesOnMap
 
 FORMATS = ("forecast.zarr", "forecast.nc")
 """Names of the file of a forecast."""
+MAP = "map"
+"""Folder of what the map page shows of a forecast."""
 PLACES_FILES = ("csv", "json", "parquet")
 """Kinds of files of what a forecast says of places."""
 
@@ -67,10 +73,51 @@ def write_pictures(forecast: xr.Dataset, radar: xr.DataArray, order: Order) -> l
     return []
 
 
+def write_map_page(forecast: xr.Dataset, radar: xr.DataArray, order: Order) -> list[str]:
+    """Write what the map page shows of the forecast, and the page itself in the folder of the region.
+
+    A grid that no web map can show keeps no forecast from being made.
+    """
+    from hybridcast.webmap.forecast_folder import write_forecast_folder
+    from hybridcast.webmap.page_folder import PageSettings, write_page
+
+    watch = order.region.watch
+    if not watch.map:
+        return []
+    folder = order.folder / MAP
+    folder.mkdir()
+    stored = load_forecast(order.folder / watch.file)  # members are read, which takes less than to make them again
+    try:
+        canvas = write_forecast_folder(
+            stored, folder, radar=radar, places=_read_products(order), title=order.region.name
+        )
+    except InputError as error:
+        shutil.rmtree(folder)
+        return [f"map: {error}"]
+    alert = float(order.region.duration("alert_age") / np.timedelta64(1, "m"))
+    settings = PageSettings(watch.map_tiles, watch.map_attribution, alert)
+    write_page(order.region.folder, canvas, settings)
+    return []
+
+
+def _read_products(order: Order) -> PlacesOnMap | None:
+    """Return the places with what was written of them before, and the warnings there; None without."""
+    from hybridcast.watch.warnings import DECIDED
+    from hybridcast.webmap.forecast_folder import PlacesOnMap
+
+    written = read_json(order.folder / "places.json")
+    if written is None or order.region.region.places is None:
+        return None
+    decided = read_json(order.folder / DECIDED)
+    state = order.warnings if decided is None else WarningState.from_json(decided["state"])
+    return PlacesOnMap(load_places(order.region.region.places), written["places"], state)
+
+
 PRODUCTS: dict[str, Callable[[xr.Dataset, xr.DataArray, Any], list[str]]] = {
     "file": write_file,
     "places": write_at_places,
     "pictures": write_pictures,
+    "map": write_map_page,
 }
 """Functions that write products, by the name of the stage, in order."""
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from hybridcast.cli import demo, getting_started, places
 from hybridcast.core.forecast_files import load_forecast
 from hybridcast.errors import FetchError, InputError
+from hybridcast.webmap.latest import read_latest
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +31,14 @@ def test_without_a_network_it_says_that_the_rain_is_simulated_and_why(result):
     assert "no network" in result.source
 
 
-def test_it_writes_film_pictures_places_and_the_forecast(result):
+def test_it_writes_map_film_pictures_places_and_the_forecast(result):
     assert [path.name for path in result.files.values()] == [
-        *("forecast.gif", "probability.png", "members.png", "places.csv", "forecast.nc")
+        *("index.html", "forecast.gif", "probability.png", "members.png", "places.csv", "forecast.nc")
     ]
-    film, probability, members, places, whole = result.files.values()
+    page, film, probability, members, places, whole = result.files.values()
+    shown = read_latest(page.parent)
+    assert (page.parent / shown.data / "forecast.js").is_file()
+    assert page.parent / shown.forecast == whole
     assert film.read_bytes()[:6] == b"GIF89a"
     assert all(path.read_bytes()[:4] == b"\x89PNG" for path in (probability, members))
     assert load_forecast(whole).sizes["realization"] == demo.MEMBERS
@@ -55,7 +59,12 @@ def test_the_report_says_what_is_better_and_what_to_open(result, capsys, monkeyp
     said = capsys.readouterr().out
     assert "CSI of hybridcast an hour ahead:" in said
     assert said.count(" against ") == 3
-    assert said.index("Open the film first") < said.index("forecast.gif") < said.index("members.png")
+    assert (
+        said.index("Open the map first")
+        < said.index("index.html")
+        < said.index("forecast.gif")
+        < said.index("members.png")
+    )
     assert "learned from" not in said  # it has not seen the simulated scene
     getting_started._report_demo(replace(result, seen_in_training=True))
     assert "learned from some of these days" in capsys.readouterr().out

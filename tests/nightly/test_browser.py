@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import base64
-import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from helpers import nightly_synthetic as nights
+from helpers.browsing import set_size, start_chromium
 from hybridcast.nightly.alarm import AlarmSettings, judge
 from hybridcast.nightly.report import write_night_page
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-FLAGS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"),
-)
 FEW = AlarmSettings(min_nights=5)
 PHONE = 390
 
@@ -44,20 +39,8 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    if CHROMIUM is None or DRIVER is None:
-        pytest.skip("Chromium missing: apt-get install chromium chromium-driver")
-    webdriver = pytest.importorskip("selenium.webdriver")
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    driver.set_page_load_timeout(60)
-    yield driver
-    driver.quit()
+    with start_chromium(tmp_path_factory.mktemp("chromium")) as driver:
+        yield driver
 
 
 @pytest.fixture
@@ -65,8 +48,7 @@ def open_page(browser, folder):
     """Return a function that opens a page at a width, as a phone does below 600 px; no page may log anything."""
 
     def opened(name, width=1280):
-        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
-        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        set_size(browser, width)
         browser.get((folder / name).as_uri())
         return browser
 

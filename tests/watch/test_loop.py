@@ -53,7 +53,7 @@ def test_each_frame_gets_its_forecast_and_latest_names_the_newest(bench):
     assert about["frames_used"].count("Z") == 4
     assert about["products"] == ["forecast.nc"]
     assert set(about["seconds"]) == {
-        *("radar", "sources", "forecast", "file", "places", "pictures", "from_frame_to_products")
+        *("radar", "sources", "forecast", "file", "places", "pictures", "map", "from_frame_to_products")
     }
     assert status(bench)["forecasts"] == status(bench)["frames"] == 4
 

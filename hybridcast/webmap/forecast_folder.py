@@ -1,0 +1,158 @@
+"""The folder of a forecast for a map page: pictures, samples for meteograms, places, and a list of all that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from hybridcast.core.forecast_schema import PROBABILITY
+from hybridcast.core.grid import cell_size
+from hybridcast.core.time_steps import iso_time
+from hybridcast.core.types import Array
+from hybridcast.places import Place, WarningState
+from hybridcast.webmap.canvas import Canvas, make_canvas
+from hybridcast.webmap.frames import Frame, get_issue_time, list_forecast, list_observed, select_observed
+from hybridcast.webmap.members import draw_and_sample, plan_sheet
+from hybridcast.webmap.pictures import PROBABILITY as PROBABILITY_SCALE
+from hybridcast.webmap.pictures import RAIN, draw
+from hybridcast.webmap.samples import Layout, encode_samples, plan_samples
+from hybridcast.webmap.scripts import write_script
+from hybridcast.webmap.shapes import locate_places
+from hybridcast_kernels.parallel import threads
+
+FORECAST = "forecast.js"
+"""File that lists what is in the folder."""
+_ATTRIBUTES = ("nowcaster", "status", "motion_status", "sources_used", "sources_left_out", "hybridcast_version")
+
+
+@dataclass(frozen=True, eq=False)
+class PlacesOnMap:
+    """Places, and what a forecast says of them."""
+
+    places: tuple[Place, ...]
+    products: Sequence[dict[str, Any]]
+    """Of each place, as in the list ``places`` of the JSON that `hybridcast.write_places` writes."""
+    warnings: WarningState
+    """The warnings that are raised."""
+
+
+def write_forecast_folder(
+    forecast: xr.Dataset,
+    folder: Path,
+    *,
+    radar: xr.DataArray | None = None,
+    places: PlacesOnMap | None = None,
+    title: str = "",
+) -> Canvas:
+    """Write what a map page shows of a forecast into an empty folder; return the pixels of its pictures.
+
+    Parameters
+    ----------
+    forecast
+        As `hybridcast.forecast` returns it.
+    folder
+        The folder.
+    radar
+        Precipitation field on the same grid, mm h-1, of which the last hour before the issue time is shown.
+    places
+        Places to show.
+    title
+        Name of the region.
+
+    Raises
+    ------
+    InputError
+        If the forecast has no issue time, `radar` is on another grid, or the grid cannot be shown on a web map.
+    """
+    issue = get_issue_time(forecast)
+    canvas = make_canvas(forecast)
+    observed = select_observed(forecast, radar)
+    frames = [*list_observed(forecast, observed), *list_forecast(forecast)]
+    layout = plan_samples(forecast, canvas)
+    members = _draw_all(forecast, frames, layout, canvas, folder)
+    tiles = _write_samples(forecast, observed, layout, members, folder)
+    sheet = plan_sheet(forecast)
+    listed = {
+        "title": title,
+        "issue_time": iso_time(issue),
+        "about": {name: str(forecast.attrs[name]) for name in _ATTRIBUTES if name in forecast.attrs},
+        "is_local": canvas.is_local,
+        "bounds": [canvas.south_west, canvas.north_east],
+        "size": canvas.shape,
+        "frames": [frame.to_json() for frame in frames],
+        "thresholds": forecast["threshold"].values.tolist() if PROBABILITY in forecast else [],
+        "legend": {"rain": RAIN.legend(), "probability": PROBABILITY_SCALE.legend()},
+        "members": None if sheet is None else sheet.to_json(),
+        "samples": {**layout.to_json(), "tiles": tiles, "kilometres": _sample_spacing(forecast, layout)},
+        "places": [] if places is None else _write_places(places, forecast, canvas, folder),
+    }
+    write_script(folder / FORECAST, "forecast", listed)
+    return canvas
+
+
+def _draw_all(
+    forecast: xr.Dataset, frames: Sequence[Frame], layout: Layout, canvas: Canvas, folder: Path
+) -> Array | None:
+    """Write all pictures; return the rates of members at the samples inside the grid, None without members."""
+    pictures = [picture for frame in frames for picture in frame.pictures]
+    for name in {Path(picture.file).parent for picture in pictures}:
+        (folder / name).mkdir()
+    with ThreadPoolExecutor(threads()) as pool:
+        made = pool.map(lambda one: (one.file, draw(one.values, canvas, one.scale)), pictures)
+        for file, content in made:
+            (folder / file).write_bytes(content)
+    sheet = plan_sheet(forecast)
+    if sheet is None:
+        return None
+    (folder / "members").mkdir()
+    files = [folder / frame.members for frame in frames if frame.members is not None]
+    return draw_and_sample(forecast, sheet, layout.chosen, files)
+
+
+def _write_samples(
+    forecast: xr.Dataset, observed: xr.DataArray | None, layout: Layout, members: Array | None, folder: Path
+) -> list[str]:
+    """Write the tiles of samples, and return their names."""
+    (folder / "samples").mkdir()
+    latest = _select_latest(forecast, observed, layout.chosen)
+    names = []
+    for name, text in encode_samples(forecast, layout, members, latest):
+        write_script(folder / "samples" / f"{name}.js", f"samples/{name}", text)
+        names.append(name)
+    return names
+
+
+def _select_latest(forecast: xr.Dataset, observed: xr.DataArray | None, chosen: NDArray[np.int32]) -> Array | None:
+    """Return the observed rate at the issue time at cells; None without a frame of that time."""
+    if observed is None or observed["time"].values[-1] != get_issue_time(forecast):
+        return None
+    return np.asarray(observed.values[-1].ravel()[chosen])
+
+
+def _sample_spacing(forecast: xr.Dataset, layout: Layout) -> float:
+    """Return the distance between samples in the middle of the grid, km; that of the cells if each is sampled."""
+    return round(cell_size(forecast) / 1000 * layout.pixel_cells * layout.stride, 1)
+
+
+def _write_places(shown: PlacesOnMap, forecast: xr.Dataset, canvas: Canvas, folder: Path) -> list[dict[str, Any]]:
+    """Write what is said of each place into a file of its own; return what the map shows of all."""
+    (folder / "places").mkdir()
+    shapes = locate_places(shown.places, forecast, canvas)
+    raised: dict[str, list[dict[str, Any]]] = {}
+    for one in shown.warnings.raised:
+        raised.setdefault(one.place, []).append({"level": one.level, "since": one.since})
+    listed = []
+    for number, (product, shape) in enumerate(zip(shown.products, shapes, strict=True)):
+        write_script(folder / "places" / f"{number}.js", f"places/{number}", product)
+        levels = [{name: level[name] for name in ("name", "warning_probability")} for level in product["levels"]]
+        name = str(product["name"])
+        kept = {"name": name, "kind": product["kind"], "position": product["position"], "levels": levels}
+        listed.append({**kept, **shape, "raised": raised.get(name, [])})
+    return listed
