@@ -45,13 +45,14 @@ from hybridcast.core.types import MINUTE, Array, LeadTimes
 from hybridcast.ensembles.noise import MemberCount
 from hybridcast.errors import InputError
 from hybridcast.fusion.coverage_correction import correct_coverage
-from hybridcast.fusion.deterministic_field import FusedFields, NodeProbabilities, fields_from_radar, fields_with_nwp
+from hybridcast.fusion.deterministic_field import NodeProbabilities, fields_from_radar, fields_with_nwp
+from hybridcast.fusion.field_bands import FusedFields
 from hybridcast.fusion.hindcasts import HindcastSettings, adapt_weights, known_frames, make_hindcasts
 from hybridcast.fusion.inflow import Inflow, compute_inflow
 from hybridcast.fusion.members import NO_SOURCES, blend_members, nwp_probabilities, prepare_inputs, select_members
 from hybridcast.fusion.nwp_matching import NwpInformedTarget
 from hybridcast.fusion.realizations import make_realizations
-from hybridcast.fusion.sampling_grid import AdvectedFrame, LagrangianInterpolator, SamplingGrid, node_lead_times
+from hybridcast.fusion.sampling_grid import LagrangianInterpolator, LatestFrame, SamplingGrid, node_lead_times
 from hybridcast.learned.blend import Blend
 from hybridcast.learned.member import Member, MemberInputs
 from hybridcast.learned.nwp_stage import NwpStage
@@ -180,22 +181,18 @@ class Hybrid:
         """
         leads = check_lead_times(lead_times)
         motion = add_wind_guidance(self.motion, self.sources, recent).estimate(recent)
-        latest = self._advect(recent, leads, motion)
+        latest = _follow(recent, leads, motion)
         coarse = coarsen(recent, self.model.spacing)
         reason = self._fallback_reason(recent, coarse)
         fusion = self._advection_alone(recent, motion, latest) if reason else self._fuse(recent, coarse, latest)
-        result = add_motion(self._label(recent, leads, latest, fusion), motion)
+        result = add_motion(self._label(recent, leads, fusion), motion)
         return result.assign_attrs({"fallback": reason} if reason else {})
 
-    def _advect(self, recent: xr.DataArray, leads: LeadTimes, motion: xr.Dataset) -> AdvectedFrame:
-        """Advect the latest frame along the motion."""
-        latest, age = latest_frame(recent)
-        frame = np.ascontiguousarray(latest.values, np.float32)
-        flow = cells_per_step(motion, MINUTE)
-        minutes = ((leads + age) / MINUTE).astype(np.float32)
+    def _advect(self, latest: LatestFrame) -> Array:
+        """Return the latest frame at the lead times, mm h-1, ``(lead, y, x)``; NaN where air comes from outside."""
         kernels = kernels_for(resolve_device(self.device))
-        advected = kernels.advect(frame[None], flow, minutes, longest_step=LONGEST_STEP)[0]
-        return AdvectedFrame(frame, leads + age, flow, advected)
+        advected: Array = kernels.advect(latest.frame[None], latest.flow, latest.minutes, longest_step=LONGEST_STEP)[0]
+        return advected
 
     def _fallback_reason(self, recent: xr.DataArray, coarse: xr.DataArray) -> str:
         """Return the reason why the members cannot be evaluated; empty if they can."""
@@ -213,17 +210,18 @@ class Hybrid:
             return f"advection alone: no cell of {spacing:.1f} km is seen by half in the latest frame"
         return ""
 
-    def _advection_alone(self, recent: xr.DataArray, motion: xr.Dataset, latest: AdvectedFrame) -> Fusion:
+    def _advection_alone(self, recent: xr.DataArray, motion: xr.Dataset, latest: LatestFrame) -> Fusion:
         """Return the advected frame, with probabilities 0 and 1; members are those of the scale filter."""
-        exceeded = np.stack([latest.advected >= np.float32(t) for t in self.thresholds]).astype(np.float32)
-        exceeded[:, np.isnan(latest.advected)] = np.nan
+        advected = self._advect(latest)
+        exceeded = np.stack([advected >= np.float32(t) for t in self.thresholds]).astype(np.float32)
+        exceeded[:, np.isnan(advected)] = np.nan
         members = None
         if self.members:
             leads, count = latest.leads - latest_frame(recent)[1], MemberCount(self.members, self.seed)
-            members = scale_filter_members(recent, motion, leads, latest.advected, count, ScaleFilterSettings())
-        return Fusion(FusedFields(latest.advected, exceeded), self.usable_model.blend, members=members)
+            members = scale_filter_members(recent, motion, leads, advected, count, ScaleFilterSettings())
+        return Fusion(FusedFields(advected, advected, exceeded), self.usable_model.blend, members=members)
 
-    def _fuse(self, recent: xr.DataArray, coarse: xr.DataArray, latest: AdvectedFrame) -> Fusion:
+    def _fuse(self, recent: xr.DataArray, coarse: xr.DataArray, latest: LatestFrame) -> Fusion:
         """Evaluate and blend the members at the sampling nodes, and make the fields on the fine grid."""
         grid = SamplingGrid.over(recent, coarse, self.model.spacing, self.stride)
         node_leads, nodes = node_lead_times(latest.leads), grid.nodes_near(latest.frame)
@@ -240,14 +238,15 @@ class Hybrid:
         at_nodes = NodeProbabilities(grid.fill(probabilities, nodes), known, blend.thresholds, self._wanted)
         interpolator = LagrangianInterpolator(grid, node_leads, latest)
         if stage is None:
-            fields = fields_from_radar(at_nodes, interpolator)
+            on_gpu = resolve_device(self.device) == "cuda"
+            fields = fields_from_radar(at_nodes, interpolator).compute(self._advect(latest) if on_gpu else None)
             return Fusion(fields, blend, hindcasts, members=self._draw(recent, at_nodes, interpolator, None, fields))
         nwp_rate = grid.fill(np.stack([nwp_rain_rate(one.predictors) for one in inputs])[None], nodes, np.nan)[0]
         evaluate = partial(nwp_probabilities, self.usable_model.members, stage)
         inflow = compute_inflow(state, grid.nodes, grid.shape, evaluate)
         target = NwpInformedTarget(latest.frame, known, nwp_rate, weight, inflow)
         nwp_weight = interpolator.weights_to_leads(np.nan_to_num(weight, nan=1.0))
-        fields = fields_with_nwp(at_nodes, target, interpolator)
+        fields = fields_with_nwp(at_nodes, target, interpolator, self._advect(latest))
         drawn = self._draw(recent, at_nodes, interpolator, inflow, fields)
         return Fusion(fields, blend, hindcasts, nwp_weight, drawn)
 
@@ -263,7 +262,7 @@ class Hybrid:
         if not self.members:
             return None
         count = MemberCount(self.members, self.seed)
-        return make_realizations(nodes, interpolator, inflow, fields.rate, recent, count)
+        return make_realizations(nodes, interpolator, inflow, fields, recent, count)
 
     def _prepare(
         self, recent: xr.DataArray, coarse: xr.DataArray, node_leads: LeadTimes, nodes: NDArray[np.int32]
@@ -289,7 +288,7 @@ class Hybrid:
         """Numbers of the thresholds among those of the model."""
         return [self.model.thresholds.index(threshold) for threshold in self.thresholds]
 
-    def _label(self, recent: xr.DataArray, leads: LeadTimes, latest: AdvectedFrame, fusion: Fusion) -> xr.Dataset:
+    def _label(self, recent: xr.DataArray, leads: LeadTimes, fusion: Fusion) -> xr.Dataset:
         """Return the forecast with the names, dimensions and attributes of `hybridcast.core.forecast_schema`."""
         blend, nwp_weight = fusion.blend, fusion.nwp_weight
         if nwp_weight is None:
@@ -297,7 +296,7 @@ class Hybrid:
         member_weights = [blend.weights_at(m)[self._wanted, :-1].T for m in leads / MINUTE]
         status = radar_status(recent, latest_frame(recent)[1])
         result = forecast_dataset(fusion.fields.rate, recent, leads, nowcaster=self.name, status=status)
-        result = add_advected(result, latest.advected)
+        result = add_advected(result, fusion.fields.advected)
         if fusion.members is not None:
             result = add_ensemble(result, fusion.members, rate_is_mean=False)
         result = add_probabilities(result, fusion.fields.probabilities, self.thresholds)
@@ -309,6 +308,13 @@ class Hybrid:
         result = result.assign_attrs(hindcasts=fusion.hindcasts, frames_used=", ".join(used) or "none")
         left_out = [f"{name}: {reason}" for name, reason in self.model.unavailable.items()]
         return result.assign_attrs({"members_left_out": "; ".join(left_out)} if left_out else {})
+
+
+def _follow(recent: xr.DataArray, leads: LeadTimes, motion: xr.Dataset) -> LatestFrame:
+    """Return the latest frame with the motion that its air follows."""
+    latest, age = latest_frame(recent)
+    frame = np.ascontiguousarray(latest.values, np.float32)
+    return LatestFrame(frame, leads + age, cells_per_step(motion, MINUTE))
 
 
 def load_hybrid(path: str | Path, thresholds: Sequence[float] | None = None) -> Hybrid:

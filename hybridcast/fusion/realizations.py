@@ -9,10 +9,11 @@ import numpy as np
 import xarray as xr
 
 from hybridcast.core.grid import cell_size
-from hybridcast.core.types import MINUTE, Array
+from hybridcast.core.types import Array
 from hybridcast.ensembles.noise import MemberCount
 from hybridcast.ensembles.realizations import departures_at_nodes, origins_of_noise, realize
 from hybridcast.fusion.deterministic_field import NodeProbabilities
+from hybridcast.fusion.field_bands import FusedFields
 from hybridcast.fusion.inflow import Inflow
 from hybridcast.fusion.sampling_grid import LagrangianInterpolator
 from hybridcast_kernels.realizations_cpu import CurvePlanes, Nodes
@@ -22,7 +23,7 @@ def make_realizations(
     nodes: NodeProbabilities,
     interpolator: LagrangianInterpolator,
     inflow: Inflow | None,
-    known: Array,
+    fields: FusedFields,
     recent: xr.DataArray,
     count: MemberCount,
 ) -> da.Array:
@@ -36,8 +37,8 @@ def make_realizations(
         Interpolation in time, along the motion.
     inflow
         Probabilities of air from outside the coverage; None without NWP.
-    known
-        Field that is NaN where the members are to be NaN, ``(lead, y, x)``.
+    fields
+        The forecast without members; the members are NaN where its rate is.
     recent
         Field of recent frames.
     count
@@ -48,10 +49,9 @@ def make_realizations(
     dask.array.Array
         mm h-1, shape ``(realization, lead, y, x)``, one chunk for each lead time.
     """
-    latest = interpolator.latest
-    minutes, cell = (latest.leads / MINUTE).astype(np.float32), cell_size(recent) / 1e3
+    minutes, cell = interpolator.latest.minutes, cell_size(recent) / 1e3
     planes = _curve_planes(nodes, interpolator, inflow, cell)
-    return realize(planes, nodes.thresholds, recent, minutes, (latest.advected, known), count)
+    return realize(planes, nodes.thresholds, recent, minutes, (fields.advected, fields.rate), count)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,8 +79,7 @@ def _curve_planes(
 ) -> _NodePlanes:
     """Return the function that gives probabilities and departures at a lead time, for cells of a size in km."""
     latest, places = interpolator.latest, Nodes(*interpolator.grid.spacing)
-    minutes = (latest.leads / MINUTE).astype(np.float32)
-    departures = departures_at_nodes(latest.flow, minutes, places, interpolator.grid.shape)
+    departures = departures_at_nodes(latest.flow, latest.minutes, places, interpolator.grid.shape)
     return _NodePlanes(
         air=interpolator.to_leads(nodes.values),
         inflow=None if inflow is None else interpolator.to_leads(inflow.probabilities),

@@ -96,8 +96,8 @@ class SamplingGrid(NamedTuple):
         return self.block * self.stride, (self.block - 1) / 2
 
 
-class AdvectedFrame(NamedTuple):
-    """The latest frame, and its advection along the motion."""
+class LatestFrame(NamedTuple):
+    """The latest frame, and the motion that its air follows."""
 
     frame: Array
     """Latest frame on the fine grid, mm h-1, ``(y, x)``."""
@@ -105,8 +105,11 @@ class AdvectedFrame(NamedTuple):
     """Lead times of the forecast, counted from that frame."""
     flow: Array
     """Motion on the fine grid, cells per minute, ``(2, y, x)``, x first."""
-    advected: Array
-    """The frame at each lead time, mm h-1, ``(lead, y, x)``; NaN where the air comes from outside the coverage."""
+
+    @property
+    def minutes(self) -> Array:
+        """Lead times, min, ``(lead,)``."""
+        return (self.leads / MINUTE).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +119,7 @@ class LagrangianInterpolator:
     grid: SamplingGrid
     node_leads: LeadTimes
     """Lead times at which members were evaluated, counted from the latest frame."""
-    latest: AdvectedFrame
+    latest: LatestFrame
     """The latest frame on the fine grid, whose air the nodes are in."""
 
     def to_leads(self, planes: Array) -> Array:
@@ -139,15 +142,13 @@ class LagrangianInterpolator:
         nearest: NDArray[np.int64] = np.abs(self.node_leads[:, None] - self.latest.leads).argmin(axis=0)
         return nearest
 
-    def advect(self, planes: Array) -> Array:
+    def advect(self, planes: Array, advected: Array) -> Array:
         """Carry planes ``(set, lead, y, x)`` of the air of the latest frame along the motion to the fine grid.
 
-        The result is NaN where the advected frame is.
+        The result is NaN where `advected`, the latest frame at the lead times, ``(lead, y, x)``, is.
         """
-        minutes = (self.latest.leads / MINUTE).astype(np.float32)
         whole, (factor, offset) = np.ascontiguousarray(planes), self.grid.spacing
-        flow, advected = self.latest.flow, self.latest.advected
-        return carry(whole, factor, offset, flow, minutes, advected, longest_step=LONGEST_STEP)
+        return carry(whole, factor, offset, self.latest.flow, self.latest.minutes, advected, longest_step=LONGEST_STEP)
 
     def enlarge(self, planes: Array) -> Array:
         """Interpolate planes ``(set, y, x)`` to the fine grid without motion."""
