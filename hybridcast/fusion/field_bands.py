@@ -13,16 +13,18 @@ from typing import NamedTuple
 import dask
 import dask.array as da
 import numpy as np
+from numpy.typing import NDArray
 
 from hybridcast.advection import LONGEST_STEP
 from hybridcast.core.types import Array
+from hybridcast.core.zarr_folders import TILE_ROWS
 from hybridcast.fusion.probability_matching import frame_factors
 from hybridcast.fusion.sampling_grid import LagrangianInterpolator
 from hybridcast_kernels.fused_cpu import Fields, Latest, Planes, Ranked, fuse
 from hybridcast_kernels.scales_cpu import RankTransform
 
-#: Rows of a band.
-BAND_ROWS = 128
+#: Rows of a band: those of a chunk on disk.
+BAND_ROWS = TILE_ROWS
 
 
 class FusedFields(NamedTuple):
@@ -34,6 +36,25 @@ class FusedFields(NamedTuple):
     """Rain rate of the latest frame, advected, mm h-1, ``(lead, y, x)``."""
     probabilities: Array | da.Array
     """Exceedance probabilities of the wanted thresholds, ``(threshold, lead, y, x)``."""
+
+
+@dataclass(frozen=True, eq=False)
+class KnownCells:
+    """Where fields are known, one bit for each cell and lead time."""
+
+    bits: NDArray[np.uint8]
+    """Shape ``(lead, y, byte)``."""
+    columns: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Lead times, rows and columns of the fields."""
+        return (*self.bits.shape[:2], self.columns)
+
+    def __getitem__(self, lead: int) -> Array:
+        """Return a field that is 0 where the fields of a lead time are known and NaN elsewhere, ``(y, x)``."""
+        known = np.unpackbits(self.bits[lead], axis=-1, count=self.columns).view(bool)
+        return np.where(known, np.float32(0), np.float32(np.nan))
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +77,14 @@ class FieldBands:
         bands = [self._lazy_band(rows) for rows in self._bands()]
         return FusedFields(*(da.concatenate(parts, axis=-2) for parts in zip(*bands, strict=True)))
 
+    def known(self) -> KnownCells:
+        """Return where the fields are known, without making them."""
+        leads, rows, columns = self._shape
+        bits = np.empty((leads, rows, -(-columns // 8)), np.uint8)
+        for band in self._bands():
+            bits[:, band] = np.packbits(np.isfinite(self._advect(band)), axis=-1)
+        return KnownCells(bits, columns)
+
     @property
     def _shape(self) -> tuple[int, int, int]:
         """Shape of a field, ``(lead, y, x)``."""
@@ -73,21 +102,27 @@ class FieldBands:
         shapes = shape, shape, (len(self.planes) - 1, *shape)
         return [da.from_delayed(made[k], of, np.float32) for k, of in enumerate(shapes)]
 
+    def _advect(self, rows: slice) -> Array:
+        """Return some rows of the latest frame at the lead times, mm h-1, ``(lead, y, x)``."""
+        return self._fuse(rows, Planes(np.ones((1, self._shape[0], 1, 1), np.float32), 1, 0.0)).advected
+
     def _make(self, rows: slice, advected: Array | None = None) -> FusedFields:
-        latest, grid = self.interpolator.latest, self.interpolator.grid
+        return FusedFields(*self._fuse(rows, Planes(self.planes, *self.interpolator.grid.spacing), advected))
+
+    def _fuse(self, rows: slice, planes: Planes, advected: Array | None = None) -> Fields:
+        latest = self.interpolator.latest
         leads, _, columns = self._shape
         shape = leads, rows.stop - rows.start, columns
         out = Fields(
             rate=np.empty(shape, np.float32),
             advected=np.empty(shape, np.float32) if advected is None else advected,
-            planes=np.empty((len(self.planes) - 1, *shape), np.float32),
+            planes=np.empty((len(planes.values) - 1, *shape), np.float32),
         )
-        fuse(
+        return fuse(
             Latest(latest.frame, latest.flow, latest.minutes, LONGEST_STEP),
-            Planes(self.planes, *grid.spacing),
+            planes,
             Ranked(frame_factors(np.ones(leads, np.float32)), self.transforms),
             rows,
             out,
             sampled=advected is None,
         )
-        return FusedFields(*out)

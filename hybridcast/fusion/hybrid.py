@@ -43,6 +43,7 @@ from hybridcast.core.grid import cell_size, coarsen
 from hybridcast.core.time_steps import iso_time
 from hybridcast.core.types import MINUTE, Array, LeadTimes
 from hybridcast.ensembles.noise import MemberCount
+from hybridcast.ensembles.realizations import ByLead
 from hybridcast.errors import InputError
 from hybridcast.fusion.coverage_correction import correct_coverage
 from hybridcast.fusion.deterministic_field import NodeProbabilities, fields_from_radar, fields_with_nwp
@@ -179,12 +180,26 @@ class Hybrid:
         It holds exceedance probabilities, the rain rate of advection alone, the weights of members and of sources, and
         the motion too.
         """
+        return self._forecast(recent, lead_times, lazy=False)
+
+    def forecast_lazily(self, recent: xr.DataArray, lead_times: LeadTimes) -> xr.Dataset:
+        """Return the forecast with lazy fields, see `hybridcast.nowcasters.base.MakesBands`.
+
+        With NWP they are in memory.
+        """
+        return self._forecast(recent, lead_times, lazy=True)
+
+    def count_fields(self) -> int:
+        """Return the number of fields at each lead time, without those of an ensemble."""
+        return 2 + len(self.thresholds)
+
+    def _forecast(self, recent: xr.DataArray, lead_times: LeadTimes, *, lazy: bool) -> xr.Dataset:
         leads = check_lead_times(lead_times)
         motion = add_wind_guidance(self.motion, self.sources, recent).estimate(recent)
         latest = _follow(recent, leads, motion)
         coarse = coarsen(recent, self.model.spacing)
         reason = self._fallback_reason(recent, coarse)
-        fusion = self._advection_alone(recent, motion, latest) if reason else self._fuse(recent, coarse, latest)
+        fusion = self._advection_alone(recent, motion, latest) if reason else self._fuse(recent, coarse, latest, lazy)
         result = add_motion(self._label(recent, leads, fusion), motion)
         return result.assign_attrs({"fallback": reason} if reason else {})
 
@@ -193,6 +208,10 @@ class Hybrid:
         kernels = kernels_for(resolve_device(self.device))
         advected: Array = kernels.advect(latest.frame[None], latest.flow, latest.minutes, longest_step=LONGEST_STEP)[0]
         return advected
+
+    def _advect_on_gpu(self, latest: LatestFrame) -> Array | None:
+        """Return the latest frame at the lead times if a GPU advects it; on the CPU it is advected with the fields."""
+        return self._advect(latest) if resolve_device(self.device) == "cuda" else None
 
     def _fallback_reason(self, recent: xr.DataArray, coarse: xr.DataArray) -> str:
         """Return the reason why the members cannot be evaluated; empty if they can."""
@@ -221,7 +240,7 @@ class Hybrid:
             members = scale_filter_members(recent, motion, leads, advected, count, ScaleFilterSettings())
         return Fusion(FusedFields(advected, advected, exceeded), self.usable_model.blend, members=members)
 
-    def _fuse(self, recent: xr.DataArray, coarse: xr.DataArray, latest: LatestFrame) -> Fusion:
+    def _fuse(self, recent: xr.DataArray, coarse: xr.DataArray, latest: LatestFrame, lazy: bool) -> Fusion:
         """Evaluate and blend the members at the sampling nodes, and make the fields on the fine grid."""
         grid = SamplingGrid.over(recent, coarse, self.model.spacing, self.stride)
         node_leads, nodes = node_lead_times(latest.leads), grid.nodes_near(latest.frame)
@@ -238,16 +257,19 @@ class Hybrid:
         at_nodes = NodeProbabilities(grid.fill(probabilities, nodes), known, blend.thresholds, self._wanted)
         interpolator = LagrangianInterpolator(grid, node_leads, latest)
         if stage is None:
-            on_gpu = resolve_device(self.device) == "cuda"
-            fields = fields_from_radar(at_nodes, interpolator).compute(self._advect(latest) if on_gpu else None)
-            return Fusion(fields, blend, hindcasts, members=self._draw(recent, at_nodes, interpolator, None, fields))
+            bands = fields_from_radar(at_nodes, interpolator)
+            fields = bands.to_dask() if lazy else bands.compute(self._advect_on_gpu(latest))
+            draw = partial(self._draw, recent, at_nodes, interpolator, None)
+            drawn = draw(bands.known() if lazy else fields.rate) if self.members else None
+            return Fusion(fields, blend, hindcasts, members=drawn)
         nwp_rate = grid.fill(np.stack([nwp_rain_rate(one.predictors) for one in inputs])[None], nodes, np.nan)[0]
         evaluate = partial(nwp_probabilities, self.usable_model.members, stage)
         inflow = compute_inflow(state, grid.nodes, grid.shape, evaluate)
         target = NwpInformedTarget(latest.frame, known, nwp_rate, weight, inflow)
         nwp_weight = interpolator.weights_to_leads(np.nan_to_num(weight, nan=1.0))
         fields = fields_with_nwp(at_nodes, target, interpolator, self._advect(latest))
-        drawn = self._draw(recent, at_nodes, interpolator, inflow, fields)
+        draw = partial(self._draw, recent, at_nodes, interpolator, inflow)
+        drawn = draw(fields.rate, fields.advected) if self.members else None
         return Fusion(fields, blend, hindcasts, nwp_weight, drawn)
 
     def _draw(
@@ -256,13 +278,12 @@ class Hybrid:
         nodes: NodeProbabilities,
         interpolator: LagrangianInterpolator,
         inflow: Inflow | None,
-        fields: FusedFields,
-    ) -> da.Array | None:
-        """Return the members of the ensemble; None if there are none to make."""
-        if not self.members:
-            return None
+        known: ByLead,
+        advected: ByLead | None = None,
+    ) -> da.Array:
+        """Return the members of the ensemble, see `make_realizations`."""
         count = MemberCount(self.members, self.seed)
-        return make_realizations(nodes, interpolator, inflow, fields, recent, count)
+        return make_realizations(nodes, interpolator, inflow, known, recent, count, advected)
 
     def _prepare(
         self, recent: xr.DataArray, coarse: xr.DataArray, node_leads: LeadTimes, nodes: NDArray[np.int32]

@@ -11,9 +11,8 @@ import xarray as xr
 from hybridcast.core.grid import cell_size
 from hybridcast.core.types import Array
 from hybridcast.ensembles.noise import MemberCount
-from hybridcast.ensembles.realizations import departures_at_nodes, origins_of_noise, realize
+from hybridcast.ensembles.realizations import ByLead, departures_at_nodes, origins_of_noise, realize
 from hybridcast.fusion.deterministic_field import NodeProbabilities
-from hybridcast.fusion.field_bands import FusedFields
 from hybridcast.fusion.inflow import Inflow
 from hybridcast.fusion.sampling_grid import LagrangianInterpolator
 from hybridcast_kernels.realizations_cpu import CurvePlanes, Nodes
@@ -23,9 +22,10 @@ def make_realizations(
     nodes: NodeProbabilities,
     interpolator: LagrangianInterpolator,
     inflow: Inflow | None,
-    fields: FusedFields,
+    known: ByLead,
     recent: xr.DataArray,
     count: MemberCount,
+    advected: ByLead | None = None,
 ) -> da.Array:
     """Return members whose exceedance probabilities are those of the nodes.
 
@@ -37,21 +37,23 @@ def make_realizations(
         Interpolation in time, along the motion.
     inflow
         Probabilities of air from outside the coverage; None without NWP.
-    fields
-        The forecast without members; the members are NaN where its rate is.
+    known
+        Field that is NaN where the members are to be NaN, ``(lead, y, x)``.
     recent
         Field of recent frames.
     count
         Number of members, and seed.
+    advected
+        Field that is NaN where the air does not come from the latest frame; by default `known`, as without NWP.
 
     Returns
     -------
     dask.array.Array
-        mm h-1, shape ``(realization, lead, y, x)``, one chunk for each lead time.
+        mm h-1, shape ``(realization, lead, y, x)``, see `Realizations.to_dask`.
     """
     minutes, cell = interpolator.latest.minutes, cell_size(recent) / 1e3
     planes = _curve_planes(nodes, interpolator, inflow, cell)
-    return realize(planes, nodes.thresholds, recent, minutes, (fields.advected, fields.rate), count)
+    return realize(planes, nodes.thresholds, recent, minutes, (known if advected is None else advected, known), count)
 
 
 @dataclass(frozen=True, eq=False)
