@@ -20,6 +20,7 @@ from hybridcast.core.field import check_precipitation
 from hybridcast.core.forecast_files import Packing, check_target, load_forecast, save_forecast
 from hybridcast.core.forecast_schema import add_unknown_fraction
 from hybridcast.core.memory import measure_available_memory
+from hybridcast.core.packed_frames import holds_any, pack_frames
 from hybridcast.core.source_report import SourceReport, render_reports
 from hybridcast.core.time_steps import iso_time, time_step
 from hybridcast.core.times import as_datetime64
@@ -107,7 +108,7 @@ def forecast(
         first `k` of `n` members are those of ``members=k`` (not of `LindaP`).
     out
         Zarr folder to write the forecast to, such as ``"forecast.zarr"``, as `save_forecast` does. Above 4 million
-        cells the trained model makes and writes its fields in bands of 128 rows, so that the forecast may be larger
+        cells the trained model makes and writes its fields in bands of 64 rows, so that the forecast may be larger
         than the memory (with NWP they are made in memory). By default nothing is written, and the forecast has to fit
         into the memory.
     packing
@@ -152,16 +153,17 @@ def forecast(
         check_target(out, packing)
     selected = _select_recent(radar, issue_time)
     leads = build_lead_times(radar, lead_time, step)
-    _check_memory(chosen, selected, leads, streamed=out is not None)
-    recent, rejections = screen_frames(check_precipitation(selected.compute()))
+    lazy = out is not None and is_large(selected) and isinstance(chosen, MakesBands)
+    if not lazy or nwp is not None:
+        _check_memory(chosen, selected, leads, with_nwp=nwp is not None)
+    loaded = pack_frames(selected) if lazy and selected.chunks else check_precipitation(selected.compute())
+    recent, rejections = screen_frames(loaded)
     chosen = with_device(chosen, device)
     delay = parse_duration(nwp_delay, "nwp_delay")
     sources = select_sources(recent, nwp=nwp, terrain=terrain, stations=stations, delay=delay)
     recent, adjustment = _adjust(recent, sources)
     chosen, reports = _with_sources(chosen, sources)
-    make = chosen.forecast
-    if out is not None and is_large(recent) and isinstance(chosen, MakesBands):
-        make = chosen.forecast_lazily
+    make = chosen.forecast_lazily if lazy and isinstance(chosen, MakesBands) else chosen.forecast
     result = add_unknown_fraction(make(recent, leads))
     drawn = {"members": int(members), "seed": int(seed)} if members else {}
     described = _describe_forecast(recent, chosen, drawn) | _describe_sources(recent, sources, reports, rejections)
@@ -169,11 +171,9 @@ def forecast(
     return result if out is None else load_forecast(save_forecast(result, out, packing=packing), lazy=True)
 
 
-def _check_memory(nowcaster: Nowcaster, selected: xr.DataArray, leads: LeadTimes, *, streamed: bool) -> None:
+def _check_memory(nowcaster: Nowcaster, selected: xr.DataArray, leads: LeadTimes, *, with_nwp: bool) -> None:
     """Raise `InputError` if the fields of a forecast in memory, without members, are larger than the memory left."""
-    in_bands = isinstance(nowcaster, MakesBands)
-    if streamed and in_bands and is_large(selected):
-        return
+    in_bands = isinstance(nowcaster, MakesBands) and is_large(selected) and not with_nwp
     count = nowcaster.count_fields() if isinstance(nowcaster, MakesBands) else 1
     rows, columns = selected.sizes["y"], selected.sizes["x"]
     needed, left = 4 * count * leads.size * rows * columns / 1e6, measure_available_memory()
@@ -253,7 +253,7 @@ def _describe_sources(
 
 def _report_radar(recent: xr.DataArray, rejections: Sequence[Rejection]) -> list[SourceReport]:
     """Return reports on the radar, its missing and rejected frames, and the files that were left out."""
-    present = np.isfinite(recent.values).any(axis=(1, 2))
+    present = holds_any(recent)
     reports = [SourceReport("radar", "radar")] if present.any() else []
     rejected = {rejection.time for rejection in rejections}
     for time in recent["time"].values[~present]:
@@ -349,7 +349,7 @@ def build_lead_times(radar: xr.DataArray, lead_time: Duration, step: Duration | 
 
 def _describe_forecast(recent: xr.DataArray, nowcaster: Nowcaster, drawn: dict[str, int]) -> dict[str, Any]:
     """Return the attributes that record how a forecast was made; `drawn` are number and seed of its members."""
-    present = np.isfinite(recent.values).any(axis=(1, 2))
+    present = holds_any(recent)
     times = recent["time"].values
     settings = _describe_settings(nowcaster) | drawn
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -61,7 +61,7 @@ def save_forecast(result: xr.Dataset, path: str | Path, *, packing: Packing = "f
     path
         A folder if it ends in ``.zarr`` (Zarr format 2 with consolidated metadata, which older readers know too), a
         NetCDF 4 file otherwise. Zarr compresses several times as fast. Each field is a chunk, so that a map is read at
-        once; above 4 million cells it is in chunks of 128 rows, so that a series at a place reads few rows of each.
+        once; above 4 million cells it is in chunks of 64 rows, so that a series at a place reads few rows of each.
         The last that is written is the attribute ``store_status``, without which `load_forecast` refuses the folder.
     packing
         How the rates of members are stored. ``"float16"``: rounded to half precision, a relative error of at most

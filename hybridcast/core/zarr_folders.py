@@ -16,7 +16,7 @@ _UNFINISHED = "unfinished: the writing was interrupted, or goes on"
 #: Fields of more cells are stored in chunks of `TILE_ROWS` rows.
 LARGE_GRID = 2**22
 #: Rows of a chunk of a large field.
-TILE_ROWS = 128
+TILE_ROWS = 64
 
 
 def write_zarr(data: xr.Dataset, folder: Path, encoding: dict[str, dict[str, Any]]) -> None:

@@ -8,7 +8,7 @@ instead of historical dependence; the noise by scales is that of STEPS (Bowler e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
@@ -22,6 +22,7 @@ from scipy.ndimage import gaussian_filter
 
 from hybridcast.advection import LONGEST_STEP
 from hybridcast.core.grid import cell_size
+from hybridcast.core.packed_frames import iterate_frames
 from hybridcast.core.types import Array
 from hybridcast.ensembles.noise import (
     FITTED,
@@ -162,16 +163,18 @@ def realize(
     cell = cell_size(recent) / 1e3
     octaves = count_octaves(recent.sizes["y"], recent.sizes["x"])
     scales = FITTED.scaled(scale).on_grid(cell, octaves, minutes.astype(np.float64))
-    curve = RainCurve(np.asarray(thresholds, np.float32), mean_excess(recent.values, thresholds[-1]), HIGHEST_RATE)
+    curve = RainCurve(
+        np.asarray(thresholds, np.float32), mean_excess(iterate_frames(recent), thresholds[-1]), HIGHEST_RATE
+    )
     return Realizations(planes, curve, MemberNoise(scales, count), minutes, *fields).to_dask()
 
 
-def mean_excess(frames: Array, threshold: float) -> float:
+def mean_excess(frames: Iterable[Array], threshold: float) -> float:
     """Return the mean excess of rain above a threshold in recent frames, mm h-1; nearly the usual one where it is rare.
 
     The excess of rain differs between events and with the size of the cells, so the frames tell it best.
     """
-    above = frames[frames >= np.float32(threshold)]
+    above = np.concatenate([frame[frame >= np.float32(threshold)] for frame in frames])
     total = float((above - np.float32(threshold)).sum()) + EXCESS_EVIDENCE * USUAL_EXCESS
     return total / (above.size + EXCESS_EVIDENCE)
 

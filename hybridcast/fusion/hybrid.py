@@ -42,6 +42,7 @@ from hybridcast.core.forecast_schema import (
 from hybridcast.core.grid import cell_size, coarsen
 from hybridcast.core.time_steps import iso_time
 from hybridcast.core.types import MINUTE, Array, LeadTimes
+from hybridcast.core.zarr_folders import TILE_ROWS, is_large
 from hybridcast.ensembles.noise import MemberCount
 from hybridcast.ensembles.realizations import ByLead
 from hybridcast.errors import InputError
@@ -51,6 +52,7 @@ from hybridcast.fusion.field_bands import FusedFields
 from hybridcast.fusion.hindcasts import HindcastSettings, adapt_weights, known_frames, make_hindcasts
 from hybridcast.fusion.inflow import Inflow, compute_inflow
 from hybridcast.fusion.members import NO_SOURCES, blend_members, nwp_probabilities, prepare_inputs, select_members
+from hybridcast.fusion.node_choice import NodeChoice
 from hybridcast.fusion.nwp_matching import NwpInformedTarget
 from hybridcast.fusion.realizations import make_realizations
 from hybridcast.fusion.sampling_grid import LagrangianInterpolator, LatestFrame, SamplingGrid, node_lead_times
@@ -66,6 +68,7 @@ from hybridcast.predictors.sources import Sources, add_wind_guidance, coarsen_so
 from hybridcast.predictors.state import PredictorState
 from hybridcast.settings import ScaleFilterSettings
 from hybridcast_kernels.devices import Device, kernels_for
+from hybridcast_kernels.workspace import workspace_of_this_thread
 
 #: Fewest sampling nodes along an axis: with fewer, their probabilities do not tell wet from dry cells between them.
 FEWEST_NODES = 3
@@ -197,9 +200,13 @@ class Hybrid:
         leads = check_lead_times(lead_times)
         motion = add_wind_guidance(self.motion, self.sources, recent).estimate(recent)
         latest = _follow(recent, leads, motion)
+        if is_large(recent):
+            workspace_of_this_thread().forget()  # what the motion worked with
         coarse = coarsen(recent, self.model.spacing)
         reason = self._fallback_reason(recent, coarse)
-        fusion = self._advection_alone(recent, motion, latest) if reason else self._fuse(recent, coarse, latest, lazy)
+        fusion = (
+            self._advection_alone(recent, motion, latest, lazy) if reason else self._fuse(recent, coarse, latest, lazy)
+        )
         result = add_motion(self._label(recent, leads, fusion), motion)
         return result.assign_attrs({"fallback": reason} if reason else {})
 
@@ -229,27 +236,34 @@ class Hybrid:
             return f"advection alone: no cell of {spacing:.1f} km is seen by half in the latest frame"
         return ""
 
-    def _advection_alone(self, recent: xr.DataArray, motion: xr.Dataset, latest: LatestFrame) -> Fusion:
+    def _advection_alone(self, recent: xr.DataArray, motion: xr.Dataset, latest: LatestFrame, lazy: bool) -> Fusion:
         """Return the advected frame, with probabilities 0 and 1; members are those of the scale filter."""
         advected = self._advect(latest)
-        exceeded = np.stack([advected >= np.float32(t) for t in self.thresholds]).astype(np.float32)
-        exceeded[:, np.isnan(advected)] = np.nan
+        rate = da.from_array(advected, chunks=(-1, TILE_ROWS, -1), name=False) if lazy else advected
+        exceeded = np.stack([np.where(np.isnan(rate), rate, rate >= np.float32(t)) for t in self.thresholds])
         members = None
         if self.members:
             leads, count = latest.leads - latest_frame(recent)[1], MemberCount(self.members, self.seed)
             members = scale_filter_members(recent, motion, leads, advected, count, ScaleFilterSettings())
-        return Fusion(FusedFields(advected, advected, exceeded), self.usable_model.blend, members=members)
+        return Fusion(FusedFields(rate, rate, exceeded), self.usable_model.blend, members=members)
 
     def _fuse(self, recent: xr.DataArray, coarse: xr.DataArray, latest: LatestFrame, lazy: bool) -> Fusion:
         """Evaluate and blend the members at the sampling nodes, and make the fields on the fine grid."""
         grid = SamplingGrid.over(recent, coarse, self.model.spacing, self.stride)
         node_leads, nodes = node_lead_times(latest.leads), grid.nodes_near(latest.frame)
+        sparse = is_large(recent) and self.nwp_stage is None  # NWP may have rain where the radar has none
+        choice = NodeChoice.near_rain(grid, nodes, coarse) if sparse else NodeChoice.all_of(grid, nodes)
         with ThreadPoolExecutor(1) as pool:  # hindcasts and the forecast itself do not wait for each other
             adapted = pool.submit(self._adapt_blend, coarse)
-            state, inputs = self._prepare(recent, coarse, node_leads, nodes)
+            if is_large(recent):  # the predictors of both at the same time would take twice the memory
+                adapted.result()
+            state, inputs = self._prepare(recent, coarse, node_leads, choice.evaluated)
             blend, hindcasts = adapted.result()
         members, stage = self._members, self.nwp_stage
+        if stage is not None:
+            inputs = list(inputs)  # they are needed twice
         probabilities, weight = blend_members(members, blend, stage, inputs, (node_leads / MINUTE).tolist())
+        probabilities = choice.complete(probabilities)
         frame = latest_frame(coarse)[0]
         if stage is None:
             probabilities = correct_coverage(probabilities, frame, blend.thresholds, node_leads / MINUTE)
@@ -262,7 +276,8 @@ class Hybrid:
             draw = partial(self._draw, recent, at_nodes, interpolator, None)
             drawn = draw(bands.known() if lazy else fields.rate) if self.members else None
             return Fusion(fields, blend, hindcasts, members=drawn)
-        nwp_rate = grid.fill(np.stack([nwp_rain_rate(one.predictors) for one in inputs])[None], nodes, np.nan)[0]
+        nwp_rate = choice.complete(np.stack([nwp_rain_rate(one.predictors) for one in inputs])[None])
+        nwp_rate = grid.fill(nwp_rate, nodes, np.nan)[0]
         evaluate = partial(nwp_probabilities, self.usable_model.members, stage)
         inflow = compute_inflow(state, grid.nodes, grid.shape, evaluate)
         target = NwpInformedTarget(latest.frame, known, nwp_rate, weight, inflow)
@@ -287,7 +302,7 @@ class Hybrid:
 
     def _prepare(
         self, recent: xr.DataArray, coarse: xr.DataArray, node_leads: LeadTimes, nodes: NDArray[np.int32]
-    ) -> tuple[PredictorState, list[MemberInputs]]:
+    ) -> tuple[PredictorState, Sequence[MemberInputs]]:
         """Prepare the inputs of the members for the air over the nodes, at lead times after the latest frame."""
         sources = NO_SOURCES
         if self.nwp_stage is not None:

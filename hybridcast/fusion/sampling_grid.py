@@ -17,7 +17,7 @@ from scipy.ndimage import maximum_filter
 from hybridcast.advection import LONGEST_STEP
 from hybridcast.core.grid import block_size
 from hybridcast.core.interpolation import interpolate_leads
-from hybridcast.core.types import MINUTE, Array, LeadTimes
+from hybridcast.core.types import MINUTE, Array, LeadTimes, Mask
 from hybridcast_kernels.planes_cpu import carry
 from hybridcast_kernels.resample_cpu import enlarge
 from hybridcast_kernels.workspace import workspace_of_this_thread
@@ -76,6 +76,12 @@ class SamplingGrid(NamedTuple):
         """Return the values of a coarse field ``(y, x)`` at the nodes, shape `shape`."""
         return field[:: self.stride, :: self.stride]
 
+    def mark(self, nodes: NDArray[np.int32]) -> Mask:
+        """Return whether each node is one of some nodes, ``(node, 2)``, on the grid of all nodes."""
+        marked = np.zeros(self.shape, bool)
+        marked[nodes[:, 0] // self.stride, nodes[:, 1] // self.stride] = True
+        return marked
+
     def fill(self, values: Array, nodes: NDArray[np.int32], elsewhere: float = 0.0) -> Array:
         """Return values at some nodes, ``(set, lead, node)``, as planes ``(set, lead, y, x)`` of all nodes."""
         planes = np.full((*values.shape[:2], *self.shape), elsewhere, np.float32)
@@ -124,14 +130,16 @@ class LagrangianInterpolator:
 
     def to_leads(self, planes: Array) -> Array:
         """Interpolate planes of the nodes, ``(set, node lead, y, x)``, to all lead times, ``(set, lead, y, x)``."""
-        return self._interpolate(planes, axis=1)
+        minutes, node_minutes = self.latest.leads / MINUTE, self.node_leads / MINUTE
+        found = np.empty((len(planes), minutes.size, *planes.shape[2:]), np.float32)
+        for one, of_set in enumerate(planes):  # one plane at a time, because all of them are large
+            for lead, wanted in enumerate(minutes):
+                found[one, lead] = interpolate_leads(of_set, node_minutes, float(wanted))
+        return found
 
     def fractions_to_leads(self, fractions: Array) -> Array:
         """Interpolate fractions ``(node lead, threshold)`` to all lead times, ``(lead, threshold)``."""
-        return self._interpolate(fractions, axis=0)
-
-    def _interpolate(self, values: Array, axis: int) -> Array:
-        return interpolate_leads(values, self.node_leads / MINUTE, self.latest.leads / MINUTE, axis)
+        return interpolate_leads(fractions, self.node_leads / MINUTE, self.latest.leads / MINUTE)
 
     def weights_to_leads(self, weights: Array) -> Array:
         """Interpolate weights ``(node lead,)`` to all lead times, ``(lead,)``."""

@@ -184,7 +184,7 @@ def radar_status(recent: xr.DataArray, age: np.timedelta64) -> str:
     """
     if age > np.timedelta64(0):
         return f"radar is late: latest frame is {age / MINUTE:g} min old"
-    if not np.isfinite(recent.values[-1]).any():
+    if not np.isfinite(recent.isel(time=-1).values).any():
         return "no radar data in any frame: all unknown"
     rejected = rejected_in(recent, recent["time"].values[-1])
     if rejected:

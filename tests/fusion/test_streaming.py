@@ -52,17 +52,35 @@ def test_a_streamed_forecast_is_the_one_in_memory(tmp_path, large, nowcaster):
     assert (written[ENSEMBLE] > 0).any()
 
 
+def test_frames_that_are_read_when_they_are_needed_give_the_same(tmp_path, large, nowcaster):
+    options = {"lead_time": "20min", "nowcaster": nowcaster, "members": 2}
+    lazy = forecast(scene().chunk(time=1), out=tmp_path / "a.zarr", **options)
+    plain = forecast(scene(), out=tmp_path / "b.zarr", **options)
+    xr.testing.assert_identical(lazy.compute().assign_attrs(history=""), plain.compute().assign_attrs(history=""))
+
+
 def test_fields_are_not_held_in_memory_while_they_are_made(tmp_path, large, nowcaster, monkeypatch):
     monkeypatch.setattr("hybridcast.fusion.field_bands.FieldBands.compute", None)
     streamed(tmp_path / "a.zarr", nowcaster)
+
+
+def test_without_any_radar_data_it_is_all_unknown(tmp_path, large, nowcaster):
+    rain = scene() * np.nan
+    written = forecast(
+        rain.assign_attrs(units="mm h-1"), lead_time="20min", nowcaster=nowcaster, out=tmp_path / "a.zarr"
+    )
+    assert "no radar data" in written.attrs["fallback"]
+    assert np.isnan(written[FIELDS[0]]).all()
+    assert np.isnan(written[FIELDS[2]]).all()
+    assert (written[FIELDS[3]] == 1).all()
 
 
 def test_large_fields_are_in_tiles_and_read_when_they_are_needed(tmp_path, large, nowcaster):
     path = tmp_path / "a.zarr"
     streamed(path, nowcaster)
     stored = xr.open_zarr(path)
-    assert stored[FIELDS[0]].encoding["chunks"] == (1, 128, 60)
-    assert stored[FIELDS[2]].encoding["chunks"] == (1, 1, 128, 60)
+    assert stored[FIELDS[0]].encoding["chunks"] == (1, 64, 60)
+    assert stored[FIELDS[2]].encoding["chunks"] == (1, 1, 64, 60)
     assert load_forecast(path)[FIELDS[0]].chunks is not None
     assert load_forecast(path, lazy=False)[FIELDS[0]].chunks is None
 
@@ -123,8 +141,12 @@ def test_what_cannot_be_written_is_refused_before_anything_is_made(tmp_path, out
 
 def test_a_forecast_that_does_not_fit_is_refused_beforehand(tmp_path, monkeypatch, nowcaster):
     monkeypatch.setattr("hybridcast.forecasting.measure_available_memory", lambda: 0.5)
-    with pytest.raises(InputError, match=r"20 fields of 150 x 60 cells take 0.0 GB.*out='forecast.zarr'"):
+    with pytest.raises(InputError, match=r"20 fields of 150 x 60 cells take 0.0 GB.*fewer lead times"):
         forecast(scene(), lead_time="20min", nowcaster=nowcaster)
+    with monkeypatch.context() as patch:
+        patch.setattr("hybridcast.core.zarr_folders.LARGE_GRID", 100)
+        with pytest.raises(InputError, match=r"out='forecast\.zarr'"):
+            forecast(scene(), lead_time="20min", nowcaster=nowcaster)
     with pytest.raises(InputError, match="fewer lead times") as raised:
         forecast(scene(), lead_time="2h", nowcaster=Advection())
     assert "out=" not in str(raised.value)
