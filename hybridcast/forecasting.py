@@ -17,14 +17,18 @@ from hybridcast._version import __version__
 from hybridcast.core.device import with_device
 from hybridcast.core.durations import Duration, parse_duration
 from hybridcast.core.field import check_precipitation
+from hybridcast.core.forecast_files import Packing, check_target, load_forecast, save_forecast
 from hybridcast.core.forecast_schema import add_unknown_fraction
+from hybridcast.core.memory import measure_available_memory
+from hybridcast.core.packed_frames import holds_any, pack_frames
 from hybridcast.core.source_report import SourceReport, render_reports
 from hybridcast.core.time_steps import iso_time, time_step
 from hybridcast.core.times import as_datetime64
 from hybridcast.core.types import LeadTimes
+from hybridcast.core.zarr_folders import is_large
 from hybridcast.errors import InputError
 from hybridcast.motion.screening import REJECTED, REJECTED_FRACTION, Rejection, screen_frames
-from hybridcast.nowcasters.base import DescribesSettings, MakesMembers, Nowcaster, TakesSources
+from hybridcast.nowcasters.base import DescribesSettings, MakesBands, MakesMembers, Nowcaster, TakesSources
 from hybridcast.nwp.availability import DELAY
 from hybridcast.predictors.sources import Sources, select_sources
 from hybridcast.stations.adjustment import adjust_radar
@@ -55,6 +59,8 @@ def forecast(
     terrain: xr.Dataset | None = None,
     members: int = 0,
     seed: int = 0,
+    out: str | Path | None = None,
+    packing: Packing = "float16",
 ) -> xr.Dataset:
     """Forecast precipitation from recent radar frames and, where given, from other sources.
 
@@ -100,6 +106,13 @@ def forecast(
     seed
         Seed of the members, 0 to 2^32 - 1. The same seed gives the same members for any number of threads, and the
         first `k` of `n` members are those of ``members=k`` (not of `LindaP`).
+    out
+        Zarr folder to write the forecast to, such as ``"forecast.zarr"``, as `save_forecast` does. Above 4 million
+        cells the trained model makes and writes its fields in bands of 64 rows, so that the forecast may be larger
+        than the memory (with NWP they are made in memory). By default nothing is written, and the forecast has to fit
+        into the memory.
+    packing
+        How members are stored in `out`, see `save_forecast`.
 
     Returns
     -------
@@ -116,12 +129,15 @@ def forecast(
         NaN where the rate of every member is unknown. It may be a dask array of one chunk for each lead time, whose
         members are made when they are computed, so take one lead time after the other, as `save_forecast` does.
 
+        With `out` it is the forecast as it was written, opened by `load_forecast` with ``lazy=True``: dask arrays, from
+        which every selection is read when it is computed.
+
     Raises
     ------
     InputError
         If the field violates the contract, times do not fit, `members` or `seed` are out of range, the nowcaster makes
-        no members, or `device` is "cuda" and either no GPU works or the nowcaster cannot use one. The message states
-        the remedy.
+        no members, or `device` is "cuda" and either no GPU works or the nowcaster cannot use one; if the forecast does
+        not fit into the memory, or `out` is no Zarr folder that can be written. The message states the remedy.
 
     Examples
     --------
@@ -133,17 +149,43 @@ def forecast(
     6
     """
     chosen = with_members(_load_nowcaster(nowcaster, thresholds), members, seed)
-    recent, rejections = screen_frames(check_precipitation(_select_recent(radar, issue_time).compute()))
+    if out is not None:
+        check_target(out, packing)
+    selected = _select_recent(radar, issue_time)
     leads = build_lead_times(radar, lead_time, step)
+    lazy = out is not None and is_large(selected) and isinstance(chosen, MakesBands)
+    if not lazy or nwp is not None:
+        _check_memory(chosen, selected, leads, with_nwp=nwp is not None)
+    loaded = pack_frames(selected) if lazy and selected.chunks else check_precipitation(selected.compute())
+    recent, rejections = screen_frames(loaded)
     chosen = with_device(chosen, device)
     delay = parse_duration(nwp_delay, "nwp_delay")
     sources = select_sources(recent, nwp=nwp, terrain=terrain, stations=stations, delay=delay)
     recent, adjustment = _adjust(recent, sources)
     chosen, reports = _with_sources(chosen, sources)
-    result = add_unknown_fraction(chosen.forecast(recent, leads))
+    make = chosen.forecast_lazily if lazy and isinstance(chosen, MakesBands) else chosen.forecast
+    result = add_unknown_fraction(make(recent, leads))
     drawn = {"members": int(members), "seed": int(seed)} if members else {}
     described = _describe_forecast(recent, chosen, drawn) | _describe_sources(recent, sources, reports, rejections)
-    return result.assign_attrs(described | result.attrs | adjustment)
+    result = result.assign_attrs(described | result.attrs | adjustment)
+    return result if out is None else load_forecast(save_forecast(result, out, packing=packing), lazy=True)
+
+
+def _check_memory(nowcaster: Nowcaster, selected: xr.DataArray, leads: LeadTimes, *, with_nwp: bool) -> None:
+    """Raise `InputError` if the fields of a forecast in memory, without members, are larger than the memory left."""
+    in_bands = isinstance(nowcaster, MakesBands) and is_large(selected) and not with_nwp
+    count = nowcaster.count_fields() if isinstance(nowcaster, MakesBands) else 1
+    rows, columns = selected.sizes["y"], selected.sizes["x"]
+    needed, left = 4 * count * leads.size * rows * columns / 1e6, measure_available_memory()
+    if needed < left or left != left:
+        return
+    fewer = "Take a part of the grid, or fewer lead times (step=)"
+    raise InputError(
+        f"{count * leads.size} fields of {rows} x {columns} cells take {needed / 1e3:.1f} GB",
+        f"a forecast in memory fits into what is left of it, {left / 1e3:.1f} GB",
+        "Give out='forecast.zarr', which is made and written in parts" if in_bands else fewer,
+        cli_remedy="Write to a Zarr folder, -o forecast.zarr, which is made in parts" if in_bands else fewer,
+    )
 
 
 def with_members(nowcaster: Nowcaster, members: int, seed: int = 0) -> Nowcaster:
@@ -211,7 +253,7 @@ def _describe_sources(
 
 def _report_radar(recent: xr.DataArray, rejections: Sequence[Rejection]) -> list[SourceReport]:
     """Return reports on the radar, its missing and rejected frames, and the files that were left out."""
-    present = np.isfinite(recent.values).any(axis=(1, 2))
+    present = holds_any(recent)
     reports = [SourceReport("radar", "radar")] if present.any() else []
     rejected = {rejection.time for rejection in rejections}
     for time in recent["time"].values[~present]:
@@ -307,7 +349,7 @@ def build_lead_times(radar: xr.DataArray, lead_time: Duration, step: Duration | 
 
 def _describe_forecast(recent: xr.DataArray, nowcaster: Nowcaster, drawn: dict[str, int]) -> dict[str, Any]:
     """Return the attributes that record how a forecast was made; `drawn` are number and seed of its members."""
-    present = np.isfinite(recent.values).any(axis=(1, 2))
+    present = holds_any(recent)
     times = recent["time"].values
     settings = _describe_settings(nowcaster) | drawn
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

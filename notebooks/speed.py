@@ -34,6 +34,11 @@ import xarray as xr
 from hybridcast import fetch, forecast, open_radar, save_forecast
 from hybridcast.core.field import precipitation
 from hybridcast.core.grid import coarsen
+from hybridcast.fusion.deterministic_field import NodeProbabilities, fields_from_radar
+from hybridcast.fusion.hindcasts import HindcastSettings, make_hindcasts
+from hybridcast.fusion.hybrid import load_hybrid
+from hybridcast.fusion.members import blend_members, prepare_inputs, select_members
+from hybridcast.fusion.sampling_grid import LagrangianInterpolator, LatestFrame, SamplingGrid, node_lead_times
 from hybridcast.motion.estimate import DIS, DenseFlow, cells_per_step
 from hybridcast.nowcasters.base import Advection
 from hybridcast.nowcasters.pysteps import PystepsExtrapolation, PystepsMotion, SProg, Steps
@@ -72,6 +77,10 @@ class Size:
     """Number of lead times of ensembles."""
     steps: tuple[int, int] = (4, 12)
     """Number of members and of lead times of STEPS; half as many members are made too, to tell its preparation."""
+    continents: tuple[tuple[str, int, int, int], ...] = (
+        ("CONUS", 3500, 7000, 0), ("CONUS", 3500, 7000, 20), ("CIRRUS", 4400, 3800, 0), ("CIRRUS", 4400, 3800, 20),
+    )  # fmt: skip
+    """Name, rows, columns and members of the streamed forecasts of simulated continents."""
 
 
 FULL = Size()
@@ -84,6 +93,7 @@ QUICK = Size(
     copy_bytes=2**26,
     ensemble_leads=3,
     steps=(2, 1),
+    continents=(("simulated", 2050, 2050, 0),),
 )
 
 
@@ -170,9 +180,9 @@ def copy_rate(size: Size) -> float:
 # --- fields ---------------------------------------------------------------------------------------------------
 
 
-def real_event() -> xr.DataArray:
+def real_event(frames: int = FRAMES) -> xr.DataArray:
     """Return the frames of FMI 2017-05-09 from which forecasts are made, 1226 x 760 cells."""
-    return open_radar(fetch("fmi-20170509", progress=False)[:FRAMES]).load()
+    return open_radar(fetch("fmi-20170509", progress=False)[:frames]).load()
 
 
 def tiled(radar: xr.DataArray, side: int) -> xr.DataArray:
@@ -396,6 +406,95 @@ def steps_row(radar: xr.DataArray, members: int, ours: float, size: Size) -> Row
     }
 
 
+CONTINENT = """
+import json, sys, time
+from pathlib import Path
+sys.path.insert(0, str(Path({speed!r}).parent))
+import speed
+from hybridcast import forecast
+from hybridcast.core.memory import measure_peak_memory
+radar = speed.simulated_continent(speed.real_event(25), {rows}, {columns})
+forecast(radar[:, :400, :400], lead_time="10min", step="5min")  # compiles
+begin = time.perf_counter(), time.process_time()
+forecast(radar, lead_time={lead!r}, members={members}, out={out!r})
+print(json.dumps([time.perf_counter() - begin[0], time.process_time() - begin[1], measure_peak_memory()]))
+"""
+
+
+def continents(radar: xr.DataArray, size: Size) -> list[Row]:
+    """Measure streamed forecasts of simulated continents, each in a process of its own."""
+    table = []
+    for name, rows, columns, members in size.continents:
+        with tempfile.TemporaryDirectory() as folder:
+            code = CONTINENT.format(
+                speed=__file__, rows=rows, columns=columns, members=members, out=f"{folder}/forecast.zarr",
+                lead=f"{5 * size.ensemble_leads}min",
+            )  # fmt: skip
+            done = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True)
+        wall, cpu, peak = json.loads(done.stdout.splitlines()[-1])
+        what = f"{name} {rows} x {columns}, {size.ensemble_leads} leads, {members} members"
+        table.append({"what": what, "how": "streamed to Zarr", "ms": round(wall * 1e3), "CPU ms": round(cpu * 1e3)})
+        table[-1]["peak MB"] = None if peak != peak else round(peak)
+    return table
+
+
+def simulated_continent(piece: xr.DataArray, rows: int, columns: int, wet: float = 0.1) -> xr.DataArray:
+    """Return a dry plane on which pieces of a real event lie, so that about a fraction `wet` has rain; lazy frames."""
+    import dask
+    import dask.array
+
+    values = np.nan_to_num(piece.values)
+    share = float((values[-1] >= 0.1).mean())
+    count = max(1, round(rows * columns * wet / (share * values[-1].size)))
+    generator = np.random.default_rng(0)
+    high, wide = (min(one, other) for one, other in zip(values.shape[1:], (rows, columns), strict=True))
+    corners = generator.integers(0, (rows - high + 1, columns - wide + 1), (count, 2))
+
+    def lay(number: int) -> np.ndarray:
+        frame = np.zeros((rows, columns), np.float32)
+        for y, x in corners:
+            part = frame[y : y + high, x : x + wide]
+            np.maximum(part, values[number, :high, :wide], out=part)
+        return frame
+
+    frames = [dask.array.from_delayed(dask.delayed(lay)(k), (rows, columns), np.float32) for k in range(len(values))]
+    axes = np.arange(rows)[::-1] * 1000.0, np.arange(columns) * 1000.0
+    return precipitation(dask.array.stack(frames), time=piece.time.values, y=axes[0], x=axes[1], crs=None)
+
+
+def stages(radar: xr.DataArray, size: Size) -> list[Row]:
+    """Measure the stages of a fused forecast, one after the other on all threads."""
+    hybrid = load_hybrid("default")
+    leads = np.arange(1, size.leads[-1] + 1) * STEP
+    latest = radar.values[-1]
+    motion = DenseFlow().estimate(radar)
+    coarse = coarsen(radar, hybrid.model.spacing)
+    grid = SamplingGrid.over(radar, coarse, hybrid.model.spacing, hybrid.stride)
+    node_leads, nodes = node_lead_times(leads), grid.nodes_near(latest)
+    members = select_members(hybrid.usable_model.members, hybrid.usable_model.blend, None)
+    blend, minutes = hybrid.usable_model.blend, (node_leads / np.timedelta64(1, "m")).tolist()
+    _, inputs = prepare_inputs(members, coarse, node_leads, nodes, lagrangian=True)
+    found, _ = blend_members(members, blend, None, inputs, minutes)
+    known = grid.sample(np.isfinite(coarse.values[-1]))
+    wanted = [blend.thresholds.index(threshold) for threshold in hybrid.thresholds]
+    at_nodes = NodeProbabilities(grid.fill(found, nodes), known, blend.thresholds, wanted)
+    follow = LagrangianInterpolator(
+        grid, node_leads, LatestFrame(latest, leads, cells_per_step(motion, np.timedelta64(1, "m")))
+    )
+    jobs: Jobs = {
+        "whole forecast": lambda: hybrid.forecast(radar, leads),
+        "motion": lambda: DenseFlow().estimate(radar),
+        "coarse frames": lambda: coarsen(radar, hybrid.model.spacing),
+        "hindcasts": lambda: make_hindcasts(members, coarse, HindcastSettings()),
+        "predictors": lambda: list(prepare_inputs(members, coarse, node_leads, nodes, lagrangian=True)[1]),
+        "members, with predictors of rows": lambda: blend_members(members, blend, None, inputs, minutes),
+        "ranks and fields on the fine grid": lambda: fields_from_radar(at_nodes, follow).compute(),
+    }
+    rows, columns = latest.shape
+    table = build_rows(f"stages of {leads.size} leads of {rows} x {columns}", measure_in_turn(jobs, size))
+    return [{key: row[key] for key in ("what", "how", "ms", "peak MB")} for row in table]
+
+
 def growth(radar: xr.DataArray, size: Size) -> list[Row]:
     """Measure the growth of our run time with area, lead times, fields and threads."""
     table: list[Row] = []
@@ -533,7 +632,9 @@ def write_odim(rate: np.ndarray, path: Path) -> None:
         file.create_dataset("dataset1/data1/data", data=codes, chunks=chunks, compression="gzip")
 
 
-COMPARISONS = {f.__name__: f for f in (motion, advection, forecasts, ensembles, growth, first_call, reading)}
+COMPARISONS = {
+    f.__name__: f for f in (motion, advection, forecasts, stages, ensembles, continents, growth, first_call, reading)
+}
 
 
 # --- the whole ------------------------------------------------------------------------------------------------
@@ -581,6 +682,15 @@ def markdown(result: dict[str, Any]) -> str:
     lines += ["| | method | ms | ns per cell |", "|---|---|---|---|"]
     lines += [f"| {r['what']} | {r['how']} | {r['ms']:.1f} | {r['ns per cell']} |" for r in result["growth"]]
     lines += [f"| {r['what']} | {r['how']} | {r['ms']:.1f} | |" for r in (*result["first_call"], *result["reading"])]
+    lines += [
+        "",
+        "Stages of the fused forecast, and streamed forecasts of simulated continents (pieces of the real event",
+        "",
+    ]
+    lines[-2] += " on a dry plane, a tenth of it wet), each in a process of its own, with all of its memory:"
+    lines += ["| | what | ms | peak MB |", "|---|---|---|---|"]
+    both = (*result["stages"], *result["continents"])
+    lines += [f"| {r['what']} | {r['how']} | {r['ms']:.1f} | {r['peak MB']} |" for r in both]
     info = result["about"]
     shares = [
         f"{r['what'].partition(' of ')[0]} {r['share of copy rate']:.1%}" for r in rows if r.get("share of copy rate")

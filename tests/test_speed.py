@@ -36,7 +36,9 @@ def radar(speed):
     return synthetic.rain(SMALL, frames=speed.FRAMES)
 
 
-@pytest.mark.parametrize("name", ["motion", "advection", "forecasts", "ensembles", "growth", "first_call", "reading"])
+@pytest.mark.parametrize(
+    "name", ["motion", "advection", "forecasts", "stages", "ensembles", "growth", "first_call", "reading"]
+)
 def test_every_comparison_runs(speed, small, radar, name, monkeypatch):
     monkeypatch.setattr(speed, "peak_of_process", lambda members, size: None)  # it fetches a real event
     if name != "growth":
@@ -56,7 +58,16 @@ def test_every_comparison_runs(speed, small, radar, name, monkeypatch):
 def test_no_comparison_is_left_out(speed):
     marks = test_every_comparison_runs.pytestmark
     names = next(mark.args[1] for mark in marks if mark.name == "parametrize")
-    assert sorted(names) == sorted(speed.COMPARISONS)
+    assert sorted([*names, "continents"]) == sorted(speed.COMPARISONS)  # that one takes a minute
+
+
+def test_a_simulated_continent_has_the_real_rain_on_a_dry_plane(speed, radar):
+    piece = radar.copy(data=np.where(radar >= 0.1, radar, 0))
+    continent = speed.simulated_continent(piece, 400, 500, wet=0.05)
+    assert continent.shape == (speed.FRAMES, 400, 500)
+    latest = continent[-1].values
+    assert 0.02 < (latest >= 0.1).mean() < 0.07
+    assert latest.max() == piece.values[-1].max()
 
 
 def test_what_opencv_and_torch_sample_is_what_ours_samples(speed):

@@ -54,8 +54,8 @@ Output = Annotated[
     typer.Option(
         "--output",
         "-o",
-        help="Where to write: a NetCDF file (.nc), or a Zarr folder (.zarr), which is written faster and suits many "
-        "members. An existing forecast is replaced.",
+        help="Where to write: a NetCDF file (.nc), or a Zarr folder (.zarr), written faster and, if the grid is "
+        "large, while it is made: for many members and for continents. An existing forecast is replaced.",
     ),
 ]
 Plot = Annotated[
@@ -166,7 +166,7 @@ def forecast(
         hybridcast forecast 'radar/*.h5' --members 20 --seed 1 -o forecast.zarr
         hybridcast forecast 'https://example.org/radar/*.h5' RV2212141300.tar.bz2
     """
-    from hybridcast.core.forecast_files import save_forecast
+    from hybridcast.core.forecast_files import ZARR, save_forecast
     from hybridcast.forecasting import forecast as make_forecast
     from hybridcast.forecasting import with_members
     from hybridcast.settings import Settings, load_settings
@@ -196,7 +196,8 @@ def forecast(
         reports = open_stations(stations, strict=strict, **tables) if stations else None
         runs = _open_nwp(nwp, nwp_member, nwp_accumulation, nwp_run, strict=strict) if nwp else None
         heights = open_terrain(terrain, radar) if terrain else None
-    with step("forecasting"):
+    in_parts = output.suffix.lower() == ZARR
+    with step(f"forecasting and writing {output}" if in_parts else "forecasting"):
         result = make_forecast(
             radar,
             lead_time=leads[0],
@@ -210,9 +211,12 @@ def forecast(
             terrain=heights,
             members=members,
             seed=seed,
+            out=output if in_parts else None,
+            packing=numbers,
         )
-    with step(f"making {members} members and writing {output}" if members else f"writing {output}"):
-        save_forecast(result, output, packing=numbers)
+    if not in_parts:
+        with step(f"making {members} members and writing {output}" if members else f"writing {output}"):
+            save_forecast(result, output, packing=numbers)
     if plot is not None:
         with step(f"drawing {plot}"):
             _draw(result, plot)

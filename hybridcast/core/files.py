@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
@@ -60,10 +61,7 @@ def atomic_folder(path: str | Path, may_replace: Callable[[Path], bool]) -> Iter
     InputError
         If the folder of `path` does not exist or is not writable, or `path` exists and may not be replaced.
     """
-    path = Path(path).expanduser().resolve()
-    if path.exists() and not (path.is_dir() and may_replace(path)):
-        rule = "only a folder of the same kind is replaced"
-        raise InputError(f"{str(path)!r} exists and holds something else", rule, "Give another name, or remove it")
+    path = check_folder(path, may_replace)
     with _explain_failure(path.parent):
         part = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.stem}-", suffix=f".part{path.suffix}"))
     old = part.with_name(f"{part.name}.old")
@@ -74,6 +72,18 @@ def atomic_folder(path: str | Path, may_replace: Callable[[Path], bool]) -> Iter
     finally:
         shutil.rmtree(part, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def check_folder(path: str | Path, may_replace: Callable[[Path], bool]) -> Path:
+    """Return the full path of a folder that `atomic_folder` may write; `InputError` if it may not."""
+    path = Path(path).expanduser().resolve()
+    if path.exists() and not (path.is_dir() and may_replace(path)):
+        rule = "only a folder of the same kind is replaced"
+        raise InputError(f"{str(path)!r} exists and holds something else", rule, "Give another name, or remove it")
+    with _explain_failure(path.parent):
+        if not os.access(path.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    return path
 
 
 def _exchange(new: Path, path: Path, old: Path) -> None:

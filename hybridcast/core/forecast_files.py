@@ -12,12 +12,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.core.field import RATE
-from hybridcast.core.files import atomic_folder, atomic_write
+from hybridcast.core.files import atomic_folder, atomic_write, check_folder
 from hybridcast.core.forecast_schema import DIMS, ENSEMBLE, PROBABILITY, move_labels_aside, restore_labels
 from hybridcast.core.lazy_values import make_lazy
 from hybridcast.core.netcdf import write_netcdf
 from hybridcast.core.types import Array
-from hybridcast.core.zarr_folders import write_zarr
+from hybridcast.core.zarr_folders import STATUS, TILE_ROWS, is_finished, is_large, write_zarr
 from hybridcast.errors import InputError
 from hybridcast_kernels.packing_cpu import MISSING, to_half, to_multiples
 
@@ -30,8 +30,9 @@ ZARR = ".zarr"
 PROBABILITY_DIGITS = 4
 #: Interval between the rates of packed members, mm h-1.
 STEP = 0.01
-#: Chunks of members in memory: one lead time, all realizations.
+#: Chunks of fields that are read when they are needed: one lead time, all realizations.
 ONE_LEAD_TIME = {"realization": -1, "lead_time": 1, "y": -1, "x": -1}
+_ONE_FIELD = {"threshold": 1}
 _MISSING_AS_NAN = {"_FillValue": np.float32(np.nan)}
 
 
@@ -59,7 +60,9 @@ def save_forecast(result: xr.Dataset, path: str | Path, *, packing: Packing = "f
         Forecast, as `hybridcast.forecast` returns it.
     path
         A folder if it ends in ``.zarr`` (Zarr format 2 with consolidated metadata, which older readers know too), a
-        NetCDF 4 file otherwise. Zarr compresses several times as fast.
+        NetCDF 4 file otherwise. Zarr compresses several times as fast. Each field is a chunk, so that a map is read at
+        once; above 4 million cells it is in chunks of 64 rows, so that a series at a place reads few rows of each.
+        The last that is written is the attribute ``store_status``, without which `load_forecast` refuses the folder.
     packing
         How the rates of members are stored. ``"float16"``: rounded to half precision, a relative error of at most
         1/2048; NetCDF has no such type, there the rounded values are float32. ``"float32"``: exact, twice as large.
@@ -78,9 +81,7 @@ def save_forecast(result: xr.Dataset, path: str | Path, *, packing: Packing = "f
         holds a forecast); `packing` is unknown; members lack a dim; or one exceeds the largest rate of `packing`.
     """
     path = Path(path).expanduser()
-    if packing not in get_args(Packing):
-        rule = f"members are stored as {', '.join(get_args(Packing))}"
-        raise InputError(f"packing = {packing!r}", rule, "Choose one of these")
+    _check_packing(packing)
     in_zarr = path.suffix.lower() == ZARR
     data = _prepare(result, packing, in_zarr=in_zarr)
     if in_zarr:
@@ -92,32 +93,72 @@ def save_forecast(result: xr.Dataset, path: str | Path, *, packing: Packing = "f
     return path
 
 
+def check_target(path: str | Path, packing: Packing) -> None:
+    """Raise `InputError` unless a forecast can be streamed to a path: a Zarr folder that may be written."""
+    path = Path(path).expanduser()
+    _check_packing(packing)
+    if path.suffix.lower() != ZARR:
+        rule = f"a forecast is written while it is made to a Zarr folder, whose name ends in {ZARR}"
+        raise InputError(f"out = {str(path)!r}", rule, "Rename it, or write the result with save_forecast(...)")
+    check_folder(path, _is_forecast)
+
+
+def _check_packing(packing: str) -> None:
+    if packing not in get_args(Packing):
+        rule = f"members are stored as {', '.join(get_args(Packing))}"
+        raise InputError(f"packing = {packing!r}", rule, "Choose one of these")
+
+
 def _prepare(result: xr.Dataset, packing: Packing, *, in_zarr: bool) -> xr.Dataset:
-    """Return the forecast as it is stored: its members are lazy, everything else is in memory."""
+    """Return the forecast as it is stored: members stay lazy, and in Zarr other lazy fields; all else is in memory."""
     data = _keep_grid_mapping(result).drop_encoding()
-    made = move_labels_aside(_round_probabilities(data.drop_vars(ENSEMBLE, errors="ignore").compute()))
+    fields = data.drop_vars(ENSEMBLE, errors="ignore")
+    made = move_labels_aside(_round_probabilities(fields.map(_align) if in_zarr else fields.compute()))
     if ENSEMBLE not in data:
         return made
     return made.assign({ENSEMBLE: _store_members(data[ENSEMBLE], packing, in_zarr=in_zarr)})
+
+
+def _align(field: xr.DataArray) -> xr.DataArray:
+    """Return a lazy variable in chunks that are whole numbers of those on disk; one in memory as it is."""
+    if not field.chunks:
+        return field
+    if not set(DIMS) <= set(field.dims):
+        return field.chunk(-1)
+    sizes = dict(zip(field.dims, field.chunks, strict=True))
+    in_tiles = is_large(field) and not any(size % TILE_ROWS for size in sizes["y"][:-1])
+    one = {name: 1 for name in field.dims if name not in {"y", "x"}}
+    return (
+        field if len(sizes["x"]) == 1 and (in_tiles or len(sizes["y"]) == 1) else field.chunk({**one, "y": -1, "x": -1})
+    )
 
 
 def _round_probabilities(result: xr.Dataset) -> xr.Dataset:
     """Return the forecast with probabilities rounded to `PROBABILITY_DIGITS` digits, by a power of two."""
     if PROBABILITY not in result:
         return result
-    scale = np.float32(2 ** np.ceil(np.log2(10**PROBABILITY_DIGITS)))
     exact = result[PROBABILITY]
-    rounded = exact.copy(data=np.rint(exact.values * scale) / scale)
+    rounded = exact.copy(data=exact.data.map_blocks(_round) if exact.chunks else _round(exact.values))
     return result.assign({PROBABILITY: rounded.assign_attrs(least_significant_digit=PROBABILITY_DIGITS)})
 
 
+def _round(probabilities: Array) -> Array:
+    """Return probabilities rounded to whole multiples of a power of two."""
+    scale = np.float32(2 ** np.ceil(np.log2(10**PROBABILITY_DIGITS)))
+    rounded: Array = probabilities * scale
+    np.rint(rounded, out=rounded)
+    rounded /= scale
+    return rounded
+
+
 def _store_members(members: xr.DataArray, packing: Packing, *, in_zarr: bool) -> xr.DataArray:
-    """Return the members as they are stored, dask arrays of one chunk for each lead time."""
+    """Return the members as they are stored, dask arrays of at most one lead time in a chunk."""
     if set(members.dims) != {"realization", *DIMS}:
         found, rule = f"members have the dims {members.dims}", f"they have realization, {', '.join(DIMS)}"
         raise InputError(found, rule, "Select with lists, as in result.isel(realization=[0]), which keep the dims")
     how = _stored(packing, in_zarr=in_zarr)
-    by_lead = members.transpose("realization", *DIMS).chunk(ONE_LEAD_TIME, token=ENSEMBLE)
+    chunks = {name: size for name, size in ONE_LEAD_TIME.items() if name != "realization" or not members.chunks}
+    by_lead = members.transpose("realization", *DIMS).chunk(chunks, token=ENSEMBLE)
     convert = partial(_convert, how=how, packing=packing)
     stored = by_lead.data.map_blocks(convert, dtype=how.dtype, meta=np.empty((0,) * 4, how.dtype))
     return by_lead.copy(data=stored).assign_attrs(how.attrs)
@@ -171,16 +212,24 @@ def _describe_coordinates(data: xr.Dataset) -> dict[str, dict[str, Any]]:
     return encoding | {axis: {"_FillValue": None} for axis in ("y", "x", "threshold") if axis in data.coords}
 
 
-def load_forecast(path: str | Path) -> xr.Dataset:
+def load_forecast(path: str | Path, *, lazy: bool | None = None) -> xr.Dataset:
     """Read a forecast that was written by `save_forecast`.
 
     Members of an ensemble are read when they are needed: they are a dask array of one chunk for each lead time,
-    float32. Everything else is in memory.
+    float32.
+
+    Parameters
+    ----------
+    path
+        The file or folder.
+    lazy
+        Whether other fields at lead times are read when they are needed too, as dask arrays of one chunk for each lead
+        time and threshold, or now, into memory. By default they are if they have more than 4 million cells each.
 
     Raises
     ------
     InputError
-        If the file or folder does not exist, or is not a forecast.
+        If the file or folder does not exist, is not a forecast, or has not been written to the end.
 
     Examples
     --------
@@ -188,26 +237,36 @@ def load_forecast(path: str | Path) -> xr.Dataset:
     """
     path = Path(path).expanduser()
     try:
-        result = restore_labels(_read(path))
+        result = restore_labels(_read(path, lazy))
     except (OSError, ValueError, KeyError) as error:
         found, rule = f"{path} cannot be read ({error})", "a forecast is a NetCDF file or a Zarr folder"
         raise InputError(found, rule, "Make one with save_forecast(...)") from error
+    if not is_finished(result.attrs):
+        raise InputError(
+            f"{path} is {result.attrs[STATUS]}", "a forecast is read when all of it is written", "Make it again"
+        )
+    result.attrs.pop(STATUS, None)
     if not _is_by_lead_time(result):
         found = f"{path} holds {list(result.data_vars)}"
         raise InputError(found, f"a forecast has {RATE!r} by lead_time", "Make one with save_forecast(...)")
     return result
 
 
-def _read(path: Path) -> xr.Dataset:
-    """Return the variables of a file or folder, the members of an ensemble lazily and all others in memory."""
+def _read(path: Path, lazy: bool | None) -> xr.Dataset:
+    """Return the variables of a file or folder, the members of an ensemble lazily, and others if `lazy`."""
     engine: Any = "zarr" if path.is_dir() else "h5netcdf"
     file = xr.open_dataset(path, engine=engine, chunks=None, decode_timedelta=True, decode_coords="all")
     file = _keep_grid_mapping(file)
-    if ENSEMBLE not in file:
+    later = [name for name, variable in file.data_vars.items() if name == ENSEMBLE or _is_read_later(variable, lazy)]
+    if not later:
         with file:
             return file.load()
-    members = make_lazy(file[[ENSEMBLE]], path, ONE_LEAD_TIME)[ENSEMBLE]  # the file stays open as long as it is needed
-    return file.drop_vars(ENSEMBLE).load().assign({ENSEMBLE: members.astype(np.float32)})
+    fields = make_lazy(file[later], path, _ONE_FIELD | ONE_LEAD_TIME)  # the file stays open as long as it is needed
+    return file.drop_vars(later).load().assign({name: fields[name].astype(np.float32) for name in later})
+
+
+def _is_read_later(variable: xr.DataArray, lazy: bool | None) -> bool:
+    return set(DIMS) <= set(variable.dims) and (is_large(variable) if lazy is None else lazy)
 
 
 def _keep_grid_mapping(data: xr.Dataset) -> xr.Dataset:

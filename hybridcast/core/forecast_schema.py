@@ -56,7 +56,7 @@ def forecast_dataset(rate: ArrayLike, recent: xr.DataArray, lead_times: LeadTime
     Parameters
     ----------
     rate
-        Rain rate, mm h-1, shape ``(lead_time, y, x)``, NaN where unknown.
+        Rain rate, mm h-1, shape ``(lead_time, y, x)``, NaN where unknown; a dask array stays lazy.
     recent
         Precipitation field that the forecast was made from; its last time is the time of issue.
     lead_times
@@ -79,7 +79,7 @@ def forecast_dataset(rate: ArrayLike, recent: xr.DataArray, lead_times: LeadTime
     described = {"standard_name": "lwe_precipitation_rate", "long_name": "forecast precipitation rate", "units": UNITS}
     if GRID_MAPPING in coords:
         described["grid_mapping"] = GRID_MAPPING
-    values = np.asarray(rate, dtype=np.float32)
+    values = rate if hasattr(rate, "dask") else np.asarray(rate, dtype=np.float32)
     return xr.Dataset({RATE: (DIMS, values, described)}, coords=coords, attrs=attrs)
 
 
@@ -99,7 +99,7 @@ def add_motion(forecast: xr.Dataset, motion: xr.Dataset) -> xr.Dataset:
     return made.assign_attrs(attrs | bounded)
 
 
-def add_advected(forecast: xr.Dataset, advected: Array) -> xr.Dataset:
+def add_advected(forecast: xr.Dataset, advected: ArrayLike) -> xr.Dataset:
     """Add the rain rate from advection alone, mm h-1, shape ``(lead_time, y, x)``."""
     described = {**forecast[RATE].attrs, "long_name": "precipitation rate, advection alone"}
     return forecast.assign({ADVECTED: (DIMS, advected, described)})
@@ -127,7 +127,7 @@ def add_ensemble(forecast: xr.Dataset, members: ArrayLike, *, rate_is_mean: bool
     return made
 
 
-def add_probabilities(forecast: xr.Dataset, probabilities: Array, thresholds: Sequence[float]) -> xr.Dataset:
+def add_probabilities(forecast: xr.Dataset, probabilities: ArrayLike, thresholds: Sequence[float]) -> xr.Dataset:
     """Add exceedance probabilities.
 
     Parameters
@@ -165,8 +165,11 @@ def add_source_weights(forecast: xr.Dataset, weights: Array, meaning: str) -> xr
 
 def add_unknown_fraction(forecast: xr.Dataset) -> xr.Dataset:
     """Add the fraction of the grid where the rain rate is unknown, by lead time."""
-    # frame by frame: a mask of all lead times would need a quarter of the memory of the rates
-    unknown = np.array([np.isnan(frame).mean() for frame in forecast[RATE].values], dtype=np.float32)
+    rate = forecast[RATE].data
+    if forecast[RATE].chunks:  # stays lazy too
+        unknown = np.isnan(rate).mean(axis=(1, 2)).astype(np.float32)
+    else:  # frame by frame: a mask of all lead times would need a quarter of the memory of the rates
+        unknown = np.array([np.isnan(frame).mean() for frame in rate], dtype=np.float32)
     described = {"long_name": "fraction of the grid where precipitation is unknown", "units": "1"}
     return forecast.assign({UNKNOWN_FRACTION: ("lead_time", unknown, described)})
 

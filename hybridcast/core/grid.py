@@ -66,12 +66,14 @@ def coarsen(field: xr.DataArray, spacing: float) -> xr.DataArray:
     """
     size = block_size(field, spacing)
     if size == 1:
-        return field
+        return field.compute() if field.chunks else field
     rows, columns = (max(1, field.sizes[axis] // size) for axis in ("y", "x"))
     high, wide = min(size, field.sizes["y"]), min(size, field.sizes["x"])
     cut = field.isel(y=slice(0, rows * high), x=slice(0, columns * wide))
-    fine = np.ascontiguousarray(cut.values, np.float32).reshape(-1, *cut.shape[-2:])
-    mean = block_means(fine, rows, columns, MIN_KNOWN_FRACTION).reshape(*field.shape[:-2], rows, columns)
+    parts = [cut[k] for k in range(len(cut))] if cut.chunks else [cut]  # a lazy field frame by frame
+    fine = (np.ascontiguousarray(part.values, np.float32).reshape(-1, *cut.shape[-2:]) for part in parts)
+    means = np.concatenate([block_means(of_part, rows, columns, MIN_KNOWN_FRACTION) for of_part in fine])
+    mean = means.reshape(*field.shape[:-2], rows, columns)
     axes = {axis: cut[axis].coarsen({axis: n}).mean() for axis, n in (("y", high), ("x", wide))}
     coarse = cut[..., ::high, ::wide].copy(data=mean)
     return coarse.assign_coords({axis: (axis, values.values, field[axis].attrs) for axis, values in axes.items()})

@@ -1,4 +1,4 @@
-"""Memory of this process."""
+"""Memory of this process, and what is left of that of the machine."""
 
 from __future__ import annotations
 
@@ -19,6 +19,30 @@ def measure_peak_memory() -> float:
     """
     peak = _read_status("VmHWM")
     return _peak_by_usage() if peak != peak else peak
+
+
+def measure_available_memory() -> float:
+    """Return the memory that this process may still take, MB; NaN where the system does not tell.
+
+    It is what the system can give without swapping, and at most what the control group of the process may take.
+    """
+    try:
+        found = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
+    except OSError:  # not Linux
+        return float("nan")
+    left = int(found[1]) * 1024 / 1e6 if found else float("nan")
+    return min(left, _measure_group())
+
+
+def _measure_group() -> float:
+    """Return the memory that is left to the control group (version 2) of this process, MB; infinite without a limit."""
+    folder = Path("/sys/fs/cgroup")
+    try:
+        most, used = (folder / name for name in ("memory.max", "memory.current"))
+        inactive = re.search(r"inactive_file (\d+)", (folder / "memory.stat").read_text())
+        return (int(most.read_text()) - int(used.read_text()) + int(inactive[1] if inactive else 0)) / 1e6
+    except (OSError, ValueError):  # no such group, or "max": no limit
+        return float("inf")
 
 
 def _read_status(key: str) -> float:

@@ -134,6 +134,8 @@ class MemberCount(NamedTuple):
     """Number of members."""
     seed: int
     """The same seed gives the same members; the first ones do not depend on the number of members."""
+    first: int = 0
+    """Number of the first member."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,8 @@ class MemberNoise:
         work = workspace_of_this_thread()
         noise = work.array("member_noise", (self.count.members, window.rows, window.columns))
         time = LatticeTime.at(minutes, self.scales.knot_minutes)
-        lattice_noise(window, *self.count, amplitudes, time, out=noise)
+        count = self.count
+        lattice_noise(window, count.members, count.seed, amplitudes, time, first=count.first, out=noise)
         return noise, _unit_factor(amplitudes, window)
 
 

@@ -8,9 +8,10 @@ instead of historical dependence; the noise by scales is that of STEPS (Bowler e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Protocol
 
 import dask
 import dask.array as da
@@ -21,6 +22,7 @@ from scipy.ndimage import gaussian_filter
 
 from hybridcast.advection import LONGEST_STEP
 from hybridcast.core.grid import cell_size
+from hybridcast.core.packed_frames import iterate_frames
 from hybridcast.core.types import Array
 from hybridcast.ensembles.noise import (
     FITTED,
@@ -39,10 +41,25 @@ from hybridcast_kernels.trajectories import departure_points
 USUAL_EXCESS = 8.0
 #: Number of cells with rain above it at which their mean excess counts as much as the usual one.
 EXCESS_EVIDENCE = 200
+#: Members of a chunk have at most this size, bytes, so that a large grid has several chunks for a lead time.
+CHUNK_BYTES = 2**29
 #: Highest rain rate of a member, mm h-1.
 HIGHEST_RATE = 200.0
 #: Standard deviation of the Gaussian window that smooths the displacements of the noise, km.
 NOISE_SMOOTHING = 60.0
+
+
+class ByLead(Protocol):
+    """Fields that are taken one lead time after the other: an array ``(lead, y, x)``, or what makes them."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lead times, rows and columns."""
+        ...
+
+    def __getitem__(self, lead: int, /) -> Array:
+        """Return the field of a lead time, ``(y, x)``."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,9 +74,9 @@ class Realizations:
     """Noise of the members."""
     minutes: Array
     """Lead times, counted from the latest frame, min, shape ``(lead,)``."""
-    advected: Array
+    advected: ByLead
     """Field that is NaN where the air does not come from the latest frame, ``(lead, y, x)``."""
-    known: Array
+    known: ByLead
     """Field that is NaN where the members are to be NaN, ``(lead, y, x)``."""
 
     def at(self, lead: int) -> Array:
@@ -68,7 +85,14 @@ class Realizations:
         window = self._window(planes)
         noise, factor = self.noise.at(lead, float(self.minutes[lead]), window)
         out = np.empty((self.noise.count.members, *self.known.shape[1:]), np.float32)
-        return draw(planes, self.curve, self.advected[lead], self.known[lead], noise, window, factor, out)
+        known = self.known[lead]
+        advected = known if self.advected is self.known else self.advected[lead]
+        return draw(planes, self.curve, advected, known, noise, window, factor, out)
+
+    def part(self, first: int, members: int) -> Realizations:
+        """Return some of the members, from the number `first` on."""
+        count = self.noise.count._replace(first=first, members=members)
+        return replace(self, noise=replace(self.noise, count=count))
 
     def _window(self, planes: CurvePlanes) -> LatticeWindow:
         """Return the part of the lattice that noise comes from."""
@@ -90,7 +114,16 @@ class Realizations:
         return inside
 
     def to_dask(self) -> da.Array:
-        """Return the members as a lazy array ``(realization, lead, y, x)`` with one chunk for each lead time."""
+        """Return the members as a lazy array ``(realization, lead, y, x)``.
+
+        It has one chunk for each lead time, or several of some members each where the grid is large (`CHUNK_BYTES`).
+        """
+        _, rows, columns = self.known.shape
+        every, most = self.noise.count.members, max(1, CHUNK_BYTES // (4 * rows * columns))
+        groups = [self.part(first, min(most, every - first)) for first in range(0, every, most)]
+        return da.concatenate([group._lead_chunks() for group in groups], axis=0)
+
+    def _lead_chunks(self) -> da.Array:
         shape = (self.noise.count.members, 1, *self.known.shape[1:])
         chunks = [
             da.from_delayed(dask.delayed(partial(_chunk, self))(lead), shape, np.float32)
@@ -104,10 +137,10 @@ def realize(
     thresholds: Sequence[float],
     recent: xr.DataArray,
     minutes: Array,
-    fields: tuple[Array, Array],
+    fields: tuple[ByLead, ByLead],
     count: MemberCount,
 ) -> da.Array:
-    """Return the members of an ensemble, mm h-1, ``(realization, lead, y, x)``, lazy with a chunk for each lead time.
+    """Return the members of an ensemble, mm h-1, ``(realization, lead, y, x)``; lazy, see `Realizations.to_dask`.
 
     Parameters
     ----------
@@ -130,16 +163,18 @@ def realize(
     cell = cell_size(recent) / 1e3
     octaves = count_octaves(recent.sizes["y"], recent.sizes["x"])
     scales = FITTED.scaled(scale).on_grid(cell, octaves, minutes.astype(np.float64))
-    curve = RainCurve(np.asarray(thresholds, np.float32), mean_excess(recent.values, thresholds[-1]), HIGHEST_RATE)
+    curve = RainCurve(
+        np.asarray(thresholds, np.float32), mean_excess(iterate_frames(recent), thresholds[-1]), HIGHEST_RATE
+    )
     return Realizations(planes, curve, MemberNoise(scales, count), minutes, *fields).to_dask()
 
 
-def mean_excess(frames: Array, threshold: float) -> float:
+def mean_excess(frames: Iterable[Array], threshold: float) -> float:
     """Return the mean excess of rain above a threshold in recent frames, mm h-1; nearly the usual one where it is rare.
 
     The excess of rain differs between events and with the size of the cells, so the frames tell it best.
     """
-    above = frames[frames >= np.float32(threshold)]
+    above = np.concatenate([frame[frame >= np.float32(threshold)] for frame in frames])
     total = float((above - np.float32(threshold)).sum()) + EXCESS_EVIDENCE * USUAL_EXCESS
     return total / (above.size + EXCESS_EVIDENCE)
 

@@ -53,8 +53,11 @@ def correct_coverage(
     expected = probabilities.mean(axis=2)
     least = np.float32(1 / known)  # a coverage of none and one of a single cell are hardly different
     shift = _weights(thresholds, lead_minutes) * np.log((covered + least) / (expected + least))
-    shifted: Array = logit(np.clip(probabilities, LEAST, 1 - LEAST)) + shift[:, :, None].astype(np.float32)
-    return probability(enforce_decreasing(shifted))
+    corrected = np.empty_like(probabilities)
+    for lead, of_lead in enumerate(probabilities.swapaxes(0, 1)):
+        shifted: Array = logit(np.clip(of_lead, LEAST, 1 - LEAST)) + shift[:, [lead]].astype(np.float32)
+        corrected[:, lead] = probability(enforce_decreasing(shifted))
+    return corrected
 
 
 def _weights(thresholds: Sequence[float], lead_minutes: Doubles) -> Doubles:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hybridcast.core.types import Array, Mask
+from hybridcast.fusion.field_bands import FieldBands, FusedFields
 from hybridcast.fusion.nwp_matching import NwpInformedTarget
 from hybridcast.fusion.probability_matching import (
     LEAST_RATE,
@@ -25,6 +26,7 @@ from hybridcast.fusion.probability_matching import (
 )
 from hybridcast.fusion.sampling_grid import LagrangianInterpolator
 from hybridcast_kernels import scales_cpu
+from hybridcast_kernels.parallel import threads
 
 
 def deterministic_field(
@@ -79,43 +81,35 @@ class NodeProbabilities(NamedTuple):
     """Numbers of the thresholds whose probabilities are brought to the fine grid."""
 
 
-class FusedFields(NamedTuple):
-    """Fields on the fine grid, NaN where unknown."""
-
-    rate: Array
-    """Rain rate, mm h-1, ``(lead, y, x)``."""
-    probabilities: Array
-    """Exceedance probabilities of the wanted thresholds, ``(threshold, lead, y, x)``."""
-
-
-def fields_from_radar(nodes: NodeProbabilities, interpolator: LagrangianInterpolator) -> FusedFields:
-    """Return the fields for the air of the latest frame, with the values of that frame.
+def fields_from_radar(nodes: NodeProbabilities, interpolator: LagrangianInterpolator) -> FieldBands:
+    """Return the fields for the air of the latest frame, with the values of that frame, as bands yet to be made.
 
     The reference cells are those of the frame: its air, ranked by the forecast for the lead time.
     """
-    frame, advected = interpolator.latest.frame, interpolator.latest.advected
+    frame, leads = interpolator.latest.frame, interpolator.latest.leads.size
     ranking = rank_cells(mean_rate(nodes.values, nodes.thresholds), nodes.known)
     planes = interpolator.to_leads(np.concatenate([ranking[None], nodes.values[nodes.wanted]]))
-    fields = interpolator.advect(planes)
-    weight = np.ones(len(advected), np.float32)
-    expected = expected_coverage([of_lead[:, nodes.known] for of_lead in nodes.values.swapaxes(0, 1)])
-    rate = deterministic_field(
-        add_frame(fields[0], advected, weight),
-        reference_ranking=add_frame(interpolator.enlarge_in_workspace(planes[0]), frame[None], weight),
-        reference=frame,
-        values=[sorted_descending(frame)] * len(advected),
-        thresholds=nodes.thresholds,
-        expected=interpolator.fractions_to_leads(expected),
+    expected = interpolator.fractions_to_leads(
+        expected_coverage(of_lead[:, nodes.known] for of_lead in nodes.values.swapaxes(0, 1))
     )
-    return FusedFields(rate, fields[1:])
+    values, transforms = sorted_descending(frame), []
+    for first in range(0, leads, threads()):  # no more lead times at once than there are threads for
+        some = slice(first, min(first + threads(), leads))
+        wet = [target_values(values, nodes.thresholds, target) for target in expected[some]]
+        of_frame = add_frame(
+            interpolator.enlarge_in_workspace(planes[0, some]), frame[None], np.ones(len(wet), np.float32)
+        )
+        transforms += rank_transforms(of_frame, frame, wet)
+    return FieldBands(interpolator, planes, transforms)
 
 
 def fields_with_nwp(
-    nodes: NodeProbabilities, target: NwpInformedTarget, interpolator: LagrangianInterpolator
+    nodes: NodeProbabilities, target: NwpInformedTarget, interpolator: LagrangianInterpolator, advected: Array
 ) -> FusedFields:
     """Return the fields for the air of the latest frame and for the inflow, with values of that frame and of NWP.
 
-    The reference cells are those of the frame, and those that the inflow covers at the lead time.
+    The reference cells are those of the frame, and those that the inflow covers at the lead time. `advected` is the
+    latest frame at the lead times, mm h-1, ``(lead, y, x)``.
     """
     ranking, inflow_ranking = _rank_with_nwp(nodes, target)
     planes = interpolator.to_leads(np.concatenate([ranking[None], nodes.values[nodes.wanted]]))
@@ -123,10 +117,10 @@ def fields_with_nwp(
     inflow_planes = interpolator.to_leads(inflow)
     expected = interpolator.fractions_to_leads(expected_coverage(target.concatenate_cells(nodes.values)))
     weight = interpolator.weights_to_leads(target.radar_weight)
-    fields = interpolator.advect(planes)
-    add_frame(fields[0], interpolator.latest.advected, weight)
+    fields = interpolator.advect(planes, advected)
+    add_frame(fields[0], advected, weight)
     for lead, node_lead in enumerate(interpolator.nearest_nodes()):
-        inflow_fields = _inflow_fields(inflow_planes[:, lead], interpolator, lead)
+        inflow_fields = _inflow_fields(inflow_planes[:, lead], interpolator, advected[lead])
         inflow_rate = inflow_fields[-1]
         inside = np.isfinite(inflow_rate)
         fields[:, lead, inside] = inflow_fields[:-1, inside]
@@ -140,7 +134,7 @@ def fields_with_nwp(
             thresholds=nodes.thresholds,
             expected=expected[lead : lead + 1],
         )
-    return FusedFields(fields[0], fields[1:])
+    return FusedFields(fields[0], advected, fields[1:])
 
 
 def _rank_with_nwp(nodes: NodeProbabilities, target: NwpInformedTarget) -> tuple[Array, Array]:
@@ -151,12 +145,12 @@ def _rank_with_nwp(nodes: NodeProbabilities, target: NwpInformedTarget) -> tuple
     return mean * target.nwp_factor(target.nwp_rate), inflow_mean * target.nwp_factor(inflow.rate)
 
 
-def _inflow_fields(planes: Array, interpolator: LagrangianInterpolator, lead: int) -> Array:
-    """Return planes ``(set, y, x)`` of the inflow on the fine grid, NaN where the radar knows the air.
+def _inflow_fields(planes: Array, interpolator: LagrangianInterpolator, advected: Array) -> Array:
+    """Return planes ``(set, y, x)`` of the inflow on the fine grid, NaN where `advected` is known.
 
     The first is the ranking, which is returned in logarithms.
     """
     fields = interpolator.enlarge(planes)
-    fields[:, np.isfinite(interpolator.latest.advected[lead]) | np.isnan(fields).any(axis=0)] = np.nan
+    fields[:, np.isfinite(advected) | np.isnan(fields).any(axis=0)] = np.nan
     fields[0] = np.log2(fields[0])
     return fields

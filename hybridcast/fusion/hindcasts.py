@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from hybridcast.core.packed_frames import holds_any
 from hybridcast.core.types import MINUTE, Array, Mask
 from hybridcast.fusion.members import prepare_inputs
 from hybridcast.learned.blend import Blend, MemberForecasts
@@ -73,7 +74,7 @@ def make_hindcasts(
 
 def known_frames(field: xr.DataArray) -> NDArray[np.int64]:
     """Return the numbers of the frames that hold any value."""
-    return np.flatnonzero(np.isfinite(field.values).any(axis=(1, 2)))
+    return np.flatnonzero(holds_any(field))
 
 
 def _choose_cells(known: Mask, count: int, generator: np.random.Generator) -> NDArray[np.int32]:

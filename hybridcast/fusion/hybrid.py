@@ -42,16 +42,20 @@ from hybridcast.core.forecast_schema import (
 from hybridcast.core.grid import cell_size, coarsen
 from hybridcast.core.time_steps import iso_time
 from hybridcast.core.types import MINUTE, Array, LeadTimes
+from hybridcast.core.zarr_folders import TILE_ROWS, is_large
 from hybridcast.ensembles.noise import MemberCount
+from hybridcast.ensembles.realizations import ByLead
 from hybridcast.errors import InputError
 from hybridcast.fusion.coverage_correction import correct_coverage
-from hybridcast.fusion.deterministic_field import FusedFields, NodeProbabilities, fields_from_radar, fields_with_nwp
+from hybridcast.fusion.deterministic_field import NodeProbabilities, fields_from_radar, fields_with_nwp
+from hybridcast.fusion.field_bands import FusedFields
 from hybridcast.fusion.hindcasts import HindcastSettings, adapt_weights, known_frames, make_hindcasts
 from hybridcast.fusion.inflow import Inflow, compute_inflow
 from hybridcast.fusion.members import NO_SOURCES, blend_members, nwp_probabilities, prepare_inputs, select_members
+from hybridcast.fusion.node_choice import NodeChoice
 from hybridcast.fusion.nwp_matching import NwpInformedTarget
 from hybridcast.fusion.realizations import make_realizations
-from hybridcast.fusion.sampling_grid import AdvectedFrame, LagrangianInterpolator, SamplingGrid, node_lead_times
+from hybridcast.fusion.sampling_grid import LagrangianInterpolator, LatestFrame, SamplingGrid, node_lead_times
 from hybridcast.learned.blend import Blend
 from hybridcast.learned.member import Member, MemberInputs
 from hybridcast.learned.nwp_stage import NwpStage
@@ -64,6 +68,7 @@ from hybridcast.predictors.sources import Sources, add_wind_guidance, coarsen_so
 from hybridcast.predictors.state import PredictorState
 from hybridcast.settings import ScaleFilterSettings
 from hybridcast_kernels.devices import Device, kernels_for
+from hybridcast_kernels.workspace import workspace_of_this_thread
 
 #: Fewest sampling nodes along an axis: with fewer, their probabilities do not tell wet from dry cells between them.
 FEWEST_NODES = 3
@@ -178,24 +183,42 @@ class Hybrid:
         It holds exceedance probabilities, the rain rate of advection alone, the weights of members and of sources, and
         the motion too.
         """
+        return self._forecast(recent, lead_times, lazy=False)
+
+    def forecast_lazily(self, recent: xr.DataArray, lead_times: LeadTimes) -> xr.Dataset:
+        """Return the forecast with lazy fields, see `hybridcast.nowcasters.base.MakesBands`.
+
+        With NWP they are in memory.
+        """
+        return self._forecast(recent, lead_times, lazy=True)
+
+    def count_fields(self) -> int:
+        """Return the number of fields at each lead time, without those of an ensemble."""
+        return 2 + len(self.thresholds)
+
+    def _forecast(self, recent: xr.DataArray, lead_times: LeadTimes, *, lazy: bool) -> xr.Dataset:
         leads = check_lead_times(lead_times)
         motion = add_wind_guidance(self.motion, self.sources, recent).estimate(recent)
-        latest = self._advect(recent, leads, motion)
+        latest = _follow(recent, leads, motion)
+        if is_large(recent):
+            workspace_of_this_thread().forget()  # what the motion worked with
         coarse = coarsen(recent, self.model.spacing)
         reason = self._fallback_reason(recent, coarse)
-        fusion = self._advection_alone(recent, motion, latest) if reason else self._fuse(recent, coarse, latest)
-        result = add_motion(self._label(recent, leads, latest, fusion), motion)
+        fusion = (
+            self._advection_alone(recent, motion, latest, lazy) if reason else self._fuse(recent, coarse, latest, lazy)
+        )
+        result = add_motion(self._label(recent, leads, fusion), motion)
         return result.assign_attrs({"fallback": reason} if reason else {})
 
-    def _advect(self, recent: xr.DataArray, leads: LeadTimes, motion: xr.Dataset) -> AdvectedFrame:
-        """Advect the latest frame along the motion."""
-        latest, age = latest_frame(recent)
-        frame = np.ascontiguousarray(latest.values, np.float32)
-        flow = cells_per_step(motion, MINUTE)
-        minutes = ((leads + age) / MINUTE).astype(np.float32)
+    def _advect(self, latest: LatestFrame) -> Array:
+        """Return the latest frame at the lead times, mm h-1, ``(lead, y, x)``; NaN where air comes from outside."""
         kernels = kernels_for(resolve_device(self.device))
-        advected = kernels.advect(frame[None], flow, minutes, longest_step=LONGEST_STEP)[0]
-        return AdvectedFrame(frame, leads + age, flow, advected)
+        advected: Array = kernels.advect(latest.frame[None], latest.flow, latest.minutes, longest_step=LONGEST_STEP)[0]
+        return advected
+
+    def _advect_on_gpu(self, latest: LatestFrame) -> Array | None:
+        """Return the latest frame at the lead times if a GPU advects it; on the CPU it is advected with the fields."""
+        return self._advect(latest) if resolve_device(self.device) == "cuda" else None
 
     def _fallback_reason(self, recent: xr.DataArray, coarse: xr.DataArray) -> str:
         """Return the reason why the members cannot be evaluated; empty if they can."""
@@ -213,26 +236,34 @@ class Hybrid:
             return f"advection alone: no cell of {spacing:.1f} km is seen by half in the latest frame"
         return ""
 
-    def _advection_alone(self, recent: xr.DataArray, motion: xr.Dataset, latest: AdvectedFrame) -> Fusion:
+    def _advection_alone(self, recent: xr.DataArray, motion: xr.Dataset, latest: LatestFrame, lazy: bool) -> Fusion:
         """Return the advected frame, with probabilities 0 and 1; members are those of the scale filter."""
-        exceeded = np.stack([latest.advected >= np.float32(t) for t in self.thresholds]).astype(np.float32)
-        exceeded[:, np.isnan(latest.advected)] = np.nan
+        advected = self._advect(latest)
+        rate = da.from_array(advected, chunks=(-1, TILE_ROWS, -1), name=False) if lazy else advected
+        exceeded = np.stack([np.where(np.isnan(rate), rate, rate >= np.float32(t)) for t in self.thresholds])
         members = None
         if self.members:
             leads, count = latest.leads - latest_frame(recent)[1], MemberCount(self.members, self.seed)
-            members = scale_filter_members(recent, motion, leads, latest.advected, count, ScaleFilterSettings())
-        return Fusion(FusedFields(latest.advected, exceeded), self.usable_model.blend, members=members)
+            members = scale_filter_members(recent, motion, leads, advected, count, ScaleFilterSettings())
+        return Fusion(FusedFields(rate, rate, exceeded), self.usable_model.blend, members=members)
 
-    def _fuse(self, recent: xr.DataArray, coarse: xr.DataArray, latest: AdvectedFrame) -> Fusion:
+    def _fuse(self, recent: xr.DataArray, coarse: xr.DataArray, latest: LatestFrame, lazy: bool) -> Fusion:
         """Evaluate and blend the members at the sampling nodes, and make the fields on the fine grid."""
         grid = SamplingGrid.over(recent, coarse, self.model.spacing, self.stride)
         node_leads, nodes = node_lead_times(latest.leads), grid.nodes_near(latest.frame)
+        sparse = is_large(recent) and self.nwp_stage is None  # NWP may have rain where the radar has none
+        choice = NodeChoice.near_rain(grid, nodes, coarse) if sparse else NodeChoice.all_of(grid, nodes)
         with ThreadPoolExecutor(1) as pool:  # hindcasts and the forecast itself do not wait for each other
             adapted = pool.submit(self._adapt_blend, coarse)
-            state, inputs = self._prepare(recent, coarse, node_leads, nodes)
+            if is_large(recent):  # the predictors of both at the same time would take twice the memory
+                adapted.result()
+            state, inputs = self._prepare(recent, coarse, node_leads, choice.evaluated)
             blend, hindcasts = adapted.result()
         members, stage = self._members, self.nwp_stage
+        if stage is not None:
+            inputs = list(inputs)  # they are needed twice
         probabilities, weight = blend_members(members, blend, stage, inputs, (node_leads / MINUTE).tolist())
+        probabilities = choice.complete(probabilities)
         frame = latest_frame(coarse)[0]
         if stage is None:
             probabilities = correct_coverage(probabilities, frame, blend.thresholds, node_leads / MINUTE)
@@ -240,15 +271,20 @@ class Hybrid:
         at_nodes = NodeProbabilities(grid.fill(probabilities, nodes), known, blend.thresholds, self._wanted)
         interpolator = LagrangianInterpolator(grid, node_leads, latest)
         if stage is None:
-            fields = fields_from_radar(at_nodes, interpolator)
-            return Fusion(fields, blend, hindcasts, members=self._draw(recent, at_nodes, interpolator, None, fields))
-        nwp_rate = grid.fill(np.stack([nwp_rain_rate(one.predictors) for one in inputs])[None], nodes, np.nan)[0]
+            bands = fields_from_radar(at_nodes, interpolator)
+            fields = bands.to_dask() if lazy else bands.compute(self._advect_on_gpu(latest))
+            draw = partial(self._draw, recent, at_nodes, interpolator, None)
+            drawn = draw(bands.known() if lazy else fields.rate) if self.members else None
+            return Fusion(fields, blend, hindcasts, members=drawn)
+        nwp_rate = choice.complete(np.stack([nwp_rain_rate(one.predictors) for one in inputs])[None])
+        nwp_rate = grid.fill(nwp_rate, nodes, np.nan)[0]
         evaluate = partial(nwp_probabilities, self.usable_model.members, stage)
         inflow = compute_inflow(state, grid.nodes, grid.shape, evaluate)
         target = NwpInformedTarget(latest.frame, known, nwp_rate, weight, inflow)
         nwp_weight = interpolator.weights_to_leads(np.nan_to_num(weight, nan=1.0))
-        fields = fields_with_nwp(at_nodes, target, interpolator)
-        drawn = self._draw(recent, at_nodes, interpolator, inflow, fields)
+        fields = fields_with_nwp(at_nodes, target, interpolator, self._advect(latest))
+        draw = partial(self._draw, recent, at_nodes, interpolator, inflow)
+        drawn = draw(fields.rate, fields.advected) if self.members else None
         return Fusion(fields, blend, hindcasts, nwp_weight, drawn)
 
     def _draw(
@@ -257,17 +293,16 @@ class Hybrid:
         nodes: NodeProbabilities,
         interpolator: LagrangianInterpolator,
         inflow: Inflow | None,
-        fields: FusedFields,
-    ) -> da.Array | None:
-        """Return the members of the ensemble; None if there are none to make."""
-        if not self.members:
-            return None
+        known: ByLead,
+        advected: ByLead | None = None,
+    ) -> da.Array:
+        """Return the members of the ensemble, see `make_realizations`."""
         count = MemberCount(self.members, self.seed)
-        return make_realizations(nodes, interpolator, inflow, fields.rate, recent, count)
+        return make_realizations(nodes, interpolator, inflow, known, recent, count, advected)
 
     def _prepare(
         self, recent: xr.DataArray, coarse: xr.DataArray, node_leads: LeadTimes, nodes: NDArray[np.int32]
-    ) -> tuple[PredictorState, list[MemberInputs]]:
+    ) -> tuple[PredictorState, Sequence[MemberInputs]]:
         """Prepare the inputs of the members for the air over the nodes, at lead times after the latest frame."""
         sources = NO_SOURCES
         if self.nwp_stage is not None:
@@ -289,7 +324,7 @@ class Hybrid:
         """Numbers of the thresholds among those of the model."""
         return [self.model.thresholds.index(threshold) for threshold in self.thresholds]
 
-    def _label(self, recent: xr.DataArray, leads: LeadTimes, latest: AdvectedFrame, fusion: Fusion) -> xr.Dataset:
+    def _label(self, recent: xr.DataArray, leads: LeadTimes, fusion: Fusion) -> xr.Dataset:
         """Return the forecast with the names, dimensions and attributes of `hybridcast.core.forecast_schema`."""
         blend, nwp_weight = fusion.blend, fusion.nwp_weight
         if nwp_weight is None:
@@ -297,7 +332,7 @@ class Hybrid:
         member_weights = [blend.weights_at(m)[self._wanted, :-1].T for m in leads / MINUTE]
         status = radar_status(recent, latest_frame(recent)[1])
         result = forecast_dataset(fusion.fields.rate, recent, leads, nowcaster=self.name, status=status)
-        result = add_advected(result, latest.advected)
+        result = add_advected(result, fusion.fields.advected)
         if fusion.members is not None:
             result = add_ensemble(result, fusion.members, rate_is_mean=False)
         result = add_probabilities(result, fusion.fields.probabilities, self.thresholds)
@@ -309,6 +344,13 @@ class Hybrid:
         result = result.assign_attrs(hindcasts=fusion.hindcasts, frames_used=", ".join(used) or "none")
         left_out = [f"{name}: {reason}" for name, reason in self.model.unavailable.items()]
         return result.assign_attrs({"members_left_out": "; ".join(left_out)} if left_out else {})
+
+
+def _follow(recent: xr.DataArray, leads: LeadTimes, motion: xr.Dataset) -> LatestFrame:
+    """Return the latest frame with the motion that its air follows."""
+    latest, age = latest_frame(recent)
+    frame = np.ascontiguousarray(latest.values, np.float32)
+    return LatestFrame(frame, leads + age, cells_per_step(motion, MINUTE))
 
 
 def load_hybrid(path: str | Path, thresholds: Sequence[float] | None = None) -> Hybrid:

@@ -16,7 +16,7 @@ from scipy.ndimage import binary_dilation
 from hybridcast.core.types import Array, Mask
 from hybridcast.learned.member import MemberInputs
 from hybridcast.learned.predictor_rows import has_nwp, nwp_rain_rate
-from hybridcast.predictors.state import PredictorState, departure_known, departure_points, predictors_at_lead
+from hybridcast.predictors.state import PredictorState, departure_known, departure_points, predictors_at_points
 
 Evaluate = Callable[[MemberInputs, float], Array]
 """Function from inputs of members and a lead time (min) to exceedance probabilities ``(threshold, row)``."""
@@ -55,29 +55,23 @@ def compute_inflow(
     """
     points = departure_points(state, nodes)
     unknown = np.stack([~departure_known(state, of_lead).reshape(shape) for of_lead in points])
+    # fields are interpolated between node lead times, so a node that is unknown at one needs values at the next
+    near_in_time = (unknown[max(0, lead - 1) : lead + 2].any(axis=0) for lead in range(len(points)))
+    wanted = [np.flatnonzero(binary_dilation(near, iterations=MARGIN)) for near in near_in_time]
+    some = [of_lead[chosen] for of_lead, chosen in zip(points, wanted, strict=True)]
+    rows = predictors_at_points(state, some, [nodes[chosen] for chosen in wanted])
     made = []
-    for lead in range(len(points)):
-        # fields are interpolated between node lead times, so a node that is unknown at one needs values at the next
-        near_in_time = unknown[max(0, lead - 1) : lead + 2].any(axis=0)
-        wanted = np.flatnonzero(binary_dilation(near_in_time, iterations=MARGIN))
-        made.append(_at_lead(state, lead, points[lead], nodes, wanted, evaluate))
+    for minutes, chosen, predictors, of_lead in zip(state.minutes, wanted, rows, some, strict=True):
+        made.append(_evaluate(MemberInputs(predictors, of_lead), float(minutes), len(nodes), chosen, evaluate))
     planes = np.stack(made, axis=1).reshape(-1, len(points), *shape)
     return Inflow(planes[:-1], planes[-1], unknown & np.isfinite(planes[0]))
 
 
-def _at_lead(
-    state: PredictorState,
-    lead: int,
-    points: Array,
-    nodes: NDArray[np.int32],
-    wanted: NDArray[np.int64],
-    evaluate: Evaluate,
-) -> Array:
-    """Return probabilities and, last, NWP rain at the wanted nodes, ``(threshold + 1, node)``; NaN elsewhere."""
-    inputs = MemberInputs(predictors_at_lead(state, lead, points[wanted], nodes[wanted]), points[wanted])
+def _evaluate(inputs: MemberInputs, minutes: float, nodes: int, wanted: NDArray[np.int64], evaluate: Evaluate) -> Array:
+    """Return probabilities and, last, NWP rain at the wanted ones of all nodes, ``(threshold + 1, node)``; else NaN."""
     with_nwp = has_nwp(inputs.predictors)
     inputs = inputs.select(with_nwp)
-    probabilities = evaluate(inputs, float(state.minutes[lead]))
-    values = np.full((len(probabilities) + 1, len(nodes)), np.nan, np.float32)
+    probabilities = evaluate(inputs, minutes)
+    values = np.full((len(probabilities) + 1, nodes), np.nan, np.float32)
     values[:, wanted[with_nwp]] = np.concatenate([probabilities, nwp_rain_rate(inputs.predictors)[None]])
     return values

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -19,11 +20,11 @@ from hybridcast.motion.estimate import DenseFlow
 from hybridcast.nowcasters.scale_filter import filter_scales
 from hybridcast.predictors.sources import Sources, add_wind_guidance, compute_source_predictors
 from hybridcast.predictors.state import (
+    LagrangianPredictors,
     PredictorState,
     build_predictor_state,
     departure_points,
     predictors_eulerian,
-    predictors_lagrangian,
 )
 
 NO_SOURCES = Sources()
@@ -37,7 +38,7 @@ def prepare_inputs(
     *,
     lagrangian: bool,
     sources: Sources = NO_SOURCES,
-) -> tuple[PredictorState, list[MemberInputs]]:
+) -> tuple[PredictorState, Sequence[MemberInputs]]:
     """Return the state that predictors are taken from, and the inputs of the members at each lead time.
 
     Parameters
@@ -61,10 +62,24 @@ def prepare_inputs(
     state = build_predictor_state(coarse, motion, lead_times, smooth, others)
     outputs = _apply_field_members(members, coarse, motion, smooth)
     if lagrangian:
-        predictors, points = predictors_lagrangian(state, cells), [cells] * len(lead_times)
-    else:
-        predictors, points = predictors_eulerian(state, cells), list(departure_points(state, cells))
-    return state, [MemberInputs(rows, of_rows, outputs) for rows, of_rows in zip(predictors, points, strict=True)]
+        return state, InputsByLead(LagrangianPredictors(state, cells), [cells] * len(lead_times), outputs)
+    return state, InputsByLead(predictors_eulerian(state, cells), list(departure_points(state, cells)), outputs)
+
+
+class InputsByLead(Sequence[MemberInputs]):
+    """Inputs of the members, made for one lead time after the other."""
+
+    def __init__(
+        self, predictors: Sequence[Array] | Array, points: Sequence[NDArray[Any]], outputs: Mapping[str, FieldOutput]
+    ) -> None:
+        self._predictors, self._points, self._outputs = predictors, points, outputs
+
+    def __len__(self) -> int:
+        return len(self._points)
+
+    def __getitem__(self, lead: Any) -> Any:
+        """Return the inputs at a lead time."""
+        return MemberInputs(self._predictors[lead], self._points[lead], self._outputs)
 
 
 def _apply_field_members(
@@ -117,9 +132,9 @@ def blend_members(
         log_odds, weight = blend.log_odds(member_log_odds, minutes), np.nan
         if nwp_stage is not None:
             log_odds, weight = nwp_stage.reblend(log_odds, member_log_odds, of_lead.predictors, minutes)
-        blended.append(log_odds)
+        blended.append(_probabilities(log_odds))
         weights.append(weight)
-    return _probabilities(np.stack(blended, axis=1)), np.array(weights, np.float32)
+    return np.stack(blended, axis=1), np.array(weights, np.float32)
 
 
 def nwp_probabilities(

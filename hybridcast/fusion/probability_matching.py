@@ -14,7 +14,7 @@ The coverage of the whole field lies between that of the known rates and the one
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from scipy.ndimage import uniform_filter
@@ -88,8 +88,13 @@ def add_frame(ranking: Array, rates: Array, weights: Array) -> Array:
     weights
         Weight of the rates, from 0 to 1, ``(lead,)``.
     """
-    factors = (weights / PROMINENT_RATE**2).astype(np.float32)
-    return scales_cpu.add_squared_rates(ranking, rates, factors)
+    return scales_cpu.add_squared_rates(ranking, rates, frame_factors(weights))
+
+
+def frame_factors(weights: Array) -> Array:
+    """Return the factors of squared rates of the latest frame in the ranking for weights from 0 to 1, ``(lead,)``."""
+    factors: Array = (weights / PROMINENT_RATE**2).astype(np.float32)
+    return factors
 
 
 def _window_mean(fields: Array) -> Array:
@@ -111,7 +116,7 @@ def sorted_descending(values: Array, count: int | None = None) -> Array:
     >>> sorted_descending(np.arange(6.0), 3).tolist()
     [4.0, 2.0, 0.0]
     """
-    known = np.sort(values[np.isfinite(values)], kind="stable")[::-1]  # which merges sorted runs
+    known = _sorted(values[np.isfinite(values)])
     if count is None or known.size == count:
         return known
     if not known.size or not count:
@@ -121,13 +126,21 @@ def sorted_descending(values: Array, count: int | None = None) -> Array:
     return taken
 
 
+def _sorted(known: Array) -> Array:
+    """Return rates, highest first; the zeros, most of them, are counted instead of sorted."""
+    out = np.zeros_like(known)
+    wet = known[known > 0]
+    out[: wet.size] = np.sort(wet, kind="stable")[::-1]  # which merges sorted runs
+    return out
+
+
 def exceedance_fraction(values: Array, thresholds: Sequence[float]) -> Array:
     """Return the fraction of the known values that reach each threshold, ``(threshold,)``; 0 if none is known."""
     known = values[np.isfinite(values)]
     return np.array([(known >= np.float32(t)).sum() / max(known.size, 1) for t in thresholds], np.float32)
 
 
-def expected_coverage(probabilities: Sequence[Array]) -> Array:
+def expected_coverage(probabilities: Iterable[Array]) -> Array:
     """Return the mean probabilities, ``(lead, threshold)``, of cells ``(threshold, cell)`` for each lead time.
 
     They are 0 where there is no cell.

@@ -9,9 +9,9 @@ import numpy as np
 import xarray as xr
 
 from hybridcast.core.grid import cell_size
-from hybridcast.core.types import MINUTE, Array
+from hybridcast.core.types import Array
 from hybridcast.ensembles.noise import MemberCount
-from hybridcast.ensembles.realizations import departures_at_nodes, origins_of_noise, realize
+from hybridcast.ensembles.realizations import ByLead, departures_at_nodes, origins_of_noise, realize
 from hybridcast.fusion.deterministic_field import NodeProbabilities
 from hybridcast.fusion.inflow import Inflow
 from hybridcast.fusion.sampling_grid import LagrangianInterpolator
@@ -22,9 +22,10 @@ def make_realizations(
     nodes: NodeProbabilities,
     interpolator: LagrangianInterpolator,
     inflow: Inflow | None,
-    known: Array,
+    known: ByLead,
     recent: xr.DataArray,
     count: MemberCount,
+    advected: ByLead | None = None,
 ) -> da.Array:
     """Return members whose exceedance probabilities are those of the nodes.
 
@@ -42,16 +43,17 @@ def make_realizations(
         Field of recent frames.
     count
         Number of members, and seed.
+    advected
+        Field that is NaN where the air does not come from the latest frame; by default `known`, as without NWP.
 
     Returns
     -------
     dask.array.Array
-        mm h-1, shape ``(realization, lead, y, x)``, one chunk for each lead time.
+        mm h-1, shape ``(realization, lead, y, x)``, see `Realizations.to_dask`.
     """
-    latest = interpolator.latest
-    minutes, cell = (latest.leads / MINUTE).astype(np.float32), cell_size(recent) / 1e3
+    minutes, cell = interpolator.latest.minutes, cell_size(recent) / 1e3
     planes = _curve_planes(nodes, interpolator, inflow, cell)
-    return realize(planes, nodes.thresholds, recent, minutes, (latest.advected, known), count)
+    return realize(planes, nodes.thresholds, recent, minutes, (known if advected is None else advected, known), count)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,8 +81,7 @@ def _curve_planes(
 ) -> _NodePlanes:
     """Return the function that gives probabilities and departures at a lead time, for cells of a size in km."""
     latest, places = interpolator.latest, Nodes(*interpolator.grid.spacing)
-    minutes = (latest.leads / MINUTE).astype(np.float32)
-    departures = departures_at_nodes(latest.flow, minutes, places, interpolator.grid.shape)
+    departures = departures_at_nodes(latest.flow, latest.minutes, places, interpolator.grid.shape)
     return _NodePlanes(
         air=interpolator.to_leads(nodes.values),
         inflow=None if inflow is None else interpolator.to_leads(inflow.probabilities),

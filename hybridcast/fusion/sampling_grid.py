@@ -17,7 +17,7 @@ from scipy.ndimage import maximum_filter
 from hybridcast.advection import LONGEST_STEP
 from hybridcast.core.grid import block_size
 from hybridcast.core.interpolation import interpolate_leads
-from hybridcast.core.types import MINUTE, Array, LeadTimes
+from hybridcast.core.types import MINUTE, Array, LeadTimes, Mask
 from hybridcast_kernels.planes_cpu import carry
 from hybridcast_kernels.resample_cpu import enlarge
 from hybridcast_kernels.workspace import workspace_of_this_thread
@@ -76,6 +76,12 @@ class SamplingGrid(NamedTuple):
         """Return the values of a coarse field ``(y, x)`` at the nodes, shape `shape`."""
         return field[:: self.stride, :: self.stride]
 
+    def mark(self, nodes: NDArray[np.int32]) -> Mask:
+        """Return whether each node is one of some nodes, ``(node, 2)``, on the grid of all nodes."""
+        marked = np.zeros(self.shape, bool)
+        marked[nodes[:, 0] // self.stride, nodes[:, 1] // self.stride] = True
+        return marked
+
     def fill(self, values: Array, nodes: NDArray[np.int32], elsewhere: float = 0.0) -> Array:
         """Return values at some nodes, ``(set, lead, node)``, as planes ``(set, lead, y, x)`` of all nodes."""
         planes = np.full((*values.shape[:2], *self.shape), elsewhere, np.float32)
@@ -96,8 +102,8 @@ class SamplingGrid(NamedTuple):
         return self.block * self.stride, (self.block - 1) / 2
 
 
-class AdvectedFrame(NamedTuple):
-    """The latest frame, and its advection along the motion."""
+class LatestFrame(NamedTuple):
+    """The latest frame, and the motion that its air follows."""
 
     frame: Array
     """Latest frame on the fine grid, mm h-1, ``(y, x)``."""
@@ -105,8 +111,11 @@ class AdvectedFrame(NamedTuple):
     """Lead times of the forecast, counted from that frame."""
     flow: Array
     """Motion on the fine grid, cells per minute, ``(2, y, x)``, x first."""
-    advected: Array
-    """The frame at each lead time, mm h-1, ``(lead, y, x)``; NaN where the air comes from outside the coverage."""
+
+    @property
+    def minutes(self) -> Array:
+        """Lead times, min, ``(lead,)``."""
+        return (self.leads / MINUTE).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,19 +125,21 @@ class LagrangianInterpolator:
     grid: SamplingGrid
     node_leads: LeadTimes
     """Lead times at which members were evaluated, counted from the latest frame."""
-    latest: AdvectedFrame
+    latest: LatestFrame
     """The latest frame on the fine grid, whose air the nodes are in."""
 
     def to_leads(self, planes: Array) -> Array:
         """Interpolate planes of the nodes, ``(set, node lead, y, x)``, to all lead times, ``(set, lead, y, x)``."""
-        return self._interpolate(planes, axis=1)
+        minutes, node_minutes = self.latest.leads / MINUTE, self.node_leads / MINUTE
+        found = np.empty((len(planes), minutes.size, *planes.shape[2:]), np.float32)
+        for one, of_set in enumerate(planes):  # one plane at a time, because all of them are large
+            for lead, wanted in enumerate(minutes):
+                found[one, lead] = interpolate_leads(of_set, node_minutes, float(wanted))
+        return found
 
     def fractions_to_leads(self, fractions: Array) -> Array:
         """Interpolate fractions ``(node lead, threshold)`` to all lead times, ``(lead, threshold)``."""
-        return self._interpolate(fractions, axis=0)
-
-    def _interpolate(self, values: Array, axis: int) -> Array:
-        return interpolate_leads(values, self.node_leads / MINUTE, self.latest.leads / MINUTE, axis)
+        return interpolate_leads(fractions, self.node_leads / MINUTE, self.latest.leads / MINUTE)
 
     def weights_to_leads(self, weights: Array) -> Array:
         """Interpolate weights ``(node lead,)`` to all lead times, ``(lead,)``."""
@@ -139,15 +150,13 @@ class LagrangianInterpolator:
         nearest: NDArray[np.int64] = np.abs(self.node_leads[:, None] - self.latest.leads).argmin(axis=0)
         return nearest
 
-    def advect(self, planes: Array) -> Array:
+    def advect(self, planes: Array, advected: Array) -> Array:
         """Carry planes ``(set, lead, y, x)`` of the air of the latest frame along the motion to the fine grid.
 
-        The result is NaN where the advected frame is.
+        The result is NaN where `advected`, the latest frame at the lead times, ``(lead, y, x)``, is.
         """
-        minutes = (self.latest.leads / MINUTE).astype(np.float32)
         whole, (factor, offset) = np.ascontiguousarray(planes), self.grid.spacing
-        flow, advected = self.latest.flow, self.latest.advected
-        return carry(whole, factor, offset, flow, minutes, advected, longest_step=LONGEST_STEP)
+        return carry(whole, factor, offset, self.latest.flow, self.latest.minutes, advected, longest_step=LONGEST_STEP)
 
     def enlarge(self, planes: Array) -> Array:
         """Interpolate planes ``(set, y, x)`` to the fine grid without motion."""

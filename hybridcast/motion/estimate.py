@@ -118,7 +118,7 @@ class DenseFlow:
         if present.size < 2:
             return self.label(recent, present, None)
         kernels = kernels_for(resolve_device(self.device))
-        flow, found = kernels.estimate(recent.values[present], offsets, flow_options(self.settings))
+        flow, found = kernels.estimate(recent.isel(time=present).values, offsets, flow_options(self.settings))
         return self.label(recent, present, flow if found else None)
 
     def label(self, recent: xr.DataArray, present: NDArray[np.int64], flow: Array | None) -> xr.Dataset:
@@ -248,7 +248,7 @@ def estimated_motion(
     """
     metres = metres_per_cell(recent)
     cell = mean_kilometres(metres)
-    bounded = bound_flow(flow, float(step / MINUTE), recent.values[frames[-1]], metres, cell, limits)
+    bounded = bound_flow(flow, float(step / MINUTE), recent.isel(time=frames[-1]).values, metres, cell, limits)
     if bounded.too_fast == 1:
         return zero_motion(recent, method, f"faster than {MAX_SPEED:g} m/s everywhere")
     rejected = note_on_rejected(recent)
@@ -338,7 +338,7 @@ def find_usable_frames(recent: xr.DataArray, count: int) -> tuple[NDArray[np.int
 
 def _find_last(recent: xr.DataArray, count: int, is_wanted: Callable[[Array], bool]) -> tuple[NDArray[np.int64], Array]:
     """Return the indices of the last frames that are wanted, at most `count`, and their times in steps."""
-    values = recent.values
-    found = islice((k for k in range(values.shape[0] - 1, -1, -1) if is_wanted(values[k])), count)
+    newest_first = range(recent.sizes["time"] - 1, -1, -1)
+    found = islice((k for k in newest_first if is_wanted(recent.isel(time=k).values)), count)
     indices = np.array(sorted(found), dtype=np.int64)
     return indices, (indices - indices[-1]).astype(np.float32) if indices.size else np.empty(0, np.float32)

@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from hybridcast.core.grid import LOWEST_RATE, cell_size
+from hybridcast.core.packed_frames import iterate_frames
 from hybridcast.core.time_steps import iso_time
 from hybridcast.core.types import MINUTE, Array, Mask
 from hybridcast.motion.bounds import MAX_SPEED
@@ -146,8 +147,11 @@ class _Scenes:
         """Return the scenes of frames."""
         side = cell_size(recent)
         size = min(max(1, round(_BLOCK / side)), *recent.shape[1:])
-        values = np.ascontiguousarray(recent.values, np.float32)
-        known, echo, rain = np.moveaxis(block_counts(values, size, float(LOWEST_RATE), _RAIN), 3, 0)
+        counts = [
+            block_counts(np.ascontiguousarray(frame, np.float32)[None], size, float(LOWEST_RATE), _RAIN)
+            for frame in iterate_frames(recent)
+        ]
+        known, echo, rain = np.moveaxis(np.concatenate(counts), 3, 0)
         high, wide = (np.bincount(np.arange(n) // size) for n in recent.shape[1:])
         complete = _HALF * high[:, None] * wide
         times = recent["time"].values
@@ -254,12 +258,24 @@ class _Scenes:
 
     def apply(self, recent: xr.DataArray) -> xr.DataArray:
         """Return the frames with what is rejected set to missing."""
+        if recent.chunks:
+            frames = [
+                self._apply_lazily(recent[[k]], k) if k in self.reasons else recent[[k]] for k in range(len(recent))
+            ]
+            return xr.concat(frames, "time", combine_attrs="override")
         values: Array = recent.values.copy()
-        rows, columns = values.shape[1:]
         for frame in self.reasons:
-            cells = self.lost[frame].repeat(self.size, axis=0).repeat(self.size, axis=1)[:rows, :columns]
-            values[frame][cells] = np.nan
+            self._hide(values[frame], frame)
         return recent.copy(data=values)
+
+    def _apply_lazily(self, one: xr.DataArray, number: int) -> xr.DataArray:
+        return one.copy(data=one.data.map_blocks(lambda values: self._hide(values[0].copy(), number)[None]))
+
+    def _hide(self, values: Array, frame: int) -> Array:
+        """Set what is rejected in a frame to missing."""
+        rows, columns = values.shape
+        values[self.lost[frame].repeat(self.size, axis=0).repeat(self.size, axis=1)[:rows, :columns]] = np.nan
+        return values
 
 
 def _any_of_rows(mask: Mask, count: int) -> Mask:
@@ -277,12 +293,13 @@ def _any_of_rows(mask: Mask, count: int) -> Mask:
 
 def _find_repetitions(recent: xr.DataArray, scenes: _Scenes) -> None:
     """Reject frames that equal the one before them."""
-    times, values = recent["time"].values, recent.values
+    times = recent["time"].values
     for before, frame in pairwise(scenes.usable()):
         if not np.array_equal(scenes.echo[before], scenes.echo[frame]):
             continue
-        rain = values[frame][values[frame] >= LOWEST_RATE]
-        if rain.size >= _LEAST_REPEATED and np.array_equal(values[before], values[frame], equal_nan=True):
+        rates, rates_before = recent.isel(time=int(frame)).values, recent.isel(time=int(before)).values
+        rain = rates[rates >= LOWEST_RATE]
+        if rain.size >= _LEAST_REPEATED and np.array_equal(rates_before, rates, equal_nan=True):
             scenes.reject(frame, True, f"equal to the frame of {iso_time(times[before])} bit by bit (a stuck feed?)")
 
 
@@ -290,7 +307,7 @@ def _find_patterns(recent: xr.DataArray, scenes: _Scenes) -> None:
     """Reject frames with rain of a single value over most of the coverage, unless all frames are like that."""
     usable = scenes.usable().tolist()
     full = [k for k in usable if scenes.rain[k].sum() > _PATTERN_FRACTION * scenes.known[k].sum()]
-    patterns = [k for k in full if _has_one_value(recent.values[k])]
+    patterns = [k for k in full if _has_one_value(recent.isel(time=k).values)]
     for frame in patterns if len(patterns) < len(usable) else []:
         scenes.reject(frame, True, "rain of one value over most of the coverage (a test pattern?)")
 

@@ -81,7 +81,7 @@ def _replace_components(motion: xr.Dataset, flow: Array, **attrs: str) -> xr.Dat
 def find_echo(recent: xr.DataArray) -> Mask:
     """Return where any of the latest frames has rain, ``(y, x)``."""
     present, _ = find_usable_frames(recent, _FRAMES)
-    return np.asarray((recent.values[present] >= _LOWEST_RATE).any(axis=0))
+    return np.asarray((recent.isel(time=present).values >= _LOWEST_RATE).any(axis=0))
 
 
 def echo_proximity(echo: Mask, recent: xr.DataArray, reach: float) -> Array:

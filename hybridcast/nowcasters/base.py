@@ -25,7 +25,8 @@ from hybridcast_kernels.devices import Device
 class Nowcaster(Protocol):
     """An object that makes a forecast, as accepted by ``forecast(nowcaster=...)``.
 
-    A nowcaster may have further abilities: `TakesSources`, `MakesMembers`, `DescribesSettings`,
+    A nowcaster may have further abilities: `TakesSources`, `MakesMembers`, `MakesBands`,
+    `DescribesSettings`,
     `hybridcast.core.device.HasDevice` and `hybridcast.core.files.HasFingerprint`.
     """
 
@@ -71,6 +72,19 @@ class MakesMembers(Protocol):
         seed
             Seed of the random numbers, 0 to 2^32 - 1. The same seed gives the same members.
         """
+        ...
+
+
+@runtime_checkable
+class MakesBands(Protocol):
+    """Ability of a nowcaster to make its fields band by band of rows, for grids that are larger than the memory."""
+
+    def forecast_lazily(self, recent: xr.DataArray, lead_times: LeadTimes) -> xr.Dataset:
+        """Return the forecast of `forecast`, whose fields are dask arrays of one chunk for each band of rows."""
+        ...
+
+    def count_fields(self) -> int:
+        """Return the number of fields at each lead time, without those of an ensemble."""
         ...
 
 
@@ -170,7 +184,7 @@ def radar_status(recent: xr.DataArray, age: np.timedelta64) -> str:
     """
     if age > np.timedelta64(0):
         return f"radar is late: latest frame is {age / MINUTE:g} min old"
-    if not np.isfinite(recent.values[-1]).any():
+    if not np.isfinite(recent.isel(time=-1).values).any():
         return "no radar data in any frame: all unknown"
     rejected = rejected_in(recent, recent["time"].values[-1])
     if rejected:

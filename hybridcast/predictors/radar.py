@@ -98,15 +98,16 @@ class RadarFields:
         known = self.known.astype(np.float32)
         return {width: window_mean(known, width, self.cell) for width in WIDTHS}
 
-    @cached_property
-    def wet(self) -> dict[float, Array]:
-        """1 where the rate reaches a threshold, else 0, by threshold."""
-        return {threshold: (self.latest >= np.float32(threshold)).astype(np.float32) for threshold in WET}
+    def change(self, lag: int) -> Change | None:
+        """Return an earlier frame, by its lag, and the latest; None without a frame of that age. The last is kept."""
+        if lag not in self._kept:
+            self._kept.clear()
+            self._kept[lag] = self._change(lag)
+        return self._kept[lag]
 
     @cached_property
-    def changes(self) -> dict[int, Change | None]:
-        """Earlier and latest frame by lag; None without a frame of that age."""
-        return {lag: self._change(lag) for lag in LAGS}
+    def _kept(self) -> dict[int, Change | None]:
+        return {}
 
     @cached_property
     def u_v(self) -> tuple[Array, Array]:
@@ -155,7 +156,7 @@ def _mean(radar: RadarFields, width: int) -> Array:
 
 
 def _wet_fraction(radar: RadarFields, threshold: float, width: int) -> Array:
-    return radar.mean(radar.wet[threshold], width)
+    return radar.mean((radar.latest >= np.float32(threshold)).astype(np.float32), width)
 
 
 def _maximum(radar: RadarFields, width: int) -> Array:
@@ -178,7 +179,7 @@ def _neighbourhood_predictors() -> Iterator[Predictor[RadarFields]]:
 
 
 def _tendency(radar: RadarFields, lag: int, width: int) -> Array:
-    change = radar.changes[lag]
+    change = radar.change(lag)
     if change is None:
         return np.full_like(radar.latest, np.nan)
     fraction = window_mean(change.known, width, radar.cell)
@@ -187,7 +188,7 @@ def _tendency(radar: RadarFields, lag: int, width: int) -> Array:
 
 
 def _skill(radar: RadarFields, lag: int) -> Array:
-    change = radar.changes[lag]
+    change = radar.change(lag)
     if change is None:
         return np.full_like(radar.latest, np.nan)
     return local_correlation(change.before, change.after, change.known, SKILL_WIDTH, radar.cell)

@@ -1,14 +1,15 @@
 """Predictors of cells at lead times: the fields they are taken from, and the matrices that members read.
 
-`build_predictor_state` computes all fields once per issue time. `predictors_eulerian` and `predictors_lagrangian` then
+`build_predictor_state` prepares the fields of an issue time. `predictors_eulerian` and `LagrangianPredictors` then
 sample them for any cells: at the departure point, where the air that is over a cell at the valid time was at the issue
 time, at points beside it, and at the target cell. No predictor depends on where on Earth a cell is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -31,25 +32,52 @@ from hybridcast_kernels.trajectories import sample
 
 @dataclass(frozen=True)
 class PredictorState:
-    """Fields known at the issue time, from which the predictors of all cells are taken."""
+    """What is known at the issue time, from which the predictors of all cells are taken."""
 
-    at_departure: Array
-    """Fields at the issue time that are sampled at the departure point, shape ``(y, x, field)``."""
-    at_target: Array
-    """Fields at the issue time that are sampled at the target cell, shape ``(y, x, field)``."""
-    at_sides: Array
-    """Fields at the issue time that are sampled along and across the track, shape ``(y, x, field)``."""
-    at_lead: Array
-    """Radar fields at the valid times, sampled at the target cell, shape ``(lead, y, x, field)``."""
+    fields: RadarFields
+    """Radar frames, from which the fields of predictors are computed one by one when they are sampled, and dropped."""
     minutes: Array
     """Lead times from the latest frame, min, shape ``(lead,)``."""
     flow: Array
     """Motion in cells per minute, shape ``(2, y, x)``, x first."""
-    cell: Cell
-    """Size of a cell, km, ``(y, x)``."""
     sources: Array | None = None
     """Fields of other sources at the valid times, in the order of `SOURCE_PREDICTORS`, shape ``(lead, y, x, field)``;
     None without other sources."""
+
+    @property
+    def cell(self) -> Cell:
+        """Size of a cell, km, ``(y, x)``."""
+        return self.fields.cell
+
+    @cached_property
+    def at_target(self) -> Array:
+        """Fields at the issue time that are sampled at the target cell, shape ``(y, x, field)``."""
+        return np.stack([_compute(name, self.fields) for name in _TARGET_FIELDS], axis=-1)
+
+    @cached_property
+    def at_sides(self) -> Array:
+        """Fields at the issue time that are sampled along and across the track, shape ``(y, x, field)``."""
+        return np.stack([_compute(name, self.fields) for name in _SIDE_FIELDS], axis=-1)
+
+    def at_lead(self, lead: int) -> Array:
+        """Return radar fields at a valid time, which are sampled at the target cell, shape ``(y, x, field)``."""
+        of_lead = replace(self.fields, filtered=self.fields.filtered[lead : lead + 1])
+        return np.stack([predictor(of_lead)[0] for predictor in _LEAD], axis=-1)
+
+    def at_departure(self, points: NDArray[Any]) -> Array:
+        """Return fields at the issue time at points, shape ``(point, field)``.
+
+        `points` are row and column of each, ``(point, 2)``: of cells if they are whole numbers by their type, which
+        need no interpolation.
+        """
+        found = np.empty((len(points), len(_DEPARTURE)), np.float32)
+        for k, predictor in enumerate(_DEPARTURE):
+            field = predictor(self.fields)
+            if points.dtype.kind == "i":
+                found[:, k] = field[points[:, 0], points[:, 1]]
+            else:
+                found[:, k] = sample(np.ascontiguousarray(field, np.float32)[..., None], points)[:, 0]
+        return found
 
 
 # --- columns and fields of each kind ----------------------------------------------------------------------------
@@ -73,7 +101,11 @@ _SIDE_COLUMNS = {side: _columns(predictors) for side, predictors in _SIDES.items
 _SIDE_INDICES = {side: [_SIDE_FIELDS.index(str(p.field)) for p in predictors] for side, predictors in _SIDES.items()}
 _NAN_OUTSIDE = _columns(predictor for predictor in _DEPARTURE if predictor.outside == "nan")
 _DISTANCE_OUTSIDE = _columns(predictor for predictor in _DEPARTURE if predictor.outside == "distance")
-_RATE = [predictor.name for predictor in _DEPARTURE].index("rate")
+
+
+def _compute(name: str, fields: RadarFields) -> Array:
+    """Return the field of a predictor that is sampled at the departure point."""
+    return next(predictor for predictor in _DEPARTURE if predictor.name == name)(fields)
 
 
 def build_predictor_state(
@@ -83,7 +115,7 @@ def build_predictor_state(
     filtered_dbr: xr.DataArray | None = None,
     sources: Mapping[str, Array] | None = None,
 ) -> PredictorState:
-    """Compute the fields that predictors are taken from, from the frames up to the issue time and their motion.
+    """Prepare the fields that predictors are taken from, from the frames up to the issue time and their motion.
 
     Parameters
     ----------
@@ -105,17 +137,12 @@ def build_predictor_state(
     if filtered_dbr is None:
         filtered_dbr = filter_scales(recent, motion, lead_times)["filtered_dbr"]
     fields = RadarFields(recent.isel(time=slice(None, last + 1)), motion, filtered_dbr.values, cell_kilometres(recent))
-    at_issue = {predictor.name: predictor(fields) for predictor in _DEPARTURE}
     age = recent["time"].values[-1] - recent["time"].values[last]
     minutes = ((np.asarray(lead_times) + age) / MINUTE).astype(np.float32)
     return PredictorState(
-        at_departure=np.stack(list(at_issue.values()), axis=-1),
-        at_target=np.stack([at_issue[name] for name in _TARGET_FIELDS], axis=-1),
-        at_sides=np.stack([at_issue[name] for name in _SIDE_FIELDS], axis=-1),
-        at_lead=np.stack([predictor(fields) for predictor in _LEAD], axis=-1),
+        fields=fields,
         minutes=minutes,
         flow=cells_per_step(motion, MINUTE),
-        cell=fields.cell,
         sources=None if sources is None else _stack_sources(sources, (minutes.size, *fields.latest.shape)),
     )
 
@@ -141,7 +168,7 @@ def departure_points(state: PredictorState, cells: NDArray[np.int32]) -> Array:
 
 def departure_known(state: PredictorState, departure: Array) -> Mask:
     """Return whether the latest frame is known at departure points, ``(point, 2)``; points outside the grid are not."""
-    rate = np.ascontiguousarray(state.at_departure[..., _RATE : _RATE + 1])
+    rate = np.ascontiguousarray(state.fields.latest)[..., None]
     known: Mask = (_distance_outside(state, departure) == 0) & np.isfinite(sample(rate, departure)[:, 0])
     return known
 
@@ -163,46 +190,55 @@ def predictors_eulerian(state: PredictorState, cells: NDArray[np.int32]) -> Arra
         other sources.
     """
     departure = departure_points(state, cells)
-    rows = _empty_rows(state, len(cells))
-    for lead in range(state.minutes.size):
-        _fill_eulerian(rows[lead], state, lead, departure[lead], cells)
-    return rows
+    return np.stack(list(predictors_at_points(state, list(departure), [cells] * len(departure))))
 
 
-def predictors_at_lead(state: PredictorState, lead: int, departure: Array, cells: NDArray[np.int32]) -> Array:
-    """Return the predictors of fixed cells, whose departure points are known, at the lead time of the index `lead`."""
-    rows: Array = _empty_rows(state, len(cells))[0]
-    _fill_eulerian(rows, state, lead, departure, cells)
-    return rows
+def predictors_at_points(
+    state: PredictorState, departures: Sequence[Array], cells: Sequence[NDArray[np.int32]]
+) -> Iterator[Array]:
+    """Yield the predictors of fixed cells whose departure points are known, ``(cell, predictor)``, lead by lead.
+
+    Cells may be others at each lead time. All fields at the issue time are computed once.
+    """
+    at_departure = state.at_departure(np.concatenate(departures))
+    ends = np.cumsum([len(points) for points in departures])[:-1]
+    for lead, of_lead in enumerate(np.split(at_departure, ends)):
+        tracks = Tracks(departures[lead], cells[lead].astype(np.float32), state.minutes[lead], state.cell)
+        yield _fill(state, lead, of_lead, tracks)
+
+
+class LagrangianPredictors(Sequence[Array]):
+    """Predictors of the air that is over some cells at the issue time, made for one lead time after the other.
+
+    As `predictors_eulerian`, but `cells` are departure points, and the targets are the points that the air moves to, so
+    that fields at the issue time need no interpolation. Items are the rows of a lead time, ``(cell, predictor)``.
+    """
+
+    def __init__(self, state: PredictorState, cells: NDArray[np.int32]) -> None:
+        self._state = state
+        self._targets = trajectories.departure_points(-state.flow, state.minutes, cells, LONGEST_STEP)
+        self._departure = cells.astype(np.float32)
+        self._at_departure = state.at_departure(cells)
+
+    def __len__(self) -> int:
+        return len(self._targets)
+
+    def __getitem__(self, lead: Any) -> Any:
+        """Return the predictors at a lead time."""
+        state = self._state
+        tracks = Tracks(self._departure, self._targets[lead], state.minutes[lead], state.cell)
+        return _fill(state, lead, self._at_departure, tracks)
 
 
 def predictors_lagrangian(state: PredictorState, cells: NDArray[np.int32]) -> Array:
-    """Return the predictors of the air that is over some cells at the issue time, at all lead times.
-
-    As `predictors_eulerian`, but `cells` are departure points, and the targets are the points that the air moves to, so
-    that fields at the issue time need no interpolation.
-    """
-    target = trajectories.departure_points(-state.flow, state.minutes, cells, LONGEST_STEP)
-    departure = cells.astype(np.float32)
-    at_departure = state.at_departure[cells[:, 0], cells[:, 1]]
-    rows = _empty_rows(state, len(cells))
-    for lead in range(state.minutes.size):
-        _fill(rows[lead], state, lead, at_departure, Tracks(departure, target[lead], state.minutes[lead], state.cell))
-    return rows
+    """Return `LagrangianPredictors` of all lead times in one array, ``(lead, cell, predictor)``."""
+    return np.stack(list(LagrangianPredictors(state, cells)))
 
 
-def _empty_rows(state: PredictorState, cells: int) -> Array:
+def _fill(state: PredictorState, lead: int, at_departure: Array, tracks: Tracks) -> Array:
+    """Return the rows of one lead time, given the fields at the departure points, kind by kind."""
     names = RADAR_PREDICTORS if state.sources is None else ALL_PREDICTORS
-    return np.empty((state.minutes.size, cells, len(names)), np.float32)
-
-
-def _fill_eulerian(rows: Array, state: PredictorState, lead: int, departure: Array, cells: NDArray[np.int32]) -> None:
-    tracks = Tracks(departure, cells.astype(np.float32), state.minutes[lead], state.cell)
-    _fill(rows, state, lead, sample(state.at_departure, departure), tracks)
-
-
-def _fill(rows: Array, state: PredictorState, lead: int, at_departure: Array, tracks: Tracks) -> None:
-    """Fill the rows of one lead time, given the fields at the departure points, kind by kind."""
+    rows = np.empty((len(at_departure), len(names)), np.float32)
     outside = _distance_outside(state, tracks.departure)
     rows[:, _DEPARTURE_COLUMNS] = at_departure
     for column in _NAN_OUTSIDE:
@@ -212,15 +248,16 @@ def _fill(rows: Array, state: PredictorState, lead: int, at_departure: Array, tr
     rows[:, _TARGET_COLUMNS] = sample(state.at_target, tracks.target)
     for side, points in track.displace(tracks.departure, state.flow, state.cell).items():
         rows[:, _SIDE_COLUMNS[side]] = sample(state.at_sides, points)[:, _SIDE_INDICES[side]]
-    rows[:, _LEAD_COLUMNS] = sample(state.at_lead[lead], tracks.target)
+    rows[:, _LEAD_COLUMNS] = sample(state.at_lead(lead), tracks.target)
     for predictor in track.PREDICTORS:
         rows[:, index_of(predictor.name)] = predictor(tracks)
     if state.sources is not None:
         rows[:, len(RADAR_PREDICTORS) :] = sample(state.sources[lead], tracks.target)
+    return rows
 
 
 def _distance_outside(state: PredictorState, points: Array) -> Array:
     """Return the distance of points outside the grid from its outermost cells, km; 0 inside the grid."""
-    edge = np.array(state.at_departure.shape[:2], np.float32) - 1
+    edge = np.array(state.fields.latest.shape, np.float32) - 1
     beyond = np.maximum(np.maximum(-points, points - edge), 0) * np.array(state.cell, np.float32)
     return np.asarray(np.hypot(beyond[:, 0], beyond[:, 1]))

@@ -9,6 +9,7 @@ hybridcast.
 `cpu`, `gpu`            flow and advection from host arrays to host arrays, on either device
 `scales_cpu`            the scale filter, and probability matching
 `planes_cpu`, `resample_cpu`, `trajectories`  coarse planes, changes of resolution, departure points of single cells
+`fused_cpu`             the fields of a fused forecast in one pass
 `trees_cpu`             predictions of boosted trees
 `verification_cpu`      sums and counts of the verification
 `points`                the arithmetic at one grid point, which flow and advection share

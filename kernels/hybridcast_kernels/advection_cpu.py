@@ -402,7 +402,7 @@ def advect(
     durations, ends = steps_to(leads, longest_step)
     flow_flat, target_flat = flow.reshape(-1), target.reshape(-1)  # views: both are contiguous
     if order == LINEAR:
-        tiles = _tiles(fields, work)
+        tiles = tiles_of(fields, work)
 
         def band(first: int, last: int) -> None:
             advect_rows(
@@ -429,7 +429,7 @@ def advect(
     return target
 
 
-def _tiles(fields: NDArray[np.float32], work: Workspace) -> NDArray[np.uint8]:
+def tiles_of(fields: NDArray[np.float32], work: Workspace) -> NDArray[np.uint8]:
     """Return the states of the tiles of the fields: known, unknown or mixed."""
     count, rows, columns = fields.shape
     tiles: NDArray[np.uint8] = work.array(

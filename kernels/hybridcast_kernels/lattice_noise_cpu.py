@@ -182,7 +182,14 @@ class LatticeWindow(NamedTuple):
 
 
 def lattice_noise(
-    window: LatticeWindow, members: int, seed: int, amplitudes: Array, time: LatticeTime, *, out: Array | None = None
+    window: LatticeWindow,
+    members: int,
+    seed: int,
+    amplitudes: Array,
+    time: LatticeTime,
+    *,
+    first: int = 0,
+    out: Array | None = None,
 ) -> Array:
     """Return correlated Gaussian noise of several members at one time.
 
@@ -201,6 +208,8 @@ def lattice_noise(
         lattice, float32, shape ``(octave + 1,)``.
     time
         Knots of the octaves.
+    first
+        Number of the first member.
     out
         Array to write to, C-contiguous float32; allocated if not given.
 
@@ -217,12 +226,12 @@ def lattice_noise(
     target = np.empty(shape, np.float32) if out is None else out
     flat = target.reshape(members, -1)
 
-    def fill(first: int, last: int) -> None:
+    def fill(begin: int, end: int) -> None:
         work = workspace_of_this_thread()
         pyramid = work.array("lattice", (max(int(sizes[1:].sum()), 1),))
         line = work.array("lattice_line", (int(windows[:, 3].max()),))
-        for member in range(first, last):
-            key = np.uint64(_key_of_member(seed, member))
+        for member in range(begin, end):
+            key = np.uint64(_key_of_member(seed, first + member))
             fill_octaves(key, amplitudes, time.knots, time.weights, windows, places, pyramid, line, flat[member])
 
     over_bands(fill, members, 8 * window.rows * window.columns)

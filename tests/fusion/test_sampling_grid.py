@@ -5,7 +5,7 @@ import pytest
 
 from helpers import synthetic
 from hybridcast.core.grid import coarsen
-from hybridcast.fusion.sampling_grid import AdvectedFrame, LagrangianInterpolator, SamplingGrid, node_lead_times
+from hybridcast.fusion.sampling_grid import LagrangianInterpolator, LatestFrame, SamplingGrid, node_lead_times
 
 MINUTE = np.timedelta64(1, "m")
 
@@ -29,8 +29,7 @@ def test_members_are_evaluated_at_the_ends_and_at_regular_times(lead_times, node
 
 def interpolator(node_leads, lead_times):
     """Return an interpolator to a fine grid of the same cells, without motion."""
-    frame, advected = np.zeros((3, 4), np.float32), np.zeros((len(lead_times), 3, 4), np.float32)
-    latest = AdvectedFrame(frame, lead_times, np.zeros((2, 3, 4), np.float32), advected)
+    latest = LatestFrame(np.zeros((3, 4), np.float32), lead_times, np.zeros((2, 3, 4), np.float32))
     return LagrangianInterpolator(SamplingGrid((3, 4), 1, 1), node_leads, latest)
 
 
@@ -45,11 +44,12 @@ def test_interpolation_is_linear_and_keeps_the_nodes():
 
 def test_without_motion_planes_stay_and_are_unknown_where_the_advected_frame_is():
     made = interpolator(leads(10, 20), leads(10, 20))
-    made.latest.advected[1, 2, 3] = np.nan
+    advected = np.zeros((2, 3, 4), np.float32)
+    advected[1, 2, 3] = np.nan
     planes = np.random.default_rng(0).random((2, 2, 3, 4)).astype(np.float32)
     expected = planes.copy()
     expected[:, 1, 2, 3] = np.nan
-    np.testing.assert_allclose(made.advect(planes), expected, atol=1e-6)
+    np.testing.assert_allclose(made.advect(planes, advected), expected, atol=1e-6)
     np.testing.assert_allclose(made.enlarge(planes[0]), planes[0], atol=1e-6)
     np.testing.assert_array_equal(made.enlarge_in_workspace(planes[0]), made.enlarge(planes[0]))
 

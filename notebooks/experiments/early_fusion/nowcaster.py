@@ -39,7 +39,7 @@ from hybridcast.learned.training.samples import build_view
 from hybridcast.motion.estimate import DenseFlow, MotionMethod
 from hybridcast.nowcasters.base import latest_frame, radar_status
 from hybridcast.predictors.sources import Sources, add_wind_guidance, coarsen_sources
-from hybridcast.predictors.state import departure_known, departure_points, predictors_at_lead
+from hybridcast.predictors.state import departure_known, departure_points, predictors_at_points
 
 
 class _CoarseForecast(NamedTuple):
@@ -120,8 +120,9 @@ class Attention:
         token_sources = build_token_sources(coarse, view.state, sources)
         cells = grid.nodes
         log_odds, known, nwp = [], [], []
-        for lead, departures in enumerate(departure_points(view.state, cells)):
-            rows = predictors_at_lead(view.state, lead, departures, cells)
+        points = list(departure_points(view.state, cells))
+        by_lead = predictors_at_points(view.state, points, [cells] * len(points))
+        for lead, (departures, rows) in enumerate(zip(points, by_lead, strict=True)):
             log_odds.append(self.network.scores(rows, build_tokens(token_sources, lead, departures, cells)))
             nwp.append(nwp_rain_rate(rows))
             known.append(departure_known(view.state, departures) | np.isfinite(nwp[-1]))
