@@ -25,7 +25,7 @@ from hybridcast_kernels import scales_cpu
 #: Exponent of the power mean. With 1 the small probabilities of heavy rain decide about light rain at long lead times.
 EXPONENT = 0.7
 #: Power of the mean over the neighbourhood that the mean of a cell is divided by.
-CONTRAST = 0.4
+CONTRAST = 0.45
 #: A rate of the advected frame counts in the order of cells by its square, and this rate (mm/h) as much as one unit.
 PROMINENT_RATE = 10.0
 #: Half width of a neighbourhood in nodes: 12 km where nodes are 4 km apart.
