@@ -75,7 +75,7 @@ class NetworkSettings(OptimisationSettings):
     """Whether crops are turned by any angle, flipped and zoomed at random."""
     zoom: float = 1.25
     """Maximum factor by which crops are enlarged or reduced."""
-    seeds: tuple[int, ...] = (0, 1)
+    seeds: tuple[int, ...] = (0,)
     """Random seeds; a network is trained for each, and the mean of their corrections is used."""
 
     def __post_init__(self) -> None:

@@ -59,5 +59,5 @@ def standard_settings(
         sampling=Sampling(seed=seed),
         boosting=BoostingSettings(seed=seed),
         rows=rows,
-        network=NetworkSettings(seeds=(seed, seed + 1)) if with_network else None,
+        network=NetworkSettings(seeds=(seed,)) if with_network else None,
     )
