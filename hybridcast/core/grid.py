@@ -70,7 +70,7 @@ def coarsen(field: xr.DataArray, spacing: float) -> xr.DataArray:
     rows, columns = (max(1, field.sizes[axis] // size) for axis in ("y", "x"))
     high, wide = min(size, field.sizes["y"]), min(size, field.sizes["x"])
     cut = field.isel(y=slice(0, rows * high), x=slice(0, columns * wide))
-    parts = [cut[k] for k in range(len(cut))] if cut.chunks else [cut]  # a lazy field frame by frame
+    parts = [cut[k] for k in range(len(cut))] if cut.chunks and cut.ndim > 2 else [cut]  # lazy frames one by one
     fine = (np.ascontiguousarray(part.values, np.float32).reshape(-1, *cut.shape[-2:]) for part in parts)
     means = np.concatenate([block_means(of_part, rows, columns, MIN_KNOWN_FRACTION) for of_part in fine])
     mean = means.reshape(*field.shape[:-2], rows, columns)

@@ -90,6 +90,24 @@ class Fusion(NamedTuple):
     """Members of an ensemble, ``(realization, lead, y, x)``; None if there are none to make."""
 
 
+class EvaluatedNodes(NamedTuple):
+    """Blended members at the sampling nodes."""
+
+    grid: SamplingGrid
+    leads: LeadTimes
+    """Lead times of the nodes."""
+    nodes: NodeProbabilities
+    weight: Array
+    """Weight of NWP in the blend, ``(lead,)``; NaN without."""
+    blend: Blend
+    hindcasts: int
+    """Number of hindcasts that the weights were adapted with."""
+    state: PredictorState | None
+    """State of the predictors; None without NWP, which alone needs it further."""
+    nwp_rate: Array | None
+    """NWP rain where the radar's air will be, mm h-1, ``(lead, y, x)``; None without NWP."""
+
+
 @dataclass(frozen=True)
 class Hybrid:
     """Nowcaster that blends advection, scale filter and trained members, see `hybridcast.fusion.hybrid`."""
@@ -202,11 +220,8 @@ class Hybrid:
         latest = _follow(recent, leads, motion)
         if is_large(recent):
             workspace_of_this_thread().forget()  # what the motion worked with
-        coarse = coarsen(recent, self.model.spacing)
-        reason = self._fallback_reason(recent, coarse)
-        fusion = (
-            self._advection_alone(recent, motion, latest, lazy) if reason else self._fuse(recent, coarse, latest, lazy)
-        )
+        reason = self._fallback_reason(recent)
+        fusion = self._advection_alone(recent, motion, latest, lazy) if reason else self._fuse(recent, latest, lazy)
         result = add_motion(self._label(recent, leads, fusion), motion)
         return result.assign_attrs({"fallback": reason} if reason else {})
 
@@ -220,19 +235,20 @@ class Hybrid:
         """Return the latest frame at the lead times if a GPU advects it; on the CPU it is advected with the fields."""
         return self._advect(latest) if resolve_device(self.device) == "cuda" else None
 
-    def _fallback_reason(self, recent: xr.DataArray, coarse: xr.DataArray) -> str:
+    def _fallback_reason(self, recent: xr.DataArray) -> str:
         """Return the reason why the members cannot be evaluated; empty if they can."""
         size, spacing = cell_size(recent) / 1e3, self.model.spacing / 1e3
         if size > MAX_COARSENESS * spacing:
             return f"advection alone: cells of {size:.1f} km, the model is made for {spacing:.1f} km"
-        if min(coarse.shape[1:]) <= (FEWEST_NODES - 1) * self.stride:
+        latest, _ = latest_frame(recent)
+        coarse = coarsen(latest, self.model.spacing)
+        if min(coarse.shape) <= (FEWEST_NODES - 1) * self.stride:
             return f"advection alone: the grid has fewer than {FEWEST_NODES} sampling nodes along an axis"
         if self.nwp_stage is not None:
             return ""
-        latest, _ = latest_frame(recent)
         if not np.isfinite(latest.values).any():
             return "advection alone: no radar data"
-        if not np.isfinite(coarse.sel(time=latest["time"]).values).any():
+        if not np.isfinite(coarse.values).any():
             return f"advection alone: no cell of {spacing:.1f} km is seen by half in the latest frame"
         return ""
 
@@ -247,45 +263,56 @@ class Hybrid:
             members = scale_filter_members(recent, motion, leads, advected, count, ScaleFilterSettings())
         return Fusion(FusedFields(rate, rate, exceeded), self.usable_model.blend, members=members)
 
-    def _fuse(self, recent: xr.DataArray, coarse: xr.DataArray, latest: LatestFrame, lazy: bool) -> Fusion:
+    def _fuse(self, recent: xr.DataArray, latest: LatestFrame, lazy: bool) -> Fusion:
         """Evaluate and blend the members at the sampling nodes, and make the fields on the fine grid."""
+        made, stage = self._evaluate_nodes(recent, latest), self.nwp_stage
+        if is_large(recent):
+            workspace_of_this_thread().forget()
+        interpolator = LagrangianInterpolator(made.grid, made.leads, latest)
+        if stage is None:
+            bands = fields_from_radar(made.nodes, interpolator)
+            fields = bands.to_dask() if lazy else bands.compute(self._advect_on_gpu(latest))
+            draw = partial(self._draw, recent, made.nodes, interpolator, None)
+            drawn = draw(bands.known() if lazy else fields.rate) if self.members else None
+            return Fusion(fields, made.blend, made.hindcasts, members=drawn)
+        assert made.state is not None  # there is a stage with NWP
+        assert made.nwp_rate is not None
+        evaluate = partial(nwp_probabilities, self.usable_model.members, stage)
+        inflow = compute_inflow(made.state, made.grid.nodes, made.grid.shape, evaluate)
+        target = NwpInformedTarget(latest.frame, made.nodes.known, made.nwp_rate, made.weight, inflow)
+        nwp_weight = interpolator.weights_to_leads(np.nan_to_num(made.weight, nan=1.0))
+        fields = fields_with_nwp(made.nodes, target, interpolator, self._advect(latest))
+        draw = partial(self._draw, recent, made.nodes, interpolator, inflow)
+        drawn = draw(fields.rate, fields.advected) if self.members else None
+        return Fusion(fields, made.blend, made.hindcasts, nwp_weight, drawn)
+
+    def _evaluate_nodes(self, recent: xr.DataArray, latest: LatestFrame) -> EvaluatedNodes:
+        """Evaluate and blend the members at the sampling nodes."""
+        coarse = coarsen(recent, self.model.spacing)
         grid = SamplingGrid.over(recent, coarse, self.model.spacing, self.stride)
-        node_leads, nodes = node_lead_times(latest.leads), grid.nodes_near(latest.frame)
-        sparse = is_large(recent) and self.nwp_stage is None  # NWP may have rain where the radar has none
+        leads, nodes, stage = node_lead_times(latest.leads), grid.nodes_near(latest.frame), self.nwp_stage
+        sparse = is_large(recent) and stage is None  # NWP may have rain where the radar has none
         choice = NodeChoice.near_rain(grid, nodes, coarse) if sparse else NodeChoice.all_of(grid, nodes)
-        with ThreadPoolExecutor(1) as pool:  # hindcasts and the forecast itself do not wait for each other
-            adapted = pool.submit(self._adapt_blend, coarse)
-            if is_large(recent):  # the predictors of both at the same time would take twice the memory
-                adapted.result()
-            state, inputs = self._prepare(recent, coarse, node_leads, choice.evaluated)
-            blend, hindcasts = adapted.result()
-        members, stage = self._members, self.nwp_stage
+        prepare = partial(self._prepare, recent, coarse, leads, choice.evaluated)
+        if is_large(recent):  # the predictors of both at the same time would take twice the memory
+            (blend, hindcasts), (state, inputs) = self._adapt_blend(coarse), prepare()
+        else:
+            with ThreadPoolExecutor(1) as pool:  # hindcasts and the forecast itself do not wait for each other
+                adapted = pool.submit(self._adapt_blend, coarse)
+                state, inputs = prepare()
+                blend, hindcasts = adapted.result()
+        nwp_rate = None
         if stage is not None:
             inputs = list(inputs)  # they are needed twice
-        probabilities, weight = blend_members(members, blend, stage, inputs, (node_leads / MINUTE).tolist())
-        probabilities = choice.complete(probabilities)
-        frame = latest_frame(coarse)[0]
+            nwp_rate = grid.fill(np.stack([nwp_rain_rate(one.predictors) for one in inputs])[None], nodes, np.nan)[0]
+        found, weight = blend_members(self._members, blend, stage, inputs, (leads / MINUTE).tolist())
+        frame, kept = latest_frame(coarse)[0], None if stage is None else state
+        del state, inputs  # the largest part of the memory
         if stage is None:
-            probabilities = correct_coverage(probabilities, frame, blend.thresholds, node_leads / MINUTE)
+            found = correct_coverage(choice.complete(found), frame, blend.thresholds, leads / MINUTE)
         known = grid.sample(np.isfinite(frame.values))
-        at_nodes = NodeProbabilities(grid.fill(probabilities, nodes), known, blend.thresholds, self._wanted)
-        interpolator = LagrangianInterpolator(grid, node_leads, latest)
-        if stage is None:
-            bands = fields_from_radar(at_nodes, interpolator)
-            fields = bands.to_dask() if lazy else bands.compute(self._advect_on_gpu(latest))
-            draw = partial(self._draw, recent, at_nodes, interpolator, None)
-            drawn = draw(bands.known() if lazy else fields.rate) if self.members else None
-            return Fusion(fields, blend, hindcasts, members=drawn)
-        nwp_rate = choice.complete(np.stack([nwp_rain_rate(one.predictors) for one in inputs])[None])
-        nwp_rate = grid.fill(nwp_rate, nodes, np.nan)[0]
-        evaluate = partial(nwp_probabilities, self.usable_model.members, stage)
-        inflow = compute_inflow(state, grid.nodes, grid.shape, evaluate)
-        target = NwpInformedTarget(latest.frame, known, nwp_rate, weight, inflow)
-        nwp_weight = interpolator.weights_to_leads(np.nan_to_num(weight, nan=1.0))
-        fields = fields_with_nwp(at_nodes, target, interpolator, self._advect(latest))
-        draw = partial(self._draw, recent, at_nodes, interpolator, inflow)
-        drawn = draw(fields.rate, fields.advected) if self.members else None
-        return Fusion(fields, blend, hindcasts, nwp_weight, drawn)
+        at_nodes = NodeProbabilities(grid.fill(found, nodes), known, blend.thresholds, self._wanted)
+        return EvaluatedNodes(grid, leads, at_nodes, weight, blend, hindcasts, kept, nwp_rate)
 
     def _draw(
         self,
