@@ -19,6 +19,7 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -96,17 +97,25 @@ class Network:
     settings: NetworkSettings
 
     def __post_init__(self) -> None:
-        """Check that the parameters belong to the settings, if torch is installed."""
-        if has_torch():
-            unet = {name: tuple(value.shape) for name, value in build_unet(self.settings).state_dict().items()}
-            expected = {f"{seed}.{name}": shape for seed in self.settings.seeds for name, shape in unet.items()}
-            check_shapes(self.parameters, {"base": (len(LEADS), len(THRESHOLDS), 3)} | expected)
+        """Check that the parameters belong to the settings, as far as that needs no torch (slow to import)."""
+        widths, outputs = self.settings.widths, len(LEADS) * len(THRESHOLDS)
+        expected: dict[str, tuple[int, ...]] = {"base": (len(LEADS), len(THRESHOLDS), 3)}
+        for seed in self.settings.seeds:
+            ends = {"stem.weight": (widths[0], CHANNELS, 3, 3), "last.weight": (outputs, widths[0], 1, 1)}
+            levels = {
+                f"coarsen.{k}.1.weight": (coarse, fine, 1, 1) for k, (fine, coarse) in enumerate(pairwise(widths))
+            }
+            expected |= {f"{seed}.{name}": shape for name, shape in (ends | levels).items()}
+        check_shapes({name: value for name, value in self.parameters.items() if name in expected}, expected)
 
     @cached_property
     def unets(self) -> list[UNet]:
         """The network of each seed, ready to be applied."""
         import torch
 
+        unet = {name: tuple(value.shape) for name, value in build_unet(self.settings).state_dict().items()}
+        expected = {f"{seed}.{name}": shape for seed in self.settings.seeds for name, shape in unet.items()}
+        check_shapes(self.parameters, {"base": (len(LEADS), len(THRESHOLDS), 3)} | expected)
         networks = []
         for seed in self.settings.seeds:
             prefix = f"{seed}."
