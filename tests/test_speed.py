@@ -98,7 +98,10 @@ def test_the_table_is_made_of_all_that_is_measured(speed):
     result = {"about": about, "motion": [shared], "advection": [row], "forecasts": [forecast]}
     ensembles = {**row, "what": "20 members", "without members, ms": 1700}
     result |= {"ensembles": [ensembles], "growth": [grown], "first_call": [first], "reading": [first]}
+    result |= {"stages": [{**row, "how": "trees"}], "continents": [{**row, "what": "CIRRUS", "peak MB": 900}]}
     text = speed.markdown(result)
+    assert "| motion, 3 frames of 4 x 5 | trees | 1.0 | 3 |" in text
+    assert "| CIRRUS | dense flow | 1.0 | 900 |" in text
     assert "| motion, 3 frames of 4 x 5 | dense flow | 1.0 | 1.0 | 3 |" in text
     assert "motion, 3 frames 25.0%" in text
     assert "| first call, cold | motion | 9000.0 | |" in text
