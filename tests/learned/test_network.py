@@ -366,7 +366,7 @@ def test_parameters_that_are_not_those_of_the_settings(trained, change):
     else:
         parameters["1.last.bias"] = parameters["0.last.bias"]
     with pytest.raises(InputError, match=r"last\.bias"):
-        nw.Network(parameters, SMALL)
+        _ = nw.Network(parameters, SMALL).unets
 
 
 def test_base_is_calibrated(one):
