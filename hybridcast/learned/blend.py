@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import Bounds, LinearConstraint, minimize
-from scipy.special import expit
 from threadpoolctl import threadpool_limits
 
 from hybridcast.core.interpolation import interpolate_leads
 from hybridcast.core.types import Array, Doubles, Mask
+from hybridcast.learned.logistic import log_loss
 from hybridcast.learned.member import StoredParts
 
 #: Options of the minimisation: the loss is a mean, and its differences are small.
@@ -131,20 +131,24 @@ def fit_blend(
 
 def _fit_shares(log_odds: Array, event: Mask, weight: Array, ridge: float) -> Doubles:
     """Return weights of members that sum to one, ``(member,)``, from log odds ``(row, member)``: the least log loss."""
-    design, target, counts = (part.astype(np.float64) for part in (log_odds, event, weight))
-    total = counts.sum() + ridge
-    equal = np.full(design.shape[1], 1.0 / design.shape[1])
+    equal = np.full(log_odds.shape[1], 1.0 / log_odds.shape[1])
+    loss = log_loss(log_odds, event, weight, centre=equal, ridge=ridge)
+    total = float(weight.sum(dtype=np.float64)) + ridge
 
-    def loss(shares: Doubles) -> tuple[float, Doubles]:
-        blended, away = design @ shares, shares - equal
-        value = counts @ (np.logaddexp(0.0, blended) - target * blended) + 0.5 * ridge * away @ away
-        slope = design.T @ (counts * (expit(blended) - target)) + ridge * away
-        return float(value) / total, slope / total
+    def mean_loss(shares: Doubles) -> tuple[float, Doubles]:
+        value, slope = loss(shares)
+        return value / total, slope / total
 
     sum_is_one = LinearConstraint(np.ones(equal.size), 1.0, 1.0)
     with threadpool_limits(1):
         found: Doubles = minimize(
-            loss, equal, jac=True, method="SLSQP", bounds=Bounds(0.0, 1.0), constraints=sum_is_one, options=_PRECISE
+            mean_loss,
+            equal,
+            jac=True,
+            method="SLSQP",
+            bounds=Bounds(0.0, 1.0),
+            constraints=sum_is_one,
+            options=_PRECISE,
         ).x
     return found
 

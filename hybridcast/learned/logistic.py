@@ -5,7 +5,7 @@ A member has coefficients for each threshold and for the lead times of its train
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +53,6 @@ def fit_logistic(
     offset: NDArray[np.floating] | float = 0.0,
     centre: Doubles | None = None,
     ridge: float | Doubles = 1.0,
-    lower_bounds: Doubles | None = None,
 ) -> Doubles:
     """Fit log odds that are linear in the inputs, held near given coefficients by a ridge.
 
@@ -72,30 +71,44 @@ def fit_logistic(
     ridge
         Strength of the ridge, as a number of observations with inputs of size one that support `centre`; one for all
         coefficients, or one for each, shape ``(input + 1,)``.
-    lower_bounds
-        Lower bounds of the coefficients, shape ``(input + 1,)``.
 
     Returns
     -------
     ndarray
         Coefficients, the constant last, shape ``(input + 1,)``.
     """
-    design = np.column_stack([inputs, np.ones(len(inputs))]).astype(np.float64)
-    target, counts = event.astype(np.float64), np.asarray(weight, np.float64)
+    design = np.column_stack([inputs, np.ones(len(inputs))])
     middle = np.zeros(design.shape[1]) if centre is None else centre
+    loss = log_loss(design, event, weight, offset=offset, centre=middle, ridge=ridge)
+    with threadpool_limits(1):  # the products are small, and threads that wait for one another would take all the time
+        result: Doubles = minimize(loss, middle, jac=True, method="L-BFGS-B").x
+    return result
+
+
+def log_loss(
+    design: NDArray[np.floating],
+    event: NDArray[np.bool_] | NDArray[np.floating],
+    weight: NDArray[np.floating],
+    *,
+    offset: NDArray[np.floating] | float = 0.0,
+    centre: Doubles,
+    ridge: float | Doubles,
+) -> Callable[[Doubles], tuple[float, Doubles]]:
+    """Return the function from coefficients of a design ``(row, input)`` to their loss with its ridge, and its slope.
+
+    The other parameters are as in `fit_logistic`.
+    """
+    inputs, target, counts = (np.asarray(part, np.float64) for part in (design, event, weight))
 
     def loss(coefficients: Doubles) -> tuple[float, Doubles]:
-        log_odds = design @ coefficients + offset
-        away = coefficients - middle
+        log_odds = inputs @ coefficients + offset
+        away = coefficients - centre
         # log(1 + e^x) - y x, written so that it does not overflow
         value = counts @ (np.logaddexp(0.0, log_odds) - target * log_odds) + 0.5 * ridge * away @ away
-        slope = design.T @ (counts * (expit(log_odds) - target)) + ridge * away
+        slope = inputs.T @ (counts * (expit(log_odds) - target)) + ridge * away
         return float(value), slope
 
-    bounds = None if lower_bounds is None else [(low, None) for low in lower_bounds]
-    with threadpool_limits(1):  # the products are small, and threads that wait for one another would take all the time
-        result: Doubles = minimize(loss, middle, jac=True, method="L-BFGS-B", bounds=bounds).x
-    return result
+    return loss
 
 
 # --- members --------------------------------------------------------------------------------------------------

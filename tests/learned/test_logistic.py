@@ -84,15 +84,6 @@ def test_a_strong_ridge_holds_the_centre_and_no_rows_give_it():
     assert nearness == sorted(nearness, reverse=True)
 
 
-def test_bounds_hold_and_the_rest_is_fitted_given_them():
-    inputs, event = drawn()
-    lower_bounds = np.array([0.0, 0.0, -np.inf])
-    found = fit_logistic(inputs, event, np.ones(20_000), lower_bounds=lower_bounds)
-    assert found[1] == 0  # the truth is below
-    alone = fit_logistic(inputs[:, :1], event, np.ones(20_000))
-    np.testing.assert_allclose(found[[0, 2]], alone, atol=2e-3)
-
-
 @pytest.mark.parametrize("always", [True, False])
 def test_what_always_or_never_happens_stays_finite(always):
     inputs, _ = drawn(1000)
