@@ -69,8 +69,8 @@ scale-filter: setup  ## skill and speed of the scale filter against pysteps' S-P
 pseudo-nwp: setup  ## how good the pseudo-NWP is on the real events; writes notebooks/pseudo_nwp_quality.json
 	$(BIN)/python notebooks/pseudo_nwp_quality.py
 
-real-nwp: setup  ## errors of real NWP runs and of pseudo-NWP by the same measures; RUNS=folder of the runs; writes notebooks/real_nwp_quality.json
-	PYTHONPATH=notebooks $(BIN)/python notebooks/real_nwp_quality.py $(RUNS)
+real-nwp: setup  ## errors of real NWP runs; RUNS=folder of the runs; writes notebooks/real_nwp_quality.json
+	$(BIN)/python notebooks/real_nwp_quality.py $(RUNS)
 
 model: setup  ## train the model that comes with the package, from the real events; an hour or less
 	$(BIN)/hybridcast train --out data/model --work scratch

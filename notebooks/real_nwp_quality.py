@@ -1,30 +1,24 @@
-"""Quality of real NWP rain against radar sums, and of pseudo-NWP by the same measures: ``make real-nwp``.
+"""Quality of real NWP rain against radar sums: ``make real-nwp RUNS=folder``.
 
-The real runs are few: sums of ICON-D2 over one hour, and of HARMONIE and IFS over three, beside radar sums of the same
-hours. They tell whether the presets of pseudo-NWP (see `hybridcast.datasets.pseudo_nwp`) span the errors of real runs,
-not how good a model is. Cells have a size of 2 km. Writes real_nwp_quality.json beside this file.
+The runs are few: sums of ICON-D2 over one hour, and of HARMONIE and IFS over three, beside radar sums of the same hours.
+They tell which errors occur, not how good a model is; ``make pseudo-nwp`` scores pseudo-NWP. Cells have a size of 2 km.
+Writes real_nwp_quality.json beside this file.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
 import warnings
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
-from pseudo_nwp_quality import AGE, HOURLY, select_run
 from scipy import ndimage
 
 from hybridcast.core.grid import cell_size
 from hybridcast.core.types import Array
-from hybridcast.datasets import issue_times, load_event_radar, load_events
-from hybridcast.datasets.pseudo_nwp import PERFECT, PRESETS, simulate_pseudo_nwp
-from hybridcast.errors import FetchError
 from hybridcast.nwp import open_nwp, regrid_to_radar
 from hybridcast.radar import open_radar
 from hybridcast.verification.scores import fractions_skill_score, spectral_ratio
@@ -36,13 +30,9 @@ SMOOTHING = 15.0
 """Standard deviation of the Gaussian window before the correlation, km."""
 FARTHEST = 100.0
 """Longest displacement that is looked for, km."""
-TAASRAD_DAYS = "5"
-"""End of the names of the days of TAASRAD that are used, a tenth of them."""
 WAVELENGTHS = (11.0, 45.0)
 """Wavelengths in the middle of the octaves whose power is shown, km."""
 HOUR = np.timedelta64(1, "h")
-CASES = 2
-"""Maximum number of issue times of an event."""
 
 
 class Pair(NamedTuple):
@@ -149,48 +139,8 @@ def score_real(folder: Path) -> dict[str, dict[str, float]]:
     return found
 
 
-def score_presets() -> tuple[dict[str, dict[str, float]], int, int]:
-    """Return the measures of each preset, mean over the events, and the numbers of events and cases."""
-    by_event: list[dict[str, dict[str, float]]] = []
-    cases = 0
-    for event in load_events():
-        if event.region == "taasrad" and not event.name.endswith(TAASRAD_DAYS):
-            continue
-        try:
-            radar = load_event_radar(event)
-        except FetchError as error:
-            print(f"left out: {error}", file=sys.stderr)
-            continue
-        issues = issue_times(radar, event, max_count=CASES)
-        if not len(issues):
-            continue
-        scored = [score_run(radar, issue - AGE, zlib.crc32(event.name.encode())) for issue in issues]
-        by_event.append({name: average([case[name] for case in scored]) for name in PRESETS})
-        cases += len(issues)
-        print(f"{event.name}: {len(issues)} cases", file=sys.stderr)
-    return {name: average([event[name] for event in by_event]) for name in PRESETS}, len(by_event), cases
-
-
-def score_run(radar: xr.DataArray, run: np.datetime64, seed: int) -> dict[str, dict[str, float]]:
-    """Return the measures of hourly rates of each preset at lead times of 2 to 5 h."""
-    truth = select_run(simulate_pseudo_nwp(radar, run, HOURLY, PERFECT)).isel(lead_time=slice(1, None))
-    observed = (
-        truth["precipitation_rate"].swap_dims(lead_time="time").transpose("time", "y", "x").drop_vars("lead_time")
-    )
-    made = {
-        name: select_run(simulate_pseudo_nwp(radar, run, HOURLY, quality, seed=seed)).isel(lead_time=slice(1, None))
-        for name, quality in PRESETS.items()
-    }
-    return {name: compute_measures(forecast, observed) for name, forecast in made.items()}
-
-
-def average(rows: list[dict[str, float]]) -> dict[str, float]:
-    """Return the mean of each measure over the rows in which it is defined."""
-    return {name: round(float(np.nanmean([row[name] for row in rows])), 3) for name in rows[0]}
-
-
 def format_table(rows: dict[str, dict[str, float]]) -> str:
-    """Format a Markdown table with a row for each run or preset."""
+    """Format a Markdown table with a row for each run."""
     names = list(next(iter(rows.values())))
     lines = ["| rain of | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
     lines += [f"| {row} | " + " | ".join(f"{found[name]:.2f}" for name in names) + " |" for row, found in rows.items()]
@@ -198,19 +148,13 @@ def format_table(rows: dict[str, dict[str, float]]) -> str:
 
 
 def main() -> None:
-    """Score real runs and presets, print the table, and write the JSON file."""
+    """Score the real runs, print the table, and write the JSON file."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path, help="folder of the real runs: dwd_20221214, dk_2024")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    real = score_real(options.folder)
-    presets, events, cases = score_presets()
-    rows = real | {f"pseudo-NWP, {name}": found for name, found in presets.items()}
-    print(format_table(rows))
-    print(
-        f"pseudo-NWP: hourly rates at lead times of 2 to 5 h, mean over {events} events, {cases} cases; FSS at 1 mm/h"
-    )
-    found = {"events": events, "cases": cases, "real": real, "pseudo-NWP": presets}
+    found = score_real(options.folder)
+    print(format_table(found))
     Path(__file__).with_suffix(".json").write_text(json.dumps(found, indent=1).replace("NaN", "null") + "\n")
 
 
