@@ -1,7 +1,7 @@
 """Quality of real NWP rain against radar sums: ``make real-nwp RUNS=folder``.
 
-The runs are few: sums of ICON-D2 over one hour, and of HARMONIE and IFS over three, beside radar sums of the same
-hours. They tell which errors occur, not how good a model is; ``make pseudo-nwp`` scores pseudo-NWP. Cells have a size of 2 km.
+The runs are few: sums of ICON-D2 over one hour, and of HARMONIE and IFS over three, beside radar sums of those hours.
+They tell which errors occur, not how good a model is; ``make pseudo-nwp`` scores pseudo-NWP. Cells have a size of 2 km.
 Writes real_nwp_quality.json beside this file.
 """
 
