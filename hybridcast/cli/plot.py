@@ -69,9 +69,7 @@ Xy = Annotated[
     str | None, typer.Option(metavar="X,Y", help="Coordinates of --kind meteogram in the units of the grid.")
 ]
 Time = Annotated[str | None, typer.Option(help="Time of the radar frame to draw, UTC; by default the last.")]
-Coast = Annotated[
-    bool, typer.Option(help="Draw coastlines and borders, if cartopy is installed: pip install 'hybridcast[maps]'.")
-]
+Coast = Annotated[bool, typer.Option(help="Draw coastlines and borders.")]
 
 
 @dataclass(frozen=True)

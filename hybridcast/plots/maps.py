@@ -37,7 +37,7 @@ def plot_precipitation(
     title
         Title; by default the time of `field`, if it has one.
     coast
-        Whether to draw coastlines and borders, if cartopy is installed and the projection is known.
+        Whether to draw coastlines and borders, if the projection is known.
 
     Returns
     -------

@@ -1,9 +1,6 @@
-"""Coastlines: where they are on the field's projection, and nothing where they cannot be had."""
+"""Coastlines: where they are on the field's projection, and none where the projection is unknown."""
 
 from __future__ import annotations
-
-import sys
-from urllib.error import URLError
 
 import numpy as np
 import pyproj
@@ -17,26 +14,12 @@ EXTENT = (300_000.0, 400_000.0, 6_600_000.0, 6_700_000.0)
 
 
 @pytest.fixture
-def no_shapes_yet():
-    coast._load_shapes.cache_clear()
-    yield
-    coast._load_shapes.cache_clear()
-
-
-@pytest.fixture
-def island(tmp_path, monkeypatch, no_shapes_yet):
-    """A coastline of our own where cartopy looks: a meridian through the extent, and a line far away."""
-    cartopy = pytest.importorskip("cartopy")
-    shapefile = pytest.importorskip("shapefile")
-    for category, name in coast.SHAPES:
-        path = tmp_path / "shapefiles" / "natural_earth" / category / f"ne_10m_{name}"
-        path.parent.mkdir(parents=True)
-        with shapefile.Writer(str(path), shapeType=shapefile.POLYLINE) as writer:
-            writer.field("name", "C")
-            if category == "physical":
-                writer.line([[[24.5, lat] for lat in np.arange(58.0, 62.0, 0.05)], [[100.0, -40.0], [101.0, -41.0]]])
-                writer.record("island")
-    monkeypatch.setitem(cartopy.config, "pre_existing_data_dir", tmp_path)
+def island(monkeypatch):
+    """A coastline of our own: a meridian through the extent; and a line far away."""
+    meridian = np.column_stack([np.full(80, 24.5), np.linspace(58.0, 62.0, 80)])
+    far = np.array([[100.0, -40.0], [101.0, -41.0]])
+    monkeypatch.setattr(coast, "find_coast", lambda _: [meridian, far])
+    monkeypatch.setattr(coast, "find_borders", lambda _: [])
 
 
 def test_a_line_is_where_its_longitude_says(island):
@@ -48,13 +31,40 @@ def test_a_line_is_where_its_longitude_says(island):
     assert back == pytest.approx(np.full(x.size, 24.5), abs=1e-9)
 
 
-def test_a_line_beyond_the_date_line_is_on_a_map_that_goes_on_there(monkeypatch):
+def test_the_coast_of_the_gulf_of_finland_is_within_the_map():
+    west, east, south, north = EXTENT
+    lines = coast.find_outlines(CRS, EXTENT)
+    x, y = np.concatenate(lines).T
+    assert sum(map(len, lines)) > 50
+    assert ((x > west - 6e3) & (x < east + 6e3) & (y > south - 6e3) & (y < north + 6e3)).all()
+    distance = np.hypot(x - 385_500.0, y - 6_671_500.0)  # Helsinki lies on it
+    assert distance.min() < 5e3
+
+
+@pytest.mark.parametrize(("west", "expected"), [(179.4, 180.05), (-180.6, -179.95)])
+def test_a_line_beyond_the_date_line_is_on_a_map_that_goes_on_there(monkeypatch, west, expected):
     """Fiji's 179.95 W on a map from 179.4 to 180.6 E, and on one from 180.6 to 179.4 W."""
     meridian = np.column_stack([np.full(5, -179.95), np.linspace(-18.2, -17.8, 5)])
-    monkeypatch.setattr(coast, "_load_shapes", lambda *_: [meridian])
-    for west, expected in ((179.4, 180.05), (-180.6, -179.95)):
-        line = coast.find_outlines(pyproj.CRS("EPSG:4326"), (west, west + 1.2, -18.5, -17.5))[0]
-        np.testing.assert_allclose(line[:, 0], expected)
+    monkeypatch.setattr(coast, "find_coast", lambda _: [meridian])
+    line = coast.find_outlines(pyproj.CRS("EPSG:4326"), (west, west + 1.2, -18.5, -17.5))[0]
+    np.testing.assert_allclose(line[:, 0], expected)
+
+
+@pytest.mark.parametrize(
+    ("crs", "extent"),
+    [
+        ("+proj=laea +lat_0=55 +lon_0=10 +x_0=1950000 +y_0=-2100000", (0.0, 3.8e6, -4.4e6, 0.0)),  # Europe
+        ("EPSG:3411", (-4e6, 4e6, -4e6, 4e6)),  # around the pole
+        ("+proj=geos +h=35785831 +lon_0=0", (-5.5e6, 5.5e6, -5.5e6, 5.5e6)),  # the corners are no places
+        ("EPSG:4326", (0.0, 360.0, -90.0, 90.0)),
+    ],
+)
+def test_large_extents_have_finite_lines_within_them(crs, extent):
+    west, east, south, north = extent
+    x, y = np.concatenate(coast.find_outlines(pyproj.CRS(crs), extent)).T
+    margin = 0.051 * max(east - west, north - south)
+    assert x.size > 1000
+    assert ((x > west - margin) & (x < east + margin) & (y > south - margin) & (y < north + margin)).all()
 
 
 def test_a_map_has_it_in_kilometres(island):
@@ -66,18 +76,5 @@ def test_a_map_has_it_in_kilometres(island):
     assert not without.collections
 
 
-def test_no_place_no_cartopy_no_network_no_lines(no_shapes_yet, monkeypatch):
+def test_an_unknown_projection_has_none():
     assert coast.find_outlines(None, EXTENT) == []
-    monkeypatch.setitem(sys.modules, "cartopy.io", None)
-    assert coast.find_outlines(CRS, EXTENT) == []
-    assert not plot_precipitation(field_of(np.zeros((4, 5)))).axes[0].collections
-
-
-def test_shapes_that_cannot_be_brought_are_left_out(no_shapes_yet, monkeypatch):
-    shapereader = pytest.importorskip("cartopy.io.shapereader")
-
-    def fail(*_):
-        raise URLError("no route to host")
-
-    monkeypatch.setattr(shapereader, "natural_earth", fail)
-    assert coast.find_outlines(CRS, EXTENT) == []
