@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridcast.core.forecast_files import save_forecast
+from hybridcast.core.forecast_files import load_forecast, save_forecast
 from hybridcast.core.types import HOUR, MINUTE
 from hybridcast.datasets.registry import fetch, scene_path
 from hybridcast.errors import FetchError, InputError
@@ -116,10 +116,8 @@ def _show(
     window: xr.DataArray, time: np.datetime64, folder: Path, trained: Hybrid
 ) -> tuple[xr.Dataset, dict[str, Path]]:
     """Write the forecast of one time with its members, a map, a film, pictures, and what it says of three points."""
-    result = forecast(window, issue_time=time, nowcaster=trained, members=MEMBERS)
     before = window.sel(time=slice(None, time))
     points = _three_points(window)
-    table = at_places(result, points, radar=before)
     files = {
         "the map, for a browser: rain, probabilities and members in time, meteograms, places": folder / "index.html",
         "the film: forecast beside observation": folder / "forecast.gif",
@@ -129,11 +127,13 @@ def _show(
         "the forecast itself, CF NetCDF": folder / "forecast.nc",
     }
     _, film, probability, members, places, whole = files.values()
+    save_forecast(forecast(window, issue_time=time, nowcaster=trained, members=MEMBERS), whole)
+    result = load_forecast(whole)  # members that are read are not drawn again for each of the products
+    table = at_places(result, points, radar=before)
     animate_forecast(result, film, window)
     save_figure(plot_probability(result, window, threshold=1.0), probability)
     save_figure(plot_members(result, window, lead_time=60 * MINUTE), members)
     write_places(table, places)
-    save_forecast(result, whole)
     write_map(result, folder, radar=before, places=points, title="hybridcast demo", file=whole)
     return table, files
 
