@@ -4,6 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+# Processes of the tests, each of which holds up to 3 GB.
+PROCESSES ?= 2
+PYTEST := $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist worksteal
+
 BROWSER := $(shell command -v chromium && command -v chromedriver)
 
 .PHONY: help setup browser demo test test-fast test-all coverage gpu check skill scale-filter pseudo-nwp real-nwp model evaluation warnings sources early-or-late bench bench-history fuzz same-bits notebooks docs picture clean
@@ -35,13 +39,13 @@ else
 endif
 
 test-fast: setup  ## the tests of everyday work, in less than 3 minutes on two cores
-	$(BIN)/python -m pytest -m "not (browser or heavy or notebook or process or pysteps or slow or training)"
+	$(PYTEST) -m "not (browser or heavy or notebook or process or pysteps or slow or training)"
 
 test: setup browser  ## all tests but the heavy ones
-	$(BIN)/python -m pytest -m "not heavy"
+	$(PYTEST) -m "not heavy"
 
 test-all: setup browser  ## all tests
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 coverage: setup browser  ## the suite with its coverage; then that of the kernels, interpreted, and CUDA's on numba's simulator
 	$(BIN)/python -m pytest --cov --cov-report=
