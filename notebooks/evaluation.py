@@ -1,7 +1,8 @@
 """Evaluate nowcasters on the real events, trained ones on regions that they were not trained on: ``make evaluation``.
 
-Runs `hybridcast evaluate` twice: without STEPS, which is slow, and with ensembles of 20 members on fewer cases. Writes
-evaluation.json, evaluation_steps.json and their Markdown beside this file, and the short tables between the marks in
+Runs `hybridcast evaluate` three times: without STEPS, which is slow; on the days of TAASRAD19, many of one network, a
+case each; and with ensembles of 20 members on fewer cases. Writes evaluation.json, evaluation_taasrad.json,
+evaluation_steps.json and their Markdown beside this file, and the short tables between the marks in
 results/trained_model.md and in the README. ``--tables-only`` writes these tables from the JSON files.
 Forecasts are kept in the folder ``--work``, so that a run that was interrupted continues.
 """
@@ -19,7 +20,7 @@ from typing import Any
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
 PAGE = HERE / "results" / "trained_model.md"
-REGIONS = ("dwd", "fmi", "mch", "knmi", "bom", "opera")
+REGIONS = ("dwd", "fmi", "mch", "knmi", "bom", "opera", "mrms")
 NOWCASTERS = (
     "persistence",
     "advection",
@@ -30,8 +31,10 @@ NOWCASTERS = (
     "neighbourhood",
     "boosting",
     "no-hindcasts",
+    "no-network",
     "hybridcast",
 )
+ON_TAASRAD = ("advection", "s-prog", "scale-filter", "no-network", "hybridcast")
 WITH_STEPS = ("advection", "s-prog", "neighbourhood", "hybridcast", "steps")
 MEMBERS = 20
 SCORES_OF_MEMBERS = ("fair CRPS", "fair CRPS 20 km", "fair CRPS 1 h, 20 km", "spread/error 1 h, 20 km")
@@ -47,18 +50,28 @@ NAMES = {
     "neighbourhood": "neighbourhood, calibrated",
     "boosting": "boosted trees alone",
     "no-hindcasts": "blend without hindcasts",
+    "no-network": "blend without the network",
     "hybridcast": "**hybridcast**",
 }
 
 
 def evaluate(
-    nowcasters: tuple[str, ...], cases: int, work: str, output: Path, workers: int, members: int = 0
+    nowcasters: tuple[str, ...],
+    cases: int,
+    work: str,
+    output: Path,
+    workers: int,
+    members: int = 0,
+    regions: tuple[str, ...] = REGIONS,
+    baseline: str = "s-prog",
 ) -> dict[str, Any]:
     """Run the command and return its JSON output."""
     command = [sys.executable, "-c", "from hybridcast.cli.app import main; main()", "evaluate", "--work", work]
     command += [
         "--nowcasters",
         ",".join(nowcasters),
+        "--baseline",
+        baseline,
         "--cases",
         str(cases),
         "--workers",
@@ -68,7 +81,7 @@ def evaluate(
         "-o",
         str(output),
     ]
-    for region in REGIONS:
+    for region in regions:
         command += ["--only", region]
     subprocess.run(command, check=True)
     return json.loads(output.read_text())
@@ -105,7 +118,9 @@ def format_support(found: dict[str, Any]) -> str:
     events = found["support"].values()
     cases = sum(event["cases"][0] for event in events)
     days = len({(event["region"], event["day"]) for event in events})
-    return f"{cases:g} cases, {len(found['support'])} events on {days} days in {len(REGIONS)} regions"
+    regions = len({event["region"] for event in events})
+    where = "one region" if regions == 1 else f"{regions} regions"
+    return f"{cases:g} cases, {len(found['support'])} events on {days} days in {where}"
 
 
 def format_summary(found: dict[str, Any]) -> str:
@@ -130,6 +145,26 @@ def format_summary(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def format_taasrad(found: dict[str, Any]) -> str:
+    """Format the section on the days of TAASRAD19."""
+    lines = [
+        f"At 30 / 60 / 90 / 120 min; {format_support(found)}; models trained without it.",
+        "",
+        *format_table(found, SCORES),
+        "",
+        "hybridcast against the scale filter, per cent with 95 % intervals over days: CSI 1 at equal area "
+        f"{format_difference(found, 'hybridcast', SCORES[0])}; against advection: FSS 20 km "
+        f"{format_change(found, 'hybridcast', 'advection', 'FSS 20 km')}.",
+    ]
+    return "\n".join(lines)
+
+
+def format_change(found: dict[str, Any], nowcaster: str, other: str, name: str) -> str:
+    """Format the difference of mean scores between two nowcasters in per cent."""
+    ours, theirs = (found["mean"]["source"][one][name] for one in (nowcaster, other))
+    return " / ".join(f"{100 * (a / b - 1):+.1f}" for a, b in zip(ours, theirs, strict=True))
+
+
 def format_section(found: dict[str, Any], steps: dict[str, Any] | None) -> str:
     """Format the section of the page of results."""
     lines = [
@@ -142,6 +177,11 @@ def format_section(found: dict[str, Any], steps: dict[str, Any] | None) -> str:
         f"{format_difference(found, 'hybridcast', 'CSI 1, equal area')}; "
         f"Brier 1 {format_difference(found, 'hybridcast', 'Brier 1')}; "
         f"FSS 20 km {format_difference(found, 'hybridcast', 'FSS 20 km')}.",
+        "",
+        f"Against the scale filter, per cent: CSI 1 at equal area "
+        f"{format_change(found, 'hybridcast', 'scale-filter', SCORES[0])}, CSI 5 "
+        f"{format_change(found, 'hybridcast', 'scale-filter', SCORES[1])}; against advection: FSS 20 km "
+        f"{format_change(found, 'hybridcast', 'advection', 'FSS 20 km')}.",
     ]
     if steps is not None:
         shown = ("CSI 1, equal area", "Brier 0.1", "Brier 1", "Brier 5", "CRPS")
@@ -174,18 +214,22 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2, help="number of processes")
     parser.add_argument("--tables-only", action="store_true", help="only write the tables, from the JSON files")
     options = parser.parse_args()
-    output, steps_output = HERE / "evaluation.json", HERE / "evaluation_steps.json"
+    output, alpine_output, steps_output = (HERE / f"evaluation{end}.json" for end in ("", "_taasrad", "_steps"))
     steps = None
     if options.tables_only:
-        found = json.loads(output.read_text())
+        found, alpine = (json.loads(path.read_text()) for path in (output, alpine_output))
         steps = json.loads(steps_output.read_text()) if options.steps_cases else None
     else:
         found = evaluate(NOWCASTERS, options.cases, options.work, output, options.workers)
+        alpine = evaluate(
+            ON_TAASRAD, 1, options.work, alpine_output, options.workers, regions=("taasrad",), baseline="scale-filter"
+        )
         if options.steps_cases:
             arguments = options.work, steps_output, options.workers, MEMBERS
             steps = evaluate(WITH_STEPS, options.steps_cases, *arguments)
     text = format_section(found, steps)
     write_between_marks(PAGE, "evaluation", text)
+    write_between_marks(PAGE, "taasrad", format_taasrad(alpine))
     write_between_marks(README, "summary", format_summary(found))
     print(text)
 

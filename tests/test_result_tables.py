@@ -27,9 +27,11 @@ def between_marks(page: str, name: str) -> str:
 
 def test_tables_of_the_trained_model_are_those_of_the_evaluation():
     evaluation = load("evaluation")
-    found, steps = (json.loads((NOTEBOOKS / f"{name}.json").read_text()) for name in ("evaluation", "evaluation_steps"))
+    names = ("evaluation", "evaluation_taasrad", "evaluation_steps")
+    found, alpine, steps = (json.loads((NOTEBOOKS / f"{name}.json").read_text()) for name in names)
     assert between_marks("README.md", "summary") == evaluation.format_summary(found)
     assert between_marks("notebooks/results/trained_model.md", "evaluation") == evaluation.format_section(found, steps)
+    assert between_marks("notebooks/results/trained_model.md", "taasrad") == evaluation.format_taasrad(alpine)
 
 
 def test_the_table_of_the_readme_has_five_rows_with_intervals():
