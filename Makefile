@@ -22,7 +22,7 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; choose one with: make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip -c constraints.txt
-	$(BIN)/python -m pip install --quiet -c constraints.txt --group dev --editable .
+	$(BIN)/python -m pip install --quiet -c constraints.txt --group dev --editable '.[all]'
 	@touch $@
 
 demo: setup  ## forecast the stormiest hours of a real archive beside S-PROG; map, film, members and places in out/

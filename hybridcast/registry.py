@@ -5,14 +5,23 @@ Everywhere else, objects are passed instead of names.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from hybridcast.fusion.hybrid import load_hybrid, single_member
 from hybridcast.motion.estimate import DIS, DenseFlow, MotionMethod
 from hybridcast.nowcasters.base import Advection, Nowcaster, Persistence
-from hybridcast.nowcasters.pysteps import Anvil, Linda, LindaP, PystepsExtrapolation, PystepsMotion, SProg, Steps
+from hybridcast.nowcasters.pysteps import (
+    Anvil,
+    Linda,
+    LindaP,
+    PystepsExtrapolation,
+    PystepsMotion,
+    SProg,
+    Steps,
+    require_pysteps,
+)
 from hybridcast.nowcasters.scale_filter import ScaleFilter
 from hybridcast.nowcasters.scale_filter_ensemble import ScaleFilterEnsemble
 from hybridcast.settings import Settings
@@ -62,6 +71,12 @@ def baseline_nowcasters() -> dict[str, Callable[[], Nowcaster]]:
     return ours | {name: theirs[name] for name in PYSTEPS_NOWCASTERS}
 
 
+def require_installed(names: Iterable[str]) -> None:
+    """Raise `DependencyError` if one of the nowcasters is of pysteps, and pysteps is not installed."""
+    if not set(names).isdisjoint(PYSTEPS_NOWCASTERS):
+        require_pysteps()
+
+
 def trained_nowcaster(name: str, folder: str | Path) -> Nowcaster:
     """Return a nowcaster that needs a trained model.
 
@@ -91,5 +106,6 @@ __all__ = [
     "baseline_nowcasters",
     "motion_methods",
     "nowcasters_along",
+    "require_installed",
     "trained_nowcaster",
 ]

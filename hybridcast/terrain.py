@@ -19,6 +19,7 @@ from hybridcast.core import grib
 from hybridcast.core.cf import is_cf, open_cf, read_axis, read_crs, rename_horizontal
 from hybridcast.core.compression import uncompressed_file
 from hybridcast.core.crs import to_metres
+from hybridcast.core.extras import extra
 from hybridcast.core.field import GRID_MAPPING, crs_of, metres_per_cell
 from hybridcast.core.paths import open_paths
 from hybridcast.core.readers import read_errors, read_file, read_head
@@ -103,7 +104,8 @@ def terrain_dataset(height: ArrayLike, field: xr.DataArray | xr.Dataset) -> xr.D
 
 def _regrid(height: Array, grid: FileGrid, field: xr.DataArray | xr.Dataset) -> Array:
     """Warp heights to the grid of a field: area means where they are finer, otherwise bilinear interpolation."""
-    from rasterio.warp import Resampling, reproject
+    with extra("geotiff", "terrain on the grid of the radar"):
+        from rasterio.warp import Resampling, reproject
 
     out = np.full((field.sizes["y"], field.sizes["x"]), np.nan, np.float32)
     target = FileGrid(field["y"].values, field["x"].values, crs_of(field))
@@ -178,7 +180,8 @@ def _read_npz(path: Path) -> tuple[Array, FileGrid]:
 
 
 def _read_geotiff(path: Path) -> tuple[Array, FileGrid]:
-    import rasterio
+    with extra("geotiff", "a height file in GeoTIFF"):
+        import rasterio
 
     with uncompressed_file(path) as plain, rasterio.open(plain) as file:
         if file.crs is None:

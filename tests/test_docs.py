@@ -40,7 +40,9 @@ def test_the_reference_lists_every_public_name():
 
 def test_the_version_is_the_same_everywhere():
     version = runpy.run_path(str(ROOT / "hybridcast" / "_version.py"))["__version__"]
-    assert tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"] == version
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    assert project["project"]["dynamic"] == ["version"]
+    assert project["tool"]["hatch"]["version"]["path"] == "hybridcast/_version.py"
     assert re.search(r"^version: (.*)$", (ROOT / "CITATION.cff").read_text("utf-8"), re.M)[1] == version
 
 

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from hybridcast.core.forecast_files import load_forecast, save_forecast
 from hybridcast.core.types import HOUR, MINUTE
 from hybridcast.datasets.registry import fetch, scene_path
-from hybridcast.errors import FetchError, InputError
+from hybridcast.errors import DependencyError, FetchError, InputError
 from hybridcast.forecasting import INPUT_HISTORY, forecast
 from hybridcast.fusion.hybrid import Hybrid, load_hybrid
 from hybridcast.learned.trained_model import DEFAULT
 from hybridcast.nowcasters.base import Advection, Nowcaster, Persistence
-from hybridcast.nowcasters.pysteps import SProg
+from hybridcast.nowcasters.pysteps import SProg, require_pysteps
 from hybridcast.places import Place, at_places, parse_level, write_places
 from hybridcast.plots import animate_forecast, plot_members, plot_probability, save_figure
 from hybridcast.radar import open_radar
@@ -56,6 +56,8 @@ class DemoResult:
     """What the stormiest forecast says of three points, from `hybridcast.at_places`."""
     files: dict[str, Path]
     """Files of the stormiest forecast, by what they show."""
+    left_out: list[str]
+    """What could not be made, because packages of extras are not installed: messages that name the extras."""
     seen_in_training: bool
     """Whether the trained model has learned from some of these days."""
 
@@ -84,18 +86,28 @@ def run_demo(folder: Path, *, cases: int = 8, progress: bool = True, step: Step 
     folder = _create_folder(folder)
     radar, dataset, source = _open_archive(progress)
     trained = load_hybrid(DEFAULT, THRESHOLDS)
+    left_out: list[str] = []
     with step("forecasting"):
-        times, scores = _score(radar, cases, trained)
+        times, scores = _score(radar, cases, [trained, *_available_pysteps(left_out), Advection(), Persistence()])
     with step("drawing"):
-        places, files = _show(_around(radar, times[0]), times[0], folder, trained)
+        places, files = _show(_around(radar, times[0]), times[0], folder, trained, left_out)
     seen = any(event["source"] == dataset for event in trained.model.about["events"])
-    return DemoResult(source, list(times), scores, places, files, seen)
+    return DemoResult(source, list(times), scores, places, files, left_out, seen)
 
 
-def _score(radar: xr.DataArray, cases: int, trained: Hybrid) -> tuple[NDArray[np.datetime64], xr.Dataset]:
+def _available_pysteps(left_out: list[str]) -> list[Nowcaster]:
+    """Return S-PROG if pysteps is installed; otherwise note why not."""
+    try:
+        require_pysteps()
+    except DependencyError as error:
+        left_out.append(str(error))
+        return []
+    return [SProg()]
+
+
+def _score(radar: xr.DataArray, cases: int, nowcasters: list[Nowcaster]) -> tuple[NDArray[np.datetime64], xr.Dataset]:
     """Return the stormiest times, and the scores of the nowcasters there."""
     times = find_stormiest_times(radar, cases)
-    nowcasters: list[Nowcaster] = [trained, SProg(), Advection(), Persistence()]
     totals: dict[str, xr.Dataset] = {}
     for time in times:
         window = _around(radar, time)
@@ -113,29 +125,43 @@ def _around(radar: xr.DataArray, time: np.datetime64) -> xr.DataArray:
 
 
 def _show(
-    window: xr.DataArray, time: np.datetime64, folder: Path, trained: Hybrid
+    window: xr.DataArray, time: np.datetime64, folder: Path, trained: Hybrid, left_out: list[str]
 ) -> tuple[xr.Dataset, dict[str, Path]]:
-    """Write the forecast of one time with its members, a map, a film, pictures, and what it says of three points."""
+    """Write the forecast of one time with its members, a map, what it says of three points, a film and pictures.
+
+    The film and the pictures are left out, and the reason noted, if matplotlib is not installed.
+    """
     before = window.sel(time=slice(None, time))
     points = _three_points(window)
     files = {
         "the map, for a browser: rain, probabilities and members in time, meteograms, places": folder / "index.html",
-        "the film: forecast beside observation": folder / "forecast.gif",
-        "the probability of 1 mm/h": folder / "probability.png",
-        f"an hour ahead: observation, forecast, and members of the ensemble of {MEMBERS}": folder / "members.png",
         "minutes to rain, amounts and probabilities at three points": folder / "places.csv",
         "the forecast itself, CF NetCDF": folder / "forecast.nc",
     }
-    _, film, probability, members, places, whole = files.values()
+    _, places, whole = files.values()
     save_forecast(forecast(window, issue_time=time, nowcaster=trained, members=MEMBERS), whole)
     result = load_forecast(whole)  # members that are read are not drawn again for each of the products
     table = at_places(result, points, radar=before)
+    write_places(table, places)
+    write_map(result, folder, radar=before, places=points, title="hybridcast demo", file=whole)
+    try:
+        files |= _draw(result, window, folder)
+    except DependencyError as error:
+        left_out.append(str(error))
+    return table, files
+
+
+def _draw(result: xr.Dataset, window: xr.DataArray, folder: Path) -> dict[str, Path]:
+    files = {
+        "the film: forecast beside observation": folder / "forecast.gif",
+        "the probability of 1 mm/h": folder / "probability.png",
+        f"an hour ahead: observation, forecast, and members of the ensemble of {MEMBERS}": folder / "members.png",
+    }
+    film, probability, members = files.values()
     animate_forecast(result, film, window)
     save_figure(plot_probability(result, window, threshold=1.0), probability)
     save_figure(plot_members(result, window, lead_time=60 * MINUTE), members)
-    write_places(table, places)
-    write_map(result, folder, radar=before, places=points, title="hybridcast demo", file=whole)
-    return table, files
+    return files
 
 
 def _three_points(field: xr.DataArray) -> tuple[Place, ...]:

@@ -119,12 +119,13 @@ def evaluate(
 
 def _parse_nowcasters(text: str | None, baseline: str) -> list[str]:
     """Return the names of the nowcasters to compare, the baseline among them."""
-    from hybridcast.registry import NOT_BY_DEFAULT, TRAINED_NOWCASTERS, baseline_nowcasters
+    from hybridcast.registry import NOT_BY_DEFAULT, TRAINED_NOWCASTERS, baseline_nowcasters, require_installed
 
     known = [*baseline_nowcasters(), *TRAINED_NOWCASTERS]
     names = [name.strip() for name in text.split(",")] if text else [n for n in known if n not in NOT_BY_DEFAULT]
     for name in (*names, baseline):
         check_choice(name, known, "--nowcasters")
+    require_installed((*names, baseline))  # an error before models are trained
     return list(dict.fromkeys((*names, baseline)))
 
 

@@ -31,6 +31,7 @@ from hybridcast.cli.options import (
     say_written,
     step,
 )
+from hybridcast.core.extras import extra
 from hybridcast.errors import InputError
 
 if TYPE_CHECKING:
@@ -176,6 +177,8 @@ def forecast(
     check_suffix(output, (".nc", ".zarr"), "--output")
     if plot is not None:
         check_suffix(plot, (*PICTURES, *FILMS), "--plot")
+        with extra("plot", f"--plot {plot}"):
+            import matplotlib  # noqa: F401  (an error before anything is read)
     leads = parse_length(lead_time, "--lead-time"), parse_length(lead_step, "--step")
     issue, delay = parse_time(issue_time, "--issue-time"), parse_length(nwp_delay, "--nwp-delay")
     chosen = _choose_nowcaster(nowcaster, motion, load_settings(settings) if settings else Settings(), thresholds)

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from hybridcast._version import __version__
-from hybridcast.cli.options import out, step
+from hybridcast.cli.options import out, say, step
 from hybridcast.cli.places import list_places
 from hybridcast.core.types import MINUTE
 
@@ -31,7 +31,7 @@ def demo(
     The trained nowcaster is scored beside pysteps' S-PROG, advection and persistence. Of the stormiest forecast there
     are a map for the browser, a film, probabilities, members of an ensemble, and what it means for three points. Eleven
     days of German radar are downloaded through pip (10 MB are kept). Without a network, a small simulated scene is used
-    instead.
+    instead. S-PROG needs the extra 'pysteps', film and pictures the extra 'plot'; without them, the rest is made.
 
     Example:
 
@@ -97,6 +97,8 @@ def _report_demo(result: DemoResult) -> None:
         )
     out.print("\nWhat the stormiest forecast means for three points:", highlight=False)
     list_places(result.places)
+    for message in result.left_out:
+        say(f"note: left out, because {message}")
     out.print("\nOpen the map first, by a double click:", highlight=False)
     width = max(len(str(path)) for path in result.files.values())
     for what, path in result.files.items():

@@ -13,11 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from hybridcast.core.extras import extra
 from hybridcast.errors import ReadError
 
 
 def _open_zstandard(path: Path, mode: str = "rb") -> Any:
-    import pyarrow  # it brings the codec, and takes long to import
+    with extra("parquet", "a file compressed by Zstandard"):
+        import pyarrow  # it brings the codec, and takes long to import
 
     return pyarrow.input_stream(str(path), compression="zstd")
 

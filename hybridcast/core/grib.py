@@ -22,6 +22,7 @@ import pyproj
 
 from hybridcast.core.compression import is_compressed
 from hybridcast.core.crs import centre_longitude
+from hybridcast.core.extras import extra
 from hybridcast.core.readers import read_bytes
 from hybridcast.core.types import Array, Doubles
 from hybridcast.errors import ReadError
@@ -72,7 +73,8 @@ def read_messages(path: Path) -> Iterator[Any]:
 @contextmanager
 def message_errors(path: Path, count: int) -> Iterator[None]:
     """Convert the errors of ecCodes, and those of damaged sections, to a `ReadError` that names the message."""
-    import eccodes
+    with extra("grib", "GRIB"):
+        import eccodes
 
     try:
         yield
@@ -83,8 +85,9 @@ def message_errors(path: Path, count: int) -> Iterator[None]:
 
 
 def _decode(message: bytes) -> Any:
-    import eccodes
-    from cfgrib.messages import Message  # imported here so that pyproj, which has another PROJ, is loaded first
+    with extra("grib", "GRIB"):
+        import eccodes
+        from cfgrib.messages import Message  # imported here so that pyproj, which has another PROJ, is loaded first
 
     return Message(codes_id=eccodes.codes_new_from_message(message), errors="raise")
 

@@ -24,7 +24,8 @@ from typing import Any, TypeVar
 
 import cloudpickle
 
-from hybridcast.errors import DependencyError, HybridcastError, InputError
+from hybridcast.core.extras import extra
+from hybridcast.errors import HybridcastError, InputError
 from hybridcast_kernels.parallel import set_threads, threads
 
 log = logging.getLogger(__name__)
@@ -131,12 +132,8 @@ def _call(pickled: bytes) -> Any:
 
 
 def _connect(address: str) -> Any:
-    try:
+    with extra("distributed", "a dask scheduler"):
         from distributed import Client
-    except ImportError as error:
-        raise DependencyError(
-            f"a scheduler needs dask.distributed ({error}); pip install 'hybridcast[distributed]'"
-        ) from error
     try:
         # not the default client of this process: xarray would ask it for locks, even if no scheduler has answered
         return Client(address, timeout="10s", set_as_default=False)

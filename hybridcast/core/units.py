@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import functools
 import logging
+import warnings
 from typing import Any
 
 
 @functools.cache
 def _unit_registry() -> Any:
-    """Return pint's registry with the units of CF, without its messages about the units that CF redefines."""
+    """Return pint's registry with the units of CF.
+
+    Without its messages about the units that CF redefines, and without cf_xarray's that matplotlib is not installed.
+    """
     log = logging.getLogger("pint.util")
     level = log.level
     log.setLevel(logging.ERROR)
     try:
-        from cf_xarray.units import units
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*matplotlib support", UserWarning)
+            from cf_xarray.units import units
     finally:
         log.setLevel(level)
     return units

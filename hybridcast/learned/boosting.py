@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hybridcast.core.extras import extra
 from hybridcast.core.types import Array
 from hybridcast.errors import InputError
 from hybridcast.learned.member import MemberInputs, StoredParts
@@ -192,7 +193,8 @@ def train_trees(
     thresholds
         mm h-1, increasing.
     """
-    import lightgbm
+    with extra("train", "training"):
+        import lightgbm
 
     settings = settings or BoostingSettings()
     parameters: dict[str, Any] = {

@@ -12,6 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.core.device import resolve_device, with_device
+from hybridcast.core.extras import extra
 from hybridcast.core.field import GRID_MAPPING, check_precipitation, check_same_grid, metres_per_cell
 from hybridcast.core.grid import mean_kilometres
 from hybridcast.core.time_steps import iso_time, time_step
@@ -163,7 +164,8 @@ class DIS:
 
     def estimate(self, recent: xr.DataArray) -> xr.Dataset:
         """Estimate motion from a checked field of at least one frame; see `estimate_motion`."""
-        import cv2
+        with extra("dis", "motion by DIS"):
+            import cv2
 
         present, offsets = find_frames_with_echo(recent, 2, self.lowest_rate)
         if present.size < 2:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import duckdb
 import pandas as pd
 import xarray as xr
 
+from hybridcast.core.extras import extra
 from hybridcast.core.types import MINUTE
 from hybridcast.errors import InputError
 from hybridcast.nightly.days import parse_dates
@@ -45,6 +45,9 @@ def query_store(
     InputError
         If the folder is not a store, or the query cannot be run.
     """
+    with extra("nightly", "SQL on the nightly store"):
+        import duckdb
+
     root = Path(store).expanduser()
     with duckdb.connect() as connection:
         condition = _where_clause(regions, since, until)

@@ -17,6 +17,7 @@ from hybridcast.nightly.records import RegionNight
 from hybridcast.nightly.report import write_night_page
 from hybridcast.nightly.store import read_day, read_history
 from hybridcast.nightly.verify_day import Costs, Job, Notify, make_empty_night, verify_day
+from hybridcast.registry import require_installed
 from hybridcast.settings import check_known
 
 log = logging.getLogger(__name__)
@@ -67,10 +68,13 @@ def plan_jobs(
     ------
     InputError
         If a date cannot be read, a region is not configured, or no region has any of the dates.
+    DependencyError
+        If a nowcaster of a region is of pysteps, and pysteps is not installed.
     """
     for name in regions:
         check_known(name, [region.name for region in settings.region], "region")
     chosen = [region for region in settings.region if not regions or region.name in regions]
+    require_installed(name for region in chosen for name in region.all_nowcasters)
     yesterday = (datetime.now(UTC) - timedelta(days=1)).strftime("%Y-%m-%d")
 
     def days(region: RegionSettings) -> list[str]:

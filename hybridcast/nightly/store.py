@@ -31,16 +31,19 @@ from typing import Any, cast
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast._version import __version__
+from hybridcast.core.extras import extra
 from hybridcast.core.field import GRID_MAPPING, RATE
 from hybridcast.core.types import MINUTE
 from hybridcast.nightly.records import RegionNight, State, WorstCase
 from hybridcast.verification.statistics import PROBABILITY_BINS, STATISTICS
+
+with extra("nightly", "the nightly store"):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
 SCHEMA = 3
 """Version of the tables; increment it when they change."""

@@ -10,9 +10,10 @@ import numpy as np
 import pyproj
 
 from hybridcast.core.axes import unroll
+from hybridcast.core.extras import extra
 from hybridcast.core.types import Doubles
 from hybridcast.ensembles.polygons import LONGITUDE_LATITUDE, Polygon, as_crs, read_polygons
-from hybridcast.errors import DependencyError, InputError
+from hybridcast.errors import InputError
 
 #: Longest piece of an edge that stays straight on another map, in degrees and in metres.
 _DEGREES, _METRES = 0.1, 10_000.0
@@ -59,13 +60,9 @@ def buffer_geometry(
 
 
 def _to_shape(geometry: Any) -> Any:
-    try:
+    with extra("places", "a buffer around a place"):
         import shapely
         from shapely.geometry import shape
-    except ImportError as error:
-        raise DependencyError(
-            "a buffer around a place needs shapely, which is not installed: pip install 'hybridcast[places]'"
-        ) from error
     try:
         found = shape(geometry)
     except (TypeError, ValueError, KeyError, AttributeError, shapely.errors.ShapelyError) as error:

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import pyproj
 
+from hybridcast.core.extras import extra
 from hybridcast.ensembles.polygons import LONGITUDE_LATITUDE, as_crs, read_json, stated_crs
-from hybridcast.errors import DependencyError, InputError, ReadError
+from hybridcast.errors import InputError, ReadError
 from hybridcast.settings import check_known
 
 GEOJSON = (".geojson", ".json")
@@ -111,14 +112,9 @@ def _name(found: Features, name: str, label: str) -> Features:
 
 def read_vector_file(path: Path, layer: str | None) -> Features:
     """Return the features of a layer of a file that GDAL reads: GeoPackage, Shapefile, FlatGeobuf and others."""
-    try:
+    with extra("places", f"reading {path}", "GeoJSON and places.toml need none"):
         import pyogrio
         import shapely
-    except ImportError as error:
-        raise DependencyError(
-            f"{path} is read by pyogrio and shapely, which are not installed: pip install 'hybridcast[places]'; "
-            "GeoJSON and places.toml need neither"
-        ) from error
     if not path.exists():
         raise ReadError(path, "no such file or directory")
     try:

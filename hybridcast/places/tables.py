@@ -16,6 +16,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from hybridcast.core.extras import extra
 from hybridcast.core.field import RATE
 from hybridcast.core.files import atomic_write
 from hybridcast.core.forecast_schema import PROBABILITY
@@ -156,8 +157,9 @@ def _write_csv(table: xr.Dataset, path: Path) -> None:
 
 
 def _write_parquet(table: xr.Dataset, path: Path) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    with extra("parquet", "Parquet"):
+        import pyarrow as pa
+        import pyarrow.parquet as pq
 
     rows = to_rows(table)
     if "time" in rows:

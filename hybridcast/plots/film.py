@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from hybridcast.core.extras import extra
 from hybridcast.core.files import atomic_write
 from hybridcast.errors import DependencyError, InputError
 from hybridcast.plots import parts
@@ -89,13 +90,14 @@ def ffmpeg_path() -> str:
     found = shutil.which("ffmpeg")
     if found:
         return found
-    try:
+    with extra("film", "MP4 without ffmpeg on the system", "or write a .gif"):
         import imageio_ffmpeg
-
+    try:
         return cast(str, imageio_ffmpeg.get_ffmpeg_exe())
-    except (ImportError, RuntimeError) as error:
-        remedy = "pip install 'hybridcast[film]', or write a .gif"
-        raise DependencyError(f"there is no ffmpeg, which writes MP4. {remedy}.") from error
+    except RuntimeError as error:
+        raise DependencyError(
+            f"there is no ffmpeg, which writes MP4 ({error}). Install it, or write a .gif."
+        ) from error
 
 
 def _draw_frames(

@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from hybridcast.core.extras import extra
 from hybridcast.core.field import RATE, check_same_grid, crs_of
 from hybridcast.core.files import atomic_write
 from hybridcast.core.types import MINUTE, Doubles, LeadTimes
@@ -53,9 +54,10 @@ Extent = tuple[float, float, float, float]
 
 def new_figure(size: tuple[float, float]) -> Figure:
     """Return an empty figure of this size in inches, which needs no display."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
+    with extra("plot", "a figure"):
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06))
     FigureCanvasAgg(figure)

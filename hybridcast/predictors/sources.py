@@ -28,7 +28,7 @@ from hybridcast.predictors.stations import compute_station_predictors
 from hybridcast.predictors.terrain import compute_terrain_predictors
 from hybridcast.stations.clock import clock_offset
 from hybridcast.stations.collocation import NO_OFFSET, collocate
-from hybridcast.stations.quality import quality_control
+from hybridcast.stations.quality import QualityReport, quality_control
 from hybridcast.stations.schema import LEFT_OUT, check_stations, get_interval, select_available_reports
 from hybridcast.terrain import terrain_dataset
 
@@ -181,7 +181,7 @@ def _select_station_reports(stations: xr.Dataset | None, recent: xr.DataArray) -
     count = int(np.isfinite(reports[RATE].values).any(axis=1).sum())
     clock = f", rain {offset / MINUTE:g} min later than by the radar's clock" if offset else ""
     report = SourceReport("stations", f"{count} stations", age=f"{age:g} min old{clock}")
-    return _Selection(reports, (report, *_report_left_out(stations))), offset
+    return _Selection(reports, (report, *_report_not_done(quality), *_report_left_out(stations))), offset
 
 
 def _describe_absence(stations: xr.Dataset, recent: xr.DataArray) -> str:
@@ -205,6 +205,12 @@ def _remark_exchanged(stations: xr.Dataset, recent: xr.DataArray) -> str:
     exchanged = stations.assign_coords(latitude=("station", longitude), longitude=("station", latitude))
     count = int(np.isfinite(collocate(exchanged, recent)).all(axis=1).sum())
     return f"; {count} would be with latitude and longitude exchanged" if count else ""
+
+
+def _report_not_done(quality: QualityReport) -> tuple[SourceReport, ...]:
+    """Return a report on the checks of the stations that could not be done, if there are any."""
+    reason = "; ".join(quality.not_done)
+    return (SourceReport("stations", "checks of stations", is_used=False, reason=reason),) if reason else ()
 
 
 def _report_left_out(stations: xr.Dataset) -> tuple[SourceReport, ...]:

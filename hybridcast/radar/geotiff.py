@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 from hybridcast.core.cf_times import decode
 from hybridcast.core.compression import uncompressed_file
 from hybridcast.core.crs import metres_per_unit, to_metres, unroll_longitude
+from hybridcast.core.extras import extra
 from hybridcast.core.field import precipitation, rate_from_accumulation, rate_from_dbz
 from hybridcast.core.intervals import read_interval_attributes
 from hybridcast.core.times import as_datetime64
@@ -88,7 +89,8 @@ def read_times(path: Path) -> NDArray[np.datetime64]:
 
 @contextmanager
 def _open(path: Path) -> Iterator[Any]:
-    import rasterio
+    with extra("geotiff", "GeoTIFF"):
+        import rasterio
 
     try:
         with uncompressed_file(path) as plain, rasterio.open(plain) as file:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from hybridcast.core.extras import extra
 from hybridcast.core.field import RATE
 from hybridcast.core.files import atomic_write
 from hybridcast.errors import InputError, ReadError
@@ -29,14 +30,18 @@ _KEY = b"hybridcast_stations"
 
 def recognises(path: Path, head: bytes) -> bool:
     """Return whether a file is Parquet with the metadata of this layout."""
-    import pyarrow.parquet
+    if not head.startswith(PARQUET_MAGIC):
+        return False
+    with extra("parquet", "Parquet"):
+        import pyarrow.parquet
 
-    return head.startswith(PARQUET_MAGIC) and _KEY in (pyarrow.parquet.read_schema(path).metadata or {})
+    return _KEY in (pyarrow.parquet.read_schema(path).metadata or {})
 
 
 def read(path: Path) -> xr.Dataset:
     """Read all stations of one file."""
-    import pyarrow.parquet
+    with extra("parquet", "Parquet"):
+        import pyarrow.parquet
 
     table = pyarrow.parquet.read_table(path)
     try:
@@ -52,8 +57,9 @@ def read(path: Path) -> xr.Dataset:
 
 def write(stations: xr.Dataset, path: Path) -> None:
     """Write station reports as Parquet."""
-    import pyarrow
-    import pyarrow.parquet
+    with extra("parquet", "Parquet"):
+        import pyarrow
+        import pyarrow.parquet
 
     variables = [name for name in VARIABLES if name in stations]
     rows = stations[variables].to_dataframe().reset_index().dropna(subset=variables, how="all")

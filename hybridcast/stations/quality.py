@@ -217,7 +217,7 @@ def _compare(
     has_radar = bool(np.isfinite(radar_rates).any())
     wrong: dict[str, Mask] = {}
     if importlib.util.find_spec("titanlib") is None:
-        not_done.append("isolated and neighbours: titanlib is not installed")
+        not_done.append("isolated and neighbours: titanlib is not installed (pip install 'hybridcast[gauges]')")
     else:
         if has_radar:
             wrong["isolated"] = _find_isolated(resampled, rates, radar_rates, settings)

@@ -37,6 +37,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from hybridcast.core.extras import extra
 from hybridcast.core.field import RATE, rate_from_accumulation
 from hybridcast.core.file_kinds import is_text
 from hybridcast.core.readers import read_head
@@ -119,7 +120,8 @@ def read_stated(path: Path, stated: Statements) -> xr.Dataset:
 
 def _read_header(path: Path, head: bytes) -> Header:
     if head.startswith(PARQUET_MAGIC):
-        import pyarrow.parquet
+        with extra("parquet", "Parquet"):
+            import pyarrow.parquet
 
         return Header([str(name) for name in pyarrow.parquet.read_schema(path).names])
     return find_header(head, has_station_and_time)
@@ -195,7 +197,8 @@ def _drop_notes(rows: Any, path: Path) -> Any:
 
 
 def _read_parquet(path: Path, wanted: Mapping[str, str]) -> Any:
-    import pyarrow.parquet
+    with extra("parquet", "Parquet"):
+        import pyarrow.parquet
 
     columns = list(dict.fromkeys(wanted.values()))
     rows = pyarrow.parquet.read_table(path, columns=columns).to_pandas(ignore_metadata=True)  # an index is a column too

@@ -7,7 +7,8 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-from hybridcast.errors import DependencyError, InputError, ReadError
+from hybridcast.core.extras import extra
+from hybridcast.errors import InputError, ReadError
 from hybridcast.webmap.latest import LATEST
 from hybridcast.webmap.scripts import read_script
 
@@ -32,15 +33,11 @@ def run_server(folder: Path, host: str, port: int, say: Callable[[str], None]) -
         If FastAPI or uvicorn is not installed.
     """
     root = find_page(folder)
-    try:
+    page = root / "index.html"
+    with extra("serve", "hybridcast serve", f"or open {page} without it, or put the folder on any web server"):
         import uvicorn
 
         from hybridcast.webmap.api import make_app
-    except ImportError as error:
-        raise DependencyError(
-            "hybridcast serve needs FastAPI and uvicorn: pip install 'hybridcast[serve]'. The page itself needs no "
-            f"server of ours: open {root / 'index.html'}, or put the folder on any web server"
-        ) from error
     is_own = is_loopback(host)
     app = make_app(root, hosts=("localhost", "127.0.0.1", host) if is_own else (), tiles=_read_tiles(root))
     listening = listen(host, port)

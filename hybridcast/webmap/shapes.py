@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pyproj
 import xarray as xr
@@ -19,12 +18,13 @@ from hybridcast.errors import ReadError
 from hybridcast.places import Place
 from hybridcast.webmap.canvas import Canvas
 from hybridcast.webmap.scripts import read_script, write_script
+from hybridcast_kernels.lines import find_corners
 
 AROUND = 0.6, 1.2
 """Height and width of the strip around a picture in which land is drawn, relative to the longer side."""
 COARSER = 3.0
 """How much coarser lines are that do not touch the picture."""
-VERSION = 1
+VERSION = 2
 """Version of the outlines; increment it when they change."""
 _DIGITS = 3
 _LATITUDES = 85.0
@@ -73,8 +73,7 @@ def _simplify(lines: Iterable[Doubles], canvas: Canvas, least: int = 2) -> list[
         touches = left <= east and right >= west and bottom <= north and top >= south
         tolerance = 0.5 * (north - south) / canvas.shape[0] * (1.0 if touches else COARSER)
         narrowing = np.cos(np.deg2rad(np.clip(line[:, 1].mean(), -_LATITUDES, _LATITUDES)))
-        scaled = (line * (narrowing, 1.0)).astype(np.float32)
-        kept = cv2.approxPolyDP(scaled.reshape(-1, 1, 2), tolerance, False).reshape(-1, 2) / (narrowing, 1.0)
+        kept = line[find_corners(line * (narrowing, 1.0), tolerance)]
         if len(kept) >= least:
             found.append(_to_list(kept))
     return found

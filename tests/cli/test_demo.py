@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -33,9 +34,10 @@ def test_without_a_network_it_says_that_the_rain_is_simulated_and_why(result):
 
 def test_it_writes_map_film_pictures_places_and_the_forecast(result):
     assert [path.name for path in result.files.values()] == [
-        *("index.html", "forecast.gif", "probability.png", "members.png", "places.csv", "forecast.nc")
+        *("index.html", "places.csv", "forecast.nc", "forecast.gif", "probability.png", "members.png")
     ]
-    page, film, probability, members, places, whole = result.files.values()
+    assert result.left_out == []
+    page, places, whole, film, probability, members = result.files.values()
     shown = read_latest(page.parent)
     assert (page.parent / shown.data / "forecast.js").is_file()
     assert page.parent / shown.forecast == whole
@@ -68,6 +70,19 @@ def test_the_report_says_what_is_better_and_what_to_open(result, capsys, monkeyp
     assert "learned from" not in said  # it has not seen the simulated scene
     getting_started._report_demo(replace(result, seen_in_training=True))
     assert "learned from some of these days" in capsys.readouterr().out
+
+
+def test_without_pysteps_and_matplotlib_the_rest_is_made(tmp_path, monkeypatch, capsys):
+    for name in ("pysteps", "pysteps.exceptions", "matplotlib", "matplotlib.figure", "matplotlib.backends.backend_agg"):
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setattr(demo, "fetch", lambda *_, **__: [demo.scene_path()])
+    made = demo.run_demo(tmp_path, cases=1)
+    assert made.scores["nowcaster"].values.tolist() == ["hybridcast", "advection", "persistence"]
+    assert [path.name for path in made.files.values()] == ["index.html", "places.csv", "forecast.nc"]
+    getting_started._report_demo(made)
+    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
+    assert ["pip install 'hybridcast[pysteps]'" in line for line in notes] == [True, False]
+    assert ["pip install 'hybridcast[plot]'" in line for line in notes] == [False, True]
 
 
 def test_issue_times_leave_room_and_are_apart():

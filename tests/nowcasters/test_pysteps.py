@@ -470,9 +470,9 @@ def test_nothing_is_printed_or_warned(capfd, recwarn):
 def test_without_pysteps_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "pysteps", None)
     monkeypatch.delitem(sys.modules, "pysteps.exceptions", raising=False)
-    with pytest.raises(DependencyError, match=r"pip install pysteps \(needs a C compiler\)"):
+    with pytest.raises(DependencyError, match=r"pip install 'hybridcast\[pysteps\]'; pip compiles it"):
         PystepsMotion().estimate(field(frames(2)))
-    with pytest.raises(DependencyError, match="pip install pysteps"):
+    with pytest.raises(DependencyError, match=r"hybridcast\[pysteps\]"):
         Steps(KnownMotion()).forecast(field(frames(4)), LEADS)
 
 

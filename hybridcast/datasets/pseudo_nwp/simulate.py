@@ -11,6 +11,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from hybridcast.core.durations import check_lead_times
+from hybridcast.core.extras import extra
 from hybridcast.core.field import GRID_MAPPING, RATE, UNITS, check_precipitation
 from hybridcast.core.grid import cell_kilometres, cell_size, coarsen
 from hybridcast.core.types import HOUR, Array
@@ -208,7 +209,8 @@ class _Simulator(NamedTuple):
 
 def _sample(rate: Array, cells: Array) -> Array:
     """Sample a field at a displacement in cells, ``(2, y, x)``, rows first; NaN where most of the source is unknown."""
-    import cv2
+    with extra("train", "pseudo-NWP"):
+        import cv2
 
     known = np.isfinite(rate).astype(np.float32)
     rows, columns = (np.arange(n, dtype=np.float32) for n in rate.shape)
@@ -220,7 +222,8 @@ def _sample(rate: Array, cells: Array) -> Array:
 
 def _blur(rate: Array, deviation: float) -> Array:
     """Smooth known cells by a Gaussian with a standard deviation in cells; NaN stays."""
-    import cv2
+    with extra("train", "pseudo-NWP"):
+        import cv2
 
     known = np.isfinite(rate)
     total, fraction = (

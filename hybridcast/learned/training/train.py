@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from hybridcast.core.extras import extra
 from hybridcast.datasets.events import SPACING, Event
 from hybridcast.errors import InputError
 from hybridcast.learned.network import require_torch
@@ -67,7 +68,7 @@ def train(
     InputError
         If a region to leave out does not exist, or fewer than two events with rain are left.
     DependencyError
-        If the settings have a network, and torch is not installed.
+        If LightGBM is not installed, or the settings have a network and torch is not.
     """
     settings = settings or TrainingSettings()
     chosen = _select_events(events, leave_out)
@@ -84,6 +85,8 @@ def train(
 def _load_samples(
     events: Sequence[Event], work: str | Path, settings: TrainingSettings, workers: int, report: Report
 ) -> list[EventSamples]:
+    with extra("train", "training"):
+        import lightgbm  # noqa: F401  (an error before samples are drawn, which takes long)
     if settings.network is not None:
         require_torch()
     samples = load_event_samples(events, Path(work), settings, workers, report)

@@ -23,6 +23,7 @@ output goes to the logger of this module at level DEBUG.
 from __future__ import annotations
 
 from hybridcast.nowcasters.pysteps._blending import LinearBlending, StepsBlending
+from hybridcast.nowcasters.pysteps._call import require_pysteps
 from hybridcast.nowcasters.pysteps._motion import PystepsMotion
 from hybridcast.nowcasters.pysteps._nowcasters import Anvil, Linda, LindaP, PystepsExtrapolation, SProg, Steps
 
@@ -36,4 +37,5 @@ __all__ = [
     "SProg",
     "Steps",
     "StepsBlending",
+    "require_pysteps",
 ]

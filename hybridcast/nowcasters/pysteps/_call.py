@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from hybridcast.core.extras import extra
 from hybridcast.core.types import Doubles
 from hybridcast.errors import DependencyError
 
@@ -45,15 +46,19 @@ def quiet_pysteps() -> Iterator[None]:
             log.debug("pysteps: %s", output.getvalue())
 
 
+def require_pysteps() -> None:
+    """Raise `DependencyError` if pysteps is not installed."""
+    with quiet_pysteps():
+        pass
+
+
 def _import_pysteps() -> type[Exception]:
     """Import pysteps; return the exception that it raises if one of its own optional packages is missing."""
     try:
-        from pysteps.exceptions import MissingOptionalDependency
-    except (ImportError, RuntimeError) as error:  # RuntimeError: an invalid pystepsrc
-        raise DependencyError(
-            f"pysteps cannot be imported ({error}); this method is part of it. "
-            "pip install pysteps (needs a C compiler)."
-        ) from error
+        with extra("pysteps", "a method of pysteps", "pip compiles it, for which it needs a C compiler"):
+            from pysteps.exceptions import MissingOptionalDependency
+    except RuntimeError as error:
+        raise DependencyError(f"pysteps cannot be imported ({error}). Correct its pystepsrc.") from error
     missing: type[Exception] = MissingOptionalDependency
     return missing
 
