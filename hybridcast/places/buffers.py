@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pyproj
+import shapely
+import shapely.geometry
 
 from hybridcast.core.axes import unroll
-from hybridcast.core.extras import extra
 from hybridcast.core.types import Doubles
 from hybridcast.ensembles.polygons import LONGITUDE_LATITUDE, Polygon, as_crs, read_polygons
 from hybridcast.errors import InputError
@@ -41,16 +42,12 @@ def buffer_geometry(
     ------
     InputError
         If the distance is not above zero, or the geometry is none.
-    DependencyError
-        If shapely is not installed.
     """
     shape = _to_shape(geometry)
     if not 0 < metres < 1e6:
         raise InputError(f"a buffer is {metres:g} m", "it is above zero and below 1000 km", "Give it in metres")
     if crs is None:
         return _polygons_of(shape.buffer(metres)), None
-    import shapely
-
     to_map = _local_map(crs, *_whole_degrees(shape, crs))
     divided = shapely.segmentize(shape, _DEGREES if crs.is_geographic else _METRES)
     flat = shapely.transform(divided, lambda corners: _transform(to_map, corners))
@@ -60,11 +57,8 @@ def buffer_geometry(
 
 
 def _to_shape(geometry: Any) -> Any:
-    with extra("places", "a buffer around a place"):
-        import shapely
-        from shapely.geometry import shape
     try:
-        found = shape(geometry)
+        found = shapely.geometry.shape(geometry)
     except (TypeError, ValueError, KeyError, AttributeError, shapely.errors.ShapelyError) as error:
         raise InputError(
             f"a geometry is {str(geometry)[:60]}", "it is one of GeoJSON", "Correct or remove it"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyproj
+import shapely
 
 from hybridcast.core.extras import extra
 from hybridcast.ensembles.polygons import LONGITUDE_LATITUDE, as_crs, read_json, stated_crs
@@ -55,7 +56,7 @@ def read_features(given: Any, layer: str | None, label: str) -> Features:
     ReadError
         If a file cannot be read.
     DependencyError
-        If a file needs pyogrio or shapely, which is not installed.
+        If a file needs pyogrio, which is not installed.
     """
     if isinstance(given, str | Path):
         path = Path(given).expanduser()
@@ -114,7 +115,6 @@ def read_vector_file(path: Path, layer: str | None) -> Features:
     """Return the features of a layer of a file that GDAL reads: GeoPackage, Shapefile, FlatGeobuf and others."""
     with extra("places", f"reading {path}", "GeoJSON and places.toml need none"):
         import pyogrio
-        import shapely
     if not path.exists():
         raise ReadError(path, "no such file or directory")
     try:

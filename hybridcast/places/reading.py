@@ -67,7 +67,7 @@ def read_places(
     layer
         Layer of a file with several.
     buffer
-        Distance, m; what is within it is the area of a place. Needs ``hybridcast[places]``.
+        Distance, m; what is within it is the area of a place.
     levels
         Warning levels of features without their own: texts, or `WarningLevel`.
     crs
@@ -87,7 +87,7 @@ def read_places(
     ReadError
         If a file cannot be read.
     DependencyError
-        If pyogrio or shapely is needed and not installed.
+        If pyogrio is needed and not installed.
 
     Examples
     --------

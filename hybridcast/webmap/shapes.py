@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyproj
+import shapely
 import xarray as xr
 
 from hybridcast.core.axes import nearest_turn
@@ -18,7 +19,6 @@ from hybridcast.errors import ReadError
 from hybridcast.places import Place
 from hybridcast.webmap.canvas import Canvas
 from hybridcast.webmap.scripts import read_script, write_script
-from hybridcast_kernels.lines import find_corners
 
 AROUND = 0.6, 1.2
 """Height and width of the strip around a picture in which land is drawn, relative to the longer side."""
@@ -73,7 +73,8 @@ def _simplify(lines: Iterable[Doubles], canvas: Canvas, least: int = 2) -> list[
         touches = left <= east and right >= west and bottom <= north and top >= south
         tolerance = 0.5 * (north - south) / canvas.shape[0] * (1.0 if touches else COARSER)
         narrowing = np.cos(np.deg2rad(np.clip(line[:, 1].mean(), -_LATITUDES, _LATITUDES)))
-        kept = line[find_corners(line * (narrowing, 1.0), tolerance)]
+        whole = shapely.linestrings(line * (narrowing, 1.0))
+        kept = shapely.get_coordinates(shapely.simplify(whole, tolerance, preserve_topology=False)) / (narrowing, 1.0)
         if len(kept) >= least:
             found.append(_to_list(kept))
     return found

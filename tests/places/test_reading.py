@@ -148,7 +148,6 @@ def test_a_level_is_an_amount_in_a_window_or_a_rate():
 
 @pytest.mark.parametrize("longitude", [24.0, 180.0, -60.0])
 def test_a_buffer_around_a_point_is_a_disc_in_metres(longitude):
-    pytest.importorskip("shapely")
     (place,) = read_places({"A": point(longitude, 60.0)}, buffer=5000.0)
     assert place.kind == "area"
     assert area_of(place) == pytest.approx(np.pi * 5000.0**2, rel=0.01)  # a polygon of many corners
@@ -158,7 +157,6 @@ def test_a_buffer_around_a_point_is_a_disc_in_metres(longitude):
 @pytest.mark.parametrize("crs", [None, CRS])
 def test_a_buffered_line_is_a_strip(crs):
     """A line of 40 km with 1 km on either side: 40 km x 2 km, and a disc of its two ends."""
-    pytest.importorskip("shapely")
     to_degrees = pyproj.Transformer.from_crs(CRS, "OGC:CRS84", always_xy=True).transform
     ends = [(WEST + 2e5, SOUTH), (WEST + 2e5, SOUTH + 40_000.0)]  # near the central meridian, where the scale is 0.9996
     line = {"type": "LineString", "coordinates": ends if crs else [to_degrees(*end) for end in ends]}
@@ -167,7 +165,6 @@ def test_a_buffered_line_is_a_strip(crs):
 
 
 def test_on_a_grid_without_crs_a_buffer_is_in_its_units():
-    pytest.importorskip("shapely")
     (place,) = read_places({"A": point(5000.0, 5000.0)}, buffer=1000.0, crs="grid")
     assert place.crs is None
     (ring,) = place.polygons[0]
@@ -240,11 +237,8 @@ def test_no_vector_file_is_a_read_error(tmp_path):
 def test_without_the_extra_the_error_names_it(tmp_path, monkeypatch):
     import sys
 
-    for package in ("pyogrio", "shapely"):
-        monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setitem(sys.modules, "pyogrio", None)
     (tmp_path / "a.gpkg").touch()
     with pytest.raises(DependencyError, match=r"hybridcast\[places\]"):
         read_places(tmp_path / "a.gpkg")
-    with pytest.raises(DependencyError, match=r"hybridcast\[places\]"):
-        read_places({"A": point(24, 60)}, buffer=100.0)
-    assert read_places({"A": point(24, 60)})[0].name == "A"
+    assert read_places({"A": point(24, 60)}, buffer=100.0)[0].name == "A"
