@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from helpers import synthetic
-from hybridcast import Advection, advect, estimate_motion, forecast
+from hybridcast import Advection, advect, estimate_motion, forecast, save_forecast
 from hybridcast.errors import InputError
 from hybridcast_kernels import parallel
 
@@ -66,3 +66,13 @@ def test_memory_that_does_not_fit_is_refused(out):
     radar = synthetic.rain((20, 20), frames=3)
     with pytest.raises(InputError, match=r"it is contiguous float32 of shape \(12, 20, 20\)"):
         advect(radar[-1], estimate_motion(radar), LEADS, out=out)
+
+
+def test_a_forecast_in_memory_is_saved_without_a_copy(tmp_path):
+    made = forecast(synthetic.rain((500, 400), frames=3), lead_time="2h", nowcaster=Advection(), device="cpu")
+    save_forecast(made.isel(lead_time=[0]), tmp_path / "first.nc")
+    tracemalloc.start()
+    save_forecast(made, tmp_path / "forecast.nc")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 0.5 * made["precipitation_rate"].nbytes
