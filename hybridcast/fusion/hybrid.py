@@ -272,8 +272,6 @@ class Hybrid:
     def _fuse(self, recent: xr.DataArray, latest: LatestFrame, lazy: bool) -> Fusion:
         """Evaluate and blend the members at the sampling nodes, and make the fields on the fine grid."""
         made, stage = self._evaluate_nodes(recent, latest), self.nwp_stage
-        if is_large(recent):
-            workspace_of_this_thread().forget()
         interpolator = LagrangianInterpolator(made.grid, made.leads, latest)
         if stage is None:
             bands = fields_from_radar(made.nodes, interpolator)
@@ -302,6 +300,7 @@ class Hybrid:
         prepare = partial(self._prepare, recent, coarse, leads, choice.evaluated)
         if is_large(recent):  # the predictors of both at the same time would take twice the memory
             (blend, hindcasts), (state, inputs) = self._adapt_blend(coarse), prepare()
+            workspace_of_this_thread().forget()  # what the scale filter worked with
         else:
             with ThreadPoolExecutor(1) as pool:  # hindcasts and the forecast itself do not wait for each other
                 adapted = pool.submit(self._adapt_blend, coarse)
