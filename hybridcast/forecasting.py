@@ -19,6 +19,7 @@ from hybridcast.core.durations import Duration, parse_duration
 from hybridcast.core.field import check_precipitation
 from hybridcast.core.forecast_files import Packing, check_target, load_forecast, save_forecast
 from hybridcast.core.forecast_schema import add_unknown_fraction
+from hybridcast.core.lazy_values import load_values
 from hybridcast.core.memory import measure_available_memory
 from hybridcast.core.packed_frames import holds_any, pack_frames
 from hybridcast.core.source_report import SourceReport, render_reports
@@ -156,7 +157,7 @@ def forecast(
     lazy = out is not None and is_large(selected) and isinstance(chosen, MakesBands)
     if not lazy or nwp is not None:
         _check_memory(chosen, selected, leads, with_nwp=nwp is not None)
-    loaded = pack_frames(selected) if lazy and selected.chunks else check_precipitation(selected.compute())
+    loaded = pack_frames(selected) if lazy and selected.chunks else check_precipitation(load_values(selected))
     recent, rejections = screen_frames(loaded)
     chosen = with_device(chosen, device)
     delay = parse_duration(nwp_delay, "nwp_delay")

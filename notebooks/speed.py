@@ -474,7 +474,7 @@ def stages(radar: xr.DataArray, size: Size) -> list[Row]:
     members = select_members(hybrid.usable_model.members, hybrid.usable_model.blend, None)
     blend, minutes = hybrid.usable_model.blend, (node_leads / np.timedelta64(1, "m")).tolist()
     _, inputs = prepare_inputs(members, coarse, node_leads, nodes, lagrangian=True)
-    found, _ = blend_members(members, blend, None, inputs, minutes)
+    found = blend_members(members, blend, None, inputs, minutes).probabilities
     known = grid.sample(np.isfinite(coarse.values[-1]))
     wanted = [blend.thresholds.index(threshold) for threshold in hybrid.thresholds]
     at_nodes = NodeProbabilities(grid.fill(found, nodes), known, blend.thresholds, wanted)

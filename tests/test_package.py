@@ -14,6 +14,7 @@ import pytest
 
 import hybridcast
 import hybridcast_kernels
+from helpers import synthetic
 from helpers.paths import ROOT
 
 HEAVY = [
@@ -48,6 +49,25 @@ def test_a_forecast_needs_no_optional_package():
     code = "import sys\nfrom hybridcast import open_radar, forecast, save_forecast, estimate_motion, advect\n"
     optional = ["torch", "lightgbm", "pysteps", "matplotlib", "cv2"]
     assert run(code + f"print([name for name in {optional} if name in sys.modules])").strip() == "[]"
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_the_command_loads_what_a_forecast_needs_only(tmp_path, suffix):
+    """From a NetCDF file to the forecast on disk; units, clusters and plots take as long to load as a forecast."""
+    rain = synthetic.rain((60, 60), frames=4)
+    rain.to_netcdf(tmp_path / "radar.nc")
+    names = ["torch", "lightgbm", "pysteps", "matplotlib", "cv2", "distributed", "cf_xarray.units", "fastapi", "duckdb"]
+    code = f"""
+import contextlib, io, sys
+sys.argv = ["hybridcast", "forecast", {str(tmp_path / "radar.nc")!r}, "--lead-time", "10min"]
+sys.argv += ["-o", {str(tmp_path / "forecast") + suffix!r}]
+from hybridcast.cli.app import main
+with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+    main()
+print([name for name in {names} if name in sys.modules])
+"""
+    assert run(code).strip() == "[]"
+    assert (tmp_path / f"forecast{suffix}").exists()
 
 
 def test_importing_the_kernels_starts_nothing():

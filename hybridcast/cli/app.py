@@ -21,6 +21,7 @@ from hybridcast.cli.options import err
 from hybridcast.cli.places import places
 from hybridcast.cli.plot import plot
 from hybridcast.cli.train import train
+from hybridcast.cli.warm import warm
 from hybridcast.cli.watch import status, watch
 from hybridcast.errors import HybridcastError, InputWarning
 
@@ -69,7 +70,7 @@ def _options(
 
 _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Forecast": (forecast, plot, places, map_),
-    "Try it": (demo, fetch, info),
+    "Try it": (demo, fetch, info, warm),
     "Train and evaluate": (train, evaluate),
     "All the time": (watch, status, serve),
     "Every night": (nightly, scores),

@@ -141,15 +141,15 @@ def _refuse_coarse(variable: xr.Variable, name: str, unit: str, path: Path) -> N
 
 def _resolution(variable: xr.Variable, unit: str) -> float:
     """Return the resolution, s, of times that are stored as floats; 0 if they are exact."""
-    conversion = unit_conversion(unit.lower(), "s")
-    if variable.dtype.kind != "f" or conversion is None or variable.size == 0:
+    if variable.dtype.kind != "f" or variable.size == 0:
         return 0.0
     numbers = np.asarray(variable.values)
     numbers = numbers[np.isfinite(numbers)]
     exact = (numbers == np.round(numbers)).all() and (np.abs(numbers) < _EXACT).all()
     if numbers.size == 0 or exact:
         return 0.0
-    return float(np.spacing(np.abs(numbers).max()) * conversion[0])
+    conversion = unit_conversion(unit.lower(), "s")  # last, because the units take half a second to load
+    return 0.0 if conversion is None else float(np.spacing(np.abs(numbers).max()) * conversion[0])
 
 
 def _civil_calendar(variable: xr.Variable, epoch: int, path: Path) -> xr.Variable:

@@ -1,7 +1,8 @@
-"""Values that are read from a file when they are needed, with errors that name the file."""
+"""Values that are read from a file when they are needed, with errors that name the file, and their loading."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -57,3 +58,16 @@ def _chunk(variable: xr.Variable, path: Path, wanted: Mapping[Any, int] | None) 
     chunks = tuple(by_dim.get(dim, size) for dim, size in variable.sizes.items())
     values = dask.array.from_array(_StoredValues(variable, path), chunks=chunks, name=False)
     return xr.Variable(variable.dims, values, variable.attrs, variable.encoding)
+
+
+def load_values(field: xr.DataArray) -> xr.DataArray:
+    """Return a field with its values in memory, computed by dask's scheduler if they are lazy.
+
+    Without a function as scheduler dask would load the package distributed, to see whether this process has a client of
+    a cluster: a quarter of a second. Where that package is not loaded, there is none.
+    """
+    if not field.chunks or "distributed" in sys.modules:
+        return field.compute()
+    import dask.threaded
+
+    return field.compute(scheduler=dask.config.get("scheduler", None) or dask.threaded.get)

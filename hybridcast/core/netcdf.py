@@ -177,7 +177,7 @@ def write_netcdf(data: xr.Dataset, path: Path, encoding: dict[str, dict[str, Any
 
     compressed = [name for name, how in encoding.items() if how.get("zlib") and data[name].ndim]
     with h5netcdf.File(path, "w") as file:
-        lazy = data.assign({name: data[name].chunk(token=name) for name in compressed})  # declared, but not written
+        lazy = data.assign({name: _declare(data[name]) for name in compressed})
         lazy.dump_to_store(cast(Any, xr.backends.H5NetCDFStore(file)), encoding=encoding)
     with h5py.File(path, "r+") as file:
         for name in compressed:
@@ -187,9 +187,18 @@ def write_netcdf(data: xr.Dataset, path: Path, encoding: dict[str, dict[str, Any
                 write_dataset(file[name], data[name].values, (0,) * data[name].ndim)
 
 
+def _declare(variable: xr.DataArray) -> xr.DataArray:
+    """Return a lazy variable of the same shape and type, which xarray declares in a file and does not write."""
+    import dask.array as da
+
+    return variable.copy(data=da.zeros(variable.shape, dtype=variable.dtype))
+
+
 def _write_by_chunk(dataset: Any, values: Any) -> None:
     """Compute and write the chunks of a dask array, of which one at a time is in memory."""
+    import dask.local
+
     starts = [np.cumsum((0, *sizes[:-1])).tolist() for sizes in values.chunks]
     for place in np.ndindex(*values.numblocks):
         start = tuple(first[k] for first, k in zip(starts, place, strict=True))
-        write_dataset(dataset, values.blocks[place].compute(scheduler="synchronous"), start)
+        write_dataset(dataset, values.blocks[place].compute(scheduler=dask.local.get_sync), start)

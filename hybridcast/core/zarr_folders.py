@@ -32,11 +32,11 @@ def write_zarr(data: xr.Dataset, folder: Path, encoding: dict[str, dict[str, Any
     encoding
         Encoding of coordinates, as that of `xarray.Dataset.to_zarr`.
     """
-    import dask
+    import dask.local
     import zarr
 
     fields = {str(name): _describe_field(variable) for name, variable in data.data_vars.items() if variable.ndim >= 2}
-    with dask.config.set(scheduler="synchronous"):
+    with dask.config.set(scheduler=dask.local.get_sync):  # by name, dask would load the package distributed
         # to look for empty chunks takes as long as to compress all of them
         data.assign_attrs({STATUS: _UNFINISHED}).to_zarr(
             folder, mode="w", zarr_format=2, consolidated=True, encoding=fields | encoding, write_empty_chunks=True

@@ -51,15 +51,21 @@ from hybridcast.fusion.deterministic_field import NodeProbabilities, fields_from
 from hybridcast.fusion.field_bands import FusedFields
 from hybridcast.fusion.hindcasts import HindcastSettings, adapt_weights, known_frames, make_hindcasts
 from hybridcast.fusion.inflow import Inflow, compute_inflow
-from hybridcast.fusion.members import NO_SOURCES, blend_members, nwp_probabilities, prepare_inputs, select_members
+from hybridcast.fusion.members import (
+    NO_SOURCES,
+    InputsByLead,
+    blend_members,
+    nwp_probabilities,
+    prepare_inputs,
+    select_members,
+)
 from hybridcast.fusion.node_choice import NodeChoice
 from hybridcast.fusion.nwp_matching import NwpInformedTarget
 from hybridcast.fusion.realizations import make_realizations
 from hybridcast.fusion.sampling_grid import LagrangianInterpolator, LatestFrame, SamplingGrid, node_lead_times
 from hybridcast.learned.blend import Blend
-from hybridcast.learned.member import Member, MemberInputs
+from hybridcast.learned.member import Member
 from hybridcast.learned.nwp_stage import NwpStage
-from hybridcast.learned.predictor_rows import nwp_rain_rate
 from hybridcast.learned.trained_model import DEFAULT, TrainedModel, load_model
 from hybridcast.motion.estimate import DenseFlow, MotionMethod, cells_per_step
 from hybridcast.nowcasters.base import latest_frame, radar_status
@@ -266,8 +272,6 @@ class Hybrid:
     def _fuse(self, recent: xr.DataArray, latest: LatestFrame, lazy: bool) -> Fusion:
         """Evaluate and blend the members at the sampling nodes, and make the fields on the fine grid."""
         made, stage = self._evaluate_nodes(recent, latest), self.nwp_stage
-        if is_large(recent):
-            workspace_of_this_thread().forget()
         interpolator = LagrangianInterpolator(made.grid, made.leads, latest)
         if stage is None:
             bands = fields_from_radar(made.nodes, interpolator)
@@ -296,23 +300,23 @@ class Hybrid:
         prepare = partial(self._prepare, recent, coarse, leads, choice.evaluated)
         if is_large(recent):  # the predictors of both at the same time would take twice the memory
             (blend, hindcasts), (state, inputs) = self._adapt_blend(coarse), prepare()
+            workspace_of_this_thread().forget()  # what the scale filter worked with
         else:
             with ThreadPoolExecutor(1) as pool:  # hindcasts and the forecast itself do not wait for each other
                 adapted = pool.submit(self._adapt_blend, coarse)
                 state, inputs = prepare()
                 blend, hindcasts = adapted.result()
-        nwp_rate = None
-        if stage is not None:
-            inputs = list(inputs)  # they are needed twice
-            nwp_rate = grid.fill(np.stack([nwp_rain_rate(one.predictors) for one in inputs])[None], nodes, np.nan)[0]
-        found, weight = blend_members(self._members, blend, stage, inputs, (leads / MINUTE).tolist())
+        blended = blend_members(self._members, blend, stage, inputs, (leads / MINUTE).tolist())
         frame, kept = latest_frame(coarse)[0], None if stage is None else state
         del state, inputs  # the largest part of the memory
+        found, nwp_rate = blended.probabilities, None
         if stage is None:
             found = correct_coverage(choice.complete(found), frame, blend.thresholds, leads / MINUTE)
+        else:
+            nwp_rate = grid.fill(blended.nwp_rate[None], nodes, np.nan)[0]
         known = grid.sample(np.isfinite(frame.values))
         at_nodes = NodeProbabilities(grid.fill(found, nodes), known, blend.thresholds, self._wanted)
-        return EvaluatedNodes(grid, leads, at_nodes, weight, blend, hindcasts, kept, nwp_rate)
+        return EvaluatedNodes(grid, leads, at_nodes, blended.nwp_weight, blend, hindcasts, kept, nwp_rate)
 
     def _draw(
         self,
@@ -329,7 +333,7 @@ class Hybrid:
 
     def _prepare(
         self, recent: xr.DataArray, coarse: xr.DataArray, node_leads: LeadTimes, nodes: NDArray[np.int32]
-    ) -> tuple[PredictorState, Sequence[MemberInputs]]:
+    ) -> tuple[PredictorState, InputsByLead]:
         """Prepare the inputs of the members for the air over the nodes, at lead times after the latest frame."""
         sources = NO_SOURCES
         if self.nwp_stage is not None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -15,7 +16,8 @@ from hybridcast.learned.boosting import enforce_decreasing
 from hybridcast.learned.logistic import probability
 from hybridcast.learned.member import FieldMember, FieldOutput, Member, MemberInputs, evaluate_members
 from hybridcast.learned.network_inputs import build_network_inputs
-from hybridcast.learned.nwp_stage import NwpStage
+from hybridcast.learned.nwp_stage import NwpStage, Overlap, fit_nwp_weight
+from hybridcast.learned.predictor_rows import nwp_rain_rate
 from hybridcast.motion.estimate import DenseFlow
 from hybridcast.nowcasters.scale_filter import filter_scales
 from hybridcast.predictors.sources import Sources, add_wind_guidance, compute_source_predictors
@@ -26,8 +28,18 @@ from hybridcast.predictors.state import (
     departure_points,
     predictors_eulerian,
 )
+from hybridcast_kernels.parallel import over_bands
 
 NO_SOURCES = Sources()
+#: Rows that a thread evaluates members at, one block after the other: their predictors take 2 MB.
+BLOCK_ROWS = 2**13
+#: Cost of a row, in cells that a kernel processes.
+ROW_WORK = 1000
+
+InputsOf = Callable[[slice], MemberInputs]
+"""Function that makes the inputs of some rows at a lead time, in any thread."""
+Evaluate = Callable[[MemberInputs], dict[str, Array]]
+"""Function from inputs to the log odds of members by name, ``(threshold, row)`` each."""
 
 
 def prepare_inputs(
@@ -38,7 +50,7 @@ def prepare_inputs(
     *,
     lagrangian: bool,
     sources: Sources = NO_SOURCES,
-) -> tuple[PredictorState, Sequence[MemberInputs]]:
+) -> tuple[PredictorState, InputsByLead]:
     """Return the state that predictors are taken from, and the inputs of the members at each lead time.
 
     Parameters
@@ -62,24 +74,38 @@ def prepare_inputs(
     state = build_predictor_state(coarse, motion, lead_times, smooth, others)
     outputs = _apply_field_members(members, coarse, motion, smooth)
     if lagrangian:
-        return state, InputsByLead(LagrangianPredictors(state, cells), [cells] * len(lead_times), outputs)
-    return state, InputsByLead(predictors_eulerian(state, cells), list(departure_points(state, cells)), outputs)
+        return state, InputsByLead(LagrangianPredictors(state, cells).of_lead, [cells] * len(lead_times), outputs)
+    rows = predictors_eulerian(state, cells)
+    return state, InputsByLead(lambda lead: rows[lead].__getitem__, list(departure_points(state, cells)), outputs)
 
 
 class InputsByLead(Sequence[MemberInputs]):
-    """Inputs of the members, made for one lead time after the other."""
+    """Inputs of the members, made for one lead time after the other, and for all of its rows or some of them."""
 
     def __init__(
-        self, predictors: Sequence[Array] | Array, points: Sequence[NDArray[Any]], outputs: Mapping[str, FieldOutput]
+        self,
+        predictors_of: Callable[[int], Callable[[slice], Array]],
+        points: Sequence[NDArray[Any]],
+        outputs: Mapping[str, FieldOutput],
     ) -> None:
-        self._predictors, self._points, self._outputs = predictors, points, outputs
+        self._predictors_of, self._points, self._outputs = predictors_of, points, outputs
 
     def __len__(self) -> int:
         return len(self._points)
 
     def __getitem__(self, lead: Any) -> Any:
         """Return the inputs at a lead time."""
-        return MemberInputs(self._predictors[lead], self._points[lead], self._outputs)
+        return self.of_lead(lead)(slice(None))
+
+    @property
+    def rows(self) -> int:
+        """Number of rows at a lead time."""
+        return len(self._points[0])
+
+    def of_lead(self, lead: int) -> InputsOf:
+        """Return a function that makes the inputs of some rows at a lead time, in any thread."""
+        predictors, points = self._predictors_of(lead), self._points[lead]
+        return lambda rows: MemberInputs(predictors(rows), points[rows], self._outputs)
 
 
 def _apply_field_members(
@@ -99,14 +125,25 @@ def select_members(members: Mapping[str, Member], blend: Blend, nwp_stage: NwpSt
     return [members[name] for name in names]
 
 
+class Blended(NamedTuple):
+    """Members blended at some rows."""
+
+    probabilities: Array
+    """Exceedance probabilities, ``(threshold, lead, row)``."""
+    nwp_weight: Array
+    """Weight of NWP in them where the radar knows the air too, ``(lead,)``; NaN without."""
+    nwp_rate: Array
+    """NWP rain, mm h-1, ``(lead, row)``, NaN where it is unknown; of no lead time without a stage with NWP."""
+
+
 def blend_members(
     members: Sequence[Member],
     blend: Blend,
     nwp_stage: NwpStage | None,
-    inputs: Sequence[MemberInputs],
-    lead_minutes: Iterable[float],
-) -> tuple[Array, Array]:
-    """Evaluate members and blend them.
+    inputs: InputsByLead,
+    lead_minutes: Sequence[float],
+) -> Blended:
+    """Evaluate members and blend them, so that the predictors of few rows are in memory at a time.
 
     Parameters
     ----------
@@ -120,21 +157,57 @@ def blend_members(
         Inputs of the members, one for each lead time.
     lead_minutes
         Lead times, min.
-
-    Returns
-    -------
-    tuple
-        Exceedance probabilities ``(threshold, lead, row)``, and the weights of NWP in them, ``(lead,)``; NaN without.
     """
-    blended, weights = [], []
-    for of_lead, minutes in zip(inputs, lead_minutes, strict=True):
-        member_log_odds = evaluate_members(members, of_lead, minutes)
-        log_odds, weight = blend.log_odds(member_log_odds, minutes), np.nan
-        if nwp_stage is not None:
-            log_odds, weight = nwp_stage.reblend(log_odds, member_log_odds, of_lead.predictors, minutes)
-        blended.append(_probabilities(log_odds))
-        weights.append(weight)
-    return np.stack(blended, axis=1), np.array(weights, np.float32)
+    leads, rows = len(lead_minutes), inputs.rows
+    probabilities = np.empty((len(blend.thresholds), leads, rows), np.float32)
+    rates = np.empty((leads if nwp_stage else 0, rows), np.float32)
+    weights = np.full(leads, np.nan, np.float32)
+    for lead, minutes in enumerate(lead_minutes):
+        evaluate, out = partial(evaluate_members, members, lead_minutes=minutes), probabilities[:, lead]
+        if nwp_stage is None:
+            _blend_radar(blend, evaluate, inputs.of_lead(lead), minutes, out)
+        else:
+            weights[lead] = _blend_nwp(blend, nwp_stage, evaluate, inputs.of_lead(lead), minutes, out, rates[lead])
+    return Blended(probabilities, weights, rates)
+
+
+def _blend_radar(blend: Blend, evaluate: Evaluate, inputs: InputsOf, minutes: float, out: Array) -> None:
+    """Write the probabilities of a lead time, ``(threshold, row)``, to `out`."""
+
+    def of_block(rows: slice) -> None:
+        out[:, rows] = _probabilities(blend.log_odds(evaluate(inputs(rows)), minutes))
+
+    _over_blocks(of_block, out.shape[1])
+
+
+def _blend_nwp(
+    blend: Blend, stage: NwpStage, evaluate: Evaluate, inputs: InputsOf, minutes: float, out: Array, rates: Array
+) -> float:
+    """Do as `_blend_radar`, write NWP rain, mm h-1, ``(row,)``, to `rates`, and return the weight of NWP."""
+    overlaps: dict[int, Overlap] = {}
+
+    def of_block(rows: slice) -> None:
+        of_rows = inputs(rows)
+        members = evaluate(of_rows)
+        log_odds, overlaps[rows.start] = stage.reblend(
+            blend.log_odds(members, minutes), members, of_rows.predictors, minutes
+        )
+        out[:, rows] = _probabilities(log_odds)
+        rates[rows] = nwp_rain_rate(of_rows.predictors)
+
+    _over_blocks(of_block, out.shape[1])
+    return fit_nwp_weight([overlaps[start] for start in sorted(overlaps)])
+
+
+def _over_blocks(of_block: Callable[[slice], None], rows: int) -> None:
+    """Call a function for each block of `BLOCK_ROWS` rows, on all threads."""
+    starts = range(0, max(rows, 1), BLOCK_ROWS)  # one block at least, for the shapes of its results
+
+    def blocks(first: int, last: int) -> None:
+        for start in starts[first:last]:
+            of_block(slice(start, min(start + BLOCK_ROWS, rows)))
+
+    over_bands(blocks, len(starts), BLOCK_ROWS * ROW_WORK)
 
 
 def nwp_probabilities(

@@ -274,29 +274,35 @@ def _tree(block: dict[str, str], first: int) -> dict[str, NDArray[Any]]:
         child = np.array(block.get(name, "").split(), np.int64)
         children[:splits, side] = np.where(child >= 0, child, splits + ~child)
     children[splits:] = np.arange(splits, splits + leaves.size)[:, None]
+    column = 2 * np.array(block.get("split_feature", "").split(), np.int64) + ~missing_left
     no_split = np.zeros(leaves.size)
+    levels = _levels(children, splits)
+    order = np.concatenate(levels)
+    place = np.argsort(order)
     return {
         "roots": np.array([first], np.uint32),
-        "depths": np.array([_depth(children, splits)], np.uint32),
-        "feature": np.append(np.array(block.get("split_feature", "").split(), np.uint32), no_split).astype(np.uint32),
-        "threshold": _not_above(np.append(threshold, no_split)),
-        "missing_right": np.append(~missing_left, no_split).astype(np.uint32),
-        "children": (children + first).astype(np.uint32).ravel(),
-        "values": np.append(np.zeros(splits), leaves).astype(np.float32),
+        "depths": np.array([len(levels) - 1], np.uint32),
+        "feature": np.append(column, no_split)[order].astype(np.uint32),
+        "threshold": np.append(_not_above(threshold), np.full(leaves.size, np.float32(np.inf)))[order],
+        "left": (place[children[order, 0]] + first).astype(np.uint32),
+        "values": np.append(np.zeros(splits), leaves)[order].astype(np.float32),
     }
 
 
-def _depth(children: NDArray[np.int64], splits: int) -> int:
-    """Steps from the root, the first node, to the deepest leaf."""
-    depth, level = 0, np.array([0])
-    while (level < splits).any():
-        level = np.unique(children[level[level < splits]])
-        depth += 1
-    return depth
+def _levels(children: NDArray[np.int64], splits: int) -> list[NDArray[np.int64]]:
+    """Return the nodes of each level from the root, the first node, to the deepest leaves, right after left children.
+
+    Splits come before all leaves among the nodes.
+    """
+    levels = [np.array([0])]
+    while (inner := levels[-1][levels[-1] < splits]).size:
+        levels.append(children[inner].ravel())
+    return levels
 
 
 def _not_above(threshold: NDArray[np.float64]) -> Array:
-    """Largest float32 not above each threshold: for float32 values, comparisons come out the same."""
+    """Largest finite float32 not above each threshold: for float32 values, comparisons come out the same."""
     nearest = threshold.astype(np.float32)
     too_high = nearest.astype(np.float64) > threshold
-    return np.where(too_high, np.nextafter(nearest, np.float32(-np.inf)), nearest).astype(np.float32)
+    below: Array = np.where(too_high, np.nextafter(nearest, np.float32(-np.inf)), nearest)
+    return np.minimum(below, np.finfo(np.float32).max)

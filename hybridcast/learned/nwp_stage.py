@@ -13,8 +13,9 @@ same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,6 +28,16 @@ from hybridcast.learned.predictor_rows import has_nwp, has_radar, known_fraction
 NWP_ALONE = "nwp"
 #: Fraction of known cells within 64 km of the origin of the air from which on the learned weights hold in full.
 NEAR_COVERAGE = 0.25
+
+
+class Overlap(NamedTuple):
+    """Log odds of rows where both radar and NWP know the rain, ``(threshold, row)`` each."""
+
+    blended: Array
+    radar: Array
+    """Blend of the members with radar alone."""
+    nwp: Array
+    """NWP alone."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +56,7 @@ class NwpStage:
 
     def reblend(
         self, log_odds: Array, member_log_odds: Mapping[str, Array], predictors: Array, lead_minutes: float
-    ) -> tuple[Array, float]:
+    ) -> tuple[Array, Overlap]:
         """Recompute the blend for rows where NWP rain is available.
 
         Parameters
@@ -62,8 +73,8 @@ class NwpStage:
         Returns
         -------
         tuple
-            Log odds ``(threshold, row)``, and the weight of NWP in them where the radar knows the air too, see
-            `fit_nwp_weight`.
+            Log odds ``(threshold, row)``, and those of the rows where the radar knows the air too, from which
+            `fit_nwp_weight` finds the weight of NWP.
         """
         result = log_odds.copy()
         nwp, radar = has_nwp(predictors), has_radar(predictors)
@@ -74,15 +85,17 @@ class NwpStage:
         share = np.clip(known_fraction(predictors[far]) / np.float32(NEAR_COVERAGE), 0, 1)
         result[:, far] = share * result[:, far] + (1 - share) * member_log_odds[NWP_ALONE][:, far]
         both = nwp & radar
-        return result, fit_nwp_weight(result[:, both], log_odds[:, both], member_log_odds[NWP_ALONE][:, both])
+        return result, Overlap(result[:, both], log_odds[:, both], member_log_odds[NWP_ALONE][:, both])
 
 
-def fit_nwp_weight(blended: Array, radar: Array, nwp: Array) -> float:
+def fit_nwp_weight(overlaps: Sequence[Overlap]) -> float:
     """Return the weight with which a mean of radar and NWP is closest to blended log odds, by least squares.
 
-    It is NaN without any row.
+    It is NaN without any row. How rows are divided among the overlaps does not matter.
     """
-    apart = np.clip(nwp, -MAX_LOG_ODDS, MAX_LOG_ODDS) - np.clip(radar, -MAX_LOG_ODDS, MAX_LOG_ODDS)
-    moved = np.clip(blended, -MAX_LOG_ODDS, MAX_LOG_ODDS) - np.clip(radar, -MAX_LOG_ODDS, MAX_LOG_ODDS)
+    blended, radar, nwp = (
+        np.clip(np.concatenate(parts, axis=1), -MAX_LOG_ODDS, MAX_LOG_ODDS) for parts in zip(*overlaps, strict=True)
+    )
+    apart, moved = nwp - radar, blended - radar
     total = float((apart * apart).sum())
     return float(np.clip((moved * apart).sum() / total, 0.0, 1.0)) if total > 0 else np.nan

@@ -442,19 +442,23 @@ def prepare_filter(
 ) -> PreparedFilter:
     """Fit the AR processes to the frames; without any if the frames are insufficient."""
     selection, cascade, step = select_frames(recent, settings), build_cascade(recent, settings), _radar_step(recent)
-    rates = np.ascontiguousarray(recent.values[selection.indices], dtype=np.float32)
+    frames = recent.values
+    newest, *earlier = selection.indices
+    latest = np.array(frames[newest], dtype=np.float32)
     since_latest = leads + latest_frame(recent)[1]
     paths = _Trajectories(cells_per_step(motion, MINUTE), (since_latest / MINUTE).astype(np.float32))
     if not selection.steps:
         none, no_weights = np.empty((0, 0, 0), np.complex64), np.empty((leads.size, 0, 0), np.float32)
         return PreparedFilter(
-            rates[0], cascade, selection, _unfitted_process(selection, cascade), none, no_weights, paths
+            latest, cascade, selection, _unfitted_process(selection, cascade), none, no_weights, paths
         )
     ages = np.array(selection.usable) * (step / MINUTE)
-    spectra = _compute_spectra(rates, paths.flow, ages, cascade.grid, settings)
+    order = np.argsort(ages)
+    by_age = np.asarray(frames[np.array(earlier)[order]], dtype=np.float32)
+    spectra = _compute_spectra(latest, by_age, paths.flow, ages, cascade.grid, settings)
     process = fit_ar_process(spectra, selection, cascade)
     weights = _radial_weights(process, selection, since_latest / step, cascade.weights)
-    return PreparedFilter(rates[0], cascade, selection, process, spectra[: weights.shape[1]], weights, paths)
+    return PreparedFilter(latest, cascade, selection, process, spectra[: weights.shape[1]], weights, paths)
 
 
 def apply_filter(
@@ -485,19 +489,23 @@ def _describe(selection: FrameSelection, step: np.timedelta64) -> dict[str, str]
 
 
 def _compute_spectra(
-    rates: Array, flow: Array, ages: Doubles, grid: kernels.Wavenumbers, settings: ScaleFilterSettings
+    latest: Array, by_age: Array, flow: Array, ages: Doubles, grid: kernels.Wavenumbers, settings: ScaleFilterSettings
 ) -> NDArray[np.complex64]:
     """Return the spectra of the frames in decibels, the latest first, the others advected to its time.
 
     Cells that are unknown in the latest frame are dry; cells that are unknown in another frame have the values of the
-    latest frame.
+    latest frame. `by_age` are the other frames in the order of their `ages`, the spectra are in that of `ages`.
     """
-    decibels = kernels.decibels(rates, settings.offset)
     order = np.argsort(ages)
-    by_age = np.ascontiguousarray(decibels[1:][order])
-    advected = _Trajectories(flow, ages[order].astype(np.float32)).advect(by_age, paired=True)
-    frames = [decibels[0], *advected[np.argsort(order)]]
-    return np.stack([kernels.spectrum(frame, decibels[0], grid) for frame in frames])
+    newest = kernels.decibels(latest[None], settings.offset)[0]
+    paths = _Trajectories(flow, ages[order].astype(np.float32))
+    advected = paths.advect(kernels.decibels(by_age, settings.offset), paired=True)
+    first = kernels.spectrum(newest, newest, grid)
+    spectra = np.empty((1 + len(ages), *first.shape), first.dtype)
+    spectra[0] = first
+    for place, frame in zip(order, advected, strict=True):
+        spectra[1 + place] = kernels.spectrum(frame, newest, grid)
+    return spectra
 
 
 def filter_lagrangian(

@@ -7,9 +7,9 @@ time, at points beside it, and at the target cell. No predictor depends on where
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,11 @@ class PredictorState:
     def at_sides(self) -> Array:
         """Fields at the issue time that are sampled along and across the track, shape ``(y, x, field)``."""
         return np.stack([_compute(name, self.fields) for name in _SIDE_FIELDS], axis=-1)
+
+    @cached_property
+    def flow_by_cell(self) -> Array:
+        """Motion in cells per minute, shape ``(y, x, 2)``, x first."""
+        return np.ascontiguousarray(np.moveaxis(self.flow, 0, -1))
 
     def at_lead(self, lead: int) -> Array:
         """Return radar fields at a valid time, which are sampled at the target cell, shape ``(y, x, field)``."""
@@ -204,7 +209,7 @@ def predictors_at_points(
     ends = np.cumsum([len(points) for points in departures])[:-1]
     for lead, of_lead in enumerate(np.split(at_departure, ends)):
         tracks = Tracks(departures[lead], cells[lead].astype(np.float32), state.minutes[lead], state.cell)
-        yield _fill(state, lead, of_lead, tracks)
+        yield _fill(state, lead, state.at_lead(lead), of_lead, tracks)
 
 
 class LagrangianPredictors(Sequence[Array]):
@@ -219,15 +224,23 @@ class LagrangianPredictors(Sequence[Array]):
         self._targets = trajectories.departure_points(-state.flow, state.minutes, cells, LONGEST_STEP)
         self._departure = cells.astype(np.float32)
         self._at_departure = state.at_departure(cells)
+        _ = state.at_target, state.at_sides, state.flow_by_cell  # once, not in several threads
 
     def __len__(self) -> int:
         return len(self._targets)
 
     def __getitem__(self, lead: Any) -> Any:
         """Return the predictors at a lead time."""
+        return self.of_lead(lead)(slice(None))
+
+    def of_lead(self, lead: int) -> Callable[[slice], Array]:
+        """Return a function that makes the rows of some of the cells at a lead time, in any thread."""
+        return partial(self._rows, lead, self._state.at_lead(lead))
+
+    def _rows(self, lead: int, at_lead: Array, cells: slice) -> Array:
         state = self._state
-        tracks = Tracks(self._departure, self._targets[lead], state.minutes[lead], state.cell)
-        return _fill(state, lead, self._at_departure, tracks)
+        tracks = Tracks(self._departure[cells], self._targets[lead, cells], state.minutes[lead], state.cell)
+        return _fill(state, lead, at_lead, self._at_departure[cells], tracks)
 
 
 def predictors_lagrangian(state: PredictorState, cells: NDArray[np.int32]) -> Array:
@@ -235,8 +248,8 @@ def predictors_lagrangian(state: PredictorState, cells: NDArray[np.int32]) -> Ar
     return np.stack(list(LagrangianPredictors(state, cells)))
 
 
-def _fill(state: PredictorState, lead: int, at_departure: Array, tracks: Tracks) -> Array:
-    """Return the rows of one lead time, given the fields at the departure points, kind by kind."""
+def _fill(state: PredictorState, lead: int, at_lead: Array, at_departure: Array, tracks: Tracks) -> Array:
+    """Return the rows of one lead time, given the fields at it and those at the departure points, kind by kind."""
     names = RADAR_PREDICTORS if state.sources is None else ALL_PREDICTORS
     rows = np.empty((len(at_departure), len(names)), np.float32)
     outside = _distance_outside(state, tracks.departure)
@@ -246,9 +259,9 @@ def _fill(state: PredictorState, lead: int, at_departure: Array, tracks: Tracks)
     for column in _DISTANCE_OUTSIDE:
         rows[:, column] -= outside
     rows[:, _TARGET_COLUMNS] = sample(state.at_target, tracks.target)
-    for side, points in track.displace(tracks.departure, state.flow, state.cell).items():
+    for side, points in track.displace(tracks.departure, state.flow_by_cell, state.cell).items():
         rows[:, _SIDE_COLUMNS[side]] = sample(state.at_sides, points)[:, _SIDE_INDICES[side]]
-    rows[:, _LEAD_COLUMNS] = sample(state.at_lead(lead), tracks.target)
+    rows[:, _LEAD_COLUMNS] = sample(at_lead, tracks.target)
     for predictor in track.PREDICTORS:
         rows[:, index_of(predictor.name)] = predictor(tracks)
     if state.sources is not None:

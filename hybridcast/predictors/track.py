@@ -38,7 +38,7 @@ def displace(departure: Array, flow: Array, cell: Cell) -> dict[Kind, Array]:
     departure
         Row and column, shape ``(row, 2)``.
     flow
-        Motion in cells per time, shape ``(2, y, x)``, x first.
+        Motion in cells per time, C-contiguous, shape ``(y, x, 2)``, x first.
     cell
         Size of a cell, km, ``(y, x)``.
 
@@ -49,7 +49,7 @@ def displace(departure: Array, flow: Array, cell: Cell) -> dict[Kind, Array]:
         Left of air that moves towards higher columns are higher rows.
     """
     size = np.array(cell, np.float32)
-    motion = sample(np.ascontiguousarray(np.moveaxis(flow, 0, -1)), departure)[:, ::-1] * size
+    motion = sample(flow, departure)[:, ::-1] * size
     speed = np.maximum(np.hypot(motion[:, 0], motion[:, 1]), np.float32(1e-6))
     ahead = motion / speed[:, None] * np.float32(ASIDE)
     left = np.stack([ahead[:, 1], -ahead[:, 0]], axis=1)

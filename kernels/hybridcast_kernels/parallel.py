@@ -19,6 +19,7 @@ LEAST_WORK = 65_536
 _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
 _threads: int | None = None
+_of_thread = threading.local()
 
 
 def _processors() -> int:
@@ -72,15 +73,24 @@ def over_bands(band: Callable[[int, int], None], rows: int, row_work: int) -> No
     """Run ``band(first, last)`` over all `rows`, split into bands that are large enough for a thread.
 
     `row_work` is the number of cells processed in a row. There are more bands than threads, so that a thread that is
-    slowed down by other processes takes fewer of them; but starting a thread costs as much as ten thousand cells.
+    slowed down by other processes takes fewer of them; but starting a thread costs as much as ten thousand cells. What
+    a band itself runs over bands is not split again: its thread would wait for threads that wait too.
     """
     count = min(4 * threads(), rows, rows * row_work // LEAST_WORK)
-    if threads() == 1 or count < 2:
+    if threads() == 1 or count < 2 or getattr(_of_thread, "runs_a_band", False):
         band(0, rows)
         return
     edges = [rows * k // count for k in range(count + 1)]
     pool = _get_pool()
-    futures = [pool.submit(band, edges[k], edges[k + 1]) for k in range(1, count)]
-    band(edges[0], edges[1])  # the calling thread works too instead of waiting
+    futures = [pool.submit(_run_band, band, edges[k], edges[k + 1]) for k in range(1, count)]
+    _run_band(band, edges[0], edges[1])  # the calling thread works too instead of waiting
     for future in futures:
         future.result()
+
+
+def _run_band(band: Callable[[int, int], None], first: int, last: int) -> None:
+    _of_thread.runs_a_band = True
+    try:
+        band(first, last)
+    finally:
+        _of_thread.runs_a_band = False

@@ -7,6 +7,7 @@ import pytest
 
 from helpers import synthetic
 from hybridcast.fusion.members import blend_members, prepare_inputs, select_members
+from hybridcast.learned.member import evaluate_members
 from hybridcast.learned.network_member import NetworkMember
 from hybridcast.predictors.registry import RADAR_PREDICTORS
 
@@ -53,15 +54,43 @@ def test_members_of_whole_fields_are_applied_once_for_all_lead_times(rain, with_
     assert "network" in [member.name for member in members]
     _, inputs = prepare_inputs(members, rain, LEADS, CELLS, lagrangian=True)
     assert applied == ["network"]
-    probabilities, weights = blend_members(members, with_network.blend, None, inputs, [15.0, 60.0])
+    probabilities, weights, _ = blend_members(members, with_network.blend, None, inputs, [15.0, 60.0])
     assert probabilities.shape == (len(with_network.thresholds), 2, 3)
     assert ((probabilities > 0) & (probabilities < 1)).all()
     assert (np.diff(probabilities, axis=0) <= 0).all()
     assert np.isnan(weights).all()
 
 
+@pytest.mark.parametrize("block", [7, 64, 470])
+def test_the_size_of_blocks_does_not_matter(rain, with_network, monkeypatch, block):
+    members = select_members(with_network.members, with_network.blend, None)
+    cells = np.indices((20, 24)).reshape(2, -1).T.astype(np.int32) * 2
+    _, inputs = prepare_inputs(members, rain, LEADS, cells, lagrangian=True)
+    whole = blend_members(members, with_network.blend, None, inputs, [15.0, 60.0]).probabilities
+    monkeypatch.setattr("hybridcast.fusion.members.BLOCK_ROWS", block)
+    in_blocks = blend_members(members, with_network.blend, None, inputs, [15.0, 60.0]).probabilities
+    np.testing.assert_array_equal(whole, in_blocks)
+    assert whole[0].std() > 0.1
+
+
+def test_few_rows_are_in_memory_at_a_time(rain, small_model, members, monkeypatch):
+    cells = np.indices(SHAPE).reshape(2, -1).T.astype(np.int32)
+    _, inputs = prepare_inputs(members, rain, LEADS, cells, lagrangian=True)
+    rows = []
+    monkeypatch.setattr("hybridcast.fusion.members.BLOCK_ROWS", 100)
+    monkeypatch.setattr(
+        "hybridcast.fusion.members.evaluate_members",
+        lambda members, of_block, lead_minutes: (
+            rows.append(len(of_block.predictors)) or evaluate_members(members, of_block, lead_minutes)
+        ),
+    )
+    blend_members(members, small_model.blend, None, inputs, [15.0, 60.0])
+    assert max(rows) == 100
+    assert sum(rows) == 2 * len(cells)
+
+
 def test_the_order_of_members_does_not_matter(rain, small_model, members):
     _, inputs = prepare_inputs(members, rain, LEADS, CELLS, lagrangian=True)
-    one, _ = blend_members(members, small_model.blend, None, inputs, [15.0, 60.0])
-    other, _ = blend_members(members[::-1], small_model.blend, None, inputs, [15.0, 60.0])
-    np.testing.assert_array_equal(one, other)
+    one = blend_members(members, small_model.blend, None, inputs, [15.0, 60.0])
+    other = blend_members(members[::-1], small_model.blend, None, inputs, [15.0, 60.0])
+    np.testing.assert_array_equal(one.probabilities, other.probabilities)

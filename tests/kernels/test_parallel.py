@@ -48,6 +48,27 @@ def test_more_than_one_thread_works():
     )
 
 
+def test_bands_of_a_band_run_in_its_thread():
+    """If they waited for threads of the pool, whose threads all wait for bands of their own, none would go on."""
+    parallel.set_threads(2)
+    where = []
+
+    def inner(first, last):
+        where.append((threading.get_ident(), first, last))
+
+    def outer(first, last):
+        before = len([one for one in where if one[0] == threading.get_ident()])
+        parallel.over_bands(inner, 1000, 1000)
+        mine = [one for one in where if one[0] == threading.get_ident()]
+        assert mine[before:] == [(threading.get_ident(), 0, 1000)]
+
+    parallel.over_bands(outer, 1000, 1000)
+    assert len(where) == 8
+    where.clear()
+    parallel.over_bands(inner, 1000, 1000)  # outside of a band it is split again
+    assert len(where) == 8
+
+
 def test_an_error_in_any_band_is_raised():
     parallel.set_threads(2)
 

@@ -11,7 +11,7 @@ from hybridcast.learned.boosting import BoostingSettings
 from hybridcast.learned.logistic import probability
 from hybridcast.learned.member import MemberInputs, evaluate_members
 from hybridcast.learned.members import NWP_MEMBERS
-from hybridcast.learned.nwp_stage import NEAR_COVERAGE, NwpStage
+from hybridcast.learned.nwp_stage import NEAR_COVERAGE, NwpStage, fit_nwp_weight
 from hybridcast.learned.predictor_rows import has_nwp, has_radar, nwp_rain_rate
 from hybridcast.learned.training.cross_validation import forecast_samples, train_members
 from hybridcast.learned.training.event_samples import EventSamples
@@ -79,7 +79,8 @@ def test_weights_go_to_who_is_right(stage):
     assert made.without_radar.members == ("nwp", "fused")
     assert made.members == ("radar", "nwp", "fused")
     rows = drawn(seed=2).predictors
-    _, weight = made.reblend(*evaluated(members, rows, 30.0), rows, 30.0)
+    _, overlap = made.reblend(*evaluated(members, rows, 30.0), rows, 30.0)
+    weight = fit_nwp_weight([overlap])
     assert weight > 0.6 if truth == "nwp" else weight < 0.4
 
 
@@ -118,9 +119,9 @@ def test_rows_without_nwp_are_left_as_they_were(stage):
     out, _ = made.reblend(odds, every, rows, 30.0)
     np.testing.assert_array_equal(out[:, :100], odds[:, :100])
     assert (out[:, 100:] != odds[:, 100:]).any(axis=0).mean() > 0.9
-    none, weight = made.reblend(*evaluated(members, rows[:100], 30.0), rows[:100], 30.0)
+    none, overlap = made.reblend(*evaluated(members, rows[:100], 30.0), rows[:100], 30.0)
     np.testing.assert_array_equal(none, odds[:, :100])
-    assert np.isnan(weight)
+    assert np.isnan(fit_nwp_weight([overlap]))
 
 
 def test_what_the_radar_says_of_air_it_does_not_know_counts_nothing(stage):

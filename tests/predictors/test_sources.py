@@ -317,3 +317,11 @@ def test_ten_thousand_stations(recent, hybrid):
 def test_sources_do_not_need_one_another():
     assert not Sources()
     assert not Sources(reports=(SourceReport("nwp", "nwp", False, reason="gone"),))
+
+
+def test_the_size_of_blocks_does_not_matter(recent, hybrid, everywhere, monkeypatch):
+    whole = make(recent, hybrid, nwp=everywhere)
+    monkeypatch.setattr("hybridcast.fusion.members.BLOCK_ROWS", 50)
+    in_blocks = make(recent, hybrid, nwp=everywhere)
+    xr.testing.assert_identical(whole.assign_attrs(history=""), in_blocks.assign_attrs(history=""))
+    assert (whole["source_weight"].sel(source="nwp") > 0).any()
