@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
+from rich.markup import escape
 
 from hybridcast.cli.options import (
     FILMS,
@@ -320,9 +321,9 @@ def _report(result: xr.Dataset) -> None:
     )
     for line in _describe_sources(result.attrs):
         out.print(line, highlight=False, markup=False, soft_wrap=True)
-    for name in ("status", "motion_status", "fallback"):
+    for name in ("status", "motion_status", "fallback", "members_left_out"):
         if result.attrs.get(name, "ok") not in {"ok", "estimated"}:
-            err.print(f"[yellow]note:[/] {result.attrs[name]}", highlight=False, soft_wrap=True)
+            err.print(f"[yellow]note:[/] {escape(result.attrs[name])}", highlight=False, soft_wrap=True)
 
 
 def _describe_sources(attrs: dict[str, Any]) -> list[str]:

@@ -373,7 +373,7 @@ class Hybrid:
         )
         used = [iso_time(time) for time in recent["time"].values[known_frames(recent)]]
         result = result.assign_attrs(hindcasts=fusion.hindcasts, frames_used=", ".join(used) or "none")
-        left_out = [f"{name}: {reason}" for name, reason in self.model.unavailable.items()]
+        left_out = [f"made without the {name}: {reason}" for name, reason in self.model.unavailable.items()]
         return result.assign_attrs({"members_left_out": "; ".join(left_out)} if left_out else {})
 
 
