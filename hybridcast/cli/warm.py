@@ -74,18 +74,15 @@ def _list_kernels() -> list[Any]:
 def _list_forecasts() -> Iterator[tuple[str, Callable[[], object]]]:
     """Yield forecasts by what they are of, each to be made and written."""
     from hybridcast.core.packed_frames import pack_frames
-    from hybridcast.datasets.pseudo_nwp import simulate_runs_before
     from hybridcast.forecasting import forecast
     from hybridcast.nowcasters.base import Advection
 
-    day = _simulate_rain()
-    rain = day.isel(time=slice(None, 25))
+    rain = _simulate_rain()
     yield "forecast by advection", lambda: _save(forecast(rain, lead_time="30min", nowcaster=Advection()))
     yield "forecast of the trained model", lambda: _save(forecast(rain, lead_time="90min"))
     yield "with members", lambda: _save(forecast(rain, lead_time="30min", members=2))
     yield "in bands, with members", lambda: _save(_forecast_in_bands(pack_frames(rain.chunk(time=1))))
-    runs = simulate_runs_before(day, rain["time"].values[-1])
-    yield "with NWP and members", lambda: _save(forecast(rain, lead_time="30min", nwp=runs, members=2))
+    yield "with NWP and members", lambda: _save(forecast(rain, lead_time="30min", nwp=_simulate_run(rain), members=2))
 
 
 def _simulate_rain() -> xr.DataArray:
@@ -99,7 +96,27 @@ def _simulate_rain() -> xr.DataArray:
     scene = open_radar(scene_path())
     fine = scene.values.repeat(2, axis=1).repeat(2, axis=2)
     y, x = (np.arange(size) * 1000.0 for size in fine.shape[1:])
-    return precipitation(fine, time=scene["time"].values, y=y[::-1], x=x, crs="EPSG:3035")
+    return precipitation(fine, time=scene["time"].values, y=y[::-1], x=x, crs="EPSG:3035").isel(time=slice(None, 25))
+
+
+def _simulate_run(rain: xr.DataArray) -> xr.Dataset:
+    """Return an NWP run that has the latest frame at each hour, on cells of twice the size."""
+    import numpy as np
+
+    from hybridcast.core.grid import coarsen
+    from hybridcast.core.types import HOUR
+    from hybridcast.nwp import nwp_fields
+
+    latest = coarsen(rain.isel(time=[-1]), 2000.0)
+    hours = np.arange(1, 9)
+    return nwp_fields(
+        {"precipitation_rate": np.repeat(latest.values[None], hours.size, axis=1)},
+        reference_time=[rain["time"].values[-1] - 4 * HOUR],
+        lead_time=hours * HOUR,
+        y=latest["y"].values,
+        x=latest["x"].values,
+        crs="EPSG:3035",
+    )
 
 
 def _forecast_in_bands(rain: xr.DataArray) -> xr.Dataset:
