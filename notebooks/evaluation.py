@@ -1,9 +1,9 @@
 """Evaluate nowcasters on the real events, trained ones on regions that they were not trained on: ``make evaluation``.
 
 Runs `hybridcast evaluate` three times: without STEPS, which is slow; on the days of TAASRAD19, many of one network, a
-case each; and with ensembles of 20 members on fewer cases. Writes evaluation.json, evaluation_taasrad.json,
-evaluation_steps.json and their Markdown beside this file, and the short tables between the marks in
-results/trained_model.md and in the README. ``--tables-only`` writes these tables from the JSON files.
+case each; and with ensembles of 20 members on fewer cases. Writes evaluation.json, evaluation_steps.json and their
+Markdown beside this file, evaluation_taasrad.json without the scores of single days, and the short tables between the
+marks in results/trained_model.md and in the README. ``--tables-only`` writes these tables from the JSON files.
 Forecasts are kept in the folder ``--work``, so that a run that was interrupted continues.
 """
 
@@ -14,6 +14,8 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,8 @@ NOWCASTERS = (
 )
 ON_TAASRAD = ("advection", "s-prog", "scale-filter", "no-network", "hybridcast")
 WITH_STEPS = ("advection", "s-prog", "neighbourhood", "hybridcast", "steps")
+OTHER_BASELINES = ("scale-filter", "advection")
+COMPARED = ("CSI 1, equal area", "CSI 5, equal area", "FSS 20 km")
 MEMBERS = 20
 SCORES_OF_MEMBERS = ("fair CRPS", "fair CRPS 20 km", "fair CRPS 1 h, 20 km", "spread/error 1 h, 20 km")
 SUMMARY = ("persistence", "advection", "s-prog", "scale-filter", "hybridcast")
@@ -87,6 +91,27 @@ def evaluate(
     return json.loads(output.read_text())
 
 
+def add_differences(found: dict[str, Any], path: Path, baselines: tuple[str, ...], work: str, members: int = 0) -> None:
+    """Add the differences of hybridcast from other baselines, which need no further forecast."""
+    nowcasters = tuple(found["nowcasters"])
+    cases = int(max(event["cases"][0] for event in found["support"].values()))
+    with tempfile.TemporaryDirectory() as folder:
+        other = Path(folder) / "other.json"
+        found["against"] = {
+            name: evaluate(nowcasters, cases, work, other, 1, members, baseline=name)["difference"]["source"][
+                "hybridcast"
+            ]
+            for name in baselines
+        }
+    path.write_text(json.dumps(found, indent=1))
+
+
+def drop_events(found: dict[str, Any], path: Path) -> None:
+    """Write an evaluation again, without the scores of single events and without its Markdown."""
+    path.write_text(json.dumps({key: value for key, value in found.items() if key != "events"}, indent=1))
+    path.with_suffix(".md").unlink()
+
+
 def format_table(found: dict[str, Any], shown: tuple[str, ...], only: tuple[str, ...] | None = None) -> list[str]:
     """Format mean scores as a Markdown table with a row for each nowcaster."""
     mean = found["mean"]["source"]
@@ -103,11 +128,15 @@ def _format_value(value: float | None) -> str:
 
 def format_difference(found: dict[str, Any], nowcaster: str, name: str, leads: tuple[float, ...] = ()) -> str:
     """Format the difference of a nowcaster from the baseline in per cent, with intervals."""
-    here = found["difference"]["source"][nowcaster][name]
-    shown = []
     chosen = [found["lead_times_min"].index(lead) for lead in leads or found["lead_times_min"]]
+    return format_intervals(found["difference"]["source"][nowcaster][name], chosen)
+
+
+def format_intervals(difference: dict[str, list[float | None]], chosen: Sequence[int]) -> str:
+    """Format differences at some lead times in per cent, with intervals."""
+    shown = []
     for k in chosen:
-        change, low, high = (here[key][k] for key in ("relative", "relative_low", "relative_high"))
+        change, low, high = (difference[key][k] for key in ("relative", "relative_low", "relative_high"))
         interval = "" if low is None else f" [{100 * low:+.0f}, {100 * high:+.0f}]"
         shown.append("-" if change is None else f"{100 * change:+.1f}{interval}")
     return " / ".join(shown)
@@ -153,16 +182,22 @@ def format_taasrad(found: dict[str, Any]) -> str:
         *format_table(found, SCORES),
         "",
         "hybridcast against the scale filter, per cent with 95 % intervals over days: CSI 1 at equal area "
-        f"{format_difference(found, 'hybridcast', SCORES[0])}; against advection: FSS 20 km "
-        f"{format_change(found, 'hybridcast', 'advection', 'FSS 20 km')}.",
+        f"{format_difference(found, 'hybridcast', SCORES[0])}, CSI 0.1 "
+        f"{format_difference(found, 'hybridcast', 'CSI 0.1, equal area')}, FSS 20 km "
+        f"{format_difference(found, 'hybridcast', 'FSS 20 km')}.",
     ]
     return "\n".join(lines)
 
 
-def format_change(found: dict[str, Any], nowcaster: str, other: str, name: str) -> str:
-    """Format the difference of mean scores between two nowcasters in per cent."""
-    ours, theirs = (found["mean"]["source"][one][name] for one in (nowcaster, other))
-    return " / ".join(f"{100 * (a / b - 1):+.1f}" for a, b in zip(ours, theirs, strict=True))
+def format_against(found: dict[str, Any], baseline: str, names: tuple[str, ...]) -> str:
+    """Format the differences of hybridcast from a baseline of `add_differences`."""
+    leads, scores = found["lead_times_min"], found["against"][baseline]
+    parts = []
+    for name in names:
+        chosen = [k for k in range(len(leads)) if scores[name]["relative"][k] is not None]
+        parts.append(f"{name} {format_intervals(scores[name], chosen)}")
+    other = NAMES.get(baseline, baseline)
+    return f"hybridcast against {other}, per cent with 95 % intervals over days: {'; '.join(parts)}."
 
 
 def format_section(found: dict[str, Any], steps: dict[str, Any] | None) -> str:
@@ -178,10 +213,7 @@ def format_section(found: dict[str, Any], steps: dict[str, Any] | None) -> str:
         f"Brier 1 {format_difference(found, 'hybridcast', 'Brier 1')}; "
         f"FSS 20 km {format_difference(found, 'hybridcast', 'FSS 20 km')}.",
         "",
-        f"Against the scale filter, per cent: CSI 1 at equal area "
-        f"{format_change(found, 'hybridcast', 'scale-filter', SCORES[0])}, CSI 5 "
-        f"{format_change(found, 'hybridcast', 'scale-filter', SCORES[1])}; against advection: FSS 20 km "
-        f"{format_change(found, 'hybridcast', 'advection', 'FSS 20 km')}.",
+        "\n\n".join(format_against(found, name, COMPARED) for name in OTHER_BASELINES),
     ]
     if steps is not None:
         shown = ("CSI 1, equal area", "Brier 0.1", "Brier 1", "Brier 5", "CRPS")
@@ -194,6 +226,8 @@ def format_section(found: dict[str, Any], steps: dict[str, Any] | None) -> str:
             f"Ensembles of {MEMBERS} members; 20 km: means over blocks; 1 h: sums over the hour before, mm:",
             "",
             *format_table(steps, SCORES_OF_MEMBERS, ("hybridcast", "steps")),
+            "",
+            format_against(steps, "steps", SCORES_OF_MEMBERS[:3]),
         ]
     return "\n".join(lines)
 
@@ -221,12 +255,15 @@ def main() -> None:
         steps = json.loads(steps_output.read_text()) if options.steps_cases else None
     else:
         found = evaluate(NOWCASTERS, options.cases, options.work, output, options.workers)
+        add_differences(found, output, OTHER_BASELINES, options.work)
         alpine = evaluate(
             ON_TAASRAD, 1, options.work, alpine_output, options.workers, regions=("taasrad",), baseline="scale-filter"
         )
+        drop_events(alpine, alpine_output)
         if options.steps_cases:
             arguments = options.work, steps_output, options.workers, MEMBERS
             steps = evaluate(WITH_STEPS, options.steps_cases, *arguments)
+            add_differences(steps, steps_output, ("steps",), options.work, MEMBERS)
     text = format_section(found, steps)
     write_between_marks(PAGE, "evaluation", text)
     write_between_marks(PAGE, "taasrad", format_taasrad(alpine))

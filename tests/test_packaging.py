@@ -36,7 +36,7 @@ BROUGHT = {"aiohttp"}
 #: Modules of the extras.
 OPTIONAL = [
     *("cfgrib", "cv2", "distributed", "duckdb", "eccodes", "fastapi", "imageio_ffmpeg", "jinja2", "lightgbm"),
-    *("matplotlib", "pyarrow", "pyogrio", "pysteps", "rasterio", "s3fs", "shapely", "titanlib", "torch", "uvicorn"),
+    *("matplotlib", "pyarrow", "pyogrio", "pysteps", "rasterio", "s3fs", "titanlib", "torch", "uvicorn"),
 ]
 
 
