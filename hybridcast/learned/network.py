@@ -40,7 +40,7 @@ from hybridcast.learned.network_inputs import (
     FieldCase,
     NetworkInputs,
 )
-from hybridcast.learned.training.optimisation import OptimisationSettings, seeded
+from hybridcast.learned.training.optimisation import OptimisationSettings, seeded, torch_threads
 from hybridcast_kernels.trajectories import sample
 
 if TYPE_CHECKING:
@@ -336,6 +336,6 @@ def compute_correction(inputs: NetworkInputs, network: Network) -> tuple[Array, 
     base = base_log_odds(np.asarray(inputs.smooth, np.float32), network.parameters["base"])
     planes = torch.from_numpy(stack_channels(np.asarray(inputs.planes, np.float32), base))[None]
     conditions = torch.from_numpy(inputs.conditions)[None]
-    with torch.inference_mode():
+    with torch.inference_mode(), torch_threads(1):  # the last bits of a convolution depend on the number of threads
         corrections = torch.stack([unet(planes, conditions)[0] for unet in network.unets])
     return base, corrections.mean(dim=0).reshape(base.shape).numpy()

@@ -119,7 +119,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 @contextmanager
 def torch_threads(count: int) -> Iterator[None]:
-    """Limit the threads of torch within a context, so that worker processes share the processor."""
+    """Limit the threads of torch within a context, so that workers share the processor."""
     import torch
 
     before = torch.get_num_threads()
