@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from hybridcast.errors import InputError
 from hybridcast.learned import network as nw
 from hybridcast.learned import network_inputs as ni
 from hybridcast.learned.training import network as nt
+from hybridcast.learned.training.optimisation import torch_threads
 from hybridcast.motion.estimate import motion_dataset
 
 torch = pytest.importorskip("torch")
@@ -383,3 +386,17 @@ def test_base_is_calibrated(one):
 def test_torch_is_imported_late():
     code = "import sys, hybridcast.learned.network; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_contexts_of_several_threads_leave_the_number_of_threads_as_it_was():
+    before = torch.get_num_threads()
+
+    def limit(count):
+        with torch_threads(count):
+            time.sleep(0.002 * count)
+            return torch.get_num_threads()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(limit, [1, 2, 3, 1])) == [1, 2, 3, 1]
+    with ThreadPoolExecutor(1) as another:  # a new thread starts with the number of the process
+        assert another.submit(torch.get_num_threads).result() == before

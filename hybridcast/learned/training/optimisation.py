@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 #: Maximum norm of the gradient; longer gradients are shortened to it.
 MAX_GRADIENT = 5.0
+_TORCH_THREADS = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -119,12 +121,17 @@ def seeded(seed: int) -> Iterator[None]:
 
 @contextmanager
 def torch_threads(count: int) -> Iterator[None]:
-    """Limit the threads of torch within a context, so that workers share the processor."""
+    """Limit the threads of torch within a context, so that workers share the processor.
+
+    The number is one of the whole process: contexts of several threads wait for one another, for otherwise the last of
+    them would restore the number of another context.
+    """
     import torch
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    with _TORCH_THREADS:
+        before = torch.get_num_threads()
+        torch.set_num_threads(count)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
