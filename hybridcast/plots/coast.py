@@ -13,6 +13,7 @@ from hybridcast.core.types import Doubles
 from hybridcast.datasets.outlines import Box, Lines, find_borders, find_coast
 
 Extent = tuple[float, float, float, float]
+"""West, east, south and north edge."""
 WORLD: Box = (-180.0, -90.0, 180.0, 90.0)
 
 

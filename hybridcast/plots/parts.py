@@ -19,7 +19,7 @@ from hybridcast.core.files import atomic_write
 from hybridcast.core.types import MINUTE, Doubles, LeadTimes
 from hybridcast.ensembles.products import select_rain
 from hybridcast.errors import InputError
-from hybridcast.plots.coast import find_outlines
+from hybridcast.plots.coast import Extent, find_outlines
 from hybridcast.plots.colours import (
     PROBABILITY_COLOURS,
     PROBABILITY_STEPS,
@@ -45,8 +45,6 @@ ARROWS = 12
 PANELS = 4
 """Number of lead times that are drawn by default."""
 COAST_COLOUR = "#505050"
-Extent = tuple[float, float, float, float]
-"""West, east, south and north edge, km or degrees."""
 
 
 # --- a figure -------------------------------------------------------------------------------------------------

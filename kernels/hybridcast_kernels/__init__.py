@@ -11,7 +11,6 @@ hybridcast.
 `planes_cpu`, `resample_cpu`, `trajectories`  coarse planes, changes of resolution, departure points of single cells
 `fused_cpu`             the fields of a fused forecast in one pass
 `trees_cpu`             predictions of boosted trees
-`lines`                 lines with fewer points
 `verification_cpu`      sums and counts of the verification
 `points`                the arithmetic at one grid point, which flow and advection share
 `devices`               detection of the hardware: `choose` and `kernels_for`
