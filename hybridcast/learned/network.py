@@ -2,8 +2,9 @@
 
 Its output are corrections of the log odds that follow from the scale filter (`base_log_odds`), for all lead times and
 thresholds at once. The last layer starts at zero: an untrained network returns that base. The thresholds stay in order
-because the log odds of each threshold are limited by those of the threshold below. Only probabilities are corrected,
-no rain rate: the conditional mean and the deterministic field follow from the probabilities.
+because the log odds of each threshold are limited by those of the threshold below when the network is applied; in
+training each learns alone. Only probabilities are corrected, no rain rate: the conditional mean and the deterministic
+field follow from the probabilities.
 
 Lead times are channels, as in Ayzel and others (2020), doi:10.5194/gmd-13-2631-2020; `hybridcast.learned.unet` has the
 architecture. torch is imported when a network is trained or applied, not before.
@@ -59,11 +60,12 @@ MAX_BASE_LOG_ODDS = 8.0
 class NetworkSettings(OptimisationSettings):
     """Settings of the network and its training."""
 
-    steps: int = 2000
+    steps: int = 3000
     learning_rate: float = 1e-3
     weight_decay: float = 0.02
     averaging: float = 0.999
     check_every: int = 250
+    patience: int = 8
     widths: tuple[int, ...] = (24, 32, 48, 64)
     """Number of channels at each resolution; each halves the resolution of the one before."""
     batch: int = 16
@@ -269,20 +271,10 @@ def correct(network: nn.Module, base: Tensor, planes: Tensor, conditions: Tensor
     Returns
     -------
     Tensor
-        Log odds, decreasing along the thresholds, in the shape of `base`.
+        Log odds in the shape of `base`; they are not limited to decrease along the thresholds.
     """
     correction: Tensor = network(planes, conditions)
-    return limit_thresholds(base + correction.reshape(base.shape))
-
-
-def limit_thresholds(log_odds: Tensor) -> Tensor:
-    """Limit log odds, ``(..., threshold, y, x)``, so that they decrease along the thresholds."""
-    import torch
-
-    limited = [log_odds.select(-3, 0)]  # torch's own cummin takes twice as long with its gradient
-    for k in range(1, log_odds.shape[-3]):
-        limited.append(torch.minimum(limited[-1], log_odds.select(-3, k)))
-    return torch.stack(limited, dim=-3)
+    return base + correction.float().reshape(base.shape)
 
 
 def stack_channels(planes: Array, log_odds: Array) -> Array:

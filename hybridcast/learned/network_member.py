@@ -80,24 +80,23 @@ class NetworkBuilder:
     def train(self, data: TrainingData) -> NetworkMember | None:
         """Train the network; None if the settings have none, or the events are fewer than two.
 
-        Training is ended by some of the events, from every region in turn.
+        Training is ended by some of the events, from every region in turn; their varied copies are not learned from.
         """
         settings = data.settings.network
-        if settings is None or len(data.events) < 2:
+        originals = sorted((one.event.region, one.event.name) for one in data.events if not one.varied)
+        if settings is None or len(originals) < 2:
             return None
         from hybridcast.learned.training.network import cut_window, fit_network
         from hybridcast.learned.training.sample_store import load_field_cases
 
         generator = np.random.default_rng(data.settings.sampling.seed)
-        events = sorted(data.events, key=lambda one: (one.event.region, one.event.name))
+        stop = {name for _, name in originals[min(2, len(originals) - 1) :: HELD_OUT]}
+        events = [one for one in data.events if not (one.varied and one.event.name in stop)]
         every = -(-sum(int(one.samples.case.max()) + 1 for one in events) // data.settings.fields)
         cases = {
-            one.event.name: [
-                cut_window(case, 2 * settings.crop, generator) for case in load_field_cases(one.store, every)
-            ]
+            one.name: [cut_window(case, 2 * settings.crop, generator) for case in load_field_cases(one.store, every)]
             for one in events
         }
-        weights = {one.event.name: float(one.weight.sum()) for one in events}
-        stop = {one.event.name for one in events[min(2, len(events) - 1) :: HELD_OUT]}
+        weights = {one.name: float(one.weight.sum()) for one in events}
         learn, held_out = ({name: cases[name] for name in cases if (name in stop) == out} for out in (False, True))
         return NetworkMember(fit_network(learn, held_out, settings, weights=weights), self.name)

@@ -95,7 +95,10 @@ def cross_validate(
         settings = replace(settings, network=replace(settings.network, seeds=settings.network.seeds[:1]))
     numbers = sorted(set(groups))
     parted = [
-        [[one for one, number in zip(events, groups, strict=True) if (number == group) == out] for out in (False, True)]
+        (
+            [one for one, number in zip(events, groups, strict=True) if number != group],
+            [one for one, number in zip(events, groups, strict=True) if number == group and not one.varied],
+        )
         for group in numbers
     ]
     stored = [folder / f"members-{training_digest([one.event for one in kept], settings)}" for kept, _ in parted]
@@ -130,7 +133,8 @@ def _store_members(events: Sequence[EventSamples], settings: TrainingSettings, p
     members = train_members(events, settings)
     of_radar = tuple(name for name, member in members.items() if not uses_nwp(member))
     save_model(TrainedModel(members, (Blend.equal(of_radar, settings.thresholds),), SPACING), path)
-    return f"{len(events)} events of {', '.join(sorted({one.event.region for one in events}))}"
+    names, regions = ({getattr(one.event, key) for one in events} for key in ("name", "region"))
+    return f"{len(names)} events of {', '.join(sorted(regions))}"
 
 
 def forecast_samples(members: Mapping[str, Member], events: Sequence[EventSamples]) -> Validation:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ import numpy as np
 from hybridcast.core.types import Array, Doubles
 from hybridcast.datasets.events import Event
 from hybridcast.learned.predictor_rows import has_nwp
-from hybridcast.learned.training.sample_store import Report, count_samples, draw_missing, load_samples
+from hybridcast.learned.training.sample_store import Report, SampleCount, count_samples, draw_missing, load_samples
 from hybridcast.learned.training.samples import Samples, concatenate_samples
 from hybridcast.learned.training.settings import TrainingSettings
 
@@ -25,6 +26,13 @@ class EventSamples(NamedTuple):
     """Weight of each row, ``(row,)``."""
     store: Path = Path()
     """Store of its issue times."""
+    varied: bool = False
+    """Whether it is a varied copy of the event: members learn from it, and are not scored on it."""
+
+    @property
+    def name(self) -> str:
+        """Name of the event, other than that of the event itself for a varied copy."""
+        return f"{self.event.name}, varied" if self.varied else self.event.name
 
 
 class TrainingData(NamedTuple):
@@ -56,18 +64,32 @@ def load_event_samples(
 ) -> list[EventSamples]:
     """Return the samples of events, drawn unless they are in the folder `work`; events without any are left out.
 
-    More rows than `TrainingSettings.rows` are thinned out, so that each event keeps rows in proportion to its weight.
+    The varied copies follow the events, if the settings want them. More rows than `TrainingSettings.rows` are thinned
+    out, so that each event keeps rows in proportion to its weight.
     """
     folder, with_fields = work.expanduser() / "samples", settings.network is not None
-    stores = draw_missing(events, folder, settings.sampling, workers, report, fields=with_fields)
-    sizes = [count_samples(store) for store in stores]
-    drawn = [(event, store, size) for event, store, size in zip(events, stores, sizes, strict=True) if size.rows]
+    drawn = []
+    for varied in (False, True) if settings.varied else (False,):
+        sampling = replace(settings.sampling, varied=varied)
+        stores = draw_missing(events, folder, sampling, workers, report, fields=with_fields)
+        sizes = [count_samples(store) for store in stores]
+        drawn += [_Drawn(*one, varied) for one in zip(events, stores, sizes, strict=True) if one[-1].rows]
     if not drawn:
         return []
-    totals = weigh_events([event for event, _, _ in drawn], [size.cases for _, _, size in drawn])
-    kept = share_rows(totals, [size.rows for _, _, size in drawn], settings.rows)
-    loaded = [(event, load_samples(store, rows)) for (event, store, _), rows in zip(drawn, kept, strict=True)]
-    return [one._replace(store=store) for one, (_, store, _) in zip(weight_events(loaded), drawn, strict=True)]
+    totals = weigh_events([one.event for one in drawn], [one.size.cases for one in drawn])
+    kept = share_rows(totals, [one.size.rows for one in drawn], settings.rows)
+    loaded = [(one.event, load_samples(one.store, rows)) for one, rows in zip(drawn, kept, strict=True)]
+    weighted = weight_events(loaded)
+    return [samples._replace(store=one.store, varied=one.varied) for samples, one in zip(weighted, drawn, strict=True)]
+
+
+class _Drawn(NamedTuple):
+    """Samples of an event on disk."""
+
+    event: Event
+    store: Path
+    size: SampleCount
+    varied: bool
 
 
 def weigh_events(events: Sequence[Event], cases: Sequence[int]) -> Doubles:

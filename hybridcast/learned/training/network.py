@@ -23,7 +23,7 @@ from hybridcast.learned.network import (
     stack_channels,
 )
 from hybridcast.learned.network_inputs import DRY, KNOWN, PLANES, Counts, FieldCase, FieldOutcome
-from hybridcast.learned.training.optimisation import minimise, seeded, torch_threads
+from hybridcast.learned.training.optimisation import has_bfloat16, minimise, seeded, torch_threads
 from hybridcast_kernels.parallel import threads
 
 if TYPE_CHECKING:
@@ -224,7 +224,8 @@ def _loss(network: nn.Module, crops: Sequence[_Crop]) -> Tensor:
     planes, conditions, base, known, reached = (
         torch.from_numpy(np.stack(part).astype(np.float32)) for part in zip(*crops, strict=True)
     )
-    log_odds = correct(network, base, planes, conditions)
+    with torch.autocast("cpu", torch.bfloat16, enabled=network.training and has_bfloat16()):
+        log_odds = correct(network, base, planes, conditions)
     fraction = reached / known.clamp(min=1)[:, :, None]
     loss = functional.binary_cross_entropy_with_logits(log_odds, fraction, weight=known[:, :, None], reduction="sum")
     return loss / known.sum().clamp(min=1)

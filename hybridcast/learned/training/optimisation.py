@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -107,6 +107,15 @@ def scale_learning_rate(step: int, steps: int) -> float:
     """
     progress = step / steps
     return min(1.0, progress / 0.05) * (0.5 + 0.5 * math.cos(math.pi * progress))
+
+
+def has_bfloat16() -> bool:
+    """Return whether this processor computes with bfloat16, which is faster there than float32 and elsewhere slower."""
+    import torch
+
+    tell = getattr(torch.cpu, "get_capabilities", dict)  # older versions of torch do not tell
+    capabilities: Mapping[str, object] = tell()
+    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "sve_bf16"))
 
 
 @contextmanager

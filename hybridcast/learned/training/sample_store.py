@@ -84,7 +84,8 @@ def draw_missing(
             counts: dict[str, int] = {}
             pool.run([partial(_draw_event, event, stores[event], sampling, fields) for event in batch], counts.update)
             for number, event in enumerate(batch, start + 1):
-                report(f"{number} of {len(missing)}: {event.name} ({event.region}), {counts[event.name]} samples")
+                about = f"{event.region}, varied" if sampling.varied else event.region
+                report(f"{number} of {len(missing)}: {event.name} ({about}), {counts[event.name]} samples")
     return list(stores.values())
 
 

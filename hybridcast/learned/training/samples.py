@@ -7,7 +7,7 @@ fields (`sample_fields`), which are drawn only if a network is trained.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ from hybridcast.datasets.events import Event, issue_times, load_event_radar
 from hybridcast.datasets.pseudo_nwp import PRESETS, simulate_runs_before
 from hybridcast.learned.member import HINDCAST_HISTORY
 from hybridcast.learned.network_inputs import LEADS, FieldCase, build_network_inputs, observe_outcome
+from hybridcast.learned.training.variation import draw_variation, vary
 from hybridcast.motion.estimate import DenseFlow, MotionMethod
 from hybridcast.nowcasters.base import latest_frame
 from hybridcast.nowcasters.scale_filter import filter_scales
@@ -50,6 +51,8 @@ class Sampling:
     """
     pseudo_nwp: bool = True
     """Whether events without NWP files get pseudo-NWP runs, of a random quality at each issue time."""
+    varied: bool = False
+    """Whether each event is varied at random (`hybridcast.learned.training.variation`)."""
     seed: int = 0
     """Seed of all random choices."""
 
@@ -88,11 +91,14 @@ def sample_event(event: Event, sampling: Sampling, motion: MotionMethod | None =
     """
     generator = np.random.default_rng(np.random.SeedSequence([sampling.seed, *event.name.encode()]))
     radar = load_event_radar(event)
+    if sampling.varied:  # files of other sources do not show what a varied radar sees
+        event = replace(event, nwp=None, stations=None, terrain=None)
     method = motion or DenseFlow()
     drawn = []
     for issue in _issue_times(radar, event, sampling):
-        sources = _select_sources(event, radar, issue, sampling)
-        drawn.append(sample_case(radar, issue, sampling, generator, method, sources))
+        seen = _vary(radar, issue, event, sampling)
+        sources = _select_sources(event, seen, issue, sampling)
+        drawn.append(sample_case(seen, issue, sampling, generator, method, sources))
     return concatenate_samples(drawn) if drawn else _no_samples()
 
 
@@ -101,7 +107,15 @@ def sample_fields(event: Event, sampling: Sampling, motion: MotionMethod | None 
     radar = load_event_radar(event)
     method = motion or DenseFlow()
     for issue in _issue_times(radar, event, sampling):
-        yield sample_field(radar, issue, method)
+        yield sample_field(_vary(radar, issue, event, sampling), issue, method)
+
+
+def _vary(radar: xr.DataArray, issue: np.datetime64, event: Event, sampling: Sampling) -> xr.DataArray:
+    """Return the radar field that a network of another kind would have seen of the event, if samples are varied."""
+    if not sampling.varied:
+        return radar
+    seeds = np.random.SeedSequence([sampling.seed, *event.name.encode()])
+    return vary(radar, issue, draw_variation(np.random.default_rng(seeds)))
 
 
 def _issue_times(radar: xr.DataArray, event: Event, sampling: Sampling) -> list[np.datetime64]:

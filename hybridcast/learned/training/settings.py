@@ -27,7 +27,9 @@ class TrainingSettings:
     """Maximum number of rows of a training; more are thinned out, to shares of the events in proportion to weights."""
     network: NetworkSettings | None = None
     """Settings of the network; None trains none. It needs torch, and two events besides those left out."""
-    fields: int = 2000
+    varied: bool = False
+    """Whether a varied copy of each event is learned from beside it (`hybridcast.learned.training.variation`)."""
+    fields: int = 4000
     """Maximum number of issue times that the network learns from; more are thinned out, in every event alike."""
 
     def __post_init__(self) -> None:
@@ -59,5 +61,6 @@ def standard_settings(
         sampling=Sampling(seed=seed),
         boosting=BoostingSettings(seed=seed),
         rows=rows,
+        varied=True,
         network=NetworkSettings(seeds=(seed,)) if with_network else None,
     )

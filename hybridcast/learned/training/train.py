@@ -77,7 +77,8 @@ def train(
     folds = cross_validate(samples, groups, settings, _models_folder(work), workers, report)
     weights = fit_weights(join_forecasts(folds), settings.thresholds, report)
     members = train_members(samples, settings, weights.members)
-    report(f"trained on {len(samples)} events of {len({one.event.region for one in samples})} regions")
+    originals = [one for one in samples if not one.varied]
+    report(f"trained on {len(originals)} events of {len({one.event.region for one in originals})} regions")
     about = _about(samples, groups, leave_out, settings, weights.brier_scores)
     return TrainedModel(members, weights.blends, SPACING, about, weights.nwp_stage)
 
@@ -90,9 +91,10 @@ def _load_samples(
     if settings.network is not None:
         require_torch()
     samples = load_event_samples(events, Path(work), settings, workers, report)
-    if len(samples) < 2:
+    count = sum(not one.varied for one in samples)
+    if count < 2:
         raise InputError(
-            f"{len(samples)} of {len(events)} events have an issue time with rain",
+            f"{count} of {len(events)} events have an issue time with rain",
             "a model is trained on two events at least",
             "Add events, or check their files with: hybridcast forecast",
         )
@@ -215,6 +217,7 @@ def _about(
                 "group": group,
             }
             for one, group in zip(samples, groups, strict=True)
+            if not one.varied
         ],
         "regions_left_out": list(leave_out),
         "settings": asdict(settings),

@@ -151,9 +151,9 @@ def train_networks(
     held_out = choose_held_out([events[number].event.name for number in ordered])
     parts: tuple[list[EventTokens], list[EventTokens]] = ([], [])
     for number in ordered:
-        event, samples, weight, _ = events[number]
+        one = events[number]
         tokens = select_rows(comparison.tokens, comparison.event == number)
-        parts[event.name in held_out].append(EventTokens(samples, tokens, weight))
+        parts[one.event.name in held_out].append(EventTokens(one.samples, tokens, one.weight))
     networks = {}
     for name, settings in NETWORKS.items():
         start = time.monotonic()
