@@ -54,7 +54,8 @@ def train(
     The archive is a TOML file with a table for each event: name, region, and radar, a glob of files in any format that
     `hybridcast forecast` reads. With split = "day" each day of a long archive is an event. The weights of the members
     are fitted on events that the members have not learned from; the events of a region stay together, so two regions
-    are better than one. Each worker process holds one event.
+    are better than one. Each event is learned from twice, once varied as another radar network would have seen it. Each
+    worker process holds one event.
 
     Examples:
 
