@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,10 +85,9 @@ def write_forecast_folder(
     if sheet is not None and members is None:
         members = MembersOnMap(forecast)
         show_all(forecast, [members])
-    _draw_fields(frames, canvas, folder)
-    if sheet is not None and members is not None:
-        _draw_members(frames, sheet, members, folder)
-    tiles = _write_samples(forecast, observed, layout, None if members is None else members.rates, folder)
+    jobs = {**_draw_fields(frames, canvas), **_draw_members(frames, sheet, members)}
+    with _write_in_threads(folder, jobs):
+        tiles = _write_samples(forecast, observed, layout, None if members is None else members.rates, folder)
     listed = {
         "title": title,
         "issue_time": iso_time(issue),
@@ -105,28 +106,38 @@ def write_forecast_folder(
     return canvas
 
 
-def _draw_fields(frames: Sequence[Frame], canvas: Canvas, folder: Path) -> None:
-    """Write all pictures but those of members."""
+_Jobs = dict[str, Callable[[], bytes]]
+"""Functions that make files, by their names in the folder."""
+
+
+def _draw_fields(frames: Sequence[Frame], canvas: Canvas) -> _Jobs:
+    """Return what draws all pictures but those of members."""
     pictures = [picture for frame in frames for picture in frame.pictures]
-    for name in {Path(picture.file).parent for picture in pictures}:
-        (folder / name).mkdir()
-    _write_all(
-        folder, [picture.file for picture in pictures], lambda k: draw(pictures[k].values, canvas, pictures[k].scale)
-    )
+    return {picture.file: partial(draw, picture.values, canvas, picture.scale) for picture in pictures}
 
 
-def _draw_members(frames: Sequence[Frame], sheet: Sheet, members: MembersOnMap, folder: Path) -> None:
-    """Write the picture of the members of each lead time."""
-    (folder / "members").mkdir()
+def _draw_members(frames: Sequence[Frame], sheet: Sheet | None, members: MembersOnMap | None) -> _Jobs:
+    """Return what draws the members of each lead time; nothing without members."""
+    if sheet is None or members is None:
+        return {}
     files = [frame.members for frame in frames if frame.members is not None]
-    _write_all(folder, files, lambda lead: sheet.draw(members.tiles[lead]))
+    return {file: partial(sheet.draw, tiles) for file, tiles in zip(files, members.tiles, strict=True)}
 
 
-def _write_all(folder: Path, files: Sequence[str], make: Callable[[int], bytes]) -> None:
-    """Write files, whose content is made in threads from their numbers."""
+@contextmanager
+def _write_in_threads(folder: Path, jobs: _Jobs) -> Iterator[None]:
+    """Make files in threads while something else is done; all are written at the end."""
+    for name in {Path(file).parent for file in jobs}:
+        (folder / name).mkdir()
     with ThreadPoolExecutor(threads()) as pool:
-        for file, content in zip(files, pool.map(make, range(len(files))), strict=True):
-            (folder / file).write_bytes(content)
+        written = [pool.submit(_write, folder / file, make) for file, make in jobs.items()]
+        yield
+        for one in written:
+            one.result()
+
+
+def _write(path: Path, make: Callable[[], bytes]) -> None:
+    path.write_bytes(make())
 
 
 def _write_samples(
