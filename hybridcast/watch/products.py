@@ -15,6 +15,7 @@ import xarray as xr
 
 from hybridcast.core.forecast_files import Packing, load_forecast, save_forecast
 from hybridcast.core.forecast_schema import PROBABILITY
+from hybridcast.core.parallel import describe_error
 from hybridcast.errors import HybridcastError, InputError
 from hybridcast.nightly.config import load_places
 from hybridcast.places import WarningState, at_places, write_places
@@ -56,9 +57,9 @@ def write_at_places(forecast: xr.Dataset, radar: xr.DataArray, order: Order) -> 
         table = at_places(forecast, load_places(order.region.region.places), radar=radar)
     except (HybridcastError, OSError) as error:
         return [f"places: {error}"]
+    decide_warnings(table, order.warnings, order.folder)
     for suffix in order.region.watch.places_files:
         write_places(table, order.folder / f"places.{suffix}")
-    decide_warnings(table, order.warnings, order.folder)
     return []
 
 
@@ -91,9 +92,11 @@ def write_map_page(forecast: xr.Dataset, radar: xr.DataArray, order: Order) -> l
         canvas = write_forecast_folder(
             stored, folder, radar=radar, places=_read_products(order), title=order.region.name
         )
-    except InputError as error:
+    except BaseException as error:  # half a map is none
         shutil.rmtree(folder)
-        return [f"map: {error}"]
+        if isinstance(error, InputError) and not is_of_the_disk(error):
+            return [f"map: {error}"]
+        raise
     alert = float(order.region.duration("alert_age") / np.timedelta64(1, "m"))
     settings = PageSettings(watch.map_tiles, watch.map_attribution, alert)
     write_page(order.region.folder, canvas, settings)
@@ -120,6 +123,27 @@ PRODUCTS: dict[str, Callable[[xr.Dataset, xr.DataArray, Any], list[str]]] = {
     "map": write_map_page,
 }
 """Functions that write products, by the name of the stage, in order."""
+ESSENTIAL = ("file",)
+"""Products without which there is no forecast."""
+
+
+def write_product(name: str, forecast: xr.Dataset, radar: xr.DataArray, order: Order) -> list[str]:
+    """Write a product, and return what was left out.
+
+    An error that is not of the disk would come again: then the forecast goes without the product, unless that is
+    essential, and the warnings and the other products are there in time.
+    """
+    try:
+        return PRODUCTS[name](forecast, radar, order)
+    except Exception as error:
+        if name in ESSENTIAL or is_of_the_disk(error):
+            raise
+        return [f"{name}: {describe_error(error)}"]
+
+
+def is_of_the_disk(error: BaseException | None) -> bool:
+    """Return whether an error comes from the system, such as a full disk, at whatever distance."""
+    return error is not None and (isinstance(error, OSError) or is_of_the_disk(error.__cause__))
 
 
 def _draw_maps(forecast: xr.Dataset, settings: WatchSettings) -> Figure:

@@ -68,8 +68,8 @@ def select_frames(
 ) -> tuple[dict[np.datetime64, Frame], list[np.datetime64]]:
     """Return the frames that are used, and the times of those that wait because they are ahead of the clock.
 
-    A frame ahead of the clock is used if it continues the sequence: then it is rather the clock that is wrong. Frames
-    that are set aside are not used.
+    A frame ahead of the clock is used if the frame before it is ahead, too: then it is rather the clock that is wrong.
+    If the clock agrees with the frame before, it is the frame that is wrong. Frames that are set aside are not used.
     """
     used: dict[np.datetime64, Frame] = {}
     waiting: list[np.datetime64] = []
@@ -78,7 +78,8 @@ def select_frames(
         if time in issues and issues[time].state == "set aside" and issues[time].frame == frame.digest:
             continue
         is_new = time not in issues
-        if is_new and time > now + MAX_AHEAD and (last is None or time - last > LARGEST_STEP):
+        is_clock_behind = last is not None and last > now and time - last <= LARGEST_STEP
+        if is_new and time > now + MAX_AHEAD and not is_clock_behind:
             waiting.append(time)
             continue
         used[time] = frame
