@@ -47,6 +47,8 @@ from hybridcast.watch.schedule import (
     Rules,
     find_due,
     find_missing,
+    find_new_start,
+    find_since,
     find_step,
     select_frames,
 )
@@ -246,9 +248,13 @@ class Loop:
         record = self._start_record(due)
         alone = self._is_radar_alone(record)
         started = self.intake.came_at.get(due.issue_time, time.monotonic())
+        frames = self.intake.arrivals.find_frames().frames
+        start = find_new_start(due, record, frames, self.issues)
+        if start is not None:
+            self._used = {one: frame for one, frame in frames.items() if one in {*self._used, start}}
         try:
             with self.folder.new_forecast(due.issue_time) as part:
-                order = self._write_order(due, part, radar_alone=alone)
+                order = self._write_order(due, part, radar_alone=alone, since=start or find_since(self.issues))
                 made: Made = self._call(partial(make_forecast, order), self.region.duration("timeout") / _SECOND)
                 about = describe_forecast(
                     self.region,
@@ -276,7 +282,7 @@ class Loop:
             return False
         if alone and record.tries:
             self._alone_until = self.clock.now() + RADAR_ALONE
-        self._finish(due, about, made)
+        self._finish(due, about, made, start)
         return True
 
     def _start_record(self, due: Due) -> IssueRecord:
@@ -293,8 +299,9 @@ class Loop:
         has_others = bool(watch.stations or watch.nwp or watch.terrain)
         return has_others and bool(record.tries > 0 or self.clock.now() < self._alone_until)
 
-    def _write_order(self, due: Due, folder: Path, *, radar_alone: bool) -> Order:
+    def _write_order(self, due: Due, folder: Path, *, radar_alone: bool, since: np.datetime64 | None) -> Order:
         first = due.issue_time - INPUT_HISTORY
+        first = first if since is None else max(first, since)
         files = [frame.path for one, frame in self._used.items() if first <= one <= due.issue_time]
         return Order(
             self.region,
@@ -307,10 +314,14 @@ class Loop:
             self.warnings.state,
         )
 
-    def _finish(self, due: Due, about: dict[str, Any], made: Made) -> None:
-        """Tell of a forecast that is in its place, and note it."""
+    def _finish(self, due: Due, about: dict[str, Any], made: Made, start: np.datetime64 | None) -> None:
+        """Note a forecast that is in its place, and tell of it; `start` is that of a new start."""
         self._count(due, about, made)
-        self.issues[due.issue_time] = IssueRecord("made", about["frame"], revision=about["revision"])
+        since = "" if start is None else str(start)
+        self.issues[due.issue_time] = IssueRecord("made", about["frame"], revision=about["revision"], since=since)
+        if start is not None:
+            self.issues[start] = replace(self.issues[start], state="history")
+            self.say(f"frames before {iso_time(start)} are used no more: later ones do not fit to them")
         self._take_over(about)
         self._tell()
         late = " without its frame, which is late" if due.frame is None else ""

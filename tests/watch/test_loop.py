@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from helpers import nightly_radar as small
 from helpers.watching import FIRST, MINUTE, STEP, Bench
 from hybridcast.core.forecast_files import load_forecast
 from hybridcast.core.parallel import NotStartedError, StoppedError, WorkerLostError
@@ -246,6 +247,37 @@ def test_a_frame_that_kills_its_forecast_is_set_aside_after_two_tries(bench):
     missing = f"{np.datetime_as_string(bench.time(2), unit='s')}Z"
     assert missing not in latest(bench)["frames_used"]
     assert latest(bench)["frames_missing"] == [missing]
+
+
+def put_other_grid(bench, number):
+    other = small.write_frames(bench.radar.parent / "other", bench.field.isel(y=slice(0, 30)))
+    bench.put(number, content=other[number].read_bytes())
+    bench.go()
+
+
+def test_a_frame_of_another_grid_is_set_aside(bench):
+    for number in range(6):
+        bench.put(number) if number != 3 else put_other_grid(bench, 3)
+        bench.go()
+    assert bench.made() == [0, 1, 2, 4, 5]
+    assert latest(bench)["frames_used"].count("Z") == 4
+    assert any("'y' has 40 and 30 cells" in note for note in status(bench)["notes"])
+
+
+def test_a_grid_that_has_changed_costs_one_forecast(bench):
+    for number in range(3):
+        bench.put(number)
+        bench.go()
+    for number in range(3, 7):
+        put_other_grid(bench, number)
+    bench.start()
+    for number in range(7, 10):
+        put_other_grid(bench, number)
+    assert bench.made() == [0, 1, 2, 4, 5, 6, 7, 8, 9]
+    assert latest(bench)["frames_used"].count("Z") == 4
+    assert status(bench)["notes"] == []
+    assert status(bench)["failures"] == 0
+    assert any("frames before 2020-06-01T11:50:00Z are used no more" in line for line in bench.said)
 
 
 def test_an_error_in_a_forecast_sets_its_frame_aside_too(bench, monkeypatch):
