@@ -141,13 +141,15 @@ class Outbox:
     def _postpone(self, path: Path, message: dict[str, Any], hook: HookSettings, reason: str) -> bool:
         """Note when a message is tried again; return True if it is dropped instead."""
         now = self._now()
-        if now - message["created"] > hook.give_up_s:
+        waited = message.get("waited", 0.0)  # not the age: after a jump of the clock that may be anything
+        if waited > hook.give_up_s:
             path.unlink(missing_ok=True)
             self.dropped += 1
             log.warning("message %s %s was dropped: %s", message["kind"], message["key"], reason)
             return True
         wait = min(FIRST_WAIT * 2 ** min(message["tries"], 20), LAST_WAIT)
-        write_json(path, {**message, "tries": message["tries"] + 1, "retry": now + wait, "problem": reason})
+        tried = {"tries": message["tries"] + 1, "retry": now + wait, "waited": waited + wait, "problem": reason}
+        write_json(path, {**message, **tried})
         return False
 
     def describe(self) -> Waiting:

@@ -38,7 +38,7 @@ from hybridcast.watch.folder import RegionFolder
 from hybridcast.watch.forecasts import FORECASTING, READING, SOURCES, Made, Order, make_forecast, warm_up
 from hybridcast.watch.intake import Intake
 from hybridcast.watch.problems import Problems
-from hybridcast.watch.products import PRODUCTS
+from hybridcast.watch.products import ESSENTIAL, PRODUCTS
 from hybridcast.watch.schedule import (
     Due,
     IssueRecord,
@@ -403,7 +403,10 @@ class Loop:
     def _handle_failure(self, due: Due, record: IssueRecord, error: WorkerError) -> bool:
         """Note a failed forecast; its frame is set aside after two tries, unless only writing failed."""
         stage = f" in the stage {error.progress!r}" if error.progress else ""
-        if isinstance(error, TaskFailedError) and error.progress not in _FRAME_STAGES:
+        is_told = isinstance(error, TaskFailedError)
+        if error.progress in ESSENTIAL or (is_told and error.progress not in _FRAME_STAGES):
+            # HDF5 may end its process on a full disk, at once or when what it left is collected: it is replaced
+            self.worker.close()
             self._handle_hindrance(due, f"{error.reason}{stage}")
             return False
         self.counters.failures += 1

@@ -144,6 +144,15 @@ def test_a_message_is_given_up_after_a_while(tmp_path):
     assert (desk.waiting(), desk.box.describe().dropped) == (0, 1)
 
 
+def test_a_clock_that_jumps_ahead_gives_no_message_up(tmp_path):
+    desk = Desk(tmp_path, forecast=HookSettings(command=("/no/such/command",), give_up="1h"))
+    desk.box.post("forecast", "a", "1", {})
+    desk.deliver()
+    desk.time += 30 * 86400
+    desk.deliver()
+    assert (desk.waiting(), desk.box.describe().dropped) == (1, 0)
+
+
 def test_a_clock_that_jumps_back_does_not_stop_deliveries(tmp_path):
     got = tmp_path / "got"
     desk = Desk(tmp_path, forecast=HookSettings(command=("/no/such/command",)))
