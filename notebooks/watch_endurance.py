@@ -206,24 +206,26 @@ def run_kills(options: argparse.Namespace) -> dict[str, Any]:
         warm_up(*load_watch(calm.root / "regions.toml"))
     starts: dict[str, Start] = {"command": Place.start, "forked": Forked}
     durations = {name: time_start(calm, start) for name, start in starts.items()}
-    started = time.monotonic()
     calm.finish(Forked)
-    cycle = (time.monotonic() - started) / len(calm.forecasts())
     chance = random.Random(options.seed)
     faults: list[str] = []
     when: Counter[str] = Counter()
+    started = time.monotonic()
     for number in range(options.count):
+        if time.monotonic() - started > 60 * options.minutes:
+            break
         kind = "forked" if chance.random() < options.forked else "command"
-        moment = kill_once(killed, starts[kind], chance, durations[kind], cycle)
+        moment = kill_once(killed, starts[kind], chance, durations[kind], time_cycle(killed, calm))
+        if moment == "ended":
+            print("the replay has ended before all kills", flush=True)
+            break
         when[f"{kind}, {moment}"] += 1
         faults += [f"kill {number}: {fault}" for fault in find_halves(killed)]
         print(f"kill {number}, {kind}, {moment}: {len(killed.forecasts())} forecasts, {len(faults)} faults", flush=True)
-        if moment == "ended":
-            raise SystemExit("the replay ended before the kills: give fewer, or more hours")
     killed.finish(Forked)
     return {
         "settings": watch,
-        "kills": options.count,
+        "kills": when.total(),
         "seed": options.seed,
         "when": dict(sorted(when.items())),
         "faults_after_a_kill": faults,
@@ -259,15 +261,22 @@ def kill_once(place: Place, start: Start, chance: random.Random, duration: float
     before = released.read_text() if released.exists() else ""
     process = start(place)
     moment = "starting" if chance.random() < 0.4 else "cycle"
-    until = time.monotonic() + chance.uniform(0, duration)
+    if moment == "cycle":
+        while process.poll() is None and (not released.exists() or released.read_text() == before):
+            time.sleep(0.003)
+    until = time.monotonic() + chance.uniform(0, duration if moment == "starting" else cycle)
     while process.poll() is None and time.monotonic() < until:
-        if moment == "cycle" and (not released.exists() or released.read_text() == before):
-            until = time.monotonic() + chance.uniform(0, 1.5 * cycle)
         time.sleep(0.003)
     ended = process.poll() is not None
     process.kill()
     process.wait()
     return "ended" if ended else moment
+
+
+def time_cycle(*places: Place) -> float:
+    """Return the duration of the newest forecast of the first of places that has one, s."""
+    newest = next(place.forecasts()[-1] for place in places if place.forecasts())
+    return float(json.loads((newest / "about.json").read_text())["seconds"]["from_frame_to_products"])
 
 
 def time_start(place: Place, start: Start) -> float:
@@ -288,7 +297,7 @@ def find_halves(place: Place) -> list[str]:
     for folder in place.forecasts():
         about = json.loads((folder / "about.json").read_text())
         found += [f"{folder.name}: no {name}" for name in about["products"] if not (folder / name).exists()]
-    for path in (*place.out.glob("*.json"), *(place.out / "state").glob("*.json")):
+    for path in (*place.out.glob("[!.]*.json"), *(place.out / "state").glob("[!.]*.json")):
         try:
             content = json.loads(path.read_text())
         except ValueError:
@@ -572,7 +581,9 @@ def main() -> None:
     parser.add_argument(
         "--full", action="store_true", help="replay with 20 members to 2 h, instead of advection to 1 h"
     )
-    parser.add_argument("--minutes", type=float, default=600.0, help="time after which the replay is ended")
+    parser.add_argument(
+        "--minutes", type=float, default=600.0, help="time after which the replay, or killing, is ended"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     run = {"kills": run_kills, "memory": run_memory, "replay": replay_days}[options.part]

@@ -89,6 +89,24 @@ def test_whatever_a_full_disk_takes_nothing_is_half_lost_or_doubled(small_disk, 
     assert [(one["content"]["event"], one["content"]["time"]) for one in queued if one["kind"] == "warning"] == changes
 
 
+def test_a_disk_that_may_only_be_read_for_a_while_is_waited_for(small_disk, tmp_path, monkeypatch):
+    bench = Bench(tmp_path, monkeypatch, on_forecast=HookSettings(command=("true",)))
+    for number in range(2):
+        bench.put(number)
+        bench.go(10)
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    for number in (2, 3):
+        bench.put(number)
+        bench.go(10)
+    assert bench.made() == [0, 1]
+    assert any("cannot be written" in problem for problem in bench.loop.problems.current)
+    subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
+    bench.go(90)
+    assert bench.made() == [0, 1, 2, 3]
+    assert bench.loop.problems.current == []
+    assert len(list(bench.loop.folder.queue.iterdir())) == 4
+
+
 @pytest.mark.process
 def test_hdf5_that_ends_its_process_on_a_full_disk_is_blamed_on_no_frame(small_disk, tmp_path, monkeypatch):
     bench = Bench(tmp_path, monkeypatch)
