@@ -80,6 +80,21 @@ levels = ["2 mm/h", "5 mm/h", "5 mm in 30min"]
 )
 
 
+INTRODUCTION = """\
+# Operation under faults
+
+`hybridcast watch` as a whole, over many cycles of real radar, with members, places, warnings, messages and the map;
+killed, and looked at for what grows. The commands are those of `notebooks/watch_endurance.py`; single faults, such as
+full disks, damaged files, clocks and servers, are tests (`tests/watch`), and what happens in each case is in the
+[guide](../guide/operation.md#what-happens-if)."""
+EXPLANATION = """\
+A kill is a SIGKILL of the process of the loop, at a random moment of its start or of a cycle; its worker process ends
+by itself. *Command* is `hybridcast watch`, whose start takes seconds; *forked* is the same loop in a process that is
+forked from one in which everything is loaded, so that kills come in quick succession. After each kill the folder is
+examined as a reader would find it: every forecast has all its products, every JSON file is whole, `latest.json` names
+a forecast that is there. At the end every file is compared byte by byte with the run without kills, without the keys
+of `about.json` and `latest.json` into which the clock or the memory enters. Messages of a command that was killed
+just after a delivery may come again with their `id`; they are counted."""
 SETTLED = 60
 """Cycles of 5 min after which two hours of history and three hours of forecasts are there."""
 
@@ -354,7 +369,16 @@ def read_product(path: Path) -> Any:
     if path.name in {"about.json", "latest.json"}:
         about = json.loads(path.read_text())
         return {key: value for key, value in about.items() if key not in CLOCK}
+    if path.name in {".zattrs", ".zmetadata"}:  # the history of a forecast begins with the time of its writing
+        return drop_history(json.loads(path.read_text()))
     return path.read_bytes()
+
+
+def drop_history(content: Any) -> Any:
+    """Return an object of JSON without the keys ``history``."""
+    if not isinstance(content, dict):
+        return content
+    return {key: drop_history(value) for key, value in content.items() if key != "history"}
 
 
 def drop_clock(message: dict[str, Any], place: Place) -> dict[str, Any]:
@@ -559,10 +583,9 @@ def format_rows(title: str, rows: Sequence[tuple[str, Any]]) -> str:
 
 
 def write_page(found: dict[str, Any]) -> None:
-    """Put the tables between the marks of the page."""
-    before, start, rest = PAGE.read_text(encoding="utf-8").partition("<!-- endurance -->\n")
-    end = "<!-- /endurance -->"
-    PAGE.write_text(f"{before}{start}{format_page(found)}\n{end}{rest.partition(end)[2]}", encoding="utf-8")
+    """Write the page of results."""
+    tables = f"<!-- endurance -->\n{format_page(found)}\n<!-- /endurance -->"
+    PAGE.write_text("\n\n".join([INTRODUCTION, tables, EXPLANATION]) + "\n", encoding="utf-8")
 
 
 def main() -> None:
