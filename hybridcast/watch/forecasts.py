@@ -26,7 +26,7 @@ from hybridcast.places import WarningState, read_places
 from hybridcast.radar import open_radar
 from hybridcast.registry import TRAINED_NOWCASTERS, baseline_nowcasters, trained_nowcaster
 from hybridcast.watch.config import WatchedRegion
-from hybridcast.watch.products import PRODUCTS, Work
+from hybridcast.watch.products import PRODUCTS, Work, write_product
 from hybridcast.watch.sources import OtherSources, open_others, open_recent
 
 READING, SOURCES, FORECASTING = "radar", "sources", "forecast"
@@ -82,9 +82,9 @@ def make_forecast(order: Order) -> Made:
     with _stage(FORECASTING, seconds):
         result = _forecast(order, radar, others)
     work = Work(result, radar, order)
-    for name, write in PRODUCTS.items():
+    for name in PRODUCTS:
         with _stage(name, seconds):
-            left_out += write(work)
+            left_out += write_product(name, work)
     made = _describe(result, left_out, seconds)
     del result, radar, others, work
     release_memory()

@@ -18,6 +18,7 @@ import xarray as xr
 
 from hybridcast.core.forecast_files import Packing, round_probabilities, round_rates, save_forecast
 from hybridcast.core.forecast_schema import ENSEMBLE, PROBABILITY
+from hybridcast.core.parallel import describe_error
 from hybridcast.ensembles.one_pass import CellSamples, hand_on
 from hybridcast.errors import HybridcastError, InputError
 from hybridcast.nightly.config import load_places
@@ -73,7 +74,7 @@ def _plan_places(work: Work) -> CellSamples | None:
     path = work.order.region.region.places
     if path is None:
         return None
-    with suppress(HybridcastError, OSError):
+    with suppress(Exception):  # which comes again there, and holds up no file here
         return plan_samples(work.forecast, load_places(path))
     return None
 
@@ -84,7 +85,7 @@ def _plan_map(work: Work, packing: Packing) -> MembersOnMap | None:
 
     if not work.order.region.watch.map or ENSEMBLE not in work.forecast:
         return None
-    with suppress(InputError):
+    with suppress(Exception):  # which comes again there, and holds up no file here
         return MembersOnMap(work.forecast, partial(round_rates, packing=packing))
     return None
 
@@ -105,9 +106,9 @@ def write_at_places(work: Work) -> list[str]:
         table = at_places(work.forecast, places, radar=work.radar, members=work.at_places)
     except (HybridcastError, OSError) as error:
         return [f"places: {error}"]
+    decide_warnings(table, order.warnings, order.folder)
     for suffix in order.region.watch.places_files:
         write_places(table, order.folder / f"places.{suffix}")
-    decide_warnings(table, order.warnings, order.folder)
     return []
 
 
@@ -146,9 +147,11 @@ def write_map_page(work: Work) -> list[str]:
             title=order.region.name,
             members=work.on_map,
         )
-    except InputError as error:
+    except BaseException as error:  # half a map is none
         shutil.rmtree(folder)
-        return [f"map: {error}"]
+        if isinstance(error, InputError) and not is_of_the_disk(error):
+            return [f"map: {error}"]
+        raise
     alert = float(order.region.duration("alert_age") / np.timedelta64(1, "m"))
     settings = PageSettings(watch.map_tiles, watch.map_attribution, alert)
     write_page(order.region.folder, canvas, settings)
@@ -175,6 +178,27 @@ PRODUCTS: dict[str, Callable[[Work], list[str]]] = {
     "map": write_map_page,
 }
 """Functions that write products, by the name of the stage, in order; the file is the first."""
+ESSENTIAL = ("file",)
+"""Products without which there is no forecast."""
+
+
+def write_product(name: str, work: Work) -> list[str]:
+    """Write a product, and return what was left out.
+
+    An error that is not of the disk would come again: then the forecast goes without the product, unless that is
+    essential, and the warnings and the other products are there in time.
+    """
+    try:
+        return PRODUCTS[name](work)
+    except Exception as error:
+        if name in ESSENTIAL or is_of_the_disk(error):
+            raise
+        return [f"{name}: {describe_error(error)}"]
+
+
+def is_of_the_disk(error: BaseException | None) -> bool:
+    """Return whether an error comes from the system, such as a full disk, at whatever distance."""
+    return error is not None and (isinstance(error, OSError) or is_of_the_disk(error.__cause__))
 
 
 def _draw_maps(forecast: xr.Dataset, settings: WatchSettings) -> Figure:
