@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist worksteal
 
 BROWSER := $(shell command -v chromium && command -v chromedriver)
 
-.PHONY: help setup browser demo test test-fast test-all coverage gpu check skill scale-filter pseudo-nwp real-nwp model evaluation warnings sources early-or-late bench bench-history fuzz same-bits notebooks docs picture clean
+.PHONY: help setup browser demo test test-fast test-all coverage gpu check skill scale-filter pseudo-nwp real-nwp model evaluation warnings endurance sources early-or-late bench bench-history fuzz same-bits notebooks docs picture clean
 .DEFAULT_GOAL := help
 
 help:  ## show this
@@ -82,8 +82,13 @@ model: setup  ## train the model that comes with the package, from the real even
 evaluation: setup  ## nowcasters on the real events; trained ones on regions they were not trained on; hours, can be continued
 	$(BIN)/python notebooks/evaluation.py
 
-warnings: setup  ## warnings at invented places against later radar, on eleven days of German radar; can be continued
-	$(BIN)/python notebooks/place_warnings.py --days 2018-05-10..2018-05-20 --every 10 --work scratch/warnings --out notebooks/place_warnings.json
+warnings: setup  ## warnings at invented places against later radar, German and Alpine; hours, can be continued
+	$(BIN)/python notebooks/place_warnings.py --work scratch/warnings
+
+endurance: setup  ## hybridcast watch killed a hundred times, its memory over 300 cycles, eleven days replayed; hours
+	$(BIN)/python notebooks/watch_endurance.py kills --work scratch/endurance
+	$(BIN)/python notebooks/watch_endurance.py memory --work scratch/endurance
+	$(BIN)/python notebooks/watch_endurance.py replay --work scratch/endurance
 
 sources: setup  ## gain from gauges, NWP wind and pseudo-NWP, on the real events; writes notebooks/sources.json; can be continued
 	PYTHONPATH=notebooks/experiments $(BIN)/python -m ablation.sources

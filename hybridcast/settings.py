@@ -113,7 +113,7 @@ def load_settings(path: str | Path) -> Settings:
 def read_toml(path: str | Path, what: str) -> dict[str, Any]:
     """Read a TOML file that contains `what`, such as "settings"; raise `InputError` if it cannot be read."""
     try:
-        return tomllib.loads(Path(path).expanduser().read_text(encoding="utf-8"))
+        return tomllib.loads(Path(path).expanduser().read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}", f"{what} are read from a TOML file", "Check the path") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -20,8 +20,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,15 +34,20 @@ import xarray as xr
 from hybridcast import fetch, forecast, open_radar, save_forecast
 from hybridcast.core.field import precipitation
 from hybridcast.core.grid import coarsen
+from hybridcast.core.times_in_names import parse_time_in_name
+from hybridcast.forecasting import INPUT_HISTORY
 from hybridcast.fusion.deterministic_field import NodeProbabilities, fields_from_radar
 from hybridcast.fusion.hindcasts import HindcastSettings, make_hindcasts
 from hybridcast.fusion.hybrid import load_hybrid
 from hybridcast.fusion.members import blend_members, prepare_inputs, select_members
 from hybridcast.fusion.sampling_grid import LagrangianInterpolator, LatestFrame, SamplingGrid, node_lead_times
 from hybridcast.motion.estimate import DIS, DenseFlow, cells_per_step
+from hybridcast.nightly.config import RegionSettings
 from hybridcast.nowcasters.base import Advection
 from hybridcast.nowcasters.pysteps import PystepsExtrapolation, PystepsMotion, SProg, Steps
 from hybridcast.settings import MotionSettings
+from hybridcast.watch.config import WatchedRegion, WatchSettings
+from hybridcast.watch.forecasts import SOURCES, Made, Order, make_forecast, warm_up
 from hybridcast_kernels import parallel
 from hybridcast_kernels.advection_cpu import advect as advect_arrays
 from hybridcast_kernels.flow_cpu import estimate
@@ -52,6 +57,7 @@ PAGE = Path(__file__).parent / "results" / "speed.md"
 RESULT = Path(__file__).with_suffix(".json")
 STEP = np.timedelta64(5, "m")
 FRAMES = 9  # number of frames of DARTS
+CYCLE_FRAMES = 40  # two hours of frames for each of several cycles
 
 Row = dict[str, Any]
 Jobs = dict[str, Callable[[], object]]
@@ -632,8 +638,77 @@ def write_odim(rate: np.ndarray, path: Path) -> None:
         file.create_dataset("dataset1/data1/data", data=codes, chunks=chunks, compression="gzip")
 
 
+def cycle(radar: xr.DataArray, size: Size) -> list[Row]:
+    """Measure cycles of ``hybridcast watch`` in this process, from the files of frames to the map page, by stage.
+
+    There are 20 members and 20 places on the grid, six of them areas; the first cycle is not counted. The last frames
+    are those that come.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        region = watched_region(radar, Path(name), size)
+        files = write_frames(radar, Path(name))
+        refusal = warm_up(region)
+        if refusal is not None:
+            raise RuntimeError(refusal)
+        cycles = [timed_cycle(region, files[: len(files) - k], Path(name)) for k in range(size.repeats, -1, -1)][
+            -size.repeats :
+        ]
+    rows, columns = radar.shape[1:]
+    what = f"cycle, {size.ensemble_leads} leads of {rows} x {columns}, 20 members"
+    table = [
+        {"what": what, "how": stage, "ms": round(1e3 * statistics.median(one.seconds[stage] for one in cycles), 1)}
+        for stage in cycles[0].seconds
+        if stage != SOURCES  # there are none but radar
+    ]
+    table[0]["ms of the slowest"] = round(1e3 * max(one.seconds["all"] for one in cycles))
+    table[0]["peak MB"] = round(cycles[-1].peak_memory)
+    table[0]["MB after each"] = [round(one.memory) for one in cycles]
+    return table
+
+
+def timed_cycle(region: WatchedRegion, files: Sequence[Path], root: Path) -> Made:
+    """Make the forecast of the last of some frames with its products, which are removed; ``all`` is the whole time."""
+    with tempfile.TemporaryDirectory(dir=root) as folder:
+        issue = parse_time_in_name(files[-1].name)
+        recent = tuple(str(file) for file in files if issue - parse_time_in_name(file.name) <= INPUT_HISTORY)
+        order = Order(region, issue, recent, Path(folder), root, np.timedelta64(1, "s"))
+        begin = time.perf_counter()
+        made = make_forecast(order)
+        whole = time.perf_counter() - begin
+    if made.left_out:
+        raise RuntimeError(f"left out: {made.left_out}")
+    return replace(made, seconds={"all": whole, **made.seconds})
+
+
+def watched_region(radar: xr.DataArray, root: Path, size: Size) -> WatchedRegion:
+    """Return a region with a map and 20 places on the grid of the radar, of which six are areas."""
+    random = np.random.default_rng(0)
+    rows, columns = (random.integers(0, count, 20) for count in radar.shape[1:])
+    blocks = []
+    for k, (y, x) in enumerate(zip(radar["y"].values[rows], radar["x"].values[columns], strict=True)):
+        area = f"buffer = {1000 * (5 + k)}\n" if k < 6 else ""
+        blocks.append(f'[[place]]\nname = "{k}"\ncrs = "grid"\nx = {x}\ny = {y}\nlevels = ["5 mm in 1h"]\n{area}')
+    places = root / "places.toml"
+    places.write_text("\n".join(blocks))
+    folder = root / "region"
+    folder.mkdir()
+    watch = WatchSettings(lead_time=f"{5 * size.ensemble_leads}min", map=True)
+    return WatchedRegion(RegionSettings(name="cycle", radar=str(root / "*.nc"), places=str(places)), watch, folder)
+
+
+def write_frames(radar: xr.DataArray, folder: Path) -> list[Path]:
+    """Write each frame to a file that is named after its time."""
+    files = []
+    for k in range(radar.sizes["time"]):
+        frame = radar.isel(time=slice(k, k + 1))
+        files.append(folder / f"{np.datetime_as_string(frame.time.values[0], unit='s').replace(':', '')}Z.nc")
+        frame.to_netcdf(files[-1])
+    return files
+
+
 COMPARISONS = {
-    f.__name__: f for f in (motion, advection, forecasts, stages, ensembles, continents, growth, first_call, reading)
+    f.__name__: f
+    for f in (motion, advection, forecasts, stages, ensembles, continents, growth, first_call, reading, cycle)
 }
 
 
@@ -687,10 +762,11 @@ def markdown(result: dict[str, Any]) -> str:
         "Stages of the fused forecast, and streamed forecasts of simulated continents (pieces of the real event",
         "",
     ]
-    lines[-2] += " on a dry plane, a tenth of it wet), each in a process of its own, with all of its memory:"
+    lines[-2] += " on a dry plane, a tenth of it wet), each in a process of its own, with all of its memory; and"
+    lines[-2] += " cycles of `hybridcast watch` by stage, with 20 places and the map:"
     lines += ["| | what | ms | peak MB |", "|---|---|---|---|"]
-    both = (*result["stages"], *result["continents"])
-    lines += [f"| {r['what']} | {r['how']} | {r['ms']:.1f} | {r['peak MB']} |" for r in both]
+    both = (*result["stages"], *result["continents"], *result["cycle"])
+    lines += [f"| {r['what']} | {r['how']} | {r['ms']:.1f} | {r.get('peak MB', '')} |" for r in both]
     info = result["about"]
     shares = [
         f"{r['what'].partition(' of ')[0]} {r['share of copy rate']:.1%}" for r in rows if r.get("share of copy rate")
@@ -727,7 +803,7 @@ def main() -> None:
         import pysteps.motion
         import pysteps.nowcasts  # noqa: F401  (loaded here, so that it does not count as memory of a method)
 
-        radar = real_event()
+        radar = real_event(CYCLE_FRAMES if options.one == "cycle" else FRAMES)
         print(json.dumps(COMPARISONS[options.one](radar, size)))
         return
     result: dict[str, Any] = {"about": about(size)}

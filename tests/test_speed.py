@@ -37,7 +37,7 @@ def radar(speed):
 
 
 @pytest.mark.parametrize(
-    "name", ["motion", "advection", "forecasts", "stages", "ensembles", "growth", "first_call", "reading"]
+    "name", ["motion", "advection", "forecasts", "stages", "ensembles", "growth", "first_call", "reading", "cycle"]
 )
 def test_every_comparison_runs(speed, small, radar, name, monkeypatch):
     monkeypatch.setattr(speed, "peak_of_process", lambda members, size: None)  # it fetches a real event
@@ -50,6 +50,9 @@ def test_every_comparison_runs(speed, small, radar, name, monkeypatch):
     assert len(rows) == 3 or name != "ensembles"
     if name == "motion":
         assert {row["how"].partition(",")[0] for row in rows} >= {"dense flow", "pysteps-vet", "OpenCV DIS fast"}
+    if name == "cycle":
+        assert [row["how"] for row in rows] == ["all", "radar", "forecast", "file", "places", "pictures", "map"]
+        assert rows[0]["ms"] >= sum(row["ms"] for row in rows[1:]) - len(rows)
     if name == "advection":
         assert rows[0]["largest difference from pysteps, mm/h"] < 0.01
         assert 0 < rows[0]["share of copy rate"] < 1
@@ -99,9 +102,11 @@ def test_the_table_is_made_of_all_that_is_measured(speed):
     ensembles = {**row, "what": "20 members", "without members, ms": 1700}
     result |= {"ensembles": [ensembles], "growth": [grown], "first_call": [first], "reading": [first]}
     result |= {"stages": [{**row, "how": "trees"}], "continents": [{**row, "what": "CIRRUS", "peak MB": 900}]}
+    result |= {"cycle": [{"what": "cycle", "how": "file", "ms": 4000}]}
     text = speed.markdown(result)
     assert "| motion, 3 frames of 4 x 5 | trees | 1.0 | 3 |" in text
     assert "| CIRRUS | dense flow | 1.0 | 900 |" in text
+    assert "| cycle | file | 4000.0 |  |" in text
     assert "| motion, 3 frames of 4 x 5 | dense flow | 1.0 | 1.0 | 3 |" in text
     assert "motion, 3 frames 25.0%" in text
     assert "| first call, cold | motion | 9000.0 | |" in text

@@ -19,15 +19,15 @@ from hybridcast.core.netcdf import write_netcdf
 from hybridcast.core.types import Array
 from hybridcast.core.zarr_folders import STATUS, TILE_ROWS, is_finished, is_large, write_zarr
 from hybridcast.errors import InputError
-from hybridcast_kernels.packing_cpu import MISSING, to_half, to_multiples
+from hybridcast_kernels.packing_cpu import MISSING, round_to_bits, to_half, to_multiples
 
 Packing = Literal["float16", "float32", "packed"]
 """Numbers that members are stored in, see `save_forecast`."""
 ZARR = ".zarr"
 """Suffix of forecasts that are folders."""
 
-#: Decimal digits that probabilities keep in a file.
-PROBABILITY_DIGITS = 4
+#: Decimal digits that probabilities keep in a file, and the bits after the point that it takes.
+PROBABILITY_DIGITS, PROBABILITY_BITS = 4, 14
 #: Interval between the rates of packed members, mm h-1.
 STEP = 0.01
 #: Chunks of fields that are read when they are needed: one lead time, all realizations.
@@ -113,7 +113,7 @@ def _prepare(result: xr.Dataset, packing: Packing, *, in_zarr: bool) -> xr.Datas
     """Return the forecast as it is stored: members stay lazy, and in Zarr other lazy fields; all else is in memory."""
     data = _keep_grid_mapping(result).drop_encoding()
     fields = data.drop_vars(ENSEMBLE, errors="ignore")
-    made = move_labels_aside(_round_probabilities(fields.map(_align) if in_zarr else fields.compute()))
+    made = move_labels_aside(round_probabilities(fields.map(_align) if in_zarr else fields.compute()))
     if ENSEMBLE not in data:
         return made
     return made.assign({ENSEMBLE: _store_members(data[ENSEMBLE], packing, in_zarr=in_zarr)})
@@ -133,22 +133,21 @@ def _align(field: xr.DataArray) -> xr.DataArray:
     )
 
 
-def _round_probabilities(result: xr.Dataset) -> xr.Dataset:
-    """Return the forecast with probabilities rounded to `PROBABILITY_DIGITS` digits, by a power of two."""
+def round_probabilities(result: xr.Dataset) -> xr.Dataset:
+    """Return the forecast with its probabilities as in a file: multiples of a power of two, `PROBABILITY_DIGITS`."""
     if PROBABILITY not in result:
         return result
-    exact = result[PROBABILITY]
-    rounded = exact.copy(data=exact.data.map_blocks(_round) if exact.chunks else _round(exact.values))
+    exact, convert = result[PROBABILITY], partial(round_to_bits, bits=PROBABILITY_BITS)
+    rounded = exact.copy(data=exact.data.map_blocks(convert) if exact.chunks else convert(exact.values))
     return result.assign({PROBABILITY: rounded.assign_attrs(least_significant_digit=PROBABILITY_DIGITS)})
 
 
-def _round(probabilities: Array) -> Array:
-    """Return probabilities rounded to whole multiples of a power of two."""
-    scale = np.float32(2 ** np.ceil(np.log2(10**PROBABILITY_DIGITS)))
-    rounded: Array = probabilities * scale
-    np.rint(rounded, out=rounded)
-    rounded /= scale
-    return rounded
+def round_rates(rates: Array, packing: Packing) -> Array:
+    """Return rates of members, mm h-1, any shape, as `load_forecast` reads them from a file of this packing."""
+    stored = _convert(rates, _stored(packing, in_zarr=True), packing)
+    if packing != "packed":
+        return stored.astype(np.float32, copy=False)
+    return np.where(stored == MISSING, np.nan, stored * STEP).astype(np.float32)
 
 
 def _store_members(members: xr.DataArray, packing: Packing, *, in_zarr: bool) -> xr.DataArray:

@@ -189,6 +189,10 @@ class WorkerLostError(WorkerError):
     """The process died, or was killed because it did not finish in time; the next task starts another."""
 
 
+class NotStartedError(WorkerError):
+    """The process could not be started, for no fault of the task: too many processes, open files, or no memory."""
+
+
 class StoppedError(WorkerError):
     """The caller gave the task up; the process was killed."""
 
@@ -243,10 +247,15 @@ class Worker:
             If the task raised an exception.
         WorkerLostError
             If the process died or did not finish in time.
+        NotStartedError
+            If the system starts no process.
         StoppedError
             If `give_up` returned True.
         """
-        connection = self._connect()
+        try:
+            connection = self._connect()
+        except OSError as error:
+            raise NotStartedError(f"no process can be started ({error.strerror or error})", "") from error
         progress = ""
         until = time.monotonic() + timeout
         try:
@@ -288,10 +297,16 @@ class Worker:
             self.close()
         if self._connection is None:
             context = multiprocessing.get_context("spawn")
-            self._connection, theirs = context.Pipe()
-            self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
-            self._process.start()
-            theirs.close()
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_serve, args=(theirs,), daemon=True)
+            try:
+                process.start()
+            except OSError:
+                ours.close()
+                raise
+            finally:
+                theirs.close()
+            self._connection, self._process = ours, process
         return self._connection
 
     def _describe_end(self) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridcast.core.axes import unroll
-from hybridcast.core.types import Doubles
+from hybridcast.core.types import Doubles, Mask
 from hybridcast.datasets.registry import packaged_path
 
 Lines = list[Doubles]
@@ -30,12 +30,14 @@ class _Outlines(NamedTuple):
     """The content of the file."""
 
     lines: Lines
+    boxes: Doubles
+    """West, south, east and north end of each line, shape ``(line, 4)``."""
     rings: list[NDArray[np.int32]]
     """Numbers of the lines of each ring of land; the complement (``~number``) of a line that is reversed."""
     polygons: list[NDArray[np.int32]]
     """Numbers of the rings of each polygon, the outer one first."""
-    borders: NDArray[np.int32]
-    """Numbers of the lines that are borders; all others are coast."""
+    is_border: Mask
+    """Which lines are borders; all others are coast."""
 
 
 @functools.lru_cache(maxsize=1)
@@ -50,22 +52,25 @@ def _load() -> _Outlines:
     rings = np.split(stored["ring_lines"], np.cumsum(stored["ring_sizes"])[:-1])
     count = len(rings)
     polygons = np.split(np.arange(count, dtype=np.int32), np.cumsum(stored["polygon_sizes"])[:-1])
-    return _Outlines(lines, rings, polygons, stored["borders"])
+    boxes = _find_boxes(lines)
+    is_border = np.zeros(len(lines), bool)
+    is_border[stored["borders"]] = True
+    return _Outlines(lines, boxes, rings, polygons, is_border)
+
+
+def _find_boxes(lines: Lines) -> Doubles:
+    """Return the west, south, east and north end of lines, shape ``(line, 4)``."""
+    return np.array([[*line.min(axis=0), *line.max(axis=0)] for line in lines])
 
 
 def find_coast(box: Box) -> Lines:
     """Return the coastlines that touch a box."""
-    outlines = _load()
-    is_border = np.zeros(len(outlines.lines), bool)
-    is_border[outlines.borders] = True
-    chosen = [line for line, border in zip(outlines.lines, is_border, strict=True) if not border]
-    return [part for line in _select(chosen, box) for part in _drop_cuts(line)]
+    return [part for line in _select(~_load().is_border, box) for part in _drop_cuts(line)]
 
 
 def find_borders(box: Box) -> Lines:
     """Return the borders between countries that touch a box."""
-    outlines = _load()
-    return list(_select([outlines.lines[number] for number in outlines.borders], box))
+    return list(_select(_load().is_border, box))
 
 
 def find_land(box: Box) -> list[Lines]:
@@ -74,19 +79,22 @@ def find_land(box: Box) -> list[Lines]:
     found = []
     for polygon in outlines.polygons:
         rings = [_join(outlines.lines, outlines.rings[number]) for number in polygon]
+        boxes = _find_boxes(rings)
         for turn in _TURNS:
-            moved = [_turn(ring, turn) for ring in rings if _touches(ring, turn, box)]
+            moved = [_turn(ring, turn) for ring, near in zip(rings, _touches(boxes, turn, box), strict=True) if near]
             clipped = [ring for ring in (clip_ring(one, box) for one in moved) if len(ring) > 2]
             if clipped:
                 found.append(clipped)
     return found
 
 
-def _select(lines: Lines, box: Box) -> Iterator[Doubles]:
-    for line in lines:
-        for turn in _TURNS:
-            if _touches(line, turn, box):
-                yield _turn(line, turn)
+def _select(wanted: Mask, box: Box) -> Iterator[Doubles]:
+    """Yield those of the wanted lines that touch a box, moved by whole turns to where they do."""
+    outlines = _load()
+    numbers = np.flatnonzero(wanted)
+    touches = np.stack([_touches(outlines.boxes[numbers], turn, box) for turn in _TURNS], axis=1)
+    for line, turn in np.argwhere(touches):
+        yield _turn(outlines.lines[numbers[line]], _TURNS[turn])
 
 
 def _turn(line: Doubles, turn: float) -> Doubles:
@@ -94,10 +102,11 @@ def _turn(line: Doubles, turn: float) -> Doubles:
     return np.asarray(line + np.array([turn, 0.0]))
 
 
-def _touches(line: Doubles, turn: float, box: Box) -> bool:
+def _touches(boxes: Doubles, turn: float, box: Box) -> Mask:
+    """Return which boxes, shape ``(line, 4)``, touch another one when they are moved by degrees of longitude."""
     west, south, east, north = box
-    (left, bottom), (right, top) = line.min(axis=0), line.max(axis=0)
-    return bool(left + turn <= east and right + turn >= west and bottom <= north and top >= south)
+    left, bottom, right, top = boxes.T
+    return np.asarray((left + turn <= east) & (right + turn >= west) & (bottom <= north) & (top >= south))
 
 
 def _drop_cuts(line: Doubles) -> Lines:

@@ -321,6 +321,7 @@ def _check_source(region: RegionSettings, where: str) -> None:
         "a region has one source",
         "Give either dataset, a name that `hybridcast fetch --list` shows, or radar, a glob of files",
     )
+    _refuse(region.radar == "", f"{where}: radar = ''", "it is a glob of files", "Write, for example, 'radar/*.h5'")
     if region.dataset is not None:
         check_known(
             region.dataset, [name for name, entry in load_registry().items() if entry.radar], f"{where}: dataset"

@@ -12,6 +12,7 @@ from hybridcast.core.durations import Duration, parse_duration
 from hybridcast.core.field import RATE
 from hybridcast.core.forecast_schema import ENSEMBLE, PROBABILITY, lead_time_variable
 from hybridcast.core.types import MINUTE, Array, Doubles
+from hybridcast.ensembles.one_pass import CellSamples
 from hybridcast.ensembles.products import exceedance
 from hybridcast.ensembles.products import quantiles as member_quantiles
 from hybridcast.errors import InputError
@@ -47,6 +48,7 @@ def at_places(
     windows: Sequence[Duration] = WINDOWS,
     quantiles: Sequence[float] = QUANTILES,
     rain: float = RAIN,
+    members: CellSamples | None = None,
 ) -> xr.Dataset:
     """Return what a forecast says of places.
 
@@ -72,6 +74,9 @@ def at_places(
         Levels of the quantiles, 0 to 1.
     rain
         Rate from which on it rains, mm h-1.
+    members
+        Members at the cells of places, from `hybridcast.places.series.plan_samples`, if they have been computed for
+        something else; computed if it is None or lacks cells of these places.
 
     Returns
     -------
@@ -108,7 +113,7 @@ def at_places(
     found = _as_places(places)
     wanted = _check_options(result, thresholds, windows, quantiles, rain)
     lengths = [level.length for place in found for level in place.levels]
-    series = sample_forecast(result, found, radar, [*wanted.windows, *(one for one in lengths if one)])
+    series = sample_forecast(result, found, radar, [*wanted.windows, *(one for one in lengths if one)], members)
     table = _new_table(result, found, series)
     table = _add_rates(table, series, wanted)
     table = _add_amounts(table, series, wanted)

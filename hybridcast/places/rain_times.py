@@ -75,12 +75,9 @@ def _stays_dry(dry: Mask, leads: LeadTimes) -> Mask:
     """Mark the lead times with which a dry spell of `DRY_FOR` begins, that is known to last."""
     edges = np.concatenate([[np.timedelta64(0, "ns")], leads[:-1]])  # a rate is that of the interval before its time
     last = np.searchsorted(leads, edges + DRY_FOR)  # the lead time up to which it has to stay dry
-    count = np.concatenate([np.zeros((1, *dry.shape[1:]), np.int32), np.cumsum(dry, axis=0, dtype=np.int32)])
-    fits = last < leads.size
     stays = np.zeros_like(dry)
-    first = np.flatnonzero(fits)
-    length = (last[fits] + 1 - first).reshape(-1, *[1] * (dry.ndim - 1))
-    stays[first] = count[last[fits] + 1] - count[first] == length
+    for first in np.flatnonzero(last < leads.size):
+        dry[first : last[first] + 1].all(axis=0, out=stays[first])
     return stays
 
 

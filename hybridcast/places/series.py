@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from hybridcast.core.field import RATE, check_same_grid
 from hybridcast.core.forecast_schema import ENSEMBLE, PROBABILITY
 from hybridcast.core.time_steps import regular_times, time_step
 from hybridcast.core.types import Array, LeadTimes, Mask
+from hybridcast.ensembles.one_pass import CellSamples
 from hybridcast.ensembles.products import interval_edges
 from hybridcast.errors import InputError
 from hybridcast.places.levels import STATISTICS
@@ -76,8 +79,32 @@ class Series:
         return leads, statistics, places
 
 
+def plan_samples(forecast: xr.Dataset, places: Sequence[Place]) -> CellSamples | None:
+    """Return what takes the members at the cells of places; None without members, or if there are too many cells.
+
+    Raises
+    ------
+    InputError
+        If places cannot be placed on the grid.
+    """
+    if ENSEMBLE not in forecast:
+        return None
+    (cells,) = find_cells(places, forecast[RATE], np.iinfo(np.int64).max)
+    size = cells.rows.size * math.prod(forecast[ENSEMBLE].sizes[dim] for dim in ("realization", "lead_time"))
+    return CellSamples(forecast, _number(cells, forecast)) if 4 * size <= _MEMORY else None
+
+
+def _number(cells: PlaceCells, forecast: xr.Dataset) -> NDArray[np.int64]:
+    """Return the numbers of cells, increasing."""
+    return np.asarray(cells.rows * forecast.sizes["x"] + cells.columns)
+
+
 def sample_forecast(
-    forecast: xr.Dataset, places: Sequence[Place], radar: xr.DataArray | None, lengths: Sequence[np.timedelta64]
+    forecast: xr.Dataset,
+    places: Sequence[Place],
+    radar: xr.DataArray | None,
+    lengths: Sequence[np.timedelta64],
+    members: CellSamples | None = None,
 ) -> Series:
     """Return the rain of a forecast at places.
 
@@ -91,6 +118,8 @@ def sample_forecast(
         Precipitation field on the same grid, of which frames after the issue time are not used; None without.
     lengths
         Lengths of the windows of amounts.
+    members
+        Members at the cells of places, from `plan_samples`; computed if it is None or lacks cells of these places.
 
     Raises
     ------
@@ -102,7 +131,7 @@ def sample_forecast(
     scenarios = forecast[ENSEMBLE].sizes["realization"] if ENSEMBLE in forecast else 1
     frames = rate.sizes["lead_time"] + (0 if observed is None else observed.sizes["lead_time"])
     blocks = find_cells(places, rate, _MEMORY // (4 * scenarios * frames))
-    return _join_blocks([_sample_block(forecast, cells, observed, lengths) for cells in blocks])
+    return _join_blocks([_sample_block(forecast, cells, observed, lengths, members) for cells in blocks])
 
 
 def _select_observed(
@@ -132,12 +161,16 @@ def _select_observed(
 
 
 def _sample_block(
-    forecast: xr.Dataset, cells: PlaceCells, observed: xr.DataArray | None, lengths: Sequence[np.timedelta64]
+    forecast: xr.Dataset,
+    cells: PlaceCells,
+    observed: xr.DataArray | None,
+    lengths: Sequence[np.timedelta64],
+    taken: CellSamples | None,
 ) -> Series:
     past = None if observed is None else pick(observed, cells)
     rates = pick(forecast[RATE], cells).transpose("lead_time", "cell")
     latest = np.full(cells.rows.size, np.nan, np.float32) if past is None else past.isel(lead_time=-1).values
-    members = pick(forecast[ENSEMBLE], cells) if ENSEMBLE in forecast else None
+    members = _pick_members(forecast, cells, taken)
     return Series(
         _sample_rain(rates.expand_dims("realization"), past, cells, lengths),
         None if members is None else _sample_rain(members, past, cells, lengths),
@@ -147,6 +180,19 @@ def _sample_block(
         cells.position,
         _sample_probabilities(forecast, cells),
     )
+
+
+def _pick_members(forecast: xr.Dataset, cells: PlaceCells, taken: CellSamples | None) -> xr.DataArray | None:
+    """Return the members at cells, dims realization, lead_time and cell; None without members."""
+    if ENSEMBLE not in forecast:
+        return None
+    numbers = _number(cells, forecast)
+    if taken is None or not np.isin(numbers, taken.cells).all():  # the file of the places may just have changed
+        return pick(forecast[ENSEMBLE], cells)
+    of_cells = np.searchsorted(taken.cells, numbers)
+    rates = np.ascontiguousarray(taken.rates.swapaxes(0, 1)[..., of_cells])
+    leads = forecast["lead_time"].variable
+    return xr.DataArray(rates, dims=("realization", "lead_time", "cell"), coords={"lead_time": leads})
 
 
 def _sample_rain(

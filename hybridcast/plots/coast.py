@@ -5,6 +5,8 @@ They are drawn on plain axes, so that a field keeps its own grid and kilometres.
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pyproj
 
@@ -17,6 +19,7 @@ Extent = tuple[float, float, float, float]
 WORLD: Box = (-180.0, -90.0, 180.0, 90.0)
 
 
+@functools.lru_cache(maxsize=16)  # the panels of a figure, and the figures of a region, show the same place
 def find_outlines(crs: pyproj.CRS | None, extent: Extent) -> Lines:
     """Return the coastlines and borders within `extent`.
 
@@ -30,7 +33,7 @@ def find_outlines(crs: pyproj.CRS | None, extent: Extent) -> Lines:
     Returns
     -------
     list of ndarray
-        Lines of x and y, shape ``(points, 2)``; an empty list if the projection is unknown.
+        Lines of x and y, shape ``(points, 2)``, not to be changed; an empty list if the projection is unknown.
     """
     if crs is None:
         return []

@@ -7,9 +7,11 @@ is an example with every key explained.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
 
@@ -166,6 +168,9 @@ class WatchSettings:
             check_known(name, PICTURES, "pictures")
         for name in self.places_files:
             check_known(name, PLACES_FILES, "places_files")
+        if not self.thresholds or not all(0 < low < high for low, high in pairwise((*self.thresholds, math.inf))):
+            found, rule = f"thresholds = {list(self.thresholds)}", "they are above zero and increase, one at least"
+            raise InputError(found, rule, "Write, for example, [0.1, 1.0, 5.0]")
         PageSettings(tiles=self.map_tiles)
         if "members" in self.pictures and not self.members:
             raise InputError("pictures of members, members = 0", "there are members to draw", "Leave one of them out")

@@ -16,6 +16,7 @@ behind is removed at the next start.
 
 from __future__ import annotations
 
+import errno
 import re
 import shutil
 import time
@@ -28,6 +29,7 @@ from typing import Any
 import numpy as np
 
 from hybridcast.core.files import atomic_folder
+from hybridcast.core.times_in_names import parse_time_in_name
 from hybridcast.errors import InputError
 from hybridcast.watch.json_files import read_json, write_json
 from hybridcast.watch.products import FORMATS, MAP
@@ -36,7 +38,10 @@ from hybridcast.webmap.latest import Latest, show_forecast
 
 ABOUT, ASSETS = "about.json", "assets"
 _NAME = re.compile(r"\d{8}T\d{6}Z")
+#: Name of a forecast while a revision takes its place, see `atomic_folder`.
+_MOVED_ASIDE = re.compile(r"\.(\d{8}T\d{6}Z)-.*\.part\.old")
 _VERSION = 1
+_OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 class RegionFolder:
@@ -45,7 +50,9 @@ class RegionFolder:
     Raises
     ------
     InputError
-        If it cannot be created.
+        If it may not be created there.
+    OSError
+        If the machine does not let it now, as on a full disk.
     """
 
     def __init__(self, path: Path) -> None:
@@ -56,11 +63,20 @@ class RegionFolder:
             for folder in (self.forecasts, self.downloads, self.queue):
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
+            if error.errno in _OF_THE_MACHINE:  # the configuration is right, and another start may help
+                raise
             found = f"cannot make {error.filename!r} ({error.strerror})"
             raise InputError(found, "forecasts are written into a folder of yours", "Choose another as out") from error
 
     def remove_remains(self) -> None:
-        """Remove what a killed process left unfinished. Only the process that holds the lock may do this."""
+        """Remove what a killed process left unfinished. Only the process that holds the lock may do this.
+
+        A forecast that was moved aside, and whose revision had not taken its place yet, is moved back.
+        """
+        for old in self.forecasts.glob(".*.part.old"):
+            match = _MOVED_ASIDE.fullmatch(old.name)
+            if match is not None and not (self.forecasts / match[1]).exists():
+                old.rename(self.forecasts / match[1])
         for folder in (self.path, self.forecasts, self.state, self.queue, self.downloads, self.arrived):
             for part in folder.glob(".*.part*"):
                 _remove(part)
@@ -125,14 +141,21 @@ class RegionFolder:
         return sorted(path for path in self.forecasts.iterdir() if _NAME.fullmatch(path.name))
 
     def remove_downloads(self, needed: set[str], age: float) -> None:
-        """Remove downloads, and files of a replay, that are not needed and were written longer than `age` (s) ago."""
+        """Remove downloads that are not needed and were written longer than `age` (s) ago."""
         before = time.time() - age
-        for file in (*self.downloads.glob("*/*"), *self.arrived.glob("*")):
+        for file in self.downloads.glob("*/*"):
             if str(file) not in needed and file.stat().st_mtime < before:
                 _remove(file)
         for folder in self.downloads.iterdir():
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
+
+    def remove_arrived(self, before: np.datetime64) -> None:
+        """Remove the files of a replay whose names have a time before another."""
+        for file in self.arrived.glob("*"):
+            time_ = parse_time_in_name(file.name)
+            if time_ is not None and time_ < before:
+                _remove(file)
 
     # --- what the loop keeps ------------------------------------------------------------------------------------
 

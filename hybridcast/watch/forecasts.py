@@ -26,7 +26,7 @@ from hybridcast.places import WarningState, read_places
 from hybridcast.radar import open_radar
 from hybridcast.registry import TRAINED_NOWCASTERS, baseline_nowcasters, trained_nowcaster
 from hybridcast.watch.config import WatchedRegion
-from hybridcast.watch.products import PRODUCTS
+from hybridcast.watch.products import PRODUCTS, Work, write_product
 from hybridcast.watch.sources import OtherSources, open_others, open_recent
 
 READING, SOURCES, FORECASTING = "radar", "sources", "forecast"
@@ -81,11 +81,12 @@ def make_forecast(order: Order) -> Made:
         others = OtherSources() if order.radar_alone else _open_others(order, radar, left_out)
     with _stage(FORECASTING, seconds):
         result = _forecast(order, radar, others)
-    for name, write in PRODUCTS.items():
+    work = Work(result, radar, order)
+    for name in PRODUCTS:
         with _stage(name, seconds):
-            left_out += write(result, radar, order)
+            left_out += write_product(name, work)
     made = _describe(result, left_out, seconds)
-    del result, radar, others
+    del result, radar, others, work
     release_memory()
     return replace(made, memory=measure_memory(), peak_memory=measure_peak_memory())
 

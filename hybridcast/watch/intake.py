@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from hybridcast.core.parallel import StoppedError, TaskFailedError, WorkerError
+from hybridcast.core.parallel import NotStartedError, StoppedError, TaskFailedError, WorkerError
 from hybridcast.forecasting import INPUT_HISTORY
 from hybridcast.watch.arrivals import Arrivals, Entry
 from hybridcast.watch.config import WatchedRegion
@@ -75,8 +75,11 @@ class Intake:
             return
         self._problems.note("look", "; ".join(self._found.problems))
         due = self.arrivals.select_due(self._found.entries, now, self._region.duration("settle"))
-        for entry in sorted(due, key=lambda entry: entry.key, reverse=True):  # mostly the newest first
-            self._read(entry, first, now)
+        try:
+            for entry in sorted(due, key=lambda entry: entry.key, reverse=True):  # mostly the newest first
+                self._read(entry, first, now)
+        except NotStartedError as error:
+            self._problems.note("look", f"radar files cannot be read: {error.reason}")
         forgotten = self.arrivals.forget(self._found.entries, first)
         self._unsaved |= bool(due or forgotten)
         if self._unsaved:
@@ -86,7 +89,7 @@ class Intake:
         task = partial(read_content, self._region, entry, self._folder.downloads, first)
         try:
             content = self._call(task, READ_TIMEOUT)
-        except StoppedError:
+        except (StoppedError, NotStartedError):
             raise
         except TaskFailedError as error:
             self._refuse(entry, error.reason, now)

@@ -18,9 +18,16 @@ from typing import Any
 
 import numpy as np
 
-from hybridcast.core.parallel import StoppedError, TaskFailedError, Worker, WorkerError, describe_error
+from hybridcast.core.parallel import (
+    NotStartedError,
+    StoppedError,
+    TaskFailedError,
+    Worker,
+    WorkerError,
+    describe_error,
+)
 from hybridcast.core.time_steps import iso_time
-from hybridcast.errors import InputError
+from hybridcast.errors import HybridcastError, InputError
 from hybridcast.forecasting import INPUT_HISTORY
 from hybridcast.watch.about import describe_forecast, parse_issue_time
 from hybridcast.watch.arrivals import MAX_TRIES, Frame
@@ -31,6 +38,7 @@ from hybridcast.watch.folder import RegionFolder
 from hybridcast.watch.forecasts import FORECASTING, READING, SOURCES, Made, Order, make_forecast, warm_up
 from hybridcast.watch.intake import Intake
 from hybridcast.watch.problems import Problems
+from hybridcast.watch.products import ESSENTIAL, PRODUCTS
 from hybridcast.watch.schedule import (
     Due,
     IssueRecord,
@@ -39,6 +47,8 @@ from hybridcast.watch.schedule import (
     Rules,
     find_due,
     find_missing,
+    find_new_start,
+    find_since,
     find_step,
     select_frames,
 )
@@ -59,6 +69,12 @@ LIVE_DELAY = np.timedelta64(1, "s")
 _FRAME_STAGES = ("", READING, SOURCES, FORECASTING)
 _EARLY = np.datetime64(0, "ns")
 _SECOND = np.timedelta64(1, "s")
+_REACH = np.timedelta64(3, "h")
+"""Time before the frames that are used up to which files of a replay are kept."""
+
+
+class ReplayEndedError(HybridcastError):
+    """A replay cannot go on: mend what hinders it, and start it again."""
 
 
 @dataclass
@@ -82,16 +98,20 @@ class Loop:
 
     def __post_init__(self) -> None:
         """Read what is on the disk, and do what was left undone."""
-        self.folder.remove_remains()
         self.counters = Counters()
         self.problems = Problems(self.say)
+        self.problems.attempt("what was left unfinished", self.folder.remove_remains)
         self.intake = Intake(self.region, self.folder, self._call, self.problems)
         self.issues: Issues = self.folder.read_issues()
         self.warnings = WarningKeeper(self.folder, self.outbox)
         self._is_first_start = not self.issues
+        self._untold: list[dict[str, Any]] = []
+        """Descriptions of forecasts that are in their place, and that nobody was told of yet, in order."""
         self._jumps = JumpDetector()
         self._used: dict[np.datetime64, Frame] = {}
         self._memories: list[float] = []
+        self._products_left_out: list[str] = []
+        """What the newest forecast had to leave out of its products, with the reason."""
         self._failed_writes = 0
         self._write_again: np.datetime64 = _EARLY
         self._alone_until: np.datetime64 = _EARLY
@@ -107,12 +127,12 @@ class Loop:
             if record is None or record.state != "made" or record.revision < about["revision"]:
                 self.issues[issue] = IssueRecord("made", about["frame"], revision=about["revision"])
                 if not self._is_first_start or about is forecasts[-1]:
-                    self._post(about)
-                    self._take_warnings(about)
+                    self._take_over(about)
         if forecasts:
             self._is_first_start = False
-            self.folder.publish(forecasts[-1])
-            self._write_issues()
+            self.problems.attempt("latest.json", lambda: self.folder.publish(forecasts[-1]))
+        self.problems.attempt("the log of warnings", self.warnings.write)
+        self._tell()
 
     # --- the loop ----------------------------------------------------------------------------------------------
 
@@ -136,14 +156,22 @@ class Loop:
             ends = before_look(self.clock.now())
             busy = self.step()
             idle = idle + 1 if ends and not busy else 0
-            if not busy and not self.stop():
-                self.clock.sleep(self.region.duration("poll") / _SECOND)
+            if not busy:
+                self._pause(self.region.duration("poll"))
         self.write_status()
+
+    def _pause(self, duration: np.timedelta64) -> None:
+        """Wait, and show signs of life on the way."""
+        while duration > np.timedelta64(0) and not self._tick():
+            part = min(duration, HEARTBEAT)
+            self.clock.sleep(part / _SECOND)
+            duration = duration - part
 
     def step(self) -> bool:
         """Look for files, read them, and make a forecast that is due; return whether more may be due."""
         now = self.clock.now()
         self._notice_jump(now)
+        self._tell()
         try:
             self.intake.look(now, self._newest() or now)
             due = self._find_due(now)
@@ -220,9 +248,13 @@ class Loop:
         record = self._start_record(due)
         alone = self._is_radar_alone(record)
         started = self.intake.came_at.get(due.issue_time, time.monotonic())
+        frames = self.intake.arrivals.find_frames().frames
+        start = find_new_start(due, record, frames, self.issues)
+        if start is not None:
+            self._used = {one: frame for one, frame in frames.items() if one in {*self._used, start}}
         try:
             with self.folder.new_forecast(due.issue_time) as part:
-                order = self._write_order(due, part, radar_alone=alone)
+                order = self._write_order(due, part, radar_alone=alone, since=start or find_since(self.issues))
                 made: Made = self._call(partial(make_forecast, order), self.region.duration("timeout") / _SECOND)
                 about = describe_forecast(
                     self.region,
@@ -239,15 +271,18 @@ class Loop:
                 self.folder.write_about(part, about)
         except StoppedError:
             raise
+        except NotStartedError as error:
+            self._handle_hindrance(due, error.reason)
+            return False
         except WorkerError as error:
             self._memories = []
             return self._handle_failure(due, record, error)
         except Exception as error:  # the folder cannot be written
-            self._handle_write_error(due, describe_error(error))
+            self._handle_hindrance(due, describe_error(error))
             return False
         if alone and record.tries:
             self._alone_until = self.clock.now() + RADAR_ALONE
-        self._finish(due, about, made)
+        self._finish(due, about, made, start)
         return True
 
     def _start_record(self, due: Due) -> IssueRecord:
@@ -264,8 +299,9 @@ class Loop:
         has_others = bool(watch.stations or watch.nwp or watch.terrain)
         return has_others and bool(record.tries > 0 or self.clock.now() < self._alone_until)
 
-    def _write_order(self, due: Due, folder: Path, *, radar_alone: bool) -> Order:
+    def _write_order(self, due: Due, folder: Path, *, radar_alone: bool, since: np.datetime64 | None) -> Order:
         first = due.issue_time - INPUT_HISTORY
+        first = first if since is None else max(first, since)
         files = [frame.path for one, frame in self._used.items() if first <= one <= due.issue_time]
         return Order(
             self.region,
@@ -278,11 +314,16 @@ class Loop:
             self.warnings.state,
         )
 
-    def _finish(self, due: Due, about: dict[str, Any], made: Made) -> None:
-        """Tell of a forecast that is in its place, and note it."""
+    def _finish(self, due: Due, about: dict[str, Any], made: Made, start: np.datetime64 | None) -> None:
+        """Note a forecast that is in its place, and tell of it; `start` is that of a new start."""
         self._count(due, about, made)
-        self.issues[due.issue_time] = IssueRecord("made", about["frame"], revision=about["revision"])
-        self.problems.attempt("latest.json", lambda: self._announce(about))
+        since = "" if start is None else str(start)
+        self.issues[due.issue_time] = IssueRecord("made", about["frame"], revision=about["revision"], since=since)
+        if start is not None:
+            self.issues[start] = replace(self.issues[start], state="history")
+            self.say(f"frames before {iso_time(start)} are used no more: later ones do not fit to them")
+        self._take_over(about)
+        self._tell()
         late = " without its frame, which is late" if due.frame is None else ""
         again = f", revision {about['revision']}" if about["revision"] else ""
         missing = f", {len(about['frames_missing'])} frames missing" if about["frames_missing"] else ""
@@ -296,6 +337,7 @@ class Loop:
         counters.late += due.frame is None
         counters.failures_in_row = 0
         counters.stage_seconds, counters.memory = made.seconds, made.memory
+        self._products_left_out = [note for note in made.left_out if note.partition(":")[0] in PRODUCTS]
         if due.issue_time in self.intake.came_at:
             counters.cycle_seconds.append(about["seconds"]["from_frame_to_products"])
         self.intake.forget_before(due.issue_time)
@@ -316,15 +358,25 @@ class Loop:
         else:
             del self._memories[WARM_FORECASTS:]
 
-    def _announce(self, about: dict[str, Any]) -> None:
-        """Do what follows a forecast that is in its place, each step at most once."""
+    def _take_over(self, about: dict[str, Any]) -> None:
+        """Note a forecast that is in its place, and the warnings that it has decided; they are told of afterwards."""
+        self.warnings.take(about, self.folder.locate(parse_issue_time(about)))
+        self._untold.append(about)
+
+    def _tell(self) -> None:
+        """Tell of the forecasts that are in their places, in order; what cannot be written is tried again later."""
+        while self._untold:
+            about = self._untold[0]
+            if not self.problems.attempt("latest.json", partial(self._tell_of, about)):
+                return
+            self._untold.pop(0)
+            self.problems.attempt("the list of forecasts", self._write_issues)
+
+    def _tell_of(self, about: dict[str, Any]) -> None:
+        """Do what follows a forecast that is in its place; what was done before is not done again."""
         self.folder.publish(about)
         self._post(about)
-        self._take_warnings(about)
-        self._write_issues()
-
-    def _take_warnings(self, about: dict[str, Any]) -> None:
-        self.warnings.take(about, self.folder.locate(parse_issue_time(about)))
+        self.warnings.write()
 
     def _post(self, about: dict[str, Any]) -> None:
         folder = self.folder.locate(parse_issue_time(about))
@@ -335,20 +387,27 @@ class Loop:
         self.counters.removed += self.folder.remove_old(self.region.duration("keep"))
         needed = {record.path for record in self.intake.arrivals.files.values()}
         self.folder.remove_downloads(needed, float(self.region.duration("nwp_age") / _SECOND))
+        newest = self._newest()
+        if newest is not None:
+            self.folder.remove_arrived(newest - INPUT_HISTORY - self.region.duration("catch_up") - _REACH)
 
     def _write_issues(self) -> None:
         newest = max(self.issues, default=self.clock.now())
         oldest = min(newest, self.clock.now()) - max(self.region.duration("keep"), 2 * INPUT_HISTORY)
         self.issues = {one: record for one, record in self.issues.items() if one >= oldest}
-        self.folder.write_issues(self.issues)
+        untold = {parse_issue_time(about) for about in self._untold}  # the next start has to find and tell them
+        self.folder.write_issues({one: record for one, record in self.issues.items() if one not in untold})
 
     # --- failures -----------------------------------------------------------------------------------------------
 
     def _handle_failure(self, due: Due, record: IssueRecord, error: WorkerError) -> bool:
         """Note a failed forecast; its frame is set aside after two tries, unless only writing failed."""
         stage = f" in the stage {error.progress!r}" if error.progress else ""
-        if isinstance(error, TaskFailedError) and error.progress not in _FRAME_STAGES:
-            self._handle_write_error(due, f"{error.reason}{stage}")
+        is_told = isinstance(error, TaskFailedError)
+        if error.progress in ESSENTIAL or (is_told and error.progress not in _FRAME_STAGES):
+            # HDF5 may end its process on a full disk, at once or when what it left is collected: it is replaced
+            self.worker.close()
+            self._handle_hindrance(due, f"{error.reason}{stage}")
             return False
         self.counters.failures += 1
         self.counters.failures_in_row += 1
@@ -363,26 +422,28 @@ class Loop:
         self.say(f"{iso_time(due.issue_time)}: failed, try {tries}: {reason}; {then}")
         return True
 
-    def _handle_write_error(self, due: Due, reason: str) -> None:
+    def _handle_hindrance(self, due: Due, reason: str) -> None:
+        """Note that a forecast cannot be written or made for no fault of its frame; it is tried again after a while."""
         self.counters.failures += 1
         self.counters.failures_in_row += 1
         self._failed_writes += 1
         self._write_again = self.clock.now() + min(FIRST_WAIT * 2 ** min(self._failed_writes - 1, 8), LAST_WAIT)
         if os.strerror(errno.ENOSPC) in reason:  # libraries add names of temporary files, which are others each time
             reason = f"the disk is full ({os.strerror(errno.ENOSPC)})"
-        self.problems.note("write", f"the forecast of {iso_time(due.issue_time)} cannot be written: {reason}")
+        problem = f"the forecast of {iso_time(due.issue_time)} cannot be written: {reason}"
+        self.problems.note("write", problem)
+        if self.replay:  # its clock would run on, and frames would be passed over
+            self.write_status()
+            raise ReplayEndedError(f"{problem}. Start the replay again: it goes on")
 
     # --- status -------------------------------------------------------------------------------------------------
 
     def write_status(self) -> None:
         """Write what monitors read."""
-        self._status_at = self.clock.now()
+        now = self._status_at = self.clock.now()
         metrics = Path(self.region.watch.metrics or self.folder.path / METRICS)
-        snapshot = self._take_snapshot(self._status_at)
-        try:
-            write_status(self.folder.path, snapshot, metrics)
-        except Exception as error:  # monitors see that the status is old
-            self.problems.say_once("status", f"cannot be written: {describe_error(error)}")
+        # if it fails, monitors see that the status is old, or the metrics
+        self.problems.attempt("the status", lambda: write_status(self.folder.path, self._take_snapshot(now), metrics))
 
     def _find_passed_over(self, now: np.datetime64, since: np.datetime64) -> list[np.datetime64]:
         """Return the frames that get no forecast any more, because they are too old to catch up with."""
@@ -413,7 +474,13 @@ class Loop:
             passed_over=self._find_passed_over(now, since),
             doubled=came.doubled,
             problems=self.problems.current,
-            notes=[*aside, *message, *came.different, *self.intake.arrivals.find_problems()],
+            notes=[
+                *aside,
+                *self._products_left_out,
+                *message,
+                *came.different,
+                *self.intake.arrivals.find_problems(),
+            ],
             waiting=waiting.count,
             dropped=waiting.dropped,
         )

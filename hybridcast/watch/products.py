@@ -1,20 +1,25 @@
 """What is made of a forecast: its file, what it says of places, the warnings there, and pictures.
 
 A product is a function that writes files into the folder of a forecast, and returns notes of what it had to leave out.
-Another one is an entry of `PRODUCTS`.
+Another one is an entry of `PRODUCTS`. Members are made once, while the file is written (`Work`).
 """
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import xarray as xr
 
-from hybridcast.core.forecast_files import Packing, load_forecast, save_forecast
-from hybridcast.core.forecast_schema import PROBABILITY
+from hybridcast.core.forecast_files import Packing, round_probabilities, round_rates, save_forecast
+from hybridcast.core.forecast_schema import ENSEMBLE, PROBABILITY
+from hybridcast.core.parallel import describe_error
+from hybridcast.ensembles.one_pass import CellSamples, hand_on
 from hybridcast.errors import HybridcastError, InputError
 from hybridcast.nightly.config import load_places
 from hybridcast.places import WarningState, at_places, write_places
@@ -26,6 +31,7 @@ if TYPE_CHECKING:
     from hybridcast.watch.config import WatchSettings
     from hybridcast.watch.forecasts import Order
     from hybridcast.webmap.forecast_folder import PlacesOnMap
+    from hybridcast.webmap.members import MembersOnMap
 
 FORMATS = ("forecast.zarr", "forecast.nc")
 """Names of the file of a forecast."""
@@ -35,14 +41,56 @@ PLACES_FILES = ("csv", "json", "parquet")
 """Kinds of files of what a forecast says of places."""
 
 
-def write_file(forecast: xr.Dataset, radar: xr.DataArray, order: Order) -> list[str]:
-    """Write the forecast itself, with its members."""
-    watch = order.region.watch
-    save_forecast(forecast, order.folder / watch.file, packing=cast(Packing, watch.packing))
+@dataclass
+class Work:
+    """What products are made of, and what is taken of the members while the file is written."""
+
+    forecast: xr.Dataset
+    radar: xr.DataArray
+    order: Order
+    rounded: xr.Dataset | None = None
+    """The forecast with the numbers of its file; None before it is written."""
+    at_places: CellSamples | None = None
+    """Members at the places of the region."""
+    on_map: MembersOnMap | None = None
+    """Members that the map page shows, with the numbers of the file."""
+
+
+def write_file(work: Work) -> list[str]:
+    """Write the forecast itself, with its members, which are made once: other products take then what they need."""
+    watch = work.order.region.watch
+    packing = cast(Packing, watch.packing)
+    work.rounded = round_probabilities(work.forecast)
+    work.at_places, work.on_map = _plan_places(work), _plan_map(work, packing)
+    uses = [use for use in (work.at_places, work.on_map) if use is not None]
+    save_forecast(hand_on(work.rounded, uses), work.order.folder / watch.file, packing=packing)
     return []
 
 
-def write_at_places(forecast: xr.Dataset, radar: xr.DataArray, order: Order) -> list[str]:
+def _plan_places(work: Work) -> CellSamples | None:
+    """Return what takes the members at places; None if none are needed, or `write_at_places` will say why."""
+    from hybridcast.places.series import plan_samples
+
+    path = work.order.region.region.places
+    if path is None:
+        return None
+    with suppress(Exception):  # which comes again there, and holds up no file here
+        return plan_samples(work.forecast, load_places(path))
+    return None
+
+
+def _plan_map(work: Work, packing: Packing) -> MembersOnMap | None:
+    """Return what takes the members for the map; None if none are needed, or `write_map_page` will say why."""
+    from hybridcast.webmap.members import MembersOnMap
+
+    if not work.order.region.watch.map or ENSEMBLE not in work.forecast:
+        return None
+    with suppress(Exception):  # which comes again there, and holds up no file here
+        return MembersOnMap(work.forecast, partial(round_rates, packing=packing))
+    return None
+
+
+def write_at_places(work: Work) -> list[str]:
     """Write what the forecast says of the places of the region, and what it does to the warnings there.
 
     Places that cannot be read any more, or not be placed on the grid, keep no forecast from being made: it is made
@@ -50,30 +98,33 @@ def write_at_places(forecast: xr.Dataset, radar: xr.DataArray, order: Order) -> 
     """
     from hybridcast.watch.warnings import decide_warnings  # which needs the settings, and they the names above
 
+    order = work.order
     if order.region.region.places is None:
         return []
     try:
-        table = at_places(forecast, load_places(order.region.region.places), radar=radar)
+        places = load_places(order.region.region.places)
+        table = at_places(work.forecast, places, radar=work.radar, members=work.at_places)
     except (HybridcastError, OSError) as error:
         return [f"places: {error}"]
+    decide_warnings(table, order.warnings, order.folder)
     for suffix in order.region.watch.places_files:
         write_places(table, order.folder / f"places.{suffix}")
-    decide_warnings(table, order.warnings, order.folder)
     return []
 
 
-def write_pictures(forecast: xr.Dataset, radar: xr.DataArray, order: Order) -> list[str]:
+def write_pictures(work: Work) -> list[str]:
     """Draw the pictures that are asked for; those of probabilities only if the nowcaster gives any."""
     from hybridcast.plots import save_figure
 
-    for name in order.region.watch.pictures:
-        if name == "probabilities" and PROBABILITY not in forecast:
+    watch = work.order.region.watch
+    for name in watch.pictures:
+        if name == "probabilities" and PROBABILITY not in work.forecast:
             continue
-        save_figure(PICTURES[name](forecast, order.region.watch), order.folder / f"{name}.png")
+        save_figure(PICTURES[name](work.forecast, watch), work.order.folder / f"{name}.png")
     return []
 
 
-def write_map_page(forecast: xr.Dataset, radar: xr.DataArray, order: Order) -> list[str]:
+def write_map_page(work: Work) -> list[str]:
     """Write what the map page shows of the forecast, and the page itself in the folder of the region.
 
     A grid that no web map can show keeps no forecast from being made.
@@ -81,19 +132,26 @@ def write_map_page(forecast: xr.Dataset, radar: xr.DataArray, order: Order) -> l
     from hybridcast.webmap.forecast_folder import write_forecast_folder
     from hybridcast.webmap.page_folder import PageSettings, write_page
 
-    watch = order.region.watch
+    order, watch = work.order, work.order.region.watch
     if not watch.map:
         return []
+    assert work.rounded is not None
     folder = order.folder / MAP
     folder.mkdir()
-    stored = load_forecast(order.folder / watch.file)  # members are read, which takes less than to make them again
     try:
         canvas = write_forecast_folder(
-            stored, folder, radar=radar, places=_read_products(order), title=order.region.name
+            work.rounded,
+            folder,
+            radar=work.radar,
+            places=_read_products(order),
+            title=order.region.name,
+            members=work.on_map,
         )
-    except InputError as error:
+    except BaseException as error:  # half a map is none
         shutil.rmtree(folder)
-        return [f"map: {error}"]
+        if isinstance(error, InputError) and not is_of_the_disk(error):
+            return [f"map: {error}"]
+        raise
     alert = float(order.region.duration("alert_age") / np.timedelta64(1, "m"))
     settings = PageSettings(watch.map_tiles, watch.map_attribution, alert)
     write_page(order.region.folder, canvas, settings)
@@ -113,13 +171,34 @@ def _read_products(order: Order) -> PlacesOnMap | None:
     return PlacesOnMap(load_places(order.region.region.places), written["places"], state)
 
 
-PRODUCTS: dict[str, Callable[[xr.Dataset, xr.DataArray, Any], list[str]]] = {
+PRODUCTS: dict[str, Callable[[Work], list[str]]] = {
     "file": write_file,
     "places": write_at_places,
     "pictures": write_pictures,
     "map": write_map_page,
 }
-"""Functions that write products, by the name of the stage, in order."""
+"""Functions that write products, by the name of the stage, in order; the file is the first."""
+ESSENTIAL = ("file",)
+"""Products without which there is no forecast."""
+
+
+def write_product(name: str, work: Work) -> list[str]:
+    """Write a product, and return what was left out.
+
+    An error that is not of the disk would come again: then the forecast goes without the product, unless that is
+    essential, and the warnings and the other products are there in time.
+    """
+    try:
+        return PRODUCTS[name](work)
+    except Exception as error:
+        if name in ESSENTIAL or is_of_the_disk(error):
+            raise
+        return [f"{name}: {describe_error(error)}"]
+
+
+def is_of_the_disk(error: BaseException | None) -> bool:
+    """Return whether an error comes from the system, such as a full disk, at whatever distance."""
+    return error is not None and (isinstance(error, OSError) or is_of_the_disk(error.__cause__))
 
 
 def _draw_maps(forecast: xr.Dataset, settings: WatchSettings) -> Figure:

@@ -13,7 +13,7 @@ from hybridcast.core.parallel import Worker
 from hybridcast.errors import InputError
 from hybridcast.watch.clock import Clock, ReplayClock, SystemClock
 from hybridcast.watch.config import WatchedRegion
-from hybridcast.watch.delivery import DeliveryThread, Outbox
+from hybridcast.watch.delivery import DeliveryThreads, Outbox
 from hybridcast.watch.folder import RegionFolder
 from hybridcast.watch.loop import Loop
 from hybridcast.watch.replay import Feeder, find_period, parse_speed
@@ -126,7 +126,7 @@ def _make_loop(
     outbox = Outbox(folder.queue, folder.state / "known.json", hooks)
     with ExitStack() as stack:
         worker = stack.enter_context(Worker())
-        stack.enter_context(DeliveryThread(outbox))
+        stack.enter_context(DeliveryThreads(outbox))
         yield Loop(region, folder, clock, worker, outbox, stop.is_set, say, replay)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,6 +35,8 @@ class IssueRecord:
     """Number of times that the forecast was made again."""
     reason: str = ""
     """Why it failed, or is not to be made."""
+    since: str = ""
+    """Time of the first frame that was used, if those before do not fit; later forecasts use none of them either."""
 
 
 Issues = dict[np.datetime64, IssueRecord]
@@ -68,8 +70,8 @@ def select_frames(
 ) -> tuple[dict[np.datetime64, Frame], list[np.datetime64]]:
     """Return the frames that are used, and the times of those that wait because they are ahead of the clock.
 
-    A frame ahead of the clock is used if it continues the sequence: then it is rather the clock that is wrong. Frames
-    that are set aside are not used.
+    A frame ahead of the clock is used if the frame before it is ahead, too: then it is rather the clock that is wrong.
+    If the clock agrees with the frame before, it is the frame that is wrong. Frames that are set aside are not used.
     """
     used: dict[np.datetime64, Frame] = {}
     waiting: list[np.datetime64] = []
@@ -78,12 +80,32 @@ def select_frames(
         if time in issues and issues[time].state == "set aside" and issues[time].frame == frame.digest:
             continue
         is_new = time not in issues
-        if is_new and time > now + MAX_AHEAD and (last is None or time - last > LARGEST_STEP):
+        is_clock_behind = last is not None and last > now and time - last <= LARGEST_STEP
+        if is_new and time > now + MAX_AHEAD and not is_clock_behind:
             waiting.append(time)
             continue
         used[time] = frame
         last = time
     return used, waiting
+
+
+def find_since(issues: Issues) -> np.datetime64 | None:
+    """Return the time before which no frame is used, because the later ones do not fit to them; None without."""
+    return max((np.datetime64(one.since, "ns") for one in issues.values() if one.since), default=None)
+
+
+def find_new_start(
+    due: Due, record: IssueRecord, frames: Iterable[np.datetime64], issues: Issues
+) -> np.datetime64 | None:
+    """Return the time of the frame before a due one if both do not fit to those before them; None if they may.
+
+    One frame that ends its forecast is set aside. If the next one fails, too, those before may be what does not fit,
+    as when the grid of the radar has changed: the second try makes a new start from these two.
+    """
+    before = max((time for time in frames if time < due.issue_time), default=None)
+    if due.frame is None or record.tries == 0 or record.state == "made" or before is None or before not in issues:
+        return None
+    return before if issues[before].state == "set aside" else None
 
 
 def find_due(frames: Mapping[np.datetime64, Frame], issues: Issues, now: np.datetime64, rules: Rules) -> Due | None:

@@ -179,7 +179,10 @@ def judge(region: WatchedRegion, now: np.datetime64) -> Verdict:
     now
         The time; for a replay that of its own clock is taken.
     """
-    status = read_json(region.folder / STATUS)
+    try:
+        status = read_json(region.folder / STATUS)
+    except OSError as error:
+        return Verdict(region.name, UNKNOWN, [f"{region.folder / STATUS} cannot be read ({error.strerror})"], [])
     if status is None:
         reason = f"no {region.folder / STATUS}: has 'hybridcast watch' been started"
         return Verdict(region.name, UNKNOWN, [reason], [])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,11 @@ from hybridcast.core.forecast_schema import PROBABILITY
 from hybridcast.core.grid import cell_size
 from hybridcast.core.time_steps import iso_time
 from hybridcast.core.types import Array
+from hybridcast.ensembles.one_pass import show_all
 from hybridcast.places import Place, WarningState
 from hybridcast.webmap.canvas import Canvas, make_canvas
 from hybridcast.webmap.frames import Frame, get_issue_time, list_forecast, list_observed, select_observed
-from hybridcast.webmap.members import draw_and_sample, plan_sheet
+from hybridcast.webmap.members import MembersOnMap, Sheet, plan_sheet
 from hybridcast.webmap.pictures import PROBABILITY as PROBABILITY_SCALE
 from hybridcast.webmap.pictures import RAIN, draw
 from hybridcast.webmap.samples import Layout, encode_samples, plan_samples
@@ -50,6 +53,7 @@ def write_forecast_folder(
     radar: xr.DataArray | None = None,
     places: PlacesOnMap | None = None,
     title: str = "",
+    members: MembersOnMap | None = None,
 ) -> Canvas:
     """Write what a map page shows of a forecast into an empty folder; return the pixels of its pictures.
 
@@ -65,6 +69,8 @@ def write_forecast_folder(
         Places to show.
     title
         Name of the region.
+    members
+        What is shown of the members, if they have been computed for something else; by default they are computed.
 
     Raises
     ------
@@ -75,10 +81,13 @@ def write_forecast_folder(
     canvas = make_canvas(forecast)
     observed = select_observed(forecast, radar)
     frames = [*list_observed(forecast, observed), *list_forecast(forecast)]
-    layout = plan_samples(forecast, canvas)
-    members = _draw_all(forecast, frames, layout, canvas, folder)
-    tiles = _write_samples(forecast, observed, layout, members, folder)
-    sheet = plan_sheet(forecast)
+    layout, sheet = plan_samples(forecast, canvas), plan_sheet(forecast)
+    if sheet is not None and members is None:
+        members = MembersOnMap(forecast)
+        show_all(forecast, [members])
+    jobs = {**_draw_fields(frames, canvas), **_draw_members(frames, sheet, members)}
+    with _write_in_threads(folder, jobs):
+        tiles = _write_samples(forecast, observed, layout, None if members is None else members.rates, folder)
     listed = {
         "title": title,
         "issue_time": iso_time(issue),
@@ -97,23 +106,38 @@ def write_forecast_folder(
     return canvas
 
 
-def _draw_all(
-    forecast: xr.Dataset, frames: Sequence[Frame], layout: Layout, canvas: Canvas, folder: Path
-) -> Array | None:
-    """Write all pictures; return the rates of members at the samples inside the grid, None without members."""
+_Jobs = dict[str, Callable[[], bytes]]
+"""Functions that make files, by their names in the folder."""
+
+
+def _draw_fields(frames: Sequence[Frame], canvas: Canvas) -> _Jobs:
+    """Return what draws all pictures but those of members."""
     pictures = [picture for frame in frames for picture in frame.pictures]
-    for name in {Path(picture.file).parent for picture in pictures}:
+    return {picture.file: partial(draw, picture.values, canvas, picture.scale) for picture in pictures}
+
+
+def _draw_members(frames: Sequence[Frame], sheet: Sheet | None, members: MembersOnMap | None) -> _Jobs:
+    """Return what draws the members of each lead time; nothing without members."""
+    if sheet is None or members is None:
+        return {}
+    files = [frame.members for frame in frames if frame.members is not None]
+    return {file: partial(sheet.draw, tiles) for file, tiles in zip(files, members.tiles, strict=True)}
+
+
+@contextmanager
+def _write_in_threads(folder: Path, jobs: _Jobs) -> Iterator[None]:
+    """Make files in threads while something else is done; all are written at the end."""
+    for name in {Path(file).parent for file in jobs}:
         (folder / name).mkdir()
     with ThreadPoolExecutor(threads()) as pool:
-        made = pool.map(lambda one: (one.file, draw(one.values, canvas, one.scale)), pictures)
-        for file, content in made:
-            (folder / file).write_bytes(content)
-    sheet = plan_sheet(forecast)
-    if sheet is None:
-        return None
-    (folder / "members").mkdir()
-    files = [folder / frame.members for frame in frames if frame.members is not None]
-    return draw_and_sample(forecast, sheet, layout.chosen, files)
+        written = [pool.submit(_write, folder / file, make) for file, make in jobs.items()]
+        yield
+        for one in written:
+            one.result()
+
+
+def _write(path: Path, make: Callable[[], bytes]) -> None:
+    path.write_bytes(make())
 
 
 def _write_samples(

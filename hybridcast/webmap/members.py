@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from hybridcast.core.forecast_schema import ENSEMBLE
 from hybridcast.core.types import Array
+from hybridcast.ensembles.one_pass import CellSamples
 from hybridcast.webmap.canvas import Canvas, make_canvas
-from hybridcast.webmap.pictures import RAIN, encode
+from hybridcast.webmap.pictures import RAIN, Codes, encode
+from hybridcast.webmap.samples import plan_samples
 
 TILE_PIXELS = 180
 """Largest number of pixels on a side of the picture of a member."""
@@ -35,13 +35,14 @@ class Sheet:
         height, width = self.canvas.shape
         return {"count": self.count, "columns": COLUMNS, "width": width, "height": height}
 
-    def draw(self, members: Array) -> bytes:
-        """Return the PNG of the members of one lead time, shape ``(realization, y, x)``, row by row."""
+    def draw(self, tiles: Codes) -> bytes:
+        """Return the PNG of the members of one lead time from the colours of their pixels, row by row.
+
+        `tiles` are numbers of colours of `RAIN`, shape ``(realization, row, column)``.
+        """
         height, width = self.canvas.shape
-        cells = self.canvas.cells
-        values = np.where(cells < 0, np.float32(np.nan), members.reshape(self.count, -1)[:, cells])
         codes = np.zeros((-(-self.count // COLUMNS) * height, COLUMNS * width), np.uint8)
-        for number, tile in enumerate(RAIN.classify(values)):
+        for number, tile in enumerate(tiles):
             row, column = divmod(number, COLUMNS)
             codes[row * height : (row + 1) * height, column * width : (column + 1) * width] = tile
         return encode(codes, RAIN)
@@ -54,32 +55,42 @@ def plan_sheet(forecast: xr.Dataset) -> Sheet | None:
     return Sheet(make_canvas(forecast, TILE_PIXELS), forecast.sizes["realization"])
 
 
-def draw_and_sample(forecast: xr.Dataset, sheet: Sheet, chosen: NDArray[np.int32], files: Sequence[Path]) -> Array:
-    """Write the picture of the members of each lead time, and return their rates at cells.
-
-    Members are computed once, lead time by lead time.
+class MembersOnMap:
+    """What a map page shows of members, taken of them while they are in memory.
 
     Parameters
     ----------
     forecast
         Forecast with members.
-    sheet
-        As `plan_sheet` returns it.
-    chosen
-        Numbers of the cells, shape ``(cell,)``.
-    files
-        File of the picture of each lead time.
+    convert
+        Function of rates, such as one that rounds them as a file does.
 
-    Returns
-    -------
-    ndarray
-        mm h-1, shape ``(lead_time, realization, cell)``.
+    Raises
+    ------
+    InputError
+        If the grid cannot be shown on a web map.
     """
-    members = forecast[ENSEMBLE].transpose("realization", "lead_time", "y", "x")
-    count, leads = members.shape[:2]
-    found = np.empty((leads, count, chosen.size), np.float32)
-    for lead, file in enumerate(files):
-        rates = members.isel(lead_time=lead).values
-        found[lead] = rates.reshape(count, -1)[:, chosen]
-        file.write_bytes(sheet.draw(rates))
-    return found
+
+    def __init__(self, forecast: xr.Dataset, convert: Callable[[Array], Array] = np.asarray) -> None:
+        canvas = make_canvas(forecast, TILE_PIXELS)
+        leads, count = (forecast[ENSEMBLE].sizes[dim] for dim in ("lead_time", "realization"))
+        samples = plan_samples(forecast, make_canvas(forecast)).chosen
+        self._cells, self._convert = canvas.cells, convert
+        self._samples = CellSamples(forecast, samples, convert)
+        self.tiles = np.zeros((leads, count, *canvas.shape), np.uint8)
+        """Numbers of the colours of the pixels of `Sheet`, shape ``(lead_time, realization, row, column)``."""
+
+    def take(self, lead: int, first: int, members: Array) -> None:
+        """See `hybridcast.ensembles.one_pass.Use.take`."""
+        rates = self._convert(members.reshape(len(members), -1)[:, self._cells])
+        colours = RAIN.classify(np.where(self._cells < 0, np.float32(np.nan), rates))
+        self.tiles[lead, first : first + len(members)] = colours
+        self._samples.take(lead, first, members)
+
+    @property
+    def rates(self) -> Array:
+        """Rates at the samples inside the grid, mm h-1, shape ``(lead_time, realization, sample)``.
+
+        `ValueError` if not all members were shown.
+        """
+        return self._samples.rates

@@ -5,6 +5,7 @@ What is unknown is grey with stripes, in pictures of both kinds.
 
 from __future__ import annotations
 
+import functools
 import io
 from dataclasses import dataclass
 from typing import Any
@@ -69,7 +70,7 @@ def place(codes: Codes, canvas: Canvas, scale: Scale) -> Codes:
 
 def encode(codes: Codes, scale: Scale) -> bytes:
     """Return the PNG of the numbers of colours, shape ``(row, column)``, with stripes where they are unknown."""
-    striped = np.ascontiguousarray(np.where((codes == scale.unknown) & _stripes(codes.shape), codes + 1, codes))
+    striped = codes + ((codes == scale.unknown) & _stripes(codes.shape))
     image = Image.frombytes("P", striped.shape[::-1], striped.tobytes())
     colours = np.vstack([palette(scale.colours), _STRIPE_COLOUR]).astype(np.uint8)
     colours[0, 3] = 0
@@ -82,8 +83,11 @@ def encode(codes: Codes, scale: Scale) -> bytes:
     return stream.getvalue()
 
 
+@functools.lru_cache(maxsize=8)  # all pictures of a page have one of two shapes
 def _stripes(shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """Return which pixels are in diagonal stripes."""
     rows, columns = (np.arange(size, dtype=np.int32) for size in shape)
     period = max(8, max(shape) // _STRIPES)
-    return np.add.outer(rows, columns) % period < max(1, period // 4)
+    marked: NDArray[np.bool_] = np.add.outer(rows, columns) % period < max(1, period // 4)
+    marked.setflags(write=False)
+    return marked

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,9 +51,15 @@ def write_outlines(path: Path, canvas: Canvas) -> None:
 def _read_extent(path: Path) -> Any:
     """Return the extent of the outlines in a file; None if there is none."""
     try:
-        return read_script(path)["around"]
-    except (ReadError, TypeError, KeyError):
+        status = path.stat()
+        return _read_version(path, status.st_mtime_ns, status.st_size)
+    except (OSError, ReadError, TypeError, KeyError):
         return None
+
+
+@functools.lru_cache(maxsize=16)  # the file is large, and looked at whenever a forecast is shown
+def _read_version(path: Path, modified: int, size: int) -> Any:
+    return read_script(path)["around"]
 
 
 def _surroundings(canvas: Canvas) -> tuple[float, float, float, float]:

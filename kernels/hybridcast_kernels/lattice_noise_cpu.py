@@ -80,7 +80,10 @@ def add_white(line, start, columns, first_column, key, weight):
 
 @plain
 def subdivide_row(coarse, at, stride, row, first_row, line):
-    """Interpolate the fine lattice row `row` between rows of a coarse lattice, into line (coarse column)."""
+    """Interpolate the fine lattice row `row` between rows of a coarse lattice, into line (coarse column).
+
+    Behind the line come three quarters of it.
+    """
     i = (row >> 1) - first_row
     above = at + i * stride
     if row & 1:
@@ -92,20 +95,30 @@ def subdivide_row(coarse, at, stride, row, first_row, line):
                 np.float32(0.125) * (coarse[above - stride + j] + coarse[above + stride + j])
                 + np.float32(0.75) * coarse[above + j]
             )
+    for j in range(stride):
+        line[stride + j] = np.float32(0.75) * line[j]
 
 
 @plain
-def subdivide_columns(line, first_coarse, out, start, first, columns):
-    """Interpolate a line of coarse columns to fine columns first, first + 1, ..., into out[start...]."""
-    odd = first & 1  # columns of the coarse lattice come first where the first column is even
-    j = (first >> 1) - first_coarse + odd
-    for k in range((columns - odd + 1) // 2):
-        out[start + odd + 2 * k] = (
-            np.float32(0.125) * (line[j + k - 1] + line[j + k + 1]) + np.float32(0.75) * line[j + k]
-        )
-    j = (first >> 1) - first_coarse
-    for k in range((columns + odd) // 2):
-        out[start + 1 - odd + 2 * k] = np.float32(0.5) * (line[j + k] + line[j + k + 1])
+def subdivide_columns(line, stride, first_coarse, out, start, first, columns):
+    """Interpolate a line of coarse columns to fine columns first, first + 1, ..., into out[start...].
+
+    A fine column is at a coarse one, or halfway to the next; both are written in one loop, which compilers vectorize.
+    Three quarters of the line are read, so that a fused multiplication and addition rounds the same everywhere.
+    """
+    odd = first & 1  # the first column is halfway
+    at, begin, one, two = np.uintp((first >> 1) - first_coarse + odd), np.uintp(start + odd), np.uintp(1), np.uintp(2)
+    most = at + np.uintp(stride)
+    if odd:
+        out[np.uintp(start)] = np.float32(0.5) * (line[at - one] + line[at])
+    pairs = np.uintp((columns - odd) // 2)
+    for k in range(np.uintp(0), pairs):
+        right = line[at + k + one]
+        out[begin + two * k] = np.float32(0.125) * (line[at + k - one] + right) + line[most + k]
+        out[begin + two * k + one] = np.float32(0.5) * (line[at + k] + right)
+    if (columns - odd) & 1:
+        around = line[at + pairs - one] + line[at + pairs + one]
+        out[begin + two * pairs] = np.float32(0.125) * around + line[most + pairs]
 
 
 @plain
@@ -114,7 +127,7 @@ def fill_octaves(key, amplitudes, knots, knot_weights, windows, places, pyramid,
 
     amplitudes: (octave,), that of the constant last. knots, knot_weights: (octave, 2), of the constant last. windows:
     first row, first column, rows and columns of each octave, (octave, 4). places: where each octave begins in the flat
-    `pyramid`. line: scratch for a row. out: the window of octave 0, (y, x), flat.
+    `pyramid`. line: scratch for two rows. out: the window of octave 0, (y, x), flat.
     """
     octaves = windows.shape[0]
     constant = np.float32(0)
@@ -145,7 +158,7 @@ def fill_octaves(key, amplitudes, knots, knot_weights, windows, places, pyramid,
             else:
                 coarse = windows[octave + 1]
                 subdivide_row(pyramid, places[octave + 1], coarse[3], first_row + i, coarse[0], line)
-                subdivide_columns(line, coarse[1], target, start, first_column, columns)
+                subdivide_columns(line, coarse[3], coarse[1], target, start, first_column, columns)
             for k in range(2):
                 weight = amplitudes[octave] * knot_weights[octave, k]
                 if weight != np.float32(0):
@@ -229,7 +242,7 @@ def lattice_noise(
     def fill(begin: int, end: int) -> None:
         work = workspace_of_this_thread()
         pyramid = work.array("lattice", (max(int(sizes[1:].sum()), 1),))
-        line = work.array("lattice_line", (int(windows[:, 3].max()),))
+        line = work.array("lattice_line", (2 * int(windows[:, 3].max()),))
         for member in range(begin, end):
             key = np.uint64(_key_of_member(seed, first + member))
             fill_octaves(key, amplitudes, time.knots, time.weights, windows, places, pyramid, line, flat[member])

@@ -1,4 +1,4 @@
-"""Rates as files hold them: in half precision, and as whole multiples of a step.
+"""Values as files hold them: rates in half precision or as whole multiples of a step, and rounded probabilities.
 
 numpy converts to half precision a value at a time, which takes longer than compressing the result.
 """
@@ -50,6 +50,22 @@ def _to_multiples(values, per_step, codes):
         codes[i] = np.int32(code) if fits else MISSING
         outside |= np.uint32(not fits and code == code)
     return outside == 0
+
+
+@kernel
+def _round(values, per_unit, unit, rounded):
+    """Fill `rounded` with whole multiples of `unit`, a power of two."""
+    for i in range(values.size):
+        rounded[i] = np.rint(values[i] * per_unit) * unit
+
+
+def round_to_bits(values: Array, bits: int) -> Array:
+    """Return the nearest whole multiples of 2 to the power of minus `bits`, any shape; NaN stays NaN."""
+    plain = np.ascontiguousarray(values, dtype=np.float32).reshape(-1)
+    rounded = np.empty(plain.size, np.float32)
+    per_unit, unit = np.float32(2.0**bits), np.float32(2.0**-bits)
+    over_bands(lambda a, b: _round(plain[a:b], per_unit, unit, rounded[a:b]), plain.size, 1)
+    return rounded.reshape(values.shape)
 
 
 def to_half(values: Array) -> NDArray[np.float16]:

@@ -22,8 +22,8 @@ from hybridcast_kernels.parallel import over_bands
 
 Array = NDArray[np.float32]
 
-#: Columns that are processed together: scratch arrays of a block stay in the cache for all members.
-BLOCK = 64
+#: Columns that are processed together, a block, and blocks whose curves stay in the cache for all members.
+BLOCK, GROUP = 64, 16
 #: Probabilities are held between this and one minus it.
 LEAST = np.float32(1e-6)
 
@@ -34,10 +34,17 @@ inlined = njit(
 ZERO = np.uintp(0)
 #: Noise that no member reaches: the largest cutoff is 4.75.
 LARGEST = np.float32(4.7)
-# Parts of the scratch array, each BLOCK long: where air comes from (in nodes), factor of the noise, noise, logarithm of
-# rain, power of two; then the cutoffs of all thresholds and the slopes above them.
-FROM_Y, FROM_X, SCALE, NOISE, LEVEL, POWER, CUTOFF = (np.uintp(k * BLOCK) for k in range(7))
-SCRATCH = 6 * BLOCK
+# Parts of the scratch array, each BLOCK long: where air comes from (in cells), factor of the noise, noise, logarithm of
+# rain, power of two; places between nodes (in nodes), the fractions beyond the node before, and where noise comes from
+# (in cells); then the cutoffs of all thresholds and the slopes above them.
+FROM_Y, FROM_X, SCALE, NOISE, LEVEL, POWER, AT_Y, AT_X, PART_Y, PART_X, NOISE_Y, NOISE_X, CUTOFF = (
+    np.uintp(k * BLOCK) for k in range(13)
+)
+SCRATCH = 12 * BLOCK
+# Parts of the scratch array of integers: the cell of the noise, and of the four nodes around a place the number of the
+# first, and the steps to those to the right and below.
+LATTICE, NODE, RIGHT, BELOW = (np.uintp(k * BLOCK) for k in range(4))
+NUMBERS = 4 * BLOCK
 
 
 # --- points ---------------------------------------------------------------------------------------------------
@@ -86,22 +93,32 @@ def fraction_exp2(f):
 
 
 @plain
-def bilinear_from(flat, plane, columns, rows, px, py):
-    """Interpolate the plane that begins at `plane` of flat planes at (px, py), held within the plane."""
-    px = min(max(px, pt.ZERO), np.float32(columns - 1))
-    py = min(max(py, pt.ZERO), np.float32(rows - 1))
-    j, i = np.int64(px), np.int64(py)
-    right = 1 if j + 1 < columns else 0
-    below = columns if i + 1 < rows else 0
-    fx, fy = px - np.float32(j), py - np.float32(i)
-    a = plane + i * columns + j
-    upper = flat[a] + fx * (flat[a + right] - flat[a])
-    lower = flat[a + below] + fx * (flat[a + below + right] - flat[a + below])
-    return upper + fy * (lower - upper)
+def find_nodes(rows, columns, width, w, numbers):
+    """Find the four nodes around the places of a block, held within the plane, and the fractions between them."""
+    for i in range(ZERO, width):
+        x = min(max(w[AT_X + i], pt.ZERO), np.float32(columns - 1))
+        y = min(max(w[AT_Y + i], pt.ZERO), np.float32(rows - 1))
+        column, row = np.int32(x), np.int32(y)
+        numbers[NODE + i] = np.uint32(row * np.int32(columns) + column)
+        numbers[RIGHT + i] = np.uint32(1) if column + np.int32(1) < np.int32(columns) else np.uint32(0)
+        numbers[BELOW + i] = np.uint32(columns) if row + np.int32(1) < np.int32(rows) else np.uint32(0)
+        w[PART_X + i], w[PART_Y + i] = x - np.float32(column), y - np.float32(row)
 
 
 @plain
-def locate_block(places, nodes, window, scale, y, x, width, w, lattice):
+def interpolate_nodes(flat, plane, width, w, numbers, into):
+    """Interpolate the plane that begins at `plane` of flat planes between the nodes found, into a part of scratch."""
+    first = np.uintp(plane)
+    for i in range(ZERO, width):
+        a = first + np.uintp(numbers[NODE + i])
+        below, right = a + np.uintp(numbers[BELOW + i]), np.uintp(numbers[RIGHT + i])
+        upper = flat[a] + w[PART_X + i] * (flat[a + right] - flat[a])
+        lower = flat[below] + w[PART_X + i] * (flat[below + right] - flat[below])
+        w[into + i] = upper + w[PART_Y + i] * (lower - upper)
+
+
+@plain
+def locate_block(places, nodes, window, scale, y, x, width, w, numbers):
     """Find the cells that the air of a block of cells comes from, and those of the noise as index in its window.
 
     places: planes on nodes, flat: row and column that air comes from, then those that noise comes from. nodes: rows and
@@ -111,24 +128,32 @@ def locate_block(places, nodes, window, scale, y, x, width, w, lattice):
     first_row, first_column, noise_rows, noise_columns = window
     size = rows * columns
     py = (np.float32(y) - offset) * per_cell
+    for i in range(ZERO, width):
+        w[AT_Y + i] = py
+        w[AT_X + i] = (np.float32(x + np.int64(i)) - offset) * per_cell
+    find_nodes(rows, columns, width, w, numbers)
+    interpolate_nodes(places, 0, width, w, numbers, FROM_Y)
+    interpolate_nodes(places, size, width, w, numbers, FROM_X)
+    interpolate_nodes(places, 2 * size, width, w, numbers, NOISE_Y)
+    interpolate_nodes(places, 3 * size, width, w, numbers, NOISE_X)
     # beyond the outer nodes the displacement of the outer node holds
     beyond_y = (py - min(max(py, pt.ZERO), np.float32(rows - 1))) / per_cell
     for i in range(ZERO, width):
-        px = (np.float32(x + np.int64(i)) - offset) * per_cell
+        px = w[AT_X + i]
         beyond_x = (px - min(max(px, pt.ZERO), np.float32(columns - 1))) / per_cell
-        w[FROM_Y + i] = bilinear_from(places, 0, columns, rows, px, py) + beyond_y
-        w[FROM_X + i] = bilinear_from(places, size, columns, rows, px, py) + beyond_x
-        noise_y = bilinear_from(places, 2 * size, columns, rows, px, py) + beyond_y
-        noise_x = bilinear_from(places, 3 * size, columns, rows, px, py) + beyond_x
-        row = min(max(np.int64(np.floor(noise_y + pt.HALF)) - first_row, 0), noise_rows - 1)
-        column = min(max(np.int64(np.floor(noise_x + pt.HALF)) - first_column, 0), noise_columns - 1)
-        cell = row * noise_columns + column
-        lattice[i] = np.uint32(cell)
-        w[SCALE + i] = scale[cell]
+        w[FROM_Y + i] += beyond_y
+        w[FROM_X + i] += beyond_x
+        row = np.int32(np.floor((w[NOISE_Y + i] + beyond_y) + pt.HALF)) - np.int32(first_row)
+        column = np.int32(np.floor((w[NOISE_X + i] + beyond_x) + pt.HALF)) - np.int32(first_column)
+        row = min(max(row, np.int32(0)), np.int32(noise_rows - 1))
+        column = min(max(column, np.int32(0)), np.int32(noise_columns - 1))
+        numbers[LATTICE + i] = np.uint32(row * np.int32(noise_columns) + column)
+    for i in range(ZERO, width):
+        w[SCALE + i] = scale[np.uintp(numbers[LATTICE + i])]
 
 
 @plain
-def curves_of_block(air, inflow, nodes, count, advected, known, y, x, width, w):
+def curves_of_block(air, inflow, nodes, count, advected, known, y, x, width, w, numbers):
     """Write the cutoffs of a block; NaN where `known` is NaN or the air is unknown.
 
     air: probabilities of the air of the latest frame, (count, node row, node column), flat. inflow: those of other air,
@@ -137,21 +162,23 @@ def curves_of_block(air, inflow, nodes, count, advected, known, y, x, width, w):
     rows, columns, per_cell, offset = nodes
     size = rows * columns
     py = (np.float32(y) - offset) * per_cell
+    for i in range(ZERO, width):
+        column = x + np.int64(i)
+        seen = advected[y, column] == advected[y, column]
+        w[AT_Y + i] = (w[FROM_Y + i] - offset) * per_cell if seen else py
+        w[AT_X + i] = (w[FROM_X + i] - offset) * per_cell if seen else (np.float32(column) - offset) * per_cell
+    find_nodes(rows, columns, width, w, numbers)
     for k in range(count):
         cutoff = CUTOFF + np.uintp(k * BLOCK)
+        interpolate_nodes(air, k * size, width, w, numbers, cutoff)
+        if inflow.size > 0:
+            interpolate_nodes(inflow, k * size, width, w, numbers, NOISE)
         for i in range(ZERO, width):
-            p = pt.NAN
             column = x + np.int64(i)
-            if advected[y, column] == advected[y, column]:
-                from_x, from_y = (w[FROM_X + i] - offset) * per_cell, (w[FROM_Y + i] - offset) * per_cell
-                p = bilinear_from(air, k * size, columns, rows, from_x, from_y)
-            elif inflow.size > 0:
-                p = bilinear_from(inflow, k * size, columns, rows, (np.float32(column) - offset) * per_cell, py)
-            w[cutoff + i] = p
-        for i in range(ZERO, width):
-            p = w[cutoff + i]
+            other = w[NOISE + i] if inflow.size > 0 else pt.NAN
+            p = w[cutoff + i] if advected[y, column] == advected[y, column] else other
             z = cutoff_of(p)
-            seen = known[y, x + np.int64(i)]
+            seen = known[y, column]
             w[cutoff + i] = z if p == p and seen == seen else pt.NAN
 
 
@@ -182,11 +209,11 @@ def put_dry(w, width, out, at):
 
 
 @plain
-def rain_of_block(noise, start, lattice, lowest, count, excess, highest, width, w, bits, out, at):
+def rain_of_block(noise, start, numbers, lowest, count, excess, highest, width, w, bits, out, at):
     """Write the rain of one member for a block: see the text of the module. `bits` is `w` as integers."""
     wet = np.int32(0)
     for i in range(ZERO, width):
-        z = noise[start + np.uintp(lattice[i])] * w[SCALE + i]
+        z = noise[start + np.uintp(numbers[LATTICE + i])] * w[SCALE + i]
         w[NOISE + i] = z
         w[LEVEL + i] = lowest
         wet |= np.int32(z >= w[CUTOFF + i])
@@ -229,25 +256,45 @@ def rain_rows(
     """Write the rain of all members for rows first..last: see `draw`. All arrays but fields of the grid are flat."""
     rows, columns = advected.shape
     count = logs.size
-    w = np.empty(SCRATCH + 2 * count * BLOCK, np.float32)
-    bits = w.view(np.int32)
-    lattice = np.empty(BLOCK, np.uint32)
+    scratch = np.empty((GROUP, SCRATCH + 2 * count * BLOCK), np.float32)
+    bits = scratch.view(np.int32)
+    numbers = np.empty((GROUP, NUMBERS), np.uint32)
+    wet = np.empty(GROUP, np.int64)
     size = window[2] * window[3]
     for y in range(first, last):
-        for x in range(0, columns, BLOCK):
-            width = np.uintp(min(BLOCK, columns - x))
-            locate_block(places, place_nodes, window, scale, y, x, width, w, lattice)
-            curves_of_block(air, inflow, nodes, count, advected, known, y, x, width, w)
-            wet = state_of_block(w, width)
-            if wet:
-                slopes_of_block(logs, count, width, w)
+        for start in range(0, columns, GROUP * BLOCK):
+            blocks = min(GROUP, (columns - start + BLOCK - 1) // BLOCK)
+            for block in range(blocks):
+                x = start + block * BLOCK
+                width, w = np.uintp(min(BLOCK, columns - x)), scratch[block]
+                locate_block(places, place_nodes, window, scale, y, x, width, w, numbers[block])
+                curves_of_block(air, inflow, nodes, count, advected, known, y, x, width, w, numbers[block])
+                wet[block] = state_of_block(w, width)
+                if wet[block]:
+                    slopes_of_block(logs, count, width, w)
             for member in range(members):
-                at = np.uintp((member * rows + y) * columns + x)
-                if wet:
-                    start = np.uintp(member * size)
-                    rain_of_block(noise, start, lattice, logs[0], count, excess, highest, width, w, bits, out, at)
-                else:
-                    put_dry(w, width, out, at)
+                for block in range(blocks):
+                    x = start + block * BLOCK
+                    width, w = np.uintp(min(BLOCK, columns - x)), scratch[block]
+                    at = np.uintp((member * rows + y) * columns + x)
+                    if wet[block]:
+                        begin = np.uintp(member * size)
+                        rain_of_block(
+                            noise,
+                            begin,
+                            numbers[block],
+                            logs[0],
+                            count,
+                            excess,
+                            highest,
+                            width,
+                            w,
+                            bits[block],
+                            out,
+                            at,
+                        )
+                    else:
+                        put_dry(w, width, out, at)
 
 
 # --- whole fields ---------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ import zarr
 from helpers import synthetic
 from helpers.ensembles import lazy_members
 from helpers.paths import ROOT
-from hybridcast.core.forecast_files import load_forecast, save_forecast
+from hybridcast.core.forecast_files import load_forecast, round_probabilities, round_rates, save_forecast
 from hybridcast.core.forecast_schema import ENSEMBLE, add_ensemble, add_member_weights, add_probabilities
 from hybridcast.errors import ForecastFileError, InputError, ReadError
 from hybridcast.forecasting import forecast
@@ -97,6 +97,10 @@ def test_netcdf_and_zarr_hold_the_same(tmp_path):
     for packing in PACKINGS:
         one, other = (load_forecast(save_forecast(result, tmp_path / f"a{s}", packing=packing)) for s in SUFFIXES)
         xr.testing.assert_identical(one.compute(), other.compute())
+        np.testing.assert_array_equal(one[ENSEMBLE], round_rates(rates(), packing))
+        xr.testing.assert_equal(
+            one.drop_vars(ENSEMBLE).drop_dims("realization", errors="ignore"), round_probabilities(plain())
+        )
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from hybridcast.core.parallel import (
+    NotStartedError,
     StoppedError,
     TaskFailedError,
     Worker,
@@ -79,6 +81,7 @@ import sys, time
 from functools import partial
 from pathlib import Path
 from hybridcast.core.parallel import (
+    NotStartedError,
     StoppedError,
     TaskFailedError,
     Worker,
@@ -185,6 +188,20 @@ def test_a_process_that_hangs_is_replaced(worker):
     assert lost.value.progress == "hanging"
     assert not _is_alive(pid)
     assert worker.run(os.getpid, timeout=60) != pid
+
+
+@pytest.mark.process
+def test_a_machine_that_starts_no_process_is_told_and_the_next_task_runs(monkeypatch):
+    def refuse(self):
+        raise OSError(12, "Cannot allocate memory")
+
+    with Worker() as worker:
+        with monkeypatch.context() as patch:
+            patch.setattr(multiprocessing.get_context("spawn").Process, "start", refuse)
+            for _ in range(2):
+                with pytest.raises(NotStartedError, match=r"no process can be started \(Cannot allocate memory\)"):
+                    worker.run(os.getpid, timeout=60)
+        assert worker.run(os.getpid, timeout=60) != os.getpid()
 
 
 @pytest.mark.process

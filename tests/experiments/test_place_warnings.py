@@ -33,10 +33,17 @@ def test_warnings_of_a_short_day_are_scored_and_written(tmp_path, monkeypatch, c
     assert made == [START + np.timedelta64(minutes, "m") for minutes in (120, 135, 150)]
     place_warnings.main()
     assert len(made) == 3  # the day is in the folder of work
-    rows = json.loads((tmp_path / "found.json").read_text())["rows"]
-    assert [row["level"] for row in rows[:2]] == ["5 mm/h", "2 mm in 30min"]
+    found = json.loads((tmp_path / "found.json").read_text())["own"]
+    assert (found["days"], found["places"]) == (["2020-06-01"], 20)
+    whole, *rows = found["rows"]
+    assert [row["level"] for row in (whole, *rows[:2])] == ["all levels", "5 mm/h", "2 mm in 30min"]
+    for name in ("hits", "misses", "false_alarms", "hits_30min_before"):
+        assert whole[name] == sum(row[name] for row in rows)
     for row in rows:
         places = 6 if row["level"].endswith("anywhere") else 14
         assert sum(one["forecasts"] for one in row["reliability"]) <= 3 * places
     assert sum(one["forecasts"] for one in rows[0]["reliability"]) == pytest.approx(42, abs=12)  # some run out of view
-    assert "5 mm/h" in capsys.readouterr().out
+    assert "| 5 mm/h | advection |" in capsys.readouterr().out
+    place_warnings.write_page(tmp_path / "warnings.md", {"own": found})
+    assert "| all levels | advection |" in (tmp_path / "warnings.md").read_text()
+    assert (tmp_path / "warnings.png").is_file()

@@ -1,11 +1,11 @@
-"""Rates in half precision and as multiples of a step, against numpy."""
+"""Rates in half precision and as multiples of a step, and rounded probabilities, against numpy."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from hybridcast_kernels.packing_cpu import MISSING, to_half, to_multiples
+from hybridcast_kernels.packing_cpu import MISSING, round_to_bits, to_half, to_multiples
 
 
 def test_half_precision_is_that_of_numpy():
@@ -22,6 +22,16 @@ def test_half_precision_is_that_of_numpy():
     expected = values.astype(np.float16)
     np.testing.assert_array_equal(to_half(values), expected)
     np.testing.assert_array_equal(np.signbit(to_half(values)), np.signbit(expected))
+
+
+@pytest.mark.parametrize("shape", [(0,), (1, 1), (3, 300, 200)])
+def test_probabilities_are_rounded_as_by_numpy(shape):
+    values = np.random.default_rng(2).random(shape, np.float32)
+    values[..., :1] = np.nan
+    values[..., -1:] = 1.0
+    given = values.copy()
+    np.testing.assert_array_equal(round_to_bits(values, 14), np.rint(values * np.float32(2**14)) / np.float32(2**14))
+    np.testing.assert_array_equal(values, given)
 
 
 @pytest.mark.parametrize("shape", [(0,), (1, 1), (3, 5, 7)])
@@ -42,6 +52,7 @@ def test_multiples_of_a_step(shape):
 def test_arrays_that_are_not_contiguous_keep_their_order():
     values = np.arange(12, dtype=np.float32).reshape(3, 4)[:, ::2].T
     np.testing.assert_array_equal(to_half(values), values)
+    np.testing.assert_array_equal(round_to_bits(values, 0), values)
     np.testing.assert_array_equal(to_multiples(values, 1.0), values)
 
 

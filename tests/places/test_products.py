@@ -11,8 +11,10 @@ from helpers.small_ensembles import ISSUED, box, build_ensemble, make_lazy
 from hybridcast.core.field import precipitation
 from hybridcast.core.forecast_schema import ENSEMBLE, add_probabilities
 from hybridcast.ensembles import accumulate, over_regions, quantiles
+from hybridcast.ensembles.one_pass import show_all
 from hybridcast.errors import InputError
 from hybridcast.places import at_places, read_places
+from hybridcast.places.series import plan_samples
 
 WEST, SOUTH, CRS = 300_000.0, 6_700_000.0, "EPSG:3067"
 
@@ -314,6 +316,24 @@ def test_lazy_members_are_made_once_and_blocks_of_places_agree(monkeypatch):
     blocks = at_places(result, places)
     assert len(computed) > 12
     xr.testing.assert_equal(whole, blocks)
+
+
+def test_members_that_were_taken_while_they_were_made_give_the_same(monkeypatch):
+    members = np.random.default_rng(3).gamma(0.4, 4.0, (5, 6, 12, 9))
+    members[:, 2, :2] = np.nan
+    result, computed = make_lazy(build_ensemble(members))
+    given = {"A": cell(4, 4), "B": cells(3, 0, 8, 8), "C": cell(0, 0), "D": cells(5, 5, 6, 7), "E": cell(40, 40)}
+    places = read_places(given, crs=CRS, levels=["3 mm in 30min", "1 mm/h"])
+    samples = plan_samples(result, places)
+    show_all(result, [samples])
+    computed.clear()
+    xr.testing.assert_identical(at_places(result, places, members=samples), at_places(result, places))
+    assert sorted(computed) == list(range(6))
+    others = read_places({"F": cell(11, 0)}, crs=CRS)
+    xr.testing.assert_identical(at_places(result, others, members=samples), at_places(result, others))
+    monkeypatch.setattr("hybridcast.places.series._MEMORY", 1)
+    assert plan_samples(result, places) is None  # too many cells to keep
+    assert plan_samples(result.drop_vars(ENSEMBLE), places) is None
 
 
 def test_options_are_checked():

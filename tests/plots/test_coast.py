@@ -13,6 +13,13 @@ CRS = pyproj.CRS("EPSG:3067")
 EXTENT = (300_000.0, 400_000.0, 6_600_000.0, 6_700_000.0)
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_remembered():
+    coast.find_outlines.cache_clear()
+    yield
+    coast.find_outlines.cache_clear()
+
+
 @pytest.fixture
 def island(monkeypatch):
     """A coastline of our own: a meridian through the extent; and a line far away."""

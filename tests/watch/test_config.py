@@ -77,6 +77,11 @@ def test_the_table_is_none_of_the_nightly_run(load):
         ("[watch]\npacking = 'float61'\n" + TEXT, "Did you mean 'float16'"),
         ("[watch]\npictures = ['map']\n" + TEXT, "Did you mean 'maps'"),
         ("[watch]\nmembers = 0\npictures = ['members']\n" + TEXT, "there are members to draw"),
+        ("[watch]\nthresholds = []\n" + TEXT, "one at least"),
+        ("[watch]\nthresholds = [0.0, 1.0]\n" + TEXT, "they are above zero"),
+        ("[watch]\nthresholds = [1.0, 1.0]\n" + TEXT, "and increase"),
+        ("[watch]\nthresholds = [nan]\n" + TEXT, "they are above zero"),
+        (TEXT.replace("rain/*.nc", ""), "radar = ''; it is a glob"),
         ("[watch.on_forecast]\n" + TEXT, "a hook has"),
         ("[watch.on_forecast]\nurl = 'https://a'\ntimeout = '1'\n" + TEXT, "timeout = '1'"),
         (TEXT.replace("rain/*.nc", "https://example.org/%Y%m%d%H%M.h5"), "Give radar_step"),
@@ -85,6 +90,10 @@ def test_the_table_is_none_of_the_nightly_run(load):
 def test_what_does_not_fit_is_refused_by_name(load, text, message):
     with pytest.raises(InputError, match=message):
         load(text)
+
+
+def test_a_file_that_begins_with_a_byte_order_mark_is_read(load):
+    assert load("\ufeff" + TEXT)[0].name == "north"
 
 
 def test_a_hook(load):

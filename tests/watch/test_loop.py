@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -9,13 +10,18 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from helpers import nightly_radar as small
 from helpers.watching import FIRST, MINUTE, STEP, Bench
 from hybridcast.core.forecast_files import load_forecast
-from hybridcast.core.parallel import StoppedError, WorkerLostError
+from hybridcast.core.parallel import NotStartedError, StoppedError, WorkerLostError
+from hybridcast.errors import InputError
 from hybridcast.watch.config import HookSettings
+from hybridcast.watch.folder import RegionFolder
 from hybridcast.watch.forecasts import make_forecast
 from hybridcast.watch.json_files import read_json
+from hybridcast.watch.products import PICTURES
 from hybridcast.watch.sources import read_content
+from hybridcast.watch.status import DEGRADED, judge
 
 
 @pytest.fixture
@@ -243,6 +249,37 @@ def test_a_frame_that_kills_its_forecast_is_set_aside_after_two_tries(bench):
     assert latest(bench)["frames_missing"] == [missing]
 
 
+def put_other_grid(bench, number):
+    other = small.write_frames(bench.radar.parent / "other", bench.field.isel(y=slice(0, 30)))
+    bench.put(number, content=other[number].read_bytes())
+    bench.go()
+
+
+def test_a_frame_of_another_grid_is_set_aside(bench):
+    for number in range(6):
+        bench.put(number) if number != 3 else put_other_grid(bench, 3)
+        bench.go()
+    assert bench.made() == [0, 1, 2, 4, 5]
+    assert latest(bench)["frames_used"].count("Z") == 4
+    assert any("'y' has 40 and 30 cells" in note for note in status(bench)["notes"])
+
+
+def test_a_grid_that_has_changed_costs_one_forecast(bench):
+    for number in range(3):
+        bench.put(number)
+        bench.go()
+    for number in range(3, 7):
+        put_other_grid(bench, number)
+    bench.start()
+    for number in range(7, 10):
+        put_other_grid(bench, number)
+    assert bench.made() == [0, 1, 2, 4, 5, 6, 7, 8, 9]
+    assert latest(bench)["frames_used"].count("Z") == 4
+    assert status(bench)["notes"] == []
+    assert status(bench)["failures"] == 0
+    assert any("frames before 2020-06-01T11:50:00Z are used no more" in line for line in bench.said)
+
+
 def test_an_error_in_a_forecast_sets_its_frame_aside_too(bench, monkeypatch):
     def fail(*_, **__):
         raise ZeroDivisionError("no")
@@ -284,8 +321,6 @@ def test_a_full_disk_is_waited_out_and_no_frame_is_blamed(bench, monkeypatch):
 
 
 def test_a_disk_that_takes_nothing_ends_nothing(bench, monkeypatch):
-    from hybridcast.errors import InputError
-
     def full(*_):
         raise InputError("cannot write (No space left on device)", "a file is written", "Free some")
 
@@ -295,12 +330,143 @@ def test_a_disk_that_takes_nothing_ends_nothing(bench, monkeypatch):
         patch.setattr("hybridcast.watch.json_files.atomic_write", full)
         bench.put(1)
         bench.go()
-        assert any("status: cannot be written" in line for line in bench.said)
+        assert any("the status cannot be written" in line for line in bench.said)
     bench.go(60)
     bench.put(2)
     bench.go()
     assert bench.made()[-1] == 2
     assert latest(bench)["issue_time"].startswith(str(bench.time(2))[:16])
+
+
+def test_what_a_full_disk_kept_from_being_told_is_told_later_once_and_in_order(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    bench = Bench(tmp_path, monkeypatch, on_forecast=HookSettings(command=("true",)))
+    bench.put(0)
+    bench.go()
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.loop.folder, "publish", full)
+        for number in (1, 2):
+            bench.put(number)
+            bench.go()
+        assert latest(bench)["issue_time"].startswith(str(bench.time(0))[:16])
+        assert status(bench)["problems"] == ["latest.json cannot be written: [Errno 28] No space left on device"]
+    bench.put(3)
+    bench.go()
+    assert bench.made() == [0, 1, 2, 3]
+    assert status(bench)["problems"] == []
+    queued = [read_json(path)["content"]["issue_time"] for path in sorted(bench.loop.folder.queue.iterdir())]
+    assert queued == [f"{np.datetime_as_string(bench.time(number), unit='s')}Z" for number in range(4)]
+
+
+def test_a_start_on_a_full_disk_goes_on_when_there_is_room(bench, monkeypatch):
+    def full(*_):
+        raise InputError("cannot write (No space left on device)", "a file is written", "Free some")
+
+    for number in (0, 1):
+        bench.put(number)
+        bench.go()
+    with monkeypatch.context() as patch:
+        patch.setattr("hybridcast.watch.json_files.atomic_write", full)
+        bench.put(2)
+        bench.loop.step()
+        bench.start()  # after a kill; the forecast of frame 2 is in its place, and nobody was told
+        bench.go(5)
+    bench.go(90)
+    assert bench.made() == [0, 1, 2]
+    assert latest(bench)["issue_time"].startswith(str(bench.time(2))[:16])
+    assert latest(bench)["revision"] == 0
+    assert status(bench)["problems"] == []
+
+
+def test_a_full_disk_at_the_start_is_no_wrong_configuration(tmp_path, monkeypatch):
+    def fail(code):
+        def mkdir(*_, **__):
+            raise OSError(code, os.strerror(code))
+
+        return mkdir
+
+    for code, kind in ((errno.ENOSPC, OSError), (errno.EACCES, InputError)):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "mkdir", fail(code))
+            with pytest.raises(kind):
+                RegionFolder(tmp_path / "region")
+
+
+def test_metrics_that_cannot_be_written_are_a_problem(tmp_path, monkeypatch):
+    bench = Bench(tmp_path, monkeypatch, metrics=str(tmp_path / "none" / "metrics.prom"))
+    bench.put(0)
+    bench.go(40)
+    assert any("does not exist" in problem for problem in status(bench)["problems"])
+    assert bench.made() == [0]
+
+
+def test_signs_of_life_come_between_two_looks(tmp_path, monkeypatch):
+    bench = Bench(tmp_path, monkeypatch, poll="5min")
+    ages = []
+    sleep = bench.clock.sleep
+
+    def look_on(seconds):
+        sleep(seconds)
+        updated = read_json(bench.loop.folder.path / "status.json")["updated"].removesuffix("Z")
+        ages.append((bench.clock.time - np.datetime64(updated)) / np.timedelta64(1, "s"))
+        bench.stopped = len(ages) > 40
+
+    monkeypatch.setattr(bench.clock, "sleep", look_on)
+    bench.put(0)
+    bench.loop.run()
+    assert max(ages) <= 30
+
+
+def test_a_machine_that_starts_no_process_is_waited_for_and_no_frame_is_blamed(bench):
+    bench.put(0)
+    bench.go()
+
+    def refuse(task):
+        raise NotStartedError("no process can be started (Cannot allocate memory)", "")
+
+    bench.worker.before = refuse
+    bench.put(1)
+    bench.go(60)
+    assert any("Cannot allocate memory" in problem for problem in status(bench)["problems"])
+    bench.worker.before = lambda task: refuse(task) if is_forecast(task) else None
+    bench.go(60)
+    assert any("Cannot allocate memory" in problem for problem in status(bench)["problems"])
+    bench.worker.before = lambda task: None
+    bench.go(90)
+    assert bench.made() == [0, 1]
+    found = status(bench)
+    assert (found["problems"], found["notes"]) == ([], [])
+
+
+def test_a_picture_that_fails_is_left_out_and_the_forecast_is_there(tmp_path, monkeypatch):
+    def fail(*_):
+        raise ZeroDivisionError("no")
+
+    bench = Bench(tmp_path, monkeypatch, pictures=("maps",))
+    monkeypatch.setitem(PICTURES, "maps", fail)
+    bench.put(0)
+    bench.go()
+    assert bench.made() == [0]
+    note = "pictures: unexpected ZeroDivisionError: no"
+    assert latest(bench)["left_out"] == [note]
+    assert status(bench)["notes"] == [note]
+    assert judge(bench.region, bench.clock.time).status == DEGRADED
+
+
+def test_a_picture_that_the_disk_does_not_take_is_drawn_again(tmp_path, monkeypatch):
+    def fail(*_):
+        raise InputError("cannot write", "a file is written", "Free some") from OSError(28, "No space left on device")
+
+    bench = Bench(tmp_path, monkeypatch, pictures=("maps",))
+    with monkeypatch.context() as patch:
+        patch.setitem(PICTURES, "maps", fail)
+        bench.put(0)
+        bench.go()
+        assert bench.made() == []
+    bench.go(90)
+    assert latest(bench)["products"] == ["forecast.nc", "maps.png"]
 
 
 def test_a_folder_that_is_not_there_or_may_not_be_read_is_named(tmp_path, monkeypatch):
@@ -352,6 +518,22 @@ def test_a_frame_of_the_future_waits(bench):
     bench.go()
     assert bench.made() == [0, 1]
     assert "ahead of the clock" in status(bench)["problems"][0]
+
+
+def test_a_frame_with_a_wrong_time_ahead_stops_no_warning_and_no_forecast(bench):
+    for number in (0, 1):
+        bench.put(number)
+        bench.go()
+    ahead = bench.spare[2].read_bytes().replace(b"obstime 202006011140", b"obstime 202006011300")
+    (bench.radar / "202006011300_odd.pgm").write_bytes(ahead)
+    bench.go()
+    assert bench.made() == [0, 1]  # the clock agrees with the frames before it
+    assert "ahead of the clock" in status(bench)["problems"][0]
+    for number in (2, 3):
+        bench.put(number)
+        bench.go()
+    assert bench.made() == [0, 1, 2, 3]
+    assert latest(bench)["issue_time"].startswith(str(bench.time(3))[:16])
 
 
 def test_being_told_to_end_in_the_middle_leaves_nothing(bench):
@@ -498,6 +680,18 @@ def test_what_a_killed_process_left_is_removed(bench):
     bench.put(0)
     bench.go()
     assert bench.made() == [0]
+
+
+def test_a_kill_while_a_revision_takes_its_place_loses_no_forecast(bench):
+    for number in (0, 1):
+        bench.put(number)
+        bench.go()
+    forecasts = bench.loop.folder.forecasts
+    (forecasts / "20200601T112000Z").rename(forecasts / ".20200601T112000Z-abc.part.old")
+    (forecasts / ".20200601T112000Z-abc.part").mkdir()
+    bench.start()
+    assert bench.made() == [0, 1]
+    assert [path.name for path in forecasts.iterdir() if path.name.startswith(".")] == []
 
 
 def test_old_forecasts_are_removed_but_not_the_newest(tmp_path, monkeypatch):

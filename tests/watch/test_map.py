@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from helpers.ensembles import SimulatedEnsemble
 from helpers.watching import Bench, watched
+from hybridcast.core.forecast_files import load_forecast
 from hybridcast.errors import InputError
+from hybridcast.places import at_places, write_places
+from hybridcast.radar import open_radar
 from hybridcast.watch.config import WatchSettings, load_watch
 from hybridcast.watch.json_files import read_json
-from hybridcast.webmap import page_folder
+from hybridcast.webmap import page_folder, write_map
 from hybridcast.webmap.latest import read_latest
 from hybridcast.webmap.scripts import read_script
 
@@ -32,6 +38,15 @@ def put(bench, *numbers):
     for number in numbers:
         bench.put(number)
         bench.go()
+
+
+def make_one(bench):
+    """Return the folder of a forecast of six frames, and the radar that it was made from."""
+    for number in range(5):
+        bench.put(number)
+    put(bench, 5)
+    folder = bench.loop.folder.path / read_json(bench.loop.folder.path / "latest.json")["folder"]
+    return folder, open_radar(sorted(str(path) for path in bench.radar.iterdir()))
 
 
 def test_the_page_follows_the_forecasts(bench):
@@ -87,6 +102,30 @@ def test_a_grid_that_no_map_can_show_hinders_no_forecast(bench, monkeypatch):
     assert any(note.startswith("map: the grid holds") for note in about["left_out"])
     assert not (folder / about["folder"] / "map").exists()
     assert read_latest(folder) is None
+
+
+@pytest.mark.parametrize("packing", ["float16", "packed"])
+def test_members_are_made_once_and_the_page_shows_what_is_in_the_file(bench, tmp_path, monkeypatch, packing):
+    nowcaster = SimulatedEnsemble()
+    monkeypatch.setattr("hybridcast.watch.forecasts._make_nowcaster", lambda *_: nowcaster)
+    bench = Bench(tmp_path, monkeypatch, watched(tmp_path, members=6, map=True, packing=packing, file="forecast.zarr"))
+    folder, radar = make_one(bench)
+    assert sorted(nowcaster.computed) == [0, 1]
+    write_map(load_forecast(folder / "forecast.zarr"), tmp_path / "again", radar=radar, title="here")
+    again = tmp_path / "again" / read_latest(tmp_path / "again").data
+    shown = {path.relative_to(again): path.read_bytes() for path in again.rglob("*") if path.is_file()}
+    del shown[Path("forecast.js")]  # which lists the places
+    assert {name.parts[0] for name in shown} == {"rain", "members", "samples"}
+    assert {name: (folder / "map" / name).read_bytes() for name in shown} == shown
+
+
+def test_places_of_members_are_those_of_the_forecast_itself(bench, tmp_path, monkeypatch):
+    monkeypatch.setattr("hybridcast.watch.forecasts._make_nowcaster", lambda *_: SimulatedEnsemble())
+    bench = Bench(tmp_path, monkeypatch, watched(tmp_path, members=6, file="forecast.zarr", packing="float32"))
+    folder, radar = make_one(bench)
+    table = at_places(load_forecast(folder / "forecast.zarr"), tmp_path / "places.toml", radar=radar)
+    path = write_places(table, tmp_path / "places.csv")
+    assert path.read_text() == (folder / "places.csv").read_text()
 
 
 def test_without_the_setting_there_is_no_page(tmp_path, monkeypatch):

@@ -12,14 +12,17 @@ from helpers import nightly_radar as small
 from helpers.watching import FIRST, STEP, InlineWorker, watched
 from hybridcast.errors import InputError
 from hybridcast.radar import open_radar
+from hybridcast.watch import loop as looping
 from hybridcast.watch import run as running
 from hybridcast.watch.clock import JumpDetector, ReplayClock
 from hybridcast.watch.folder import RegionFolder
+from hybridcast.watch.loop import ReplayEndedError
 from hybridcast.watch.replay import Feeder, parse_speed
 
 
 class Inline(InlineWorker):
     def __enter__(self):
+        Inline.last = self
         return self
 
     def __exit__(self, *_):
@@ -30,6 +33,7 @@ class Inline(InlineWorker):
 def replay(monkeypatch):
     monkeypatch.setattr(running, "Worker", Inline)
     monkeypatch.setattr("hybridcast.watch.loop.warm_up", lambda region: None)
+    monkeypatch.setattr("hybridcast.watch.forecasts.report_progress", lambda text: Inline.last.progress.append(text))
 
     def call(region, stop=None, speed="max"):
         said: list[str] = []
@@ -80,6 +84,31 @@ def test_a_replay_goes_on_where_it_was_ended(replay, tmp_path):
     assert len(forecasts(region)) == 2
     assert "complete: " in replay(region)[-1]
     assert len(forecasts(region)) == 5
+
+
+def test_a_replay_on_a_full_disk_ends_and_goes_on(replay, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    small.write_frames(tmp_path / "radar", small.rain(frames=4))
+    region = watched(tmp_path, poll="60s")
+    with monkeypatch.context() as patch:
+        patch.setattr("hybridcast.watch.products.save_forecast", full)
+        with pytest.raises(ReplayEndedError, match=r"the disk is full.*it goes on"):
+            replay(region)
+    assert "complete: " in replay(region)[-1]
+    assert len(forecasts(region)) == 4
+
+
+def test_files_of_a_replay_are_removed_when_no_forecast_needs_them(replay, tmp_path):
+    small.write_frames(tmp_path / "radar", small.rain(frames=20))
+    region = watched(tmp_path, poll="60s", catch_up="1s")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(looping, "_REACH", np.timedelta64(0, "h"))
+        replay(region)
+    arrived = sorted((tmp_path / "out" / "here-replay" / "state" / "arrived").iterdir())
+    assert len(forecasts(region)) == 20
+    assert len(arrived) == 13  # two hours and the newest
 
 
 def test_two_processes_do_not_watch_one_region(replay, tmp_path):

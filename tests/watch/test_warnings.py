@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from helpers.watching import Bench
@@ -125,3 +126,64 @@ def test_forecasts_that_are_caught_up_with_change_no_warning(bench):
     times = [event.time for event in log(bench) if event.kind == "checked"]
     assert times == sorted(times)
     assert times[-1] == bench.loop.warnings.state.time
+
+
+@pytest.mark.parametrize("step", ["append_events", "write_json", "post"])
+def test_what_a_full_disk_did_not_take_is_written_later_in_order(bench, monkeypatch, step):
+    """For seven forecasts nothing can be written but the forecasts themselves; then all follows, once."""
+    put(bench, 0, 1)
+    owner = bench.loop.outbox if step == "post" else watched_warnings
+    write = getattr(owner, step)
+
+    def full(path, *rest):
+        if step == "write_json" and path.parent != bench.loop.folder.path:  # what a forecast has decided
+            return write(path, *rest)
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, step, full)
+        put(bench, *range(2, 9))
+        assert any("No space left" in problem for problem in bench.loop.problems.current)
+        assert bench.made() == list(range(9))
+    put(bench, *range(9, 14))
+    assert bench.loop.problems.current == []
+    events = log(bench)
+    assert [event.time for event in events if event.kind == "checked"] == [
+        f"{np.datetime_as_string(bench.time(number), unit='s')}Z" for number in range(14)
+    ]
+    assert not audit_events(events).faults
+    assert audit_events(events).state == bench.loop.warnings.state
+    changes = [(event.kind, event.time) for event in events if event.kind in watched_warnings.CHANGES]
+    assert changes
+    assert [(one["event"], one["time"]) for one in messages(bench)] == changes
+
+
+def test_a_kill_after_a_full_disk_loses_no_decision(bench, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    put(bench, 0, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(watched_warnings, "append_events", full)
+        put(bench, *range(2, 9))
+    bench.start()
+    put(bench, *range(9, 14))
+    events = log(bench)
+    assert sum(event.kind == "checked" for event in events) == 14
+    assert len(events) == len(set(events))
+    assert not audit_events(events).faults
+
+
+@pytest.mark.parametrize("content", [None, "", "{ half"])
+def test_a_lost_or_damaged_state_is_that_of_the_log(bench, content):
+    number = 0
+    while not bench.loop.warnings.state.raised:
+        put(bench, number)
+        number += 1
+    before = bench.loop.warnings.state
+    path = bench.loop.folder.path / "warnings.json"
+    path.unlink() if content is None else path.write_text(content)
+    bench.start()
+    assert bench.loop.warnings.state == before
+    put(bench, *range(number, 14))
+    assert not audit_events(log(bench)).faults

@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 
 from helpers.web_maps import make_radar, small_scene
+from hybridcast.ensembles.one_pass import show_all
 from hybridcast.plots.colours import RAIN_COLOURS, rain_colours
 from hybridcast.webmap.canvas import make_canvas
-from hybridcast.webmap.members import plan_sheet
+from hybridcast.webmap.members import MembersOnMap, plan_sheet
 from hybridcast.webmap.pictures import PROBABILITY, RAIN, draw
 
 
@@ -62,7 +63,9 @@ def test_probabilities_have_their_own_colours():
 def test_each_member_has_its_tile():
     forecast, _ = small_scene()
     sheet = plan_sheet(forecast)
-    found = pixels(sheet.draw(forecast["precipitation_rate_ensemble"].isel(lead_time=0).values))
+    members = MembersOnMap(forecast)
+    show_all(forecast, [members])
+    found = pixels(sheet.draw(members.tiles[0]))
     height, width = sheet.canvas.shape
     assert found.shape[:2] == (height, 5 * width)
     middle = [found[height // 2, k * width + width // 8] for k in range(4)]
