@@ -30,6 +30,7 @@ import tomllib
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -397,16 +398,18 @@ def run_memory(options: argparse.Namespace) -> dict[str, Any]:
     process = place.start()
     samples: list[dict[str, float]] = []
     last: Path | None = None
-    while len(samples) < options.cycles and process.poll() is None:
-        newest = next(reversed(place.forecasts()), None)
-        if newest is not None and newest != last:
-            last = newest
-            samples.append(take_sample(place, process.pid))
-            if len(samples) % 20 == 0:
-                print(len(samples), samples[-1], flush=True)
-        time.sleep(0.05)
-    process.terminate()
-    process.wait()
+    try:
+        while len(samples) < options.cycles and process.poll() is None:
+            newest = next(reversed(place.forecasts()), None)
+            if newest is not None and newest != last:
+                last = newest
+                samples.append(take_sample(place, process.pid))
+                if len(samples) % 20 == 0:
+                    print(len(samples), samples[-1], flush=True)
+            time.sleep(0.05)
+    finally:
+        process.terminate()
+        process.wait()
     settled = samples[SETTLED:]
     return {"cycles": len(samples), **{name: describe_trend(settled, name) for name in samples[0]}}
 
@@ -414,7 +417,7 @@ def run_memory(options: argparse.Namespace) -> dict[str, Any]:
 def take_sample(place: Place, pid: int) -> dict[str, float]:
     """Return memory and open files of the loop and of its worker process, and the files on the disk."""
     (worker,) = [one for one in read_children(pid) if "spawn_main" in Path(f"/proc/{one}/cmdline").read_text()]
-    own = [path for path in place.out.rglob("*") if path.is_file()]
+    sizes = list(read_sizes(place.out))
     log = place.out / "warnings.jsonl"
     return {
         "loop_mb": read_memory(pid),
@@ -422,10 +425,18 @@ def take_sample(place: Place, pid: int) -> dict[str, float]:
         "loop_open_files": count_entries(pid, "fd"),
         "worker_open_files": count_entries(worker, "fd"),
         "loop_threads": count_entries(pid, "task"),
-        "files": float(len(own)),
-        "files_mb_without_the_log": (sum(path.stat().st_size for path in own) - log.stat().st_size) / 1e6,
+        "files": float(len(sizes)),
+        "files_mb_without_the_log": (sum(sizes) - log.stat().st_size) / 1e6,
         "log_kb": log.stat().st_size / 1e3,
     }
+
+
+def read_sizes(folder: Path) -> Iterator[int]:
+    """Yield the sizes of all files of a folder, in which files come and go meanwhile."""
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):
+            if path.is_file():
+                yield path.stat().st_size
 
 
 def count_entries(pid: int, what: str) -> float:

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -69,9 +70,17 @@ def atomic_folder(path: str | Path, may_replace: Callable[[Path], bool]) -> Iter
         yield part
         part.chmod(path.stat().st_mode if path.exists() else 0o777 & ~_umask())
         _exchange(part, path, old)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    except BaseException:
+        _remove_unfinished(part)
+        raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Remove a folder whose writing failed: threads of Zarr may write into it for a moment more, and make it anew."""
+    for pause in (0.0, 0.05, 0.3):
+        time.sleep(pause)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def check_folder(path: str | Path, may_replace: Callable[[Path], bool]) -> Path:

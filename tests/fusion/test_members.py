@@ -69,7 +69,8 @@ def test_the_size_of_blocks_does_not_matter(rain, with_network, monkeypatch, blo
     whole = blend_members(members, with_network.blend, None, inputs, [15.0, 60.0]).probabilities
     monkeypatch.setattr("hybridcast.fusion.members.BLOCK_ROWS", block)
     in_blocks = blend_members(members, with_network.blend, None, inputs, [15.0, 60.0]).probabilities
-    np.testing.assert_array_equal(whole, in_blocks)
+    # the last bits of a product of matrices may depend on its number of rows
+    np.testing.assert_allclose(whole, in_blocks, rtol=1e-5)
     assert whole[0].std() > 0.1
 
 

@@ -323,5 +323,7 @@ def test_the_size_of_blocks_does_not_matter(recent, hybrid, everywhere, monkeypa
     whole = make(recent, hybrid, nwp=everywhere)
     monkeypatch.setattr("hybridcast.fusion.members.BLOCK_ROWS", 50)
     in_blocks = make(recent, hybrid, nwp=everywhere)
-    xr.testing.assert_identical(whole.assign_attrs(history=""), in_blocks.assign_attrs(history=""))
+    # the last bits of a product of matrices may depend on its number of rows
+    xr.testing.assert_allclose(whole, in_blocks, rtol=1e-4)
+    assert whole.assign_attrs(history="").attrs == in_blocks.assign_attrs(history="").attrs
     assert (whole["source_weight"].sel(source="nwp") > 0).any()
