@@ -433,10 +433,10 @@ def take_sample(place: Place, pid: int) -> dict[str, float]:
 
 def read_sizes(folder: Path) -> Iterator[int]:
     """Yield the sizes of all files of a folder, in which files come and go meanwhile."""
-    for path in folder.rglob("*"):
-        with suppress(FileNotFoundError):
-            if path.is_file():
-                yield path.stat().st_size
+    for parent, _, names in os.walk(folder):  # which bears folders that go, as Path.rglob does not
+        for name in names:
+            with suppress(FileNotFoundError):
+                yield (Path(parent) / name).stat().st_size
 
 
 def count_entries(pid: int, what: str) -> float:
