@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -48,19 +48,21 @@ class Work:
     forecast: xr.Dataset
     radar: xr.DataArray
     order: Order
-    rounded: xr.Dataset | None = None
-    """The forecast with the numbers of its file; None before it is written."""
     at_places: CellSamples | None = None
     """Members at the places of the region."""
     on_map: MembersOnMap | None = None
     """Members that the map page shows, with the numbers of the file."""
+
+    @cached_property
+    def rounded(self) -> xr.Dataset:
+        """The forecast with the probabilities of its file."""
+        return round_probabilities(self.forecast)
 
 
 def write_file(work: Work) -> list[str]:
     """Write the forecast itself, with its members, which are made once: other products take then what they need."""
     watch = work.order.region.watch
     packing = cast(Packing, watch.packing)
-    work.rounded = round_probabilities(work.forecast)
     work.at_places, work.on_map = _plan_places(work), _plan_map(work, packing)
     uses = [use for use in (work.at_places, work.on_map) if use is not None]
     save_forecast(hand_on(work.rounded, uses), work.order.folder / watch.file, packing=packing)
@@ -135,7 +137,6 @@ def write_map_page(work: Work) -> list[str]:
     order, watch = work.order, work.order.region.watch
     if not watch.map:
         return []
-    assert work.rounded is not None
     folder = order.folder / MAP
     folder.mkdir()
     try:

@@ -14,7 +14,14 @@ from hybridcast.datasets.events import load_events
 from hybridcast.learned.training.cross_validation import cross_validate
 from hybridcast.learned.training.event_samples import assign_groups, load_event_samples
 from hybridcast.learned.training.train import train
-from hybridcast.learned.training.variation import MAX_ZOOM, RELATIONS, Variation, draw_variation, vary
+from hybridcast.learned.training.variation import (
+    MAX_ZOOM,
+    RELATIONS,
+    Variation,
+    draw_variation,
+    keep_frames,
+    vary_cells,
+)
 
 START = np.datetime64("2021-06-01T12:00", "ns")
 MINUTE = np.timedelta64(1, "m")
@@ -28,6 +35,10 @@ def radar():
     rates[:, :, :5] = np.nan
     y, x = np.arange(20) * -1000.0, np.arange(30) * 1000.0
     return precipitation(rates, time=START + np.arange(13) * 5 * MINUTE, y=y, x=x, crs="EPSG:3035")
+
+
+def vary(radar, issue, variation):
+    return keep_frames(vary_cells(radar, variation), issue, variation.stride)
 
 
 def test_without_a_change_nothing_changes(radar):

@@ -6,9 +6,9 @@ fields (`sample_fields`), which are drawn only if a network is trained.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +20,7 @@ from hybridcast.datasets.events import Event, issue_times, load_event_radar
 from hybridcast.datasets.pseudo_nwp import PRESETS, simulate_runs_before
 from hybridcast.learned.member import HINDCAST_HISTORY
 from hybridcast.learned.network_inputs import LEADS, FieldCase, build_network_inputs, observe_outcome
-from hybridcast.learned.training.variation import draw_variation, vary
+from hybridcast.learned.training.variation import draw_variation, keep_frames, vary_cells
 from hybridcast.motion.estimate import DenseFlow, MotionMethod
 from hybridcast.nowcasters.base import latest_frame
 from hybridcast.nowcasters.scale_filter import filter_scales
@@ -94,9 +94,10 @@ def sample_event(event: Event, sampling: Sampling, motion: MotionMethod | None =
     if sampling.varied:  # files of other sources do not show what a varied radar sees
         event = replace(event, nwp=None, stations=None, terrain=None)
     method = motion or DenseFlow()
+    seen_at = _vary(radar, event, sampling)
     drawn = []
     for issue in _issue_times(radar, event, sampling):
-        seen = _vary(radar, issue, event, sampling)
+        seen = seen_at(issue)
         sources = _select_sources(event, seen, issue, sampling)
         drawn.append(sample_case(seen, issue, sampling, generator, method, sources))
     return concatenate_samples(drawn) if drawn else _no_samples()
@@ -106,16 +107,18 @@ def sample_fields(event: Event, sampling: Sampling, motion: MotionMethod | None 
     """Yield network inputs and outcomes of the issue times of `sample_event`, one by one, in the same order."""
     radar = load_event_radar(event)
     method = motion or DenseFlow()
+    seen_at = _vary(radar, event, sampling)
     for issue in _issue_times(radar, event, sampling):
-        yield sample_field(_vary(radar, issue, event, sampling), issue, method)
+        yield sample_field(seen_at(issue), issue, method)
 
 
-def _vary(radar: xr.DataArray, issue: np.datetime64, event: Event, sampling: Sampling) -> xr.DataArray:
-    """Return the radar field that a network of another kind would have seen of the event, if samples are varied."""
+def _vary(radar: xr.DataArray, event: Event, sampling: Sampling) -> Callable[[np.datetime64], xr.DataArray]:
+    """Return what gives the radar field of an issue time, as a network of another kind saw it if samples are varied."""
     if not sampling.varied:
-        return radar
+        return lambda issue: radar
     seeds = np.random.SeedSequence([sampling.seed, *event.name.encode()])
-    return vary(radar, issue, draw_variation(np.random.default_rng(seeds)))
+    variation = draw_variation(np.random.default_rng(seeds))
+    return partial(keep_frames, vary_cells(radar, variation), stride=variation.stride)
 
 
 def _issue_times(radar: xr.DataArray, event: Event, sampling: Sampling) -> list[np.datetime64]:

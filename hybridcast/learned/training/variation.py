@@ -45,27 +45,15 @@ def draw_variation(generator: np.random.Generator) -> Variation:
     return Variation(float((reflectivity_factor / a) ** (1 / b)), ASSUMED[1] / b, float(zoom), stride)
 
 
-def vary(radar: xr.DataArray, issue: np.datetime64, variation: Variation) -> xr.DataArray:
-    """Vary a radar field; the frame of the issue time stays.
+def vary_cells(radar: xr.DataArray, variation: Variation) -> xr.DataArray:
+    """Return a precipitation field, mm h-1, dims ``(time, y, x)``, with other rates, on larger or smaller cells."""
+    rates = (np.float32(variation.factor) * radar ** np.float32(variation.exponent)).astype(np.float32)
+    middle = {axis: radar[axis].mean() for axis in ("y", "x")}
+    zoomed = {axis: middle[axis] + variation.zoom * (radar[axis] - middle[axis]) for axis in middle}
+    coords = {axis: radar[axis].copy(data=zoomed[axis].values) for axis in zoomed}
+    return rates.assign_coords(coords).assign_attrs(radar.attrs)
 
-    Parameters
-    ----------
-    radar
-        Precipitation field, mm h-1, dims ``(time, y, x)``.
-    issue
-        Time of a frame.
-    variation
-        How it is varied.
 
-    Returns
-    -------
-    DataArray
-        mm h-1; every `variation.stride`-th frame, with the coordinates of larger or smaller cells.
-    """
-    first = int(radar.get_index("time").get_loc(issue)) % variation.stride
-    kept = radar.isel(time=slice(first, None, variation.stride))
-    rates = (np.float32(variation.factor) * kept ** np.float32(variation.exponent)).astype(np.float32)
-    zoomed = {axis: kept[axis].mean() + variation.zoom * (kept[axis] - kept[axis].mean()) for axis in ("y", "x")}
-    return rates.assign_coords({axis: kept[axis].copy(data=zoomed[axis].values) for axis in zoomed}).assign_attrs(
-        kept.attrs
-    )
+def keep_frames(radar: xr.DataArray, issue: np.datetime64, stride: int) -> xr.DataArray:
+    """Return every `stride`-th frame of a field, that of the issue time among them."""
+    return radar.isel(time=slice(int(radar.get_index("time").get_loc(issue)) % stride, None, stride))
