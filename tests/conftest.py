@@ -140,7 +140,6 @@ def model_folder(small_model, tmp_path_factory):
 @pytest.fixture(scope="session")
 def with_network(small_model):
     """Return the small model with a network of arbitrary weights."""
-    pytest.importorskip("torch")
     from helpers.small_model import add_network
 
     return add_network(small_model)

@@ -53,13 +53,10 @@ def test_a_forecast_needs_no_optional_package():
 
 @pytest.mark.parametrize("suffix", [".nc", ".zarr"])
 def test_the_command_loads_what_a_forecast_needs_only(tmp_path, suffix):
-    """From a NetCDF file to the forecast on disk; units, clusters and plots take as long to load as a forecast.
-
-    torch is needed: the model of the package has a network.
-    """
+    """From a NetCDF file to the forecast on disk; torch, units, clusters and plots take as long to load as it does."""
     rain = synthetic.rain((60, 60), frames=4)
     rain.to_netcdf(tmp_path / "radar.nc")
-    names = ["lightgbm", "pysteps", "matplotlib", "cv2", "distributed", "cf_xarray.units", "fastapi", "duckdb"]
+    names = ["torch", "lightgbm", "pysteps", "matplotlib", "cv2", "distributed", "cf_xarray.units", "fastapi", "duckdb"]
     code = f"""
 import contextlib, io, sys
 sys.argv = ["hybridcast", "forecast", {str(tmp_path / "radar.nc")!r}, "--lead-time", "10min"]

@@ -321,7 +321,7 @@ def _report(result: xr.Dataset) -> None:
     )
     for line in _describe_sources(result.attrs):
         out.print(line, highlight=False, markup=False, soft_wrap=True)
-    for name in ("status", "motion_status", "fallback", "members_left_out"):
+    for name in ("status", "motion_status", "fallback"):
         if result.attrs.get(name, "ok") not in {"ok", "estimated"}:
             err.print(f"[yellow]note:[/] {escape(result.attrs[name])}", highlight=False, soft_wrap=True)
 

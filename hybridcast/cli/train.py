@@ -63,8 +63,8 @@ def train(
         hybridcast forecast 'radar/*.h5' --nowcaster mymodel
     """
     from hybridcast.datasets.events import load_events
-    from hybridcast.learned.network import has_torch
     from hybridcast.learned.trained_model import save_model
+    from hybridcast.learned.training.optimisation import has_torch
     from hybridcast.learned.training.settings import standard_settings
     from hybridcast.learned.training.train import train as train_model
 

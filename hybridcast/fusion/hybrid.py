@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property, lru_cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -186,20 +186,15 @@ class Hybrid:
         """Return the nowcaster with an ensemble, see `hybridcast.nowcasters.base.MakesMembers`."""
         return replace(self, members=count, seed=seed)
 
-    @cached_property
-    def usable_model(self) -> TrainedModel:
-        """The model without members that cannot be evaluated in this installation."""
-        return self.model.usable()
-
     @property
     def nwp_stage(self) -> NwpStage | None:
         """Weights of members with NWP; None without NWP rain, or if the model was trained without."""
-        return self.usable_model.nwp_stage if self.sources.has_rain else None
+        return self.model.nwp_stage if self.sources.has_rain else None
 
     @property
     def _members(self) -> list[Member]:
         """Members that have a weight, with the sources at hand."""
-        return select_members(self.usable_model.members, self.usable_model.blend, self.nwp_stage)
+        return select_members(self.model.members, self.model.blend, self.nwp_stage)
 
     def forecast(self, recent: xr.DataArray, lead_times: LeadTimes) -> xr.Dataset:
         """Return the forecast, see `hybridcast.nowcasters.base.Nowcaster` and `hybridcast.core.forecast_schema`.
@@ -267,7 +262,7 @@ class Hybrid:
         if self.members:
             leads, count = latest.leads - latest_frame(recent)[1], MemberCount(self.members, self.seed)
             members = scale_filter_members(recent, motion, leads, advected, count, ScaleFilterSettings())
-        return Fusion(FusedFields(rate, rate, exceeded), self.usable_model.blend, members=members)
+        return Fusion(FusedFields(rate, rate, exceeded), self.model.blend, members=members)
 
     def _fuse(self, recent: xr.DataArray, latest: LatestFrame, lazy: bool) -> Fusion:
         """Evaluate and blend the members at the sampling nodes, and make the fields on the fine grid."""
@@ -281,7 +276,7 @@ class Hybrid:
             return Fusion(fields, made.blend, made.hindcasts, members=drawn)
         assert made.state is not None  # there is a stage with NWP
         assert made.nwp_rate is not None
-        evaluate = partial(nwp_probabilities, self.usable_model.members, stage)
+        evaluate = partial(nwp_probabilities, self.model.members, stage)
         inflow = compute_inflow(made.state, made.grid.nodes, made.grid.shape, evaluate)
         target = NwpInformedTarget(latest.frame, made.nodes.known, made.nwp_rate, made.weight, inflow)
         nwp_weight = interpolator.weights_to_leads(np.nan_to_num(made.weight, nan=1.0))
@@ -343,7 +338,7 @@ class Hybrid:
 
     def _adapt_blend(self, coarse: xr.DataArray) -> tuple[Blend, int]:
         """Return the weights adapted by hindcasts, and the number of hindcasts."""
-        model = self.usable_model
+        model = self.model
         if self.hindcasts is None:
             return model.blend, 0
         members = select_members(model.members, model.blend, None)
@@ -372,9 +367,7 @@ class Hybrid:
             result, np.stack([1 - nwp_weight, nwp_weight]), "weight of a source where radar and NWP are both known"
         )
         used = [iso_time(time) for time in recent["time"].values[known_frames(recent)]]
-        result = result.assign_attrs(hindcasts=fusion.hindcasts, frames_used=", ".join(used) or "none")
-        left_out = [f"made without the {name}: {reason}" for name, reason in self.model.unavailable.items()]
-        return result.assign_attrs({"members_left_out": "; ".join(left_out)} if left_out else {})
+        return result.assign_attrs(hindcasts=fusion.hindcasts, frames_used=", ".join(used) or "none")
 
 
 def _follow(recent: xr.DataArray, leads: LeadTimes, motion: xr.Dataset) -> LatestFrame:

@@ -80,11 +80,6 @@ class BoostedTrees:
                 "Train the model again",
             )
 
-    @property
-    def unavailable_reason(self) -> str:
-        """Empty: the trees can be evaluated everywhere."""
-        return ""
-
     @cached_property
     def forests(self) -> tuple[Forest, ...]:
         """The trees as arrays."""

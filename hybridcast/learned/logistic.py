@@ -130,11 +130,6 @@ class LogisticMember:
     coefficients: Array
     """Shape ``(lead, threshold, predictor + 1)``, the constant last."""
 
-    @property
-    def unavailable_reason(self) -> str:
-        """Empty: the member can be evaluated everywhere."""
-        return ""
-
     def log_odds(self, inputs: MemberInputs, lead_minutes: float) -> Array:
         """Return the log odds that each threshold is reached, shape ``(threshold, row)``."""
         at = interpolate_leads(self.coefficients, self.leads, lead_minutes)

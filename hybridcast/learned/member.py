@@ -71,11 +71,6 @@ class Member(Protocol):
         """Rain rates (mm h-1) of its log odds, increasing."""
         ...
 
-    @property
-    def unavailable_reason(self) -> str:
-        """Reason why it cannot be evaluated in this installation; empty if it can."""
-        ...
-
     def log_odds(self, inputs: MemberInputs, lead_minutes: float) -> Array:
         """Return the log odds that each threshold is reached, shape ``(threshold, row)``."""
         ...

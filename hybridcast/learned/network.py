@@ -6,8 +6,8 @@ because the log odds of each threshold are limited by those of the threshold bel
 training each learns alone. Only probabilities are corrected, no rain rate: the conditional mean and the deterministic
 field follow from the probabilities.
 
-Lead times are channels, as in Ayzel and others (2020), doi:10.5194/gmd-13-2631-2020; `hybridcast.learned.unet` has the
-architecture. torch is imported when a network is trained or applied, not before.
+Lead times are channels, as in Ayzel and others (2020), doi:10.5194/gmd-13-2631-2020. `hybridcast.learned.training.unet`
+has the architecture, and `hybridcast.learned.unet` applies it: a forecast needs no torch.
 
 The network corrects the scale filter instead of the boosted probabilities, because corrections of these gained nothing
 in regions left out, whatever the settings (`notebooks/network_trials.json`). Corrections of the scale filter are no
@@ -16,19 +16,16 @@ better than boosting, but their errors differ, so that the blend of both is bett
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hybridcast.core.interpolation import interpolate_leads
 from hybridcast.core.types import Array, Doubles
-from hybridcast.errors import DependencyError, InputError
+from hybridcast.errors import InputError
 from hybridcast.learned.logistic import fit_logistic
 from hybridcast.learned.network_inputs import (
     CONDITIONS,
@@ -41,17 +38,14 @@ from hybridcast.learned.network_inputs import (
     FieldCase,
     NetworkInputs,
 )
-from hybridcast.learned.training.optimisation import OptimisationSettings, seeded, torch_threads
+from hybridcast.learned.training.optimisation import OptimisationSettings
+from hybridcast.learned.unet import Parameters, apply_unet, parameter_shapes
 from hybridcast_kernels.trajectories import sample
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from hybridcast.learned.unet import UNet
 
 #: Thresholds of the base that the network receives, mm/h, at the lead times `FILTER_LEADS`.
 BASE_THRESHOLDS = (0.1, 1.0, 5.0)
 CHANNELS = len(PLANES) + len(FILTER_LEADS) * len(BASE_THRESHOLDS)
+OUTPUTS = len(LEADS) * len(THRESHOLDS)
 #: Maximum absolute log odds of the base in the input of the network.
 MAX_BASE_LOG_ODDS = 8.0
 
@@ -94,38 +88,21 @@ class Network:
     """A trained network: its parameters as they are stored, and its settings."""
 
     parameters: dict[str, Array]
-    """Parameters of `hybridcast.learned.unet.UNet` for each seed, named ``"<seed>.<parameter>"``, and the coefficients
+    """Parameters of the U-Net of each seed, named ``"<seed>.<parameter>"`` (`parameter_shapes`), and the coefficients
     of `base_log_odds`, named ``"base"``."""
     settings: NetworkSettings
 
     def __post_init__(self) -> None:
-        """Check that the parameters belong to the settings, as far as that needs no torch (slow to import)."""
-        widths, outputs = self.settings.widths, len(LEADS) * len(THRESHOLDS)
+        """Check that the parameters belong to the settings."""
+        unet = parameter_shapes(CHANNELS, CONDITIONS, OUTPUTS, self.settings.widths)
         expected: dict[str, tuple[int, ...]] = {"base": (len(LEADS), len(THRESHOLDS), 3)}
-        for seed in self.settings.seeds:
-            ends = {"stem.weight": (widths[0], CHANNELS, 3, 3), "last.weight": (outputs, widths[0], 1, 1)}
-            levels = {
-                f"coarsen.{k}.1.weight": (coarse, fine, 1, 1) for k, (fine, coarse) in enumerate(pairwise(widths))
-            }
-            expected |= {f"{seed}.{name}": shape for name, shape in (ends | levels).items()}
-        check_shapes({name: value for name, value in self.parameters.items() if name in expected}, expected)
+        expected |= {f"{seed}.{name}": shape for seed in self.settings.seeds for name, shape in unet.items()}
+        check_shapes(self.parameters, expected)
 
-    @cached_property
-    def unets(self) -> list[UNet]:
-        """The network of each seed, ready to be applied."""
-        import torch
-
-        unet = {name: tuple(value.shape) for name, value in build_unet(self.settings).state_dict().items()}
-        expected = {f"{seed}.{name}": shape for seed in self.settings.seeds for name, shape in unet.items()}
-        check_shapes(self.parameters, {"base": (len(LEADS), len(THRESHOLDS), 3)} | expected)
-        networks = []
-        for seed in self.settings.seeds:
-            prefix = f"{seed}."
-            own = {name.removeprefix(prefix): a for name, a in self.parameters.items() if name.startswith(prefix)}
-            network = build_unet(self.settings)
-            network.load_state_dict({name: torch.from_numpy(array) for name, array in own.items()})
-            networks.append(network.eval())
-        return networks
+    def select_seed(self, seed: int) -> Parameters:
+        """Return the parameters of the network of one seed."""
+        prefix = f"{seed}."
+        return {name.removeprefix(prefix): a for name, a in self.parameters.items() if name.startswith(prefix)}
 
 
 def check_shapes(parameters: Mapping[str, Array], expected: Mapping[str, tuple[int, ...]]) -> None:
@@ -230,53 +207,6 @@ def _draw_cells(case: FieldCase, count: int, cases: int, generator: np.random.Ge
 # --- the network ----------------------------------------------------------------------------------------------
 
 
-def has_torch() -> bool:
-    """Return whether torch is installed, so that networks can be trained and applied."""
-    return importlib.util.find_spec("torch") is not None
-
-
-def require_torch() -> None:
-    """Raise `DependencyError` if torch is not installed."""
-    if not has_torch():
-        raise DependencyError("the network needs torch, which is not installed: pip install 'hybridcast[network]'")
-
-
-def build_unet(settings: NetworkSettings, seed: int = 0) -> UNet:
-    """Build a network with random parameters; its last layer is zero."""
-    from hybridcast.learned.unet import UNet
-
-    with seeded(seed):
-        return UNet(CHANNELS, CONDITIONS, len(LEADS) * len(THRESHOLDS), settings.widths, settings.dropout)
-
-
-def count_parameters(settings: NetworkSettings) -> int:
-    """Return the number of parameters of one seed."""
-    return sum(parameter.numel() for parameter in build_unet(settings).parameters())
-
-
-def correct(network: nn.Module, base: Tensor, planes: Tensor, conditions: Tensor) -> Tensor:
-    """Add the correction of a network to the log odds of the base.
-
-    Parameters
-    ----------
-    network
-        Network of one seed.
-    base
-        Log odds of the base, shape ``(batch, lead, threshold, y, x)``.
-    planes
-        Result of `stack_channels`, shape ``(batch, CHANNELS, y, x)``.
-    conditions
-        Conditions, shape ``(batch, CONDITIONS)``.
-
-    Returns
-    -------
-    Tensor
-        Log odds in the shape of `base`; they are not limited to decrease along the thresholds.
-    """
-    correction: Tensor = network(planes, conditions)
-    return base + correction.float().reshape(base.shape)
-
-
 def stack_channels(planes: Array, log_odds: Array) -> Array:
     """Stack the planes and some of the log odds of the base as input of the network, ``(CHANNELS, y, x)``."""
     leads = [LEADS.index(lead) for lead in FILTER_LEADS]
@@ -322,12 +252,11 @@ def apply_network(inputs: NetworkInputs, network: Network) -> NetworkOutput:
 
 def compute_correction(inputs: NetworkInputs, network: Network) -> tuple[Array, Array]:
     """Return log odds of the base and the mean correction of all seeds, both ``(lead, threshold, y, x)``."""
-    require_torch()
-    import torch
-
     base = base_log_odds(np.asarray(inputs.smooth, np.float32), network.parameters["base"])
-    planes = torch.from_numpy(stack_channels(np.asarray(inputs.planes, np.float32), base))[None]
-    conditions = torch.from_numpy(inputs.conditions)[None]
-    with torch.inference_mode(), torch_threads(1):  # the last bits of a convolution depend on the number of threads
-        corrections = torch.stack([unet(planes, conditions)[0] for unet in network.unets])
-    return base, corrections.mean(dim=0).reshape(base.shape).numpy()
+    planes = stack_channels(np.asarray(inputs.planes, np.float32), base)
+    settings = network.settings
+    corrections = [
+        apply_unet(network.select_seed(seed), planes, inputs.conditions, len(settings.widths))
+        for seed in settings.seeds
+    ]
+    return base, np.mean(corrections, axis=0).reshape(base.shape)

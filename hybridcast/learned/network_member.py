@@ -11,7 +11,7 @@ from safetensors.numpy import save as save_tensors
 
 from hybridcast.core.types import Array
 from hybridcast.learned.member import MemberInputs, StoredParts
-from hybridcast.learned.network import Network, NetworkOutput, NetworkSettings, apply_network, has_torch
+from hybridcast.learned.network import Network, NetworkOutput, NetworkSettings, apply_network
 from hybridcast.learned.network_inputs import THRESHOLDS, NetworkInputs
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ HELD_OUT = 6
 
 @dataclass(frozen=True)
 class NetworkMember:
-    """A trained network; it needs torch to be evaluated."""
+    """A trained network."""
 
     network: Network
     name: str = NETWORK
@@ -39,11 +39,6 @@ class NetworkMember:
     def thresholds(self) -> tuple[float, ...]:
         """Rain rates (mm h-1) of its log odds, increasing."""
         return THRESHOLDS
-
-    @property
-    def unavailable_reason(self) -> str:
-        """Reason why it cannot be evaluated in this installation; empty if it can."""
-        return "" if has_torch() else "torch is not installed (pip install 'hybridcast[network]')"
 
     def apply(self, inputs: NetworkInputs) -> NetworkOutput:
         """Apply the network to an issue time."""

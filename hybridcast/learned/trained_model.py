@@ -48,8 +48,7 @@ class TrainedModel:
     members: Mapping[str, Member]
     """Members by name."""
     blends: tuple[Blend, ...]
-    """Weights of members that need radar only. The first blend is the best; the others do without members that are not
-    available everywhere."""
+    """Weights of members that need radar only. The first blend is the best; the others do without optional members."""
     spacing: float
     """Size of the cells it was trained on, m."""
     about: dict[str, Any] = field(default_factory=dict)
@@ -66,16 +65,6 @@ class TrainedModel:
     def thresholds(self) -> tuple[float, ...]:
         """Rain rates (mm h-1) of the exceedance probabilities."""
         return self.blend.thresholds
-
-    @property
-    def unavailable(self) -> dict[str, str]:
-        """Names of the members of the best blend that cannot be evaluated in this installation, with the reasons."""
-        reasons = {name: self.members[name].unavailable_reason for name in self.blend.members}
-        return {name: reason for name, reason in reasons.items() if reason}
-
-    def usable(self) -> TrainedModel:
-        """Return the model without members that cannot be evaluated in this installation."""
-        return self.without(*self.unavailable)
 
     def without(self, *names: str) -> TrainedModel:
         """Return the model without some members, with the weights that were fitted without them.

@@ -1,124 +1,107 @@
-"""A U-Net as a torch module. This module imports torch, so it is imported only where a network is built.
+"""A trained U-Net, applied without torch.
 
-The design is a U-Net (Ronneberger and others 2015, doi:10.1007/978-3-319-24574-4_28) of residual blocks, with features
-scaled and shifted by conditions (Perez and others 2018, arXiv 1709.07871). Features are normalised over the channels of
-each cell instead of over the domain, because crops and whole fields have different statistics over the domain.
+`hybridcast.learned.training.unet` describes the network for training; here is the same computation with the stored
+parameters, named as there. So a forecast needs no torch, whose import takes ten times as long as the network, and has
+the same bits for any number of threads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
+import numpy as np
+
+from hybridcast.core.types import Array
+from hybridcast_kernels.convolution_cpu import convolve
 
 #: Slope of the rectifier below zero. With a plain rectifier and without normalisation whole networks died in training.
 NEGATIVE_SLOPE = 0.1
+#: What is added to the mean square in a normalisation.
+LEAST_SQUARE = 1e-3
+
+Parameters = Mapping[str, Array]
+"""Parameters by name."""
 
 
-class UNet(nn.Module):
-    """A U-Net whose output has the size of its input.
+def parameter_shapes(channels: int, conditions: int, outputs: int, widths: Sequence[int]) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each parameter; see `hybridcast.learned.training.unet.UNet` for the arguments."""
+    sides = {"stem": (widths[0], channels, 3), "last": (outputs, widths[0], 1)}
+    for level, width in enumerate(widths):
+        sides |= {f"down.{level}.{layer}": (width, width, 3) for layer in (2, 4)}
+    for level, (fine, coarse) in enumerate(pairwise(widths)):
+        sides[f"coarsen.{level}.1"] = (coarse, fine, 1)
+    for level, (coarse, fine) in enumerate(pairwise(reversed(widths))):
+        sides |= {f"refine.{level}.0": (fine, coarse, 1), f"up.{level}.2": (fine, fine, 3)}
+    shapes: dict[str, tuple[int, ...]] = {"film.weight": (2 * widths[0], conditions), "film.bias": (2 * widths[0],)}
+    for name, (to, of, side) in sides.items():
+        shapes |= {f"{name}.weight": (to, of, side, side), f"{name}.bias": (to,)}
+    return shapes
+
+
+def apply_unet(parameters: Parameters, planes: Array, conditions: Array, levels: int) -> Array:
+    """Return the output of a network.
 
     Parameters
     ----------
-    channels
-        Number of channels of the input.
+    parameters
+        Parameters, see `parameter_shapes`.
+    planes
+        Input of any size, shape ``(channel, y, x)``.
     conditions
-        Number of conditions.
-    outputs
-        Number of channels of the output.
-    widths
-        Number of channels at each resolution, from the finest to the coarsest; each halves the resolution.
-    dropout
-        Fraction of the channels at the coarsest resolution that are dropped in training.
+        Shape ``(condition,)``.
+    levels
+        Number of resolutions.
+
+    Returns
+    -------
+    ndarray
+        Shape ``(output, y, x)``.
     """
-
-    def __init__(
-        self, channels: int, conditions: int, outputs: int, widths: Sequence[int], dropout: float = 0.0
-    ) -> None:
-        super().__init__()
-        self.stem = _convolution(channels, widths[0], 3)
-        self.film = nn.Linear(conditions, 2 * widths[0])
-        self.down = nn.ModuleList(_ResidualBlock(width, gains=(1.0, 0.3)) for width in widths)
-        self.coarsen = nn.ModuleList(
-            nn.Sequential(nn.AvgPool2d(2), _convolution(fine, coarse)) for fine, coarse in pairwise(widths)
-        )
-        self.dropout = nn.Dropout2d(dropout)
-        self.refine = nn.ModuleList(
-            nn.Sequential(_convolution(coarse, fine, gain=0.7), nn.Upsample(scale_factor=2))
-            for coarse, fine in pairwise(reversed(widths))
-        )
-        self.up = nn.ModuleList(_ResidualBlock(width, gains=(0.3,)) for width in reversed(widths[:-1]))
-        self.activation = nn.Sequential(ChannelNorm(), nn.LeakyReLU(NEGATIVE_SLOPE))
-        self.last = _convolution(widths[0], outputs, gain=0.0)
-        for parameter in self.film.parameters():
-            nn.init.zeros_(parameter)
-
-    def forward(self, planes: Tensor, conditions: Tensor) -> Tensor:
-        """Apply the network.
-
-        Parameters
-        ----------
-        planes
-            Input of any size, shape ``(batch, channel, y, x)``.
-        conditions
-            Conditions of each field, shape ``(batch, condition)``.
-
-        Returns
-        -------
-        Tensor
-            Shape ``(batch, output, y, x)``.
-        """
-        rows, columns = planes.shape[-2:]
-        unit = 2 ** len(self.coarsen)
-        x = self.stem(functional.pad(planes, (0, -columns % unit, 0, -rows % unit)))
-        scale, shift = self.film(conditions)[..., None, None].chunk(2, dim=1)
-        x = self.down[0](x * (1 + scale) + shift)
-        skipped = []
-        for coarsen, block in zip(self.coarsen, self.down[1:], strict=True):
-            skipped.append(x)
-            x = block(coarsen(x))
-        x = self.dropout(x)
-        for refine, block in zip(self.refine, self.up, strict=True):
-            x = block(skipped.pop() + refine(x))
-        result: Tensor = self.last(self.activation(x))[..., :rows, :columns]
-        return result
+    rows, columns = planes.shape[1:]
+    unit = 2 ** (levels - 1)
+    x = _convolve(parameters, "stem", np.pad(planes, ((0, 0), (0, -rows % unit), (0, -columns % unit))))
+    scale, shift = np.split(parameters["film.weight"] @ conditions + parameters["film.bias"], 2)
+    x = _add_block(parameters, "down.0", x * (1 + scale[:, None, None]) + shift[:, None, None], (2, 4))
+    skipped = []
+    for level in range(levels - 1):
+        skipped.append(x)
+        x = _add_block(parameters, f"down.{level + 1}", _convolve(parameters, f"coarsen.{level}.1", _halve(x)), (2, 4))
+    for level in range(levels - 1):
+        x = skipped.pop() + _double(_convolve(parameters, f"refine.{level}.0", x))
+        x = _add_block(parameters, f"up.{level}", x, (2,))
+    return _convolve(parameters, "last", _rectify(_normalise(x)))[:, :rows, :columns]
 
 
-class ChannelNorm(nn.Module):
-    """Division by the root mean square over one dimension (Zhang and Sennrich 2019, arXiv 1910.07467)."""
-
-    def __init__(self, dim: int = 1) -> None:
-        super().__init__()
-        self.dim = dim
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise `x`."""
-        return x * (x.square().mean(dim=self.dim, keepdim=True) + 1e-3).rsqrt()
+def _add_block(parameters: Parameters, name: str, x: Array, layers: Sequence[int]) -> Array:
+    """Return the sum of planes and a residual block."""
+    made = _normalise(x)
+    for layer in layers:
+        made = _convolve(parameters, f"{name}.{layer}", _rectify(made))
+    return x + made
 
 
-class _ResidualBlock(nn.Sequential):
-    """Normalisation, then a rectifier and a convolution for each of `gains`; the input is added to the result."""
-
-    def __init__(self, width: int, gains: Sequence[float]) -> None:
-        layers: list[nn.Module] = [ChannelNorm()]
-        for gain in gains:
-            layers += [nn.LeakyReLU(NEGATIVE_SLOPE), _convolution(width, width, 3, gain)]
-        super().__init__(*layers)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Apply the block."""
-        result: Tensor = x + super().forward(x)  # type: ignore[no-untyped-call]
-        return result
+def _convolve(parameters: Parameters, name: str, x: Array) -> Array:
+    return convolve(x, parameters[f"{name}.weight"], parameters[f"{name}.bias"])
 
 
-def _convolution(inputs: int, outputs: int, side: int = 1, gain: float = 1.0) -> nn.Conv2d:
-    """Return a convolution with random weights; with a gain of 1 a rectified input keeps its variance."""
-    layer = nn.Conv2d(inputs, outputs, side, padding=side // 2)
-    nn.init.kaiming_normal_(layer.weight)
-    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-    with torch.no_grad():
-        layer.weight.mul_(gain)
-    return layer
+def _normalise(x: Array) -> Array:
+    """Divide the planes by the root of their mean square at each cell."""
+    square = np.einsum("cyx,cyx->yx", x, x) / np.float32(len(x))
+    normalised: Array = x * (1 / np.sqrt(square + LEAST_SQUARE))
+    return normalised
+
+
+def _rectify(x: Array) -> Array:
+    rectified: Array = np.maximum(x, NEGATIVE_SLOPE * x)
+    return rectified
+
+
+def _halve(x: Array) -> Array:
+    """Return the means of two by two cells."""
+    return (x[:, ::2, ::2] + x[:, 1::2, ::2] + x[:, ::2, 1::2] + x[:, 1::2, 1::2]) * np.float32(0.25)
+
+
+def _double(x: Array) -> Array:
+    """Return planes with each cell two by two times."""
+    return x.repeat(2, axis=1).repeat(2, axis=2)

@@ -73,13 +73,6 @@ def test_a_nowcaster_that_fell_back_says_so(run, tmp_path):
     assert "note: extrapolated: 1 consecutive frames" in err
 
 
-def test_forecast_says_what_torch_would_add(run, rain, tmp_path, monkeypatch):
-    monkeypatch.setattr("hybridcast.learned.network_member.has_torch", lambda: False)
-    code, _, err = run("forecast", rain, "-o", tmp_path / "f.nc", "--lead-time", "20min")
-    assert code == 0
-    assert "note: made without the network: torch is not installed (pip install 'hybridcast[network]')" in err
-
-
 def test_persistence_by_name_stays_where_it_is(run, rain, tmp_path):
     assert run("forecast", rain, "-o", tmp_path / "f.nc", "--nowcaster", "persistence")[0] == 0
     with xr.open_dataset(tmp_path / "f.nc") as result:

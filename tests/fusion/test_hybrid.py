@@ -221,18 +221,7 @@ def test_the_network_says_something(rain, model):
     without = forecast(rain[:25], lead_time="30min", nowcaster=Hybrid(model.without("network"), hindcasts=None))
     assert without.member.values.tolist() == [*RADAR_MEMBERS]
     assert np.nanmax(abs(with_it[CHANCE] - without[CHANCE])) > 0.01
-    assert "members_left_out" not in with_it.attrs
     check(without, rain)
-
-
-def test_without_torch_the_others_speak_and_it_is_said(rain, model, monkeypatch):
-    expected = forecast(rain[:25], lead_time="15min", nowcaster=Hybrid(model.without("network")))
-    monkeypatch.setattr("hybridcast.learned.network_member.has_torch", lambda: False)
-    result = forecast(rain[:25], lead_time="15min", nowcaster=Hybrid(model))
-    assert result.attrs["members_left_out"].startswith("made without the network: torch is not installed")
-    np.testing.assert_array_equal(result[CHANCE], expected[CHANCE])
-    np.testing.assert_array_equal(result[RATE], expected[RATE])
-    np.testing.assert_array_equal(result.member_weight, expected.member_weight)
 
 
 @pytest.mark.parametrize("member", ["network", "boosting"])

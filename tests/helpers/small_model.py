@@ -17,11 +17,13 @@ import numpy as np
 from helpers import synthetic
 from helpers.paths import ROOT
 from hybridcast.datasets.events import load_events
-from hybridcast.learned.network import Network, NetworkSettings, build_unet
+from hybridcast.learned.network import CHANNELS, OUTPUTS, Network, NetworkSettings
+from hybridcast.learned.network_inputs import CONDITIONS
 from hybridcast.learned.network_member import NetworkMember
 from hybridcast.learned.trained_model import TrainedModel, load_model, save_model
 from hybridcast.learned.training.settings import TrainingSettings
 from hybridcast.learned.training.train import train
+from hybridcast.learned.unet import parameter_shapes
 
 #: Packages that a training computes with.
 PACKAGES = ("lightgbm", "numba", "numpy", "scipy", "xarray")
@@ -79,9 +81,9 @@ def add_network(model: TrainedModel) -> TrainedModel:
     parameters["base"][..., 0] = np.linspace(-4, -9, 6)
     parameters["base"][..., 1] = 2.5
     for seed in settings.seeds:
-        made = {name: value.numpy() for name, value in build_unet(settings, seed).state_dict().items()}
-        made["last.weight"] = generator.normal(0, 0.2, made["last.weight"].shape).astype(np.float32)
-        parameters |= {f"{seed}.{name}": value for name, value in made.items()}
+        for name, shape in parameter_shapes(CHANNELS, CONDITIONS, OUTPUTS, settings.widths).items():
+            scale = 0.2 if name == "last.weight" else np.sqrt(2 / np.prod(shape[1:])) if name.endswith("weight") else 0
+            parameters[f"{seed}.{name}"] = generator.normal(0, scale, shape).astype(np.float32)
     plain = model.without("network").blend
     weights = 0.75 * np.insert(plain.weights, -1, 1 / 3, axis=-1)
     blend = replace(plain, members=(*plain.members, "network"), weights=weights.astype(np.float32))

@@ -24,7 +24,6 @@ class OnePredictor:
     name: str
     predictor: str
     thresholds: tuple[float, ...] = THRESHOLDS
-    unavailable_reason: str = ""
 
     @property
     def predictors(self):

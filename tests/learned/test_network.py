@@ -18,6 +18,7 @@ from hybridcast.learned import network as nw
 from hybridcast.learned import network_inputs as ni
 from hybridcast.learned.training import network as nt
 from hybridcast.learned.training.optimisation import torch_threads
+from hybridcast.learned.unet import apply_unet, parameter_shapes
 from hybridcast.motion.estimate import motion_dataset
 
 torch = pytest.importorskip("torch")
@@ -72,7 +73,7 @@ def trained(one):
 def untrained(one, settings=SMALL):
     parameters = {"base": nw.fit_base({"a": [one]})}
     for seed in settings.seeds:
-        parameters |= {f"{seed}.{k}": v.numpy() for k, v in nw.build_unet(settings, seed).state_dict().items()}
+        parameters |= {f"{seed}.{k}": v.numpy() for k, v in nt.build_unet(settings, seed).state_dict().items()}
     return nw.Network(parameters, settings)
 
 
@@ -94,7 +95,44 @@ def test_starts_as_its_base(one):
 
 
 def test_at_most_400_thousand_parameters():
-    assert nw.count_parameters(nw.NetworkSettings()) <= 400_000
+    widths = nw.NetworkSettings().widths
+    shapes = parameter_shapes(nw.CHANNELS, ni.CONDITIONS, nw.OUTPUTS, widths)
+    assert sum(int(np.prod(shape)) for shape in shapes.values()) <= 400_000
+
+
+@pytest.mark.parametrize("widths", [(4, 6), (24, 32, 48, 64)])
+def test_parameters_are_those_that_are_trained(widths):
+    made = nt.build_unet(nw.NetworkSettings(widths=widths)).state_dict()
+    expected = parameter_shapes(nw.CHANNELS, ni.CONDITIONS, nw.OUTPUTS, widths)
+    assert {name: tuple(value.shape) for name, value in made.items()} == expected
+
+
+@pytest.mark.parametrize("shape", [(40, 56), (37, 51), (1, 1), (3, 200)])
+def test_applied_as_it_was_trained(shape):
+    """Without torch, on any size of the field."""
+    settings = nw.NetworkSettings(widths=(6, 9, 12))
+    generator = np.random.default_rng(3)
+    unet = nt.build_unet(settings, 1).eval()
+    with torch.no_grad():
+        for name, value in unet.named_parameters():
+            if "last" in name or "film" in name or "bias" in name:
+                value.copy_(torch.from_numpy(generator.standard_normal(value.shape).astype(np.float32)) * 0.3)
+    planes = generator.standard_normal((nw.CHANNELS, *shape)).astype(np.float32)
+    conditions = generator.standard_normal(ni.CONDITIONS).astype(np.float32)
+    with torch.inference_mode():
+        expected = unet(torch.from_numpy(planes)[None], torch.from_numpy(conditions)[None])[0].numpy()
+    parameters = {name: value.numpy() for name, value in unet.state_dict().items()}
+    found = apply_unet(parameters, planes, conditions, len(settings.widths))
+    assert abs(expected).max() > 0.3
+    np.testing.assert_allclose(found, expected, atol=1e-4 * abs(expected).max())
+
+
+def test_the_same_bits_for_any_number_of_threads(one, set_threads):
+    network, found = noisy(one), []
+    for count in (1, 3):
+        set_threads(count)
+        found.append(nw.compute_correction(one.inputs, network)[1])
+    np.testing.assert_array_equal(*found)
 
 
 def test_learns_one_case(one):
@@ -120,7 +158,7 @@ def test_same_seed_same_network(one, trained):
     assert set(again.parameters) == set(trained.parameters)
     for name, value in again.parameters.items():
         np.testing.assert_array_equal(value, trained.parameters[name])
-    one, other = (nw.build_unet(SMALL, seed).state_dict()["stem.weight"] for seed in (0, 1))
+    one, other = (nt.build_unet(SMALL, seed).state_dict()["stem.weight"] for seed in (0, 1))
     assert not np.array_equal(one, other)
 
 
@@ -362,7 +400,7 @@ def test_parameters_that_are_not_those_of_the_settings(trained, change):
     else:
         parameters["1.last.bias"] = parameters["0.last.bias"]
     with pytest.raises(InputError, match=r"last\.bias"):
-        _ = nw.Network(parameters, SMALL).unets
+        nw.Network(parameters, SMALL)
 
 
 def test_base_is_calibrated(one):
@@ -377,7 +415,9 @@ def test_base_is_calibrated(one):
 
 
 def test_torch_is_imported_late():
-    code = "import sys, hybridcast.learned.network; sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys, hybridcast.learned.network, hybridcast.learned.training.network; sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

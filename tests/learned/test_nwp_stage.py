@@ -52,7 +52,6 @@ class Radar:
     name = "radar"
     predictors = ("rate",)
     thresholds = THRESHOLDS
-    unavailable_reason = ""
 
     def log_odds(self, inputs, lead_minutes):
         odds = np.where(np.nan_to_num(inputs.predictors[:, RATE]) >= 10, 4.0, -4.0).astype(np.float32)

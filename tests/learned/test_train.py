@@ -132,7 +132,7 @@ def test_how_much_the_network_has_to_gain(full, kept):
 
 
 def test_without_a_network_none_is_trained_nor_torch_asked_for(archive, training, networked, monkeypatch):
-    monkeypatch.setattr("hybridcast.learned.network.has_torch", lambda: False)
+    monkeypatch.setattr("hybridcast.learned.training.optimisation.has_torch", lambda: False)
     with pytest.raises(DependencyError, match="hybridcast\\[network\\]"):
         train(load_events(archive), training.work, settings=networked)
     plain = replace(networked, network=None)

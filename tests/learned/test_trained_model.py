@@ -231,14 +231,6 @@ def test_members_that_no_blend_uses_are_dropped(with_network):
     assert set(made.members) == {"boosting", *of_stage}
 
 
-def test_a_usable_model_has_no_member_that_cannot_be_evaluated(with_network, monkeypatch):
-    assert with_network.usable() is with_network
-    assert with_network.unavailable == {}
-    monkeypatch.setattr("hybridcast.learned.network_member.has_torch", lambda: False)
-    assert list(with_network.unavailable) == ["network"]
-    assert "network" not in with_network.usable().members
-
-
 def test_a_model_is_replaced_whole(small_model, folder):
     (folder / "left-over.txt").write_text("of an older model")
     save_model(replace(small_model, spacing=1000.0), folder)

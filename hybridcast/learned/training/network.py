@@ -13,21 +13,22 @@ from numpy.typing import NDArray
 from hybridcast.core.types import Array, Doubles
 from hybridcast.errors import InputError
 from hybridcast.learned.network import (
+    CHANNELS,
+    OUTPUTS,
     Network,
     NetworkSettings,
     base_log_odds,
-    build_unet,
-    correct,
     fit_base,
-    require_torch,
     stack_channels,
 )
-from hybridcast.learned.network_inputs import DRY, KNOWN, PLANES, Counts, FieldCase, FieldOutcome
-from hybridcast.learned.training.optimisation import has_bfloat16, minimise, seeded, torch_threads
+from hybridcast.learned.network_inputs import CONDITIONS, DRY, KNOWN, PLANES, Counts, FieldCase, FieldOutcome
+from hybridcast.learned.training.optimisation import has_bfloat16, minimise, require_torch, seeded, torch_threads
 from hybridcast_kernels.parallel import threads
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from hybridcast.learned.training.unet import UNet
 
 _U, _V, _SPEED = (PLANES.index(name) for name in ("u", "v", "speed"))
 _WET = PLANES.index("wet")
@@ -135,6 +136,37 @@ def _crop(case: FieldCase, coefficients: Array, settings: NetworkSettings, gener
     known = take(outcome.known, sources) * (planes[KNOWN] >= 0.5)
     reached = take(outcome.reached, sources)
     return _Crop(stack_channels(planes, base), inputs.conditions, base, known.astype(np.uint8), reached)
+
+
+def build_unet(settings: NetworkSettings, seed: int = 0) -> UNet:
+    """Build a network with random parameters; its last layer is zero."""
+    from hybridcast.learned.training.unet import UNet
+
+    with seeded(seed):
+        return UNet(CHANNELS, CONDITIONS, OUTPUTS, settings.widths, settings.dropout)
+
+
+def correct(network: nn.Module, base: Tensor, planes: Tensor, conditions: Tensor) -> Tensor:
+    """Add the correction of a network to the log odds of the base.
+
+    Parameters
+    ----------
+    network
+        Network of one seed.
+    base
+        Log odds of the base, shape ``(batch, lead, threshold, y, x)``.
+    planes
+        Result of `stack_channels`, shape ``(batch, CHANNELS, y, x)``.
+    conditions
+        Conditions, shape ``(batch, CONDITIONS)``.
+
+    Returns
+    -------
+    Tensor
+        Log odds in the shape of `base`; they are not limited to decrease along the thresholds.
+    """
+    correction: Tensor = network(planes, conditions)
+    return base + correction.float().reshape(base.shape)
 
 
 # --- training -------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hybridcast.core.types import Array
+from hybridcast.errors import DependencyError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -107,6 +109,19 @@ def scale_learning_rate(step: int, steps: int) -> float:
     """
     progress = step / steps
     return min(1.0, progress / 0.05) * (0.5 + 0.5 * math.cos(math.pi * progress))
+
+
+def has_torch() -> bool:
+    """Return whether torch is installed, so that networks can be trained."""
+    return importlib.util.find_spec("torch") is not None
+
+
+def require_torch() -> None:
+    """Raise `DependencyError` if torch is not installed."""
+    if not has_torch():
+        raise DependencyError(
+            "to train the network torch is needed, which is not installed: pip install 'hybridcast[network]'"
+        )
 
 
 def has_bfloat16() -> bool:

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 from hybridcast.errors import InputError
 from hybridcast.learned.boosting import THRESHOLDS, BoostingSettings
-from hybridcast.learned.network import NetworkSettings, has_torch
+from hybridcast.learned.network import NetworkSettings
 from hybridcast.learned.network_inputs import THRESHOLDS as NETWORK_THRESHOLDS
+from hybridcast.learned.training.optimisation import has_torch
 from hybridcast.learned.training.samples import Sampling
 
 

@@ -22,7 +22,6 @@ import numpy as np
 from hybridcast.core.extras import extra
 from hybridcast.datasets.events import SPACING, Event
 from hybridcast.errors import InputError
-from hybridcast.learned.network import require_torch
 from hybridcast.learned.trained_model import MANIFEST, TrainedModel, save_model
 from hybridcast.learned.training.cross_validation import (
     Fold,
@@ -32,6 +31,7 @@ from hybridcast.learned.training.cross_validation import (
     training_digest,
 )
 from hybridcast.learned.training.event_samples import EventSamples, assign_groups, load_event_samples
+from hybridcast.learned.training.optimisation import require_torch
 from hybridcast.learned.training.sample_store import Report
 from hybridcast.learned.training.settings import TrainingSettings
 from hybridcast.learned.training.weights import fit_weights
