@@ -477,8 +477,8 @@ def stages(radar: xr.DataArray, size: Size) -> list[Row]:
     coarse = coarsen(radar, hybrid.model.spacing)
     grid = SamplingGrid.over(radar, coarse, hybrid.model.spacing, hybrid.stride)
     node_leads, nodes = node_lead_times(leads), grid.nodes_near(latest)
-    members = select_members(hybrid.usable_model.members, hybrid.usable_model.blend, None)
-    blend, minutes = hybrid.usable_model.blend, (node_leads / np.timedelta64(1, "m")).tolist()
+    members = select_members(hybrid.model.members, hybrid.model.blend, None)
+    blend, minutes = hybrid.model.blend, (node_leads / np.timedelta64(1, "m")).tolist()
     _, inputs = prepare_inputs(members, coarse, node_leads, nodes, lagrangian=True)
     found = blend_members(members, blend, None, inputs, minutes).probabilities
     known = grid.sample(np.isfinite(coarse.values[-1]))
