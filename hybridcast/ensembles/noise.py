@@ -51,6 +51,8 @@ class Dependence:
     """Interval between the knots of an octave with a spacing of 1 km, min."""
     growth: float
     """Exponent of the interval between knots as a function of the spacing."""
+    finest: float = 0.0
+    """Spacing, km, whose octave has the shares of all finer ones too; 0 leaves them."""
 
     def scaled(self, octaves: float) -> Dependence:
         """Return the dependence with scales larger by a number of octaves, and the same memory of each scale."""
@@ -77,6 +79,8 @@ class Dependence:
         known = np.append(edges[0] - 1, edges)
         at_leads = interpolate_leads(below, self.leads, lead_minutes)
         cumulated = np.stack([np.interp(own_edges, known, np.append(0, row)) for row in at_leads])
+        if self.finest:
+            cumulated *= np.clip(own_edges - np.log2(self.finest), 0, 1)
         cumulated = np.append(cumulated, np.ones((len(cumulated), 1)), axis=1)
         cumulated[:, :-1][cumulated[:, :-1] < NEGLIGIBLE_SHARE] = 0.0
         shares = np.diff(cumulated, axis=1, prepend=0.0)

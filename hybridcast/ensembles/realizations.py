@@ -18,10 +18,10 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, uniform_filter
 
 from hybridcast.advection import LONGEST_STEP
-from hybridcast.core.grid import cell_size
+from hybridcast.core.grid import cell_size, coarsen
 from hybridcast.core.packed_frames import iterate_frames
 from hybridcast.core.types import Array
 from hybridcast.ensembles.noise import (
@@ -33,6 +33,7 @@ from hybridcast.ensembles.noise import (
     count_octaves,
     event_scale,
 )
+from hybridcast.ensembles.texture import match_grain, measure_grain, measure_stretch, turn_to_smallest_window
 from hybridcast_kernels.lattice_noise_cpu import LatticeWindow
 from hybridcast_kernels.realizations_cpu import CurvePlanes, Nodes, RainCurve, draw
 from hybridcast_kernels.trajectories import departure_points
@@ -47,6 +48,10 @@ CHUNK_BYTES = 2**29
 HIGHEST_RATE = 200.0
 #: Standard deviation of the Gaussian window that smooths the displacements of the noise, km.
 NOISE_SMOOTHING = 60.0
+#: Size of the cells on which the direction of the rain is measured, km.
+TEXTURE_SPACING = 2.0
+#: Members that are drawn to match their grain with that of the latest frame, and side of the part of the grid, cells.
+TRIAL, TRIAL_SIDE = MemberCount(2, 0), 384
 
 
 class ByLead(Protocol):
@@ -60,6 +65,46 @@ class ByLead(Protocol):
     def __getitem__(self, lead: int, /) -> Array:
         """Return the field of a lead time, ``(y, x)``."""
         ...
+
+
+@dataclass(frozen=True)
+class GridPart:
+    """A part of the grid that begins at a node of the departures."""
+
+    nodes: tuple[slice, slice]
+    """Rows and columns of nodes."""
+    cells: tuple[slice, slice]
+    """Rows and columns of cells."""
+
+    @classmethod
+    def around(cls, centre: tuple[int, int], side: int, shape: tuple[int, int], factor: int) -> GridPart:
+        """Return cells within half of a side of one, as far as the grid goes; `factor` is the distance of the nodes."""
+        nodes, cells = [], []
+        for middle, size in zip(centre, shape, strict=True):
+            first = min(max(0, middle - side // 2), max(0, size - side)) // factor
+            last = min((first + 1) * factor + side, size)
+            nodes.append(slice(first, -(-last // factor) + 1))
+            cells.append(slice(first * factor, last))
+        return cls((nodes[0], nodes[1]), (cells[0], cells[1]))
+
+    def cut_planes(self, planes: CurvePlanes) -> CurvePlanes:
+        """Return planes whose departures are those of the part."""
+        cut = {name: getattr(planes, name)[(slice(None), *self.nodes)] for name in ("departures", "noise_origins")}
+        return planes._replace(**cut)
+
+
+@dataclass(frozen=True, eq=False)
+class StretchedPlanes:
+    """Planes whose noise is stretched; an object, so that members can be pickled."""
+
+    planes: Callable[[int], CurvePlanes]
+    matrix: Array
+    """Result of `hybridcast.ensembles.texture.measure_stretch`, ``(2, 2)``."""
+
+    def __call__(self, lead: int) -> CurvePlanes:
+        """Return the planes of a lead time."""
+        found = self.planes(lead)
+        return found._replace(noise_origins=np.tensordot(self.matrix, found.noise_origins, axes=1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,14 +124,23 @@ class Realizations:
     known: ByLead
     """Field that is NaN where the members are to be NaN, ``(lead, y, x)``."""
 
-    def at(self, lead: int) -> Array:
-        """Return the members at one lead time, mm h-1, shape ``(realization, y, x)``, NaN where unknown."""
-        planes = self.planes(lead)
+    def at(self, lead: int, where: GridPart | None = None) -> Array:
+        """Return the members at one lead time, mm h-1, shape ``(realization, y, x)``, NaN where unknown.
+
+        Parameters
+        ----------
+        lead
+            Number of the lead time.
+        where
+            Part of the grid; all of it by default.
+        """
+        planes, known = self.planes(lead), self.known[lead]
+        advected = known if self.advected is self.known else self.advected[lead]
+        if where is not None:
+            planes, known, advected = where.cut_planes(planes), known[where.cells], advected[where.cells]
         window = self._window(planes)
         noise, factor = self.noise.at(lead, float(self.minutes[lead]), window)
-        out = np.empty((self.noise.count.members, *self.known.shape[1:]), np.float32)
-        known = self.known[lead]
-        advected = known if self.advected is self.known else self.advected[lead]
+        out = np.empty((self.noise.count.members, *known.shape), np.float32)
         return draw(planes, self.curve, advected, known, noise, window, factor, out)
 
     def part(self, first: int, members: int) -> Realizations:
@@ -158,15 +212,43 @@ def realize(
     count
         Number of members, and seed.
     """
-    hour = planes(int(np.abs(minutes - SCALE_LEAD).argmin())).air
-    scale = event_scale(hour[int(np.abs(np.asarray(thresholds) - SCALE_RATE).argmin())])
+    reference = int(np.abs(minutes - SCALE_LEAD).argmin())
+    scale = event_scale(planes(reference).air[int(np.abs(np.asarray(thresholds) - SCALE_RATE).argmin())])
     cell = cell_size(recent) / 1e3
     octaves = count_octaves(recent.sizes["y"], recent.sizes["x"])
-    scales = FITTED.scaled(scale).on_grid(cell, octaves, minutes.astype(np.float64))
     curve = RainCurve(
         np.asarray(thresholds, np.float32), mean_excess(iterate_frames(recent), thresholds[-1]), HIGHEST_RATE
     )
-    return Realizations(planes, curve, MemberNoise(scales, count), minutes, *fields).to_dask()
+    frame = latest_rain(recent)
+    stretch = measure_stretch(coarsen(frame, 1e3 * TEXTURE_SPACING).values, max(cell, TEXTURE_SPACING))
+    shape = recent.sizes["y"], recent.sizes["x"]
+    stretched = StretchedPlanes(planes, turn_to_smallest_window(stretch, shape).astype(np.float32))
+
+    def with_finest(finest: float, chosen: MemberCount) -> Realizations:
+        dependence = replace(FITTED.scaled(scale), finest=finest)
+        noise = MemberNoise(dependence.on_grid(cell, octaves, minutes.astype(np.float64)), chosen)
+        return Realizations(stretched, curve, noise, minutes, *fields)
+
+    part = find_wettest_part(frame.values, planes(reference).departure_nodes.factor)
+    target = measure_grain([frame.values[part.cells]], cell)
+    finest = match_grain(lambda one: with_finest(one, TRIAL).at(reference, part), target, cell)
+    return with_finest(finest, count).to_dask()
+
+
+def latest_rain(recent: xr.DataArray) -> xr.DataArray:
+    """Return the last frame that holds any value, or the last one, ``(y, x)``, in memory."""
+    for number in range(recent.sizes["time"] - 1, -1, -1):
+        frame = recent.isel(time=number).compute()
+        if np.isfinite(frame.values).any():
+            return frame
+    return recent.isel(time=-1).compute()
+
+
+def find_wettest_part(frame: Array, factor: int) -> GridPart:
+    """Return the part of a grid, of `TRIAL_SIDE` cells along each side or the whole of it, with the most rain."""
+    share = uniform_filter((frame >= np.float32(0.1)).astype(np.float32), TRIAL_SIDE, mode="constant")
+    row, column = np.unravel_index(int(share.argmax()), share.shape)
+    return GridPart.around((int(row), int(column)), TRIAL_SIDE, (frame.shape[0], frame.shape[1]), factor)
 
 
 def mean_excess(frames: Iterable[Array], threshold: float) -> float:
