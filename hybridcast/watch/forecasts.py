@@ -6,6 +6,7 @@ import ctypes
 import gc
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -26,7 +27,7 @@ from hybridcast.places import WarningState, read_places
 from hybridcast.radar import open_radar
 from hybridcast.registry import TRAINED_NOWCASTERS, baseline_nowcasters, trained_nowcaster
 from hybridcast.watch.config import WatchedRegion
-from hybridcast.watch.products import PRODUCTS, Work, write_product
+from hybridcast.watch.products import ALONGSIDE, PRODUCTS, Work, write_product
 from hybridcast.watch.sources import OtherSources, open_others, open_recent
 
 READING, SOURCES, FORECASTING = "radar", "sources", "forecast"
@@ -82,13 +83,35 @@ def make_forecast(order: Order) -> Made:
     with _stage(FORECASTING, seconds):
         result = _forecast(order, radar, others)
     work = Work(result, radar, order)
-    for name in PRODUCTS:
-        with _stage(name, seconds):
-            left_out += write_product(name, work)
+    left_out += _write_products(work, seconds)
     made = _describe(result, left_out, seconds)
     del result, radar, others, work
     release_memory()
     return replace(made, memory=measure_memory(), peak_memory=measure_peak_memory())
+
+
+def _write_products(work: Work, seconds: dict[str, float]) -> list[str]:
+    """Write the products, and return notes of what was left out.
+
+    Those of `ALONGSIDE` are drawn by one core meanwhile, because writing the file does not keep two of them busy.
+    """
+    notes = []
+    with ThreadPoolExecutor(1) as pool:
+        alongside = {name: pool.submit(_write_alongside, name, work) for name in ALONGSIDE}
+        for name in PRODUCTS:
+            if name in alongside:
+                found, seconds[name] = alongside[name].result()
+            else:
+                with _stage(name, seconds):
+                    found = write_product(name, work)
+            notes += found
+    return notes
+
+
+def _write_alongside(name: str, work: Work) -> tuple[list[str], float]:
+    """Write a product, and return notes of what was left out, and how long it took, s."""
+    started = time.perf_counter()
+    return write_product(name, work), round(time.perf_counter() - started, 3)
 
 
 @contextmanager

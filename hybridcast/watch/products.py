@@ -181,6 +181,8 @@ PRODUCTS: dict[str, Callable[[Work], list[str]]] = {
 """Functions that write products, by the name of the stage, in order; the file is the first."""
 ESSENTIAL = ("file",)
 """Products without which there is no forecast."""
+ALONGSIDE = ("pictures",)
+"""Products that take nothing of others, and are made while the file is written."""
 
 
 def write_product(name: str, work: Work) -> list[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,7 @@ from hybridcast.watch.config import HookSettings
 from hybridcast.watch.folder import RegionFolder
 from hybridcast.watch.forecasts import make_forecast
 from hybridcast.watch.json_files import read_json
-from hybridcast.watch.products import PICTURES
+from hybridcast.watch.products import PICTURES, PRODUCTS
 from hybridcast.watch.sources import read_content
 from hybridcast.watch.status import DEGRADED, judge
 
@@ -301,7 +303,7 @@ def test_an_error_in_a_forecast_sets_its_frame_aside_too(bench, monkeypatch):
 
 def test_a_full_disk_is_waited_out_and_no_frame_is_blamed(bench, monkeypatch):
     def full(*_, **__):
-        raise OSError(28, "No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     bench.put(0)
     bench.go()
@@ -340,7 +342,7 @@ def test_a_disk_that_takes_nothing_ends_nothing(bench, monkeypatch):
 
 def test_what_a_full_disk_kept_from_being_told_is_told_later_once_and_in_order(tmp_path, monkeypatch):
     def full(*_):
-        raise OSError(28, "No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     bench = Bench(tmp_path, monkeypatch, on_forecast=HookSettings(command=("true",)))
     bench.put(0)
@@ -713,3 +715,53 @@ def test_records_do_not_grow(tmp_path, monkeypatch):
     kept = bench.loop.intake.arrivals.files
     assert [f"20200601{time}_rain.pgm" in str(list(kept)) for time in ("1120", "1140", "1340")] == [False, False, True]
     assert len(bench.loop.intake.came_at) <= 1
+
+
+# --- products -------------------------------------------------------------------------------------------------
+
+
+def test_pictures_are_drawn_while_the_file_is_written(tmp_path, monkeypatch):
+    bench = Bench(tmp_path, monkeypatch, pictures=("maps",))
+    drawn, write = threading.Event(), PRODUCTS["file"]
+    draw = PRODUCTS["pictures"]
+
+    def write_file(work):
+        assert drawn.wait(60)
+        return write(work)
+
+    def write_pictures(work):
+        notes = draw(work)
+        drawn.set()
+        return notes
+
+    monkeypatch.setitem(PRODUCTS, "file", write_file)
+    monkeypatch.setitem(PRODUCTS, "pictures", write_pictures)
+    for number in range(3):
+        bench.put(number)
+    bench.go()
+    about = latest(bench)
+    assert not about["left_out"]
+    assert about["seconds"]["pictures"] > 0
+    assert (bench.loop.folder.path / about["folder"] / "maps.png").exists()
+
+
+def test_a_file_that_cannot_be_written_waits_for_the_pictures(tmp_path, monkeypatch):
+    bench = Bench(tmp_path, monkeypatch, pictures=("maps",))
+    ended, draw = [], PRODUCTS["pictures"]
+
+    def write_file(work):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def write_pictures(work):
+        time.sleep(0.3)
+        notes = draw(work)
+        ended.append(work.order.folder.exists())
+        return notes
+
+    monkeypatch.setitem(PRODUCTS, "file", write_file)
+    monkeypatch.setitem(PRODUCTS, "pictures", write_pictures)
+    for number in range(3):
+        bench.put(number)
+    bench.go()
+    assert ended
+    assert all(ended)
