@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 import xarray as xr
@@ -41,6 +40,9 @@ PLACES_FILES = ("csv", "json", "parquet")
 """Kinds of files of what a forecast says of places."""
 
 
+_Taken = TypeVar("_Taken")
+
+
 @dataclass
 class Work:
     """What products are made of, and what is taken of the members while the file is written."""
@@ -52,6 +54,21 @@ class Work:
     """Members at the places of the region."""
     on_map: MembersOnMap | None = None
     """Members that the map page shows, with the numbers of the file."""
+    failed: dict[str, Exception] = field(default_factory=dict)
+    """Why nothing could be planned to be taken of the members for a product, by its name."""
+
+    def plan(self, product: str, make: Callable[[], _Taken]) -> _Taken | None:
+        """Return what takes the members for a product; None if it cannot be made, which holds up no other product."""
+        try:
+            return make()
+        except Exception as error:
+            self.failed[product] = error
+            return None
+
+    def check_plan(self, product: str) -> None:
+        """Raise the error because of which nothing was taken for a product."""
+        if product in self.failed:
+            raise self.failed[product]
 
     @cached_property
     def rounded(self) -> xr.Dataset:
@@ -63,33 +80,28 @@ def write_file(work: Work) -> list[str]:
     """Write the forecast itself, with its members, which are made once: other products take then what they need."""
     watch = work.order.region.watch
     packing = cast(Packing, watch.packing)
-    work.at_places, work.on_map = _plan_places(work), _plan_map(work, packing)
+    work.at_places = work.plan("places", partial(_plan_places, work))
+    work.on_map = work.plan("map", partial(_plan_map, work, packing))
     uses = [use for use in (work.at_places, work.on_map) if use is not None]
     save_forecast(hand_on(work.rounded, uses), work.order.folder / watch.file, packing=packing)
     return []
 
 
 def _plan_places(work: Work) -> CellSamples | None:
-    """Return what takes the members at places; None if none are needed, or `write_at_places` will say why."""
+    """Return what takes the members at places; None if none are needed."""
     from hybridcast.places.series import plan_samples
 
     path = work.order.region.region.places
-    if path is None:
-        return None
-    with suppress(Exception):  # which comes again there, and holds up no file here
-        return plan_samples(work.forecast, load_places(path))
-    return None
+    return None if path is None else plan_samples(work.forecast, load_places(path))
 
 
 def _plan_map(work: Work, packing: Packing) -> MembersOnMap | None:
-    """Return what takes the members for the map; None if none are needed, or `write_map_page` will say why."""
+    """Return what takes the members for the map; None if none are needed."""
     from hybridcast.webmap.members import MembersOnMap
 
     if not work.order.region.watch.map or ENSEMBLE not in work.forecast:
         return None
-    with suppress(Exception):  # which comes again there, and holds up no file here
-        return MembersOnMap(work.forecast, partial(round_rates, packing=packing))
-    return None
+    return MembersOnMap(work.forecast, partial(round_rates, packing=packing))
 
 
 def write_at_places(work: Work) -> list[str]:
@@ -104,6 +116,7 @@ def write_at_places(work: Work) -> list[str]:
     if order.region.region.places is None:
         return []
     try:
+        work.check_plan("places")
         places = load_places(order.region.region.places)
         table = at_places(work.forecast, places, radar=work.radar, members=work.at_places)
     except (HybridcastError, OSError) as error:
@@ -140,6 +153,7 @@ def write_map_page(work: Work) -> list[str]:
     folder = order.folder / MAP
     folder.mkdir()
     try:
+        work.check_plan("map")
         canvas = write_forecast_folder(
             work.rounded,
             folder,
