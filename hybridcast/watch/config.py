@@ -256,6 +256,10 @@ def load_watch(path: str | Path, names: Sequence[str] = ()) -> list[WatchedRegio
         entry["name"]: table.get("defaults", {}).get(WATCH, {}) | _get_table(entry, f"region {entry['name']}")
         for entry in table["region"]
     }
+    warned = [region for region in settings.region if "on_warning" in shared | own[region.name]]
+    if warned and all(region.places is None for region in warned):
+        found = f"{file}: on_warning is set, and none of its regions has places"
+        raise InputError(found, "warnings are raised at places", "Give a region places = 'places.toml'")
     return [
         _make_region(region, shared | own[region.name], base)
         for region in settings.region

@@ -101,6 +101,14 @@ def test_a_hook(load):
     assert load(text)[0].watch.on_forecast == HookSettings(command=("a", "b"), timeout="2min")
 
 
+def test_warnings_that_nobody_would_get_are_refused(load):
+    hook = '[watch.on_warning]\ncommand = ["true"]\n'
+    with pytest.raises(InputError, match="on_warning is set, and none of its regions has places"):
+        load(hook + TEXT + TEXT.replace("north", "south"))
+    some = hook + TEXT + TEXT.replace("north", "south") + 'places = "places.toml"\n'
+    assert [region.name for region in load(some, ["north"])] == ["north"]
+
+
 def test_an_unknown_region_is_refused(load):
     with pytest.raises(InputError, match="Did you mean 'north'"):
         load(TEXT, ["nort"])
