@@ -17,6 +17,17 @@ from typing import Any, Protocol, runtime_checkable
 from hybridcast.errors import InputError
 
 
+def _read_umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+#: File mode mask of the process, which `mkstemp` ignores: its files are for their owner only. Reading it sets it
+#: for a moment, which files that other threads make would suffer from, so it is read once.
+_UMASK = _read_umask()
+
+
 @contextlib.contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
     """Yield the path of a temporary file in the folder of `path`, with its suffix, that replaces `path` at the end.
@@ -37,7 +48,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     part = Path(name)
     try:
         yield part
-        part.chmod(path.stat().st_mode if path.exists() else 0o666 & ~_umask())
+        part.chmod(path.stat().st_mode if path.exists() else 0o666 & ~_UMASK)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
@@ -68,7 +79,7 @@ def atomic_folder(path: str | Path, may_replace: Callable[[Path], bool]) -> Iter
     old = part.with_name(f"{part.name}.old")
     try:
         yield part
-        part.chmod(path.stat().st_mode if path.exists() else 0o777 & ~_umask())
+        part.chmod(path.stat().st_mode if path.exists() else 0o777 & ~_UMASK)
         _exchange(part, path, old)
     except BaseException:
         _remove_unfinished(part)
@@ -121,13 +132,6 @@ def _explain_failure(folder: Path) -> Iterator[None]:
             "a file is written into a folder of yours",
             "Choose another, or change its permissions",
         ) from error
-
-
-def _umask() -> int:
-    """Return the file mode mask of the process, which `mkstemp` ignores: its files are readable by their owner only."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 @runtime_checkable

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,12 @@ from hybridcast.core.files import atomic_write
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a JSON file, whole or not at all; NaN becomes null."""
-    with atomic_write(path) as part:
-        part.write_text(json.dumps(_without_nan(content), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    """Write a JSON file, whole or not at all, even if the power fails; NaN becomes null."""
+    text = json.dumps(_without_nan(content), indent=1, allow_nan=False) + "\n"
+    with atomic_write(path) as part, part.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _without_nan(value: Any) -> Any:
