@@ -104,7 +104,9 @@ class StretchedPlanes:
     def __call__(self, lead: int) -> CurvePlanes:
         """Return the planes of a lead time."""
         found = self.planes(lead)
-        return found._replace(noise_origins=np.tensordot(self.matrix, found.noise_origins, axes=1))
+        row, column = found.noise_origins
+        stretched = np.stack([down * row + across * column for down, across in self.matrix])
+        return found._replace(noise_origins=stretched)
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,9 +222,9 @@ def realize(
         np.asarray(thresholds, np.float32), mean_excess(iterate_frames(recent), thresholds[-1]), HIGHEST_RATE
     )
     frame = latest_rain(recent)
-    stretch = measure_stretch(coarsen(frame, 1e3 * TEXTURE_SPACING).values, max(cell, TEXTURE_SPACING))
-    shape = recent.sizes["y"], recent.sizes["x"]
-    stretched = StretchedPlanes(planes, turn_to_smallest_window(stretch, shape).astype(np.float32))
+    coarse = coarsen(frame, 1e3 * TEXTURE_SPACING)
+    stretch = turn_to_smallest_window(measure_stretch(coarse.values, cell_size(coarse) / 1e3), frame.shape)
+    stretched = StretchedPlanes(planes, stretch.astype(np.float32))
 
     def with_finest(finest: float, chosen: MemberCount) -> Realizations:
         dependence = replace(FITTED.scaled(scale), finest=finest)

@@ -98,7 +98,7 @@ def _second_moments(field: Array, known: Array, reach: int) -> Doubles:
     return np.asarray(np.einsum("yx,ayx,byx->ab", weight, lags, lags) / weight.sum())
 
 
-def turn_to_smallest_window(matrix: Doubles, shape: tuple[int, int]) -> Doubles:
+def turn_to_smallest_window(matrix: Doubles, shape: tuple[int, ...]) -> Doubles:
     """Return a stretch that is turned so that a grid needs the smallest window of the lattice; noise itself is round.
 
     Parameters
@@ -147,7 +147,7 @@ def _sum_squares(rain: Array, step: int) -> tuple[float, float]:
     total, pairs = 0.0, 0
     for difference in (rain[step:] - rain[:-step], rain[:, step:] - rain[:, :-step]):
         known = difference[np.isfinite(difference)].astype(np.float64)
-        total, pairs = total + float(known @ known), pairs + known.size
+        total, pairs = total + float(np.square(known).sum()), pairs + known.size
     return total, float(pairs)
 
 
