@@ -22,6 +22,7 @@ from hybridcast.core.paths import open_paths
 from hybridcast.core.readers import PathLike, load_readers, warn_unreadable
 from hybridcast.core.times import as_datetime64
 from hybridcast.radar.assembly import assemble
+from hybridcast.radar.kept_frames import KeptFrames
 from hybridcast.radar.selection import (
     Period,
     RadarFormat,
@@ -33,7 +34,7 @@ from hybridcast.radar.selection import (
     read_frames,
 )
 
-__all__ = ["RadarFormat", "ReadsTimes", "formats", "open_radar"]
+__all__ = ["KeptFrames", "RadarFormat", "ReadsTimes", "formats", "open_radar"]
 
 Time = datetime | str | np.datetime64
 
@@ -78,6 +79,7 @@ def open_radar(
     interval: Duration | None = None,
     each: Callable[[xr.DataArray], xr.DataArray] | None = None,
     strict: bool = False,
+    kept: KeptFrames | None = None,
 ) -> xr.DataArray:
     """Open radar files as one precipitation field, frames in time order on regular steps.
 
@@ -104,6 +106,9 @@ def open_radar(
     strict
         Whether to raise at the first unreadable file. By default, if others can be read, an `InputWarning` is issued,
         the frame of the file is missing (all NaN), and ``attrs["unreadable_files"]`` lists the file.
+    kept
+        Frames that were decoded before, for a program that opens most of the same files again and again; by default
+        all files are read.
 
     Returns
     -------
@@ -132,6 +137,7 @@ def open_radar(
         each=each,
         strict=strict,
         interval=None if interval is None else parse_duration(interval, "interval"),
+        kept=kept,
     )
     far: list[str] = []
 

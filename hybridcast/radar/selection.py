@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import NamedTuple, Protocol, TypeVar, cast, runtime_checkable
 
 import numpy as np
 import xarray as xr
@@ -25,6 +25,7 @@ from hybridcast.core.times_in_names import parse_time_in_name
 from hybridcast.core.types import HOUR, Mask
 from hybridcast.errors import ForecastFileError, InputError, InputWarning, NoFramesError, ReadError
 from hybridcast.radar.assembly import find_interval
+from hybridcast.radar.kept_frames import KeptFile, KeptFrames
 
 Times = NDArray[np.datetime64]
 Period = tuple[np.datetime64, np.datetime64]
@@ -95,6 +96,13 @@ class Request:
     """Whether to raise at the first unreadable file."""
     interval: np.timedelta64 | None = None
     """Interval of amounts whose files do not state it."""
+    kept: KeptFrames | None = None
+    """Frames of files that were read before; None to keep none."""
+
+    @property
+    def decoding(self) -> tuple[object, ...]:
+        """What the frames of a file depend on besides its content."""
+        return (self.format if self.format is None or isinstance(self.format, str) else id(self.format), self.interval)
 
     @property
     def selects(self) -> bool:
@@ -217,11 +225,14 @@ def _scan(path: Path, request: Request) -> _Scan:
 
 def _scan_copy(path: Path, request: Request) -> _Scan:
     """Return the times of a file; its frames too, if they are needed or their format has no other way."""
+    found = None if request.kept is None else request.kept.find(path, *request.decoding)
+    if found is not None:
+        return _Scan(cast(RadarFormat, found.reader), found.frames["time"].values, found.frames)
     reader = choose_reader(path, request.format, request.formats, "radar", ADVICE, cli_advice=CLI_ADVICE)
     with read_errors(path, reader.NAME):
         if request.selects and isinstance(reader, ReadsTimes):
             return _Scan(reader, _check_stamps(path, reader.read_times(path)))
-        frames = _decode(path, reader, request.interval)
+        frames = _decode(path, reader, request)
         stamps = frames["time"].values
         if request.history is not None:
             return _Scan(reader, stamps, frames)
@@ -237,19 +248,20 @@ def _read_wanted(path: Path, scan: _Scan, period: Period | None, request: Reques
 
 def _select_in_copy(path: Path, scan: _Scan, period: Period | None, request: Request) -> xr.DataArray:
     with read_errors(path, scan.reader.NAME):
-        frames = _decode(path, scan.reader, request.interval) if scan.frames is None else scan.frames
+        frames = _decode(path, scan.reader, request) if scan.frames is None else scan.frames
         return _select(frames, period, request)
 
 
-def _decode(path: Path, reader: RadarFormat, interval: np.timedelta64 | None) -> xr.DataArray:
-    if interval is not None and isinstance(reader, TakesInterval):
-        field = reader.read_amounts(path, interval)
+def _decode(path: Path, reader: RadarFormat, request: Request) -> xr.DataArray:
+    if request.interval is not None and isinstance(reader, TakesInterval):
+        field = reader.read_amounts(path, request.interval)
     else:
         field = reader.read(path)
     check_frames(field)
     find_interval(field.attrs)  # raises an error if it is none
     _check_stamps(path, field["time"].values)
-    return field.assign_attrs(format=reader.NAME)
+    field = field.assign_attrs(format=reader.NAME)
+    return field if request.kept is None else request.kept.keep(KeptFile(reader, field), path, *request.decoding)
 
 
 def _select(frames: xr.DataArray, period: Period | None, request: Request) -> xr.DataArray:

@@ -22,7 +22,7 @@ from hybridcast.core.times_in_names import parse_time_in_name
 from hybridcast.errors import HybridcastError, InputError, InputWarning, NoFramesError, ReadError
 from hybridcast.forecasting import INPUT_HISTORY
 from hybridcast.nwp import open_nwp
-from hybridcast.radar import open_radar
+from hybridcast.radar import KeptFrames, open_radar
 from hybridcast.stations import open_stations
 from hybridcast.terrain import open_terrain
 from hybridcast.watch.arrivals import Entry, make_signature
@@ -197,7 +197,13 @@ def read_content(region: WatchedRegion, entry: Entry, downloads: Path, first: np
 
 
 def _open_radar(
-    region: WatchedRegion, files: Sequence[Path], first: np.datetime64, last: np.datetime64, *, strict: bool
+    region: WatchedRegion,
+    files: Sequence[Path],
+    first: np.datetime64,
+    last: np.datetime64,
+    *,
+    strict: bool,
+    kept: KeptFrames | None = None,
 ) -> xr.DataArray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", InputWarning)
@@ -208,7 +214,12 @@ def _open_radar(
             step=region.optional_duration("radar_step") if len(files) > 1 else None,
             interval=region.watch.radar_interval,
             strict=strict,
+            kept=kept,
         )
+
+
+_frames = KeptFrames()
+"""Frames of the last forecasts, most of which the next one uses too."""
 
 
 def open_recent(region: WatchedRegion, files: Iterable[str], issue: np.datetime64, left_out: list[str]) -> xr.DataArray:
@@ -218,7 +229,7 @@ def open_recent(region: WatchedRegion, files: Iterable[str], issue: np.datetime6
     left_out += [f"{path}: gone since it came" for path in paths if path not in here]
     if not here:
         raise InputError("no radar file is left", "there is at least one", "Keep the files for three hours")
-    return _open_radar(region, here, issue - INPUT_HISTORY, issue, strict=False)
+    return _open_radar(region, here, issue - INPUT_HISTORY, issue, strict=False, kept=_frames)
 
 
 # --- other sources --------------------------------------------------------------------------------------------

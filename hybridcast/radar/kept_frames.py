@@ -1,0 +1,77 @@
+"""Frames of files that are read again and again, as by a loop that makes a forecast of every new frame."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+import xarray as xr
+
+from hybridcast.core.readers import Format
+
+_Key: TypeAlias = tuple[object, ...]
+
+
+class KeptFile(NamedTuple):
+    """A file that was decoded."""
+
+    reader: Format
+    frames: xr.DataArray
+
+
+class KeptFrames:
+    """Decoded frames of files, of which those used last stay in memory; for `hybridcast.open_radar`.
+
+    A file is the same if its path, size and times of change are. Warnings of its reader come at the first reading only.
+
+    Parameters
+    ----------
+    most_bytes
+        Limit of the memory; a file that would take a quarter of it is not kept.
+
+    Examples
+    --------
+    >>> kept = KeptFrames()
+    >>> radar = open_radar("radar/*.h5", history="2h", kept=kept)  # doctest: +SKIP
+    """
+
+    def __init__(self, most_bytes: int = 2**28) -> None:
+        self._most_bytes = most_bytes
+        self._files: OrderedDict[_Key, KeptFile] = OrderedDict()
+
+    def find(self, path: Path, *how: object) -> KeptFile | None:
+        """Return what is kept of a file; None if it has changed, or is not kept.
+
+        Parameters
+        ----------
+        path
+            The file.
+        how
+            What else the frames depend on.
+        """
+        key = _identify(path, how)
+        found = None if key is None else self._files.get(key)
+        if found is None or key is None:
+            return None
+        self._files.move_to_end(key)
+        return found._replace(frames=found.frames.copy(deep=True))
+
+    def keep(self, file: KeptFile, path: Path, *how: object) -> xr.DataArray:
+        """Keep a file that was decoded, if it is not too large, and return its frames; others make room for it."""
+        key = _identify(path, how)
+        if key is None or 4 * file.frames.nbytes > self._most_bytes:
+            return file.frames
+        loaded = file.frames.compute()
+        self._files[key] = file._replace(frames=loaded.copy(deep=True))
+        while sum(one.frames.nbytes for one in self._files.values()) > self._most_bytes:
+            self._files.popitem(last=False)
+        return loaded
+
+
+def _identify(path: Path, how: tuple[object, ...]) -> _Key | None:
+    """Return what identifies the content of a file; None for a folder, whose parts may change."""
+    if not path.is_file():
+        return None
+    found = path.stat()
+    return str(path), found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, *how
