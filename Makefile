@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist worksteal
 
 BROWSER := $(shell command -v chromium && command -v chromedriver)
 
-.PHONY: help setup browser demo test test-fast test-all coverage gpu check skill scale-filter pseudo-nwp real-nwp model evaluation warnings endurance sources early-or-late bench bench-history fuzz same-bits notebooks docs picture clean
+.PHONY: help setup browser demo test test-fast test-all coverage gpu check skill scale-filter pseudo-nwp real-nwp model evaluation learning-curve warnings endurance sources early-or-late bench bench-history fuzz same-bits notebooks docs picture clean
 .DEFAULT_GOAL := help
 
 help:  ## show this
@@ -81,6 +81,9 @@ model: setup  ## train the model that comes with the package, from the real even
 
 evaluation: setup  ## nowcasters on the real events; trained ones on regions they were not trained on; hours, can be continued
 	$(BIN)/python notebooks/evaluation.py
+
+learning-curve: setup  ## members trained on 4 to 125 days, on networks left out; hours, can be continued
+	$(BIN)/python notebooks/learning_curve.py --work scratch
 
 warnings: setup  ## warnings at invented places against later radar, German and Alpine; hours, can be continued
 	$(BIN)/python notebooks/place_warnings.py --work scratch/warnings

@@ -40,6 +40,7 @@ from hybridcast.core.remote import (
     has_magic,
     is_url,
     is_zarr,
+    open_in_zip,
     open_remote,
     open_zarr_store,
 )
@@ -290,7 +291,7 @@ def _zipped_zarr(path: Path, address: str, folder: str) -> ZarrLocation:
     def open_store() -> dict[str, Any]:
         import fsspec
 
-        return {"store": fsspec.filesystem("zip", fo=str(path)).get_mapper(folder)}
+        return open_in_zip(fsspec.filesystem("zip", fo=str(path)), folder)
 
     return ZarrLocation(address, open_store, path.name)
 
@@ -366,7 +367,7 @@ def _open_zipped_store(remote: RemoteFile, name: str, copies: CopyFolder) -> dic
     try:
         zipped = open_remote(f"zip::{remote.url}").filesystem
         top = min((p for p in zipped.find("") if PurePosixPath(p).name in ZARR_NAMES), key=lambda p: p.count("/"))
-        return {"store": zipped.get_mapper(top.rpartition("/")[0])}
+        return open_in_zip(zipped, top.rpartition("/")[0])
     except Exception:  # fsspec's file systems raise errors of many libraries; those that remain are raised below
         log.debug("%s cannot be read in parts", remote.address, exc_info=True)
     path = download(remote, name, copies)

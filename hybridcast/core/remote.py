@@ -223,6 +223,18 @@ def is_zarr(remote: RemoteFile) -> bool:
         return False
 
 
+#: What file systems raise where a part of a Zarr store is missing; in a zip it is `KeyError` with fsspec before 2026.9.
+_MISSING = (FileNotFoundError, IsADirectoryError, NotADirectoryError, KeyError)
+
+
+def open_in_zip(zipped: Any, folder: str) -> dict[str, Any]:
+    """Return the arguments of `xarray.open_zarr` for a store in a folder of a zip, a file system of fsspec."""
+    from zarr.storage import FsspecStore
+
+    mapper = zipped.get_mapper(folder)
+    return {"store": FsspecStore.from_mapper(mapper, read_only=True, allowed_exceptions=_MISSING)}
+
+
 def open_zarr_store(remote: RemoteFile) -> dict[str, Any]:
     """Return the arguments of `xarray.open_zarr` for a store behind a URL."""
     wrapper, _, inner = remote.url.partition(SEPARATOR)

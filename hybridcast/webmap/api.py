@@ -146,6 +146,8 @@ class FolderFiles(StaticFiles):
 
     def lookup_path(self, path: str) -> tuple[str, Any]:
         """Return the path on the disk and its state; nothing if it is not served."""
+        if "\0" in path:  # which older versions of starlette pass on to the system
+            return "", None
         found, state = super().lookup_path(path)
         if state is None:
             return "", None
