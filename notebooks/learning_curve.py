@@ -118,9 +118,10 @@ def pool(size: Mapping[str, Any], name: str, threshold: str, lead: str) -> float
 
 
 def tabulate(size: Mapping[str, Any], name: str, threshold: str, lead: str) -> tuple[Any, Any]:
-    """Return the Brier score and the weight of each event."""
+    """Return the Brier score and the weight of each event; both are 0 of one without the lead time."""
     events = size["scores"].values()
-    return np.array([one[name][lead][threshold] for one in events]), np.array([one["weight"] for one in events])
+    scores = np.array([one[name][lead][threshold] if lead in one[name] else 0.0 for one in events])
+    return scores, np.array([one["weight"] if lead in one[name] else 0.0 for one in events])
 
 
 def compare(size: Mapping[str, Any], reference: Mapping[str, Any], name: str, threshold: str) -> tuple[float, ...]:
@@ -128,18 +129,17 @@ def compare(size: Mapping[str, Any], reference: Mapping[str, Any], name: str, th
 
     The interval is that of resampled events, each with all its forecasts.
     """
-    own, bar, weights = [], [], np.empty(0)
+    count = len(size["scores"])
+    drawn = np.random.default_rng(0).integers(count, size=(DRAWS, count))
+    drawn = np.concatenate([np.arange(count)[None], drawn])
+    ratios = []
     for lead in LEADS:
         scores, weights = tabulate(size, name, threshold, lead)
-        own.append(scores)
-        bar.append(tabulate(reference, "scale-filter", threshold, lead)[0])
-    drawn = np.random.default_rng(0).integers(weights.size, size=(DRAWS, weights.size))
-    drawn = np.concatenate([np.arange(weights.size)[None], drawn])
-    ratios = [
-        (one * weights)[drawn].sum(1) / (base * weights)[drawn].sum(1) for one, base in zip(own, bar, strict=True)
-    ]
-    gain = 1 - np.mean(ratios, axis=0)
-    low, high = np.quantile(gain[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        base, _ = tabulate(reference, "scale-filter", threshold, lead)
+        with np.errstate(invalid="ignore"):  # a draw may have no event with such a lead time, or such rain
+            ratios.append((scores * weights)[drawn].sum(1) / (base * weights)[drawn].sum(1))
+    gain = 1 - np.nanmean(ratios, axis=0)
+    low, high = np.nanquantile(gain[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(gain[0]), float(low), float(high)
 
 

@@ -5,10 +5,11 @@ coverage. At each issue time every nowcaster makes a forecast, `at_places` turns
 levels, and the rule of `hybridcast.places.hysteresis` raises, keeps and clears warnings. Advection and persistence have
 no probabilities: they warn if their field reaches the level. The statistics of each day and nowcaster are a file in the
 folder of ``--work``, and a run continues with the days that are missing. Writes ``place_warnings.json`` beside this
-file, and the page ``results/warnings.md`` with its picture; with ``--radar``, of one archive of your own, it prints
-the table and writes ``--out``:
+file, and the page ``results/warnings.md`` with its picture; an archive that is left out stays there as it was. With
+``--radar``, of one archive of your own, it prints the table and writes ``--out``:
 
     python notebooks/place_warnings.py --work scratch/warnings
+    python notebooks/place_warnings.py --archive dwd --days 2018-05-10..2018-05-16 --every 30 --work scratch/warnings
     python notebooks/place_warnings.py --radar 'my/*.h5' --days 2024-06-01..2024-06-03 --work scratch/mine --out a.json
 """
 
@@ -18,7 +19,7 @@ import argparse
 import json
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 HERE = Path(__file__).parent
+RESULTS, PAGE = HERE / "place_warnings.json", HERE / "results" / "warnings.md"
 LEVELS = ("5 mm/h", "2 mm in 30min", "5 mm in 1h", "10 mm in 1h")
 POINTS, DISCS = 14, (5_000.0, 5_000.0, 5_000.0, 10_000.0, 10_000.0, 10_000.0)
 HISTORY = np.timedelta64(2, "h")
@@ -114,8 +116,8 @@ def list_archives() -> dict[str, Archive]:
     alpine = tuple(name for name in load_registry() if name.startswith("taasrad-"))
     seen = "The trained model has seen events of this archive; the scale filter's ensemble has learned from none."
     return {
-        "dwd": Archive("Eleven days of German radar", ("pycomlink-dwd-2018",), seen),
-        "taasrad": Archive("Days of heavy rain of an Alpine radar", alpine, seen, heavy=HEAVY),
+        "dwd": Archive("German radar", ("pycomlink-dwd-2018",), seen),
+        "taasrad": Archive("Alpine radar, days of heavy rain", alpine, seen, heavy=HEAVY),
     }
 
 
@@ -274,7 +276,7 @@ def draw(archives: Sequence[dict[str, Any]]) -> Figure:
         left.plot([0, 1], [0, 1], color="0.7", linewidth=1)
         for row in rows:
             bins = row["reliability"]
-            label = NAMES.get(row["nowcaster"], row["nowcaster"])
+            label = NAMES.get(row["nowcaster"], row["nowcaster"]).strip("*")
             if len(bins) > 2:  # a field that reaches a level or not has two
                 left.plot([b["probability"] for b in bins], [b["frequency"] for b in bins], marker="o", label=label)
                 for b in bins[:: max(1, len(bins) // 6)]:
@@ -303,7 +305,7 @@ def write_page(page: Path, archives: dict[str, dict[str, Any]]) -> None:
 def main() -> None:
     """Run the days, and write what was counted."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--archive", action="append", help="dwd or taasrad; by default both, and the page is written")
+    parser.add_argument("--archive", action="append", help="dwd or taasrad; by default both")
     parser.add_argument("--radar", help="glob of radar files of your own")
     parser.add_argument("--days", help="such as 2018-05-12..2018-05-14; by default all")
     parser.add_argument("--first", default="00:00", help="first issue time of a day, UTC")
@@ -314,18 +316,18 @@ def main() -> None:
     options = parser.parse_args()
     known = list_archives()
     days = tuple(parse_dates(options.days)) if options.days else ()
-    chosen = {name: known[name] for name in options.archive or known}
+    chosen = {name: replace(known[name], days=days or known[name].days) for name in options.archive or known}
     if options.radar:
         chosen = {"own": Archive("Radar of your own", (options.radar,), days=days)}
     found = {name: count(archive, options.work / name, options) for name, archive in chosen.items()}
     for one in found.values():
         print(format_table(one))
-    is_all = list(found) == list(known)
-    if out := options.out or (HERE / "place_warnings.json" if is_all else None):
+    if out := options.out or (None if options.radar else RESULTS):
+        stored = json.loads(out.read_text()) if out == RESULTS and out.exists() else {}
         with atomic_write(out) as part:
-            part.write_text(json.dumps(found, indent=1) + "\n")
-    if is_all:
-        write_page(HERE / "results" / "warnings.md", found)
+            part.write_text(json.dumps(stored | found, indent=1) + "\n")
+        if out == RESULTS:
+            write_page(PAGE, stored | found)
 
 
 if __name__ == "__main__":

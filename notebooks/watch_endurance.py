@@ -566,7 +566,9 @@ def format_memory(found: dict[str, Any]) -> str:
     lines = [head, "|---|---|---|---|---|"]
     for name, values in found.items():
         if isinstance(values, dict):
-            lines.append(f"| {name.replace('_', ' ')} | {' | '.join(f'{value:g}' for value in values.values())} |")
+            lines.append(
+                f"| {name.replace('_', ' ').replace(' mb', ', MB').replace(' kb', ', kB')} | {' | '.join(f'{value:g}' for value in values.values())} |"
+            )
     return "\n".join(lines)
 
 
