@@ -566,9 +566,8 @@ def format_memory(found: dict[str, Any]) -> str:
     lines = [head, "|---|---|---|---|---|"]
     for name, values in found.items():
         if isinstance(values, dict):
-            lines.append(
-                f"| {name.replace('_', ' ').replace(' mb', ', MB').replace(' kb', ', kB')} | {' | '.join(f'{value:g}' for value in values.values())} |"
-            )
+            title = name.replace("_mb", ", MB").replace("_kb", ", kB").replace("_", " ")
+            lines.append(f"| {title} | {' | '.join(f'{value:g}' for value in values.values())} |")
     return "\n".join(lines)
 
 

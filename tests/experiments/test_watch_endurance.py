@@ -92,4 +92,4 @@ def test_the_tables_name_every_number(endurance, places):
     assert trend == {"first_fifth": 100.0, "last_fifth": 101.0, "ratio": 1.01, "largest": 101.0}
     text = endurance.format_page({"kills": kills, "memory": {"cycles": 100, "loop_mb": trend}})
     assert "| files lost, too many, that differ | 0, 0, 0 |" in text
-    assert "| loop mb | 100 | 101 | 1.01 | 101 |" in text
+    assert "| loop, MB | 100 | 101 | 1.01 | 101 |" in text
