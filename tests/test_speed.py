@@ -52,7 +52,8 @@ def test_every_comparison_runs(speed, small, radar, name, monkeypatch):
         assert {row["how"].partition(",")[0] for row in rows} >= {"dense flow", "pysteps-vet", "OpenCV DIS fast"}
     if name == "cycle":
         assert [row["how"] for row in rows] == ["all", "radar", "forecast", "file", "places", "pictures", "map"]
-        assert rows[0]["ms"] >= sum(row["ms"] for row in rows[1:]) - len(rows)
+        in_turn = [row for row in rows[1:] if row["how"] != "pictures"]  # which are drawn while the file is written
+        assert rows[0]["ms"] >= sum(row["ms"] for row in in_turn) - len(rows)
     if name == "advection":
         assert rows[0]["largest difference from pysteps, mm/h"] < 0.01
         assert 0 < rows[0]["share of copy rate"] < 1
