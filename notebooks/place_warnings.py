@@ -9,7 +9,7 @@ file, and the page ``results/warnings.md`` with its picture; an archive that is 
 ``--radar``, of one archive of your own, it prints the table and writes ``--out``:
 
     python notebooks/place_warnings.py --work scratch/warnings
-    python notebooks/place_warnings.py --archive dwd --days 2018-05-10..2018-05-16 --every 30 --work scratch/warnings
+    python notebooks/place_warnings.py --archive dwd --days 2018-05-10..2018-05-18 --every 30 --work scratch/warnings
     python notebooks/place_warnings.py --radar 'my/*.h5' --days 2024-06-01..2024-06-03 --work scratch/mine --out a.json
 """
 
