@@ -39,6 +39,13 @@ class KeptFrames:
     def __init__(self, most_bytes: int = 2**28) -> None:
         self._most_bytes = most_bytes
         self._files: OrderedDict[_Key, KeptFile] = OrderedDict()
+        self._used: set[_Key] = set()
+
+    def forget_unused(self) -> None:
+        """Forget the files that were not used since the last call."""
+        for key in [key for key in self._files if key not in self._used]:
+            del self._files[key]
+        self._used.clear()
 
     def find(self, path: Path, *how: object) -> KeptFile | None:
         """Return what is kept of a file; None if it has changed, or is not kept.
@@ -55,6 +62,7 @@ class KeptFrames:
         if found is None or key is None:
             return None
         self._files.move_to_end(key)
+        self._used.add(key)
         return found._replace(frames=found.frames.copy(deep=True))
 
     def keep(self, file: KeptFile, path: Path, *how: object) -> xr.DataArray:
@@ -64,6 +72,7 @@ class KeptFrames:
             return file.frames
         loaded = file.frames.compute()
         self._files[key] = file._replace(frames=loaded.copy(deep=True))
+        self._used.add(key)
         while sum(one.frames.nbytes for one in self._files.values()) > self._most_bytes:
             self._files.popitem(last=False)
         return loaded

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -218,8 +219,8 @@ def _open_radar(
         )
 
 
-_frames = KeptFrames()
-"""Frames of the last forecasts, most of which the next one uses too."""
+_frames: defaultdict[str, KeptFrames] = defaultdict(KeptFrames)
+"""Frames of the last forecast of each region, most of which the next one uses too."""
 
 
 def open_recent(region: WatchedRegion, files: Iterable[str], issue: np.datetime64, left_out: list[str]) -> xr.DataArray:
@@ -229,7 +230,10 @@ def open_recent(region: WatchedRegion, files: Iterable[str], issue: np.datetime6
     left_out += [f"{path}: gone since it came" for path in paths if path not in here]
     if not here:
         raise InputError("no radar file is left", "there is at least one", "Keep the files for three hours")
-    return _open_radar(region, here, issue - INPUT_HISTORY, issue, strict=False, kept=_frames)
+    kept = _frames[region.name]
+    radar = _open_radar(region, here, issue - INPUT_HISTORY, issue, strict=False, kept=kept)
+    kept.forget_unused()
+    return radar
 
 
 # --- other sources --------------------------------------------------------------------------------------------

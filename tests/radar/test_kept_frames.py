@@ -110,3 +110,15 @@ def test_other_intervals_of_amounts_are_other_frames(tmp_path):
     found = [open_radar(str(tmp_path / "*.nc"), interval=interval, kept=kept) for interval in ("5min", "4min", "5min")]
     np.testing.assert_allclose(found[1], 1.25 * found[0], rtol=1e-5)
     assert found[2].identical(found[0])
+
+
+def test_what_is_not_used_any_more_is_forgotten(files, reads):
+    kept = KeptFrames()
+    for first in range(3):
+        open_radar(files[first : first + 4], kept=kept)
+        kept.forget_unused()
+    assert len(reads) == 6
+    open_radar(files[2:], kept=kept)
+    assert len(reads) == 6
+    open_radar(files[:2], kept=kept)
+    assert len(reads) == 8
