@@ -82,7 +82,7 @@ model: setup  ## train the model that comes with the package, from the real even
 evaluation: setup  ## nowcasters on the real events; trained ones on regions they were not trained on; hours, can be continued
 	$(BIN)/python notebooks/evaluation.py
 
-learning-curve: setup  ## members trained on 4 to 125 days, on networks left out; hours, can be continued
+learning-curve: setup  ## members trained on 4, 16 and 64 days, on networks left out; hours, can be continued
 	$(BIN)/python notebooks/learning_curve.py --work scratch
 
 warnings: setup  ## warnings at invented places against later radar, German and Alpine; hours, can be continued

@@ -3,8 +3,8 @@
 Members are trained on 4, 16 and 64 days (``--sizes`` for others), always with a varied copy of each, and forecast the
 events of FMI, KNMI, MeteoNet and OpenRainER, none of whose radar is among the days. Days are drawn region by region in
 turn, at random within each, so that each set contains those before it. The blend is the mean of the log odds of scale
-filter, trees and network, because its weights would need networks left out of the days too. Trained members and scores
-of a size are kept in the folder of ``--work``, and a run continues with the sizes that are missing. Writes
+filter, trees and network, because its weights would need networks left out of the days too. Trained members
+are kept in the folder of ``--work``, and a run continues with the sizes that are missing. Writes
 ``learning_curve.json`` beside this file, the picture and the table of ``results/learning_curve.md``:
 
     python notebooks/learning_curve.py --work scratch
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from evaluation import write_between_marks
 
 from hybridcast.core.files import atomic_write
 from hybridcast.datasets.events import SPACING, Event, load_events
@@ -186,10 +187,7 @@ def draw(found: dict[str, Any]) -> Figure:
 
 def write_page(found: dict[str, Any]) -> None:
     """Write the table into the page, and the picture beside it."""
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition("<!-- learning curve -->\n")
-    after = rest.partition("<!-- /learning curve -->")[2]
-    marked = f"<!-- learning curve -->\n{format_table(found)}\n<!-- /learning curve -->"
-    PAGE.write_text(before + marked + after, encoding="utf-8")
+    write_between_marks(PAGE, "learning curve", format_table(found))
     draw(found).savefig(PAGE.with_suffix(".svg"), metadata={"Date": None})
 
 

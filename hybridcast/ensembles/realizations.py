@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, uniform_filter
 
 from hybridcast.advection import LONGEST_STEP
-from hybridcast.core.grid import cell_size, coarsen
+from hybridcast.core.grid import LOWEST_RATE, cell_size, coarsen
 from hybridcast.core.packed_frames import iterate_frames
 from hybridcast.core.types import Array
 from hybridcast.ensembles.noise import (
@@ -34,6 +34,7 @@ from hybridcast.ensembles.noise import (
     event_scale,
 )
 from hybridcast.ensembles.texture import match_grain, measure_grain, measure_stretch, turn_to_smallest_window
+from hybridcast.motion.estimate import find_usable_frames
 from hybridcast_kernels.lattice_noise_cpu import LatticeWindow
 from hybridcast_kernels.realizations_cpu import CurvePlanes, Nodes, RainCurve, draw
 from hybridcast_kernels.trajectories import departure_points
@@ -215,40 +216,35 @@ def realize(
         Number of members, and seed.
     """
     reference = int(np.abs(minutes - SCALE_LEAD).argmin())
-    scale = event_scale(planes(reference).air[int(np.abs(np.asarray(thresholds) - SCALE_RATE).argmin())])
     cell = cell_size(recent) / 1e3
     octaves = count_octaves(recent.sizes["y"], recent.sizes["x"])
     curve = RainCurve(
         np.asarray(thresholds, np.float32), mean_excess(iterate_frames(recent), thresholds[-1]), HIGHEST_RATE
     )
-    frame = latest_rain(recent)
+    usable, _ = find_usable_frames(recent, 1)
+    frame = recent.isel(time=int(usable[0]) if usable.size else -1).compute()
     coarse = coarsen(frame, 1e3 * TEXTURE_SPACING)
     stretch = turn_to_smallest_window(measure_stretch(coarse.values, cell_size(coarse) / 1e3), frame.shape)
     stretched = StretchedPlanes(planes, stretch.astype(np.float32))
+    hour = stretched(reference)  # once, because it may take as long as the members of the trials
+    scale = event_scale(hour.air[int(np.abs(np.asarray(thresholds) - SCALE_RATE).argmin())])
 
     def with_finest(finest: float, chosen: MemberCount) -> Realizations:
         dependence = replace(FITTED.scaled(scale), finest=finest)
         noise = MemberNoise(dependence.on_grid(cell, octaves, minutes.astype(np.float64)), chosen)
         return Realizations(stretched, curve, noise, minutes, *fields)
 
-    part = find_wettest_part(frame.values, planes(reference).departure_nodes.factor)
-    target = measure_grain([frame.values[part.cells]], cell)
-    finest = match_grain(lambda one: with_finest(one, TRIAL).at(reference, part), target, cell)
+    def draw_trial(finest: float) -> Array:
+        return replace(with_finest(finest, TRIAL), planes=lambda _: hour).at(reference, part)
+
+    part = find_wettest_part(frame.values, hour.departure_nodes.factor)
+    finest = match_grain(draw_trial, measure_grain([frame.values[part.cells]], cell), cell)
     return with_finest(finest, count).to_dask()
-
-
-def latest_rain(recent: xr.DataArray) -> xr.DataArray:
-    """Return the last frame that holds any value, or the last one, ``(y, x)``, in memory."""
-    for number in range(recent.sizes["time"] - 1, -1, -1):
-        frame = recent.isel(time=number).compute()
-        if np.isfinite(frame.values).any():
-            return frame
-    return recent.isel(time=-1).compute()
 
 
 def find_wettest_part(frame: Array, factor: int) -> GridPart:
     """Return the part of a grid, of `TRIAL_SIDE` cells along each side or the whole of it, with the most rain."""
-    share = uniform_filter((frame >= np.float32(0.1)).astype(np.float32), TRIAL_SIDE, mode="constant")
+    share = uniform_filter((frame >= LOWEST_RATE).astype(np.float32), TRIAL_SIDE, mode="constant")
     row, column = np.unravel_index(int(share.argmax()), share.shape)
     return GridPart.around((int(row), int(column)), TRIAL_SIDE, (frame.shape[0], frame.shape[1]), factor)
 

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.fft import irfft2, next_fast_len, rfft2
 from scipy.ndimage import gaussian_filter
 
-from hybridcast.core.grid import decibels
+from hybridcast.core.grid import LOWEST_RATE, decibels
 from hybridcast.core.types import Array, Doubles
 
 #: Standard deviation of the Gaussian window over whose mean rain is counted in the autocorrelation, km.
@@ -61,7 +61,7 @@ def measure_stretch(frame: Array, cell: float) -> Doubles:
     True
     """
     known = np.isfinite(frame)
-    wet = int(np.count_nonzero(frame[known] >= np.float32(0.1)))
+    wet = int(np.count_nonzero(frame[known] >= LOWEST_RATE))
     if wet < STRETCH_EVIDENCE or min(frame.shape) < 2 * LEAST_REACH:
         return np.eye(2)
     rain = _remove_surroundings(frame, known, cell)

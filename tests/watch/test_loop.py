@@ -720,6 +720,15 @@ def test_records_do_not_grow(tmp_path, monkeypatch):
 # --- products -------------------------------------------------------------------------------------------------
 
 
+def make_with(bench, monkeypatch, **products):
+    """Make a forecast of three frames with other functions that write products."""
+    for name, write in products.items():
+        monkeypatch.setitem(PRODUCTS, name, write)
+    for number in range(3):
+        bench.put(number)
+    bench.go()
+
+
 def test_pictures_are_drawn_while_the_file_is_written(tmp_path, monkeypatch):
     bench = Bench(tmp_path, monkeypatch, pictures=("maps",))
     drawn, write = threading.Event(), PRODUCTS["file"]
@@ -734,11 +743,7 @@ def test_pictures_are_drawn_while_the_file_is_written(tmp_path, monkeypatch):
         drawn.set()
         return notes
 
-    monkeypatch.setitem(PRODUCTS, "file", write_file)
-    monkeypatch.setitem(PRODUCTS, "pictures", write_pictures)
-    for number in range(3):
-        bench.put(number)
-    bench.go()
+    make_with(bench, monkeypatch, file=write_file, pictures=write_pictures)
     about = latest(bench)
     assert not about["left_out"]
     assert about["seconds"]["pictures"] > 0
@@ -758,10 +763,6 @@ def test_a_file_that_cannot_be_written_waits_for_the_pictures(tmp_path, monkeypa
         ended.append(work.order.folder.exists())
         return notes
 
-    monkeypatch.setitem(PRODUCTS, "file", write_file)
-    monkeypatch.setitem(PRODUCTS, "pictures", write_pictures)
-    for number in range(3):
-        bench.put(number)
-    bench.go()
+    make_with(bench, monkeypatch, file=write_file, pictures=write_pictures)
     assert ended
     assert all(ended)
