@@ -53,7 +53,7 @@ SAVE = (
     "os.write(got, sys.stdin.buffer.read() + b'\\n')"
 )
 """Appends a message to a file in one step."""
-HOURS = slice("2015-08-27T06:30", "2015-08-27T11:25")
+HOURS = slice("2015-08-27T04:45", "2015-08-27T11:55")
 """Hours that are replayed with kills; it rains in all of them."""
 GOTHENBURG = """
 levels = ["0.5 mm/h", "2 mm/h", "1 mm in 30min"]
