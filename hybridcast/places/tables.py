@@ -21,7 +21,7 @@ from hybridcast.core.field import RATE
 from hybridcast.core.files import atomic_write
 from hybridcast.core.forecast_schema import PROBABILITY
 from hybridcast.core.time_steps import iso_time
-from hybridcast.core.types import MINUTE, Mask
+from hybridcast.core.types import MINUTE
 from hybridcast.errors import InputError
 
 SUFFIXES = (".csv", ".parquet", ".json")
@@ -40,7 +40,11 @@ _OF_PLACE = (
     "minutes_to_end",
 )
 _OF_LEVEL = ("warning_probability", "level_known", "level_reached", "level_basis")
+_NESTING = ("place", "statistic", "level", "window", "threshold", "quantile", "lead_time")
+"""Dims from the outer lists of JSON to the inner."""
 _Columns = dict[str, NDArray[Any]]
+_Lists = Mapping[str, Any]
+"""Nested lists of values by product, in the order of `_NESTING`, and the names of thresholds and quantiles."""
 
 
 def write_places(table: xr.Dataset, path: str | Path) -> Path:
@@ -174,77 +178,67 @@ def _write_parquet(table: xr.Dataset, path: Path) -> None:
 
 def to_objects(table: xr.Dataset) -> dict[str, Any]:
     """Return the products as an object of JSON: attributes of the forecast, and a list of places."""
-    lists = {str(name): _to_list(table[name].transpose("place", ...)) for name in table.data_vars}
+    table = table.transpose(*(dim for dim in _NESTING if dim in table.sizes))
+    lists = {str(name): _to_list(values.variable) for name, values in table.data_vars.items()}
+    lists |= {dim: [f"{label:g}" for label in table[dim].values] for dim in ("threshold", "quantile")}
+    places = [_place_object(table, lists, number) for number in range(table.sizes["place"])]
     minutes = (table["lead_time"].values / MINUTE).tolist()
     times = [iso_time(time) for time in table["time"].values] if "time" in table.coords else None
-    places = [_place_object(table, lists, number) for number in range(table.sizes["place"])]
     return {**_describe(table), "lead_minutes": minutes, "times": times, "places": places}
 
 
-def _place_object(table: xr.Dataset, lists: Mapping[str, Any], number: int) -> dict[str, Any]:
-    is_area = str(table["kind"].values[number]) == "area"
-    statistics = [str(one) for one in table["statistic"].values] if is_area else [CELL]
+def _place_object(table: xr.Dataset, lists: _Lists, number: int) -> dict[str, Any]:
+    kind = str(table["kind"].values[number])
+    statistics = [str(one) for one in table["statistic"].values] if kind == "area" else [CELL]
+    own = [row for row, threshold in enumerate(lists["level_threshold"][number]) if threshold is not None]
     return {
         "name": str(table["place"].values[number]),
-        "kind": str(table["kind"].values[number]),
+        "kind": kind,
         "position": str(table["position"].values[number]),
         "known_fraction": lists["known_fraction"][number],
-        "statistics": {name: _statistic_object(table, number, which) for which, name in enumerate(statistics)},
-        "levels": [_level_object(table, lists, number, row) for row in _own_levels(table, number)],
+        "statistics": {name: _statistic_object(table, lists, number, which) for which, name in enumerate(statistics)},
+        "levels": [_level_object(table, lists, number, row) for row in own],
     }
 
 
-def _own_levels(table: xr.Dataset, number: int) -> NDArray[np.int64]:
-    exists: Mask = np.isfinite(table["level_threshold"].transpose("place", "level").values[number])
-    return np.flatnonzero(exists)
-
-
-def _statistic_object(table: xr.Dataset, number: int, which: int) -> dict[str, Any]:
+def _statistic_object(table: xr.Dataset, lists: _Lists, number: int, which: int) -> dict[str, Any]:
     """Return what is known of one statistic of one place, by the names of its products."""
-    one = {name: table[name].isel(place=number, statistic=which) for name in (*_OF_PLACE, RATE, PROBABILITY)}
-    found = {str(name): _to_list(values) for name, values in one.items()}
-    found[PROBABILITY] = dict(zip(_labels(table["threshold"]), found[PROBABILITY], strict=True))
-    for name in ("rate", "minutes_to_rain", "minutes_to_end"):
-        found[f"{name}_quantile"] = _by_label(table[f"{name}_quantile"].isel(place=number, statistic=which), "quantile")
+    found = {name: lists[name][number][which] for name in (*_OF_PLACE, RATE)}
+    found[PROBABILITY] = dict(zip(lists["threshold"], lists[PROBABILITY][number][which], strict=True))
+    for name in ("rate_quantile", "minutes_to_rain_quantile", "minutes_to_end_quantile"):
+        found[name] = dict(zip(lists["quantile"], lists[name][number][which], strict=True))
     if "amount" in table:
-        of_place = table[["amount", "amount_quantile"]].isel(place=number, statistic=which)
+        amounts, quantiles = (lists[name][number][which] for name in ("amount", "amount_quantile"))
         found["amounts"] = [
             {
                 "window_minutes": float(length / MINUTE),
-                "amount": _to_list(of_place["amount"].isel(window=k)),
-                "amount_quantile": _by_label(of_place["amount_quantile"].isel(window=k), "quantile"),
+                "amount": amounts[k],
+                "amount_quantile": dict(zip(lists["quantile"], quantiles[k], strict=True)),
             }
             for k, length in enumerate(table["window"].values)
         ]
     return found
 
 
-def _level_object(table: xr.Dataset, lists: Mapping[str, Any], number: int, row: int) -> dict[str, Any]:
-    one = table.isel(place=number, level=row)
-    length = float(one["level_window"].values / MINUTE)
+def _level_object(table: xr.Dataset, lists: _Lists, number: int, row: int) -> dict[str, Any]:
+    length = float(table["level_window"].values[number, row] / MINUTE)
+    own = {name: lists[name][number][row] for name in ("level_probability", *_OF_LEVEL)}
     return {
-        "name": str(one["level"].values),
-        "threshold": float(one["level_threshold"]),
+        "name": str(table["level"].values[row]),
+        "threshold": float(table["level_threshold"].values[number, row]),
         "units": "mm" if length else "mm h-1",
         "window_minutes": length or None,
-        "statistic": str(one["level_statistic"].values),
-        "raise_at": float(one["raise_at"]),
-        "clear_at": float(one["clear_at"]),
-        "level_probability": _to_list(one["level_probability"]),
-        **{name: lists[name][number][row] for name in _OF_LEVEL},
-        "minutes_to_level_quantile": _by_label(one["minutes_to_level_quantile"], "quantile"),
+        "statistic": lists["level_statistic"][number][row],
+        "raise_at": float(table["raise_at"].values[number, row]),
+        "clear_at": float(table["clear_at"].values[number, row]),
+        **own,
+        "minutes_to_level_quantile": dict(
+            zip(lists["quantile"], lists["minutes_to_level_quantile"][number][row], strict=True)
+        ),
     }
 
 
-def _by_label(values: xr.DataArray, dim: str) -> dict[str, Any]:
-    return dict(zip(_labels(values[dim]), _to_list(values.transpose(dim, ...)), strict=True))
-
-
-def _labels(labels: xr.DataArray) -> list[str]:
-    return [f"{label:g}" for label in labels.values]
-
-
-def _to_list(values: xr.DataArray) -> Any:
+def _to_list(values: xr.Variable) -> Any:
     """Return nested lists of numbers that are rounded to `_DIGITS`, with None where they are unknown."""
     array = values.values
     if array.dtype.kind != "f":

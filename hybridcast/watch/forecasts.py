@@ -189,6 +189,9 @@ def warm_up(region: WatchedRegion) -> str | None:
     except (HybridcastError, OSError) as error:
         return str(error)
     result.compute()
+    del result, radar
+    gc.collect()
+    gc.freeze()  # modules, kernels and the model stay: `release_memory` need not look through them after each forecast
     return _check_places(region)
 
 
