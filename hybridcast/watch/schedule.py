@@ -131,25 +131,30 @@ def find_due(frames: Mapping[np.datetime64, Frame], issues: Issues, now: np.date
         return late
     # the clock may have jumped, so ages are relative to the newest frame where that is older
     oldest = min(now, newest) - rules.catch_up
-    return next(
-        (
-            Due(time, frame)
-            for time, frame in sorted(frames.items(), reverse=True)
-            if _is_due(time, frame, issues, newest, oldest)
-        ),
-        None,
-    )
+    latest_made = max((time for time, one in issues.items() if one.state == "made"), default=newest)
+    recent = sorted((time for time in frames if time >= min(oldest, latest_made)), reverse=True)
+    found = (time for time in recent if _is_due(frames[time], issues.get(time), time >= oldest, time >= latest_made))
+    return next((Due(time, frames[time]) for time in found), None)
 
 
-def _is_due(time: np.datetime64, frame: Frame, issues: Issues, newest: np.datetime64, oldest: np.datetime64) -> bool:
-    record = issues.get(time)
+def _is_due(frame: Frame, record: IssueRecord | None, is_recent: bool, is_latest: bool) -> bool:
+    """Return whether a frame gets a forecast.
+
+    Parameters
+    ----------
+    frame, record
+        The frame, and what is known of its issue time.
+    is_recent
+        Whether it is young enough to get a forecast that it has not got.
+    is_latest
+        Whether no later forecast has been made, so that its own is made again if it has changed.
+    """
     if record is None or (record.frame != frame.digest and record.state in ("failed", "set aside")):
-        return bool(time >= oldest)
+        return is_recent
     if record.state == "failed":
-        return record.tries < MAX_TRIES and bool(time >= oldest)
-    latest_made = max((t for t, one in issues.items() if one.state == "made"), default=newest)
+        return is_recent and record.tries < MAX_TRIES
     changed = record.state == "made" and record.frame != frame.digest and record.revision < MAX_REVISIONS
-    return changed and bool(time >= latest_made)
+    return changed and is_latest
 
 
 def _find_late(
