@@ -1,9 +1,10 @@
 """Warnings with hysteresis: raised, kept and cleared from one forecast to the next.
 
 A warning of a level at a place is raised by the first forecast whose probability reaches ``raise_at``. It is kept while
-the probability is at or above ``clear_at``, and cleared once it has been below that for ``hold``. An unknown
-probability changes nothing: an unknown place is not safe. The rule has no clock and no memory but its state: the same
-state and the same forecast give the same events.
+the probability is at or above ``clear_at``, and cleared once it has been below that for ``hold``. What is unknown
+changes nothing, an unknown place is not safe: neither an unknown probability, nor one of known lead times alone if one
+is unknown up to the time until which the level was expected before. The rule has no clock and no memory but its state:
+the same state and the same forecast give the same events.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ class RaisedWarning:
     """Issue time of the forecast that raised it, ISO 8601, UTC."""
     below_since: str | None = None
     """Issue time since which the probability has been below ``clear_at``; None if it is not."""
+    until: str | None = None
+    """Latest valid time at which the level was likely when it was last at or above ``clear_at``."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +83,12 @@ class WarningEvent:
     """Issue time since which the probability has been below `clear_at`."""
     expected: str | None = None
     """Time at which the level is reached, the median over the members that reach it; UTC."""
+    until: str | None = None
+    """Latest valid time at which the level was likely when it was last at or above `clear_at`."""
     known: float | None = None
     """Known fraction of the lead times."""
+    known_until: str | None = None
+    """Valid time up to which all lead times are known."""
     basis: str | None = None
     """What the probability is made of."""
     reason: str | None = None
@@ -114,6 +121,10 @@ class _Level(NamedTuple):
     raise_at: float
     clear_at: float
     hold: np.timedelta64
+    until: np.datetime64
+    """Latest valid time at which the level is likely."""
+    known_until: np.datetime64
+    """Valid time up to which all lead times are known."""
 
 
 def update_warnings(state: WarningState, table: xr.Dataset) -> tuple[WarningState, list[WarningEvent]]:
@@ -152,7 +163,7 @@ def update_warnings(state: WarningState, table: xr.Dataset) -> tuple[WarningStat
             return state, []
         found = f"the forecast of {time} follows one of {state.time}"
         raise InputError(found, "forecasts come in the order of time", "Leave it out, or start with a new state")
-    columns = _Columns(table)
+    columns = _Columns(table, issued)
     before = {(one.place, one.level): one for one in state.raised}
     decided = [_decide_raised(one, columns, issued) for one in state.raised]
     new = [
@@ -166,8 +177,10 @@ def update_warnings(state: WarningState, table: xr.Dataset) -> tuple[WarningStat
 class _Columns:
     """The columns of a table that the rule needs, by place and level."""
 
-    def __init__(self, table: xr.Dataset) -> None:
+    def __init__(self, table: xr.Dataset, issued: np.datetime64) -> None:
         ordered = table.transpose("place", "level", ...)
+        self._times = issued + np.append(np.timedelta64(0, "ns"), table["lead_time"].values)
+        self._by_lead = ordered["level_probability"].transpose("place", "level", "lead_time").values
         self._places = {str(name): row for row, name in enumerate(table["place"].values)}
         self._levels = {str(name): column for column, name in enumerate(table["level"].values)}
         names = ("warning_probability", "raise_at", "clear_at", "hold", "level_known", "level_basis")
@@ -204,7 +217,21 @@ class _Columns:
             float(np.float32(values["raise_at"][at])),
             float(np.float32(values["clear_at"][at])),
             values["hold"][at],
+            self._find_until(at),
+            self._find_known_until(at),
         )
+
+    def _find_until(self, at: tuple[int, int]) -> np.datetime64:
+        """Return the latest time at which the level is as likely as `clear_at`; if none is, the likeliest time."""
+        probability = np.nan_to_num(self._by_lead[at])
+        likely = probability >= np.float32(min(self._values["clear_at"][at], probability.max(initial=0.0)))
+        latest: np.datetime64 = self._times[1 + np.flatnonzero(likely & (probability > 0)).max(initial=-1)]
+        return latest
+
+    def _find_known_until(self, at: tuple[int, int]) -> np.datetime64:
+        unknown = np.append(np.isnan(self._by_lead[at]), True)
+        latest: np.datetime64 = self._times[int(unknown.argmax())]
+        return latest
 
     def describe(self, event: WarningEvent) -> WarningEvent:
         """Return the event with the numbers that it follows from."""
@@ -222,13 +249,17 @@ class _Columns:
             hold_minutes=float(self._values["hold"][at] / MINUTE),
             expected=None if lead is None else iso_time(lead),
             known=round(float(self._values["level_known"][at]), 6),
+            known_until=iso_time(self._find_known_until(at)),
             basis=str(self._values["level_basis"][at]),
         )
 
 
 def _raise(place: str, level: str, columns: _Columns, time: str) -> tuple[RaisedWarning, WarningEvent]:
-    event = WarningEvent(time, "raised", place, level, since=time, reason="the probability reaches raise_at")
-    return RaisedWarning(place, level, time), columns.describe(event)
+    said = columns.find(place, level)
+    assert said is not None
+    until, reason = iso_time(said.until), "the probability reaches raise_at"
+    event = WarningEvent(time, "raised", place, level, since=time, until=until, reason=reason)
+    return RaisedWarning(place, level, time, until=until), columns.describe(event)
 
 
 def _decide_raised(
@@ -242,16 +273,22 @@ def _decide_raised(
         return None, replace(event, kind="cleared", reason="the place no longer has this level")
     after, reason = _apply_rule(one, said, issued)
     kind: Kind = "cleared" if after is None else "kept"
-    below = time if after is None and one.below_since is None else (one if after is None else after).below_since
-    return after, columns.describe(replace(event, kind=kind, below_since=below, reason=reason))
+    last = one if after is None else after
+    below = time if after is None and one.below_since is None else last.below_since
+    return after, columns.describe(replace(event, kind=kind, below_since=below, until=last.until, reason=reason))
 
 
 def _apply_rule(one: RaisedWarning, said: _Level, issued: np.datetime64) -> tuple[RaisedWarning | None, str]:
     """Return a raised warning after a forecast, None if it is cleared, and the reason."""
     if np.isnan(said.probability):
         return one, "the probability is unknown"
+    before = said.until if one.until is None else as_datetime64(one.until)
+    is_partly_unknown = said.known_until < before
     if said.probability >= said.clear_at:
-        return replace(one, below_since=None), "the probability is at or above clear_at"
+        until = max(said.until, before) if is_partly_unknown else said.until
+        return replace(one, below_since=None, until=iso_time(until)), "the probability is at or above clear_at"
+    if is_partly_unknown:
+        return one, "a lead time is unknown up to the time until which the level was expected"
     below_since = one.below_since or iso_time(issued)
     if issued - as_datetime64(below_since) >= said.hold:
         return None, "the probability has been below clear_at for the hold"

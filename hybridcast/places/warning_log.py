@@ -99,7 +99,7 @@ def audit_events(events: Iterable[WarningEvent]) -> Audit:
         if event.kind == "cleared":
             raised.pop(key, None)
         else:
-            raised[key] = RaisedWarning(*key, event.since or event.time, event.below_since)
+            raised[key] = RaisedWarning(*key, event.since or event.time, event.below_since, event.until)
     return Audit(WarningState(time, tuple(raised.values())), tuple(faults))
 
 
@@ -120,6 +120,8 @@ def _check_clearing(event: WarningEvent, before: RaisedWarning) -> dict[str, boo
         return {"kept without a level": event.kind == "kept"}
     if event.probability is None:
         return {"cleared though unknown": event.kind == "cleared"}
+    if event.probability < event.clear_at - _ROUNDING and _is_partly_unknown(event, before):
+        return {"cleared though unknown until it was expected": event.kind == "cleared"}
     is_below = event.probability < event.clear_at - _ROUNDING
     since = as_datetime64(before.below_since or event.time)
     is_due = is_below and bool((as_datetime64(event.time) - since) / MINUTE >= (event.hold_minutes or 0.0))
@@ -127,3 +129,10 @@ def _check_clearing(event: WarningEvent, before: RaisedWarning) -> dict[str, boo
         "cleared too early": event.kind == "cleared" and not is_due,
         "kept too long": event.kind == "kept" and is_due,
     }
+
+
+def _is_partly_unknown(event: WarningEvent, before: RaisedWarning) -> bool:
+    """Return whether a lead time is unknown up to the time until which the level was expected before."""
+    if event.known_until is None or before.until is None:
+        return False
+    return bool(as_datetime64(event.known_until) < as_datetime64(before.until))

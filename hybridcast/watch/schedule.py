@@ -133,7 +133,11 @@ def find_due(frames: Mapping[np.datetime64, Frame], issues: Issues, now: np.date
     oldest = min(now, newest) - rules.catch_up
     latest_made = max((time for time, one in issues.items() if one.state == "made"), default=newest)
     recent = sorted((time for time in frames if time >= min(oldest, latest_made)), reverse=True)
-    found = (time for time in recent if _is_due(frames[time], issues.get(time), time >= oldest, time >= latest_made))
+    found = (
+        time
+        for time in recent
+        if _is_due(frames[time], issues.get(time), bool(time >= oldest), bool(time >= latest_made))
+    )
     return next((Due(time, frames[time]) for time in found), None)
 
 

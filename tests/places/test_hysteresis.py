@@ -21,13 +21,18 @@ START = np.datetime64("2024-06-01T12:00", "ns")
 LEVEL = WarningLevel("rain", rate=1.0, raise_at=0.7, clear_at=0.3, hold="10min")
 
 
-def table_of(probabilities, minutes, *, levels=(LEVEL,), places=("A",)):
-    """Return products with these probabilities of the levels at places, shape (place, level)."""
+def table_of(probabilities, minutes, *, levels=(LEVEL,), places=("A",), by_lead=None):
+    """Return products with these probabilities of the levels at places, shape (place, level).
+
+    They are the same at all lead times, unless `by_lead` tells those of each, every 10 min.
+    """
     shape = len(places), len(levels)
     values = np.broadcast_to(np.asarray(probabilities, np.float32), shape)
+    at_leads = values[..., None] if by_lead is None else np.broadcast_to(np.float32(by_lead), (*shape, len(by_lead)))
     dims = ("place", "level")
     columns = {
         "warning_probability": (dims, values),
+        "level_probability": ((*dims, "lead_time"), at_leads),
         "raise_at": (dims, np.broadcast_to([level.raise_at for level in levels], shape)),
         "clear_at": (dims, np.broadcast_to([level.clear_at for level in levels], shape)),
         "hold": (dims, np.broadcast_to([level.hold_time for level in levels], shape)),
@@ -41,6 +46,7 @@ def table_of(probabilities, minutes, *, levels=(LEVEL,), places=("A",)):
         "place": list(places),
         "level": [level.name for level in levels],
         "quantile": [0.5],
+        "lead_time": np.arange(1, at_leads.shape[-1] + 1) * np.timedelta64(10 * 60 * 10**9, "ns"),
         "reference_time": issue,
     }
     return xr.Dataset(columns, coords=coords)
@@ -84,6 +90,47 @@ def test_unknown_keeps_what_is_raised_and_raises_nothing():
     assert len(state.raised) == 1
     checked = [event for event in events if event.kind == "checked"]
     assert [(event.levels, event.unknown, event.raised) for event in checked[:2]] == [(1, 1, 0), (1, 0, 1)]
+
+
+def follow(*forecasts, step=10):
+    """Return state and events after forecasts `step` minutes apart, given by their probabilities at lead times."""
+    state, log = WarningState(), []
+    for number, by_lead in enumerate(forecasts):
+        highest = np.nan if np.isnan(by_lead).all() else np.nanmax(by_lead)
+        state, events = update_warnings(state, table_of(highest, step * number, by_lead=by_lead))
+        log += events
+    return state, log
+
+
+def test_a_warning_stays_while_the_time_it_is_for_is_unknown():
+    """It was for 12:30; then the radar sees only the air of the next 10 min."""
+    state, events = follow([0, 0, 0.9], [0, np.nan, np.nan], [np.nan, 0, 0])
+    assert kinds(events) == ["raised", "kept", "kept"]
+    assert state.raised[0].until == "2024-06-01T12:30:00Z"
+    assert state.raised[0].below_since is None
+    assert "unknown up to the time until which" in events[-1].reason
+    assert audit_events(events).faults == ()
+
+
+def test_lead_times_after_the_time_a_warning_is_for_may_be_unknown():
+    """The air of places near the edge of the coverage is never known two hours ahead."""
+    _, events = follow([0, 0.9, np.nan], [0, np.nan, np.nan], [0, np.nan, np.nan])
+    assert kinds(events) == ["raised", "kept", "cleared"]
+    assert audit_events(events).faults == ()
+
+
+def test_what_was_expected_in_the_unknown_part_is_remembered_while_another_part_is_likely():
+    state, events = follow([0, 0, 0.9], [0.9, np.nan, np.nan], [0, np.nan, np.nan], [np.nan, np.nan, np.nan])
+    assert state.raised[0].until == "2024-06-01T12:30:00Z"
+    assert kinds(events) == ["raised", "kept", "kept", "kept"]
+
+
+def test_the_audit_finds_a_warning_that_was_cleared_while_its_time_was_unknown():
+    _, events = follow([0, 0.9], [0, 0], [0, 0])
+    events[-1] = replace(events[-1], known_until=events[-1].time, time=events[-1].time)
+    events[1] = replace(events[1], until="2024-06-01T14:00:00Z")
+    events[3] = replace(events[3], until="2024-06-01T14:00:00Z", known_until="2024-06-01T14:00:00Z")
+    assert any("cleared though unknown until it was expected" in fault for fault in audit_events(events).faults)
 
 
 def test_without_a_hold_it_is_cleared_at_once():
