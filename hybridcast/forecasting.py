@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import numbers
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
@@ -25,9 +26,9 @@ from hybridcast.core.packed_frames import holds_any, pack_frames
 from hybridcast.core.source_report import SourceReport, render_reports
 from hybridcast.core.time_steps import iso_time, time_step
 from hybridcast.core.times import as_datetime64
-from hybridcast.core.types import LeadTimes
+from hybridcast.core.types import MINUTE, LeadTimes
 from hybridcast.core.zarr_folders import is_large
-from hybridcast.errors import InputError
+from hybridcast.errors import InputError, InputWarning
 from hybridcast.motion.screening import REJECTED, REJECTED_FRACTION, Rejection, screen_frames
 from hybridcast.nowcasters.base import DescribesSettings, MakesBands, MakesMembers, Nowcaster, TakesSources
 from hybridcast.nwp.availability import DELAY
@@ -83,8 +84,9 @@ def forecast(
         Time of issue; nothing after it is used. By default the time of the last frame. If the radar is late, its last
         frame is advected for that much longer, and ``attrs["status"]`` records it.
     nowcaster
-        ``"default"``: the trained model that comes with the package, a blend of advection, scale filter and boosted
-        trees; or the folder of a model made by ``hybridcast train``; or any nowcaster, such as `Advection()`.
+        ``"default"``: the trained model that comes with the package, a blend of scale filter, boosted
+        trees and a network; or the folder of a model made by ``hybridcast train``; or any nowcaster, such as
+        `Advection()`.
     thresholds
         Rates (mm h-1) at which a trained model returns exceedance probabilities, a subset of those it was trained for;
         by default 0.1, 1 and 5.
@@ -345,7 +347,15 @@ def build_lead_times(radar: xr.DataArray, lead_time: Duration, step: Duration | 
             "Give a longer lead_time or a shorter step",
             cli_remedy="Give a longer --lead-time or a shorter --step",
         )
-    return (np.arange(1, int(longest / every) + 1) * every).astype("timedelta64[ns]")
+    leads = (np.arange(1, int(longest / every) + 1) * every).astype("timedelta64[ns]")
+    if leads[-1] != longest:
+        warnings.warn(
+            f"the last lead time is {leads[-1] / MINUTE:g} min, not {longest / MINUTE:g} min, which is no multiple of "
+            f"the step, {every / MINUTE:g} min",
+            InputWarning,
+            stacklevel=3,
+        )
+    return leads
 
 
 def _describe_forecast(recent: xr.DataArray, nowcaster: Nowcaster, drawn: dict[str, int]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def parse_duration(value: Duration, name: str, *, least: str = "") -> np.timedel
     name
         Name of the option, for error messages.
     least
-        Shortest duration allowed, such as ``"1min"``; by default any duration above zero.
+        Shortest duration allowed, such as ``"1min"`` or ``"0min"``; by default any duration above zero.
 
     Raises
     ------
@@ -50,9 +50,9 @@ def parse_duration(value: Duration, name: str, *, least: str = "") -> np.timedel
         duration = pd.Timedelta(value)
     except ValueError as error:
         raise InputError(found, "it is a duration", remedy) from error
-    if not duration > pd.Timedelta(0):
+    if not least and not duration > pd.Timedelta(0):
         raise InputError(found, "it is above zero", remedy)
-    if least and duration < pd.Timedelta(least):
+    if least and not duration >= pd.Timedelta(least):
         raise InputError(found, f"it is {least} at least", remedy)
     return cast(np.timedelta64, duration.to_timedelta64().astype("timedelta64[ns]"))
 

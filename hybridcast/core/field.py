@@ -502,15 +502,15 @@ def rate_from_dbz(dbz: T, a: float = 200.0, b: float = 1.6) -> T:
     ------
     InputError
         If `dbz` are no numbers, state that they are a rate, an amount or the linear reflectivity, or hold codes such as
-        -9999, of which nothing says whether they are dry or missing. Minus infinity is dry.
+        -9999, of which nothing says whether they are dry or missing; of a lazy array, when it is computed. Minus
+        infinity is dry.
 
     Examples
     --------
     >>> float(rate_from_dbz(23.0103).round(3))
     1.0
     """
-    dbz = _require_quantity(dbz, "reflectivity in dBZ", _is_no_logarithm)
-    _refuse_codes(dbz)
+    dbz = _check_quantity(_require_quantity(dbz, "reflectivity in dBZ", _is_no_logarithm), _refuse_codes)
     # one exponential is forty times as fast as two powers; the factors are Python numbers, which keep float32
     rate = np.exp(dbz * (math.log(10.0) / (10.0 * b)) - math.log(a) / b)
     rate = rate.where(~(rate < 0.01), 0.0) if isinstance(rate, xr.DataArray) else _dry_below(rate)
@@ -521,8 +521,15 @@ def dbz_from_rate(rate: T, a: float = 200.0, b: float = 1.6) -> T:
     """Convert rain rate (mm h-1) to reflectivity (dBZ) by Z = a R^b; rates below 0.01 mm/h are raised to 0.01 mm/h.
 
     This is the inverse of `rate_from_dbz`, with the same parameters.
+
+    Raises
+    ------
+    InputError
+        If `rate` are no numbers, state another quantity, or are negative; of a lazy array, when it is computed.
     """
-    rate = _require_quantity(rate, "a rate in mm h-1", lambda units: rate_factor(units) != 1.0)
+    rate = _check_quantity(
+        _require_quantity(rate, "a rate in mm h-1", lambda units: rate_factor(units) != 1.0), _refuse_negative
+    )
     dbz = 10.0 * (np.log10(a) + b * np.log10(np.maximum(rate, 0.01)))
     if isinstance(dbz, xr.DataArray):
         dbz = dbz.rename("equivalent_reflectivity_factor").assign_attrs(
@@ -604,18 +611,37 @@ def _is_no_logarithm(units: str) -> bool:
     return rain or unit_conversion(units, "mm6 m-3") is not None
 
 
-def _refuse_codes(dbz: Any) -> None:
-    """Raise `InputError` for numbers, in memory, that are no reflectivity: dry and missing have codes in many files."""
-    values = dbz.data if isinstance(dbz, xr.DataArray) else dbz
-    if hasattr(values, "dask"):
-        return
-    codes = np.isfinite(values) & (np.abs(values) >= _NO_REFLECTIVITY)
+def _check_quantity(quantity: Any, check: Callable[[Any], Any]) -> Any:
+    """Return numbers after a check, which raises an error; a lazy array is checked when it is computed."""
+    values = quantity.data if isinstance(quantity, xr.DataArray) else quantity
+    if not hasattr(values, "dask"):
+        check(values)
+        return quantity
+    checked = values.map_blocks(check, dtype=values.dtype, meta=values._meta)
+    return quantity.copy(data=checked) if isinstance(quantity, xr.DataArray) else checked
+
+
+def _refuse_codes(dbz: Any) -> Any:
+    """Raise `InputError` for numbers that are no reflectivity: dry and missing have codes in many files."""
+    codes = np.isfinite(dbz) & (np.abs(dbz) >= _NO_REFLECTIVITY)
     if codes.any():
         raise InputError(
-            f"a reflectivity of {np.asarray(values)[codes].flat[0]:g} dBZ",
+            f"a reflectivity of {np.asarray(dbz)[codes].flat[0]:g} dBZ",
             f"reflectivities lie within {_NO_REFLECTIVITY:g} dBZ",
             "Set the code of missing values to NaN, and that of dry ones to -inf",
         )
+    return dbz
+
+
+def _refuse_negative(rate: Any) -> Any:
+    negative = np.asarray(rate) < 0
+    if negative.any():
+        raise InputError(
+            f"a rain rate of {np.asarray(rate)[negative].flat[0]:g} mm/h",
+            "rain rates are 0 or more",
+            "Set the code of missing values to NaN",
+        )
+    return rate
 
 
 def _is_no_amount_in_mm(units: str) -> bool:

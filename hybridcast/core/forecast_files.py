@@ -62,7 +62,7 @@ def save_forecast(result: xr.Dataset, path: str | Path, *, packing: Packing = "f
         A folder if it ends in ``.zarr`` (Zarr format 2 with consolidated metadata, which older readers know too), a
         NetCDF 4 file otherwise. Zarr compresses several times as fast. Each field is a chunk, so that a map is read at
         once; above 4 million cells it is in chunks of 64 rows, so that a series at a place reads few rows of each.
-        The last that is written is the attribute ``store_status``, without which `load_forecast` refuses the folder.
+        Until all of it is written, its attribute ``store_status`` says so, and `load_forecast` refuses it.
     packing
         How the rates of members are stored. ``"float16"``: rounded to half precision, a relative error of at most
         1/2048; NetCDF has no such type, there the rounded values are float32. ``"float32"``: exact, twice as large.
@@ -78,10 +78,12 @@ def save_forecast(result: xr.Dataset, path: str | Path, *, packing: Packing = "f
     ------
     InputError
         If the folder does not exist or is not writable; `path` exists and is not a file (a folder, for ``.zarr``, that
-        holds a forecast); `packing` is unknown; members lack a dim; or one exceeds the largest rate of `packing`.
+        holds a forecast); `packing` is unknown; `result` lacks the rain rate by lead time, or its times; rates are
+        negative; members lack a dim; or one exceeds the largest rate of `packing`.
     """
     path = Path(path).expanduser()
     _check_packing(packing)
+    _check_is_forecast(result)
     in_zarr = path.suffix.lower() == ZARR
     data = _prepare(result, packing, in_zarr=in_zarr)
     if in_zarr:
@@ -91,6 +93,21 @@ def save_forecast(result: xr.Dataset, path: str | Path, *, packing: Packing = "f
         with atomic_write(path) as part:
             write_netcdf(data, part, _compress(data) | _describe_coordinates(data))
     return path
+
+
+def _check_is_forecast(result: xr.Dataset) -> None:
+    """Raise `InputError` unless `load_forecast` would read the forecast, before an older one is replaced."""
+    remedy = "Select with lists, as in result.isel(lead_time=[0]), which keep the dims"
+    if not _is_by_lead_time(result):
+        found = f"the forecast has {', '.join(map(str, result.data_vars)) or 'no variable'}"
+        found += f", {RATE!r} with the dims {result[RATE].dims}" if RATE in result else ""
+        raise InputError(found, f"a forecast has {RATE!r} by lead_time", remedy)
+    missing = [name for name in ("time", "reference_time") if name not in result.coords]
+    if missing:
+        raise InputError(f"the forecast has no {' and no '.join(missing)}", "it has its times", "Keep its coordinates")
+    rates = result[RATE]
+    if not rates.chunks and (rates.values < 0).any():
+        raise InputError(f"a rate of {float(rates.min()):g} mm/h", "rates are 0 or more, or NaN", "Correct them")
 
 
 def check_target(path: str | Path, packing: Packing) -> None:

@@ -33,7 +33,7 @@ from numpy.typing import ArrayLike
 
 from hybridcast.core.durations import check_lead_times
 from hybridcast.core.field import GRID_MAPPING, RATE, UNITS
-from hybridcast.core.types import Array, LeadTimes
+from hybridcast.core.types import MINUTE, Array, LeadTimes
 
 ADVECTED = f"{RATE}_advected"
 ENSEMBLE = f"{RATE}_ensemble"
@@ -44,6 +44,8 @@ UNKNOWN_FRACTION = "unknown_fraction"
 MOTION = ("u", "v")
 
 DIMS = ("lead_time", "y", "x")
+STEP_MINUTES = "longest_step_minutes"
+"""Attribute of the coordinate `lead_time`: the longest interval between lead times, or before a single one, min."""
 """Dimensions of `RATE`, and the last dimensions of every other field."""
 SOURCES = ("radar", "nwp")
 """Labels of the coordinate ``source``."""
@@ -84,8 +86,14 @@ def forecast_dataset(rate: ArrayLike, recent: xr.DataArray, lead_times: LeadTime
 
 
 def lead_time_variable(leads: LeadTimes) -> xr.Variable:
-    """Return the coordinate of lead times with its CF attributes."""
-    return xr.Variable("lead_time", leads, {"standard_name": "forecast_period", "long_name": "lead time"})
+    """Return the coordinate of lead times with its CF attributes, and the longest interval between them.
+
+    The interval tells of lead times that are selected later whether some are missing.
+    """
+    steps = np.diff(leads) if leads.size > 1 else leads
+    step = float(steps.max() / MINUTE) if steps.size else 0.0
+    attrs = {"standard_name": "forecast_period", "long_name": "lead time", STEP_MINUTES: step}
+    return xr.Variable("lead_time", leads, attrs)
 
 
 def add_motion(forecast: xr.Dataset, motion: xr.Dataset) -> xr.Dataset:

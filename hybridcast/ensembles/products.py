@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hybridcast.core.durations import Duration, check_lead_times, parse_duration
 from hybridcast.core.field import UNITS
-from hybridcast.core.forecast_schema import ENSEMBLE, PROBABILITY
+from hybridcast.core.forecast_schema import ENSEMBLE, PROBABILITY, STEP_MINUTES, lead_time_variable
 from hybridcast.core.types import HOUR, MINUTE, Array, Doubles, LeadTimes
 from hybridcast.errors import InputError
 
@@ -73,7 +73,7 @@ def accumulate(
     Raises
     ------
     InputError
-        If `rain` has no members or no rates by lead time, lead times up to the first one are missing, a window does not
+        If `rain` has no members or no rates by lead time, lead times are missing, a window does not
         start and end at lead times, or no window fits in.
 
     Examples
@@ -90,7 +90,8 @@ def accumulate(
     sums = _sum_windows(rates, np.diff(edges) / HOUR, windows)
     ends = rates.isel(lead_time=[b - 1 for _, b in windows]).copy(data=sums)
     starts = xr.Variable("lead_time", edges[[a for a, _ in windows]], {"long_name": "lead time of the window's start"})
-    return ends.assign_coords({WINDOW_START: starts}).rename(AMOUNT).assign_attrs(_amount_attributes(rates))
+    ends = ends.assign_coords({WINDOW_START: starts, "lead_time": lead_time_variable(ends["lead_time"].values)})
+    return ends.rename(AMOUNT).assign_attrs(_amount_attributes(rates))
 
 
 def select_rain(rain: xr.Dataset | xr.DataArray) -> xr.DataArray:
@@ -131,17 +132,20 @@ def interval_edges(rates: xr.DataArray) -> LeadTimes:
     Raises
     ------
     InputError
-        If lead times up to the first one are missing.
+        If lead times are missing, or a single one does not tell whether some are.
     """
     leads = check_lead_times(rates["lead_time"].values)
-    steps = np.diff(leads)
-    if steps.size and leads[0] > steps.max():
+    edges = np.concatenate([[_ZERO], leads])
+    stated = rates["lead_time"].attrs.get(STEP_MINUTES)
+    step = np.append(np.diff(leads), _ZERO).max() if stated is None else np.timedelta64(round(60 * stated), "s")
+    if (leads[0] if stated is None else np.diff(edges).max()) > step:
         raise InputError(
-            f"the first lead time is {_minutes(leads[0])} min, the longest step {_minutes(steps.max())} min",
-            "rates are known from the issue time on",
+            f"the lead times are {', '.join(_minutes(lead) for lead in leads[:4])}{', ...' * (leads.size > 4)} min, "
+            + (f"the step of the forecast is {_minutes(step)} min" if step else "and nothing tells the step"),
+            "rates are known from the issue time on, without gaps",
             "Sum before lead times are selected, with start=... for a later window",
         )
-    return cast(LeadTimes, np.concatenate([[_ZERO], leads]))
+    return cast(LeadTimes, edges)
 
 
 def _window_starts(
@@ -152,7 +156,7 @@ def _window_starts(
     end: Duration | None,
 ) -> LeadTimes:
     """Return the start and the end of each window as lead times, shape ``(window, 2)``."""
-    first = _ZERO if start is None else parse_duration(start, "start")
+    first = _ZERO if start is None else parse_duration(start, "start", least="0min")
     last = edges[-1] if end is None else parse_duration(end, "end")
     length = last - first if window is None else parse_duration(window, "window")
     step = length if every is None else parse_duration(every, "every")

@@ -81,7 +81,8 @@ def over_regions(
     Raises
     ------
     InputError
-        If there is no polygon, names are not unique, or polygons cannot be placed on the grid.
+        If `least_known` is no fraction, there is no polygon, names are not unique, or polygons cannot be placed on the
+        grid.
     ReadError
         If a file of polygons cannot be read.
 
@@ -93,6 +94,7 @@ def over_regions(
     >>> over_regions(field, {"south": south}, crs="grid").sel(region="south").item()
     1.5
     """
+    _check_least_known(least_known)
     field = select_rain(rain)
     found = project_regions(read_regions(regions, label), field, crs)
     names = _region_names(found)
@@ -104,6 +106,12 @@ def over_regions(
     means = apply_to_fields(field, average, {"region": len(names)})
     attributes = {"long_name": "name of the region" if names.dtype.kind == "U" else "number of the region"}
     return _describe_mean(means, field, least_known).assign_coords(region=("region", names, attributes))
+
+
+def _check_least_known(fraction: float) -> None:
+    if not 0 <= fraction <= 1:
+        found, rule = f"least_known = {fraction!r}", "it is a fraction, from 0 to 1"
+        raise InputError(found, rule, f"Give, for example, least_known={LEAST_KNOWN:g}")
 
 
 def _region_names(regions: list[Region]) -> NDArray[Any]:
@@ -198,7 +206,7 @@ def over_blocks(
     Raises
     ------
     InputError
-        If a block is smaller than a cell or larger than the grid.
+        If `least_known` is no fraction, or a block is smaller than a cell or larger than the grid.
 
     Examples
     --------
@@ -207,6 +215,7 @@ def over_blocks(
     >>> over_blocks(field, 2.0).values.tolist()
     [[2.5, 4.5], [10.5, 12.5]]
     """
+    _check_least_known(least_known)
     field = select_rain(rain)
     high, wide = _block_cells(field, kilometres)
     rows, columns = field.sizes["y"] // high, field.sizes["x"] // wide
@@ -225,7 +234,8 @@ def _block_cells(field: xr.DataArray, kilometres: float) -> tuple[int, int]:
     """Return the numbers of cells of a block along y and x; along a single row or column one."""
     shape = field.sizes["y"], field.sizes["x"]
     sizes = cell_kilometres(field)
-    cells = [1 if n == 1 else round(kilometres / size) for n, size in zip(shape, sizes, strict=True)]
+    side = kilometres if math.isfinite(kilometres) else 0.0
+    cells = [1 if n == 1 else round(side / size) for n, size in zip(shape, sizes, strict=True)]
     if not all(1 <= count <= n for count, n in zip(cells, shape, strict=True)):
         extent = " x ".join(f"{n * size:.3g}" for n, size in zip(shape, sizes, strict=True))
         raise InputError(

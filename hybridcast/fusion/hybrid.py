@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import dask.array as da
 import numpy as np
@@ -66,7 +66,7 @@ from hybridcast.fusion.sampling_grid import LagrangianInterpolator, LatestFrame,
 from hybridcast.learned.blend import Blend
 from hybridcast.learned.member import Member
 from hybridcast.learned.nwp_stage import NwpStage
-from hybridcast.learned.trained_model import DEFAULT, TrainedModel, load_model
+from hybridcast.learned.trained_model import DEFAULT, TrainedModel, is_default, load_model
 from hybridcast.motion.estimate import DenseFlow, MotionMethod, cells_per_step
 from hybridcast.nowcasters.base import latest_frame, radar_status
 from hybridcast.nowcasters.scale_filter_ensemble import scale_filter_members
@@ -140,7 +140,7 @@ class Hybrid:
     def __post_init__(self) -> None:
         """Refuse thresholds that the model does not have."""
         unknown = [t for t in self.thresholds if t not in self.model.thresholds]
-        if unknown or list(self.thresholds) != sorted(set(self.thresholds)):
+        if unknown or not self.thresholds or list(self.thresholds) != sorted(set(self.thresholds)):
             raise InputError(
                 f"thresholds are {self.thresholds}",
                 f"they increase and are among {self.model.thresholds} mm/h, which the model was trained for",
@@ -333,7 +333,7 @@ class Hybrid:
         sources = NO_SOURCES
         if self.nwp_stage is not None:
             sources = coarsen_sources(self.sources, recent, coarse, self.model.spacing)
-        leads = node_leads - latest_frame(coarse)[1]
+        leads = node_leads - latest_frame(recent)[1]
         return prepare_inputs(self._members, coarse, leads, nodes, lagrangian=True, sources=sources)
 
     def _adapt_blend(self, coarse: xr.DataArray) -> tuple[Blend, int]:
@@ -379,8 +379,16 @@ def _follow(recent: xr.DataArray, leads: LeadTimes, motion: xr.Dataset) -> Lates
 
 def load_hybrid(path: str | Path, thresholds: Sequence[float] | None = None) -> Hybrid:
     """Load a model and return a nowcaster with it; ``"default"`` is the model that comes with the package."""
-    model = _load_default_model() if path == DEFAULT else load_model(path)
-    return Hybrid(model) if thresholds is None else Hybrid(model, thresholds=tuple(map(float, thresholds)))
+    model = _load_default_model() if is_default(path) else load_model(path)
+    return Hybrid(model) if thresholds is None else Hybrid(model, thresholds=_as_thresholds(thresholds))
+
+
+def _as_thresholds(given: Any) -> tuple[float, ...]:
+    try:
+        return tuple(map(float, given))
+    except (TypeError, ValueError) as error:
+        rule = "they are a list of rain rates in mm/h"
+        raise InputError(f"thresholds = {given!r}", rule, "Give, for example, thresholds=[0.1, 1, 5]") from error
 
 
 @lru_cache(maxsize=1)

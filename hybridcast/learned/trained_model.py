@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -24,6 +23,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import save as save_tensors
 
+from hybridcast.core.files import atomic_folder
 from hybridcast.datasets.registry import packaged_path
 from hybridcast.errors import InputError
 from hybridcast.learned.blend import Blend
@@ -112,21 +112,12 @@ def save_model(model: TrainedModel, folder: str | Path) -> Path:
         If `folder` exists and is no model, or the folder it goes into does not exist.
     """
     target = Path(folder).expanduser()
-    if not target.parent.is_dir():
-        raise InputError(f"{target}", "the folder it goes into exists", f"Create {target.parent}")
-    if target.exists() and not (target / MANIFEST).is_file():
-        raise InputError(f"{target} exists and is no model", "a model is a folder of its own", "Choose another name")
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch:
-        made = Path(scratch) / "model"
-        made.mkdir()
-        parts = _parts(model)
+    parts = _parts(model)
+    manifest = _manifest(model) | {"sha256": {name: _digest(content) for name, content in parts.items()}}
+    with atomic_folder(target, lambda old: (old / MANIFEST).is_file()) as made:
         for name, content in parts.items():
             (made / name).write_bytes(content)
-        manifest = _manifest(model) | {"sha256": {name: _digest(content) for name, content in parts.items()}}
         (made / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-        if target.exists():
-            target.rename(Path(scratch) / "old")
-        made.rename(target)
     return target
 
 
@@ -173,6 +164,16 @@ def _member_entry(member: Member) -> dict[str, Any]:
 # --- reading --------------------------------------------------------------------------------------------------
 
 
+def is_default(path: str | Path) -> bool:
+    """Return whether a model is that of the package; `InputError` if a folder that holds a model has its name."""
+    if not isinstance(path, str) or path != DEFAULT:
+        return False
+    if (Path(DEFAULT) / MANIFEST).is_file():
+        found, rule = f"the model {DEFAULT!r} and a folder {DEFAULT!r} here", "a name means one model"
+        raise InputError(found, rule, f"Write './{DEFAULT}' for the folder, or rename it")
+    return True
+
+
 def load_model(path: str | Path = DEFAULT) -> TrainedModel:
     """Load a model after checking every part of it.
 
@@ -187,7 +188,7 @@ def load_model(path: str | Path = DEFAULT) -> TrainedModel:
         If it is no model, of another format, changed or incomplete, or needs members or predictors that this version
         does not know.
     """
-    folder = packaged_path("model") if path == DEFAULT else Path(path).expanduser()
+    folder = packaged_path("model") if is_default(path) else Path(path).expanduser()
     manifest = _read_manifest(folder)
     try:
         parts = {name: _read_part(folder, name, expected) for name, expected in manifest["sha256"].items()}

@@ -12,6 +12,8 @@ the reach of that motion, one of the two is wrong:
 - *Another scene*: rain appears and vanishes within one step over a large part of the field, such as in a frame that is
   upside down or of another area. Of two such sequences the later one is kept, unless it has a single frame only.
 - *Pattern*: most of the coverage has rain of one value, and other frames differ, as when a radar is tested.
+- *Fragment*: one frame sees less than a tenth of the cells that those before and after it see, such as a composite that
+  was made before its radars had come.
 - *Repetition*: a frame equals the previous one bit by bit, as a feed delivers that is stuck. The first of the equal
   frames is kept.
 
@@ -63,6 +65,8 @@ _SHARE_OF_OUTAGE = 0.2
 _DRY_FRACTION = 0.05
 #: Fraction of the coverage above which rain of one value is a pattern.
 _PATTERN_FRACTION = 0.5
+#: Fraction of the cells seen by the frames before and after below which a frame is a fragment.
+_FRAGMENT = 0.1
 #: Fewest cells with rain of a frame that can repeat another one; few values can be equal by chance.
 _LEAST_REPEATED = 100
 
@@ -102,6 +106,7 @@ def screen_frames(recent: xr.DataArray) -> Screened:
     if REJECTED in recent.attrs or recent.sizes["time"] < 2:
         return Screened(recent, ())
     scenes = _Scenes.of(recent)
+    _find_fragments(scenes)
     _find_repetitions(recent, scenes)
     _find_patterns(recent, scenes)
     _find_other_scenes(scenes)
@@ -121,6 +126,8 @@ def screen_frames(recent: xr.DataArray) -> Screened:
 class _Scenes:
     """Frames on blocks, and what of them is rejected."""
 
+    seen: NDArray[np.int64]
+    """Number of known cells, ``(frame,)``."""
     known: Mask
     """Whether half of the cells of a block are known, ``(frame, y, x)``."""
     echo: Mask
@@ -156,6 +163,7 @@ class _Scenes:
         complete = _HALF * high[:, None] * wide
         times = recent["time"].values
         return cls(
+            seen=known.sum(axis=(1, 2), dtype=np.int64),
             known=known >= complete,
             echo=echo > 0,
             wet=(echo >= _HALF * known) & (known >= complete),
@@ -289,6 +297,16 @@ def _any_of_rows(mask: Mask, count: int) -> Mask:
 
 
 # --- rules ----------------------------------------------------------------------------------------------------
+
+
+def _find_fragments(scenes: _Scenes) -> None:
+    """Reject single frames that see hardly anything of what the frames before and after them see."""
+    present = np.flatnonzero(scenes.seen).tolist()
+    for place, frame in enumerate(present):
+        beside = scenes.seen[[*present[max(0, place - 1) : place], *present[place + 1 : place + 2]]]
+        if beside.size and scenes.seen[frame] < _FRAGMENT * beside.min():
+            part = scenes.seen[frame] / beside.min()
+            scenes.reject(frame, True, f"sees {part:.1%} of what the frames beside it see (incomplete?)")
 
 
 def _find_repetitions(recent: xr.DataArray, scenes: _Scenes) -> None:

@@ -26,6 +26,7 @@ from hybridcast.nightly.alarm import AlarmSettings
 from hybridcast.nightly.days import parse_dates
 from hybridcast.nowcasters.base import MakesMembers, Nowcaster
 from hybridcast.places import Place, read_places
+from hybridcast.places.reading import list_sources
 from hybridcast.radar import formats
 from hybridcast.registry import TRAINED_NOWCASTERS, baseline_nowcasters, trained_nowcaster
 from hybridcast.settings import check_known, parse_table, read_toml
@@ -263,12 +264,12 @@ def _resolve_paths(settings: NightlySettings, base: Path) -> NightlySettings:
 
 
 def load_places(path: str) -> tuple[Place, ...]:
-    """Return the places of a region, which are read again when their file has changed."""
-    return _load_version(path, Path(path).stat().st_mtime_ns if Path(path).exists() else 0)
+    """Return the places of a region, which are read again when their file, or one that it names, has changed."""
+    return _load_version(path, tuple(file.stat().st_mtime_ns if file.exists() else 0 for file in list_sources(path)))
 
 
 @lru_cache(maxsize=16)
-def _load_version(path: str, modified: int) -> tuple[Place, ...]:
+def _load_version(path: str, modified: tuple[int, ...]) -> tuple[Place, ...]:
     return read_places(path)
 
 

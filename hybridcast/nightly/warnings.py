@@ -20,14 +20,13 @@ from hybridcast.places import at_places, observe_gauges, observe_radar
 from hybridcast.stations import open_stations
 from hybridcast.verification.warnings import score_warnings
 
-OBSERVERS = ("radar", "gauges")
-"""What forecasts at places are compared with; labels of the dim ``observer``."""
 #: Rates, mm h-1, whose probabilities are verified.
 _THRESHOLDS = (0.1, 1.0, 5.0)
 #: What the rule and the scores need of `at_places`.
 _NEEDED = (
     PROBABILITY,
     "warning_probability",
+    "level_probability",
     "minutes_to_level_quantile",
     "level_known",
     "level_basis",

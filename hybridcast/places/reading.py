@@ -160,12 +160,23 @@ def _levels_of(given: Any, options: _Options) -> Iterable[WarningLevel]:
     """Return the levels that a property of a feature names; those of its source if it names none."""
     if _is_missing(given):
         return options.levels
+    stated = given
     if isinstance(given, str):
-        given = json.loads(given) if given.lstrip().startswith("[") else given.split(_SEPARATOR)
+        given = _split_levels(given)
     if not isinstance(given, list | tuple) or not all(isinstance(text, str) for text in given):
         rule = "levels are a list of texts, or a text with ';' between"
-        raise InputError(f"levels = {given!r}", rule, "Write, for example, '20 mm in 1h; 5 mm/h'")
+        raise InputError(f"levels = {stated!r}", rule, "Write, for example, '20 mm in 1h; 5 mm/h'")
     return [parse_level(text, options.named) for text in given if text.strip()]
+
+
+def _split_levels(text: str) -> Any:
+    """Return the levels of a text: a list as JSON has it, or texts with a separator between; None for half a list."""
+    if not text.lstrip().startswith("["):
+        return text.split(_SEPARATOR)
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
 
 
 def _place_at(geometry: Any, name: str, crs: pyproj.CRS | None, buffer: Any, levels: tuple[WarningLevel, ...]) -> Place:
@@ -246,8 +257,25 @@ class PlaceFile:
     """Levels of places and files without their own."""
 
 
+def list_sources(source: str | Path) -> list[Path]:
+    """Return the files that the places of a file come from: itself, and those of each ``[[file]]``."""
+    path = Path(source).expanduser()
+    if path.suffix.lower() != TOML:
+        return [path]
+    return [path, *(_locate(file, path) for file in _parse_place_file(path).file)]
+
+
+def _parse_place_file(path: Path) -> PlaceFile:
+    return parse_table(PlaceFile, read_toml(path, "places"), str(path))
+
+
+def _locate(file: FileEntry, path: Path) -> Path:
+    """Return the path of a ``[[file]]`` of a ``places.toml``."""
+    return path.absolute().parent / Path(file.path).expanduser()
+
+
 def _read_place_file(path: Path, given: tuple[WarningLevel, ...]) -> list[Place]:
-    content = parse_table(PlaceFile, read_toml(path, "places"), str(path))
+    content = _parse_place_file(path)
     named = {level.name: level for level in check_levels(content.level)}
     usual = tuple(parse_level(text, named) for text in content.levels) or given
     places = []
@@ -257,8 +285,7 @@ def _read_place_file(path: Path, given: tuple[WarningLevel, ...]) -> list[Place]
     for file in content.file:
         levels = _parse_levels(file.levels, usual, named)
         options = _Options(file.label, file.buffer, levels, named, file.crs)
-        source = path.absolute().parent / Path(file.path).expanduser()
-        places += _make_places(read_features(source, file.layer, file.label), options)
+        places += _make_places(read_features(_locate(file, path), file.layer, file.label), options)
     return places
 
 

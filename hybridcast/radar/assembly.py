@@ -95,7 +95,9 @@ def check_one_product(frames: Frames) -> None:
     paths = sorted(frames, key=lambda path: frames[path]["time"].values[0])
     for path in paths[1:]:
         _check_alike(paths[0], frames[paths[0]], path, frames[path])
-    _note_titles({path: frames[path].attrs for path in paths})
+    described = {path: frames[path].attrs for path in paths}
+    _note_titles(described)
+    _note_relations(described)
 
 
 def _check_alike(first: Path, a: xr.DataArray, path: Path, b: xr.DataArray) -> None:
@@ -135,6 +137,18 @@ def _note_titles(described: Mapping[Path, Mapping[Any, Any]]) -> None:
                 stacklevel=5,
             )
             return
+
+
+def _note_relations(described: Mapping[Path, Mapping[Any, Any]]) -> None:
+    """Warn if reflectivity of files was converted by different relations, as those that they state."""
+    relations = {str(attrs["z_r_relation"]): path for path, attrs in described.items() if "z_r_relation" in attrs}
+    if len(relations) > 1:
+        (one, first), (other, second) = list(relations.items())[:2]
+        warnings.warn(
+            f"{first.name} is converted by {one}, {second.name} by {other}: rates change between them",
+            InputWarning,
+            stacklevel=5,
+        )
 
 
 def _describe_source(attrs: Mapping[Any, Any]) -> str:

@@ -10,7 +10,7 @@ import xarray as xr
 
 from hybridcast.core.readers import Format
 
-_Key: TypeAlias = tuple[object, ...]
+FileKey: TypeAlias = tuple[object, ...]
 
 
 class KeptFile(NamedTuple):
@@ -38,8 +38,8 @@ class KeptFrames:
 
     def __init__(self, most_bytes: int = 2**28) -> None:
         self._most_bytes = most_bytes
-        self._files: OrderedDict[_Key, KeptFile] = OrderedDict()
-        self._used: set[_Key] = set()
+        self._files: OrderedDict[FileKey, KeptFile] = OrderedDict()
+        self._used: set[FileKey] = set()
 
     def forget_unused(self) -> None:
         """Forget the files that were not used since the last call."""
@@ -57,7 +57,7 @@ class KeptFrames:
         how
             What else the frames depend on.
         """
-        key = _identify(path, how)
+        key = identify(path, *how)
         found = None if key is None else self._files.get(key)
         if found is None or key is None:
             return None
@@ -65,12 +65,23 @@ class KeptFrames:
         self._used.add(key)
         return found._replace(frames=found.frames.copy(deep=True))
 
-    def keep(self, file: KeptFile, path: Path, *how: object) -> xr.DataArray:
-        """Keep a file that was decoded, if it is not too large, and return its frames; others make room for it."""
-        key = _identify(path, how)
+    def keep(self, file: KeptFile, key: FileKey | None, path: Path, *how: object) -> xr.DataArray:
+        """Keep a file that was decoded, if it is not too large, and return its frames; others make room for it.
+
+        Parameters
+        ----------
+        file
+            What was decoded.
+        key
+            What `identify` returned before it was decoded: a file that was replaced meanwhile is not kept.
+        path, how
+            As for `find`.
+        """
         if key is None or 4 * file.frames.nbytes > self._most_bytes:
             return file.frames
         loaded = file.frames.compute()
+        if identify(path, *how) != key:
+            return loaded
         self._files[key] = file._replace(frames=loaded.copy(deep=True))
         self._used.add(key)
         while sum(one.frames.nbytes for one in self._files.values()) > self._most_bytes:
@@ -78,7 +89,7 @@ class KeptFrames:
         return loaded
 
 
-def _identify(path: Path, how: tuple[object, ...]) -> _Key | None:
+def identify(path: Path, *how: object) -> FileKey | None:
     """Return what identifies the content of a file; None for a folder, whose parts may change."""
     if not path.is_file():
         return None

@@ -25,7 +25,7 @@ from hybridcast.core.times_in_names import parse_time_in_name
 from hybridcast.core.types import HOUR, Mask
 from hybridcast.errors import ForecastFileError, InputError, InputWarning, NoFramesError, ReadError
 from hybridcast.radar.assembly import find_interval
-from hybridcast.radar.kept_frames import KeptFile, KeptFrames
+from hybridcast.radar.kept_frames import KeptFile, KeptFrames, identify
 
 Times = NDArray[np.datetime64]
 Period = tuple[np.datetime64, np.datetime64]
@@ -253,6 +253,7 @@ def _select_in_copy(path: Path, scan: _Scan, period: Period | None, request: Req
 
 
 def _decode(path: Path, reader: RadarFormat, request: Request) -> xr.DataArray:
+    key = None if request.kept is None else identify(path, *request.decoding)
     if request.interval is not None and isinstance(reader, TakesInterval):
         field = reader.read_amounts(path, request.interval)
     else:
@@ -261,7 +262,9 @@ def _decode(path: Path, reader: RadarFormat, request: Request) -> xr.DataArray:
     find_interval(field.attrs)  # raises an error if it is none
     _check_stamps(path, field["time"].values)
     field = field.assign_attrs(format=reader.NAME)
-    return field if request.kept is None else request.kept.keep(KeptFile(reader, field), path, *request.decoding)
+    if request.kept is None:
+        return field
+    return request.kept.keep(KeptFile(reader, field), key, path, *request.decoding)
 
 
 def _select(frames: xr.DataArray, period: Period | None, request: Request) -> xr.DataArray:

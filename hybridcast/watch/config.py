@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -195,6 +196,10 @@ _DURATIONS = (
 )
 
 
+REPLAY = "-replay"
+"""What follows the name of a region in that of the folder of its replays."""
+
+
 @dataclass(frozen=True)
 class WatchedRegion:
     """A region of the configuration, and how it is watched."""
@@ -219,7 +224,8 @@ class WatchedRegion:
 
     def in_replay(self) -> WatchedRegion:
         """Return the region with a folder of its own for replays, beside that of the live forecasts."""
-        return replace(self, folder=self.folder.with_name(f"{self.folder.name}-replay"))
+        folder = self.folder.with_name(f"{self.folder.name}{REPLAY}")
+        return replace(self, folder=folder, watch=replace(self.watch, metrics=None))
 
     def with_radar(self, radar: str, format: str | None) -> WatchedRegion:
         """Return the region with other radar files."""
@@ -260,11 +266,26 @@ def load_watch(path: str | Path, names: Sequence[str] = ()) -> list[WatchedRegio
     if warned and all(region.places is None for region in warned):
         found = f"{file}: on_warning is set, and none of its regions has places"
         raise InputError(found, "warnings are raised at places", "Give a region places = 'places.toml'")
-    return [
-        _make_region(region, shared | own[region.name], base)
-        for region in settings.region
-        if not names or region.name in names
-    ]
+    regions = [_make_region(region, shared | own[region.name], base) for region in settings.region]
+    _check_apart(regions, f"{file}")
+    return [region for region in regions if not names or region.name in names]
+
+
+def _check_apart(regions: Sequence[WatchedRegion], where: str) -> None:
+    """Raise `InputError` if what is written about two regions would have one name."""
+    metrics = Counter(region.watch.metrics for region in regions if region.watch.metrics is not None)
+    shared = [path for path, count in metrics.items() if count > 1]
+    if shared:
+        raise InputError(
+            f"{where}: metrics = {shared[0]!r} of {metrics[shared[0]]} regions",
+            "each region writes a file of its own, which holds only its metrics",
+            "Move metrics to [region.watch], with another name for each, or leave it out",
+        )
+    names = {region.name for region in regions}
+    for name in names:
+        if f"{name}{REPLAY}" in names:
+            found, rule = f"{where}: regions {name!r} and '{name}{REPLAY}'", f"a replay writes into NAME{REPLAY}"
+            raise InputError(found, rule, "Rename one of them")
 
 
 def _get_table(table: dict[str, Any], where: str) -> dict[str, Any]:

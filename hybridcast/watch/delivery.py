@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hybridcast.core.files import safe_filename
 from hybridcast.core.parallel import describe_error
 from hybridcast.core.remote import hide_secrets
 from hybridcast.watch.config import HookSettings
@@ -84,12 +83,12 @@ class Outbox:
             message = read_json(path)
             self._number = max(self._number, _parse_number(path))
             if message is not None and "version" in message:
-                name = _make_name(message["kind"], message["key"])
+                name = _name(message["kind"], message["key"])
                 self._known[name] = {"version": message["version"], "time": message["created"]}
 
     def post(self, kind: str, key: str, version: str, content: dict[str, Any]) -> bool:
         """Queue a message unless it was queued in this version; return whether it is queued now."""
-        name = _make_name(kind, key)
+        name = _name(kind, key)
         if kind not in self._hooks or self._known.get(name, {}).get("version") == version:
             return False
         now = self._now()
@@ -162,8 +161,9 @@ class Outbox:
         return sorted(path for path in self._folder.glob("*.json") if not path.name.startswith("."))
 
 
-def _make_name(kind: str, key: str) -> str:
-    return f"{kind}-{safe_filename(key)}"
+def _name(kind: str, key: str) -> str:
+    """Return the name of a message in the list of those queued; made fit for files it could be that of another one."""
+    return f"{kind} {key}"
 
 
 def _parse_number(path: Path) -> int:

@@ -214,8 +214,14 @@ def write_product(name: str, work: Work) -> list[str]:
 
 
 def is_of_the_disk(error: BaseException | None) -> bool:
-    """Return whether an error comes from the system, such as a full disk, at whatever distance."""
-    return error is not None and (isinstance(error, OSError) or is_of_the_disk(error.__cause__))
+    """Return whether an error comes from the system, such as a full disk, at whatever distance.
+
+    A file that cannot be read, or a download that fails, does not: it would be tried again for ever.
+    """
+    if error is None:
+        return False
+    is_of_the_system = isinstance(error, OSError) and not isinstance(error, HybridcastError)
+    return is_of_the_system or is_of_the_disk(error.__cause__)
 
 
 def _draw_maps(forecast: xr.Dataset, settings: WatchSettings) -> Figure:

@@ -8,6 +8,7 @@ did not take is written later, in order.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,7 @@ class WarningKeeper:
         append_events(self.log, [event for event in events if event not in logged])
         for event in events:
             if event.kind in CHANGES:
-                key = f"{self._folder.path.name}-{event.place}-{event.level}-{event.since}"
+                key = json.dumps([self._folder.path.name, event.place, event.level, event.since], ensure_ascii=False)
                 content = {"region": self._folder.path.name, **event.to_json(), "event": event.kind}
                 content.pop("kind")
                 self._outbox.post("warning", key, event.kind, content)

@@ -10,7 +10,9 @@ hybridcast.
 `scales_cpu`            the scale filter, and probability matching
 `planes_cpu`, `resample_cpu`, `trajectories`  coarse planes, changes of resolution, departure points of single cells
 `fused_cpu`             the fields of a fused forecast in one pass
-`trees_cpu`             predictions of boosted trees
+`trees_cpu`, `convolution_cpu`  predictions of boosted trees, and layers of a network
+`lattice_noise_cpu`, `realizations_cpu`  correlated noise, and the rain of members of an ensemble from it
+`packing_cpu`           rates in fewer bits, as files have them
 `verification_cpu`      sums and counts of the verification
 `points`                the arithmetic at one grid point, which flow and advection share
 `devices`               detection of the hardware: `choose` and `kernels_for`

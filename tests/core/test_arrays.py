@@ -110,6 +110,12 @@ def test_conversions_of_plain_numbers_lists_and_lazy_arrays():
     np.testing.assert_allclose(rate_from_dbz([23.0103, np.nan]), [1, np.nan])
     assert rate_from_accumulation(0.5, FIVE_MINUTES.item()) == pytest.approx(6)
     assert dbz_from_rate(1) == pytest.approx(23.0103)
+    refused = dask.array.from_array(np.array([23.0103, -9999.0], "f4"), chunks=1)
+    for lazy in (rate_from_dbz(refused), rate_from_dbz(xr.DataArray(refused, dims="x")), dbz_from_rate(refused)):
+        with pytest.raises(InputError, match="missing"):
+            lazy.compute()
+    with pytest.raises(InputError, match="0 or more"):
+        dbz_from_rate([1.0, -1.0])
     lazy = rate_from_dbz(dask.array.from_array(np.array([23.0103, -32.0, np.nan], "f4")))
     assert isinstance(lazy, dask.array.Array)
     np.testing.assert_allclose(lazy.compute(), [1, 0, np.nan], rtol=1e-5)

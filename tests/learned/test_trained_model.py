@@ -252,7 +252,7 @@ def test_what_is_no_model_is_not_overwritten(small_model, tmp_path):
     (tmp_path / "letters" / "a.txt").write_text("dear")
     (tmp_path / "file").write_text("x")
     for name in ("letters", "file"):
-        with pytest.raises(InputError, match=r"exists and is no model.*Choose another name"):
+        with pytest.raises(InputError, match=r"exists and holds something else.*Give another name"):
             save_model(small_model, tmp_path / name)
     with pytest.raises(InputError, match="Create"):
         save_model(small_model, tmp_path / "absent" / "model")

@@ -197,6 +197,18 @@ def test_a_kill_before_it_is_noted_what_was_queued_queues_nothing_twice(tmp_path
     assert len(lines(got)) == 1
 
 
+def test_messages_of_places_with_like_names_are_apart(tmp_path):
+    got = tmp_path / "got"
+    desk = Desk(tmp_path, warning=save_to(got))
+    for number, place in enumerate(("Bad Ragaz", "Bad-Ragaz", "Bad_Ragaz", "Bad Ragaz!", "bad ragaz")):
+        assert desk.box.post("warning", place, "raised", {"x": number})
+        desk.open()
+        assert not desk.box.post("warning", place, "raised", {"x": number})
+    while desk.deliver():
+        pass
+    assert [one["x"] for one in lines(got)] == [0, 1, 2, 3, 4]
+
+
 def test_messages_are_in_order_though_the_clock_goes_back_or_stands_still(tmp_path):
     got = tmp_path / "got"
     desk = Desk(tmp_path, warning=save_to(got))

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
+from hybridcast.core.files import atomic_folder
 from hybridcast.core.parallel import WorkerPool
 from hybridcast.datasets.events import SPACING, Event
 from hybridcast.learned import network_inputs
@@ -44,6 +43,11 @@ def sampling_digest(*parts: object) -> str:
 
 def _to_json(value: object) -> object:
     return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
+
+
+def _never(_: Path) -> bool:
+    """Return that no folder of samples is replaced: each is drawn once."""
+    return False
 
 
 # --- drawing --------------------------------------------------------------------------------------------------
@@ -103,21 +107,12 @@ def _is_complete(store: Path, fields: bool) -> bool:
 def _draw_event(event: Event, store: Path, sampling: Sampling, fields: bool) -> dict[str, int]:
     """Draw what is missing of an event, and return the number of its samples by the name of the event."""
     if not store.exists():
-        with _moved_when_complete(store) as part:
+        with atomic_folder(store, _never) as part:
             write_samples(sample_event(event, sampling), part)
     if not _is_complete(store, fields):
-        with _moved_when_complete(store / _FIELDS) as part:
+        with atomic_folder(store / _FIELDS, _never) as part:
             write_fields(sample_fields(event, sampling), part)
     return {event.name: count_samples(store).rows}
-
-
-@contextmanager
-def _moved_when_complete(target: Path) -> Iterator[Path]:
-    """Provide a path to write to, which is renamed to `target` if nothing fails."""
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".part-") as scratch:
-        part = Path(scratch) / "store"
-        yield part
-        part.rename(target)
 
 
 # --- reading and writing --------------------------------------------------------------------------------------
