@@ -17,7 +17,7 @@ from hybridcast.core.field import precipitation
 from hybridcast.core.forecast_files import save_forecast
 from hybridcast.core.forecast_schema import ENSEMBLE
 from hybridcast.core.time_steps import iso_time
-from hybridcast.errors import InputError
+from hybridcast.errors import InputError, InputWarning
 from hybridcast.forecasting import build_lead_times
 from hybridcast.nowcasters.base import Advection, DescribesSettings, Nowcaster, Persistence, TakesSources
 from hybridcast.radar import open_radar
@@ -111,8 +111,20 @@ def test_the_input_is_left_as_it_is():
         ("1h", "1h", [60]),
     ],
 )
+@pytest.mark.filterwarnings("ignore:the last lead time is 15 min")
 def test_lead_times_are_those_asked_for(lead_time, step, minutes):
     np.testing.assert_array_equal(build_lead_times(scene(), lead_time, step), np.array(minutes) * MINUTE)
+
+
+def test_a_lead_time_that_is_no_multiple_of_the_step_is_noted():
+    with pytest.warns(InputWarning, match="the last lead time is 100 min, not 120 min.*the step, 50 min"):
+        build_lead_times(scene(), "2h", "50min")
+
+
+@pytest.mark.parametrize("thresholds", [1.0, [], "1", ["a"]])
+def test_thresholds_that_are_no_list_of_rates_are_refused(thresholds):
+    with pytest.raises(InputError, match="thresholds"):
+        forecast(scene(), lead_time="10min", thresholds=thresholds)
 
 
 @pytest.mark.parametrize(("minutes", "expected"), [(1, 5), (2, 6), (4, 8), (5, 5), (10, 10), (15, 15)])

@@ -50,9 +50,10 @@ def parse_duration(value: Duration, name: str, *, least: str = "") -> np.timedel
         duration = pd.Timedelta(value)
     except ValueError as error:
         raise InputError(found, "it is a duration", remedy) from error
-    if not least and not duration > pd.Timedelta(0):
+    shortest = pd.Timedelta(least) if least else None
+    if not duration > pd.Timedelta(0) and not duration == shortest:
         raise InputError(found, "it is above zero", remedy)
-    if least and not duration >= pd.Timedelta(least):
+    if shortest is not None and duration < shortest:
         raise InputError(found, f"it is {least} at least", remedy)
     return cast(np.timedelta64, duration.to_timedelta64().astype("timedelta64[ns]"))
 

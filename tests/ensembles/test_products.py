@@ -76,6 +76,25 @@ def test_sums_after_a_selection_are_refused():
         accumulate(later)
 
 
+def test_lead_times_that_are_missing_are_refused_even_if_one_or_regular_ones_are_left(ensemble):
+    rates = constant([6.0] * 6)
+    rates["lead_time"].attrs.clear()
+    with pytest.raises(InputError, match=r"the lead times are 60 min, and nothing tells the step"):
+        accumulate(rates.isel(lead_time=[5]))
+    made = ensemble.precipitation_rate_ensemble
+    for chosen in ([5], [1, 3, 5]):
+        with pytest.raises(InputError, match=r"the step of the forecast is 10 min"):
+            accumulate(made.isel(lead_time=chosen))
+    half_hours = accumulate(made, "30min")
+    assert half_hours.lead_time.attrs["longest_step_minutes"] == 30
+    assert accumulate(made.isel(lead_time=[0])).lead_time.size == 1
+
+
+def test_a_start_of_zero_is_the_issue_time():
+    rates = constant([6.0] * 6)
+    xr.testing.assert_identical(accumulate(rates, "1h", start="0min"), accumulate(rates, "1h"))
+
+
 def test_what_cannot_be_summed_is_refused(ensemble):
     with pytest.raises(InputError, match="members=20"):
         accumulate(ensemble.drop_vars(ENSEMBLE))

@@ -260,10 +260,13 @@ def test_blocks_of_cells_that_are_no_squares():
 
 
 def test_blocks_that_do_not_fit_are_refused(ensemble):
-    for size in (0.4, 10.0):
+    for size in (0.4, 10.0, np.nan, np.inf):
         with pytest.raises(InputError, match="size between"):
             over_blocks(ensemble, size)
     assert over_blocks(ensemble.isel(y=[5]), 3.0).sizes["x"] == 3
+    for fraction in (80, -0.1, np.nan):
+        with pytest.raises(InputError, match=r"least_known.*from 0 to 1"):
+            over_blocks(ensemble, 3.0, least_known=fraction)
 
 
 def test_lazy_means_are_those_in_memory(ensemble):

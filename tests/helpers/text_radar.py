@@ -32,7 +32,7 @@ class TextRadar:
         if "sum" in words:
             attrs["accumulation_interval_minutes"] = float(words["sum"])
         if "dbz" in words:
-            attrs["z_r_relation"] = "Z = 200 R^1.6"
+            attrs["z_r_relation"] = words["dbz"] or "Z = 200 R^1.6"
         axes = {"y": [0, 1000], "x": float(words.get("west", 0)) + 1000.0 * np.arange(3)}
         crs = words.get("crs", "EPSG:3035")
         times = self._times(path, words)

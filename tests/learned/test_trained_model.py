@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from hybridcast.errors import InputError
+from hybridcast.fusion.hybrid import load_hybrid
 from hybridcast.learned.boosting import BoostedTrees
 from hybridcast.learned.member import MemberInputs
 from hybridcast.learned.members import BUILDERS
@@ -245,6 +246,29 @@ def test_a_failed_saving_leaves_the_old_model(small_model, folder):
         save_model(replace(small_model, about={"events": object()}), folder)
     assert load_model(folder).fingerprint == before
     assert [path.name for path in folder.parent.iterdir()] == ["model"]
+
+
+def test_a_disk_that_fails_at_the_last_step_leaves_the_old_model(small_model, folder, monkeypatch):
+    before, rename = load_model(folder).fingerprint, Path.rename
+
+    def fail(old, new):
+        if old.name.endswith(".part") and Path(new) == folder:
+            raise OSError("the disk fails")
+        return rename(old, new)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(OSError, match="the disk fails"):
+        save_model(replace(small_model, spacing=1000.0), folder)
+    assert load_model(folder).fingerprint == before
+
+
+def test_a_folder_with_the_name_of_the_default_model_is_not_hidden(small_model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save_model(small_model, "default")
+    for open_model in (load_model, load_hybrid):
+        with pytest.raises(InputError, match=r"'\./default' for the folder"):
+            open_model("default")
+    assert load_model("./default").fingerprint == small_model.fingerprint
 
 
 def test_what_is_no_model_is_not_overwritten(small_model, tmp_path):

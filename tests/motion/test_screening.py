@@ -157,6 +157,35 @@ def test_a_pattern_of_one_value_is_missing(rain, frame):
     assert "one value" in rejections[0].reason
 
 
+@pytest.mark.parametrize("frame", [0, 3, 5])
+@pytest.mark.parametrize("seen", [np.s_[120:121, 120:121], np.s_[:40, :40]])
+def test_a_fragment_of_what_others_see_is_missing(rain, frame, seen):
+    values = rain.values.copy()
+    values[frame] = np.nan
+    values[frame][seen] = rain.values[frame][seen]
+    screened = screen_frames(rain.copy(data=values))
+    assert whole_frames(screened.field) == [frame]
+    assert "of what the frames beside it see" in screened.rejections[0].reason
+
+
+def test_frames_of_which_several_see_little_stay(rain):
+    """The other radars of a network are down."""
+    values = rain.values.copy()
+    values[3:, 40:] = np.nan
+    values[3:, :, 40:] = np.nan
+    assert screen_frames(rain.copy(data=values)).rejections == ()
+
+
+def test_a_stray_cell_does_not_make_a_forecast_unknown(rain):
+    values = rain.values.copy()
+    values[-1] = np.nan
+    values[-1, 120, 120] = 1.0
+    made = forecast(rain.copy(data=values), lead_time="15min")
+    assert made.attrs["status"] == "radar is late: latest frame is 5 min old"
+    assert "incomplete?" in made.attrs["sources_left_out"]
+    assert float(made.unknown_fraction[0]) < 0.2
+
+
 def test_rain_of_one_value_in_all_frames_stays(rain):
     assert screen_frames(xr.full_like(rain, 2.0).where(rain.time > rain.time[0], 3.0)).rejections != ()  # repeated
     steady = xr.full_like(rain, 1.0) * (1 + np.arange(6)[:, None, None])

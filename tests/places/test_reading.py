@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import pyproj
@@ -10,6 +11,7 @@ import pytest
 
 from helpers.small_ensembles import box, build_ensemble
 from hybridcast.errors import DependencyError, InputError, ReadError
+from hybridcast.nightly.config import load_places
 from hybridcast.places import WarningLevel, at_places, read_places
 from hybridcast.places.levels import parse_level
 
@@ -67,6 +69,20 @@ levels = []
 path = "rivers.geojson"
 label = "river"
 """
+
+
+def test_places_are_read_again_when_a_file_that_they_name_has_changed(tmp_path):
+    towns, path = tmp_path / "towns.geojson", tmp_path / "places.toml"
+    path.write_text('[[file]]\npath = "towns.geojson"\n')
+    for number, name in enumerate(("old", "new")):
+        towns.write_text(json.dumps(collection(feature(box(24, 60, 25, 61), name=name))))
+        os.utime(towns, (number, number))
+        assert [place.name for place in load_places(str(path))] == [name]
+
+
+def test_half_a_list_of_levels_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"levels = '\[20 mm in 1h\]'.*list of texts"):
+        read_places(collection(feature(box(24, 60, 25, 61), name="a", levels="[20 mm in 1h]")))
 
 
 def test_a_places_file_has_points_areas_files_and_levels(tmp_path):

@@ -218,6 +218,12 @@ def test_two_products_are_refused_with_one_file_of_each(tmp_path, text, expected
     assert "Give the files of one" in error.value.for_command_line
 
 
+def test_reflectivity_converted_by_two_relations_is_noted(tmp_path):
+    paths = write(tmp_path, a=f"time={DAY}12:00 dbz", b=f"time={DAY}12:05 dbz=Z=316R^1.5")
+    with pytest.warns(InputWarning, match=r"a\.txt is converted by .*, b\.txt by .*316"):
+        opened(paths)
+
+
 def test_sums_over_5_and_60_minutes_are_refused(tmp_path):
     write(tmp_path, a=f"time={DAY}12:00 sum=5", b=f"time={DAY}12:05 sum=5")
     with pytest.raises(InputError, match=r"a\.txt holds sums over 5 min, c\.txt sums over 60 min"):

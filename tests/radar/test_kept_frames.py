@@ -90,6 +90,20 @@ def test_the_memory_is_limited(files, reads):
     assert len(reads) == 14
 
 
+def test_a_file_that_is_replaced_while_it_is_read_is_not_kept(files, monkeypatch):
+    kept, read = KeptFrames(), cf.read
+
+    def read_and_replace(path):
+        frames = read(path).compute()
+        files[1].replace(path)
+        return frames
+
+    monkeypatch.setattr(cf, "read", read_and_replace)
+    open_radar(files[0], kept=kept)
+    monkeypatch.setattr(cf, "read", read)
+    assert open_radar(files[0], kept=kept).identical(open_radar(files[0]))
+
+
 def test_a_damaged_file_is_not_kept(files, reads):
     kept = KeptFrames()
     content = files[2].read_bytes()

@@ -96,6 +96,20 @@ def test_a_file_that_begins_with_a_byte_order_mark_is_read(load):
     assert load("\ufeff" + TEXT)[0].name == "north"
 
 
+def test_two_regions_do_not_write_one_file_of_metrics(load, tmp_path):
+    text = '[watch]\nmetrics = "m.prom"\n' + TEXT
+    (north,) = load(text)
+    assert north.watch.metrics == f"{tmp_path}/m.prom"
+    assert north.in_replay().watch.metrics is None
+    with pytest.raises(InputError, match=r"m\.prom' of 2 regions.*\[region\.watch\]"):
+        load(text + TEXT.replace("north", "south"), ["south"])
+
+
+def test_a_region_is_not_named_as_the_replays_of_another(load):
+    with pytest.raises(InputError, match=r"'north' and 'north-replay'.*Rename"):
+        load(TEXT + TEXT.replace("north", "north-replay"))
+
+
 def test_a_hook(load):
     text = "[watch.on_forecast]\ncommand = ['a', 'b']\ntimeout = '2min'\n" + TEXT
     assert load(text)[0].watch.on_forecast == HookSettings(command=("a", "b"), timeout="2min")
