@@ -18,7 +18,7 @@ from hybridcast.core.types import Doubles
 from hybridcast.errors import InputError, ReadError
 
 #: Longest piece of an edge that stays straight on another map, in degrees and in metres: the sagitta is a few metres.
-_DEGREES, _METRES = 0.1, 10_000.0
+PIECE_DEGREES, PIECE_METRES = 0.1, 10_000.0
 _REMEDY = "Give GeoJSON, or an object with __geo_interface__, such as a geometry of shapely"
 #: Longitude and latitude of WGS 84, which GeoJSON prescribes (RFC 7946).
 LONGITUDE_LATITUDE = "OGC:CRS84"
@@ -207,7 +207,7 @@ def _projection(source: pyproj.CRS, target: pyproj.CRS, x: Doubles) -> Callable[
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         transformer = pyproj.Transformer.from_crs(source, target, always_xy=True)
-    longest = _DEGREES if source.is_geographic else _METRES
+    longest = PIECE_DEGREES if source.is_geographic else PIECE_METRES
 
     def project(polygon: Polygon) -> Polygon:
         rings = [np.column_stack(transformer.transform(*_divide_edges(ring, longest).T)) for ring in polygon]

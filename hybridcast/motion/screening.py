@@ -18,8 +18,8 @@ the reach of that motion, one of the two is wrong:
   frames is kept.
 
 Everything else remains, such as the first echoes of convection: of 35,000 frames of an Alpine radar (13 months) and
-3,000 of eight networks none was rejected (fragments: none of 31,911 frames of ten networks). What was rejected is missing, for the motion and for all else that uses
-the frames.
+3,000 of eight networks none was rejected, and none of 31,911 frames of ten networks is a fragment. What was rejected is
+missing, for the motion and for all else that uses the frames.
 """
 
 from __future__ import annotations

@@ -13,11 +13,15 @@ import shapely.geometry
 
 from hybridcast.core.axes import unroll
 from hybridcast.core.types import Doubles
-from hybridcast.ensembles.polygons import LONGITUDE_LATITUDE, Polygon, as_crs, read_polygons
+from hybridcast.ensembles.polygons import (
+    LONGITUDE_LATITUDE,
+    PIECE_DEGREES,
+    PIECE_METRES,
+    Polygon,
+    as_crs,
+    read_polygons,
+)
 from hybridcast.errors import InputError
-
-#: Longest piece of an edge that stays straight on another map, in degrees and in metres.
-_DEGREES, _METRES = 0.1, 10_000.0
 
 
 def buffer_geometry(
@@ -49,9 +53,9 @@ def buffer_geometry(
     if crs is None:
         return _polygons_of(shape.buffer(metres)), None
     to_map = _local_map(crs, *_whole_degrees(shape, crs))
-    divided = shapely.segmentize(shape, _DEGREES if crs.is_geographic else _METRES)
+    divided = shapely.segmentize(shape, PIECE_DEGREES if crs.is_geographic else PIECE_METRES)
     flat = shapely.transform(divided, lambda corners: _transform(to_map, corners))
-    around = shapely.segmentize(flat.buffer(metres), _METRES)
+    around = shapely.segmentize(flat.buffer(metres), PIECE_METRES)
     polygons = _polygons_of(around)
     return tuple([_to_degrees(to_map, ring, crs) for ring in polygon] for polygon in polygons), _degrees()
 
