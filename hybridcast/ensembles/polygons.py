@@ -29,6 +29,16 @@ Polygon: TypeAlias = list[Ring]
 """The outer ring, and those of holes."""
 
 
+class Feature(NamedTuple):
+    """A geometry with its properties."""
+
+    geometry: Any
+    """Geometry as in GeoJSON."""
+    properties: Mapping[str, Any]
+    number: Any
+    """``id`` of the feature; None if it has none."""
+
+
 class Region(NamedTuple):
     """A named region of one or more polygons."""
 
@@ -110,16 +120,21 @@ def _require_some(regions: Iterator[Region]) -> list[Region]:
 
 
 def _read_features(geojson: Mapping[str, Any], label: str) -> Iterator[Region]:
-    kind = geojson["type"]
+    for feature in iterate_features(geojson):
+        name = feature.properties.get(label, feature.number)
+        yield Region(None if name is None else str(name), list(read_polygons(feature.geometry)))
+
+
+def iterate_features(geojson: Mapping[str, Any]) -> Iterator[Feature]:
+    """Yield the features of GeoJSON; a bare geometry is one without properties."""
+    kind = geojson.get("type")
     if kind == "FeatureCollection":
         for feature in geojson.get("features") or ():
-            yield from _read_features(feature, label)
+            yield from iterate_features(feature)
     elif kind == "Feature":
-        properties = geojson.get("properties") or {}
-        name = properties.get(label, geojson.get("id"))
-        yield Region(None if name is None else str(name), list(read_polygons(geojson.get("geometry"))))
+        yield Feature(geojson.get("geometry"), geojson.get("properties") or {}, geojson.get("id"))
     else:
-        yield Region(None, list(read_polygons(geojson)))
+        yield Feature(geojson, {}, None)
 
 
 def read_polygons(geometry: Any) -> Iterator[Polygon]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,23 +10,20 @@ import pyproj
 import shapely
 
 from hybridcast.core.extras import extra
-from hybridcast.ensembles.polygons import LONGITUDE_LATITUDE, as_crs, read_json, stated_crs
+from hybridcast.ensembles.polygons import (
+    LONGITUDE_LATITUDE,
+    Feature,
+    as_crs,
+    iterate_features,
+    read_json,
+    stated_crs,
+)
 from hybridcast.errors import InputError, ReadError
 from hybridcast.settings import check_known
 
 GEOJSON = (".geojson", ".json")
 """Suffixes of GeoJSON, which is read without further packages."""
 _REMEDY = "Give GeoJSON, a GeoPackage or another vector file, a places.toml, or an object with __geo_interface__"
-
-
-class Feature(NamedTuple):
-    """A geometry with its properties."""
-
-    geometry: Any
-    """Geometry as in GeoJSON."""
-    properties: Mapping[str, Any]
-    number: Any
-    """``id`` of the feature; None if it has none."""
 
 
 class Features(NamedTuple):
@@ -79,18 +76,7 @@ def _from_geojson(geojson: Any) -> Features:
     if not isinstance(geojson, Mapping):
         raise InputError(f"GeoJSON holds {type(geojson).__name__}", "it is an object", _REMEDY)
     stated = stated_crs(geojson)
-    return Features(list(_walk(geojson)), as_crs(LONGITUDE_LATITUDE) if stated is None else stated)
-
-
-def _walk(geojson: Mapping[str, Any]) -> Iterator[Feature]:
-    kind = geojson.get("type")
-    if kind == "FeatureCollection":
-        for feature in geojson.get("features") or ():
-            yield from _walk(feature)
-    elif kind == "Feature":
-        yield Feature(geojson.get("geometry"), geojson.get("properties") or {}, geojson.get("id"))
-    else:
-        yield Feature(geojson, {}, None)
+    return Features(list(iterate_features(geojson)), as_crs(LONGITUDE_LATITUDE) if stated is None else stated)
 
 
 def _merge(parts: list[Features]) -> Features:

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyproj
 
-from hybridcast.ensembles.polygons import LONGITUDE_LATITUDE, as_crs, read_polygons
+from hybridcast.ensembles.polygons import LONGITUDE_LATITUDE, Feature, as_crs, read_polygons
 from hybridcast.errors import InputError
 from hybridcast.places.buffers import buffer_geometry
-from hybridcast.places.features import Feature, Features, read_features
+from hybridcast.places.features import Features, read_features
 from hybridcast.places.levels import WarningLevel, check_levels, parse_level
 from hybridcast.places.place import Place, check_places, clean_name
 from hybridcast.settings import parse_table, read_toml
