@@ -21,7 +21,6 @@ from helpers.synthetic import moving_block
 from hybridcast.cli import app as cli
 from hybridcast.datasets.registry import fetch
 from hybridcast.errors import FetchError
-from hybridcast.radar import formats
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 NOTEBOOKS = ROOT / "notebooks"
@@ -183,11 +182,6 @@ def test_the_timer_and_the_cron_line_call_a_command_that_exists():
     assert parser["Service"]["ExecStart"].endswith("hybridcast nightly")
     assert parser["Timer"]["OnCalendar"]
     assert re.search(r"^\d+ \d+ \* \* \* .*hybridcast nightly", PAGES["notebooks/guide/nightly.md"], re.M)
-
-
-def test_the_table_of_formats_is_the_list_of_formats():
-    named = re.findall(r"^\| `([a-z0-9-]+)` \|", PAGES["notebooks/guide/radar.md"], re.M)
-    assert sorted(named) == sorted(formats())
 
 
 def test_commands_of_the_readme_exist():

@@ -14,7 +14,7 @@ import tarfile
 import threading
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -42,7 +42,7 @@ _NO_DATA_STEMS = re.compile(
     re.IGNORECASE,
 )
 _TEXT_SUFFIXES = {"", ".txt", ".ini", ".db"}
-_NO_DATA_SUFFIXES = {".md5", ".sha1", ".sha256", ".sha512", ".asc", ".sig", ".md", ".rst", ".pdf", ".html", ".htm"}
+_NO_DATA_SUFFIXES = {".md5", ".sha1", ".sha256", ".sha512", ".sig", ".md", ".rst", ".pdf", ".html", ".htm"}
 ZARR_NAMES = {"zarr.json", ".zgroup", ".zmetadata"}
 """Files that the folder of a Zarr store has."""
 _ZARR_IN_TAR = "a Zarr store in a tar, which cannot be read in place. Unpack it, or pack it as a zip"
@@ -139,14 +139,15 @@ def find_zarr(path: Path) -> str | None:
     return "" if top == PurePosixPath() else str(top)
 
 
-def is_data_name(name: str) -> bool:
-    """Return whether a member can be data, by its name."""
+def is_data_name(name: str, names: Container[str] = ()) -> bool:
+    """Return whether a member can be data, by its name and those of the others: an ASCII grid, and no signature."""
     path = PurePosixPath(name.replace("\\", "/"))
     hidden = any(part.startswith(".") and part not in (".", "..") for part in path.parts)
     folder = {part.lower() for part in path.parts} & _NO_DATA_FOLDERS
     suffix = path.suffix.lower()
     named = suffix in _TEXT_SUFFIXES and _NO_DATA_STEMS.match(path.name) is not None
-    return not (hidden or folder or named or suffix in _NO_DATA_SUFFIXES)
+    signature = suffix == ".asc" and name[: -len(suffix)] in names
+    return not (hidden or folder or named or signature or suffix in _NO_DATA_SUFFIXES)
 
 
 # --- entries --------------------------------------------------------------------------------------------------
@@ -252,9 +253,9 @@ def _write(source: IO[bytes], target: Path, size: int, path: Path) -> None:
 def _list_zip(path: Path, copies: CopyFolder) -> Iterator[Entry]:
     with _container_errors(path, "zip"):
         archive = copies.keep(zipfile.ZipFile(path))
-        infos = {
-            info.filename: info for info in archive.infolist() if not info.is_dir() and is_data_name(info.filename)
-        }
+        names = set(archive.namelist())
+        files = (info for info in archive.infolist() if not info.is_dir())
+        infos = {info.filename: info for info in files if is_data_name(info.filename, names)}
         _check_size(path, sum(info.file_size for info in infos.values()))
         for name, info in infos.items():
             yield Entry(name, _zip_copier(archive, info, path), info.file_size)
@@ -287,7 +288,7 @@ def _list_tar(path: Path, copies: CopyFolder) -> Iterator[Entry]:
             raise ReadError(path, _ZARR_IN_TAR)
         damage = damage or found
         for name, info in infos.items():
-            if is_data_name(name):
+            if is_data_name(name, infos):
                 yield Entry(name, _tar_copier(archive, info, lock, path), info.size)
         if damage is not None:
             reason = f"truncated or damaged after {len(infos)} members ({damage}). Get it again"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import importlib
 import importlib.metadata
+import re
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ import pytest
 import xarray as xr
 
 import hybridcast.radar as radar
+from helpers.paths import ROOT
 from hybridcast.core.field import precipitation
 from hybridcast.core.readers import read_head
 from hybridcast.core.times_in_names import parse_time_in_name
@@ -62,6 +64,13 @@ def write(folder, number, text=None):
 
 def minutes(field):
     return ((field.time.values - START) / np.timedelta64(1, "m")).astype(int).tolist()
+
+
+def test_every_format_is_in_the_table_of_the_guide_and_counted_in_the_readme():
+    table = (ROOT / "notebooks" / "guide" / "radar.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^\| `([a-z0-9-]+)` \|", table, re.M)) == sorted(formats())
+    numbers = {20: "twenty", 21: "twenty-one", 22: "twenty-two", 23: "twenty-three", 24: "twenty-four"}
+    assert f"{numbers[len(formats())]} kinds of radar files" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_frames_come_in_order_of_time_whatever_the_order_of_paths(folder):

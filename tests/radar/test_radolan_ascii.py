@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 
 import numpy as np
 import pyproj
@@ -37,6 +38,20 @@ def test_the_grid_is_that_of_the_binary_file_of_the_same_hour(real, tmp_path):
     assert field.x.values == pytest.approx(expected.x.values, abs=2)
     assert pyproj.Proj(crs_of(field))(9, 51) == pytest.approx(pyproj.Proj(crs_of(expected))(9, 51), abs=0.1)
     np.testing.assert_allclose(field.values, expected.values, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_grids_in_a_container_are_data_and_signatures_are_not(tmp_path, kind):
+    """As the Climate Data Center packs them; a signature of PGP has the same suffix."""
+    folder = tmp_path / "grids"
+    folder.mkdir()
+    for minute in ("0050", "0150"):
+        write(folder / f"RW_20181122-{minute}.asc", RADOLAN, np.full((900, 900), 7))
+    (folder / "RW_20181122-0050.asc.asc").write_text("-----BEGIN PGP SIGNATURE-----")
+    field = open_radar(shutil.make_archive(str(tmp_path / "RW_201811"), kind, folder))
+    assert field.sizes["time"] == 2
+    assert "unreadable_files" not in field.attrs
+    np.testing.assert_allclose(field.values, 0.7, rtol=1e-5)
 
 
 def test_radklim_is_in_millimetres(tmp_path):
