@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import numbers
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, is_dataclass
@@ -33,6 +32,7 @@ from hybridcast.motion.screening import REJECTED, REJECTED_FRACTION, Rejection, 
 from hybridcast.nowcasters.base import DescribesSettings, MakesBands, MakesMembers, Nowcaster, TakesSources
 from hybridcast.nwp.availability import DELAY
 from hybridcast.predictors.sources import Sources, select_sources
+from hybridcast.settings import check_whole
 from hybridcast.stations.adjustment import adjust_radar
 from hybridcast_kernels.devices import Device
 
@@ -199,7 +199,7 @@ def with_members(nowcaster: Nowcaster, members: int, seed: int = 0) -> Nowcaster
     InputError
         If `members` or `seed` are out of range, or the nowcaster makes no members.
     """
-    count, seed = _check_whole("members", members, MAX_MEMBERS), _check_whole("seed", seed, MAX_SEED)
+    count, seed = check_whole("members", members, MAX_MEMBERS), check_whole("seed", seed, MAX_SEED)
     if count == 0:
         return nowcaster
     if isinstance(nowcaster, MakesMembers):
@@ -212,15 +212,6 @@ def with_members(nowcaster: Nowcaster, members: int, seed: int = 0) -> Nowcaster
         cli_remedy="Leave out --members, or choose a --nowcaster that makes them: default, scale-filter-ensemble, "
         "steps or linda-p",
     )
-
-
-def _check_whole(name: str, value: int, largest: int) -> int:
-    """Return a whole number from 0 to the largest; `InputError` for anything else."""
-    whole = int(value) if isinstance(value, numbers.Integral) and not isinstance(value, bool) else -1
-    if not 0 <= whole <= largest:
-        rule = f"it is a whole number from 0 to {largest}"
-        raise InputError(f"{name} = {value!r}", rule, f"Give, for example, {name}=20", cli_remedy=f"Write --{name} 20")
-    return whole
 
 
 def _adjust(recent: xr.DataArray, sources: Sources) -> tuple[xr.DataArray, dict[str, str]]:

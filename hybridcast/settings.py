@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import numbers
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -216,3 +217,12 @@ def check_known(name: str, known: Iterable[str], what: str) -> None:
         near = difflib.get_close_matches(name, names, n=1)
         remedy = f"Did you mean {near[0]!r}" if near else f"Choose one of {', '.join(names)}"
         raise InputError(f"{what} {name!r}", "it is a known one", remedy)
+
+
+def check_whole(name: str, value: Any, largest: int) -> int:
+    """Return a whole number from 0 to the largest; `InputError` for anything else."""
+    whole = int(value) if isinstance(value, numbers.Integral) and not isinstance(value, bool) else -1
+    if not 0 <= whole <= largest:
+        rule = f"it is a whole number from 0 to {largest}"
+        raise InputError(f"{name} = {value!r}", rule, f"Give, for example, {name}=20", cli_remedy=f"Write --{name} 20")
+    return whole

@@ -31,7 +31,7 @@ from hybridcast.nightly.config import (
     resolve_path,
 )
 from hybridcast.registry import TRAINED_NOWCASTERS, baseline_nowcasters
-from hybridcast.settings import check_known, parse_table, read_toml
+from hybridcast.settings import check_known, check_whole, parse_table, read_toml
 from hybridcast.watch.products import FORMATS, PICTURES, PLACES_FILES
 from hybridcast.webmap import PageSettings
 
@@ -160,8 +160,8 @@ class WatchSettings:
         for key in _DURATIONS:
             if getattr(self, key) is not None:
                 parse_duration(getattr(self, key), key, least="100ms" if key in ("poll", "settle") else "1s")
-        _check_whole("members", self.members, MAX_MEMBERS)
-        _check_whole("seed", self.seed, MAX_SEED)
+        check_whole("members", self.members, MAX_MEMBERS)
+        check_whole("seed", self.seed, MAX_SEED)
         check_known(self.nowcaster, (*baseline_nowcasters(), *TRAINED_NOWCASTERS), "nowcaster")
         check_known(self.file, FORMATS, "file")
         check_known(self.packing, get_args(Packing), "packing")
@@ -313,8 +313,3 @@ def _make_region(region: RegionSettings, table: dict[str, Any], base: Path) -> W
         raise InputError(found, "the map shows places from places.json", "Add 'json' to places_files")
     watch = replace(watch, **{key: resolve(key) for key in ("out", "stations", "nwp", "terrain", "metrics")})
     return WatchedRegion(region, watch, Path(watch.out) / region.name)
-
-
-def _check_whole(name: str, value: int, largest: int) -> None:
-    if not 0 <= value <= largest:
-        raise InputError(f"{name} = {value}", f"it is a whole number from 0 to {largest}", "Correct it")
