@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from math import ceil
 from typing import Any, cast
 
 import numpy as np
@@ -73,8 +74,8 @@ def accumulate(
     Raises
     ------
     InputError
-        If `rain` has no members or no rates by lead time, lead times are missing, a window does not
-        start and end at lead times, or no window fits in.
+        If `rain` has no members or no rates by lead time, lead times are missing, a window does not start and end at
+        lead times, or no window fits in.
 
     Examples
     --------
@@ -137,7 +138,7 @@ def interval_edges(rates: xr.DataArray) -> LeadTimes:
     leads = check_lead_times(rates["lead_time"].values)
     edges = np.concatenate([[_ZERO], leads])
     stated = rates["lead_time"].attrs.get(STEP_MINUTES)
-    step = np.append(np.diff(leads), _ZERO).max() if stated is None else np.timedelta64(round(60 * stated), "s")
+    step = np.append(np.diff(leads), _ZERO).max() if stated is None else np.timedelta64(ceil(6e4 * stated - 1e-3), "ms")
     if (leads[0] if stated is None else np.diff(edges).max()) > step:
         raise InputError(
             f"the lead times are {', '.join(_minutes(lead) for lead in leads[:4])}{', ...' * (leads.size > 4)} min, "

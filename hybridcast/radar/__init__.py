@@ -29,6 +29,7 @@ from hybridcast.radar.selection import (
     ReadsTimes,
     Request,
     are_near,
+    no_frames_error,
     note_forecasts,
     note_names,
     read_frames,
@@ -162,4 +163,6 @@ def _select_period(field: xr.DataArray, period: Period | None) -> xr.DataArray:
     if period is None:
         return field
     inside = (field["time"].values >= period[0]) & (field["time"].values <= period[1])
+    if not inside.any():
+        raise no_frames_error(field["time"].values, period)
     return field if inside.all() else field.isel(time=inside)

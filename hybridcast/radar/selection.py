@@ -156,7 +156,7 @@ def read_frames(files: Sequence[Path], request: Request) -> FramesOfFiles:
     period = _choose_period(stamps, request)
     needed = [path for path in scans if period is None or _are_within(stamps[path], period).any()]
     if not needed:
-        raise _no_frames_error(stamps, period)
+        raise no_frames_error(np.concatenate(list(stamps.values())), period)
     _warn_of_future(stamps, needed)
     _warn_of_other_formats({path: scan.reader.NAME for path, scan in scans.items()}, needed)
     frames, damaged = _read_observations(
@@ -164,7 +164,7 @@ def read_frames(files: Sequence[Path], request: Request) -> FramesOfFiles:
     )
     frames = {path: of_file for path, of_file in frames.items() if of_file.sizes["time"]}
     if not frames:
-        raise _no_frames_error(stamps, period)
+        raise no_frames_error(np.concatenate(list(stamps.values())), period)
     lost: dict[Path, Times | None] = {error.path: None for error in unreadable}
     lost |= {error.path: stamps[error.path] for error in damaged}
     outside = len(files) - len(near) + len(scans) - len(needed)
@@ -301,7 +301,7 @@ def _choose_period(stamps: Mapping[Path, Times], request: Request) -> Period | N
     every = np.unique(np.concatenate(list(stamps.values())))
     inside = every if request.period is None else every[_are_within(every, request.period)]
     if not inside.size:
-        raise _no_frames_error(stamps, request.period)
+        raise no_frames_error(np.concatenate(list(stamps.values())), request.period)
     _refuse_lone(inside, stamps)
     first = inside[-1] - request.history
     return first if request.period is None else max(first, request.period[0]), inside[-1]
@@ -326,9 +326,9 @@ def _find_file(stamps: Mapping[Path, Times], time: np.datetime64) -> Path:
     return next(path for path, of_file in stamps.items() if time in of_file)
 
 
-def _no_frames_error(stamps: Mapping[Path, Times], period: Period | None) -> NoFramesError:
-    every = np.concatenate(list(stamps.values()))
-    first, last = iso_time(every.min()), iso_time(every.max())
+def no_frames_error(times: Times, period: Period | None) -> NoFramesError:
+    """Return the error of frames with these times, of which none is within a period."""
+    first, last = iso_time(times.min()), iso_time(times.max())
     return NoFramesError(
         "no frame" if period is None else f"no frame from {iso_time(period[0])} to {iso_time(period[1])}",
         f"there are frames from {first} to {last}",

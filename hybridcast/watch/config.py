@@ -8,7 +8,10 @@ is an example with every key explained.
 from __future__ import annotations
 
 import math
+import os
 import re
+import shutil
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -21,7 +24,7 @@ import numpy as np
 from hybridcast.core.durations import parse_duration
 from hybridcast.core.forecast_files import Packing
 from hybridcast.core.remote import is_url
-from hybridcast.errors import InputError
+from hybridcast.errors import InputError, InputWarning
 from hybridcast.forecasting import MAX_MEMBERS, MAX_SEED
 from hybridcast.nightly.config import (
     WATCH,
@@ -262,6 +265,9 @@ def load_watch(path: str | Path, names: Sequence[str] = ()) -> list[WatchedRegio
         entry["name"]: table.get("defaults", {}).get(WATCH, {}) | _get_table(entry, f"region {entry['name']}")
         for entry in table["region"]
     }
+    for entry in table["region"]:
+        if not names or entry["name"] in names:
+            _note_ignored(entry, shared | own[entry["name"]], f"{file}")
     warned = [region for region in settings.region if "on_warning" in shared | own[region.name]]
     if warned and all(region.places is None for region in warned):
         found = f"{file}: on_warning is set, and none of its regions has places"
@@ -269,6 +275,30 @@ def load_watch(path: str | Path, names: Sequence[str] = ()) -> list[WatchedRegio
     regions = [_make_region(region, shared | own[region.name], base) for region in settings.region]
     _check_apart(regions, f"{file}")
     return [region for region in regions if not names or region.name in names]
+
+
+def _locate_command(hook: HookSettings | None, key: str, base: Path) -> HookSettings | None:
+    """Return a hook whose command, if it is a relative path, starts at `base`; `InputError` if it cannot be run."""
+    if hook is None or hook.command is None:
+        return hook
+    name, *arguments = hook.command
+    path = str(base / name) if os.sep in name else name
+    if shutil.which(path) is None:
+        found, rule = f"{key}: command {path!r}", "it is a program that can be run"
+        raise InputError(found, rule, f"Correct the path, or make it executable: chmod +x {path}")
+    return replace(hook, command=(path, *arguments))
+
+
+def _note_ignored(entry: dict[str, Any], watch: dict[str, Any], where: str) -> None:
+    """Warn of settings of a region that only the nightly run takes from there."""
+    ignored = [key for key in ("members", "lead_time") if key in entry and key not in watch]
+    if ignored:
+        warnings.warn(
+            f"{where}: region {entry['name']!r}: {', '.join(ignored)} of [[region]] "
+            f"{'is' if len(ignored) == 1 else 'are'} for the nightly run; write [region.watch] for 'watch'",
+            InputWarning,
+            stacklevel=4,
+        )
 
 
 def _check_apart(regions: Sequence[WatchedRegion], where: str) -> None:
@@ -312,4 +342,9 @@ def _make_region(region: RegionSettings, table: dict[str, Any], base: Path) -> W
         found = f"region {region.name!r}: map = true, places_files = {list(watch.places_files)}"
         raise InputError(found, "the map shows places from places.json", "Add 'json' to places_files")
     watch = replace(watch, **{key: resolve(key) for key in ("out", "stations", "nwp", "terrain", "metrics")})
+    watch = replace(
+        watch,
+        on_forecast=_locate_command(watch.on_forecast, "on_forecast", base),
+        on_warning=_locate_command(watch.on_warning, "on_warning", base),
+    )
     return WatchedRegion(region, watch, Path(watch.out) / region.name)

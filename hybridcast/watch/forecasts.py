@@ -200,9 +200,11 @@ def _check_places(region: WatchedRegion) -> str | None:
     if region.region.places is None:
         return None
     try:
-        read_places(region.region.places)
+        places = read_places(region.region.places)
     except (HybridcastError, OSError) as error:
         return str(error)
+    if region.watch.on_warning is not None and not any(place.levels for place in places):
+        return f"on_warning is set, and no place of {region.region.places} has levels: nothing would ever be told"
     return None
 
 

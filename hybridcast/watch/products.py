@@ -124,7 +124,23 @@ def write_at_places(work: Work) -> list[str]:
     decide_warnings(table, order.warnings, order.folder)
     for suffix in order.region.watch.places_files:
         write_places(table, order.folder / f"places.{suffix}")
-    return []
+    return _note_blind_places(table)
+
+
+def _note_blind_places(table: xr.Dataset) -> list[str]:
+    """Return notes on the places and levels of which the forecast says nothing, so that no warning can be raised."""
+    names, levels = table["place"].values, table["level"].values
+    unknown = (table["known_fraction"] == 0).all("lead_time").values
+    notes = []
+    if unknown.any():
+        listed = ", ".join(map(str, names[unknown]))
+        notes.append(f"places: unknown at every lead time, outside the grid or what the radar sees: {listed}")
+    exists = np.isfinite(table["level_threshold"].transpose("place", "level").values)
+    unanswered = exists & (table["level_known"].transpose("place", "level").values == 0) & ~unknown[:, None]
+    for level in np.flatnonzero(unanswered.any(axis=0)):
+        listed = ", ".join(map(str, names[unanswered[:, level]]))
+        notes.append(f"places: no lead time tells of the level {str(levels[level])!r} (lead_time, step): {listed}")
+    return notes
 
 
 def write_pictures(work: Work) -> list[str]:

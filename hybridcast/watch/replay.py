@@ -102,6 +102,13 @@ class Feeder:
         self._position = folder.state / "replay.json"
         done = read_json(self._position)
         self._after = None if done is None else np.datetime64(done["released"], "ns")
+        self._days = list(days)
+        if done is not None and done.get("days", self._days) != self._days:
+            raise InputError(
+                f"{folder.path} holds a replay of {done['days'][0]} to {done['days'][-1]}",
+                "a replay that was begun goes on with its own days",
+                f"Give the same --date, or remove {folder.path} to replay other days",
+            )
         self._frames = _iterate(region, days)
         self._next = self._take_next()
         self.released = 0
@@ -134,7 +141,7 @@ class Feeder:
         while self._next is not None and self._next.time <= now:
             self._next.put_into(self._folder.arrived)
             self.released += 1
-            write_json(self._position, {"released": str(self._next.time)})
+            write_json(self._position, {"released": str(self._next.time), "days": self._days})
             self._after = self._next.time
             self._next = self._take_next()
 

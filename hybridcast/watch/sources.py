@@ -19,6 +19,7 @@ from hybridcast.core.files import atomic_write
 from hybridcast.core.locations import CopyFolder
 from hybridcast.core.patterns import explain_absence, find_local, find_remote, select_around
 from hybridcast.core.remote import RemoteFile, download, exists, get_name, has_magic, is_url, open_remote
+from hybridcast.core.time_steps import iso_time
 from hybridcast.core.times_in_names import parse_time_in_name
 from hybridcast.errors import HybridcastError, InputError, InputWarning, NoFramesError, ReadError
 from hybridcast.forecasting import INPUT_HISTORY
@@ -88,8 +89,18 @@ def find_radar(
             found = _find_on_disk(pattern, first, last)
         entries |= {entry.key: entry for entry in found}
     if not entries and not problems and not is_url(pattern):
-        problems.append(explain_absence(pattern))
+        problems.append(_explain_nothing_new(pattern, find_local(pattern, *periods[-1])))
     return Found(list(entries.values()), problems)
+
+
+def _explain_nothing_new(pattern: str, files: list[Path]) -> str:
+    """Return why a pattern gives no frame of the last hours, though `files` may match it."""
+    if not files:
+        return explain_absence(pattern)
+    times = [time for file in files if (time := parse_time_in_name(file.name)) is not None]
+    newest = f"the newest name says {iso_time(max(times))}" if times else "none has changed in that time"
+    hint = "Times in names are UTC; an archive is replayed by --replay 60x"
+    return f"none of {len(files)} files that match {pattern} is of the last hours: {newest}. {hint}"
 
 
 def _find_on_disk(pattern: str, first: np.datetime64, last: np.datetime64) -> list[Entry]:

@@ -215,6 +215,9 @@ def _find_degradations(status: dict[str, Any]) -> list[str]:
     found = []
     if status["frames_missing"]:
         found.append(f"frames missing: {', '.join(status['frames_missing'])}")
+    newest, frame = status["newest_forecast"], status["newest_frame"]
+    if newest is not None and frame is not None and _parse(newest) > _parse(frame):
+        found.append(f"the newest frame is of {frame}: the newest forecast was made without its own")
     if status["failures_in_row"]:
         found.append(f"the last {status['failures_in_row']} tries failed")
     if status["messages_waiting"] > 1:

@@ -434,6 +434,12 @@ def test_no_frame_in_the_period_gives_the_option_of_the_command_line(tmp_path):
     assert "from 2020-01-01T12:00:00Z to 2020-01-01T15:00:00Z, in UTC (--issue-time" in error.value.for_command_line
 
 
+def test_a_frame_seconds_before_the_period_is_none_of_it(tmp_path):
+    paths = at(tmp_path, "11:15")
+    with pytest.raises(NoFramesError, match=r"no frame from 2020.*there are frames from"):
+        opened(paths, times=(f"{DAY}11:15:07", f"{DAY}11:30"))
+
+
 def test_each_is_applied_to_the_selected_frames(tmp_path):
     seen = []
     reader = TextRadar()

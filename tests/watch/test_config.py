@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import tomllib
+import warnings
 from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hybridcast.datasets.registry import packaged_path
-from hybridcast.errors import InputError
+from hybridcast.errors import InputError, InputWarning
 from hybridcast.nightly.config import load_config
 from hybridcast.watch.config import HookSettings, WatchSettings, load_watch
 
@@ -111,8 +113,31 @@ def test_a_region_is_not_named_as_the_replays_of_another(load):
 
 
 def test_a_hook(load):
-    text = "[watch.on_forecast]\ncommand = ['a', 'b']\ntimeout = '2min'\n" + TEXT
-    assert load(text)[0].watch.on_forecast == HookSettings(command=("a", "b"), timeout="2min")
+    text = "[watch.on_forecast]\ncommand = ['true', 'b']\ntimeout = '2min'\n" + TEXT
+    assert load(text)[0].watch.on_forecast == HookSettings(command=("true", "b"), timeout="2min")
+
+
+def test_the_command_of_a_hook_starts_at_the_folder_of_the_file_and_can_be_run(load, tmp_path):
+    text = "[watch.on_forecast]\ncommand = ['./tell.sh', 'x']\n" + TEXT
+    script = tmp_path / "tell.sh"
+    for write in (lambda: None, lambda: script.write_text("#!/bin/sh\n")):
+        write()
+        with pytest.raises(InputError, match=r"on_forecast: command '.*tell\.sh'.*chmod \+x"):
+            load(text)
+    script.chmod(0o755)
+    name, argument = load(text)[0].watch.on_forecast.command
+    assert (Path(name).resolve(), argument) == (script, "x")
+
+
+def test_keys_of_the_nightly_run_are_noted(load):
+    with pytest.warns(
+        InputWarning, match=r"region 'north': members, lead_time of \[\[region\]\] are for the nightly run"
+    ):
+        (north,) = load(TEXT + 'members = 5\nlead_time = "30min"\n')
+    assert north.watch.members != 5
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load(TEXT + "members = 5\n[region.watch]\nmembers = 7\n")
 
 
 def test_warnings_that_nobody_would_get_are_refused(load):

@@ -86,6 +86,14 @@ def test_a_replay_goes_on_where_it_was_ended(replay, tmp_path):
     assert len(forecasts(region)) == 5
 
 
+def test_a_replay_that_was_begun_is_of_its_own_days(replay, tmp_path):
+    small.write_frames(tmp_path / "radar", small.rain(frames=3))
+    region = watched(tmp_path, poll="60s")
+    assert "complete: " in replay(region)[-1]
+    with pytest.raises(InputError, match=r"holds a replay of .*Give the same --date, or remove"):
+        running.run_replay(region, "max", ["2001-01-01"], threading.Event(), print)
+
+
 def test_a_replay_on_a_full_disk_ends_and_goes_on(replay, tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")

@@ -106,4 +106,8 @@ def test_unfinished_files_and_those_of_other_days_are_not_looked_at(tmp_path):
     (tmp_path / "radar" / "201901010000_rain.pgm").write_bytes(b"old")
     region = watched(tmp_path, str(tmp_path / "radar" / "*"))
     assert len(find(region).entries) == 2
+    old = find(watched(tmp_path, str(tmp_path / "radar" / "2019*")))
+    assert not old.entries
+    assert "none of 1 files that match" in old.problems[0]
+    assert "the newest name says 2019-01-01T00:00:00Z" in old.problems[0]
     assert len(find(replace(region, folder=tmp_path)).entries) == 2

@@ -68,6 +68,12 @@ def write(region, **changes):
         ({}, 0, GOOD, "newest forecast 2024-06-01T12:05:00Z, 2 min old"),
         ({"missing": [NOW]}, 0, DEGRADED, "frames missing: 2024-06-01T12:07:00Z"),
         ({"notes": ["a.h5: unreadable: no"]}, 0, DEGRADED, "a.h5: unreadable"),
+        (
+            {"newest_forecast": NOW},
+            0,
+            DEGRADED,
+            "newest frame is of 2024-06-01T12:05:00Z: the newest forecast was made",
+        ),
         ({"waiting": 3}, 0, DEGRADED, "3 messages wait"),
         ({"dropped": 1}, 0, DEGRADED, "1 messages were given up"),
         ({"problems": ["the disk is full"]}, 0, FAILING, "the disk is full"),
@@ -118,7 +124,7 @@ def test_the_command_has_the_exit_status_of_the_worst_region(region, tmp_path, m
     config = tmp_path / "regions.toml"
     config.write_text('[watch]\nout = "out"\n[[region]]\nname = "here"\nradar = "a/*"\n')
     now = SystemClock().now()
-    write(region, now=now, newest_forecast=now - MINUTE)
+    write(region, now=now, newest_frame=now - MINUTE, newest_forecast=now - MINUTE)
     assert run(config) == GOOD
     assert capsys.readouterr().out.startswith("here: good: newest forecast")
     config.write_text(config.read_text() + '[[region]]\nname = "there"\nradar = "b/*"\n')

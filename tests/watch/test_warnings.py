@@ -64,6 +64,17 @@ def test_a_warning_is_raised_told_once_and_cleared(bench):
     assert (folder / "places.json").is_file()
 
 
+def test_places_and_levels_that_never_raise_a_warning_are_noted(tmp_path, monkeypatch):
+    more = '[[place]]\nname = "London"\nlatitude = 51.5\nlongitude = -0.1\nlevels = ["wet"]\n'
+    text = PLACES.replace('levels = ["wet"]', 'levels = ["wet", "30 mm in 6h"]')
+    (tmp_path / "places.toml").write_text(text + more)
+    bench = Bench(tmp_path, monkeypatch, on_warning=HookSettings(command=("true",)))
+    put(bench, *range(4))
+    notes = bench.loop._take_snapshot(bench.loop.clock.now()).notes
+    assert any("outside the grid or what the radar sees: London" in note for note in notes)
+    assert any("no lead time tells of the level '30 mm in 6h' (lead_time, step): middle" in note for note in notes)
+
+
 def test_after_a_start_nothing_is_decided_or_told_again(bench):
     put(bench, 0, 1, 2)
     before, told = log(bench), messages(bench)
