@@ -277,16 +277,21 @@ def load_watch(path: str | Path, names: Sequence[str] = ()) -> list[WatchedRegio
     return [region for region in regions if not names or region.name in names]
 
 
-def _locate_command(hook: HookSettings | None, key: str, base: Path) -> HookSettings | None:
-    """Return a hook whose command, if it is a relative path, starts at `base`; `InputError` if it cannot be run."""
+def _locate_command(hook: HookSettings | None, base: Path) -> HookSettings | None:
+    """Return a hook whose command, if it is a relative path, starts at `base`."""
     if hook is None or hook.command is None:
         return hook
     name, *arguments = hook.command
-    path = str(base / name) if os.sep in name else name
-    if shutil.which(path) is None:
-        found, rule = f"{key}: command {path!r}", "it is a program that can be run"
-        raise InputError(found, rule, f"Correct the path, or make it executable: chmod +x {path}")
-    return replace(hook, command=(path, *arguments))
+    return replace(hook, command=(str(base / name) if os.sep in name else name, *arguments))
+
+
+def check_commands(watch: WatchSettings) -> None:
+    """Raise `InputError` if the command of a hook cannot be run on this machine, before anything has to be told."""
+    for key, hook in (("on_forecast", watch.on_forecast), ("on_warning", watch.on_warning)):
+        name = None if hook is None or hook.command is None else hook.command[0]
+        if name is not None and shutil.which(name) is None:
+            found, rule = f"{key}: command {name!r}", "it is a program that can be run"
+            raise InputError(found, rule, f"Correct the path, or make it executable: chmod +x {name}")
 
 
 def _note_ignored(entry: dict[str, Any], watch: dict[str, Any], where: str) -> None:
@@ -344,7 +349,7 @@ def _make_region(region: RegionSettings, table: dict[str, Any], base: Path) -> W
     watch = replace(watch, **{key: resolve(key) for key in ("out", "stations", "nwp", "terrain", "metrics")})
     watch = replace(
         watch,
-        on_forecast=_locate_command(watch.on_forecast, "on_forecast", base),
-        on_warning=_locate_command(watch.on_warning, "on_warning", base),
+        on_forecast=_locate_command(watch.on_forecast, base),
+        on_warning=_locate_command(watch.on_warning, base),
     )
     return WatchedRegion(region, watch, Path(watch.out) / region.name)

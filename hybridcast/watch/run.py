@@ -12,7 +12,7 @@ import numpy as np
 from hybridcast.core.parallel import Worker
 from hybridcast.errors import InputError
 from hybridcast.watch.clock import Clock, ReplayClock, SystemClock
-from hybridcast.watch.config import WatchedRegion
+from hybridcast.watch.config import WatchedRegion, check_commands
 from hybridcast.watch.delivery import DeliveryThreads, Outbox
 from hybridcast.watch.folder import RegionFolder
 from hybridcast.watch.loop import Loop
@@ -32,13 +32,15 @@ def run_live(region: WatchedRegion, stop: threading.Event, say: Say) -> None:
     Raises
     ------
     InputError
-        If the region is an archive, its folder cannot be made, or the model cannot be loaded.
+        If the region is an archive, its folder cannot be made, the command of a hook cannot be run, or the model cannot
+        be loaded.
     AlreadyRunningError
         If another process watches the region.
     """
     if region.region.dataset is not None:
         found = f"region {region.name!r} is the data set {region.region.dataset}"
         raise InputError(found, "forecasts are made of radar that comes in", "Replay it with --replay 60x, or max")
+    check_commands(region.watch)
     folder = RegionFolder(region.folder)
     with _lock(folder), _make_loop(region, folder, SystemClock(stop.wait), stop, say) as loop:
         say(f"{region.name}: watching {region.region.radar_pattern}, writing {folder.path}")
@@ -69,6 +71,7 @@ def run_replay(region: WatchedRegion, speed: str, dates: Sequence[str], stop: th
     """
     times = parse_speed(speed)
     days = find_period(region.region, dates)
+    check_commands(region.watch)
     watched = region.in_replay()
     folder = RegionFolder(watched.folder)
     with _lock(folder):

@@ -13,7 +13,7 @@ import pytest
 from hybridcast.datasets.registry import packaged_path
 from hybridcast.errors import InputError, InputWarning
 from hybridcast.nightly.config import load_config
-from hybridcast.watch.config import HookSettings, WatchSettings, load_watch
+from hybridcast.watch.config import HookSettings, WatchSettings, check_commands, load_watch
 
 TEXT = '[[region]]\nname = "north"\nradar = "rain/*.nc"\n'
 
@@ -120,12 +120,14 @@ def test_a_hook(load):
 def test_the_command_of_a_hook_starts_at_the_folder_of_the_file_and_can_be_run(load, tmp_path):
     text = "[watch.on_forecast]\ncommand = ['./tell.sh', 'x']\n" + TEXT
     script = tmp_path / "tell.sh"
+    watch = load(text)[0].watch
     for write in (lambda: None, lambda: script.write_text("#!/bin/sh\n")):
         write()
         with pytest.raises(InputError, match=r"on_forecast: command '.*tell\.sh'.*chmod \+x"):
-            load(text)
+            check_commands(watch)
     script.chmod(0o755)
-    name, argument = load(text)[0].watch.on_forecast.command
+    check_commands(watch)
+    name, argument = watch.on_forecast.command
     assert (Path(name).resolve(), argument) == (script, "x")
 
 
