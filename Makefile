@@ -38,7 +38,7 @@ else
 	else echo "no Chromium (apt-get install chromium chromium-driver): its tests are skipped"; fi
 endif
 
-test-fast: setup  ## the tests of everyday work, in 5 to 10 minutes on two cores on two cores
+test-fast: setup  ## the tests of everyday work, in 5 to 10 minutes on two cores
 	$(PYTEST) -m "not (browser or heavy or notebook or process or pysteps or slow or training)"
 
 test: setup browser  ## all tests but the heavy ones
