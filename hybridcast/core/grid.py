@@ -61,8 +61,8 @@ def coarsen(field: xr.DataArray, spacing: float) -> xr.DataArray:
     >>> from hybridcast import precipitation
     >>> field = precipitation(np.arange(16.0).reshape(4, 4), time=[np.datetime64("2020-01-01")],
     ...                       y=np.arange(4) * 1e3, x=np.arange(4) * 1e3, crs=None)
-    >>> coarsen(field, 2000.0).values[0].tolist()
-    [[2.5, 4.5], [10.5, 12.5]]
+    >>> np.allclose(coarsen(field, 2000.0).values, [[2.5, 4.5], [10.5, 12.5]])
+    True
     """
     size = block_size(field, spacing)
     if size == 1:
@@ -87,8 +87,8 @@ def decibels(rate: Array) -> Array:
 
     Examples
     --------
-    >>> decibels(np.array([0, 1, 10], np.float32)).round(3).tolist()
-    [0.0, 10.0, 20.0]
+    >>> np.allclose(decibels(np.array([0, 1, 10], np.float32)), [0, 10, 20], atol=5e-4)
+    True
     """
     with np.errstate(invalid="ignore"):
         return np.asarray(np.float32(10) * np.log10(np.maximum(rate, LOWEST_RATE) / LOWEST_RATE), np.float32)
