@@ -113,8 +113,8 @@ def test_a_region_is_not_named_as_the_replays_of_another(load):
 
 
 def test_a_hook(load):
-    text = "[watch.on_forecast]\ncommand = ['true', 'b']\ntimeout = '2min'\n" + TEXT
-    assert load(text)[0].watch.on_forecast == HookSettings(command=("true", "b"), timeout="2min")
+    text = "[watch.on_forecast]\ncommand = ['a', 'b']\ntimeout = '2min'\n" + TEXT
+    assert load(text)[0].watch.on_forecast == HookSettings(command=("a", "b"), timeout="2min")
 
 
 def test_the_command_of_a_hook_starts_at_the_folder_of_the_file_and_can_be_run(load, tmp_path):
