@@ -48,6 +48,7 @@ from hybridcast.nowcasters.pysteps import PystepsExtrapolation, PystepsMotion, S
 from hybridcast.settings import MotionSettings
 from hybridcast.watch.config import WatchedRegion, WatchSettings
 from hybridcast.watch.forecasts import SOURCES, Made, Order, make_forecast, warm_up
+from hybridcast.watch.products import UNANSWERED, UNSEEN
 from hybridcast_kernels import parallel
 from hybridcast_kernels.advection_cpu import advect as advect_arrays
 from hybridcast_kernels.flow_cpu import estimate
@@ -666,10 +667,6 @@ def cycle(radar: xr.DataArray, size: Size) -> list[Row]:
     return table
 
 
-BLIND = ("places: unknown at every lead time", "places: no lead time tells")
-"""Notes on places drawn where the radar does not see, and on levels that a few lead times do not reach."""
-
-
 def timed_cycle(region: WatchedRegion, files: Sequence[Path], root: Path) -> Made:
     """Make the forecast of the last of some frames with its products, which are removed; ``all`` is the whole time."""
     with tempfile.TemporaryDirectory(dir=root) as folder:
@@ -679,7 +676,7 @@ def timed_cycle(region: WatchedRegion, files: Sequence[Path], root: Path) -> Mad
         begin = time.perf_counter()
         made = make_forecast(order)
         whole = time.perf_counter() - begin
-    failed = [note for note in made.left_out if not note.startswith(BLIND)]
+    failed = [note for note in made.left_out if not note.startswith((UNSEEN, UNANSWERED))]  # places are drawn anywhere
     if failed:
         raise RuntimeError(f"left out: {failed}")
     return replace(made, seconds={"all": whole, **made.seconds})

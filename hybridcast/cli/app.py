@@ -27,7 +27,7 @@ from hybridcast.cli.watch import status, watch
 from hybridcast.errors import HybridcastError, InputWarning
 
 COLLECT_AFTER = 50_000
-"""Number of new objects after which those in cycles are looked for. With the default of 700 a third of the time of
+"""Number of new objects after which those in cycles are looked for. With the default of 700 a quarter of the time of
 imports goes into looking through what they have just made."""
 
 app = typer.Typer(

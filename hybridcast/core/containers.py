@@ -139,7 +139,7 @@ def find_zarr(path: Path) -> str | None:
     return "" if top == PurePosixPath() else str(top)
 
 
-def is_data_name(name: str, names: Container[str] = ()) -> bool:
+def is_data_name(name: str, names: Container[str]) -> bool:
     """Return whether a member can be data, by its name and those of the others: an ASCII grid, and no signature."""
     path = PurePosixPath(name.replace("\\", "/"))
     hidden = any(part.startswith(".") and part not in (".", "..") for part in path.parts)

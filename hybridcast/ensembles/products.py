@@ -139,7 +139,7 @@ def interval_edges(rates: xr.DataArray) -> LeadTimes:
     edges = np.concatenate([[_ZERO], leads])
     stated = rates["lead_time"].attrs.get(STEP_MINUTES)
     step = np.append(np.diff(leads), _ZERO).max() if stated is None else np.timedelta64(ceil(6e4 * stated - 1e-3), "ms")
-    if (leads[0] if stated is None else np.diff(edges).max()) > step:
+    if np.diff(edges).max() > step:
         raise InputError(
             f"the lead times are {', '.join(_minutes(lead) for lead in leads[:4])}{', ...' * (leads.size > 4)} min, "
             + (f"the step of the forecast is {_minutes(step)} min" if step else "and nothing tells the step"),

@@ -265,7 +265,17 @@ def _resolve_paths(settings: NightlySettings, base: Path) -> NightlySettings:
 
 def load_places(path: str) -> tuple[Place, ...]:
     """Return the places of a region, which are read again when their file, or one that it names, has changed."""
-    return _load_version(path, tuple(file.stat().st_mtime_ns if file.exists() else 0 for file in list_sources(path)))
+    return _load_version(path, tuple(map(_read_time, _list_version(path, _read_time(Path(path))))))
+
+
+def _read_time(file: Path) -> int:
+    """Return the time of change of a file, ns; 0 if it does not exist."""
+    return file.stat().st_mtime_ns if file.exists() else 0
+
+
+@lru_cache(maxsize=16)
+def _list_version(path: str, modified: int) -> tuple[Path, ...]:
+    return tuple(list_sources(path))
 
 
 @lru_cache(maxsize=16)

@@ -282,7 +282,7 @@ def _locate_command(hook: HookSettings | None, base: Path) -> HookSettings | Non
     if hook is None or hook.command is None:
         return hook
     name, *arguments = hook.command
-    return replace(hook, command=(str(base / name) if os.sep in name else name, *arguments))
+    return replace(hook, command=(resolve_path(name, base) if os.sep in name else name, *arguments))
 
 
 def check_commands(watch: WatchSettings) -> None:

@@ -190,7 +190,7 @@ def warm_up(region: WatchedRegion) -> str | None:
         return str(error)
     result.compute()
     del result, radar
-    gc.collect()
+    release_memory()
     gc.freeze()  # modules, kernels and the model stay: `release_memory` need not look through them after each forecast
     return _check_places(region)
 

@@ -127,6 +127,10 @@ def write_at_places(work: Work) -> list[str]:
     return _note_blind_places(table)
 
 
+UNSEEN, UNANSWERED = "places: unknown at every lead time", "places: no lead time tells"
+"""How notes begin on places that the radar does not see, and on levels that no lead time reaches."""
+
+
 def _note_blind_places(table: xr.Dataset) -> list[str]:
     """Return notes on the places and levels of which the forecast says nothing, so that no warning can be raised."""
     names, levels = table["place"].values, table["level"].values
@@ -134,12 +138,12 @@ def _note_blind_places(table: xr.Dataset) -> list[str]:
     notes = []
     if unknown.any():
         listed = ", ".join(map(str, names[unknown]))
-        notes.append(f"places: unknown at every lead time, outside the grid or what the radar sees: {listed}")
+        notes.append(f"{UNSEEN}, outside the grid or what the radar sees: {listed}")
     exists = np.isfinite(table["level_threshold"].transpose("place", "level").values)
     unanswered = exists & (table["level_known"].transpose("place", "level").values == 0) & ~unknown[:, None]
     for level in np.flatnonzero(unanswered.any(axis=0)):
         listed = ", ".join(map(str, names[unanswered[:, level]]))
-        notes.append(f"places: no lead time tells of the level {str(levels[level])!r} (lead_time, step): {listed}")
+        notes.append(f"{UNANSWERED} of the level {str(levels[level])!r} (lead_time, step): {listed}")
     return notes
 
 

@@ -40,7 +40,6 @@ def run_live(region: WatchedRegion, stop: threading.Event, say: Say) -> None:
     if region.region.dataset is not None:
         found = f"region {region.name!r} is the data set {region.region.dataset}"
         raise InputError(found, "forecasts are made of radar that comes in", "Replay it with --replay 60x, or max")
-    check_commands(region.watch)
     folder = RegionFolder(region.folder)
     with _lock(folder), _make_loop(region, folder, SystemClock(stop.wait), stop, say) as loop:
         say(f"{region.name}: watching {region.region.radar_pattern}, writing {folder.path}")
@@ -71,7 +70,6 @@ def run_replay(region: WatchedRegion, speed: str, dates: Sequence[str], stop: th
     """
     times = parse_speed(speed)
     days = find_period(region.region, dates)
-    check_commands(region.watch)
     watched = region.in_replay()
     folder = RegionFolder(watched.folder)
     with _lock(folder):
@@ -124,6 +122,7 @@ def _make_loop(
     *,
     replay: bool = False,
 ) -> Iterator[Loop]:
+    check_commands(region.watch)
     asked = {"forecast": region.watch.on_forecast, "warning": region.watch.on_warning}
     hooks = {kind: hook for kind, hook in asked.items() if hook is not None}
     outbox = Outbox(folder.queue, folder.state / "known.json", hooks)
