@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from hybridcast._version import __version__
 from hybridcast.core.device import with_device
@@ -20,12 +21,12 @@ from hybridcast.core.field import check_precipitation
 from hybridcast.core.forecast_files import Packing, check_target, load_forecast, save_forecast
 from hybridcast.core.forecast_schema import add_unknown_fraction
 from hybridcast.core.lazy_values import load_values
-from hybridcast.core.memory import measure_available_memory
+from hybridcast.core.memory import check_fits
 from hybridcast.core.packed_frames import holds_any, pack_frames
 from hybridcast.core.source_report import SourceReport, render_reports
 from hybridcast.core.time_steps import iso_time, time_step
 from hybridcast.core.times import as_datetime64
-from hybridcast.core.types import MINUTE, LeadTimes
+from hybridcast.core.types import MINUTE, LeadTimes, Mask
 from hybridcast.core.zarr_folders import is_large
 from hybridcast.errors import InputError, InputWarning
 from hybridcast.motion.screening import REJECTED, REJECTED_FRACTION, Rejection, screen_frames
@@ -110,10 +111,8 @@ def forecast(
         Seed of the members, 0 to 2^32 - 1. The same seed gives the same members for any number of threads, and the
         first `k` of `n` members are those of ``members=k`` (not of `LindaP`).
     out
-        Zarr folder to write the forecast to, such as ``"forecast.zarr"``, as `save_forecast` does. Above 4 million
-        cells the trained model makes and writes its fields in bands of 64 rows, so that the forecast may be larger
-        than the memory (with NWP they are made in memory). By default nothing is written, and the forecast has to fit
-        into the memory.
+        Zarr folder to write the forecast to, such as ``"forecast.zarr"``, as `save_forecast` does. By default nothing
+        is written.
     packing
         How members are stored in `out`, see `save_forecast`.
 
@@ -131,6 +130,11 @@ def forecast(
         With `members` there is `precipitation_rate_ensemble`, dims ``("realization", "lead_time", "y", "x")``, mm h-1,
         NaN where the rate of every member is unknown. It may be a dask array of one chunk for each lead time, whose
         members are made when they are computed, so take one lead time after the other, as `save_forecast` does.
+
+        Above 4 million cells the fields of a trained model without NWP are dask arrays too, of one chunk for each band
+        of 64 rows at all lead times, so that the forecast may be larger than the memory. A band is made when it is
+        computed, for all fields that are computed together: take ``result.compute()`` rather than one after the other.
+        Where a client of dask.distributed is active, its workers make bands and members.
 
         With `out` it is the forecast as it was written, opened by `load_forecast` with ``lazy=True``: dask arrays, from
         which every selection is read when it is computed.
@@ -156,9 +160,9 @@ def forecast(
         check_target(out, packing)
     selected = _select_recent(radar, issue_time)
     leads = build_lead_times(radar, lead_time, step)
-    lazy = out is not None and is_large(selected) and isinstance(chosen, MakesBands)
+    lazy = is_large(selected) and isinstance(chosen, MakesBands)
     if not lazy or nwp is not None:
-        _check_memory(chosen, selected, leads, with_nwp=nwp is not None)
+        check_memory(chosen, selected, leads)
     loaded = pack_frames(selected) if lazy and selected.chunks else check_precipitation(load_values(selected))
     recent, rejections = screen_frames(loaded)
     chosen = with_device(chosen, device)
@@ -169,26 +173,24 @@ def forecast(
     make = chosen.forecast_lazily if lazy and isinstance(chosen, MakesBands) else chosen.forecast
     result = add_unknown_fraction(make(recent, leads))
     drawn = {"members": int(members), "seed": int(seed)} if members else {}
-    described = _describe_forecast(recent, chosen, drawn) | _describe_sources(recent, sources, reports, rejections)
+    times = recent["time"].values
+    present = holds_any(recent)
+    reports = [*_report_radar(recent.attrs, times, present, rejections), *reports]
+    described = _describe_forecast(recent.attrs, times[present], chosen, drawn) | _describe_sources(sources, reports)
     result = result.assign_attrs(described | result.attrs | adjustment)
     return result if out is None else load_forecast(save_forecast(result, out, packing=packing), lazy=True)
 
 
-def _check_memory(nowcaster: Nowcaster, selected: xr.DataArray, leads: LeadTimes, *, with_nwp: bool) -> None:
-    """Raise `InputError` if the fields of a forecast in memory, without members, are larger than the memory left."""
-    in_bands = isinstance(nowcaster, MakesBands) and is_large(selected) and not with_nwp
-    count = nowcaster.count_fields() if isinstance(nowcaster, MakesBands) else 1
-    rows, columns = selected.sizes["y"], selected.sizes["x"]
-    needed, left = 4 * count * leads.size * rows * columns / 1e6, measure_available_memory()
-    if needed < left or left != left:
-        return
-    fewer = "Take a part of the grid, or fewer lead times (step=)"
-    raise InputError(
-        f"{count * leads.size} fields of {rows} x {columns} cells take {needed / 1e3:.1f} GB",
-        f"a forecast in memory fits into what is left of it, {left / 1e3:.1f} GB",
-        "Give out='forecast.zarr', which is made and written in parts" if in_bands else fewer,
-        cli_remedy="Write to a Zarr folder, -o forecast.zarr, which is made in parts" if in_bands else fewer,
-    )
+def check_memory(nowcaster: Nowcaster, radar: xr.DataArray, leads: LeadTimes, *, in_bands: str = "") -> None:
+    """Raise `InputError` if the fields of a forecast, without members, are larger than the memory left.
+
+    `in_bands` is a remedy for nowcasters that can make them in bands of rows.
+    """
+    makes_bands = isinstance(nowcaster, MakesBands)
+    fields = leads.size * (nowcaster.count_fields() if isinstance(nowcaster, MakesBands) else 1)
+    rows, columns = radar.sizes["y"], radar.sizes["x"]
+    remedy = in_bands if in_bands and makes_bands else "Take a part of the grid, or fewer lead times (step=)"
+    check_fits(f"{fields} fields of {rows} x {columns} cells", 4 * fields * rows * columns / 1e6, remedy)
 
 
 def with_members(nowcaster: Nowcaster, members: int, seed: int = 0) -> Nowcaster:
@@ -233,30 +235,32 @@ def _with_sources(nowcaster: Nowcaster, sources: Sources) -> tuple[Nowcaster, li
     ]
 
 
-def _describe_sources(
-    recent: xr.DataArray, sources: Sources, reports: list[SourceReport], rejections: Sequence[Rejection]
-) -> dict[str, str]:
+def _describe_sources(sources: Sources, reports: Sequence[SourceReport]) -> dict[str, str]:
     """Return the attributes that name the sources used, and those left out with the reason."""
-    every = [*_report_radar(recent, rejections), *reports]
-    attrs = {name: render_reports(every, used=name == "sources_used") for name in ("sources_used", "sources_left_out")}
+    names = "sources_used", "sources_left_out"
+    attrs = {name: render_reports(reports, used=name == "sources_used") for name in names}
     uses_nwp = any(report.source == "nwp" and report.is_used for report in reports)
     if sources.nwp is not None and uses_nwp and sources.nwp.attrs.get("simulated"):
         attrs["simulated"] = str(sources.nwp.attrs["simulated"])
     return attrs
 
 
-def _report_radar(recent: xr.DataArray, rejections: Sequence[Rejection]) -> list[SourceReport]:
-    """Return reports on the radar, its missing and rejected frames, and the files that were left out."""
-    present = holds_any(recent)
+def _report_radar(
+    attrs: dict[str, Any], times: NDArray[np.datetime64], present: Mask, rejections: Sequence[Rejection]
+) -> list[SourceReport]:
+    """Return reports on the radar, its missing and rejected frames, and the files that were left out.
+
+    `present` says which of the frames hold any value.
+    """
     reports = [SourceReport("radar", "radar")] if present.any() else []
     rejected = {rejection.time for rejection in rejections}
-    for time in recent["time"].values[~present]:
+    for time in times[~present]:
         if time not in rejected:
             reports.append(SourceReport("radar", f"radar frame {iso_time(time)}", False, reason="missing"))
     reports += [SourceReport("radar", f"radar frame {rejection}", False) for rejection in rejections]
     for attribute, label in (("unreadable_files", "unreadable"), ("forecasts_left_out", "forecasts, no observations")):
-        if attribute in recent.attrs:
-            reports.append(SourceReport("radar", f"{label}: {_shorten(str(recent.attrs[attribute]))}", False))
+        if attribute in attrs:
+            reports.append(SourceReport("radar", f"{label}: {_shorten(str(attrs[attribute]))}", False))
     return reports
 
 
@@ -349,24 +353,36 @@ def build_lead_times(radar: xr.DataArray, lead_time: Duration, step: Duration | 
     return leads
 
 
-def _describe_forecast(recent: xr.DataArray, nowcaster: Nowcaster, drawn: dict[str, int]) -> dict[str, Any]:
-    """Return the attributes that record how a forecast was made; `drawn` are number and seed of its members."""
-    present = holds_any(recent)
-    times = recent["time"].values
+def _describe_forecast(
+    attrs: dict[str, Any], used: NDArray[np.datetime64], nowcaster: Nowcaster, drawn: dict[str, int]
+) -> dict[str, Any]:
+    """Return the attributes that record how a forecast was made.
+
+    Parameters
+    ----------
+    attrs
+        Attributes of the radar.
+    used
+        Times of the frames that hold any value.
+    nowcaster
+        The nowcaster.
+    drawn
+        Number and seed of its members.
+    """
     settings = _describe_settings(nowcaster) | drawn
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {
         "Conventions": "CF-1.10",
         "title": "Precipitation nowcast",
-        "institution": str(recent.attrs.get("institution", "unknown")),
-        "source": f"{nowcaster.name}; radar: {recent.attrs.get('source', 'unknown')}",
+        "institution": str(attrs.get("institution", "unknown")),
+        "source": f"{nowcaster.name}; radar: {attrs.get('source', 'unknown')}",
         "history": f"{now} hybridcast {__version__} forecast",
         "references": "Germann and Zawadzki (2002), Mon. Wea. Rev. 130, 2859-2873",
         "comment": "NaN is unknown: air that comes from outside radar coverage",
         "hybridcast_version": __version__,
         "settings": json.dumps(settings, default=str),
-        "frames_used": ", ".join(iso_time(time) for time in times[present]) or "none",
-        **{name: recent.attrs[name] for name in (REJECTED, REJECTED_FRACTION) if name in recent.attrs},
+        "frames_used": ", ".join(iso_time(time) for time in used) or "none",
+        **{name: attrs[name] for name in (REJECTED, REJECTED_FRACTION) if name in attrs},
     }
 
 
@@ -377,4 +393,4 @@ def _describe_settings(nowcaster: Nowcaster) -> dict[str, Any]:
     return asdict(nowcaster) if is_dataclass(nowcaster) and not isinstance(nowcaster, type) else {}
 
 
-__all__ = ["build_lead_times", "forecast", "with_members"]
+__all__ = ["build_lead_times", "check_memory", "forecast", "with_members"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
@@ -33,7 +34,7 @@ from hybridcast.cli.options import (
     step,
 )
 from hybridcast.core.extras import extra
-from hybridcast.errors import InputError
+from hybridcast.errors import InputError, InputWarning
 
 if TYPE_CHECKING:
     import numpy as np
@@ -169,6 +170,7 @@ def forecast(
         hybridcast forecast 'https://example.org/radar/*.h5' RV2212141300.tar.bz2
     """
     from hybridcast.core.forecast_files import ZARR, save_forecast
+    from hybridcast.core.forecast_schema import load_fields
     from hybridcast.forecasting import forecast as make_forecast
     from hybridcast.forecasting import with_members
     from hybridcast.settings import Settings, load_settings
@@ -201,6 +203,8 @@ def forecast(
         runs = _open_nwp(nwp, nwp_member, nwp_accumulation, nwp_run, strict=strict) if nwp else None
         heights = open_terrain(terrain, radar) if terrain else None
     in_parts = output.suffix.lower() == ZARR
+    if not in_parts:
+        _check_memory(chosen, radar, leads, with_nwp=runs is not None)
     with step(f"forecasting and writing {output}" if in_parts else "forecasting"):
         result = make_forecast(
             radar,
@@ -219,6 +223,7 @@ def forecast(
             packing=numbers,
         )
     if not in_parts:
+        result = load_fields(result)
         with step(f"making {members} members and writing {output}" if members else f"writing {output}"):
             save_forecast(result, output, packing=numbers)
     if plot is not None:
@@ -241,6 +246,16 @@ def _open_recent(
         first, last = (str(time)[:16].replace("T", " ") for time in radar["time"].values[[0, -1]])
         say(f"radar: frames from {first} to {last} UTC; {radar.attrs['files_outside_period']} other files not used")
     return radar
+
+
+def _check_memory(chosen: Nowcaster, radar: xr.DataArray, leads: tuple[Any, Any], *, with_nwp: bool) -> None:
+    """Refuse a forecast whose file is written at the end, and whose fields do not fit into the memory."""
+    from hybridcast.forecasting import build_lead_times, check_memory
+
+    with warnings.catch_warnings(action="ignore", category=InputWarning):  # given when the forecast is made
+        lead_times = build_lead_times(radar, *leads)
+    remedy = "" if with_nwp else "Write to a Zarr folder, -o forecast.zarr, which is made in parts"
+    check_memory(chosen, radar, lead_times, in_bands=remedy)
 
 
 def _open_nwp(

@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 
 from hybridcast.core.field import RATE
 from hybridcast.core.files import atomic_folder, atomic_write, check_folder
-from hybridcast.core.forecast_schema import DIMS, ENSEMBLE, PROBABILITY, move_labels_aside, restore_labels
+from hybridcast.core.forecast_schema import (
+    DIMS,
+    ENSEMBLE,
+    PROBABILITY,
+    load_fields,
+    move_labels_aside,
+    restore_labels,
+)
 from hybridcast.core.lazy_values import make_lazy
 from hybridcast.core.netcdf import write_netcdf
 from hybridcast.core.types import Array
@@ -128,9 +135,9 @@ def _check_packing(packing: str) -> None:
 
 def _prepare(result: xr.Dataset, packing: Packing, *, in_zarr: bool) -> xr.Dataset:
     """Return the forecast as it is stored: members stay lazy, and in Zarr other lazy fields; all else is in memory."""
-    data = _keep_grid_mapping(result).drop_encoding()
+    data = _keep_grid_mapping(result if in_zarr else load_fields(result)).drop_encoding()
     fields = data.drop_vars(ENSEMBLE, errors="ignore")
-    made = move_labels_aside(round_probabilities(fields.map(_align) if in_zarr else fields.compute()))
+    made = move_labels_aside(round_probabilities(fields.map(_align) if in_zarr else fields))
     if ENSEMBLE not in data:
         return made
     return made.assign({ENSEMBLE: _store_members(data[ENSEMBLE], packing, in_zarr=in_zarr)})

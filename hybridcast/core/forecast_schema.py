@@ -33,6 +33,7 @@ from numpy.typing import ArrayLike
 
 from hybridcast.core.durations import check_lead_times
 from hybridcast.core.field import GRID_MAPPING, RATE, UNITS
+from hybridcast.core.memory import check_fits
 from hybridcast.core.types import MINUTE, Array, LeadTimes
 
 ADVECTED = f"{RATE}_advected"
@@ -44,9 +45,9 @@ UNKNOWN_FRACTION = "unknown_fraction"
 MOTION = ("u", "v")
 
 DIMS = ("lead_time", "y", "x")
+"""Dimensions of `RATE`, and the last dimensions of every other field."""
 STEP_MINUTES = "longest_step_minutes"
 """Attribute of the coordinate `lead_time`: the longest interval between lead times, or before a single one, min."""
-"""Dimensions of `RATE`, and the last dimensions of every other field."""
 SOURCES = ("radar", "nwp")
 """Labels of the coordinate ``source``."""
 _LABELLED = ("member", "source")
@@ -180,6 +181,20 @@ def add_unknown_fraction(forecast: xr.Dataset) -> xr.Dataset:
         unknown = np.array([np.isnan(frame).mean() for frame in rate], dtype=np.float32)
     described = {"long_name": "fraction of the grid where precipitation is unknown", "units": "1"}
     return forecast.assign({UNKNOWN_FRACTION: ("lead_time", unknown, described)})
+
+
+def load_fields(forecast: xr.Dataset) -> xr.Dataset:
+    """Return the forecast with all lazy fields made at once and in memory; members, which are larger, stay lazy.
+
+    Raises
+    ------
+    InputError
+        If the fields do not fit into the memory left.
+    """
+    fields = forecast.drop_vars(ENSEMBLE, errors="ignore")
+    megabytes = sum(field.nbytes for field in fields.data_vars.values() if field.chunks) / 1e6
+    check_fits("the fields of the forecast", megabytes, "Take out='forecast.zarr', which is made and written in parts")
+    return forecast.assign(fields.compute().data_vars)
 
 
 def move_labels_aside(forecast: xr.Dataset) -> xr.Dataset:

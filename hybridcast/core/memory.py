@@ -6,6 +6,8 @@ import re
 import sys
 from pathlib import Path
 
+from hybridcast.errors import InputError
+
 
 def measure_memory() -> float:
     """Return the resident memory of this process, MB; NaN where the system does not tell."""
@@ -32,6 +34,15 @@ def measure_available_memory() -> float:
         return float("nan")
     left = int(found[1]) * 1024 / 1e6 if found else float("nan")
     return min(left, _measure_group())
+
+
+def check_fits(what: str, megabytes: float, remedy: str, *, cli_remedy: str | None = None) -> None:
+    """Raise `InputError` if what is to be made is larger than the memory that this process may still take."""
+    left = measure_available_memory()
+    if megabytes < left or left != left:
+        return
+    rule = f"what is made in memory fits into what is left of it, {left / 1e3:.1f} GB"
+    raise InputError(f"{what} take {megabytes / 1e3:.1f} GB", rule, remedy, cli_remedy=cli_remedy)
 
 
 def _measure_group() -> float:

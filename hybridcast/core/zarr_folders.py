@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,9 @@ TILE_ROWS = 64
 def write_zarr(data: xr.Dataset, folder: Path, encoding: dict[str, dict[str, Any]]) -> None:
     """Write a data set to a Zarr folder of format 2, a chunk for each field, or for `TILE_ROWS` rows of a large one.
 
-    Chunks of dask arrays are computed and written one after the other; Zarr compresses the fields of a chunk in
-    threads. The attribute `STATUS` is `FINISHED` only after everything else has been written.
+    Chunks of dask arrays are computed and written one after the other, or by the workers of dask.distributed if one of
+    its clients is active; Zarr compresses the fields of a chunk in threads. The attribute `STATUS` is `FINISHED` only
+    after everything else has been written.
 
     Parameters
     ----------
@@ -32,17 +35,30 @@ def write_zarr(data: xr.Dataset, folder: Path, encoding: dict[str, dict[str, Any
     encoding
         Encoding of coordinates, as that of `xarray.Dataset.to_zarr`.
     """
-    import dask.local
     import zarr
 
     fields = {str(name): _describe_field(variable) for name, variable in data.data_vars.items() if variable.ndim >= 2}
-    with dask.config.set(scheduler=dask.local.get_sync):  # by name, dask would load the package distributed
+    with _choose_scheduler():
         # to look for empty chunks takes as long as to compress all of them
         data.assign_attrs({STATUS: _UNFINISHED}).to_zarr(
             folder, mode="w", zarr_format=2, consolidated=True, encoding=fields | encoding, write_empty_chunks=True
         )
     zarr.open_group(str(folder), mode="r+").attrs[STATUS] = FINISHED
     zarr.consolidate_metadata(str(folder))
+
+
+@contextmanager
+def _choose_scheduler() -> Iterator[None]:
+    """Let chunks be computed by the workers of an active client of dask.distributed, otherwise one after the other."""
+    import dask.local
+
+    distributed = sys.modules.get("distributed")  # loaded already where a client is active
+    try:
+        scheduler = dask.local.get_sync if distributed is None else distributed.default_client().get
+    except ValueError:  # no client
+        scheduler = dask.local.get_sync
+    with dask.config.set(scheduler=scheduler):
+        yield
 
 
 def is_finished(attrs: Mapping[str, Any]) -> bool:

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import dask
 import dask.array as da
@@ -177,13 +176,14 @@ class Realizations:
         """
         _, rows, columns = self.known.shape
         every, most = self.noise.count.members, max(1, CHUNK_BYTES // (4 * rows * columns))
-        groups = [self.part(first, min(most, every - first)) for first in range(0, every, most)]
-        return da.concatenate([group._lead_chunks() for group in groups], axis=0)
+        whole = dask.delayed(self, traverse=False)  # once, not in every chunk: a cluster has to send it
+        groups = [(first, min(most, every - first)) for first in range(0, every, most)]
+        return da.concatenate([self._lead_chunks(whole, *group) for group in groups], axis=0)
 
-    def _lead_chunks(self) -> da.Array:
-        shape = (self.noise.count.members, 1, *self.known.shape[1:])
+    def _lead_chunks(self, whole: Any, first: int, members: int) -> da.Array:
+        shape = (members, 1, *self.known.shape[1:])
         chunks = [
-            da.from_delayed(dask.delayed(partial(_chunk, self))(lead), shape, np.float32)
+            da.from_delayed(dask.delayed(_chunk)(whole, first, members, lead), shape, np.float32)
             for lead in range(self.minutes.size)
         ]
         return da.concatenate(chunks, axis=1)
@@ -306,6 +306,6 @@ def equal_members(rate: Array, members: int) -> da.Array:
     return da.broadcast_to(lazy, (members, *rate.shape), chunks=((members,), *lazy.chunks))
 
 
-def _chunk(realizations: Realizations, lead: int) -> Array:
-    chunk: Array = realizations.at(lead)[:, None]
+def _chunk(realizations: Realizations, first: int, members: int, lead: int) -> Array:
+    chunk: Array = realizations.part(first, members).at(lead)[:, None]
     return chunk

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import dask
 import dask.array as da
@@ -74,7 +74,8 @@ class FieldBands:
 
     def to_dask(self) -> FusedFields:
         """Return lazy fields, whose bands are made when they are computed."""
-        bands = [self._lazy_band(rows) for rows in self._bands()]
+        made = dask.delayed(self, traverse=False)  # once, not in every band: a cluster has to send it
+        bands = [self._lazy_band(made, rows) for rows in self._bands()]
         return FusedFields(*(da.concatenate(parts, axis=-2) for parts in zip(*bands, strict=True)))
 
     def known(self) -> KnownCells:
@@ -95,8 +96,8 @@ class FieldBands:
         rows = self._shape[1]
         return (slice(first, min(first + BAND_ROWS, rows)) for first in range(0, rows, BAND_ROWS))
 
-    def _lazy_band(self, rows: slice) -> list[da.Array]:
-        made = dask.delayed(self._make)(rows)
+    def _lazy_band(self, bands: Any, rows: slice) -> list[da.Array]:
+        made = dask.delayed(FieldBands._make)(bands, rows)
         leads, _, columns = self._shape
         shape = leads, rows.stop - rows.start, columns
         shapes = shape, shape, (len(self.planes) - 1, *shape)

@@ -40,7 +40,6 @@ from hybridcast.core.forecast_schema import (
     forecast_dataset,
 )
 from hybridcast.core.grid import cell_size, coarsen
-from hybridcast.core.time_steps import iso_time
 from hybridcast.core.types import MINUTE, Array, LeadTimes
 from hybridcast.core.zarr_folders import TILE_ROWS, is_large
 from hybridcast.ensembles.noise import MemberCount
@@ -49,7 +48,7 @@ from hybridcast.errors import InputError
 from hybridcast.fusion.coverage_correction import correct_coverage
 from hybridcast.fusion.deterministic_field import NodeProbabilities, fields_from_radar, fields_with_nwp
 from hybridcast.fusion.field_bands import FusedFields
-from hybridcast.fusion.hindcasts import HindcastSettings, adapt_weights, known_frames, make_hindcasts
+from hybridcast.fusion.hindcasts import HindcastSettings, adapt_weights, make_hindcasts
 from hybridcast.fusion.inflow import Inflow, compute_inflow
 from hybridcast.fusion.members import (
     NO_SOURCES,
@@ -366,8 +365,7 @@ class Hybrid:
         result = add_source_weights(
             result, np.stack([1 - nwp_weight, nwp_weight]), "weight of a source where radar and NWP are both known"
         )
-        used = [iso_time(time) for time in recent["time"].values[known_frames(recent)]]
-        return result.assign_attrs(hindcasts=fusion.hindcasts, frames_used=", ".join(used) or "none")
+        return result.assign_attrs(hindcasts=fusion.hindcasts)
 
 
 def _follow(recent: xr.DataArray, leads: LeadTimes, motion: xr.Dataset) -> LatestFrame:

@@ -15,7 +15,7 @@ import xarray as xr
 
 from hybridcast.core.field import RATE
 from hybridcast.core.files import atomic_write
-from hybridcast.core.forecast_schema import ENSEMBLE, PROBABILITY
+from hybridcast.core.forecast_schema import ENSEMBLE, PROBABILITY, load_fields
 from hybridcast.core.memory import measure_peak_memory
 from hybridcast.core.time_steps import iso_time
 from hybridcast.forecasting import INPUT_HISTORY, forecast
@@ -98,7 +98,7 @@ def make_forecast(case: NightlyCase, nowcaster: Nowcaster, radar: xr.DataArray) 
     except Exception as error:
         error.add_note(f"while forecasting {case.region.name} {iso_time(case.issue_time)} with {nowcaster.name}")
         raise
-    return result[[name for name in (RATE, PROBABILITY, ENSEMBLE) if name in result]]
+    return load_fields(result[[name for name in (RATE, PROBABILITY, ENSEMBLE) if name in result]])
 
 
 def compute_nightly_statistics(

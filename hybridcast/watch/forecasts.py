@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from hybridcast.core.forecast_schema import UNKNOWN_FRACTION
+from hybridcast.core.forecast_schema import UNKNOWN_FRACTION, load_fields
 from hybridcast.core.memory import measure_memory, measure_peak_memory
 from hybridcast.core.parallel import report_progress
 from hybridcast.datasets.registry import scene_path
@@ -128,7 +128,7 @@ def _open_others(order: Order, radar: xr.DataArray, left_out: list[str]) -> Othe
 
 def _forecast(order: Order, radar: xr.DataArray, others: OtherSources) -> xr.Dataset:
     watch = order.region.watch
-    return forecast(
+    result = forecast(
         radar,
         lead_time=watch.lead_time,
         step=watch.step,
@@ -141,6 +141,7 @@ def _forecast(order: Order, radar: xr.DataArray, others: OtherSources) -> xr.Dat
         members=watch.members,
         seed=watch.seed,
     )
+    return load_fields(result)  # all products need them
 
 
 @lru_cache(maxsize=4)

@@ -49,6 +49,14 @@ def test_forecast_writes_a_file_and_says_so(run, rain, tmp_path):
         assert float(result.precipitation_rate.max()) == pytest.approx(5.0, rel=0.02)
 
 
+def test_a_file_that_is_written_at_the_end_is_refused_before_anything_is_made(run, rain, tmp_path, monkeypatch):
+    monkeypatch.setattr("hybridcast.core.memory.measure_available_memory", lambda: 0.001)
+    monkeypatch.setattr("hybridcast.forecasting.screen_frames", None)
+    code, _, message = run("forecast", rain, "-o", tmp_path / "f.nc", "--lead-time", "32min")
+    assert code == 1
+    assert "-o forecast.zarr, which is made in parts" in " ".join(message.split())
+
+
 @pytest.mark.parametrize("name", ["p.png", "p.gif"])
 def test_forecast_draws_a_picture_or_a_film(run, rain, tmp_path, name):
     code, _, _ = run("forecast", rain, "-o", tmp_path / "f.nc", "--plot", tmp_path / name, "--lead-time", "15min")

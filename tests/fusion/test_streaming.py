@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import numpy as np
 import pytest
 import xarray as xr
 
 from helpers import synthetic
 from hybridcast.core.forecast_files import load_forecast, save_forecast
+from hybridcast.core.forecast_schema import load_fields
 from hybridcast.errors import InputError
 from hybridcast.forecasting import forecast
 from hybridcast.fusion.hybrid import load_hybrid
@@ -39,8 +43,10 @@ def streamed(path, nowcaster, **options):
 
 
 def in_memory(path, nowcaster, **options):
-    made = forecast(scene(), lead_time="20min", nowcaster=nowcaster, **options)
-    return load_forecast(save_forecast(made, path), lazy=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hybridcast.core.zarr_folders.LARGE_GRID", 10**6)
+        made = forecast(scene(), lead_time="20min", nowcaster=nowcaster, **options)
+        return load_forecast(save_forecast(made, path), lazy=False)
 
 
 def test_a_streamed_forecast_is_the_one_in_memory(tmp_path, large, nowcaster):
@@ -139,21 +145,59 @@ def test_what_cannot_be_written_is_refused_before_anything_is_made(tmp_path, out
         streamed(tmp_path / out, "default")
 
 
+def test_fields_of_a_large_grid_are_made_when_they_are_computed(large, nowcaster, tmp_path):
+    made = forecast(scene(), lead_time="20min", nowcaster=nowcaster, members=2)
+    assert all(made[name].chunks for name in (*FIELDS, ENSEMBLE))
+    assert made[FIELDS[0]].chunks == ((4,), (64, 64, 22), (60,))
+    fields = load_fields(made)
+    assert list(fields) == list(made)
+    assert not any(fields[name].chunks for name in FIELDS)
+    assert fields[ENSEMBLE].chunks
+    read = load_forecast(save_forecast(made, tmp_path / "a.nc"), lazy=False).assign_attrs(history="")
+    xr.testing.assert_identical(read, in_memory(tmp_path / "b.nc", nowcaster, members=2).assign_attrs(history=""))
+
+
 def test_a_forecast_that_does_not_fit_is_refused_beforehand(tmp_path, monkeypatch, nowcaster):
-    monkeypatch.setattr("hybridcast.forecasting.measure_available_memory", lambda: 0.5)
+    monkeypatch.setattr("hybridcast.core.memory.measure_available_memory", lambda: 0.5)
     with pytest.raises(InputError, match=r"20 fields of 150 x 60 cells take 0.0 GB.*fewer lead times"):
         forecast(scene(), lead_time="20min", nowcaster=nowcaster)
-    with monkeypatch.context() as patch:
-        patch.setattr("hybridcast.core.zarr_folders.LARGE_GRID", 100)
-        with pytest.raises(InputError, match=r"out='forecast\.zarr'"):
-            forecast(scene(), lead_time="20min", nowcaster=nowcaster)
-    with pytest.raises(InputError, match="fewer lead times") as raised:
+    with pytest.raises(InputError, match="fewer lead times"):
         forecast(scene(), lead_time="2h", nowcaster=Advection())
-    assert "out=" not in str(raised.value)
-    monkeypatch.setattr("hybridcast.forecasting.measure_available_memory", lambda: float("nan"))
+    monkeypatch.setattr("hybridcast.core.memory.measure_available_memory", lambda: float("nan"))
     assert forecast(scene(), lead_time="20min", nowcaster=nowcaster).sizes["lead_time"] == 4
 
 
-def test_a_large_one_that_does_not_fit_is_streamed(tmp_path, monkeypatch, large, nowcaster):
-    monkeypatch.setattr("hybridcast.forecasting.measure_available_memory", lambda: 0.5)
+def test_a_large_one_that_does_not_fit_is_streamed_or_lazy(tmp_path, monkeypatch, large, nowcaster):
+    monkeypatch.setattr("hybridcast.core.memory.measure_available_memory", lambda: 0.5)
     assert streamed(tmp_path / "a.zarr", nowcaster).sizes["lead_time"] == 4
+    made = forecast(scene(), lead_time="20min", nowcaster=nowcaster)
+    with pytest.raises(InputError, match=r"fields of the forecast take 0.0 GB.*out='forecast\.zarr'"):
+        save_forecast(made, tmp_path / "a.nc")
+
+
+@pytest.fixture
+def cluster():
+    distributed = pytest.importorskip("distributed")
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield cluster, client
+
+
+def test_workers_of_a_cluster_make_the_same_fields_and_members_though_one_is_killed(
+    tmp_path, large, nowcaster, cluster
+):
+    made, (machines, client) = forecast(scene(), lead_time="20min", nowcaster=nowcaster, members=5, seed=3), cluster
+    futures = client.compute(made)
+    os.kill(next(iter(machines.workers.values())).pid, signal.SIGKILL)
+    computed = load_forecast(save_forecast(futures.result(), tmp_path / "a.zarr"), lazy=False)
+    whole = in_memory(tmp_path / "b.zarr", nowcaster, members=5, seed=3)
+    xr.testing.assert_identical(computed.assign_attrs(history=""), whole.assign_attrs(history=""))
+
+
+def test_a_forecast_is_written_by_the_workers_of_an_active_client(tmp_path, large, nowcaster, cluster, monkeypatch):
+    whole = in_memory(tmp_path / "b.zarr", nowcaster)
+    monkeypatch.setattr("hybridcast.fusion.field_bands.fuse", None)  # in this process, not in the workers
+    written = streamed(tmp_path / "a.zarr", nowcaster).compute()
+    xr.testing.assert_identical(written.assign_attrs(history=""), whole.assign_attrs(history=""))
