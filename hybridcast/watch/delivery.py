@@ -217,17 +217,22 @@ def run_hook(hook: HookSettings, body: dict[str, Any]) -> None:
 
 
 def _run_command(command: tuple[str, ...], body: dict[str, Any], timeout: float) -> None:
-    """Run a command until it ends; what it leaves running in the background is not waited for."""
-    with tempfile.TemporaryFile() as errors:
+    """Run a command until it ends; what it leaves running in the background is not waited for.
+
+    Its input is a file and no pipe, so that it gets the whole message or is not started, though this process is killed.
+    """
+    with tempfile.TemporaryFile() as message, tempfile.TemporaryFile() as errors:
+        message.write(json.dumps(body).encode())
+        message.seek(0)
         try:
             process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True
+                command, stdin=message, stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True
             )
         except OSError as error:
             raise DeliveryError(f"{command[0]} cannot be run ({error.strerror})") from error
         with process:
             try:
-                process.communicate(json.dumps(body).encode(), timeout)
+                process.wait(timeout)
             except subprocess.TimeoutExpired as error:
                 os.killpg(process.pid, signal.SIGKILL)  # the processes that it has started, too
                 raise DeliveryError(f"{command[0]} did not end within {timeout:g} s") from error

@@ -44,6 +44,15 @@ def lines(path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
+def test_the_message_is_there_as_a_whole_when_a_command_starts(tmp_path):
+    # had it a pipe, a kill between the start of the command and the writing would leave it an empty message
+    size = "import os, pathlib, sys; pathlib.Path(sys.argv[1]).write_text(str(os.fstat(0).st_size))"
+    desk = Desk(tmp_path, forecast=HookSettings(command=(sys.executable, "-c", size, str(tmp_path / "size"))))
+    desk.box.post("forecast", "a 1", "1", {"text": "x" * 1000})
+    assert desk.deliver()
+    assert int((tmp_path / "size").read_text()) > 1000
+
+
 def test_a_command_gets_the_message_once(tmp_path):
     got = tmp_path / "got"
     desk = Desk(tmp_path, forecast=save_to(got))
