@@ -49,9 +49,12 @@ HEAVY = 0.004
 MEMBERS = 20
 EARLY = 30.0
 """Lead time of a warning that is early, min."""
+RAISE_AT, CLEAR_BELOW = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7), 0.6
+"""Probabilities from which a warning is raised, and the fraction of them below which it may be cleared."""
 ALL = "all levels"
 COLUMNS = ("level", "nowcaster", "events", "warnings", "hit rate", "false alarm ratio", "CSI", "lead time, min")
 COLUMNS += ("30 min before", "Brier")
+COLUMNS_BY_PROBABILITY = ("raised at", *COLUMNS[1:-1])
 INTRODUCTION = """# Warnings at places
 
 Warnings at invented places against later radar (`make warnings`): an event is the time during which a level is
@@ -152,12 +155,20 @@ def draw_disc(centre: tuple[float, float], radius: float, radar: xr.DataArray) -
 def score_day(
     radar: xr.DataArray, day: str, nowcaster: str, places: tuple[Place, ...], options: argparse.Namespace
 ) -> xr.Dataset:
-    """Return the statistics of one nowcaster on one day."""
+    """Return the statistics of one nowcaster on one day, by ``raise_at``."""
     first, last = np.datetime64(f"{day}T{options.first}", "ns"), np.datetime64(f"{day}T{options.last}", "ns")
     frames = radar.sel(time=slice(first - HISTORY, last + np.timedelta64(2, "h"))).load()
     issue_times = np.arange(first, last + np.timedelta64(1, "ns"), np.timedelta64(options.every, "m"))
     tables = [_forecast(frames, time, nowcaster, places) for time in issue_times[np.isin(issue_times, frames.time)]]
-    return score_warnings(tables, observe_radar(frames, places))
+    observed = observe_radar(frames, places)
+    every = [score_warnings([_raise_at(table, at) for table in tables], observed) for at in RAISE_AT]
+    return xr.concat(every, xr.Variable("raise_at", list(RAISE_AT)), join="exact")
+
+
+def _raise_at(table: xr.Dataset, probability: float) -> xr.Dataset:
+    """Return products at places whose warnings are raised from a probability."""
+    raised = xr.full_like(table["raise_at"], probability).where(table["raise_at"].notnull())
+    return table.assign(raise_at=raised, clear_at=CLEAR_BELOW * raised)
 
 
 def _forecast(frames: xr.DataArray, time: np.datetime64, nowcaster: str, places: tuple[Place, ...]) -> xr.Dataset:
@@ -206,10 +217,11 @@ def tabulate(totals: dict[str, xr.Dataset]) -> list[dict[str, Any]]:
     """Return rows of scores for each nowcaster, of all levels together and of each, with the reliability."""
     rows = []
     for nowcaster, total in totals.items():
-        summed = total.sum("place")
-        rows.append({"nowcaster": nowcaster, "level": ALL} | describe(summed.sum("level")))
-        for level in summed["level"].values:
-            rows.append({"nowcaster": nowcaster, "level": str(level)} | describe(summed.sel(level=level)))
+        for at in total["raise_at"].values:
+            summed, about = total.sel(raise_at=at).sum("place"), {"nowcaster": nowcaster, "raise_at": float(at)}
+            rows.append({**about, "level": ALL} | describe(summed.sum("level")))
+            for level in summed["level"].values:
+                rows.append({**about, "level": str(level)} | describe(summed.sel(level=level)))
     return rows
 
 
@@ -237,7 +249,7 @@ def list_reliability(counts: xr.Dataset) -> list[dict[str, float]]:
 
 
 def format_table(found: dict[str, Any]) -> str:
-    """Return the table of an archive, of all levels together and of each."""
+    """Return the tables of an archive: of all levels together and of each, and of several probabilities to warn at."""
     cycles = "every 15 min" if found["every"] == 15 else f"every {found['every']} min"
     lines = [
         f"{found['title']}: {len(found['days'])} days ({found['days'][0]} to {found['days'][-1]}), forecasts {cycles}, "
@@ -246,9 +258,22 @@ def format_table(found: dict[str, Any]) -> str:
         f"| {' | '.join(COLUMNS)} |",
         "|---" * len(COLUMNS) + "|",
     ]
-    for level in dict.fromkeys(row["level"] for row in found["rows"]):
-        lines += [_format_row(row) for row in found["rows"] if row["level"] == level]
+    usual = [row for row in found["rows"] if row["raise_at"] == WarningLevel.raise_at]
+    for level in dict.fromkeys(row["level"] for row in usual):
+        lines += [_format_row(row) for row in usual if row["level"] == level]
+    lines += ["", "The same of all levels together, of warnings raised from other probabilities:", ""]
+    lines += [f"| {' | '.join(COLUMNS_BY_PROBABILITY)} |", "|---" * len(COLUMNS_BY_PROBABILITY) + "|"]
+    lines += [_format_probability(row) for row in found["rows"] if row["level"] == ALL and _has_probabilities(row)]
     return "\n".join(lines)
+
+
+def _has_probabilities(row: dict[str, Any]) -> bool:
+    return len(row["reliability"]) > 2  # a field that reaches a level or not has two
+
+
+def _format_probability(row: dict[str, Any]) -> str:
+    _, *cells, _ = _format_row(row).strip("| ").split(" | ")
+    return f"| {' | '.join([_share(row['raise_at'], 1), *cells])} |"
 
 
 def _format_row(row: dict[str, Any]) -> str:
@@ -272,12 +297,12 @@ def draw(archives: Sequence[dict[str, Any]]) -> Figure:
     figure = Figure(figsize=(9, 4.2 * len(archives)), layout="constrained")
     axes = figure.subplots(len(archives), 2, squeeze=False)
     for (left, right), found in zip(axes, archives, strict=True):
-        rows = [row for row in found["rows"] if row["level"] == ALL]
+        rows = [row for row in found["rows"] if row["level"] == ALL and row["raise_at"] == WarningLevel.raise_at]
         left.plot([0, 1], [0, 1], color="0.7", linewidth=1)
         for row in rows:
             bins = row["reliability"]
             label = NAMES.get(row["nowcaster"], row["nowcaster"]).strip("*")
-            if len(bins) > 2:  # a field that reaches a level or not has two
+            if _has_probabilities(row):
                 left.plot([b["probability"] for b in bins], [b["frequency"] for b in bins], marker="o", label=label)
                 for b in bins[:: max(1, len(bins) // 6)]:
                     left.annotate(f"{b['forecasts']:.0f}", (b["probability"], b["frequency"]), fontsize=6, alpha=0.7)
