@@ -20,6 +20,7 @@ from hybridcast.places.level_products import add_levels
 from hybridcast.places.place import Place, check_places
 from hybridcast.places.rain_times import DRY_FOR, conditional_quantiles, find_rain_times
 from hybridcast.places.reading import read_places
+from hybridcast.places.sampling import find_exchanged
 from hybridcast.places.series import BY_LEAD, Series, find_probabilities, sample_forecast
 
 QUANTILES = (0.1, 0.5, 0.9)
@@ -119,9 +120,8 @@ def at_places(
     table = _add_amounts(table, series, wanted)
     table = _add_rain_times(table, series, wanted)
     table = add_levels(table, series, found, wanted.quantiles)
-    return table.assign_attrs(missing="; ".join(_describe_missing(result, series, wanted, table))).transpose(
-        "place", ...
-    )
+    missing = [*_describe_missing(result, series, wanted, table), *_describe_outside(result, found, table)]
+    return table.assign_attrs(missing="; ".join(missing)).transpose("place", ...)
 
 
 def _as_places(given: Any) -> tuple[Place, ...]:
@@ -291,7 +291,17 @@ def _describe_missing(result: xr.Dataset, series: Series, wanted: _Wanted, table
     for length in wanted.windows:
         if np.isnan(table["amount"].sel(window=length)).all() and np.isfinite(series.field.rates).any():
             found.append(f"no window of {length / MINUTE:g} min begins and ends at lead times")
-    outside = int((table["position"] == "outside").sum())
-    if outside:
-        found.append(f"{outside} of {table.sizes['place']} places are outside the grid")
     return found
+
+
+def _describe_outside(result: xr.Dataset, places: Sequence[Place], table: xr.Dataset) -> list[str]:
+    """Return sentences about places outside the grid, and why they may be."""
+    outside = int((table["position"] == "outside").sum())
+    if not outside:
+        return []
+    found = f"{outside} of {len(places)} places are outside the grid"
+    exchanged = find_exchanged(places, result[RATE])
+    if not exchanged:
+        return [found]
+    names = ", ".join(exchanged[:3]) + (f" and {len(exchanged) - 3} more" if len(exchanged) > 3 else "")
+    return [f"{found}; with latitude and longitude exchanged {names} would be inside"]

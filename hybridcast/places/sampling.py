@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -92,6 +93,14 @@ def find_cells(places: Sequence[Place], field: xr.DataArray, most: int) -> list[
     block = np.minimum.accumulate(-(np.cumsum(sizes) // max(most, 1)))
     numbers = [np.flatnonzero(block == value) for value in np.unique(block)[::-1]]
     return [_join([covered[k] for k in of_block], is_point[of_block], field) for of_block in numbers]
+
+
+def find_exchanged(places: Sequence[Place], field: xr.DataArray) -> list[str]:
+    """Return the names of points off the grid that are on it if latitude and longitude, or x and y, are exchanged."""
+    points = [place for place in places if place.point is not None]
+    turned = [replace(place, point=place.point[::-1]) for place in points if place.point is not None]
+    found = zip(points, _cover(points, field), _cover(turned, field), strict=True)
+    return [place.name for place, here, there in found if not here.inside and there.inside]
 
 
 def _cover(places: Sequence[Place], field: xr.DataArray) -> list[Coverage]:

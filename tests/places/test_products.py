@@ -13,7 +13,7 @@ from hybridcast.core.forecast_schema import ENSEMBLE, add_probabilities
 from hybridcast.ensembles import accumulate, over_regions, quantiles
 from hybridcast.ensembles.one_pass import show_all
 from hybridcast.errors import InputError
-from hybridcast.places import at_places, read_places
+from hybridcast.places import Place, at_places, read_places
 from hybridcast.places.series import plan_samples
 
 WEST, SOUTH, CRS = 300_000.0, 6_700_000.0, "EPSG:3067"
@@ -262,6 +262,18 @@ def test_places_outside_the_grid_are_unknown_and_named():
     np.testing.assert_allclose(table.warning_probability[:, 0], expected)
     np.testing.assert_allclose(table.probability_of_rain.isel(statistic=0), expected)
     assert "2 of 5 places are outside the grid" in table.missing
+    assert "exchanged" not in table.missing
+
+
+def test_places_whose_coordinates_were_exchanged_are_named():
+    degrees = pyproj.Transformer.from_crs(CRS, 4326, always_xy=True)
+    longitude, latitude = degrees.transform(WEST + 1300, SOUTH + 1700)
+    corners = {"right": (longitude, latitude), "swapped": (latitude, longitude), "elsewhere": (170.0, -80.0)}
+    places = [Place(name, pyproj.CRS(4326), point=corner) for name, corner in corners.items()]
+    table = at_places(uniform([[0.0, 2.0]]), places)
+    assert table.position.values.tolist() == ["inside", "outside", "outside"]
+    outside = "2 of 3 places are outside the grid; with latitude and longitude exchanged swapped would be inside"
+    assert outside in table.missing
 
 
 def test_without_members_the_field_and_the_probabilities_remain():
