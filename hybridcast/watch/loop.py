@@ -29,6 +29,7 @@ from hybridcast.core.parallel import (
 from hybridcast.core.time_steps import iso_time
 from hybridcast.errors import HybridcastError, InputError
 from hybridcast.forecasting import INPUT_HISTORY
+from hybridcast.places import WarningEvent
 from hybridcast.watch.about import describe_forecast, parse_issue_time
 from hybridcast.watch.arrivals import MAX_TRIES, Frame
 from hybridcast.watch.clock import Clock, JumpDetector
@@ -53,7 +54,7 @@ from hybridcast.watch.schedule import (
     select_frames,
 )
 from hybridcast.watch.status import HEARTBEAT, METRICS, Counters, Snapshot, write_status
-from hybridcast.watch.warnings import WarningKeeper
+from hybridcast.watch.warnings import WarningKeeper, describe_changes
 
 WARM_TIMEOUT = 600.0
 """Longest duration of loading the model and compiling the kernels, s."""
@@ -322,13 +323,13 @@ class Loop:
         if start is not None:
             self.issues[start] = replace(self.issues[start], state="history")
             self.say(f"frames before {iso_time(start)} are used no more: later ones do not fit to them")
-        self._take_over(about)
+        changes = describe_changes(self._take_over(about))
         self._tell()
         late = " without its frame, which is late" if due.frame is None else ""
         again = f", revision {about['revision']}" if about["revision"] else ""
         missing = f", {len(about['frames_missing'])} frames missing" if about["frames_missing"] else ""
         duration = about["seconds"]["from_frame_to_products"]
-        self.say(f"{about['issue_time']}: made{late}{again} in {duration:.1f} s{missing}")
+        self.say(f"{about['issue_time']}: made{late}{again} in {duration:.1f} s{missing}{changes}")
         self.problems.attempt("the folder of forecasts", self._remove_old)
 
     def _count(self, due: Due, about: dict[str, Any], made: Made) -> None:
@@ -358,10 +359,10 @@ class Loop:
         else:
             del self._memories[WARM_FORECASTS:]
 
-    def _take_over(self, about: dict[str, Any]) -> None:
-        """Note a forecast that is in its place, and the warnings that it has decided; they are told of afterwards."""
-        self.warnings.take(about, self.folder.locate(parse_issue_time(about)))
+    def _take_over(self, about: dict[str, Any]) -> list[WarningEvent]:
+        """Note a forecast that is in its place, and what it has decided on warnings; it is told of afterwards."""
         self._untold.append(about)
+        return self.warnings.take(about, self.folder.locate(parse_issue_time(about)))
 
     def _tell(self) -> None:
         """Tell of the forecasts that are in their places, in order; what cannot be written is tried again later."""
@@ -461,6 +462,8 @@ class Loop:
             if record.state in ("set aside", "failed") and one >= since
         ]
         message = [f"a message waits: {waiting.problem}"] if waiting.problem else []
+        for text in message:
+            self.problems.say_once(self.region.name, text)
         self.counters.frames = self.intake.count
         return Snapshot(
             region=self.region.name,

@@ -24,6 +24,8 @@ DECIDED, LOG = "warnings.json", "warnings.jsonl"
 """Names of what a forecast has decided, and of the log of a region."""
 CHANGES = ("raised", "cleared")
 """Kinds of events that are told."""
+_MOST_NAMED = 5
+"""Number of warnings that are named on a terminal."""
 
 
 def decide_warnings(table: xr.Dataset, before: WarningState, folder: Path) -> None:
@@ -69,8 +71,8 @@ class WarningKeeper:
         else:
             self.state = audit_events(self._read_log()).state
 
-    def take(self, about: dict[str, Any], forecast: Path) -> None:
-        """Take over what a forecast has decided; nothing if it is older than the state, or taken already.
+    def take(self, about: dict[str, Any], forecast: Path) -> list[WarningEvent]:
+        """Take over and return what a forecast has decided; nothing if it is older than the state, or taken already.
 
         Parameters
         ----------
@@ -81,12 +83,13 @@ class WarningKeeper:
         """
         decided = read_json(forecast / DECIDED)
         if decided is None:
-            return
+            return []
         state = WarningState.from_json(decided["state"])
         if self.state.time is not None and as_datetime64(str(state.time)) <= as_datetime64(self.state.time):
-            return
+            return []
         self.state = state
         self._unwritten.append({"region": about["region"], **decided})
+        return [WarningEvent.from_json(event) for event in decided["events"]]
 
     def write(self) -> None:
         """Write what was taken over, complete the log and queue the messages; what fails is left for the next call."""
@@ -112,3 +115,13 @@ class WarningKeeper:
 
     def _read_log(self) -> list[WarningEvent]:
         return read_events(self.log) if self.log.exists() else []
+
+
+def describe_changes(events: list[WarningEvent]) -> str:
+    """Return which warnings were raised and cleared, for a line on a terminal; empty if none was."""
+    found = []
+    for kind in CHANGES:
+        names = [f"{event.place} ({event.level})" for event in events if event.kind == kind]
+        more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+        found += [f"; {kind}: {', '.join(names[:_MOST_NAMED])}{more}"] if names else []
+    return "".join(found)

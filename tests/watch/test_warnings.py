@@ -56,12 +56,23 @@ def test_a_warning_is_raised_told_once_and_cleared(bench):
     assert [one["event"] for one in told] == [kind for kind in kinds if kind in ("raised", "cleared")]
     assert told[0]["place"] == "middle"
     assert told[0]["region"] == "here"
+    for kind in ("raised", "cleared"):
+        assert sum(f"; {kind}: middle (wet)" in line for line in bench.said) == kinds.count(kind)
     audit = audit_events(events)
     assert not audit.faults
     assert audit.state == bench.loop.warnings.state
     folder = bench.loop.folder.path / read_json(bench.loop.folder.path / "latest.json")["folder"]
     assert (folder / "places.csv").is_file()
     assert (folder / "places.json").is_file()
+
+
+def test_messages_that_fail_are_said_once(bench, monkeypatch):
+    class Waits:
+        count, dropped, problem = 1, 0, "https://example.org answers 500"
+
+    monkeypatch.setattr(bench.loop.outbox, "describe", Waits)
+    put(bench, 0, 1, 2)
+    assert [line for line in bench.said if "answers 500" in line] == ["here: a message waits: " + Waits.problem]
 
 
 def test_places_and_levels_that_never_raise_a_warning_are_noted(tmp_path, monkeypatch):
