@@ -191,10 +191,23 @@ def load_fields(forecast: xr.Dataset) -> xr.Dataset:
     InputError
         If the fields do not fit into the memory left.
     """
-    fields = forecast.drop_vars(ENSEMBLE, errors="ignore")
-    megabytes = sum(field.nbytes for field in fields.data_vars.values() if field.chunks) / 1e6
-    check_fits("the fields of the forecast", megabytes, "Take out='forecast.zarr', which is made and written in parts")
-    return forecast.assign(fields.compute().data_vars)
+    lazy = {name: field for name, field in forecast.data_vars.items() if field.chunks and name != ENSEMBLE}
+    if not lazy:
+        return forecast
+    check_fits(
+        "the fields of the forecast",
+        sum(field.nbytes for field in lazy.values()) / 1e6,
+        "Take out='forecast.zarr', which is made and written in parts",
+        cli_remedy="Take a part of the grid or fewer lead times; or write to a Zarr folder, -o forecast.zarr",
+    )
+    import dask.array
+    import dask.threaded
+
+    # to join computed chunks would take the memory twice
+    made = {name: np.empty(field.shape, field.dtype) for name, field in lazy.items()}
+    with dask.config.set(scheduler=dask.threaded.get):  # the workers of a cluster do not see the memory of this process
+        dask.array.store([field.data for field in lazy.values()], list(made.values()), lock=False)
+    return forecast.assign({name: forecast[name].copy(data=values) for name, values in made.items()})
 
 
 def move_labels_aside(forecast: xr.Dataset) -> xr.Dataset:
