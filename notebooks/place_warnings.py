@@ -201,7 +201,8 @@ def count(archive: Archive, work: Path, options: argparse.Namespace) -> dict[str
     for day, nowcaster, statistics in run(archive, work, options):
         totals[nowcaster] = totals[nowcaster] + statistics if nowcaster in totals else statistics
         days[day] = None
-        events, hits = float((statistics.hits + statistics.misses).sum()), float(statistics.hits.sum())
+        usual = statistics.sel(raise_at=WarningLevel.raise_at)
+        events, hits = float((usual.hits + usual.misses).sum()), float(usual.hits.sum())
         print(f"{day} {nowcaster}: {events:g} events, {hits:g} hits", flush=True)
     return {
         "title": archive.title,
