@@ -215,13 +215,13 @@ def count(archive: Archive, work: Path, options: argparse.Namespace) -> dict[str
 
 
 def tabulate(totals: dict[str, xr.Dataset]) -> list[dict[str, Any]]:
-    """Return rows of scores for each nowcaster, of all levels together and of each, with the reliability."""
+    """Return rows of scores for each nowcaster, of all levels together and, as usual, of each, with the reliability."""
     rows = []
     for nowcaster, total in totals.items():
         for at in total["raise_at"].values:
             summed, about = total.sel(raise_at=at).sum("place"), {"nowcaster": nowcaster, "raise_at": float(at)}
             rows.append({**about, "level": ALL} | describe(summed.sum("level")))
-            for level in summed["level"].values:
+            for level in summed["level"].values if at == WarningLevel.raise_at else ():
                 rows.append({**about, "level": str(level)} | describe(summed.sel(level=level)))
     return rows
 
