@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from hybridcast._version import __version__
 from hybridcast.core.device import with_device
@@ -21,6 +20,7 @@ from hybridcast.core.field import check_precipitation
 from hybridcast.core.forecast_files import Packing, check_target, load_forecast, save_forecast
 from hybridcast.core.forecast_schema import add_unknown_fraction
 from hybridcast.core.lazy_values import load_values
+from hybridcast.core.listing import list_first
 from hybridcast.core.memory import check_fits
 from hybridcast.core.packed_frames import holds_any, pack_frames
 from hybridcast.core.source_report import SourceReport, render_reports
@@ -173,10 +173,9 @@ def forecast(
     make = chosen.forecast_lazily if lazy and isinstance(chosen, MakesBands) else chosen.forecast
     result = add_unknown_fraction(make(recent, leads))
     drawn = {"members": int(members), "seed": int(seed)} if members else {}
-    times = recent["time"].values
     present = holds_any(recent)
-    reports = [*_report_radar(recent.attrs, times, present, rejections), *reports]
-    described = _describe_forecast(recent.attrs, times[present], chosen, drawn) | _describe_sources(sources, reports)
+    reports = [*_report_radar(recent, present, rejections), *reports]
+    described = _describe_forecast(recent, present, chosen, drawn) | _describe_sources(sources, reports)
     result = result.assign_attrs(described | result.attrs | adjustment)
     return result if out is None else load_forecast(save_forecast(result, out, packing=packing), lazy=True)
 
@@ -184,12 +183,13 @@ def forecast(
 def check_memory(nowcaster: Nowcaster, radar: xr.DataArray, leads: LeadTimes, *, in_bands: str = "") -> None:
     """Raise `InputError` if the fields of a forecast, without members, are larger than the memory left.
 
-    `in_bands` is a remedy for nowcasters that can make them in bands of rows.
+    `in_bands` is a remedy where they could be made in bands of rows.
     """
-    makes_bands = isinstance(nowcaster, MakesBands)
-    fields = leads.size * (nowcaster.count_fields() if isinstance(nowcaster, MakesBands) else 1)
+    fields, remedy = leads.size, "Take a part of the grid, or fewer lead times (step=)"
+    if isinstance(nowcaster, MakesBands):
+        fields *= nowcaster.count_fields()
+        remedy = in_bands if in_bands and is_large(radar) else remedy
     rows, columns = radar.sizes["y"], radar.sizes["x"]
-    remedy = in_bands if in_bands and makes_bands else "Take a part of the grid, or fewer lead times (step=)"
     check_fits(f"{fields} fields of {rows} x {columns} cells", 4 * fields * rows * columns / 1e6, remedy)
 
 
@@ -245,30 +245,25 @@ def _describe_sources(sources: Sources, reports: Sequence[SourceReport]) -> dict
     return attrs
 
 
-def _report_radar(
-    attrs: dict[str, Any], times: NDArray[np.datetime64], present: Mask, rejections: Sequence[Rejection]
-) -> list[SourceReport]:
+def _report_radar(recent: xr.DataArray, present: Mask, rejections: Sequence[Rejection]) -> list[SourceReport]:
     """Return reports on the radar, its missing and rejected frames, and the files that were left out.
 
     `present` says which of the frames hold any value.
     """
     reports = [SourceReport("radar", "radar")] if present.any() else []
     rejected = {rejection.time for rejection in rejections}
-    for time in times[~present]:
+    for time in recent["time"].values[~present]:
         if time not in rejected:
             reports.append(SourceReport("radar", f"radar frame {iso_time(time)}", False, reason="missing"))
     reports += [SourceReport("radar", f"radar frame {rejection}", False) for rejection in rejections]
     for attribute, label in (("unreadable_files", "unreadable"), ("forecasts_left_out", "forecasts, no observations")):
-        if attribute in attrs:
-            reports.append(SourceReport("radar", f"{label}: {_shorten(str(attrs[attribute]))}", False))
+        if attribute in recent.attrs:
+            reports.append(
+                SourceReport(
+                    "radar", f"{label}: {list_first(str(recent.attrs[attribute]).split('; '), 5, '; ')}", False
+                )
+            )
     return reports
-
-
-def _shorten(listed: str, most: int = 5) -> str:
-    """Return the first items of a list as text, and the number of the others."""
-    items = listed.split("; ")
-    more = f" and {len(items) - most} more" if len(items) > most else ""
-    return "; ".join(items[:most]) + more
 
 
 def _load_nowcaster(given: Nowcaster | str | Path, thresholds: Sequence[float] | None) -> Nowcaster:
@@ -354,21 +349,13 @@ def build_lead_times(radar: xr.DataArray, lead_time: Duration, step: Duration | 
 
 
 def _describe_forecast(
-    attrs: dict[str, Any], used: NDArray[np.datetime64], nowcaster: Nowcaster, drawn: dict[str, int]
+    recent: xr.DataArray, present: Mask, nowcaster: Nowcaster, drawn: dict[str, int]
 ) -> dict[str, Any]:
-    """Return the attributes that record how a forecast was made.
+    """Return the attributes that record how a forecast was made; `drawn` are number and seed of its members.
 
-    Parameters
-    ----------
-    attrs
-        Attributes of the radar.
-    used
-        Times of the frames that hold any value.
-    nowcaster
-        The nowcaster.
-    drawn
-        Number and seed of its members.
+    `present` says which of the frames hold any value.
     """
+    attrs, used = recent.attrs, recent["time"].values[present]
     settings = _describe_settings(nowcaster) | drawn
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {

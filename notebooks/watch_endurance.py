@@ -95,8 +95,7 @@ forked from one in which everything is loaded, so that kills come in quick succe
 examined as a reader would find it: every forecast has all its products, every JSON file is whole, `latest.json` names
 a forecast that is there. At the end every file is compared byte by byte with the run without kills, without the keys
 of `about.json` and `latest.json` into which the clock or the memory enters. Messages of a command that was killed
-just after a delivery may come again with their `id`; they are counted. A replay that is ended by a signal, as that of
-German radar was in its eleventh day, leaves the frame that is in work without a forecast, and it counts as lost."""
+just after a delivery may come again with their `id`; they are counted."""
 SETTLED = 60
 """Cycles of 5 min after which two hours of history and three hours of forecasts are there."""
 

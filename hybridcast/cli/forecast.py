@@ -222,8 +222,8 @@ def forecast(
             out=output if in_parts else None,
             packing=numbers,
         )
+        result = result if in_parts else load_fields(result)
     if not in_parts:
-        result = load_fields(result)
         with step(f"making {members} members and writing {output}" if members else f"writing {output}"):
             save_forecast(result, output, packing=numbers)
     if plot is not None:

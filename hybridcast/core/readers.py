@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeVar
 from hybridcast.core.compression import COMPRESSED_MAGICS as COMPRESSED_MAGICS
 from hybridcast.core.compression import read_at_most
 from hybridcast.core.file_kinds import UNFINISHED, describe, is_text
+from hybridcast.core.listing import list_first
 from hybridcast.core.locations import SEPARATOR, Location, prefetch
 from hybridcast.errors import HybridcastError, InputError, InputWarning, ReadError, UnknownFormatError
 
@@ -255,11 +256,8 @@ def _leave_out_foreign(read: Sequence[Path], unreadable: list[ReadError]) -> lis
     foreign = [error for error in unreadable if _is_unknown_member(error) and error.path.suffix not in suffixes]
     if not read or not foreign:
         return unreadable
-    names = ", ".join(str(error.path) for error in foreign[:3])
-    more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
-    warnings.warn(
-        f"left out, of no known format beside others in a container: {names}{more}", InputWarning, stacklevel=4
-    )
+    names = list_first([error.path for error in foreign], 3)
+    warnings.warn(f"left out, of no known format beside others in a container: {names}", InputWarning, stacklevel=4)
     return [error for error in unreadable if error not in foreign]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +52,10 @@ def _choose_scheduler() -> Iterator[None]:
     """Let chunks be computed by the workers of an active client of dask.distributed, otherwise one after the other."""
     import dask.local
 
-    distributed = sys.modules.get("distributed")  # loaded already where a client is active
-    try:
-        scheduler = dask.local.get_sync if distributed is None else distributed.default_client().get
-    except ValueError:  # no client
-        scheduler = dask.local.get_sync
+    scheduler = dask.local.get_sync
+    if "distributed" in sys.modules:  # it is loaded where a client is active; by name, dask would load it
+        with suppress(ValueError):  # no client
+            scheduler = sys.modules["distributed"].default_client().get
     with dask.config.set(scheduler=scheduler):
         yield
 

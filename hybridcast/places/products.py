@@ -11,6 +11,7 @@ import xarray as xr
 from hybridcast.core.durations import Duration, parse_duration
 from hybridcast.core.field import RATE
 from hybridcast.core.forecast_schema import ENSEMBLE, PROBABILITY, lead_time_variable
+from hybridcast.core.listing import list_first
 from hybridcast.core.types import MINUTE, Array, Doubles
 from hybridcast.ensembles.one_pass import CellSamples
 from hybridcast.ensembles.products import exceedance
@@ -20,7 +21,7 @@ from hybridcast.places.level_products import add_levels
 from hybridcast.places.place import Place, check_places
 from hybridcast.places.rain_times import DRY_FOR, conditional_quantiles, find_rain_times
 from hybridcast.places.reading import read_places
-from hybridcast.places.sampling import find_exchanged
+from hybridcast.places.sampling import OUTSIDE, find_exchanged
 from hybridcast.places.series import BY_LEAD, Series, find_probabilities, sample_forecast
 
 QUANTILES = (0.1, 0.5, 0.9)
@@ -296,12 +297,11 @@ def _describe_missing(result: xr.Dataset, series: Series, wanted: _Wanted, table
 
 def _describe_outside(result: xr.Dataset, places: Sequence[Place], table: xr.Dataset) -> list[str]:
     """Return sentences about places outside the grid, and why they may be."""
-    outside = int((table["position"] == "outside").sum())
+    outside = [place for place, where in zip(places, table["position"].values, strict=True) if where == OUTSIDE]
     if not outside:
         return []
-    found = f"{outside} of {len(places)} places are outside the grid"
-    exchanged = find_exchanged(places, result[RATE])
+    found = f"{len(outside)} of {len(places)} places are outside the grid"
+    exchanged = find_exchanged(outside, result[RATE])
     if not exchanged:
         return [found]
-    names = ", ".join(exchanged[:3]) + (f" and {len(exchanged) - 3} more" if len(exchanged) > 3 else "")
-    return [f"{found}; with latitude and longitude exchanged {names} would be inside"]
+    return [f"{found}; with latitude and longitude exchanged {list_first(exchanged, 3)} would be inside"]

@@ -96,11 +96,9 @@ def find_cells(places: Sequence[Place], field: xr.DataArray, most: int) -> list[
 
 
 def find_exchanged(places: Sequence[Place], field: xr.DataArray) -> list[str]:
-    """Return the names of points off the grid that are on it if latitude and longitude, or x and y, are exchanged."""
-    points = [place for place in places if place.point is not None]
-    turned = [replace(place, point=place.point[::-1]) for place in points if place.point is not None]
-    found = zip(points, _cover(points, field), _cover(turned, field), strict=True)
-    return [place.name for place, here, there in found if not here.inside and there.inside]
+    """Return the names of the points that are on the grid if latitude and longitude, or x and y, are exchanged."""
+    turned = [replace(place, point=place.point[::-1]) for place in places if place.point is not None]
+    return [place.name for place, one in zip(turned, _cover(turned, field), strict=True) if one.inside]
 
 
 def _cover(places: Sequence[Place], field: xr.DataArray) -> list[Coverage]:

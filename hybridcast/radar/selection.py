@@ -18,6 +18,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridcast.core.field import check_frames
+from hybridcast.core.listing import list_first
 from hybridcast.core.locations import SEPARATOR, Location, RemoteLocation
 from hybridcast.core.readers import Format, choose_reader, read_errors, read_file, read_files
 from hybridcast.core.time_steps import MAX_JITTER, iso_time
@@ -380,8 +381,7 @@ def note_forecasts(forecasts: Sequence[ForecastFileError]) -> dict[str, str]:
     if not forecasts:
         return {}
     listed = _list_by_container(forecasts)
-    more = f" and {len(listed) - 3} more" if len(listed) > 3 else ""
-    warnings.warn(f"left out, forecasts are no observations: {', '.join(listed[:3])}{more}", InputWarning, stacklevel=3)
+    warnings.warn(f"left out, forecasts are no observations: {list_first(listed, 3)}", InputWarning, stacklevel=3)
     return {"forecasts_left_out": "; ".join(listed)}
 
 

@@ -19,6 +19,7 @@ import xarray as xr
 from hybridcast.core.cf import AMOUNTS, RATES, require_one_length
 from hybridcast.core.field import RATE, as_rate, rate_factor, rate_from_accumulation
 from hybridcast.core.intervals import read_cell_methods, read_interval_attributes
+from hybridcast.core.listing import list_first
 from hybridcast.core.netcdf import common_attributes, inspect_netcdf, is_netcdf, open_netcdf
 from hybridcast.core.types import MINUTE
 from hybridcast.core.units import unit_conversion
@@ -142,8 +143,7 @@ def _describe_accumulations(stations: Any, path: Path) -> dict[str, str]:
     """Return the attribute that names stations whose values are an accumulation, after a warning."""
     if not stations.size:
         return {}
-    more = f" and {stations.size - 3} more" if stations.size > 3 else ""
-    text = f"{', '.join(map(str, stations[:3]))}{more}: its values only rise, so they are an accumulation"
+    text = f"{list_first(stations, 3)}: its values only rise, so they are an accumulation"
     warnings.warn(InputWarning(f"{path}: left out {text}. {_BOUNDS} if not"), stacklevel=2)
     return {LEFT_OUT: text}
 

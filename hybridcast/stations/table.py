@@ -40,6 +40,7 @@ import xarray as xr
 from hybridcast.core.extras import extra
 from hybridcast.core.field import RATE, rate_from_accumulation
 from hybridcast.core.file_kinds import is_text
+from hybridcast.core.listing import list_first
 from hybridcast.core.readers import read_head
 from hybridcast.core.types import HOUR, MINUTE
 from hybridcast.errors import InputWarning, ReadError
@@ -144,8 +145,7 @@ def describe_unknown(head: bytes) -> str:
 
 
 def _list_columns(names: Sequence[str]) -> str:
-    more = f" and {len(names) - COLUMNS_NAMED} more" if len(names) > COLUMNS_NAMED else ""
-    return ", ".join(names[:COLUMNS_NAMED]) + more
+    return list_first(names, COLUMNS_NAMED)
 
 
 def _choose_columns(header: Header, units: Mapping[str, str], path: Path) -> dict[str, str]:
@@ -366,5 +366,4 @@ def _list_reasons(left_out: Mapping[str, str]) -> str:
 
 
 def _list_names(stations: Sequence[str]) -> str:
-    more = f" and {len(stations) - NAMED} more" if len(stations) > NAMED else ""
-    return ", ".join(stations[:NAMED]) + more
+    return list_first(stations, NAMED)

@@ -14,6 +14,7 @@ from typing import Any
 
 import xarray as xr
 
+from hybridcast.core.listing import list_first
 from hybridcast.core.times import as_datetime64
 from hybridcast.places import WarningEvent, WarningState, append_events, audit_events, read_events, update_warnings
 from hybridcast.watch.delivery import Outbox
@@ -122,6 +123,5 @@ def describe_changes(events: list[WarningEvent]) -> str:
     found = []
     for kind in CHANGES:
         names = [f"{event.place} ({event.level})" for event in events if event.kind == kind]
-        more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-        found += [f"; {kind}: {', '.join(names[:_MOST_NAMED])}{more}"] if names else []
+        found += [f"; {kind}: {list_first(names, _MOST_NAMED)}"] if names else []
     return "".join(found)

@@ -52,6 +52,7 @@ def test_forecast_writes_a_file_and_says_so(run, rain, tmp_path):
 def test_a_file_that_is_written_at_the_end_is_refused_before_anything_is_made(run, rain, tmp_path, monkeypatch):
     monkeypatch.setattr("hybridcast.core.memory.measure_available_memory", lambda: 0.001)
     monkeypatch.setattr("hybridcast.forecasting.screen_frames", None)
+    monkeypatch.setattr("hybridcast.core.zarr_folders.LARGE_GRID", 100)
     code, _, message = run("forecast", rain, "-o", tmp_path / "f.nc", "--lead-time", "32min")
     assert code == 1
     assert "-o forecast.zarr, which is made in parts" in " ".join(message.split())
